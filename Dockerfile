@@ -1,0 +1,93 @@
+# Two images from one lock: `docker build .` is prod, `docker build --target dev .` is dev.
+#
+#   base -> tools -> lock      what the lock says, as lists with hashes
+#        -> main -> dev -> lint
+#        -> prod
+#
+# prod descends from base alone: what it holds is copied in by name.
+ARG BASE=python:3.13-slim-trixie
+
+FROM ${BASE} AS base
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+# The official image has no bytecode. Without it every start compiles the standard library anew.
+RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+    -x '/(site-packages|ensurepip|idlelib|lib2to3|test|tests|tkinter|turtledemo)/' \
+    "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+WORKDIR /srv
+
+
+# Poetry reads the lock, uv installs from it. Both stay out of every stage below.
+FROM base AS tools
+COPY --chmod=755 ops/online.sh /usr/local/bin/online
+# pip installs uv alone: resolving the rest takes it several seconds, uv less than one.
+RUN --mount=type=secret,id=ca_bundle \
+    --mount=type=secret,id=index_url \
+    --mount=type=cache,target=/root/.cache \
+    --mount=type=bind,source=ops/tools.txt,target=tools.txt \
+    sed -n '/^uv==/,/# via/p' tools.txt > /tmp/uv.txt \
+    && online pip install --disable-pip-version-check --root-user-action ignore --require-hashes -r /tmp/uv.txt \
+    && python -m venv --without-pip /opt/tools \
+    && UV_LINK_MODE=copy online uv pip sync --python /opt/tools --require-hashes tools.txt
+ENV PATH=/opt/tools/bin:$PATH
+
+
+# The only stage that sees pyproject.toml: a version bump changes none of its lists, so nothing is installed again.
+FROM tools AS lock
+COPY pyproject.toml poetry.lock ./
+RUN poetry check --lock \
+    && for group in main dev lint; do poetry export --only "$group" --output "$group.txt" || exit 1; done
+
+
+FROM base AS main
+# Wheels only: building a source distribution would run code that no hash in the lock covers.
+ENV UV_LINK_MODE=copy \
+    UV_NO_BUILD=1
+RUN --mount=type=secret,id=ca_bundle \
+    --mount=type=secret,id=index_url \
+    --mount=type=cache,target=/root/.cache/uv \
+    --mount=type=bind,from=tools,source=/usr/local/bin,target=/tools \
+    --mount=type=bind,from=lock,source=/srv/main.txt,target=main.txt \
+    python -m venv --without-pip /opt/venv \
+    && /tools/online /tools/uv pip sync --python /opt/venv --require-hashes main.txt \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv
+
+
+FROM main AS dev
+RUN --mount=type=secret,id=ca_bundle \
+    --mount=type=secret,id=index_url \
+    --mount=type=cache,target=/root/.cache/uv \
+    --mount=type=bind,from=tools,source=/usr/local/bin,target=/tools \
+    --mount=type=bind,from=lock,source=/srv/dev.txt,target=dev.txt \
+    /tools/online /tools/uv pip install --python /opt/venv --require-hashes -r dev.txt \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv
+COPY --chmod=755 . .
+USER 10001:10001
+CMD ["pytest"]
+
+
+FROM dev AS lint
+USER root
+RUN --mount=type=secret,id=ca_bundle \
+    --mount=type=secret,id=index_url \
+    --mount=type=cache,target=/root/.cache/uv \
+    --mount=type=bind,from=tools,source=/usr/local/bin,target=/tools \
+    --mount=type=bind,from=lock,source=/srv/lint.txt,target=lint.txt \
+    /tools/online /tools/uv pip install --python /opt/venv --require-hashes -r lint.txt
+USER 10001:10001
+CMD ["sh", "-c", "ruff check . && ruff format --check . && mypy --no-incremental ."]
+
+
+FROM base AS prod
+COPY --from=main /opt/venv /opt/venv
+COPY --chmod=755 app app
+RUN python -m compileall -q --invalidation-mode unchecked-hash app
+USER 10001:10001
+EXPOSE 8000
+# start-interval: the first answer comes within half a second, so wait for it in small steps.
+HEALTHCHECK --interval=30s --timeout=3s --start-period=30s --start-interval=250ms \
+    CMD ["python", "-S", "app/healthcheck.py"]
+# Above what a request takes and below the 10 s after which Docker kills.
+CMD ["uvicorn", "app.main:create_app", "--factory", "--host", "0.0.0.0", "--port", "8000", "--http", "httptools", \
+     "--timeout-graceful-shutdown", "8"]

@@ -1,0 +1,45 @@
+"""The example resource: a validated body in, a computed answer out. Replace it with your own."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+Cents = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2)]
+
+
+class Line(BaseModel):
+    """So many pieces of an article at a price each."""
+
+    article: str = Field(min_length=1, max_length=100)
+    pieces: int = Field(ge=1, le=10_000)
+    price: Cents
+
+
+class Order(BaseModel):
+    """What a customer asks a price for."""
+
+    lines: list[Line] = Field(min_length=1, max_length=100)
+    discount_percent: int = Field(default=0, ge=0, le=100)
+
+
+class Quote(BaseModel):
+    """What the order costs, in the unit of its prices, rounded to two places."""
+
+    subtotal: Decimal
+    discount: Decimal
+    total: Decimal
+
+
+router = APIRouter(prefix="/quotes", tags=["quotes"])
+
+
+@router.post("")
+async def quote(order: Order) -> Quote:
+    """Price an order."""
+    subtotal = sum((line.price * line.pieces for line in order.lines), Decimal(0))
+    discount = (subtotal * order.discount_percent / 100).quantize(Decimal("0.01"))
+    return Quote(subtotal=subtotal, discount=discount, total=subtotal - discount)

@@ -1,0 +1,110 @@
+"""`inv check-prod-has-no-pytest`: obtain the facts, have them judged, report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tempfile
+import time
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from itertools import takewhile
+from pathlib import Path
+
+from ops import audit, compose, engine, image
+from ops.failure import CANNOT_CHECK, FAILED, Failure
+
+
+
+def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
+    """Report every trace of a dev dependency in the production image, and return 0, or 1 where there is one.
+
+    Raises Failure, code 2, where the question can't be answered: an image is absent, stale or not this
+    project's, or the probe does not even find pytest in the dev image.
+    """
+    started = time.monotonic()
+    dev, prod = compose.image("dev"), reference or compose.image("prod")
+    lock = audit.lock_from(tomllib.loads((engine.ROOT / "poetry.lock").read_text(encoding="utf-8")))
+    try:
+        dev_layers, prod_layers = _layers(dev), _layers(prod)
+        # Most of the time passes while the Engine packs prod: dev is read meanwhile.
+        with tempfile.TemporaryFile() as archive, ThreadPoolExecutor() as pool:
+            saving = pool.submit(image.save, prod, archive)
+            tree = image.tree(dev, audit.VENV, audit.HOME)
+            sizes = {file.size for file in tree}
+            saving.result()
+            facts = image.read(prod, archive, sizes.__contains__)
+    except Failure as failure:
+        raise Failure(str(failure), CANNOT_CHECK) from None
+
+    rules = audit.forbidden(tree, lock)
+    control = {finding.what for finding in audit.leaks(tree, rules, lock)}
+    findings = audit.declared(lock)
+    if "pytest" not in control and not findings:
+        raise Failure(
+            f"The probe does not find pytest in {dev}, where it must be: run `inv build`, then check again.", CANNOT_CHECK
+        )
+    if not any(file.path.startswith(audit.APP + "/") for file in facts.files):
+        raise Failure(f"{prod} is not an image of this project: it has no {audit.APP}.", CANNOT_CHECK)
+    app = _app_files()
+    _refuse_stale(dev, audit.staleness(tree, (lock.main, lock.dev), lock, app))
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(dev_layers, prod_layers, strict=False)))
+    findings += audit.leaks(facts.files, rules, lock, facts, base_layers=shared)
+    if not findings:
+        _refuse_stale(prod, audit.staleness(facts.files, (lock.main,), lock, app))
+
+    read = {
+        "layers": len(facts.layers),
+        "files": len(facts.files),
+        "bytes": facts.size,
+        "seconds": round(time.monotonic() - started, 2),
+    }
+    if as_json:
+        report = {
+            "image": prod,
+            "id": facts.id,
+            "clean": not findings,
+            "findings": [asdict(finding) for finding in findings],
+            "forbidden": sorted(rules.distributions),
+            "read": read,
+        }
+        print(json.dumps(report, indent=2))
+    else:
+        _print(prod, findings, rules, read)
+    return FAILED if findings else 0
+
+
+def _print(prod: str, findings: list[audit.Finding], rules: audit.Forbidden, read: dict[str, float]) -> None:
+    for finding in findings:
+        files = f" ({finding.files} files)" if finding.files > 1 else ""
+        brought = f"; brought by: {' '.join(finding.instruction.split())[:160]}" if finding.instruction else ""
+        print(f"LEAK {finding.what}: {finding.path}{files}: {finding.why}{brought}")
+    others = len(rules.distributions) - 1
+    verdict = f"{len(findings)} leaks in {prod}" if findings else f"{prod} holds nothing of pytest and {others} other dev distributions"
+    print(
+        f"{verdict}. Read {read['layers']} layers, {read['files']:,} files, "
+        f"{read['bytes'] / 1e6:.1f} MB in {read['seconds']:.1f} s."
+    )
+
+
+def _layers(reference: str) -> list[str]:
+    answer = engine.output("image", "inspect", "--format", "{{json .RootFS.Layers}}", reference)
+    layers: list[str] = json.loads(answer)
+    return layers
+
+
+def _app_files() -> dict[str, str]:
+    """Return the sha256 of each file that a build takes from `app/`, by its path below it."""
+    app = engine.ROOT / "app"
+    return {
+        path.relative_to(app).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in app.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def _refuse_stale(reference: str, difference: str) -> None:
+    if difference:
+        raise Failure(f"{reference} is stale: {difference}. Run `inv build`, then check again.", CANNOT_CHECK)

@@ -1,0 +1,76 @@
+"""The two Compose services from build to stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ops import engine, site
+from ops.failure import Failure
+
+PROD = ("api-prod", "prod")
+DEV = ("api-tests", "dev")
+
+
+def image(profile: str) -> str:
+    """Return the name of the image that a profile's service runs, as docker-compose.yml has it."""
+    return f"{os.environ.get('COMPOSE_PROJECT_NAME') or 'lockstep'}:{profile}"
+
+
+def build(*services: tuple[str, str]) -> None:
+    """Build the images of the services, each under its own profile."""
+    os.environ.update(site.environment())
+    profiles = [f"--profile={profile}" for _, profile in services]
+    engine.build("compose", *profiles, "build", *(name for name, _ in services))
+
+
+def serve(port: int, *, detach: bool) -> None:
+    """Build and start production, and print its address once it is healthy.
+
+    Then stream its logs until it is interrupted, and stop it within its grace period; or, detached, return.
+    """
+    os.environ["PORT"] = str(port)
+    build(PROD)
+    try:
+        _start()
+        print(f"http://localhost:{port} answers. {'`inv stop`' if detach else 'Ctrl-C'} stops it.", flush=True)
+        if detach:
+            return
+        engine.run("compose", "--profile=prod", "logs", "--follow", "--no-log-prefix", "api-prod")
+        # The stream ends by itself only where the container does.
+        raise Failure("The service stopped by itself; its last lines above say why.")
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+    except Failure:
+        stop()
+        raise
+    stop()
+
+
+def _start() -> None:
+    """Start production and wait until it is healthy. Raises Failure, with what the service said, where it is not."""
+    try:
+        engine.output("compose", "--profile=prod", "up", "--detach", "--wait", "--no-build", "api-prod", echo=True)
+    except Failure as failure:
+        said = engine.output("compose", "--profile=prod", "logs", "--no-log-prefix", "--tail=20", "api-prod").strip()
+        if not said:
+            raise
+        raise Failure(f"The service did not become healthy ({failure}). It said:\n{said}") from None
+
+
+def stop() -> None:
+    """Stop production within its grace period and remove its container and network."""
+    engine.run("compose", "--profile=prod", "down")
+
+
+def test(arguments: list[str]) -> int:
+    """Build dev, run pytest in it with `arguments`, and return pytest's exit code."""
+    build(DEV)
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    run = ("compose", "--profile=dev", "run", "--rm", *(() if terminal else ("--no-TTY",)), "api-tests", "pytest")
+    return engine.run(*run, *arguments)
+
+
+def clean() -> None:
+    """Remove this project's containers, networks and images."""
+    engine.run("compose", "--profile=prod", "--profile=dev", "down", "--rmi=all", "--volumes", "--remove-orphans")

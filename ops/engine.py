@@ -1,0 +1,116 @@
+"""The one door to Docker: every `docker` command of this project starts here, as an argument list."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from ops.failure import Failure, explain
+
+ROOT = Path(__file__).parent.parent
+NO_DOCKER = (
+    "There is no `docker` on PATH: run `inv setup` on Debian or Ubuntu, "
+    "elsewhere install Docker from https://docs.docker.com/get-docker/."
+)
+# A container's grace period is 10 s, Compose needs a little more to report it.
+_STOP_SECONDS = 15
+
+
+def run(*args: str) -> int:
+    """Run `docker ARGS` on this terminal, print the command first, and return its exit code.
+
+    Interrupted, it ends the command before it lets the interruption through, so that nothing stays behind.
+    """
+    _echo(args)
+    process = _start(args)
+    try:
+        return process.wait()
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def output(*args: str, echo: bool = False) -> str:
+    """Return what `docker ARGS` prints on standard output.
+
+    Raises Failure, with a sentence for what Docker said, where it exits with anything but 0.
+    """
+    if echo:
+        _echo(args)
+    process = _start(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = process.communicate()
+    if process.returncode:
+        said = err.decode(errors="replace") + out.decode(errors="replace")
+        raise Failure(explain(said) or f"`docker {shlex.join(args)}` failed: {_last_line(said)}")
+    return out.decode()
+
+
+@contextmanager
+def stream(*args: str) -> Iterator[IO[bytes]]:
+    """Give what `docker ARGS` prints on standard output as bytes, while it prints them.
+
+    Raises Failure as `output` does, once the reader has finished.
+    """
+    _echo(args)
+    process = _start(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    try:
+        yield process.stdout
+        process.stdout.read()
+        said = process.stderr.read().decode(errors="replace")
+        if process.wait():
+            raise Failure(explain(said) or f"`docker {shlex.join(args)}` failed: {_last_line(said)}")
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+def build(*args: str) -> None:
+    """Run `docker ARGS`, a build, on this terminal.
+
+    Raises Failure with the sentence for what went wrong. A terminal's progress display can't be read while it
+    is shown, so a failed build is run once more, unseen: its finished steps are cached, and the failing one
+    says why. Where the second try succeeds, the fault was a passing one and the build is done.
+    """
+    if run(*args) == 0:
+        return
+    _check_reachable()
+    try:
+        output(*args)
+    except Failure as failure:
+        raise Failure(f"The build failed. {failure}") from None
+
+
+def _check_reachable() -> None:
+    """Raise Failure where the Engine or Compose can't be used at all."""
+    output("version", "--format", "{{.Server.Version}}")
+    output("compose", "version", "--short")
+
+
+def _start(args: tuple[str, ...], **kwargs: int) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(["docker", *args], cwd=ROOT, **kwargs)
+    except FileNotFoundError:
+        raise Failure(NO_DOCKER) from None
+
+
+def _echo(args: tuple[str, ...]) -> None:
+    print(f"$ docker {shlex.join(args)}", file=sys.stderr, flush=True)
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "it printed nothing"

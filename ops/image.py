@@ -1,0 +1,229 @@
+"""Obtain facts: what the layers and the configuration of an image hold, as plain records. Nothing is judged here."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import io
+import json
+import lzma
+import re
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from ops import engine
+from ops.failure import CANNOT_CHECK, Failure
+
+# How much of a file is kept for the judges: enough for a script, or for the name in a METADATA file.
+HEAD_BYTES = 1024
+# What archives inside an image may unpack to before the check gives up on them.
+_ARCHIVE_BYTES = 1 << 30
+_ARCHIVE_DEPTH = 4
+
+
+@dataclass(frozen=True)
+class File:
+    """One entry of a layer, or a member of an archive in one (its path then holds `!/`)."""
+
+    path: str
+    layer: int = 0
+    size: int = 0
+    mode: int = 0o644
+    directory: bool = False
+    # Where a symbolic link points; the same for every other entry.
+    target: str = ""
+    # Empty for anything but a regular file, and for one whose size was not asked for.
+    sha256: str = ""
+    # The first HEAD_BYTES; all of a distribution's RECORD.
+    head: bytes = b""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer: the sha256 of its uncompressed archive, and the Dockerfile instruction that made it."""
+
+    diff_id: str
+    instruction: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image as `docker save` gives it (https://github.com/opencontainers/image-spec/blob/main/config.md)."""
+
+    reference: str
+    id: str
+    layers: tuple[Layer, ...]
+    config: Mapping[str, Any]
+    # Every instruction, those that made no layer included.
+    history: tuple[str, ...]
+    files: tuple[File, ...] = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all regular files in all layers, archive members not counted."""
+        return sum(file.size for file in self.files if "!/" not in file.path)
+
+
+Sizes = Callable[[int], bool]
+
+
+def save(reference: str, to: IO[bytes]) -> None:
+    """Write the archive of the image to a file. Raises Failure, code 2, where there is no such image."""
+    with engine.stream("save", reference) as archive:
+        while chunk := archive.read(1 << 20):
+            to.write(chunk)
+    to.seek(0)
+
+
+def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
+    """Return the facts of the one image in `archive`, a seekable file that `docker save` wrote.
+
+    Files of the sizes that `hashed` accepts get their sha256. Raises Failure, code 2, on a broken archive.
+    """
+    try:
+        with tarfile.open(fileobj=archive, mode="r:") as outer:
+            members = {member.name: member for member in outer}
+            manifest = json.loads(_content(archive, members["manifest.json"]))[0]
+            raw = _content(archive, members[manifest["Config"]])
+            files: list[File] = []
+            for number, name in enumerate(manifest["Layers"]):
+                files += _layer_files(archive, members[name], number, hashed)
+        settings = json.loads(raw)
+        steps = settings.get("history", [])
+        made = [step.get("created_by", "") for step in steps if not step.get("empty_layer")]
+        diff_ids = settings["rootfs"]["diff_ids"]
+        layers = tuple(
+            Layer(diff_id, made[number] if number < len(made) else "unknown") for number, diff_id in enumerate(diff_ids)
+        )
+        return Image(
+            reference=reference,
+            id="sha256:" + hashlib.sha256(raw).hexdigest(),
+            layers=layers,
+            config=settings.get("config") or {},
+            history=tuple(step.get("created_by", "") for step in steps),
+            files=tuple(files),
+        )
+    except (tarfile.TarError, KeyError, IndexError, ValueError, EOFError) as error:
+        raise Failure(f"The archive of {reference} can't be read ({error}): build or pull it again.", CANNOT_CHECK) from error
+
+
+def tree(reference: str, *folders: str) -> tuple[File, ...]:
+    """Return the files below `folders` as a container of the image sees them, each with its sha256."""
+    tar = ("run", "--rm", "--network=none", "--user=0", "--entrypoint=tar", reference, "-cC/")
+    with engine.stream(*tar, *(folder.strip("/") for folder in folders)) as archive:
+        content = io.BytesIO(archive.read())
+    with tarfile.open(fileobj=content, mode="r:") as entries:
+        return tuple(_files(entries, content, 0, lambda size: True))
+
+
+def _layer_files(archive: IO[bytes], member: tarfile.TarInfo, number: int, hashed: Sizes) -> Iterator[File]:
+    """Give the files of one layer, which the containerd image store hands out compressed."""
+    archive.seek(member.offset_data)
+    if archive.read(2) == b"\x1f\x8b":
+        with tempfile.TemporaryFile() as plain:
+            archive.seek(member.offset_data)
+            with gzip.GzipFile(fileobj=archive) as layer:
+                while chunk := layer.read(1 << 20):
+                    plain.write(chunk)
+            plain.seek(0)
+            with tarfile.open(fileobj=plain, mode="r:") as entries:
+                yield from _files(entries, plain, number, hashed)
+        return
+    archive.seek(member.offset_data)
+    with tarfile.open(fileobj=archive, mode="r:") as entries:
+        yield from _files(entries, archive, number, hashed)
+
+
+def _files(entries: tarfile.TarFile, source: IO[bytes], layer: int, hashed: Sizes) -> Iterator[File]:
+    """Give a record for each entry of an uncompressed tar in `source`, and for the members of archives in it."""
+    regular: dict[str, File] = {}
+    for entry in entries:
+        path = "/" + entry.name.removeprefix("./").strip("/")
+        if entry.isreg():
+            head, digest = _read_regular(source, entry, path, hashed)
+            regular[path] = File(path, layer, entry.size, entry.mode, sha256=digest, head=head)
+            yield regular[path]
+            if _is_archive(source, entry, head):
+                yield from _members(path, _content(source, entry), layer, hashed)
+        elif entry.islnk() and (linked := regular.get("/" + entry.linkname.removeprefix("./").strip("/"))):
+            yield File(path, layer, 0, entry.mode, sha256=linked.sha256, head=linked.head)
+        else:
+            yield File(path, layer, 0, entry.mode, entry.isdir(), entry.linkname)
+
+
+def _read_regular(source: IO[bytes], entry: tarfile.TarInfo, path: str, hashed: Sizes) -> tuple[bytes, str]:
+    source.seek(entry.offset_data)
+    if not hashed(entry.size):
+        return source.read(min(entry.size, HEAD_BYTES)), ""
+    content = source.read(entry.size)
+    return _head(path, content), hashlib.sha256(content).hexdigest()
+
+
+def _head(path: str, content: bytes) -> bytes:
+    return content if path.endswith(".dist-info/RECORD") else content[:HEAD_BYTES]
+
+
+def _content(source: IO[bytes], entry: tarfile.TarInfo) -> bytes:
+    source.seek(entry.offset_data)
+    return source.read(entry.size)
+
+
+_COMPRESSED = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ\x00": lzma.decompress}
+
+
+def _is_archive(source: IO[bytes], entry: tarfile.TarInfo, head: bytes) -> bool:
+    if _looks_packed(head):
+        return True
+    if entry.size <= HEAD_BYTES:
+        return False
+    # A zip may stand behind anything (a zipapp's first line, a cache's own header): its directory is at its end.
+    source.seek(entry.offset_data + entry.size - 22)
+    return source.read(4) == b"PK\x05\x06"
+
+
+def _looks_packed(head: bytes) -> bool:
+    return head.startswith((b"PK\x03\x04", *_COMPRESSED)) or head[257:262] == b"ustar"
+
+
+def _members(path: str, content: bytes, layer: int, hashed: Sizes, depth: int = 1) -> Iterator[File]:
+    """Give the members of an archive, and of archives in it; nothing for what only looks like one."""
+    unpacked = 0
+    for name, data in _unpack(content):
+        unpacked += len(data)
+        if depth > _ARCHIVE_DEPTH or unpacked > _ARCHIVE_BYTES:
+            raise Failure(
+                f"{path} is an archive too deep or too large to look into: remove it from the image.", CANNOT_CHECK
+            )
+        member = re.sub("/+", "/", f"{path}!/{name}")
+        digest = hashlib.sha256(data).hexdigest() if hashed(len(data)) else ""
+        yield File(member, layer, len(data), sha256=digest, head=_head(member, data))
+        if _looks_packed(data[:HEAD_BYTES]):
+            yield from _members(member, data, layer, hashed, depth + 1)
+
+
+def _unpack(content: bytes) -> Iterator[tuple[str, bytes]]:
+    """Give name and content of each file in a zip, a tar or a compressed file."""
+    try:
+        if zipfile.is_zipfile(io.BytesIO(content)):
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                for info in archive.infolist():
+                    # An encrypted member shows only its name.
+                    yield info.filename, b"" if info.is_dir() or info.flag_bits & 1 else archive.read(info)
+            return
+        for magic, decompress in _COMPRESSED.items():
+            if content.startswith(magic):
+                content = decompress(content)
+                if content[257:262] != b"ustar":
+                    yield "content", content
+                    return
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as entries:
+            for entry in entries:
+                member = entries.extractfile(entry) if entry.isreg() else None
+                yield entry.name, member.read() if member else b""
+    except (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, OSError, EOFError, ValueError, NotImplementedError):
+        return

@@ -1,0 +1,64 @@
+"""What this machine is configured with: the certificate authorities it trusts and its package index.
+
+Docker's builds know neither, so both are handed in as build secrets (docker-compose.yml): CA_BUNDLE names a
+file, INDEX_URL is an address that may hold a password. Nothing of them stays in an image.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import ssl
+import sys
+from pathlib import Path
+
+# Where Debian, Fedora, Alpine and macOS keep the bundle, for a Python whose own default names none of them.
+_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+
+
+def environment() -> dict[str, str]:
+    """Return CA_BUNDLE and INDEX_URL: what the user set, else what this machine uses itself."""
+    return {
+        "CA_BUNDLE": os.environ.get("CA_BUNDLE") or ca_bundle(),
+        "INDEX_URL": os.environ.get("INDEX_URL") or index_url(),
+    }
+
+
+def ca_bundle() -> str:
+    """Return the file of the authorities that this machine trusts, or the null device where there is none."""
+    candidates = (ssl.get_default_verify_paths().cafile, *_BUNDLES)
+    return next((path for path in candidates if path and Path(path).is_file()), os.devnull)
+
+
+def index_url() -> str:
+    """Return the package index that pip is configured with, or `` where it uses its default.
+
+    Reads what pip reads (https://pip.pypa.io/en/stable/topics/configuration/), and not through pip: starting
+    it takes half a second, and an Invoke that pipx installed has none.
+    """
+    if "PIP_INDEX_URL" in os.environ:
+        return os.environ["PIP_INDEX_URL"]
+    config = configparser.RawConfigParser()
+    config.read(_pip_files(), encoding="utf-8")
+    return config.get("install", "index-url", fallback=config.get("global", "index-url", fallback=""))
+
+
+def _pip_files() -> list[Path]:
+    """Return pip's configuration files, the one that wins last."""
+    home = Path.home()
+    if sys.platform == "win32":
+        name, shared, user = "pip.ini", Path(os.environ.get("ProgramData", "C:/ProgramData")), Path(os.environ["APPDATA"])
+        files = [shared / "pip" / name, home / "pip" / name, user / "pip" / name]
+    elif sys.platform == "darwin":
+        name = "pip.conf"
+        support = home / "Library/Application Support/pip"
+        user = support if support.is_dir() else home / ".config/pip"
+        files = [Path("/Library/Application Support/pip") / name, home / ".pip" / name, user / name]
+    else:
+        name = "pip.conf"
+        user = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+        files = [Path("/etc/xdg/pip") / name, Path("/etc") / name, home / ".pip" / name, user / "pip" / name]
+    files.append(Path(sys.prefix) / name)
+    if "PIP_CONFIG_FILE" in os.environ:
+        files.append(Path(os.environ["PIP_CONFIG_FILE"]))
+    return files

@@ -1,0 +1,73 @@
+"""The stages beside the two images: Poetry, the linters, and the lock's lists for the tests that run on the host."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from ops import compose, engine, site
+from ops.failure import Failure
+
+HOST_VENV = engine.ROOT / ".venv-images"
+
+
+def poetry(arguments: list[str]) -> int:
+    """Run Poetry on this project's pyproject.toml and poetry.lock, and return its exit code."""
+    tools = _build("tools")
+    settings = site.environment()
+    mounts = [f"--volume={settings['CA_BUNDLE']}:/run/secrets/ca_bundle:ro"]
+    index = settings["INDEX_URL"]
+    if index:
+        # Not on the command line: the address may hold a password.
+        os.environ["POETRY_PYPI_MIRROR_URL"] = index
+        mounts.append("--env=POETRY_PYPI_MIRROR_URL")
+    command = ("poetry",) if index else ("online", "poetry")
+    return engine.run("run", "--rm", *_on_working_tree(), "--env=HOME=/tmp", *mounts, tools, *command, *arguments)
+
+
+def lint(*, fix: bool) -> int:
+    """Check style and types, or mend the style in place, and return the linters' exit code."""
+    image = _build("lint")
+    if not fix:
+        return engine.run("run", "--rm", "--network=none", image)
+    mend = "ruff check --no-cache --fix . ; ruff format --no-cache ."
+    return engine.run("run", "--rm", "--network=none", *_on_working_tree(), image, "sh", "-c", mend)
+
+
+def test_images(arguments: list[str]) -> int:
+    """Run tests/images on this host against the Engine, and return pytest's exit code.
+
+    Its packages are the lock's dev group, checked against its hashes, in an environment of their own.
+    """
+    listed = engine.output("run", "--rm", "--network=none", _build("lock"), "cat", "dev.txt")
+    python = HOST_VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    installed = HOST_VENV / "installed.txt"
+    if not installed.is_file() or installed.read_text(encoding="utf-8") != listed:
+        venv.create(HOST_VENV, clear=True, with_pip=True)
+        requirements = HOST_VENV / "requirements.txt"
+        requirements.write_text(listed, encoding="utf-8")
+        install = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
+        if subprocess.run([*install, "--requirement", str(requirements)], check=False).returncode:
+            raise Failure("pip could not install the dev group on this host; what it printed above says why.")
+        requirements.rename(installed)
+    return subprocess.run([str(python), "-m", "pytest", "tests/images", *arguments], cwd=engine.ROOT, check=False).returncode
+
+
+def _build(stage: str) -> str:
+    """Build a stage and return its image's name."""
+    os.environ.update(site.environment())
+    tag = compose.image(stage)
+    secrets = ("--secret=id=ca_bundle,src=" + os.environ["CA_BUNDLE"], "--secret=id=index_url,env=INDEX_URL")
+    engine.build("build", "--target", stage, "--tag", tag, *secrets, ".")
+    return tag
+
+
+def _on_working_tree() -> list[str]:
+    """Return the options that give a container the working tree, and its user the rights of this one."""
+    options = [f"--volume={engine.ROOT}:/work", "--workdir=/work"]
+    if sys.platform != "win32":
+        options.append(f"--user={os.getuid()}:{os.getgid()}")
+    return options

@@ -1,0 +1,113 @@
+"""What `inv` can do here: `inv --list` shows the tasks, `inv --help TASK` a task's options."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from invoke import Context, Exit, task
+
+from ops import check, compose, machine, stages
+from ops.failure import INTERRUPTED, Failure
+
+
+def sentences(body: Callable[..., int | None]) -> Callable[..., None]:
+    """Let a task end with an exit code, and with a sentence instead of a traceback where it fails as expected."""
+
+    @functools.wraps(body)
+    def wrapped(c: Context, *args: Any, **kwargs: Any) -> None:
+        # A SIGTERM ends a task as Ctrl-C does, so that it leaves nothing running.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            code = body(c, *args, **kwargs)
+        except Failure as failure:
+            raise Exit(str(failure), code=failure.code) from None
+        except KeyboardInterrupt:
+            raise Exit("Interrupted.", code=INTERRUPTED) from None
+        if code:
+            raise Exit(code=code)
+
+    return wrapped
+
+
+@task
+@sentences
+def setup(c: Context) -> None:
+    """Make this machine ready: Engine, Compose, Buildx, base image. Changes nothing on one that is."""
+    machine.setup()
+
+
+@task
+@sentences
+def build(c: Context) -> None:
+    """Build both images, prod and dev."""
+    compose.build(compose.PROD, compose.DEV)
+
+
+@task(
+    help={
+        "port": "The port on 127.0.0.1 (default: 8000).",
+        "detach": "Return once the service is healthy; `inv stop` stops it.",
+    }
+)
+@sentences
+def serve(c: Context, port: int = 8000, detach: bool = False) -> None:
+    """Build and run production, stream its logs, stop it cleanly on Ctrl-C."""
+    compose.serve(port, detach=detach)
+
+
+@task
+@sentences
+def stop(c: Context) -> None:
+    """Stop what `inv serve --detach` started."""
+    compose.stop()
+
+
+@task
+@sentences
+def test(c: Context) -> int:
+    """Build dev and run pytest in it: `inv test -- -k health -x` hands on what follows `--`."""
+    return compose.test(shlex.split(c.remainder))
+
+
+@task(
+    help={
+        "image": "Another image to check instead of the one that `inv build` made.",
+        "json": "Print the report as JSON.",
+    }
+)
+@sentences
+def check_prod_has_no_pytest(c: Context, image: str | None = None, json: bool = False) -> int:
+    """Prove that no dev dependency is in prod. Exit code: 0 clean, 1 leak, 2 cannot check."""
+    return check.prod_has_no_pytest(image, as_json=json)
+
+
+@task
+@sentences
+def poetry(c: Context) -> int:
+    """Run Poetry in its stage: `inv poetry -- add --lock httpx`, `inv poetry -- lock`."""
+    return stages.poetry(shlex.split(c.remainder))
+
+
+@task(help={"fix": "Mend what can be mended in the working tree instead."})
+@sentences
+def lint(c: Context, fix: bool = False) -> int:
+    """Check style and types with ruff and mypy."""
+    return stages.lint(fix=fix)
+
+
+@task
+@sentences
+def test_images(c: Context) -> int:
+    """Test the images themselves on this machine's Engine: `inv test-images -- -k leak`."""
+    return stages.test_images(shlex.split(c.remainder))
+
+
+@task
+@sentences
+def clean(c: Context) -> None:
+    """Remove this project's containers, networks and images."""
+    compose.clean()
