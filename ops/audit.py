@@ -121,7 +121,7 @@ def leaks(files: Iterable[File], rules: Forbidden, lock: Lock, image: Image | No
     nothing that can be imported or found as a distribution of the dev group.
     """
     files = tuple(files)
-    packages = {str(PurePosixPath(file.path).parent) for file in files if re.search(r"/__init__\.[^/]*$", file.path)}
+    packages = {file.path.rpartition("/")[0] for file in files if "/__init__." in file.path}
     present = {match for file in files if (match := _distribution(file.path))}
     grouped: dict[tuple[int, str, str, str], int] = {}
     for file in files:
@@ -214,8 +214,17 @@ _PACKED = re.compile(r"/([A-Za-z0-9][\w.]*?)-(\d[^/!-]*)(?:-[^/!]+)?\.(?:whl|tar
 
 def _distribution(path: str) -> tuple[str, str] | None:
     """Return the normalized name and the version of the distribution whose metadata or archive this path is in."""
-    match = _METADATA_FOLDER.search(path) or _PACKED.search(path)
+    match = _distribution_part(path)
     return (normalized(match[1]), match[2]) if match else None
+
+
+def _distribution_part(path: str) -> re.Match[str] | None:
+    # Most paths need no regular expression to be told apart.
+    if "-info" in path or ".egg" in path:
+        return _METADATA_FOLDER.search(path)
+    if ".whl" in path or ".tar.gz" in path or ".zip" in path:
+        return _PACKED.search(path)
+    return None
 
 
 def _judge(
@@ -232,16 +241,13 @@ def _judge(
 def _as_distribution(
     file: File, rules: Forbidden, lock: Lock, present: set[tuple[str, str]], *, in_base: bool
 ) -> tuple[str, str, str] | None:
-    found = _distribution(file.path)
-    if found:
-        match = _METADATA_FOLDER.search(file.path) or _PACKED.search(file.path)
-        assert match
-        where = file.path[: match.end()].rstrip("/!")
-    elif PurePosixPath(file.path).name in ("METADATA", "PKG-INFO"):
-        where = file.path
-    else:
+    metadata = file.path.endswith(("/METADATA", "/PKG-INFO"))
+    match = _distribution_part(file.path)
+    if not match and not metadata:
         return None
-    stated = re.search(rb"^Name: *(\S+)", file.head, re.MULTILINE) if re.search(r"/(METADATA|PKG-INFO)$", file.path) else None
+    found = (normalized(match[1]), match[2]) if match else None
+    where = file.path[: match.end()].rstrip("/!") if match else file.path
+    stated = re.search(rb"^Name: *(\S+)", file.head, re.MULTILINE) if metadata else None
     names = {found[0]} if found else set()
     if stated:
         names.add(normalized(stated[1].decode(errors="replace")))

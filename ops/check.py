@@ -27,30 +27,30 @@ def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
     started = time.monotonic()
     dev, prod = compose.image("dev"), reference or compose.image("prod")
     lock = audit.lock_from(tomllib.loads((engine.ROOT / "poetry.lock").read_text(encoding="utf-8")))
+    app = _app_files()
     try:
-        dev_layers, prod_layers = _layers(dev), _layers(prod)
-        # Most of the time passes while the Engine packs prod: dev is read meanwhile.
+        shared = _shared_layers(dev, prod)
+        # Most of the time passes while the Engine packs prod: what concerns dev is done meanwhile.
         with tempfile.TemporaryFile() as archive, ThreadPoolExecutor() as pool:
-            saving = pool.submit(image.save, prod, archive)
+            saving = pool.submit(engine.write, archive, "save", prod)
             tree = image.tree(dev, audit.VENV, audit.HOME)
+            rules = audit.forbidden(tree, lock)
+            control = {finding.what for finding in audit.leaks(tree, rules, lock)}
+            dev_difference = audit.staleness(tree, (lock.main, lock.dev), lock, app)
             sizes = {file.size for file in tree}
             saving.result()
             facts = image.read(prod, archive, sizes.__contains__)
     except Failure as failure:
         raise Failure(str(failure), CANNOT_CHECK) from None
 
-    rules = audit.forbidden(tree, lock)
-    control = {finding.what for finding in audit.leaks(tree, rules, lock)}
     findings = audit.declared(lock)
+    _refuse_stale(dev, dev_difference)
     if "pytest" not in control and not findings:
         raise Failure(
             f"The probe does not find pytest in {dev}, where it must be: run `inv build`, then check again.", CANNOT_CHECK
         )
     if not any(file.path.startswith(audit.APP + "/") for file in facts.files):
         raise Failure(f"{prod} is not an image of this project: it has no {audit.APP}.", CANNOT_CHECK)
-    app = _app_files()
-    _refuse_stale(dev, audit.staleness(tree, (lock.main, lock.dev), lock, app))
-    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(dev_layers, prod_layers, strict=False)))
     findings += audit.leaks(facts.files, rules, lock, facts, base_layers=shared)
     if not findings:
         _refuse_stale(prod, audit.staleness(facts.files, (lock.main,), lock, app))
@@ -79,7 +79,7 @@ def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
 def _print(prod: str, findings: list[audit.Finding], rules: audit.Forbidden, read: dict[str, float]) -> None:
     for finding in findings:
         files = f" ({finding.files} files)" if finding.files > 1 else ""
-        brought = f"; brought by: {' '.join(finding.instruction.split())[:160]}" if finding.instruction else ""
+        brought = f"; brought by: {' '.join(finding.instruction.split())[:100]}" if finding.instruction else ""
         print(f"LEAK {finding.what}: {finding.path}{files}: {finding.why}{brought}")
     others = len(rules.distributions) - 1
     verdict = f"{len(findings)} leaks in {prod}" if findings else f"{prod} holds nothing of pytest and {others} other dev distributions"
@@ -89,10 +89,13 @@ def _print(prod: str, findings: list[audit.Finding], rules: audit.Forbidden, rea
     )
 
 
-def _layers(reference: str) -> list[str]:
-    answer = engine.output("image", "inspect", "--format", "{{json .RootFS.Layers}}", reference)
-    layers: list[str] = json.loads(answer)
-    return layers
+def _shared_layers(dev: str, prod: str) -> int:
+    """Return how many layers both images start with: those of the base stage."""
+    layers = [
+        json.loads(engine.output("image", "inspect", "--format", "{{json .RootFS.Layers}}", reference))
+        for reference in (dev, prod)
+    ]
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*layers, strict=False)))
 
 
 def _app_files() -> dict[str, str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -50,32 +48,21 @@ def output(*args: str, echo: bool = False) -> str:
     process = _start(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.communicate()
     if process.returncode:
-        said = err.decode(errors="replace") + out.decode(errors="replace")
-        raise Failure(explain(said) or f"`docker {shlex.join(args)}` failed: {_last_line(said)}")
+        raise _failure(args, err + out)
     return out.decode()
 
 
-@contextmanager
-def stream(*args: str) -> Iterator[IO[bytes]]:
-    """Give what `docker ARGS` prints on standard output as bytes, while it prints them.
+def write(to: IO[bytes], *args: str) -> None:
+    """Write what `docker ARGS` prints on standard output to a file, and go back to the file's start.
 
-    Raises Failure as `output` does, once the reader has finished.
+    Raises Failure as `output` does.
     """
     _echo(args)
-    process = _start(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None and process.stderr is not None
-    try:
-        yield process.stdout
-        process.stdout.read()
-        said = process.stderr.read().decode(errors="replace")
-        if process.wait():
-            raise Failure(explain(said) or f"`docker {shlex.join(args)}` failed: {_last_line(said)}")
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
+    process = _start(args, stdout=to, stderr=subprocess.PIPE)
+    _, err = process.communicate()
+    if process.returncode:
+        raise _failure(args, err)
+    to.seek(0)
 
 
 def build(*args: str) -> None:
@@ -100,11 +87,16 @@ def _check_reachable() -> None:
     output("compose", "version", "--short")
 
 
-def _start(args: tuple[str, ...], **kwargs: int) -> subprocess.Popen[bytes]:
+def _start(args: tuple[str, ...], **streams: IO[bytes] | int) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(["docker", *args], cwd=ROOT, **kwargs)
+        return subprocess.Popen(["docker", *args], cwd=ROOT, **streams)
     except FileNotFoundError:
         raise Failure(NO_DOCKER) from None
+
+
+def _failure(args: tuple[str, ...], said: bytes) -> Failure:
+    text = said.decode(errors="replace")
+    return Failure(explain(text) or f"`docker {shlex.join(args)}` failed: {_last_line(text)}")
 
 
 def _echo(args: tuple[str, ...]) -> None:

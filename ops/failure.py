@@ -41,8 +41,32 @@ _KNOWN = (
         "{where} is in use: stop what listens there, or choose another port with `inv serve --port N`.",
     ),
     (
-        r"lockstep: (?P<where>[^\n\"']+[^\s\"'])",
-        "{where}",
+        r"No such image: (\S+?)(?::latest)?(?=\s|$)",
+        "There is no image {where} here: build this project's with `inv build`.",
+    ),
+    (
+        r"(pyproject\.toml changed significantly since poetry\.lock was last generated|poetry\.lock was not found)",
+        "{where}: run `inv poetry -- lock`, review what it changed, and commit it.",
+    ),
+    (
+        r"Hash mismatch for `([^`]+)`",
+        "What the package index serves as {where} is not what poetry.lock was made with, by its sha256: "
+        "find out why before you run `inv poetry -- lock`.",
+    ),
+    (
+        r"(?:THESE PACKAGES DO NOT MATCH THE HASHES)()",
+        "What the package index serves as uv is not what ops/tools.txt names, by its sha256: find out why.",
+    ),
+    (
+        r"(certificate verify failed|invalid peer certificate)",
+        "The package index shows a certificate that the build does not trust: name your company's bundle of "
+        "certificate authorities with CA_BUNDLE=FILE.",
+    ),
+    (
+        r"(dns error|Temporary failure in name resolution|Name or service not known|Connection refused"
+        r"|Network is unreachable|error sending request|Failed to establish a new connection|Could not resolve)",
+        "The build can't reach the package index: check the network, or name an index that can be reached with "
+        "INDEX_URL=ADDRESS.",
     ),
 )
 
