@@ -1,7 +1,8 @@
 # Two images from one lock: `docker build .` is prod, `docker build --target dev .` is dev.
 #
 #   base -> tools -> lock      what the lock says, as lists with hashes
-#        -> main -> dev -> lint
+#        -> main -> dev
+#                -> lint
 #        -> prod
 #
 # prod descends from base alone: what it holds is copied in by name.
@@ -67,16 +68,14 @@ USER 10001:10001
 CMD ["pytest"]
 
 
-FROM dev AS lint
-USER root
+# Holds no code: `inv lint` mounts the working tree.
+FROM main AS lint
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
     --mount=type=cache,target=/root/.cache/uv \
     --mount=type=bind,from=tools,source=/usr/local/bin,target=/tools \
-    --mount=type=bind,from=lock,source=/srv/lint.txt,target=lint.txt \
-    /tools/online /tools/uv pip install --python /opt/venv --require-hashes -r lint.txt
-USER 10001:10001
-CMD ["sh", "-c", "ruff check . && ruff format --check . && mypy --no-incremental ."]
+    --mount=type=bind,from=lock,source=/srv,target=/lock \
+    /tools/online /tools/uv pip install --python /opt/venv --require-hashes -r /lock/dev.txt -r /lock/lint.txt
 
 
 FROM base AS prod

@@ -6,9 +6,10 @@ import functools
 import shlex
 import signal
 from collections.abc import Callable
-from typing import Any
 
-from invoke import Context, Exit, task
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
 
 from ops import check, compose, machine, stages
 from ops.failure import INTERRUPTED, Failure
@@ -18,7 +19,7 @@ def sentences(body: Callable[..., int | None]) -> Callable[..., None]:
     """Let a task end with an exit code, and with a sentence instead of a traceback where it fails as expected."""
 
     @functools.wraps(body)
-    def wrapped(c: Context, *args: Any, **kwargs: Any) -> None:
+    def wrapped(c: Context, *args: object, **kwargs: object) -> None:
         # A SIGTERM ends a task as Ctrl-C does, so that it leaves nothing running.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:

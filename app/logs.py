@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import logging.config
-import time
+from datetime import UTC, datetime
 from typing import Any
 
 from app.settings import Settings
 
 
 class JsonFormatter(logging.Formatter):
-    """A JSON object a line: time (UTC, ISO 8601), level, logger, message, and the fields under `extra={"fields": ...}`."""
-
-    converter = time.gmtime
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03dZ"
+    """A JSON object a line: time (UTC, ISO 8601), level, logger, message, and what `extra={"fields": ...}` adds."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
         line: dict[str, Any] = {
-            "time": self.formatTime(record),
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),

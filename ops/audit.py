@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Any
 
 from ops.image import File, Image
 
@@ -18,7 +19,7 @@ APP = "/srv/app"
 _TELLING_BYTES = 64
 _IMPORTABLE = (".py", ".pyc", ".so", ".pyd")
 _SECRET = re.compile(
-    r"\b(?P<name>\w*(?:TOKEN|SECRET|PASSW(?:OR)?D|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIAL)\w*)\b", re.IGNORECASE
+    r"\w*(?:TOKEN|SECRET|PASSW(?:OR)?D|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIAL)\w*", re.IGNORECASE
 )
 _PASSWORD_IN_URL = re.compile(r"\w+://[^/\s:@\"']+:[^/\s@\"']+@")
 
@@ -61,13 +62,11 @@ def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def lock_from(document: Mapping[str, object]) -> Lock:
+def lock_from(document: Mapping[str, Any]) -> Lock:
     """Return what a parsed poetry.lock allows in the main and the dev group."""
     groups: dict[str, dict[str, set[str]]] = {"main": {}, "dev": {}}
     optional = set()
-    packages = document.get("package", [])
-    assert isinstance(packages, list)
-    for package in packages:
+    for package in document.get("package", []):
         name = normalized(package["name"])
         for group in package.get("groups", ["main"]):
             groups.setdefault(group, {}).setdefault(name, set()).add(package["version"])
@@ -114,20 +113,25 @@ def forbidden(dev: Iterable[File], lock: Lock) -> Forbidden:
     )
 
 
-def leaks(files: Iterable[File], rules: Forbidden, lock: Lock, image: Image | None = None, base_layers: int = 0) -> list[Finding]:
+def leaks(
+    files: Iterable[File], rules: Forbidden, lock: Lock, image: Image | None = None, base_layers: int = 0
+) -> list[Finding]:
     """Return every leak among the files, those of all layers, and in the configuration of `image`.
 
     The first `base_layers` are the base image's. It may hold distributions and vendored files of its own, but
     nothing that can be imported or found as a distribution of the dev group.
     """
     files = tuple(files)
-    packages = {file.path.rpartition("/")[0] for file in files if "/__init__." in file.path}
-    present = {match for file in files if (match := _distribution(file.path))}
+    around = _Surroundings(
+        packages=frozenset(file.path.rpartition("/")[0] for file in files if "/__init__." in file.path),
+        distributions=frozenset(match for file in files if (match := _distribution(file.path))),
+        base_layers=base_layers,
+    )
     grouped: dict[tuple[int, str, str, str], int] = {}
     for file in files:
         if (file.path, file.sha256) in rules.allowed:
             continue
-        hit = _judge(file, rules, lock, packages, present, in_base=file.layer < base_layers)
+        hit = _judge(file, rules, lock, around)
         if hit:
             key = (file.layer, *hit)
             grouped[key] = grouped.get(key, 0) + 1
@@ -142,10 +146,16 @@ def declared(lock: Lock) -> list[Finding]:
     """Return the finding that pytest is a production dependency, where the lock has it in the main group."""
     if "pytest" not in lock.main:
         return []
-    return [Finding("pytest", "poetry.lock", "", "pyproject.toml declares it, or something that needs it, in the main group")]
+    return [
+        Finding(
+            "pytest", "poetry.lock", "", "pyproject.toml declares it, or something that needs it, in the main group"
+        )
+    ]
 
 
-def staleness(files: Iterable[File], groups: Iterable[Mapping[str, frozenset[str]]], lock: Lock, app: Mapping[str, str]) -> str:
+def staleness(
+    files: Iterable[File], groups: Iterable[Mapping[str, frozenset[str]]], lock: Lock, app: Mapping[str, str]
+) -> str:
     """Return how an image differs from the lock and from `app/` (paths below it and their sha256), or ``."""
     # Of a path in several layers the last one counts.
     files = {file.path: file for file in files}.values()
@@ -227,20 +237,24 @@ def _distribution_part(path: str) -> re.Match[str] | None:
     return None
 
 
-def _judge(
-    file: File, rules: Forbidden, lock: Lock, packages: set[str], present: set[tuple[str, str]], *, in_base: bool
-) -> tuple[str, str, str] | None:
+@dataclass(frozen=True)
+class _Surroundings:
+    """What the judgement of one file needs to know of all others."""
+
+    packages: frozenset[str]
+    distributions: frozenset[tuple[str, str]]
+    base_layers: int
+
+
+def _judge(file: File, rules: Forbidden, lock: Lock, around: _Surroundings) -> tuple[str, str, str] | None:
     """Return what the file is, the path to report and why it is a leak; None where it is not one."""
-    return (
-        _as_distribution(file, rules, lock, present, in_base=in_base)
-        or _as_import(file, rules, packages)
-        or (None if in_base else _as_script(file, rules) or _as_content(file, rules) or _as_own_file(file))
-    )
+    found = _as_distribution(file, rules, lock, around) or _as_import(file, rules, around)
+    if found or file.layer < around.base_layers:
+        return found
+    return _as_script(file, rules) or _as_content(file, rules) or _as_own_file(file)
 
 
-def _as_distribution(
-    file: File, rules: Forbidden, lock: Lock, present: set[tuple[str, str]], *, in_base: bool
-) -> tuple[str, str, str] | None:
+def _as_distribution(file: File, rules: Forbidden, lock: Lock, around: _Surroundings) -> tuple[str, str, str] | None:
     metadata = file.path.endswith(("/METADATA", "/PKG-INFO"))
     match = _distribution_part(file.path)
     if not match and not metadata:
@@ -254,19 +268,23 @@ def _as_distribution(
     for name in sorted(names):
         if name in rules.distributions:
             return name, where, "a distribution that only the dev group has"
-        if in_base:
+        if file.layer < around.base_layers:
             continue
         if name not in lock.main:
             return name, where, "a distribution that poetry.lock does not have in the main group"
         if found and found[0] == name and found[1] not in lock.main[name]:
             locked = {(name, version) for version in lock.main[name]}
-            if locked & present:
-                return name, where, f"poetry.lock has version {', '.join(sorted(lock.main[name]))}, which is there as well"
+            if locked & around.distributions:
+                return (
+                    name,
+                    where,
+                    f"poetry.lock has version {', '.join(sorted(lock.main[name]))}, which is there as well",
+                )
     return None
 
 
-def _as_import(file: File, rules: Forbidden, packages: set[str]) -> tuple[str, str, str] | None:
-    """Find importable files whose top-level name is a dev distribution's: that of a folder that is no package itself."""
+def _as_import(file: File, rules: Forbidden, around: _Surroundings) -> tuple[str, str, str] | None:
+    """Find what can be imported under a dev distribution's name: below a folder that is no package itself."""
     if not file.path.endswith(_IMPORTABLE):
         return None
     parts = file.path.split("/")
@@ -277,7 +295,7 @@ def _as_import(file: File, rules: Forbidden, packages: set[str]) -> tuple[str, s
         parent = parts[:number]
         if parent[-1:] == ["__pycache__"]:
             parent = parent[:-1]
-        if "/".join(parent) not in packages:
+        if "/".join(parent) not in around.packages:
             return rules.imports[name], "/".join(parts[: number + 1]), f"imported as {name}"
     return None
 
@@ -311,7 +329,7 @@ def _as_content(file: File, rules: Forbidden) -> tuple[str, str, str] | None:
 def _as_own_file(file: File) -> tuple[str, str, str] | None:
     parts = PurePosixPath(file.path).parts
     for number, part in enumerate(parts):
-        if part == ".git" or part == ".env" or part.startswith(".env."):
+        if part in {".git", ".env"} or part.startswith(".env."):
             return part, str(PurePosixPath(*parts[: number + 1])), "it does not belong in an image"
     if _within(file.path, HOME) and not _within(file.path, APP) and file.path != APP and not file.directory:
         return parts[2], str(PurePosixPath(*parts[:3])), f"only app/ belongs in {HOME}"
@@ -321,33 +339,46 @@ def _as_own_file(file: File) -> tuple[str, str, str] | None:
 def _config_leaks(image: Image, rules: Forbidden) -> Iterator[Finding]:
     """Give the leaks in what a container would run, in its environment, and in the image's history."""
     config = image.config
-    commands = {
-        "CMD": config.get("Cmd"),
-        "ENTRYPOINT": config.get("Entrypoint"),
-        "HEALTHCHECK": (config.get("Healthcheck") or {}).get("Test"),
-        "ONBUILD": config.get("OnBuild"),
-        "SHELL": config.get("Shell"),
-        "ENV": config.get("Env"),
-    }
-    for instruction, words in commands.items():
-        for text in words or []:
-            for word in re.findall(r"[\w.-]+", text):
-                owner = rules.scripts.get(word) or rules.imports.get(word) or (
-                    word if normalized(word) in rules.distributions else None
-                )
-                if owner:
-                    yield Finding(owner, "configuration", f"{instruction} {text}", f"{instruction} names {word}")
+    variables = config.get("Env") or []
     labels = [f"{name}={value}" for name, value in (config.get("Labels") or {}).items()]
-    settings = [*(("ENV", text) for text in config.get("Env") or []), *(("LABEL", text) for text in labels)]
-    for instruction, text in settings:
-        name = text.partition("=")[0]
-        if _PASSWORD_IN_URL.search(text) or (instruction == "ENV" and _SECRET.fullmatch(name)):
-            yield Finding(name, "configuration", f"{instruction} {name}=...", "a secret that everyone who has the image can read")
+    yield from _named_tools("CMD", config.get("Cmd"), rules)
+    yield from _named_tools("ENTRYPOINT", config.get("Entrypoint"), rules)
+    yield from _named_tools("HEALTHCHECK", (config.get("Healthcheck") or {}).get("Test"), rules)
+    yield from _named_tools("ONBUILD", config.get("OnBuild"), rules)
+    yield from _named_tools("SHELL", config.get("Shell"), rules)
+    yield from _named_tools("ENV", variables, rules)
+    yield from _secrets("ENV", variables)
+    yield from _secrets("LABEL", labels)
     for step in image.history:
-        arguments = re.match(r"(?:/bin/sh -c #\(nop\) +)?ARG (?P<one>\w+)|RUN \|\d+ (?P<many>.*?) /bin/", step)
-        names = re.findall(r"(\w+)(?:=|$)", (arguments["one"] or arguments["many"]) if arguments else "")
-        for name in names:
-            if _SECRET.fullmatch(name):
-                yield Finding(name, "history", f"ARG {name}", "the value of a build argument stays in the history")
-        if _PASSWORD_IN_URL.search(step):
-            yield Finding("a password in an address", "history", step.split("://")[0] + "://...", "the history keeps it")
+        yield from _secret_arguments(step)
+
+
+def _named_tools(instruction: str, words: Iterable[str] | None, rules: Forbidden) -> Iterator[Finding]:
+    for text in words or ():
+        for word in re.findall(r"[\w.-]+", text):
+            owner = rules.scripts.get(word) or rules.imports.get(word)
+            if not owner and normalized(word) in rules.distributions:
+                owner = word
+            if owner:
+                yield Finding(owner, "configuration", f"{instruction} {text}", f"{instruction} names {word}")
+
+
+def _secrets(instruction: str, settings: Iterable[str]) -> Iterator[Finding]:
+    for text in settings:
+        name = text.partition("=")[0]
+        if _PASSWORD_IN_URL.search(text) or _SECRET.fullmatch(name):
+            why = "a secret that everyone who has the image can read"
+            yield Finding(name, "configuration", f"{instruction} {name}=...", why)
+
+
+def _secret_arguments(step: str) -> Iterator[Finding]:
+    """Give the secrets in one instruction of the history, as BuildKit or the legacy builder wrote it."""
+    declared = re.match(r"(?:/bin/sh -c #\(nop\) +)?ARG (\w+)", step)
+    used = re.match(r"(?:RUN )?\|\d+ (.*?) /bin/", step)
+    for name in [declared[1]] if declared else re.findall(r"(\w+)=", used[1]) if used else []:
+        if _SECRET.fullmatch(name):
+            yield Finding(name, "history", f"ARG {name}", "the value of a build argument stays in the history")
+    if _PASSWORD_IN_URL.search(step):
+        yield Finding(
+            "a password in an address", "history", step.split("://", maxsplit=1)[0] + "://...", "the history keeps it"
+        )

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import tempfile
 import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import takewhile
-from pathlib import Path
 
 from ops import audit, compose, engine, image
 from ops.failure import CANNOT_CHECK, FAILED, Failure
-
 
 
 def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
@@ -47,7 +44,8 @@ def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
     _refuse_stale(dev, dev_difference)
     if "pytest" not in control and not findings:
         raise Failure(
-            f"The probe does not find pytest in {dev}, where it must be: run `inv build`, then check again.", CANNOT_CHECK
+            f"The probe does not find pytest in {dev}, where it must be: run `inv build`, then check again.",
+            CANNOT_CHECK,
         )
     if not any(file.path.startswith(audit.APP + "/") for file in facts.files):
         raise Failure(f"{prod} is not an image of this project: it has no {audit.APP}.", CANNOT_CHECK)
@@ -82,7 +80,11 @@ def _print(prod: str, findings: list[audit.Finding], rules: audit.Forbidden, rea
         brought = f"; brought by: {' '.join(finding.instruction.split())[:100]}" if finding.instruction else ""
         print(f"LEAK {finding.what}: {finding.path}{files}: {finding.why}{brought}")
     others = len(rules.distributions) - 1
-    verdict = f"{len(findings)} leaks in {prod}" if findings else f"{prod} holds nothing of pytest and {others} other dev distributions"
+    verdict = (
+        f"{len(findings)} leaks in {prod}"
+        if findings
+        else f"{prod} holds nothing of pytest and {others} other dev distributions"
+    )
     print(
         f"{verdict}. Read {read['layers']} layers, {read['files']:,} files, "
         f"{read['bytes'] / 1e6:.1f} MB in {read['seconds']:.1f} s."

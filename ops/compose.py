@@ -34,28 +34,38 @@ def serve(port: int, *, detach: bool) -> None:
     try:
         _start()
         print(f"http://localhost:{port} answers. {'`inv stop`' if detach else 'Ctrl-C'} stops it.", flush=True)
-        if detach:
-            return
-        engine.run("compose", "--profile=prod", "logs", "--follow", "--no-log-prefix", "api-prod")
-        # The stream ends by itself only where the container does.
-        raise Failure("The service stopped by itself; its last lines above say why.")
+        if not detach:
+            _follow()
     except KeyboardInterrupt:
         print(file=sys.stderr)
+        stop()
     except Failure:
         stop()
         raise
-    stop()
+
+
+def _follow() -> None:
+    """Stream production's logs until it is interrupted. Raises Failure where the service stops by itself."""
+    # Not `docker compose logs`: some versions put escape sequences before each line.
+    engine.run("logs", "--follow", _container())
+    raise Failure("The service stopped by itself; its last lines above say why.")
 
 
 def _start() -> None:
     """Start production and wait until it is healthy. Raises Failure, with what the service said, where it is not."""
     try:
         engine.output("compose", "--profile=prod", "up", "--detach", "--wait", "--no-build", "api-prod", echo=True)
-    except Failure as failure:
-        said = engine.output("compose", "--profile=prod", "logs", "--no-log-prefix", "--tail=20", "api-prod").strip()
-        if not said:
+    except Failure:
+        container = _container()
+        if not container:
             raise
-        raise Failure(f"The service did not become healthy ({failure}). It said:\n{said}") from None
+        engine.run("logs", "--tail=20", container)
+        raise Failure("The service did not become healthy; its last lines above say why.") from None
+
+
+def _container() -> str:
+    """Return the id of production's container, running or not, or `` where there is none."""
+    return engine.output("compose", "--profile=prod", "ps", "--all", "--quiet", "api-prod").strip()
 
 
 def stop() -> None:

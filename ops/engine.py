@@ -87,9 +87,11 @@ def _check_reachable() -> None:
     output("compose", "version", "--short")
 
 
-def _start(args: tuple[str, ...], **streams: IO[bytes] | int) -> subprocess.Popen[bytes]:
+def _start(
+    args: tuple[str, ...], stdout: IO[bytes] | int | None = None, stderr: int | None = None
+) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(["docker", *args], cwd=ROOT, **streams)
+        return subprocess.Popen(["docker", *args], cwd=ROOT, stdout=stdout, stderr=stderr)
     except FileNotFoundError:
         raise Failure(NO_DOCKER) from None
 

@@ -72,6 +72,10 @@ class Image:
 Sizes = Callable[[int], bool]
 
 
+def _every_size(_: int) -> bool:
+    return True
+
+
 def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
     """Return the facts of the one image in `archive`, a seekable file that `docker save` wrote.
 
@@ -101,7 +105,9 @@ def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
             files=tuple(files),
         )
     except (tarfile.TarError, KeyError, IndexError, ValueError, EOFError) as error:
-        raise Failure(f"The archive of {reference} can't be read ({error}): build or pull it again.", CANNOT_CHECK) from error
+        raise Failure(
+            f"The archive of {reference} can't be read ({error}): build or pull it again.", CANNOT_CHECK
+        ) from error
 
 
 def tree(reference: str, *folders: str) -> tuple[File, ...]:
@@ -118,7 +124,7 @@ def _folder(container: str, folder: PurePosixPath) -> Iterator[File]:
     with tempfile.TemporaryFile() as archive:
         engine.write(archive, "cp", f"{container}:{folder}", "-")
         with tarfile.open(fileobj=archive, mode="r:") as entries:
-            yield from _files(entries, archive, 0, lambda size: True, above=str(folder.parent))
+            yield from _files(entries, archive, 0, _every_size, above=str(folder.parent))
 
 
 def _layer_files(archive: IO[bytes], member: tarfile.TarInfo, number: int, hashed: Sizes) -> Iterator[File]:
@@ -139,9 +145,7 @@ def _layer_files(archive: IO[bytes], member: tarfile.TarInfo, number: int, hashe
         yield from _files(entries, archive, number, hashed)
 
 
-def _files(
-    entries: tarfile.TarFile, source: IO[bytes], layer: int, hashed: Sizes, above: str = "/"
-) -> Iterator[File]:
+def _files(entries: tarfile.TarFile, source: IO[bytes], layer: int, hashed: Sizes, above: str = "/") -> Iterator[File]:
     """Give a record for each entry of an uncompressed tar in `source`, and for the members of archives in it.
 
     The tar's names are relative to the folder `above`.

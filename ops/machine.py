@@ -21,6 +21,8 @@ from pathlib import Path
 from ops import engine, site
 from ops.failure import Failure
 
+# Debian 13 is the first release whose own packages are recent enough.
+TRIXIE = 13
 DAEMON_LOG = "/var/log/dockerd.log"
 # The oldest that understand what the Dockerfile and docker-compose.yml say: HEALTHCHECK --start-interval
 # needs Engine 25 (https://docs.docker.com/reference/dockerfile/#healthcheck), build secrets Compose 2.5.
@@ -35,7 +37,7 @@ TRIXIE_PINS = Path("/etc/apt/preferences.d/lockstep-trixie")
 
 def setup() -> None:
     """Check the Engine, Compose, Buildx and the base image, mend what is missing, and say what was done."""
-    done = {name: "found" for name in (*OLDEST, "Base image")}
+    done = dict.fromkeys((*OLDEST, "Base image"), "found")
     lacking = [name for name in ("Compose", "Buildx") if not _recent(name)]
     if not _recent("Engine") and not _installed("dockerd"):
         lacking.append("Engine")
@@ -48,9 +50,9 @@ def setup() -> None:
     base = base_image()
     if not _has_image(base):
         done["Base image"] = pull_or_build(base)
-    for name in OLDEST:
+    for name, version in OLDEST.items():
         if not _recent(name):
-            oldest = ".".join(map(str, OLDEST[name]))
+            oldest = ".".join(map(str, version))
             raise Failure(
                 f"{name} {found(name) or 'is missing and'} is too old: Lockstep needs {oldest} or newer; "
                 "see https://docs.docker.com/engine/install/."
@@ -91,7 +93,7 @@ def install_packages(lacking: list[str]) -> None:
             "see https://docs.docker.com/get-docker/, then run `inv setup` again."
         )
     _apt_get("update")
-    if system == "debian" and _debian_release() < 13:
+    if system == "debian" and _debian_release() < TRIXIE:
         add_trixie()
     packages = PACKAGES[system]
     if "Engine" not in lacking:
@@ -166,9 +168,7 @@ def build_base(base: str) -> None:
         _apt_get("update")
         _apt_get("install", "-y", "--no-install-recommends", "mmdebstrap")
     main, security = debian_mirror("Debian"), debian_mirror("Debian-Security")
-    sources = (
-        f"deb {main} trixie main\ndeb {main} trixie-updates main\ndeb {security} trixie-security main\n"
-    )
+    sources = f"deb {main} trixie main\ndeb {main} trixie-updates main\ndeb {security} trixie-security main\n"
     with tempfile.TemporaryDirectory() as folder:
         tree = str(Path(folder, "trixie.tar"))
         _run(
@@ -250,12 +250,15 @@ def _read(*command: str) -> str:
 
 
 def _run(*command: str, stdin: str = "") -> None:
-    """Run a command as root and raise Failure where it fails; its output goes to standard error."""
+    """Run a command as root. Raises Failure where it fails, and shows what it printed only then."""
     if os.name == "posix" and os.geteuid() != 0:
         if not shutil.which("sudo"):
             raise Failure(f"`{shlex.join(command)}` must run as root, and there is no sudo: run `inv setup` as root.")
         command = ("sudo", *command)
     print(f"$ {shlex.join(command)}", file=sys.stderr, flush=True)
-    code = subprocess.run(command, input=stdin, text=True, stdout=sys.stderr, check=False).returncode
-    if code:
-        raise Failure(f"`{shlex.join(command)}` failed with exit code {code}; what it printed above says why.")
+    done = subprocess.run(
+        command, input=stdin, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    if done.returncode:
+        print(done.stdout, file=sys.stderr)
+        raise Failure(f"`{shlex.join(command)}` failed with exit code {done.returncode}; its output above says why.")

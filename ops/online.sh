@@ -9,7 +9,7 @@ if [ -s /run/secrets/index_url ]; then
     index=$(cat /run/secrets/index_url)
 elif [ "$1" = poetry ]; then
     # Poetry's own default is an index's JSON interface, which not every proxy passes on; pip's always works.
-    index=$(python -c 'from pip._internal.models.index import PyPI; print(PyPI.simple_url)')
+    index=$(/usr/local/bin/python -c 'from pip._internal.models.index import PyPI; print(PyPI.simple_url)')
 fi
 if [ "$index" ]; then
     export PIP_INDEX_URL="$index" UV_DEFAULT_INDEX="$index" POETRY_PYPI_MIRROR_URL="$index"

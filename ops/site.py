@@ -47,7 +47,11 @@ def _pip_files() -> list[Path]:
     """Return pip's configuration files, the one that wins last."""
     home = Path.home()
     if sys.platform == "win32":
-        name, shared, user = "pip.ini", Path(os.environ.get("ProgramData", "C:/ProgramData")), Path(os.environ["APPDATA"])
+        name, shared, user = (
+            "pip.ini",
+            Path(os.environ.get("PROGRAMDATA", "C:/ProgramData")),
+            Path(os.environ["APPDATA"]),
+        )
         files = [shared / "pip" / name, home / "pip" / name, user / "pip" / name]
     elif sys.platform == "darwin":
         name = "pip.conf"

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import venv
-from pathlib import Path
 
 from ops import compose, engine, site
 from ops.failure import Failure
@@ -31,10 +30,14 @@ def poetry(arguments: list[str]) -> int:
 def lint(*, fix: bool) -> int:
     """Check style and types, or mend the style in place, and return the linters' exit code."""
     image = _build("lint")
-    if not fix:
-        return engine.run("run", "--rm", "--network=none", image)
-    mend = "ruff check --no-cache --fix . ; ruff format --no-cache ."
-    return engine.run("run", "--rm", "--network=none", *_on_working_tree(), image, "sh", "-c", mend)
+    if fix:
+        commands, rights = "ruff check --no-cache --fix . ; ruff format --no-cache .", ""
+    else:
+        commands, rights = (
+            "ruff check --no-cache . && ruff format --no-cache --check . && mypy --cache-dir=/tmp/mypy .",
+            ":ro",
+        )
+    return engine.run("run", "--rm", "--network=none", *_on_working_tree(rights), image, "sh", "-c", commands)
 
 
 def test_images(arguments: list[str]) -> int:
@@ -53,7 +56,9 @@ def test_images(arguments: list[str]) -> int:
         if subprocess.run([*install, "--requirement", str(requirements)], check=False).returncode:
             raise Failure("pip could not install the dev group on this host; what it printed above says why.")
         requirements.rename(installed)
-    return subprocess.run([str(python), "-m", "pytest", "tests/images", *arguments], cwd=engine.ROOT, check=False).returncode
+    return subprocess.run(
+        [str(python), "-m", "pytest", "tests/images", *arguments], cwd=engine.ROOT, check=False
+    ).returncode
 
 
 def _build(stage: str) -> str:
@@ -65,9 +70,9 @@ def _build(stage: str) -> str:
     return tag
 
 
-def _on_working_tree() -> list[str]:
+def _on_working_tree(rights: str = "") -> list[str]:
     """Return the options that give a container the working tree, and its user the rights of this one."""
-    options = [f"--volume={engine.ROOT}:/work", "--workdir=/work"]
+    options = [f"--volume={engine.ROOT}:/work{rights}", "--workdir=/work"]
     if sys.platform != "win32":
         options.append(f"--user={os.getuid()}:{os.getgid()}")
     return options
