@@ -30,7 +30,7 @@ RUN --mount=type=secret,id=ca_bundle \
     sed -n '/^uv==/,/# via/p' tools.txt > /tmp/uv.txt \
     && online pip install --disable-pip-version-check --root-user-action ignore --require-hashes -r /tmp/uv.txt \
     && python -m venv --without-pip /opt/tools \
-    && UV_LINK_MODE=copy online uv pip sync --python /opt/tools --require-hashes tools.txt
+    && UV_LINK_MODE=copy online uv pip sync --compile-bytecode --python /opt/tools --require-hashes tools.txt
 ENV PATH=/opt/tools/bin:$PATH
 
 
@@ -52,6 +52,7 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=bind,from=lock,source=/srv/main.txt,target=main.txt \
     python -m venv --without-pip /opt/venv \
     && /tools/online /tools/uv pip sync --python /opt/venv --require-hashes main.txt \
+    && rm /opt/venv/.lock \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv
 
 
@@ -62,6 +63,7 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=bind,from=tools,source=/usr/local/bin,target=/tools \
     --mount=type=bind,from=lock,source=/srv/dev.txt,target=dev.txt \
     /tools/online /tools/uv pip install --python /opt/venv --require-hashes -r dev.txt \
+    && rm /opt/venv/.lock \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv
 COPY --chmod=755 . .
 USER 10001:10001

@@ -183,8 +183,9 @@ def staleness(
 def _owners(files: Iterable[File]) -> Iterator[tuple[str, str]]:
     """Give each path in the virtual environment's RECORDs with the normalized name of its distribution."""
     for file in files:
-        found = _distribution(file.path)
-        if not found or not file.path.endswith(".dist-info/RECORD") or "!/" in file.path:
+        # Not the metadata of what a distribution carries inside itself: those files are its own.
+        found = _distribution(file.path) if _RECORD.fullmatch(file.path) else None
+        if not found:
             continue
         site_packages = PurePosixPath(file.path).parent.parent
         for line in file.head.decode().splitlines():
@@ -218,6 +219,7 @@ def _within(path: str, folder: str) -> bool:
     return path.startswith(folder + "/")
 
 
+_RECORD = re.compile(rf"{VENV}/lib/[^/]+/site-packages/[^/]+\.dist-info/RECORD")
 _METADATA_FOLDER = re.compile(r"/([^/!]+?)-([^/!-]+)(?:-py[\d.]+[^/!]*)?\.(?:dist-info|egg-info|egg)(?:/|$)")
 _PACKED = re.compile(r"/([A-Za-z0-9][\w.]*?)-(\d[^/!-]*)(?:-[^/!]+)?\.(?:whl|tar\.gz|zip)(?:!|$)")
 
@@ -251,7 +253,7 @@ def _judge(file: File, rules: Forbidden, lock: Lock, around: _Surroundings) -> t
     found = _as_distribution(file, rules, lock, around) or _as_import(file, rules, around)
     if found or file.layer < around.base_layers:
         return found
-    return _as_script(file, rules) or _as_content(file, rules) or _as_own_file(file)
+    return _as_script(file, rules) or _as_own_file(file) or _as_content(file, rules)
 
 
 def _as_distribution(file: File, rules: Forbidden, lock: Lock, around: _Surroundings) -> tuple[str, str, str] | None:
@@ -265,22 +267,25 @@ def _as_distribution(file: File, rules: Forbidden, lock: Lock, around: _Surround
     names = {found[0]} if found else set()
     if stated:
         names.add(normalized(stated[1].decode(errors="replace")))
-    for name in sorted(names):
-        if name in rules.distributions:
-            return name, where, "a distribution that only the dev group has"
-        if file.layer < around.base_layers:
-            continue
-        if name not in lock.main:
-            return name, where, "a distribution that poetry.lock does not have in the main group"
-        if found and found[0] == name and found[1] not in lock.main[name]:
-            locked = {(name, version) for version in lock.main[name]}
-            if locked & around.distributions:
-                return (
-                    name,
-                    where,
-                    f"poetry.lock has version {', '.join(sorted(lock.main[name]))}, which is there as well",
-                )
+    for name in sorted(names & rules.distributions):
+        return name, where, "a distribution that only the dev group has"
+    if file.layer < around.base_layers:
+        return None
+    for name in sorted(names - set(lock.main)):
+        return name, where, "a distribution that poetry.lock does not have in the main group"
+    if (
+        found
+        and not _locked(found, lock)
+        and any(_locked(other, lock) for other in around.distributions if other[0] == found[0])
+    ):
+        versions = ", ".join(sorted(lock.main[found[0]]))
+        return found[0], where, f"poetry.lock has version {versions}, which is there as well"
     return None
+
+
+def _locked(distribution: tuple[str, str], lock: Lock) -> bool:
+    name, version = distribution
+    return version in lock.main.get(name, ())
 
 
 def _as_import(file: File, rules: Forbidden, around: _Surroundings) -> tuple[str, str, str] | None:

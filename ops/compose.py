@@ -57,7 +57,7 @@ def _start() -> None:
         engine.output("compose", "--profile=prod", "up", "--detach", "--wait", "--no-build", "api-prod", echo=True)
     except Failure:
         container = _container()
-        if not container:
+        if not container or engine.output("inspect", "--format={{.State.Status}}", container).strip() == "created":
             raise
         engine.run("logs", "--tail=20", container)
         raise Failure("The service did not become healthy; its last lines above say why.") from None

@@ -19,13 +19,13 @@ NO_DOCKER = (
 _STOP_SECONDS = 15
 
 
-def run(*args: str) -> int:
+def run(*args: str, stdout: int | None = None) -> int:
     """Run `docker ARGS` on this terminal, print the command first, and return its exit code.
 
     Interrupted, it ends the command before it lets the interruption through, so that nothing stays behind.
     """
     _echo(args)
-    process = _start(args)
+    process = _start(args, stdout=stdout)
     try:
         return process.wait()
     finally:
@@ -72,7 +72,8 @@ def build(*args: str) -> None:
     is shown, so a failed build is run once more, unseen: its finished steps are cached, and the failing one
     says why. Where the second try succeeds, the fault was a passing one and the build is done.
     """
-    if run(*args) == 0:
+    # Progress is not a task's output: some versions of Compose would mix it in.
+    if run(*args, stdout=sys.stderr.fileno()) == 0:
         return
     _check_reachable()
     try:

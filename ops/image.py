@@ -8,10 +8,11 @@ import hashlib
 import io
 import json
 import lzma
-import re
+import posixpath
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -104,7 +105,7 @@ def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
             history=tuple(step.get("created_by", "") for step in steps),
             files=tuple(files),
         )
-    except (tarfile.TarError, KeyError, IndexError, ValueError, EOFError) as error:
+    except (tarfile.TarError, zlib.error, KeyError, IndexError, ValueError, EOFError) as error:
         raise Failure(
             f"The archive of {reference} can't be read ({error}): build or pull it again.", CANNOT_CHECK
         ) from error
@@ -130,19 +131,21 @@ def _folder(container: str, folder: PurePosixPath) -> Iterator[File]:
 def _layer_files(archive: IO[bytes], member: tarfile.TarInfo, number: int, hashed: Sizes) -> Iterator[File]:
     """Give the files of one layer, which the containerd image store hands out compressed."""
     archive.seek(member.offset_data)
-    if archive.read(2) == b"\x1f\x8b":
-        with tempfile.TemporaryFile() as plain:
-            archive.seek(member.offset_data)
-            with gzip.GzipFile(fileobj=archive) as layer:
-                while chunk := layer.read(1 << 20):
-                    plain.write(chunk)
-            plain.seek(0)
-            with tarfile.open(fileobj=plain, mode="r:") as entries:
-                yield from _files(entries, plain, number, hashed)
-        return
+    packed = archive.read(2) == b"\x1f\x8b"
     archive.seek(member.offset_data)
-    with tarfile.open(fileobj=archive, mode="r:") as entries:
-        yield from _files(entries, archive, number, hashed)
+    if not packed:
+        with tarfile.open(fileobj=archive, mode="r:") as entries:
+            yield from _files(entries, archive, number, hashed)
+        return
+    with tempfile.TemporaryFile() as plain:
+        unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        left = member.size
+        while left and (chunk := archive.read(min(left, 1 << 20))):
+            plain.write(unpack.decompress(chunk))
+            left -= len(chunk)
+        plain.seek(0)
+        with tarfile.open(fileobj=plain, mode="r:") as entries:
+            yield from _files(entries, plain, number, hashed)
 
 
 def _files(entries: tarfile.TarFile, source: IO[bytes], layer: int, hashed: Sizes, above: str = "/") -> Iterator[File]:
@@ -153,14 +156,14 @@ def _files(entries: tarfile.TarFile, source: IO[bytes], layer: int, hashed: Size
     root = above.rstrip("/") + "/"
     regular: dict[str, File] = {}
     for entry in entries:
-        path = root + entry.name.removeprefix("./").strip("/")
+        path = posixpath.normpath(root + entry.name)
         if entry.isreg():
             head, digest = _read_regular(source, entry, path, hashed)
             regular[path] = File(path, layer, entry.size, entry.mode, sha256=digest, head=head)
             yield regular[path]
             if _is_archive(source, entry, head):
                 yield from _members(path, _content(source, entry), layer, hashed)
-        elif entry.islnk() and (linked := regular.get(root + entry.linkname.removeprefix("./").strip("/"))):
+        elif entry.islnk() and (linked := regular.get(posixpath.normpath(root + entry.linkname))):
             yield File(path, layer, 0, entry.mode, sha256=linked.sha256, head=linked.head)
         else:
             yield File(path, layer, 0, entry.mode, entry.isdir(), entry.linkname)
@@ -209,7 +212,7 @@ def _members(path: str, content: bytes, layer: int, hashed: Sizes, depth: int = 
             raise Failure(
                 f"{path} is an archive too deep or too large to look into: remove it from the image.", CANNOT_CHECK
             )
-        member = re.sub("/+", "/", f"{path}!/{name}")
+        member = f"{path}!{posixpath.normpath('/' + name)}"
         digest = hashlib.sha256(data).hexdigest() if hashed(len(data)) else ""
         yield File(member, layer, len(data), sha256=digest, head=_head(member, data))
         if _looks_packed(data[:HEAD_BYTES]):

@@ -57,7 +57,7 @@ def test_images(arguments: list[str]) -> int:
             raise Failure("pip could not install the dev group on this host; what it printed above says why.")
         requirements.rename(installed)
     return subprocess.run(
-        [str(python), "-m", "pytest", "tests/images", *arguments], cwd=engine.ROOT, check=False
+        [str(python), "-m", "pytest", "--override-ini=testpaths=tests/images", *arguments], cwd=engine.ROOT, check=False
     ).returncode
 
 

@@ -1,0 +1,47 @@
+"""The example resource."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+LINE = {"article": "bolt", "pieces": 3, "price": "1.10"}
+
+
+def test_an_order_is_priced(client: TestClient) -> None:
+    """Pieces times price, summed, less the discount."""
+    order = {"lines": [LINE, {"article": "nut", "pieces": 10, "price": "0.05"}], "discount_percent": 10}
+    answer = client.post("/quotes", json=order)
+    assert (answer.status_code, answer.json()) == (200, {"subtotal": "3.80", "discount": "0.38", "total": "3.42"})
+
+
+def test_an_order_has_no_discount_by_default(client: TestClient) -> None:
+    """The total is the subtotal."""
+    assert client.post("/quotes", json={"lines": [LINE]}).json()["total"] == "3.30"
+
+
+@pytest.mark.parametrize(
+    ("order", "wrong"),
+    [
+        ({}, ["body", "lines"]),
+        ({"lines": []}, ["body", "lines"]),
+        ({"lines": [LINE] * 101}, ["body", "lines"]),
+        ({"lines": [LINE], "discount_percent": 101}, ["body", "discount_percent"]),
+        ({"lines": [{**LINE, "article": ""}]}, ["body", "lines", 0, "article"]),
+        ({"lines": [{**LINE, "pieces": 0}]}, ["body", "lines", 0, "pieces"]),
+        ({"lines": [{**LINE, "price": "-1"}]}, ["body", "lines", 0, "price"]),
+        ({"lines": [{**LINE, "price": "0.001"}]}, ["body", "lines", 0, "price"]),
+    ],
+)
+def test_a_bad_order_is_refused_with_the_place(client: TestClient, order: dict[str, Any], wrong: list[str]) -> None:
+    """422 names the field that is wrong."""
+    answer = client.post("/quotes", json=order)
+    assert answer.status_code == 422
+    assert [problem["loc"] for problem in answer.json()["detail"]] == [wrong]
+
+
+def test_a_body_that_is_no_json_is_refused(client: TestClient) -> None:
+    """422, not 500."""
+    assert client.post("/quotes", content=b"{", headers={"content-type": "application/json"}).status_code == 422

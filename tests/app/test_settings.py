@@ -1,0 +1,35 @@
+"""Settings come from the environment, and a bad one stops the start."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.main import create_app
+from app.settings import BadSettings, Settings
+
+
+def test_unset_variables_leave_the_defaults() -> None:
+    """An empty environment is a valid one; foreign variables are none of ours."""
+    assert Settings.from_environment({"PATH": "/bin", "APPLE": "x"}) == Settings()
+
+
+def test_variables_set_the_fields() -> None:
+    """Each field is read from its name in capitals behind APP_."""
+    environment = {"APP_NAME": "prices", "APP_LOG_FORMAT": "json", "APP_LOG_LEVEL": "debug"}
+    assert Settings.from_environment(environment) == Settings(name="prices", log_format="json", log_level="debug")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("APP_NAME", ""), ("APP_LOG_FORMAT", "xml"), ("APP_LOG_LEVEL", "INFO")]
+)
+def test_a_bad_value_is_named(variable: str, value: str) -> None:
+    """The sentence names the variable and repeats the value."""
+    with pytest.raises(BadSettings, match=f"^{variable}='{value}' is not valid: .+"):
+        Settings.from_environment({variable: value})
+
+
+def test_a_bad_value_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The factory that uvicorn calls ends the process instead of building a service."""
+    monkeypatch.setenv("APP_LOG_LEVEL", "loud")
+    with pytest.raises(SystemExit, match="APP_LOG_LEVEL='loud'"):
+        create_app()

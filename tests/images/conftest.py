@@ -1,0 +1,81 @@
+"""Real images on a real Engine, under a name of their own, so that nobody's containers are touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PROJECT = "lockstep-tests"
+PROD, DEV = f"{PROJECT}:prod", f"{PROJECT}:dev"
+PORT = 8765
+
+
+def docker(*args: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
+    """Run `docker ARGS` and return what it printed."""
+    return subprocess.run(["docker", *args], check=check, capture_output=True, text=True, **options)  # noqa: S607
+
+
+def inv_command(*args: str) -> list[str]:
+    """Return the command that `inv ARGS` is here."""
+    return [sys.executable, "-m", "invoke", *args]
+
+
+def inv(*args: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `inv ARGS` and return its exit code and what it printed."""
+    return subprocess.run(
+        inv_command(*args), cwd=cwd, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+
+
+def sentence(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the last line on standard error of a task that failed as expected: no traceback, a code that is not 0."""
+    assert done.returncode != 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+def check(*args: str, cwd: Path = ROOT) -> tuple[int, dict[str, Any]]:
+    """Run the check and return its exit code and its report."""
+    done = inv("check-prod-has-no-pytest", "--json", *args, cwd=cwd)
+    assert done.returncode in {0, 1}, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def inspected(reference: str) -> dict[str, Any]:
+    """Return what the Engine says of an image or a container."""
+    facts: dict[str, Any] = json.loads(docker("inspect", reference).stdout)[0]
+    return facts
+
+
+@pytest.fixture(scope="session", autouse=True)
+def images() -> Iterator[None]:
+    """Both images, built as a user builds them; removed at the end."""
+    os.environ["COMPOSE_PROJECT_NAME"] = PROJECT
+    built = inv("build")
+    assert built.returncode == 0, built.stderr
+    yield
+    inv("clean")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the project that a test may change."""
+    ignored = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache")
+    return Path(shutil.copytree(ROOT, tmp_path / "copy", ignore=ignored))
+
+
+def left_behind() -> list[str]:
+    """Return this project's containers and networks."""
+    mine = f"label=com.docker.compose.project={os.environ['COMPOSE_PROJECT_NAME']}"
+    containers = docker("ps", "--all", "--filter", mine, "--format", "container {{.Names}}").stdout
+    networks = docker("network", "ls", "--filter", mine, "--format", "network {{.Name}}").stdout
+    return (containers + networks).splitlines()

@@ -1,0 +1,61 @@
+"""Images that hold what they should: no false alarm."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.images.conftest import DEV, PROD, check, docker, inspected, inv
+
+CLEAN = {
+    "labels, variables and an argument": (
+        "LABEL org.opencontainers.image.source=https://git.example/pytest\nARG LEVEL=1\nENV LEVEL=$LEVEL LC_ALL=C.UTF-8"
+    ),
+    "data with familiar names": (
+        "USER root\nRUN mkdir -p /data/pytest /data/packaging && echo x > /data/pytest/notes.txt"
+        " && echo y > /data/packaging/list.csv && echo z > /data/.environment"
+    ),
+    "an archive of data": (
+        "USER root\nRUN python -c \"import tarfile; tarfile.open('/data.tar.gz', 'w:gz').add('/etc/passwd')\""
+    ),
+    "a command that runs no test": 'CMD ["python", "-c", "print(1)"]',
+    "a package of Debian's": "USER root\nRUN cp /usr/bin/dpkg /usr/local/bin/tool",
+}
+
+
+def test_prod_is_clean() -> None:
+    """The image as it is built; the report tells what was read."""
+    code, report = check()
+    assert (code, report["clean"], report["findings"]) == (0, True, [])
+    assert report["id"] == inspected(PROD)["Id"]
+    assert "pytest" in report["forbidden"]
+    assert report["read"]["layers"] == len(inspected(PROD)["RootFS"]["Layers"])
+    assert report["read"]["files"] > 1000
+
+
+def test_dev_is_not() -> None:
+    """The positive control, end to end: the same question about dev finds every dev distribution."""
+    code, report = check(f"--image={DEV}")
+    assert code == 1
+    assert {finding["what"] for finding in report["findings"]} >= set(report["forbidden"])
+
+
+@pytest.mark.parametrize("kind", CLEAN)
+def test_a_clean_image_passes(kind: str) -> None:
+    """What a service may well have on top of prod."""
+    tag = f"{PROD}-clean"
+    docker("build", "--quiet", f"--tag={tag}", "-", input=f"FROM {PROD}\n{CLEAN[kind]}\n")
+    code, report = check(f"--image={tag}")
+    assert (code, report["findings"]) == (0, [])
+
+
+def test_other_dependencies_pass_too(copy: Path) -> None:
+    """Setuptools carries packaging in its wheel, certifi a folder of tests: both in main, both no leak."""
+    assert inv("poetry", "--", "add", "--lock", "setuptools", "certifi", cwd=copy).returncode == 0
+    assert inv("build", cwd=copy, COMPOSE_PROJECT_NAME="lockstep-others").returncode == 0
+    done = inv("check-prod-has-no-pytest", "--json", cwd=copy, COMPOSE_PROJECT_NAME="lockstep-others")
+    assert done.returncode == 0, done.stdout + done.stderr
+    inv("clean", cwd=copy, COMPOSE_PROJECT_NAME="lockstep-others")
+    assert "packaging" in json.loads(done.stdout)["forbidden"]

@@ -1,0 +1,208 @@
+"""Leaks, planted in copies of prod: each must be found where it is, with the instruction that brought it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ops import site
+from tests.images.conftest import DEV, PROD, ROOT, check, docker, inv
+
+SITE = "/opt/venv/lib/python3.13/site-packages"
+BASE_SITE = "/usr/local/lib/python3.13/site-packages"
+SECRETS = "--mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=bind,source=online.sh,target=/online"
+PIP = f"RUN {SECRETS} sh /online /usr/local/bin/pip --disable-pip-version-check"
+FROM_DEV = f"COPY --from={DEV}"
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What is done to prod, and what must be found: what it is, where, and brought by which instruction."""
+
+    instructions: str
+    what: str
+    path: str
+    instruction: str = ""
+
+
+LEAKS = {
+    # Installed.
+    "pip install": Leak(f"{PIP} install pytest", "pytest", f"{BASE_SITE}/pytest", "install pytest"),
+    "pip install --target": Leak(f"{PIP} install --target app/vendor pytest", "pytest", "/srv/app/vendor/_pytest", "--target"),
+    "pip install --user": Leak(
+        f"{PIP} install --user --no-warn-script-location pytest", "pytest", "/root/.local/lib/python3.13/site-packages/pytest", "--user"
+    ),
+    "a second environment": Leak(
+        f"RUN /usr/local/bin/python -m venv /opt/qa\n{PIP} --python /opt/qa install pytest",
+        "pytest", "/opt/qa/lib/python3.13/site-packages/pytest", "install pytest",
+    ),
+    "the environment of dev": Leak(f"{FROM_DEV} /opt/venv /opt/venv", "pytest", f"{SITE}/pytest", "COPY /opt/venv"),
+    "the build tools": Leak(f"{PIP} install poetry-core", "poetry-core", f"{BASE_SITE}/poetry_core-", "poetry-core"),
+    "setuptools": Leak(f"{PIP} install setuptools", "setuptools", f"{BASE_SITE}/setuptools-", "setuptools"),
+    "pip in the environment": Leak("RUN python -m ensurepip", "pip", f"{SITE}/pip-", "ensurepip"),
+    # Half removed.
+    "uninstalled in a later layer": Leak(
+        f"{PIP} install pytest\n{PIP} uninstall -y pytest", "pytest", f"{BASE_SITE}/pytest-", "install pytest"
+    ),
+    "without its scripts": Leak(
+        f"{FROM_DEV} {SITE} {SITE}\nRUN ls /opt/venv/bin", "pytest", f"{SITE}/pytest", f"COPY {SITE}"
+    ),
+    "without its metadata": Leak(f"{FROM_DEV} {SITE}/_pytest {SITE}/_pytest", "pytest", f"{SITE}/_pytest", "COPY"),
+    "metadata under another name": Leak(
+        f"{FROM_DEV} {SITE}/pytest-9.2.0.dist-info {SITE}/httptools-0.0.dist-info", "pytest", f"{SITE}/httptools-0.0.dist-info", "COPY"
+    ),
+    "modules under another name": Leak(f"{FROM_DEV} {SITE}/_pytest /opt/lib/quality", "pytest", "/opt/lib/quality/main.py", "COPY"),
+    "bytecode without a source": Leak(
+        f"RUN --mount=type=bind,from={DEV},source={SITE}/pytest,target=/tmp/pytest mkdir -p /opt/x/pytest"
+        " && python -c \"import py_compile; py_compile.compile('/tmp/pytest/__init__.py', '/opt/x/pytest/__init__.pyc')\"",
+        "pytest", "/opt/x/pytest", "py_compile",
+    ),
+    "a hard link": Leak(
+        f"RUN --mount=type=bind,from={DEV},source={SITE}/_pytest,target=/tmp/x"
+        " cp /tmp/x/main.py /opt/one && ln /opt/one /opt/two",
+        "pytest", "/opt/two", "ln /opt/one",
+    ),
+    # Shadowed.
+    "a stale version beside the locked one": Leak(
+        f"RUN cp -r {SITE}/h11-0.16.0.dist-info {SITE}/h11-0.9.0.dist-info", "h11", f"{SITE}/h11-0.9.0.dist-info", "cp -r"
+    ),
+    "a folder that a .pth adds": Leak(
+        f"{FROM_DEV} {SITE}/pluggy /opt/more/pluggy\nRUN echo /opt/more > {SITE}/more.pth", "pluggy", "/opt/more/pluggy", "COPY"
+    ),
+    "a folder on PYTHONPATH": Leak(
+        f"{FROM_DEV} {SITE}/iniconfig /opt/x/iniconfig\nENV PYTHONPATH=/opt/x", "iniconfig", "/opt/x/iniconfig", "COPY"
+    ),
+    "a link to a test runner": Leak("RUN ln -s /opt/venv/bin/pytest /usr/local/bin/qa", "pytest", "/usr/local/bin/qa", "ln -s"),
+    "a script that starts one": Leak(
+        "RUN printf '#!/bin/sh\\nexec python -m pytest\\n' > /usr/local/bin/qa", "pytest", "/usr/local/bin/qa", "printf"
+    ),
+    # Archives and caches.
+    "a wheel in a cache": Leak(
+        f"{PIP} download --no-deps --dest /root/.cache/wheels pytest", "pytest", "/root/.cache/wheels/pytest-", "download"
+    ),
+    "uv's cache": Leak(
+        f"{FROM_DEV} {SITE}/pluggy /root/.cache/uv/archive-v0/Xy/pluggy", "pluggy", "/root/.cache/uv/archive-v0/Xy/pluggy", "COPY"
+    ),
+    "a zip without an ending": Leak("COPY packed.zip /opt/data", "pytest", "/opt/data!/_pytest", "packed.zip"),
+    "a compressed tar": Leak("COPY packed.tar.xz /opt/data", "pytest", "/opt/data!/_pytest", "packed.tar.xz"),
+    # Deleted but shipped.
+    "a secret, removed": Leak("COPY env /srv/.env\nRUN rm /srv/.env", ".env", "/srv/.env", "COPY env"),
+    "a folder, replaced": Leak(
+        f"{FROM_DEV} {SITE}/_pytest /opt/x\nRUN rm -rf /opt/x && mkdir /opt/x", "pytest", "/opt/x/main.py", "COPY"
+    ),
+    # Configuration.
+    "a password in a variable": Leak(
+        "ENV PIP_INDEX_URL=https://u:p@index.example/simple", "PIP_INDEX_URL", "configuration", "ENV PIP_INDEX_URL"
+    ),
+    "a secret build argument": Leak("ARG TOKEN=abc\nRUN true", "TOKEN", "history", "ARG TOKEN"),
+    "a healthcheck that tests": Leak("HEALTHCHECK CMD pytest", "pytest", "configuration", "HEALTHCHECK"),
+    "an entrypoint that tests": Leak('ENTRYPOINT ["pytest"]', "pytest", "configuration", "ENTRYPOINT"),
+    "a trigger that installs": Leak("ONBUILD RUN pip install pytest", "pytest", "configuration", "ONBUILD"),
+    # Own files.
+    "the tests": Leak(f"{FROM_DEV} /srv/tests /srv/tests", "tests", "/srv/tests", "COPY"),
+    "the tests, elsewhere": Leak(f"{FROM_DEV} /srv/tests /opt/t", "tests/app/test_quotes.py of this project", "/opt/t/app/test_quotes.py", "COPY"),
+    "the tasks": Leak(f"{FROM_DEV} /srv/tasks.py /srv/tasks.py", "tasks.py", "/srv/tasks.py", "COPY"),
+    "the repository": Leak("RUN mkdir -p /srv/.git && echo ref > /srv/.git/HEAD", ".git", "/srv/.git", "mkdir"),
+    "the README": Leak("RUN echo hello > README.md", "README.md", "/srv/README.md", "echo hello"),
+    "an editable install": Leak(
+        f"RUN mkdir src && echo x=1 > src/x.py && echo /srv/src > {SITE}/__editable__.pth", "src", "/srv/src", "mkdir src"
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A build context with what some leaks copy: dev's site-packages, packed, and a file of secrets."""
+    folder = tmp_path_factory.mktemp("context")
+    container = docker("create", DEV).stdout.strip()
+    (folder / "site").mkdir(exist_ok=True)
+    docker("cp", f"{container}:{SITE}/_pytest", str(folder / "site"))
+    docker("rm", container)
+    for kind in ("zip", "xztar"):
+        shutil.make_archive(str(folder / "packed"), kind, folder / "site")
+    shutil.rmtree(folder / "site")
+    (folder / "env").write_text("PASSWORD=hunter2\n", encoding="utf-8")
+    shutil.copy(ROOT / "ops" / "online.sh", folder)
+    return folder
+
+
+def plant(instructions: str, context: Path) -> str:
+    """Build an image by instructions on top of prod and return its name."""
+    tag = f"{PROD}-leak"
+    settings = site.environment()
+    secrets = [f"--secret=id=ca_bundle,src={settings['CA_BUNDLE']}"]
+    if settings["INDEX_URL"]:
+        (context / "index_url").write_text(settings["INDEX_URL"], encoding="utf-8")
+        secrets.append(f"--secret=id=index_url,src={context / 'index_url'}")
+    dockerfile = f"FROM {PROD}\nUSER root\n{instructions}\n"
+    docker("build", "--quiet", *secrets, f"--tag={tag}", "--file=-", str(context), input=dockerfile)
+    return tag
+
+
+@pytest.mark.parametrize("kind", LEAKS)
+def test_a_leak_is_found(kind: str, context: Path) -> None:
+    """By what it is, its path and its instruction; exit code 1."""
+    leak = LEAKS[kind]
+    code, report = check(f"--image={plant(leak.instructions, context)}")
+    assert code == 1
+    assert not report["clean"]
+    found = [
+        finding
+        for finding in report["findings"]
+        if finding["what"] == leak.what
+        and finding["path"].startswith(leak.path)
+        and leak.instruction in finding["instruction"]
+    ]
+    assert found, report["findings"]
+
+
+def test_dev_in_prods_place_is_found() -> None:
+    """A Compose service without `target: prod` may well be given dev."""
+    code, report = check(f"--image={DEV}")
+    assert code == 1
+    assert f"{SITE}/pytest" in {finding["path"] for finding in report["findings"]}
+
+
+def test_the_report_for_people_names_all_four(context: Path) -> None:
+    """What, path, reason and instruction stand in one line a finding; the last line sums up."""
+    tag = plant(f"{FROM_DEV} {SITE}/_pytest /opt/x\nRUN rm -rf /opt/x", context)
+    done = inv("check-prod-has-no-pytest", f"--image={tag}")
+    assert done.returncode == 1
+    *leaks, summary = done.stdout.splitlines()
+    assert (
+        "LEAK pytest: /opt/x/main.py: its content, byte for byte, is a file of it; "
+        f"brought by: COPY {SITE}/_pytest /opt/x # buildkit"
+    ) in leaks
+    assert summary.startswith(f"{len(leaks)} leaks in {tag}. Read ")
+
+
+def test_a_base_image_with_pytest_is_found(copy: Path, context: Path) -> None:
+    """Contaminated at the source: both images descend from it."""
+    base = "lockstep-tests-base:1"
+    settings = f"id=ca_bundle,src={site.environment()['CA_BUNDLE']}"
+    recipe = f"FROM python:3.13-slim-trixie\n{PIP} install pytest\n"
+    docker("build", "--quiet", f"--secret={settings}", f"--tag={base}", "--file=-", str(context), input=recipe)
+    dockerfile = copy / "Dockerfile"
+    text = dockerfile.read_text(encoding="utf-8")
+    dockerfile.write_text(text.replace("ARG BASE=python:3.13-slim-trixie", f"ARG BASE={base}"), encoding="utf-8")
+    project = {"COMPOSE_PROJECT_NAME": "lockstep-contaminated"}
+    assert inv("build", cwd=copy, **project).returncode == 0
+    done = inv("check-prod-has-no-pytest", cwd=copy, **project)
+    inv("clean", cwd=copy, **project)
+    docker("rmi", base)
+    assert done.returncode == 1, done.stderr
+    assert f"LEAK pytest: {BASE_SITE}/pytest" in done.stdout
+
+
+def test_pytest_in_the_main_group_is_found(copy: Path) -> None:
+    """The lock itself says that it belongs into production."""
+    assert inv("poetry", "--", "add", "--lock", "pytest", cwd=copy).returncode == 0
+    project = {"COMPOSE_PROJECT_NAME": "lockstep-declared"}
+    assert inv("build", cwd=copy, **project).returncode == 0
+    done = inv("check-prod-has-no-pytest", cwd=copy, **project)
+    inv("clean", cwd=copy, **project)
+    assert done.returncode == 1, done.stderr
+    assert "LEAK pytest: poetry.lock" in done.stdout

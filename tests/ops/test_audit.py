@@ -1,0 +1,342 @@
+"""The judges: what is a leak, what is none."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from ops import audit
+from ops.image import File, Image, Layer
+
+SITE = "/opt/venv/lib/python3.13/site-packages"
+LONG = b"# long enough to be traced to its owner, whatever it is called and wherever it lies\n"
+
+
+def file(path: str, content: bytes = b"", **more: object) -> File:
+    """Return a regular file's record."""
+    record = File(path, size=len(content), sha256=hashlib.sha256(content).hexdigest(), head=content)
+    return record._replace(**more)  # type: ignore[arg-type]
+
+
+def distribution(name: str, version: str, *modules: str, scripts: tuple[str, ...] = ()) -> list[File]:
+    """Return what installing a distribution leaves: modules, scripts, metadata."""
+    info = f"{SITE}/{name}-{version}.dist-info"
+    files = [file(f"{SITE}/{module}", f"# {name} {module}\n".encode() + LONG) for module in modules]
+    files += [
+        file(f"/opt/venv/bin/{script}", f"#!/opt/venv/bin/python\nimport {name}\n".encode()) for script in scripts
+    ]
+    files.append(file(f"{info}/METADATA", f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n".encode()))
+    owned = [path.path.replace("/opt/venv/bin/", "../../../bin/").replace(f"{SITE}/", "") for path in files]
+    record = "".join(f"{path},sha256=x,1\n" for path in [*owned, f"{name}-{version}.dist-info/RECORD"])
+    return [*files, file(f"{info}/RECORD", record.encode())]
+
+
+MAIN = [
+    *distribution("anyio", "4.16.0", "anyio/__init__.py", "anyio/pytest_plugin.py"),
+    *distribution("setuptools", "80.0", "setuptools/__init__.py", "setuptools/_vendor/packaging/__init__.py"),
+]
+APP = [file("/srv/app/__init__.py"), file("/srv/app/main.py", b"# the service\n" + LONG)]
+DEV = [
+    *MAIN,
+    *APP,
+    *distribution("pytest", "9.2.0", "pytest/__init__.py", "_pytest/main.py", "py.py", scripts=("pytest", "py.test")),
+    *distribution("packaging", "26.3", "packaging/__init__.py"),
+    file("/srv/tasks.py", b"# tasks\n" + LONG),
+    file("/srv/tests/test_x.py", b"# a test\n" + LONG),
+]
+PROD = [*MAIN, *APP]
+LOCK = audit.Lock(
+    main={"anyio": frozenset({"4.16.0"}), "setuptools": frozenset({"80.0"})},
+    dev={"anyio": frozenset({"4.16.0"}), "pytest": frozenset({"9.2.0"}), "packaging": frozenset({"26.3"})},
+)
+RULES = audit.forbidden(DEV, LOCK)
+PYTEST = next(entry for entry in DEV if entry.path.endswith("/pytest/__init__.py")).head
+
+
+def image(
+    files: list[File] | None = None, config: dict[str, object] | None = None, history: tuple[str, ...] = ()
+) -> Image:
+    """Return an image of two layers."""
+    layers = (Layer("sha256:0", "FROM base"), Layer("sha256:1", "COPY prod"))
+    return Image("x:1", "sha256:x", layers, config or {}, history, tuple(files or []))
+
+
+def found(*planted: File, base_layers: int = 0) -> list[tuple[str, str]]:
+    """Return what is found, and where, when these files are planted in prod."""
+    facts = image([*PROD, *planted])
+    return [(one.what, one.path) for one in audit.leaks(facts.files, RULES, LOCK, facts, base_layers)]
+
+
+def test_a_clean_image_has_no_findings() -> None:
+    """Main's wheels and the app, and nothing else."""
+    assert found() == []
+
+
+def test_the_probe_finds_every_dev_distribution_in_dev() -> None:
+    """The positive control: what must be found is found."""
+    assert {one.what for one in audit.leaks(DEV, RULES, LOCK)} >= {"pytest", "packaging"}
+
+
+def test_forbidden_is_what_dev_has_beyond_main() -> None:
+    """By distribution, import name and script; what main owns is not in it."""
+    assert RULES.distributions == {"pytest", "packaging"}
+    assert RULES.imports == {"pytest": "pytest", "_pytest": "pytest", "py": "pytest", "packaging": "packaging"}
+    assert RULES.scripts == {"pytest": "pytest", "py.test": "pytest"}
+
+
+@pytest.mark.parametrize(
+    ("path", "what", "reported"),
+    [
+        (f"{SITE}/pytest-9.2.0.dist-info/METADATA", "pytest", f"{SITE}/pytest-9.2.0.dist-info"),
+        (f"{SITE}/PyTest-7.egg-info", "pytest", f"{SITE}/PyTest-7.egg-info"),
+        (f"{SITE}/pytest-7-py3.13.egg/x.py", "pytest", f"{SITE}/pytest-7-py3.13.egg"),
+        ("/root/.cache/pytest-9.2.0-py3-none-any.whl", "pytest", "/root/.cache/pytest-9.2.0-py3-none-any.whl"),
+        ("/root/.cache/pytest-9.2.0.tar.gz", "pytest", "/root/.cache/pytest-9.2.0.tar.gz"),
+        (
+            "/opt/other/lib/python3.13/site-packages/pytest/x.py",
+            "pytest",
+            "/opt/other/lib/python3.13/site-packages/pytest",
+        ),
+        ("/srv/app/vendor/_pytest/main.py", "pytest", "/srv/app/vendor/_pytest"),
+        ("/opt/x/py.py", "pytest", "/opt/x/py.py"),
+        ("/opt/x/__pycache__/py.cpython-313.pyc", "pytest", "/opt/x/__pycache__/py.cpython-313.pyc"),
+        (
+            "/opt/x/packaging.cpython-313-x86_64-linux-gnu.so",
+            "packaging",
+            "/opt/x/packaging.cpython-313-x86_64-linux-gnu.so",
+        ),
+        ("/data.zip!/pytest/x.pyc", "pytest", "/data.zip!/pytest"),
+        ("/usr/local/bin/pytest", "pytest", "/usr/local/bin/pytest"),
+        (f"{SITE}/requests-2.0.dist-info/METADATA", "requests", f"{SITE}/requests-2.0.dist-info"),
+        ("/opt/.git/HEAD", ".git", "/opt/.git"),
+        ("/opt/.env", ".env", "/opt/.env"),
+        ("/opt/.env.production", ".env.production", "/opt/.env.production"),
+        ("/srv/README.md", "README.md", "/srv/README.md"),
+        ("/srv/tests/test_new.py", "tests", "/srv/tests"),
+    ],
+)
+def test_a_path_gives_a_leak_away(path: str, what: str, reported: str) -> None:
+    """By the name of a distribution, of what it brings to import or to run, or of what is nobody's."""
+    assert found(file(path, b"anything")) == [(what, reported)]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/usr/share/doc/pytest",
+        "/usr/share/packaging/list.txt",
+        "/opt/notes/pytest.txt",
+        f"{SITE}/anyio/pytest_plugin.pyc",
+        f"{SITE}/setuptools/py.py",
+        "/srv/app/packaging.py",
+        "/srv/app/environment.py",
+        "/opt/.environment",
+        "/opt/.github/x",
+    ],
+)
+def test_a_name_alone_is_no_leak(path: str) -> None:
+    """A file that can't be imported, a module within a package, a longer name."""
+    assert found(file(path, b"anything")) == []
+
+
+def test_what_a_main_wheel_contains_is_no_leak() -> None:
+    """Main's own file is main's, even where its name is a dev distribution's."""
+    vendored = next(entry for entry in MAIN if "/_vendor/packaging/" in entry.path)
+    assert found(vendored) == []
+    assert found(vendored._replace(path=f"{SITE}/vendored/packaging/__init__.py")) != []
+
+
+def test_content_gives_a_renamed_file_away() -> None:
+    """Byte for byte the same, under another name, in another place, or in an archive."""
+    assert found(file("/opt/x/harmless.py", PYTEST)) == [("pytest", "/opt/x/harmless.py")]
+    assert found(file("/x.tar.gz!/harmless.py", PYTEST)) == [("pytest", "/x.tar.gz!/harmless.py")]
+    assert found(file("/opt/x/harmless.py", PYTEST + b"#")) == []
+
+
+def test_content_of_this_projects_tests_and_tasks_is_found() -> None:
+    """Wherever they are copied."""
+    assert found(file("/opt/a.py", b"# a test\n" + LONG)) == [("tests/test_x.py of this project", "/opt/a.py")]
+
+
+def test_short_content_belongs_to_nobody() -> None:
+    """An empty __init__.py is no trace of anything."""
+    assert found(file("/opt/x/__init__.py", b"")) == []
+
+
+def test_metadata_gives_a_renamed_distribution_away() -> None:
+    """The folder says one thing, METADATA another."""
+    renamed = file(f"{SITE}/anyio-4.16.0.dist-info/METADATA", b"Metadata-Version: 2.4\nName: pytest\n")
+    assert found(renamed) == [("pytest", f"{SITE}/anyio-4.16.0.dist-info")]
+    assert found(renamed._replace(path=f"{SITE}/anyio-0.0.dist-info/METADATA")) == [
+        ("pytest", f"{SITE}/anyio-0.0.dist-info")
+    ]
+
+
+def test_a_second_version_beside_the_locked_one_is_a_leak() -> None:
+    """A stale anyio shadows the one that was tested."""
+    assert found(file(f"{SITE}/anyio-3.0.dist-info/METADATA", b"Name: anyio")) == [
+        ("anyio", f"{SITE}/anyio-3.0.dist-info")
+    ]
+
+
+def test_what_a_distribution_vendors_is_not_one_of_its_own() -> None:
+    """Setuptools carries the metadata of wheel: its files stay setuptools' and wheel is no dev distribution."""
+    vendored = f"{SITE}/setuptools/_vendor/wheel-0.46.dist-info"
+    inside = [
+        file(f"{vendored}/METADATA", b"Name: wheel\n"),
+        file(f"{vendored}/RECORD", b"wheel-0.46.dist-info/METADATA,,\n"),
+    ]
+    record = next(entry for entry in MAIN if entry.path.endswith("setuptools-80.0.dist-info/RECORD"))
+    lines = "".join(f"{entry.path.removeprefix(SITE + '/')},,\n" for entry in inside)
+    dev = [*(entry for entry in DEV if entry != record), record._replace(head=record.head + lines.encode()), *inside]
+    rules = audit.forbidden(dev, LOCK)
+    assert rules.distributions == {"pytest", "packaging"}
+    assert audit.leaks([*PROD, *inside], rules, LOCK) == []
+
+
+@pytest.mark.parametrize(
+    ("planted", "where"),
+    [
+        (File("/usr/local/bin/qa", target="/opt/venv/bin/pytest"), "/usr/local/bin/qa"),
+        (File("/opt/qa", target="../lib/site-packages/_pytest"), "/opt/qa"),
+        (
+            file("/usr/local/bin/qa", b"#!/usr/bin/python\nimport sys\nfrom pytest import console_main\n"),
+            "/usr/local/bin/qa",
+        ),
+        (file("/usr/local/bin/qa", b"#!/bin/sh\nexec python -m pytest\n"), "/usr/local/bin/qa"),
+        (file("/opt/tools/pytest", b"\x7fELF", mode=0o755), "/opt/tools/pytest"),
+    ],
+)
+def test_another_name_for_a_test_runner_is_found(planted: File, where: str) -> None:
+    """A link to it, or a script that starts it."""
+    assert found(planted) == [("pytest", where)]
+
+
+def test_the_base_image_may_hold_distributions_of_its_own() -> None:
+    """The official image has pip, which no lock names and which carries others' files."""
+    planted = [
+        file("/usr/local/lib/python3.13/site-packages/pip-25.1.dist-info/METADATA", b"Name: pip", layer=0),
+        file("/usr/local/lib/python3.13/site-packages/pip/_vendor/x.py", PYTEST, layer=0),
+    ]
+    assert found(*planted, base_layers=1) == []
+    assert found(*(entry._replace(layer=1) for entry in planted), base_layers=1) != []
+
+
+def test_a_base_image_with_pytest_is_found() -> None:
+    """It may not bring what the dev group brings."""
+    planted = file("/usr/local/lib/python3.13/site-packages/pytest/__init__.py", b"", layer=0)
+    assert found(planted, base_layers=1) == [("pytest", "/usr/local/lib/python3.13/site-packages/pytest")]
+
+
+def test_a_finding_names_its_instruction_and_counts_its_files() -> None:
+    """One line for a folder, however many files are in it."""
+    planted = [file(f"/opt/x/pytest/{number}.py", layer=1) for number in range(3)]
+    facts = image([*PROD, *planted])
+    (finding,) = audit.leaks(facts.files, RULES, LOCK, facts)
+    assert finding == audit.Finding("pytest", "/opt/x/pytest", "COPY prod", "imported as pytest", 3)
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        ({"Cmd": ["sh", "-c", "pytest -x"]}, "pytest"),
+        ({"Entrypoint": ["/opt/venv/bin/py.test"]}, "pytest"),
+        ({"Healthcheck": {"Test": ["CMD", "pytest"]}}, "pytest"),
+        ({"OnBuild": ["RUN pip install pytest"]}, "pytest"),
+        ({"Env": ["RUNNER=pytest"]}, "pytest"),
+        ({"Env": ["PIP_INDEX_URL=https://u:p@index.example/simple"]}, "PIP_INDEX_URL"),
+        ({"Env": ["DEPLOY_TOKEN=x"]}, "DEPLOY_TOKEN"),
+        ({"Labels": {"source": "https://u:p@git.example"}}, "source"),
+    ],
+)
+def test_the_configuration_is_judged(config: dict[str, object], what: str) -> None:
+    """What a container would run, and what everyone can read."""
+    assert [one.what for one in audit.leaks((), RULES, LOCK, image(config=config))] == [what]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"Cmd": ["uvicorn", "app.main:create_app"], "Env": ["PATH=/opt/venv/bin", "GPG_KEY=ABC", "PYTHON_SHA256=1"]},
+        {"Labels": {"org.opencontainers.image.source": "https://git.example/x"}},
+        {"Cmd": None, "Entrypoint": None, "Env": None, "Labels": None, "OnBuild": None, "Healthcheck": None},
+    ],
+)
+def test_an_ordinary_configuration_is_clean(config: dict[str, object]) -> None:
+    """The official image's own variables, an address without a password, nothing at all."""
+    assert audit.leaks((), RULES, LOCK, image(config=config)) == []
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "ARG TOKEN",
+        "/bin/sh -c #(nop)  ARG API_KEY=x",
+        "RUN |1 DEPLOY_TOKEN=abc /bin/sh -c make # buildkit",
+        "|2 A=1 DB_PASSWORD=abc /bin/sh -c make",
+        "RUN /bin/sh -c pip install --index-url https://u:p@index.example/simple x # buildkit",
+    ],
+)
+def test_a_secret_in_the_history_is_found(step: str) -> None:
+    """Whoever has the image reads its history."""
+    assert len(audit.leaks((), RULES, LOCK, image(history=(step,)))) == 1
+
+
+@pytest.mark.parametrize("step", ["ARG BASE=python:3.13", "RUN |1 LEVEL=2 /bin/sh -c true", "ENV GPG_KEY=7169"])
+def test_an_ordinary_history_is_clean(step: str) -> None:
+    """Arguments that are no secrets."""
+    assert audit.leaks((), RULES, LOCK, image(history=(step,))) == []
+
+
+def test_pytest_in_the_main_group_is_a_leak_at_its_source() -> None:
+    """Then nothing in dev is forbidden, and the image holds it rightfully: the lock itself is the leak."""
+    assert audit.declared(LOCK) == []
+    (finding,) = audit.declared(replace(LOCK, main={**LOCK.main, "pytest": frozenset({"9.2.0"})}))
+    assert (finding.what, finding.path) == ("pytest", "poetry.lock")
+
+
+APP_NOW = {"main.py": APP[1].sha256, "__init__.py": APP[0].sha256}
+
+
+def test_a_fresh_image_is_not_stale() -> None:
+    """Versions as locked, app/ as it is."""
+    assert audit.staleness(PROD, (LOCK.main,), LOCK, APP_NOW) == ""
+    assert audit.staleness(DEV, (LOCK.main, LOCK.dev), LOCK, APP_NOW) == ""
+
+
+def test_a_changed_app_makes_an_image_stale() -> None:
+    """A file that was edited or added since."""
+    assert audit.staleness(PROD, (LOCK.main,), LOCK, {**APP_NOW, "main.py": "0"}) == "app/main.py has changed since"
+    assert audit.staleness(PROD, (LOCK.main,), LOCK, {**APP_NOW, "new.py": "0"}) == "app/new.py has changed since"
+
+
+def test_a_changed_lock_makes_an_image_stale() -> None:
+    """Another version, or a distribution that is not there yet."""
+    newer = replace(LOCK, main={**LOCK.main, "anyio": frozenset({"5.0"})})
+    assert audit.staleness(PROD, (newer.main,), newer, APP_NOW) == "it has anyio 4.16.0, poetry.lock has 5.0"
+    more = replace(LOCK, main={**LOCK.main, "attrs": frozenset({"1"})})
+    assert audit.staleness(PROD, (more.main,), more, APP_NOW) == "it lacks attrs, which poetry.lock has"
+
+
+def test_a_distribution_for_another_platform_may_be_absent() -> None:
+    """Colorama is for Windows: its marker says so."""
+    other = replace(LOCK, main={**LOCK.main, "colorama": frozenset({"1"})}, optional=frozenset({"colorama"}))
+    assert audit.staleness(PROD, (other.main,), other, APP_NOW) == ""
+
+
+def test_the_locks_groups_are_read() -> None:
+    """Names are normalized, a package may be in several groups and in several versions."""
+    lock = audit.lock_from(
+        {
+            "package": [
+                {"name": "Any_IO", "version": "1", "groups": ["main", "dev"]},
+                {"name": "colorama", "version": "1", "groups": ["dev"], "markers": 'sys_platform == "win32"'},
+                {"name": "any-io", "version": "2", "groups": ["main"]},
+            ]
+        }
+    )
+    assert lock.main == {"any-io": {"1", "2"}}
+    assert lock.dev == {"any-io": {"1"}, "colorama": {"1"}}
+    assert lock.optional == {"colorama"}

@@ -1,0 +1,58 @@
+"""What Docker, Poetry and uv say, and what a user hears."""
+
+from __future__ import annotations
+
+import pytest
+
+from ops.failure import explain
+
+# Each as a real run printed it.
+SAID = {
+    "You may not use Docker's socket": (
+        "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: "
+        'Get "http://%2Fvar%2Frun%2Fdocker.sock/v1.50/version": dial unix /var/run/docker.sock: connect: '
+        "permission denied"
+    ),
+    "The Docker Engine is not running": (
+        "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
+    ),
+    "Docker Compose v2 or Buildx is missing": "docker: 'compose' is not a docker command.\nSee 'docker --help'",
+    "127.0.0.1:8200 is in use": (
+        "Error response from daemon: driver failed programming external connectivity on endpoint x: "
+        "Error starting userland proxy: listen tcp4 127.0.0.1:8200: bind: address already in use"
+    ),
+    "127.0.0.1:8000 is in use": (
+        "Error response from daemon: driver failed programming external connectivity on endpoint x: "
+        "Bind for 127.0.0.1:8000 failed: port is already allocated"
+    ),
+    "There is no image nope here": "Error response from daemon: No such image: nope:latest\n",
+    "There is no image nope:1 here": "Error response from daemon: No such image: nope:1",
+    "run `inv poetry -- lock`, review": (
+        "#11 1.4 Error: pyproject.toml changed significantly since poetry.lock was last generated. "
+        "Run `poetry lock` to fix the lock file."
+    ),
+    "What the package index serves as idna==3.20 is not": (
+        "error: Failed to download `idna==3.20`\n  Caused by: Hash mismatch for `idna==3.20`"
+    ),
+    "The package index shows a certificate": (
+        "WARNING: Retrying (Retry(total=4)) after connection broken by 'SSLError(SSLCertVerificationError(1, "
+        "'[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate in certificate chain"
+    ),
+    "The build can't reach the package index": (
+        "error: Request failed after 3 retries\n  Caused by: Failed to fetch: `http://127.0.0.1:9/simple/idna/`\n"
+        "  Caused by: error sending request for url (http://127.0.0.1:9/simple/idna/)"
+    ),
+}
+
+
+@pytest.mark.parametrize(("sentence", "said"), SAID.items())
+def test_known_failures_become_a_sentence_with_a_remedy(sentence: str, said: str) -> None:
+    """The sentence says what is wrong, then what to do."""
+    heard = explain(said)
+    assert heard is not None
+    assert heard.startswith(sentence) or sentence in heard
+
+
+def test_unknown_failures_are_not_guessed_at() -> None:
+    """No sentence is better than a wrong one."""
+    assert explain("no space left on device") is None

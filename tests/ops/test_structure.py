@@ -1,0 +1,88 @@
+"""The architecture: who may import whom, and that every task explains itself."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from invoke.collection import Collection
+from invoke.tasks import Task
+
+import tasks
+
+TASKS: dict[str, Task[Any]] = Collection.from_module(tasks).tasks
+MODULES = sorted(Path().glob("ops/*.py")) + sorted(Path().glob("app/*.py"))
+
+
+def imported(source: str) -> set[str]:
+    """Return the top-level names that a module's source imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+def test_imports_are_seen() -> None:
+    """Every form of import counts, wherever it stands."""
+    source = "import a.b, c as d\nfrom e.f import g\ndef h():\n    import i"
+    assert imported(source) == {"a", "c", "e", "i"}
+
+
+@pytest.mark.parametrize("module", [path for path in MODULES if path.parts[0] == "ops"], ids=str)
+def test_ops_needs_only_the_standard_library(module: Path) -> None:
+    """A host needs nothing but Python, Invoke and Docker; only tasks.py knows Invoke."""
+    assert imported(module.read_text(encoding="utf-8")) <= sys.stdlib_module_names | {"ops"}
+
+
+@pytest.mark.parametrize("module", [path for path in MODULES if path.parts[0] == "app"], ids=str)
+def test_app_never_imports_ops(module: Path) -> None:
+    """What runs in production knows nothing of how it was built."""
+    assert not imported(module.read_text(encoding="utf-8")) & {"ops", "tasks", "invoke"}
+
+
+@pytest.mark.parametrize("module", [path for path in MODULES if path.parts[0] == "ops"], ids=str)
+def test_only_the_engine_names_docker_as_a_program(module: Path) -> None:
+    """There is one door to Docker: no other module starts it."""
+    starts_docker = '["docker"' in module.read_text(encoding="utf-8")
+    assert starts_docker == (module.name == "engine.py")
+
+
+def test_the_judges_do_nothing_but_judge() -> None:
+    """audit.py reads no file, starts no program and prints nothing."""
+    source = Path("ops/audit.py").read_text(encoding="utf-8")
+    assert imported(source) <= {"__future__", "collections", "dataclasses", "ops", "pathlib", "re", "typing"}
+    called = {
+        node.func.id
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not called & {"open", "print", "exec", "eval"}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_says_what_it_does(name: str) -> None:
+    """One docstring a task, in the imperative, a line long in `inv --list`."""
+    first = (TASKS[name].__doc__ or "").split("\n")[0]
+    assert first.endswith(".")
+    assert first[0].isupper()
+    assert len(first) <= 100
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_option_has_help(name: str) -> None:
+    """`inv --help TASK` explains each option."""
+    options = list(inspect.signature(TASKS[name].body).parameters)[1:]
+    assert set(TASKS[name].help) == set(options)
+
+
+def test_the_tasks_are_the_promised_ones() -> None:
+    """What a user types, as the README says."""
+    promised = {"setup", "build", "serve", "stop", "test", "check-prod-has-no-pytest", "clean"}
+    assert promised <= {name.replace("_", "-") for name in TASKS}
