@@ -250,6 +250,9 @@ class _Surroundings:
 
 def _judge(file: File, rules: Forbidden, lock: Lock, around: _Surroundings) -> tuple[str, str, str] | None:
     """Return what the file is, the path to report and why it is a leak; None where it is not one."""
+    if file.directory:
+        # What it holds is judged.
+        return None
     found = _as_distribution(file, rules, lock, around) or _as_import(file, rules, around)
     if found or file.layer < around.base_layers:
         return found
@@ -314,8 +317,6 @@ def _as_script(file: File, rules: Forbidden) -> tuple[str, str, str] | None:
             owner = rules.scripts.get(names[0]) or rules.imports[names[0]]
             return owner, file.path, f"a link to {file.target}"
         return None
-    if file.directory:
-        return None
     if path.name in rules.scripts and (path.parent.name in ("bin", "sbin") or file.mode & 0o111) and file.size:
         return rules.scripts[path.name], file.path, "a script of it"
     if file.head.startswith(b"#!"):
@@ -336,7 +337,7 @@ def _as_own_file(file: File) -> tuple[str, str, str] | None:
     for number, part in enumerate(parts):
         if part in {".git", ".env"} or part.startswith(".env."):
             return part, str(PurePosixPath(*parts[: number + 1])), "it does not belong in an image"
-    if _within(file.path, HOME) and not _within(file.path, APP) and file.path != APP and not file.directory:
+    if _within(file.path, HOME) and not _within(file.path, APP):
         return parts[2], str(PurePosixPath(*parts[:3])), f"only app/ belongs in {HOME}"
     return None
 

@@ -16,6 +16,8 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = "lockstep-tests"
 PROD, DEV = f"{PROJECT}:prod", f"{PROJECT}:dev"
+# What is built on top of prod, one image after the other.
+PLANTED = LEAKY, CLEAN = f"{PROJECT}:leaky", f"{PROJECT}:clean"
 PORT = 8765
 
 
@@ -64,6 +66,7 @@ def images() -> Iterator[None]:
     assert built.returncode == 0, built.stderr
     yield
     inv("clean")
+    docker("rmi", "--force", *PLANTED, check=False)
 
 
 @pytest.fixture
@@ -71,6 +74,14 @@ def copy(tmp_path: Path) -> Path:
     """A copy of the project that a test may change."""
     ignored = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache")
     return Path(shutil.copytree(ROOT, tmp_path / "copy", ignore=ignored))
+
+
+def planted(tag: str, instructions: str, *args: str) -> str:
+    """Build an image by instructions on top of prod, in place of the last one of that name; return the name."""
+    docker("rmi", "--force", tag, check=False)
+    dockerfile = f"FROM {PROD}\nUSER root\n{instructions}\n"
+    docker("build", "--quiet", f"--tag={tag}", *args, input=dockerfile)
+    return tag
 
 
 def left_behind() -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ops import site
-from tests.images.conftest import DEV, PROD, ROOT, check, docker, inv
+from tests.images.conftest import DEV, LEAKY, ROOT, check, docker, inv, planted
 
 SITE = "/opt/venv/lib/python3.13/site-packages"
 BASE_SITE = "/usr/local/lib/python3.13/site-packages"
@@ -131,15 +131,12 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def plant(instructions: str, context: Path) -> str:
     """Build an image by instructions on top of prod and return its name."""
-    tag = f"{PROD}-leak"
     settings = site.environment()
     secrets = [f"--secret=id=ca_bundle,src={settings['CA_BUNDLE']}"]
     if settings["INDEX_URL"]:
         (context / "index_url").write_text(settings["INDEX_URL"], encoding="utf-8")
         secrets.append(f"--secret=id=index_url,src={context / 'index_url'}")
-    dockerfile = f"FROM {PROD}\nUSER root\n{instructions}\n"
-    docker("build", "--quiet", *secrets, f"--tag={tag}", "--file=-", str(context), input=dockerfile)
-    return tag
+    return planted(LEAKY, instructions, *secrets, "--file=-", str(context))
 
 
 @pytest.mark.parametrize("kind", LEAKS)

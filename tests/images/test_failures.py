@@ -1,0 +1,220 @@
+"""What bad input gets: a sentence with a remedy, a code that is not 0, nothing left running."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.images.conftest import DEV, PORT, PROD, ROOT, docker, inv, inv_command, left_behind, sentence
+
+VERBS = (["build"], ["serve", f"--port={PORT}"], ["test"], ["check-prod-has-no-pytest"])
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    """Replace what must stand in a file once or more."""
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
+def test_no_docker_on_the_path(verb: list[str], tmp_path: Path) -> None:
+    """Says where Docker comes from."""
+    said = sentence(inv(*verb, PATH=str(tmp_path)))
+    assert said.startswith("There is no `docker` on PATH: run `inv setup`")
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
+def test_no_engine(verb: list[str]) -> None:
+    """Says how to start it."""
+    said = sentence(inv(*verb, DOCKER_HOST="unix:///nowhere/docker.sock"))
+    assert "The Docker Engine is not running: start it" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not use the socket")
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
+def test_no_permission_on_the_socket(verb: list[str]) -> None:
+    """Says which group to join."""
+    # A process of nobody's can't read this environment's Python where it lies in root's home: only `docker` runs as
+    # nobody, by way of a first `docker` on PATH that drops its rights.
+    done = inv(*verb, PATH=f"{unprivileged()}:{os.environ['PATH']}")
+    assert "You may not use Docker's socket: run `sudo usermod -aG docker $USER`" in sentence(done)
+
+
+def unprivileged() -> Path:
+    """Return a folder whose `docker` is the real one, run by nobody."""
+    folder = Path("/tmp/lockstep-tests-nobody")  # noqa: S108
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    script = folder / "docker"
+    script.write_text(f'#!/bin/sh\nexec setpriv --reuid=65534 --clear-groups {shutil.which("docker")} "$@"\n')
+    script.chmod(0o755)
+    return folder
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide Docker's plugins")
+@pytest.mark.parametrize("verb", VERBS[:3], ids=lambda verb: verb[0])
+def test_no_compose(verb: list[str]) -> None:
+    """Compose is a plugin; without its folder, `docker compose` is no command. v1 on PATH does not help."""
+    folders = [str(path) for path in map(Path, PLUGINS) if path.is_dir()]
+    hide = " && ".join(f"mount -t tmpfs none {folder}" for folder in folders)
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f'{hide} && exec "$@"', "sh", *inv_command(*verb)],  # noqa: S607
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Docker Compose v2 or Buildx is missing (v1, `docker-compose`, will not do)" in sentence(done)
+
+
+PLUGINS = (
+    "/usr/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/local/lib/docker/cli-plugins",
+)
+
+
+def test_a_stale_lock(copy: Path) -> None:
+    """A dependency was added by hand: the build stops and says how to lock again."""
+    edit(copy / "pyproject.toml", '"fastapi>=0.165",', '"fastapi>=0.165",\n    "certifi",')
+    said = sentence(inv("build", cwd=copy))
+    assert said == (
+        "The build failed. pyproject.toml changed significantly since poetry.lock was last generated: "
+        "run `inv poetry -- lock`, review what it changed, and commit it."
+    )
+    done = docker("build", ".", cwd=copy, check=False)
+    assert done.returncode != 0
+    assert "Run `poetry lock` to fix the lock file" in done.stderr
+
+
+def test_a_wheel_that_is_not_the_locked_one(copy: Path) -> None:
+    """The index serves something else than what was locked: the build stops and names it."""
+    lock = copy / "poetry.lock"
+    text = lock.read_text(encoding="utf-8")
+    start = text.index('name = "h11"')
+    wrong = re.sub(r"sha256:[0-9a-f]{64}", "sha256:" + "0" * 64, text[start:], count=2)
+    lock.write_text(text[:start] + wrong, encoding="utf-8")
+    said = sentence(inv("build", cwd=copy))
+    assert said.startswith("The build failed. What the package index serves as h11==0.16.0 is not what poetry.lock")
+
+
+def test_no_network(copy: Path) -> None:
+    """No index can be reached: the build stops and says what to check."""
+    edit(
+        copy / "Dockerfile",
+        "pip sync --python /opt/venv --require-hashes",
+        "pip sync --require-hashes --python /opt/venv",
+    )
+    said = sentence(inv("build", cwd=copy, INDEX_URL="http://127.0.0.1:9/simple"))
+    assert said.startswith("The build failed. The build can't reach the package index: check the network")
+
+
+def test_an_absent_image() -> None:
+    """2 means: cannot check."""
+    done = inv("check-prod-has-no-pytest", "--image=nope")
+    assert sentence(done) == "There is no image nope here: build this project's with `inv build`."
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_images_that_were_never_built() -> None:
+    """Before the first `inv build` there is nothing to check."""
+    done = inv("check-prod-has-no-pytest", COMPOSE_PROJECT_NAME="lockstep-never")
+    assert sentence(done) == "There is no image lockstep-never:dev here: build this project's with `inv build`."
+    assert done.returncode == 2
+
+
+def test_an_image_of_somebody_elses() -> None:
+    """A foreign image is neither clean nor a leak."""
+    docker("build", "--quiet", "--tag=lockstep-tests-foreign", "-", input="FROM python:3.13-slim-trixie\nCMD true\n")
+    done = inv("check-prod-has-no-pytest", "--image=lockstep-tests-foreign")
+    docker("rmi", "lockstep-tests-foreign")
+    assert sentence(done) == "lockstep-tests-foreign is not an image of this project: it has no /srv/app."
+    assert done.returncode == 2
+
+
+def test_a_stale_image(copy: Path) -> None:
+    """The code has changed since the build: what is checked is not what would ship."""
+    (copy / "app" / "new.py").write_text("x = 1\n", encoding="utf-8")
+    done = inv("check-prod-has-no-pytest", cwd=copy)
+    assert sentence(done) == f"{DEV} is stale: app/new.py has changed since. Run `inv build`, then check again."
+    assert done.returncode == 2
+
+
+def test_a_dev_image_without_pytest() -> None:
+    """The probe proves itself first: what can't find pytest where it is can't vouch for its absence."""
+    tag, kept = DEV, "lockstep-tests-kept:1"
+    docker("tag", tag, kept)
+    docker("tag", PROD, tag)
+    try:
+        done = inv("check-prod-has-no-pytest")
+    finally:
+        docker("tag", kept, tag)
+        docker("rmi", kept)
+    assert done.returncode == 2
+    assert f"{DEV} is stale: it lacks certifi, which poetry.lock has." in sentence(done)
+
+
+def test_an_unknown_option() -> None:
+    """Invoke itself says so."""
+    done = inv("serve", "--prot=1")
+    assert sentence(done) == "No idea what '--prot' is!"
+
+
+def test_the_exit_code_of_pytest_is_the_tasks() -> None:
+    """A failing test is 1, no test at all 5."""
+    assert inv("test", "--", "-k", "test_root").returncode == 0
+    assert inv("test", "--", "-k", "no_such_test").returncode == 5
+    assert left_behind() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_build(copy: Path, number: signal.Signals) -> None:
+    """It ends at once with 130, and the next build succeeds."""
+    edit(copy / "Dockerfile", "RUN python -m compileall -q --invalidation-mode unchecked-hash app", SLOW)
+    with subprocess.Popen(inv_command("build"), cwd=copy, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "interrupt me now" in line and "RUN" not in line:
+                break
+        started = time.monotonic()
+        process.send_signal(number)
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert time.monotonic() - started < 15
+    assert rest.strip().splitlines()[-1] == "Interrupted."
+    edit(copy / "Dockerfile", SLOW, "RUN python -m compileall -q app")
+    assert inv("build", cwd=copy).returncode == 0
+
+
+SLOW = "RUN echo interrupt me now && sleep 60"
+
+
+def test_no_secret_stays_in_an_image(copy: Path) -> None:
+    """An index with a password and a bundle of authorities are used, and leave no byte behind."""
+    index = docker(
+        "run", "--rm", "--entrypoint=/usr/local/bin/python", DEV,
+        "-c", "from pip._internal.models.index import PyPI; print(PyPI.simple_url)",
+    ).stdout.strip()  # fmt: skip
+    index = os.environ.get("INDEX_URL") or index
+    secret = index.replace("://", "://somebody:hunter2@")
+    edit(
+        copy / "Dockerfile",
+        "pip sync --python /opt/venv --require-hashes",
+        "pip sync --require-hashes --python /opt/venv",
+    )
+    project = {"COMPOSE_PROJECT_NAME": "lockstep-secret"}
+    done = inv("build", cwd=copy, INDEX_URL=secret, **project)
+    assert done.returncode == 0, done.stderr
+    try:
+        for image in ("lockstep-secret:prod", "lockstep-secret:dev"):
+            saved = subprocess.run(["docker", "save", image], check=True, capture_output=True).stdout  # noqa: S607
+            assert b"uvicorn" in saved
+            assert b"hunter2" not in saved
+    finally:
+        inv("clean", cwd=copy, **project)
