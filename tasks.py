@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-import shlex
 import signal
+import sys
 from collections.abc import Callable
 
 from invoke.context import Context
@@ -32,6 +32,11 @@ def sentences(body: Callable[..., int | None]) -> Callable[..., None]:
             raise Exit(code=code)
 
     return wrapped
+
+
+def handed_on() -> list[str]:
+    """Return what follows `--`. Invoke's own `c.remainder` joins it with spaces, so that quoted arguments fall apart."""
+    return sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
 
 
 @task
@@ -71,7 +76,7 @@ def stop(c: Context) -> None:
 @sentences
 def test(c: Context) -> int:
     """Build dev and run pytest in it: `inv test -- -k health -x` hands on what follows `--`."""
-    return compose.test(shlex.split(c.remainder))
+    return compose.test(handed_on())
 
 
 @task(
@@ -90,7 +95,7 @@ def check_prod_has_no_pytest(c: Context, image: str | None = None, json: bool = 
 @sentences
 def poetry(c: Context) -> int:
     """Run Poetry in its stage: `inv poetry -- add --lock httpx`, `inv poetry -- lock`."""
-    return stages.poetry(shlex.split(c.remainder))
+    return stages.poetry(handed_on())
 
 
 @task(help={"fix": "Mend what can be mended in the working tree instead."})
@@ -104,7 +109,7 @@ def lint(c: Context, fix: bool = False) -> int:
 @sentences
 def test_images(c: Context) -> int:
     """Test the images themselves on this machine's Engine: `inv test-images -- -k leak`."""
-    return stages.test_images(shlex.split(c.remainder))
+    return stages.test_images(handed_on())
 
 
 @task
