@@ -12,7 +12,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from ops import check, compose, machine, stages
-from ops.failure import INTERRUPTED, Failure
+from ops.failure import FAILED, INTERRUPTED, Failure
 
 
 def sentences(body: Callable[..., int | None]) -> Callable[..., None]:
@@ -22,6 +22,8 @@ def sentences(body: Callable[..., int | None]) -> Callable[..., None]:
     def wrapped(c: Context, *args: object, **kwargs: object) -> None:
         # A SIGTERM ends a task as Ctrl-C does, so that it leaves nothing running.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        if c.config.run.dry:
+            raise Exit("These tasks can't run dry: each prints the docker command that it runs.", code=FAILED)
         try:
             code = body(c, *args, **kwargs)
         except Failure as failure:
@@ -60,7 +62,7 @@ def build(c: Context) -> None:
     }
 )
 @sentences
-def serve(c: Context, port: int = 8000, detach: bool = False) -> None:
+def serve(c: Context, port: str = "8000", detach: bool = False) -> None:
     """Build and run production, stream its logs, stop it cleanly on Ctrl-C."""
     compose.serve(port, detach=detach)
 

@@ -79,12 +79,10 @@ def _print(prod: str, findings: list[audit.Finding], rules: audit.Forbidden, rea
         files = f" ({finding.files} files)" if finding.files > 1 else ""
         brought = f"; brought by: {' '.join(finding.instruction.split())[:100]}" if finding.instruction else ""
         print(f"LEAK {finding.what}: {finding.path}{files}: {finding.why}{brought}")
-    others = len(rules.distributions) - 1
-    verdict = (
-        f"{len(findings)} leaks in {prod}"
-        if findings
-        else f"{prod} holds nothing of pytest and {others} other dev distributions"
-    )
+    if findings:
+        verdict = f"{prod} holds {len(findings)} leak{'s' if len(findings) > 1 else ''}"
+    else:
+        verdict = f"{prod} is clean: nothing of pytest and {len(rules.distributions) - 1} other dev distributions"
     print(
         f"{verdict}. Read {read['layers']} layers, {read['files']:,} files, "
         f"{read['bytes'] / 1e6:.1f} MB in {read['seconds']:.1f} s."

@@ -10,6 +10,7 @@ from ops.failure import Failure
 
 PROD = ("api-prod", "prod")
 DEV = ("api-tests", "dev")
+_LAST_PORT = 65535
 
 
 def image(profile: str) -> str:
@@ -24,12 +25,14 @@ def build(*services: tuple[str, str]) -> None:
     engine.build("compose", *profiles, "build", *(name for name, _ in services))
 
 
-def serve(port: int, *, detach: bool) -> None:
+def serve(port: str, *, detach: bool) -> None:
     """Build and start production, and print its address once it is healthy.
 
     Then stream its logs until it is interrupted, and stop it within its grace period; or, detached, return.
     """
-    os.environ["PORT"] = str(port)
+    if not (port.isdecimal() and 0 < int(port) <= _LAST_PORT):
+        raise Failure(f"{port!r} is no port: give a number from 1 to {_LAST_PORT} with `inv serve --port N`.")
+    os.environ["PORT"] = port
     build(PROD)
     try:
         _start()

@@ -162,6 +162,21 @@ def test_a_dev_image_without_pytest() -> None:
     assert f"{DEV} is stale: it lacks certifi, which poetry.lock has." in sentence(done)
 
 
+@pytest.mark.parametrize("port", ["abc", "0", "65536", "-1"])
+def test_an_impossible_port(port: str) -> None:
+    """Said before anything is built."""
+    done = inv("serve", f"--port={port}")
+    assert sentence(done) == f"'{port}' is no port: give a number from 1 to 65535 with `inv serve --port N`."
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_dry_run() -> None:
+    """What would be surprising is refused: Invoke's --dry can't hold back what Invoke does not run."""
+    assert sentence(inv("--dry", "build")) == (
+        "These tasks can't run dry: each prints the docker command that it runs."
+    )
+
+
 def test_an_unknown_option() -> None:
     """Invoke itself says so."""
     done = inv("serve", "--prot=1")

@@ -173,7 +173,7 @@ def test_the_report_for_people_names_all_four(context: Path) -> None:
         "LEAK pytest: /opt/x/main.py: its content, byte for byte, is a file of it; "
         f"brought by: COPY {SITE}/_pytest /opt/x # buildkit"
     ) in leaks
-    assert summary.startswith(f"{len(leaks)} leaks in {tag}. Read ")
+    assert summary.startswith(f"{tag} holds {len(leaks)} leaks. Read ")
 
 
 def test_a_base_image_with_pytest_is_found(copy: Path, context: Path) -> None:
