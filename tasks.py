@@ -37,7 +37,7 @@ def sentences(body: Callable[..., int | None]) -> Callable[..., None]:
 
 
 def handed_on() -> list[str]:
-    """Return what follows `--`. Invoke's own `c.remainder` joins it with spaces, so that quoted arguments fall apart."""
+    """Return what follows `--`, which Invoke's own `c.remainder` joins so that quoted arguments fall apart."""
     return sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 from ops import engine, site
@@ -15,7 +16,16 @@ _LAST_PORT = 65535
 
 def image(profile: str) -> str:
     """Return the name of the image that a profile's service runs, as docker-compose.yml has it."""
-    return f"{os.environ.get('COMPOSE_PROJECT_NAME') or 'lockstep'}:{profile}"
+    return f"{os.environ.get('COMPOSE_PROJECT_NAME') or _project()}:{profile}"
+
+
+def _project() -> str:
+    """Return the name on top of docker-compose.yml, without a YAML parser, which the standard library lacks."""
+    text = (engine.ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    name = re.search(r"^name: *(\S+)", text, re.MULTILINE)
+    if not name:
+        raise Failure("docker-compose.yml has no line `name: NAME`: its images are named after that, so add one.")
+    return name[1]
 
 
 def build(*services: tuple[str, str]) -> None:

@@ -55,3 +55,15 @@ def test_other_dependencies_pass_too(copy: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     inv("clean", cwd=copy, COMPOSE_PROJECT_NAME="lockstep-others")
     assert "packaging" in json.loads(done.stdout)["forbidden"]
+
+
+def test_a_service_of_another_name_passes(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name stands in docker-compose.yml alone."""
+    monkeypatch.delenv("COMPOSE_PROJECT_NAME")
+    compose = copy / "docker-compose.yml"
+    text = compose.read_text(encoding="utf-8")
+    compose.write_text(text.replace("name: lockstep\n", "name: prices\n"), encoding="utf-8")
+    done = inv("build", "check-prod-has-no-pytest", cwd=copy)
+    inv("clean", cwd=copy)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("prices:prod is clean: ")
