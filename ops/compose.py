@@ -96,4 +96,7 @@ def test(arguments: list[str]) -> int:
 
 def clean() -> None:
     """Remove this project's containers, networks and images."""
-    engine.run("compose", "--profile=prod", "--profile=dev", "down", "--rmi=all", "--volumes", "--remove-orphans")
+    engine.run("compose", "--profile=prod", "--profile=dev", "down", "--volumes", "--remove-orphans")
+    images = engine.output("image", "ls", "--format={{.Repository}}:{{.Tag}}", image("*")).split()
+    if images:
+        engine.run("image", "rm", "--force", *images)

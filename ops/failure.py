@@ -17,12 +17,16 @@ class Failure(Exception):
         self.code = code
 
 
+NO_PERMISSION = (
+    "You may not use Docker's socket: run `sudo usermod -aG docker $USER` and log in again, "
+    "or run this command as root."
+)
+
 # What Docker and Compose say, and what a user should hear. The first match wins.
 _KNOWN = (
     (
         r"permission denied.*docker(?:\.sock| daemon|API)",
-        "You may not use Docker's socket: run `sudo usermod -aG docker $USER` and log in again, "
-        "or run this command as root.",
+        NO_PERMISSION,
     ),
     (
         r"Cannot connect to the Docker daemon|error during connect|failed to connect to the docker API",

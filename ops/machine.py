@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ops import engine, site
-from ops.failure import Failure
+from ops.failure import NO_PERMISSION, Failure
 
 # Debian 13 is the first release whose own packages are recent enough.
 TRIXIE = 13
@@ -44,6 +44,8 @@ def setup() -> None:
     if lacking:
         install_packages(lacking)
         done |= dict.fromkeys(lacking, "installed")
+    if trouble() == NO_PERMISSION:
+        raise Failure(NO_PERMISSION)
     if not found("Engine"):
         start_engine()
         done["Engine"] = "installed and started" if "Engine" in lacking else "started"
@@ -74,6 +76,15 @@ def found(name: str) -> str | None:
         return None
     version = re.search(r"\d+\.\d+\.\d+\S*", answer)
     return version[0] if version else None
+
+
+def trouble() -> str:
+    """Return what keeps the Engine from answering, or `` where it answers."""
+    try:
+        engine.output("version", "--format", "{{.Server.Version}}")
+    except Failure as failure:
+        return str(failure)
+    return ""
 
 
 def base_image() -> str:
@@ -137,11 +148,11 @@ def start_engine() -> None:
     else:
         # All three streams are redirected: a daemon that holds a script's output open makes its caller wait.
         _run("sh", "-c", f"setsid dockerd >{DAEMON_LOG} 2>&1 </dev/null &")
-    if not _wait(lambda: found("Engine") is not None, seconds=60):
-        raise Failure(
-            f"The Docker Engine did not answer within 60 s: {_engine_trouble()} "
-            f"`journalctl -u docker` or {DAEMON_LOG} says more."
-        )
+    if _wait(lambda: trouble() in {"", NO_PERMISSION}, seconds=60):
+        return
+    raise Failure(
+        f"The Docker Engine did not answer within 60 s: {trouble()} `journalctl -u docker` or {DAEMON_LOG} says more."
+    )
 
 
 def pull_or_build(base: str) -> str:
@@ -218,14 +229,6 @@ def _distribution() -> str:
 
 def _debian_release() -> int:
     return int(platform.freedesktop_os_release().get("VERSION_ID", "0"))
-
-
-def _engine_trouble() -> str:
-    try:
-        engine.output("version", "--format", "{{.Server.Version}}")
-    except Failure as failure:
-        return str(failure)
-    return ""
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> bool:

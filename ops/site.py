@@ -12,6 +12,7 @@ import ssl
 import sys
 from pathlib import Path
 
+EXPORTED = Path(__file__).parent.parent / ".ca-bundle.pem"
 # Where Debian, Fedora, Alpine and macOS keep the bundle, for a Python whose own default names none of them.
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
@@ -25,9 +26,17 @@ def environment() -> dict[str, str]:
 
 
 def ca_bundle() -> str:
-    """Return the file of the authorities that this machine trusts, or the null device where there is none."""
+    """Return a file of the authorities that this machine trusts.
+
+    Windows keeps them elsewhere: there, as wherever no file is known, what Python trusts is written to one.
+    """
     candidates = (ssl.get_default_verify_paths().cafile, *_BUNDLES)
-    return next((path for path in candidates if path and Path(path).is_file()), os.devnull)
+    for path in candidates:
+        if path and Path(path).is_file():
+            return path
+    trusted = ssl.create_default_context().get_ca_certs(binary_form=True)
+    EXPORTED.write_text("".join(map(ssl.DER_cert_to_PEM_cert, trusted)), encoding="ascii")
+    return str(EXPORTED)
 
 
 def index_url() -> str:

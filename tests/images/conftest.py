@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = "lockstep-tests"
+COPY = "lockstep-copy"
 PROD, DEV = f"{PROJECT}:prod", f"{PROJECT}:dev"
 # What is built on top of prod, one image after the other.
 PLANTED = LEAKY, CLEAN = f"{PROJECT}:leaky", f"{PROJECT}:clean"
@@ -70,10 +71,13 @@ def images() -> Iterator[None]:
 
 
 @pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """A copy of the project that a test may change."""
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the project that a test may change, whose images and containers are called COPY."""
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", COPY)
     ignored = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache")
-    return Path(shutil.copytree(ROOT, tmp_path / "copy", ignore=ignored))
+    folder = Path(shutil.copytree(ROOT, tmp_path / "copy", ignore=ignored))
+    yield folder
+    inv("clean", cwd=folder)
 
 
 def planted(tag: str, instructions: str, *args: str) -> str:

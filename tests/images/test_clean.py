@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.images.conftest import CLEAN, DEV, PROD, check, inspected, inv, planted
+from tests.images.conftest import CLEAN, DEV, PROD, check, docker, inspected, inv, planted
 
 ADDED = {
     "labels, variables and an argument": (
@@ -50,10 +50,9 @@ def test_a_clean_image_passes(kind: str) -> None:
 def test_other_dependencies_pass_too(copy: Path) -> None:
     """Setuptools carries packaging in its wheel, certifi a folder of tests: both in main, both no leak."""
     assert inv("poetry", "--", "add", "--lock", "setuptools", "certifi", cwd=copy).returncode == 0
-    assert inv("build", cwd=copy, COMPOSE_PROJECT_NAME="lockstep-others").returncode == 0
-    done = inv("check-prod-has-no-pytest", "--json", cwd=copy, COMPOSE_PROJECT_NAME="lockstep-others")
+    assert inv("build", cwd=copy).returncode == 0
+    done = inv("check-prod-has-no-pytest", "--json", cwd=copy)
     assert done.returncode == 0, done.stdout + done.stderr
-    inv("clean", cwd=copy, COMPOSE_PROJECT_NAME="lockstep-others")
     assert "packaging" in json.loads(done.stdout)["forbidden"]
 
 
@@ -64,6 +63,6 @@ def test_a_service_of_another_name_passes(copy: Path, monkeypatch: pytest.Monkey
     text = compose.read_text(encoding="utf-8")
     compose.write_text(text.replace("name: lockstep\n", "name: prices\n"), encoding="utf-8")
     done = inv("build", "check-prod-has-no-pytest", cwd=copy)
-    inv("clean", cwd=copy)
     assert done.returncode == 0, done.stderr
+    docker("rmi", "prices:prod", "prices:dev")
     assert done.stdout.startswith("prices:prod is clean: ")

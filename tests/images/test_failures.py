@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.images.conftest import DEV, PORT, PROD, ROOT, docker, inv, inv_command, left_behind, sentence
+from tests.images.conftest import COPY, DEV, PORT, PROD, PROJECT, ROOT, docker, inv, inv_command, left_behind, sentence
 
 VERBS = (["build"], ["serve", f"--port={PORT}"], ["test"], ["check-prod-has-no-pytest"])
 
@@ -46,23 +46,15 @@ def test_no_engine(verb: list[str]) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not use the socket")
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
-def test_no_permission_on_the_socket(verb: list[str]) -> None:
+def test_no_permission_on_the_socket(verb: list[str], tmp_path: Path) -> None:
     """Says which group to join."""
     # A process of nobody's can't read this environment's Python where it lies in root's home: only `docker` runs as
     # nobody, by way of a first `docker` on PATH that drops its rights.
-    done = inv(*verb, PATH=f"{unprivileged()}:{os.environ['PATH']}")
+    program = tmp_path / "docker"
+    program.write_text(f'#!/bin/sh\nexec setpriv --reuid=65534 --clear-groups {shutil.which("docker")} "$@"\n')
+    program.chmod(0o755)
+    done = inv(*verb, PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert "You may not use Docker's socket: run `sudo usermod -aG docker $USER`" in sentence(done)
-
-
-def unprivileged() -> Path:
-    """Return a folder whose `docker` is the real one, run by nobody."""
-    folder = Path("/tmp/lockstep-tests-nobody")  # noqa: S108
-    folder.mkdir(exist_ok=True)
-    folder.chmod(0o755)
-    script = folder / "docker"
-    script.write_text(f'#!/bin/sh\nexec setpriv --reuid=65534 --clear-groups {shutil.which("docker")} "$@"\n')
-    script.chmod(0o755)
-    return folder
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide Docker's plugins")
@@ -142,24 +134,34 @@ def test_an_image_of_somebody_elses() -> None:
 
 def test_a_stale_image(copy: Path) -> None:
     """The code has changed since the build: what is checked is not what would ship."""
+    assert inv("build", cwd=copy).returncode == 0
     (copy / "app" / "new.py").write_text("x = 1\n", encoding="utf-8")
     done = inv("check-prod-has-no-pytest", cwd=copy)
-    assert sentence(done) == f"{DEV} is stale: app/new.py has changed since. Run `inv build`, then check again."
+    assert sentence(done) == f"{COPY}:dev is stale: app/new.py has changed since. Run `inv build`, then check again."
     assert done.returncode == 2
 
 
-def test_a_dev_image_without_pytest() -> None:
-    """The probe proves itself first: what can't find pytest where it is can't vouch for its absence."""
-    tag, kept = DEV, "lockstep-tests-kept:1"
-    docker("tag", tag, kept)
-    docker("tag", PROD, tag)
+def test_prod_in_devs_place() -> None:
+    """A dev image that lacks the dev group can't say what is forbidden."""
+    kept = f"{PROJECT}:kept"
+    docker("tag", DEV, kept)
+    docker("tag", PROD, DEV)
     try:
         done = inv("check-prod-has-no-pytest")
     finally:
-        docker("tag", kept, tag)
+        docker("tag", kept, DEV)
         docker("rmi", kept)
+    assert sentence(done).startswith(f"{DEV} is stale: it lacks certifi, which poetry.lock has.")
     assert done.returncode == 2
-    assert f"{DEV} is stale: it lacks certifi, which poetry.lock has." in sentence(done)
+
+
+def test_a_dev_group_without_pytest(copy: Path) -> None:
+    """The probe proves itself first: what can't find pytest in dev can't vouch for its absence from prod."""
+    assert inv("poetry", "--", "remove", "--lock", "--group", "dev", "pytest", cwd=copy).returncode == 0
+    assert inv("build", cwd=copy).returncode == 0
+    done = inv("check-prod-has-no-pytest", cwd=copy)
+    assert sentence(done).startswith(f"The probe does not find pytest in {COPY}:dev, where it must be: ")
+    assert done.returncode == 2
 
 
 @pytest.mark.parametrize("port", ["abc", "0", "65536", "-1"])
@@ -224,13 +226,9 @@ def test_no_secret_stays_in_an_image(copy: Path) -> None:
     password = uuid4().hex
     secret = index.replace("://", f"://somebody:{password}@")
     install_again(copy)
-    project = {"COMPOSE_PROJECT_NAME": "lockstep-secret"}
-    done = inv("build", cwd=copy, INDEX_URL=secret, **project)
+    done = inv("build", cwd=copy, INDEX_URL=secret)
     assert done.returncode == 0, done.stderr
-    try:
-        for image in ("lockstep-secret:prod", "lockstep-secret:dev"):
-            saved = subprocess.run(["docker", "save", image], check=True, capture_output=True).stdout  # noqa: S607
-            assert b"uvicorn" in saved
-            assert password.encode() not in saved
-    finally:
-        inv("clean", cwd=copy, **project)
+    for image in (f"{COPY}:prod", f"{COPY}:dev"):
+        saved = subprocess.run(["docker", "save", image], check=True, capture_output=True).stdout  # noqa: S607
+        assert b"uvicorn" in saved
+        assert password.encode() not in saved

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
-from tests.images.conftest import DEV, PROD, ROOT, docker, inspected
+from tests.images.conftest import COPY, DEV, PROD, ROOT, docker, inspected, inv
 
 
 def inside(reference: str, script: str) -> list[str]:
@@ -61,13 +62,25 @@ def test_the_user_is_a_number_that_owns_nothing() -> None:
 
 
 def test_every_module_was_compiled_at_build() -> None:
-    """A read-only root can't keep bytecode: a missing one is compiled at every start."""
-    uncompiled = (
+    """A read-only root can't keep bytecode. Its sources never change: they are not even looked at (PEP 552, flag 1)."""
+    script = (
         "import sys; import app.main, uvicorn, httptools; "
-        "print([m.__file__ for m in list(sys.modules.values()) if getattr(m, '__cached__', None) "
-        "and m.__file__ and not __import__('os').path.exists(m.__cached__)])"
+        "cached = {m.__cached__ for m in list(sys.modules.values()) if getattr(m, '__cached__', None)}; "
+        "print(len(cached) > 300, {open(name, 'rb').read(5)[4] for name in cached})"
     )
-    assert docker("run", "--rm", PROD, "python", "-c", uncompiled).stdout == "[]\n"
+    assert docker("run", "--rm", PROD, "python", "-c", script).stdout == "True {1}\n"
+
+
+def test_neither_a_code_edit_nor_a_version_bump_installs_again(copy: Path) -> None:
+    """Both change the two layers of the app, and no other; a changed dependency would."""
+    before = inspected(PROD)["RootFS"]["Layers"]
+    for name, old in (("pyproject.toml", 'version = "'), ("app/__init__.py", '__version__ = "')):
+        path = copy / name
+        path.write_text(path.read_text(encoding="utf-8").replace(old, old + "9"), encoding="utf-8")
+    assert inv("build", cwd=copy).returncode == 0
+    after = inspected(f"{COPY}:prod")["RootFS"]["Layers"]
+    assert after[:-2] == before[:-2]
+    assert after[-2:] != before[-2:]
 
 
 def test_dev_runs_what_prod_runs() -> None:

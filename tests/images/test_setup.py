@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-from tests.images.conftest import docker, inv
+from tests.images.conftest import COPY, PROD, docker, inv
 
 
 def test_a_ready_machine_is_left_as_it_is() -> None:
@@ -18,6 +19,19 @@ def test_a_ready_machine_is_left_as_it_is() -> None:
     assert all(re.search(r"\d+\.\d+", line) for line in lines)
     assert done.stderr == ""
     assert set(docker("images", "--all", "--quiet").stdout.split()) == before
+
+
+def test_clean_removes_what_was_built(copy: Path) -> None:
+    """Every image of this project's name, and nobody else's."""
+    assert inv("build", cwd=copy).returncode == 0
+    assert inv("poetry", "--", "--version", cwd=copy).returncode == 0
+    mine = ("images", "--format={{.Tag}}", COPY)
+    assert sorted(docker(*mine).stdout.split()) == ["dev", "prod", "tools"]
+    others = docker("images", "--quiet", PROD).stdout
+    assert inv("clean", cwd=copy).returncode == 0
+    assert docker(*mine).stdout == ""
+    assert docker("images", "--quiet", PROD).stdout == others
+    assert inv("clean", cwd=copy).returncode == 0
 
 
 def test_it_can_be_chained() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 import sys
 from pathlib import Path
@@ -75,8 +74,15 @@ def test_the_bundle_is_the_machines_trust_store(bare: Path, monkeypatch: pytest.
     assert site.ca_bundle() == str(bundle)
 
 
-def test_no_trust_store_is_an_empty_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The null device stands for none: Compose accepts it as a secret."""
-    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
-    monkeypatch.setattr(site, "_BUNDLES", ())
-    assert site.ca_bundle() == os.devnull
+def test_without_a_file_what_python_trusts_is_written_to_one(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, whose store is no file; an empty one is a bundle too."""
+    context = ssl.create_default_context(cafile="/etc/ssl/certs/ca-certificates.crt")
+    for trusting in (context, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)):
+        monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+        monkeypatch.setattr(site, "_BUNDLES", ())
+        monkeypatch.setattr(site, "EXPORTED", bare / "exported.pem")
+        monkeypatch.setattr(ssl, "create_default_context", lambda trusting=trusting: trusting)
+        assert site.ca_bundle() == str(bare / "exported.pem")
+        written = (bare / "exported.pem").read_text(encoding="ascii")
+        assert written.count("BEGIN CERTIFICATE") == len(trusting.get_ca_certs())
+    assert len(context.get_ca_certs()) > 0
