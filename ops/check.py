@@ -44,7 +44,7 @@ def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
     _refuse_stale(dev, dev_difference)
     if "pytest" not in control and not findings:
         raise Failure(
-            f"The probe does not find pytest in {dev}, where it must be: keep it in the dev group, and run `inv build`.",
+            f"The probe does not find pytest in {dev}, where it must be: have it in the dev group and run `inv build`.",
             CANNOT_CHECK,
         )
     if not any(file.path.startswith(audit.APP + "/") for file in facts.files):

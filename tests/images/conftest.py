@@ -8,8 +8,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -17,8 +19,6 @@ ROOT = Path(__file__).parent.parent.parent
 PROJECT = "lockstep-tests"
 COPY = "lockstep-copy"
 PROD, DEV = f"{PROJECT}:prod", f"{PROJECT}:dev"
-# What is built on top of prod, one image after the other.
-PLANTED = LEAKY, CLEAN = f"{PROJECT}:leaky", f"{PROJECT}:clean"
 PORT = 8765
 
 
@@ -67,7 +67,6 @@ def images() -> Iterator[None]:
     assert built.returncode == 0, built.stderr
     yield
     inv("clean")
-    docker("rmi", "--force", *PLANTED, check=False)
 
 
 @pytest.fixture
@@ -80,12 +79,15 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     inv("clean", cwd=folder)
 
 
-def planted(tag: str, instructions: str, *args: str) -> str:
-    """Build an image by instructions on top of prod, in place of the last one of that name; return the name."""
-    docker("rmi", "--force", tag, check=False)
-    dockerfile = f"FROM {PROD}\nUSER root\n{instructions}\n"
-    docker("build", "--quiet", f"--tag={tag}", *args, input=dockerfile)
-    return tag
+@contextmanager
+def planted(instructions: str, *args: str) -> Iterator[str]:
+    """Build an image by instructions on top of prod; give its name, and remove it afterwards."""
+    tag = f"{PROJECT}:{uuid4().hex}"
+    docker("build", "--quiet", f"--tag={tag}", *args, input=f"FROM {PROD}\nUSER root\n{instructions}\n")
+    try:
+        yield tag
+    finally:
+        docker("rmi", tag)
 
 
 def left_behind() -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.images.conftest import CLEAN, DEV, PROD, check, docker, inspected, inv, planted
+from tests.images.conftest import DEV, PROD, check, docker, inspected, inv, planted
 
 ADDED = {
     "labels, variables and an argument": (
@@ -43,7 +43,8 @@ def test_dev_is_not() -> None:
 @pytest.mark.parametrize("kind", ADDED)
 def test_a_clean_image_passes(kind: str) -> None:
     """What a service may well have on top of prod."""
-    code, report = check(f"--image={planted(CLEAN, ADDED[kind], '-')}")
+    with planted(ADDED[kind], "-") as image:
+        code, report = check(f"--image={image}")
     assert (code, report["findings"]) == (0, [])
 
 
