@@ -83,20 +83,21 @@ def _container() -> str:
 
 def stop() -> None:
     """Stop production within its grace period and remove its container and network."""
-    engine.run("compose", "--profile=prod", "down")
+    engine.output("compose", "--profile=prod", "down", echo=True)
 
 
 def test(arguments: list[str]) -> int:
     """Build dev, run pytest in it with `arguments`, and return pytest's exit code."""
     build(DEV)
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    # Not sys.stdin: it is None where a script has closed it.
+    terminal = os.isatty(0) and os.isatty(1)
     run = ("compose", "--profile=dev", "run", "--rm", *(() if terminal else ("--no-TTY",)), "api-tests", "pytest")
     return engine.run(*run, *arguments)
 
 
 def clean() -> None:
     """Remove this project's containers, networks and images."""
-    engine.run("compose", "--profile=prod", "--profile=dev", "down", "--volumes", "--remove-orphans")
+    engine.output("compose", "--profile=prod", "--profile=dev", "down", "--volumes", "--remove-orphans", echo=True)
     images = engine.output("image", "ls", "--format={{.Repository}}:{{.Tag}}", image("*")).split()
     if images:
-        engine.run("image", "rm", "--force", *images)
+        engine.output("image", "rm", "--force", *images, echo=True)

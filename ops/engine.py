@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -20,22 +22,10 @@ _STOP_SECONDS = 15
 
 
 def run(*args: str, stdout: int | None = None) -> int:
-    """Run `docker ARGS` on this terminal, print the command first, and return its exit code.
-
-    Interrupted, it ends the command before it lets the interruption through, so that nothing stays behind.
-    """
+    """Run `docker ARGS` on this terminal, print the command first, and return its exit code."""
     _echo(args)
-    process = _start(args, stdout=stdout)
-    try:
+    with _running(args, stdout) as process:
         return process.wait()
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 def output(*args: str, echo: bool = False) -> str:
@@ -45,8 +35,8 @@ def output(*args: str, echo: bool = False) -> str:
     """
     if echo:
         _echo(args)
-    process = _start(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = process.communicate()
+    with _running(args, subprocess.PIPE, subprocess.PIPE) as process:
+        out, err = process.communicate()
     if process.returncode:
         raise _failure(args, err + out)
     return out.decode()
@@ -58,8 +48,8 @@ def write(to: IO[bytes], *args: str) -> None:
     Raises Failure as `output` does.
     """
     _echo(args)
-    process = _start(args, stdout=to, stderr=subprocess.PIPE)
-    _, err = process.communicate()
+    with _running(args, to, subprocess.PIPE) as process:
+        _, err = process.communicate()
     if process.returncode:
         raise _failure(args, err)
     to.seek(0)
@@ -88,13 +78,25 @@ def _check_reachable() -> None:
     output("compose", "version", "--short")
 
 
-def _start(
+@contextmanager
+def _running(
     args: tuple[str, ...], stdout: IO[bytes] | int | None = None, stderr: int | None = None
-) -> subprocess.Popen[bytes]:
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Give the process of `docker ARGS`; interrupted, end it before the interruption goes on, so that nothing stays."""
     try:
-        return subprocess.Popen(["docker", *args], cwd=ROOT, stdout=stdout, stderr=stderr)
+        process = subprocess.Popen(["docker", *args], cwd=ROOT, stdout=stdout, stderr=stderr)
     except FileNotFoundError:
         raise Failure(NO_DOCKER) from None
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(_STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
 
 
 def _failure(args: tuple[str, ...], said: bytes) -> Failure:

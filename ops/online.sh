@@ -4,14 +4,12 @@
 if [ -s /run/secrets/ca_bundle ]; then
     export PIP_CERT=/run/secrets/ca_bundle REQUESTS_CA_BUNDLE=/run/secrets/ca_bundle SSL_CERT_FILE=/run/secrets/ca_bundle
 fi
-index=
 if [ -s /run/secrets/index_url ]; then
-    index=$(cat /run/secrets/index_url)
-elif [ "$1" = poetry ]; then
-    # Poetry's own default is an index's JSON interface, which not every proxy passes on; pip's always works.
-    index=$(/usr/local/bin/python -c 'from pip._internal.models.index import PyPI; print(PyPI.simple_url)')
+    PIP_INDEX_URL=$(cat /run/secrets/index_url)
+    export PIP_INDEX_URL UV_DEFAULT_INDEX="$PIP_INDEX_URL"
 fi
-if [ "$index" ]; then
-    export PIP_INDEX_URL="$index" UV_DEFAULT_INDEX="$index" POETRY_PYPI_MIRROR_URL="$index"
+if [ "$1" = poetry ] && [ -z "$POETRY_PYPI_MIRROR_URL" ]; then
+    # Poetry's own default is an index's JSON interface, which not every proxy passes on; pip's always works.
+    POETRY_PYPI_MIRROR_URL=$(/usr/local/bin/python -c 'from pip._internal.models.index import PyPI; print(PyPI.simple_url)')
 fi
 exec "$@"

@@ -17,27 +17,24 @@ def poetry(arguments: list[str]) -> int:
     """Run Poetry on this project's pyproject.toml and poetry.lock, and return its exit code."""
     tools = _build("tools")
     settings = site.environment()
-    mounts = [f"--volume={settings['CA_BUNDLE']}:/run/secrets/ca_bundle:ro"]
-    index = settings["INDEX_URL"]
-    if index:
-        # Not on the command line: the address may hold a password.
-        os.environ["POETRY_PYPI_MIRROR_URL"] = index
-        mounts.append("--env=POETRY_PYPI_MIRROR_URL")
-    command = ("poetry",) if index else ("online", "poetry")
-    return engine.run("run", "--rm", *_on_working_tree(), "--env=HOME=/tmp", *mounts, tools, *command, *arguments)
+    os.environ["POETRY_PYPI_MIRROR_URL"] = settings["INDEX_URL"]
+    # By its name alone: the address may hold a password, which a command line would show.
+    index = "--env=POETRY_PYPI_MIRROR_URL"
+    bundle = f"--volume={settings['CA_BUNDLE']}:/run/secrets/ca_bundle:ro"
+    tree = _on_working_tree()
+    return engine.run("run", "--rm", *tree, "--env=HOME=/tmp", index, bundle, tools, "online", "poetry", *arguments)
 
 
 def lint(*, fix: bool) -> int:
     """Check style and types, or mend the style in place, and return the linters' exit code."""
     image = _build("lint")
     if fix:
-        commands, rights = "ruff check --no-cache --fix . ; ruff format --no-cache .", ""
+        tree = _on_working_tree()
+        commands = "ruff check --no-cache --fix . ; ruff format --no-cache ."
     else:
-        commands, rights = (
-            "ruff check --no-cache . && ruff format --no-cache --check . && mypy --cache-dir=/tmp/mypy .",
-            ":ro",
-        )
-    return engine.run("run", "--rm", "--network=none", *_on_working_tree(rights), image, "sh", "-c", commands)
+        tree = _on_working_tree(":ro")
+        commands = "ruff check --no-cache . && ruff format --no-cache --check . && mypy --cache-dir=/tmp/mypy ."
+    return engine.run("run", "--rm", "--network=none", *tree, image, "sh", "-c", commands)
 
 
 def test_images(arguments: list[str]) -> int:

@@ -13,9 +13,10 @@ from uuid import uuid4
 
 import pytest
 
+from ops import site
 from tests.images.conftest import COPY, DEV, PORT, PROD, PROJECT, ROOT, docker, inv, inv_command, left_behind, sentence
 
-VERBS = (["build"], ["serve", f"--port={PORT}"], ["test"], ["check-prod-has-no-pytest"])
+VERBS = (["build"], ["serve", f"--port={PORT}"], ["test"], ["check-prod-has-no-pytest"], ["stop"], ["clean"], ["lint"])
 
 
 def edit(file: Path, old: str, new: str) -> None:
@@ -58,7 +59,9 @@ def test_no_permission_on_the_socket(verb: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide Docker's plugins")
-@pytest.mark.parametrize("verb", VERBS[:3], ids=lambda verb: verb[0])
+@pytest.mark.parametrize(
+    "verb", [verb for verb in VERBS if verb[0] not in {"check-prod-has-no-pytest", "lint"}], ids=lambda verb: verb[0]
+)
 def test_no_compose(verb: list[str]) -> None:
     """Compose is a plugin; without its folder, `docker compose` is no command. v1 on PATH does not help."""
     folders = [str(path) for path in map(Path, PLUGINS) if path.is_dir()]
@@ -107,6 +110,23 @@ def test_no_network(copy: Path) -> None:
     install_again(copy)
     said = sentence(inv("build", cwd=copy, INDEX_URL="http://127.0.0.1:9/simple"))
     assert said.startswith("The build failed. The build can't reach the package index: check the network")
+
+
+def test_poetry_asks_the_index_that_is_named(copy: Path) -> None:
+    """`inv poetry` trusts and asks as a build does; an index that is not there is not replaced by another."""
+    lock = (copy / "poetry.lock").read_text(encoding="utf-8")
+    named = inv("poetry", "--", "lock", cwd=copy, INDEX_URL=default_index())
+    assert named.returncode == 0, named.stdout
+    assert (copy / "poetry.lock").read_text(encoding="utf-8") == lock
+    (copy / "poetry.lock").unlink()
+    assert inv("poetry", "--", "lock", cwd=copy, INDEX_URL="http://127.0.0.1:9/simple").returncode != 0
+
+
+def default_index() -> str:
+    """Return the package index that tests may ask: the one that is set here, or else pip's own default."""
+    pips = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
+    asked = docker("run", "--rm", "--entrypoint=/usr/local/bin/python", DEV, "-c", pips).stdout.strip()
+    return site.environment()["INDEX_URL"] or asked
 
 
 def test_an_absent_image() -> None:
@@ -193,6 +213,12 @@ def test_the_exit_code_of_pytest_is_the_tasks() -> None:
     assert left_behind() == []
 
 
+def test_a_closed_standard_input() -> None:
+    """As some schedulers have it: the tests run all the same."""
+    closed = ["sh", "-c", 'exec "$@" <&-', "sh", *inv_command("test", "--", "-k", "test_root")]
+    assert subprocess.run(closed, cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_build(copy: Path, number: signal.Signals) -> None:
     """It ends at once with 130, and the next build succeeds."""
@@ -217,14 +243,9 @@ SLOW = "RUN echo interrupt me now && sleep 60"
 
 def test_no_secret_stays_in_an_image(copy: Path) -> None:
     """An index with a password and a bundle of authorities are used, and leave no byte behind."""
-    index = docker(
-        "run", "--rm", "--entrypoint=/usr/local/bin/python", DEV,
-        "-c", "from pip._internal.models.index import PyPI; print(PyPI.simple_url)",
-    ).stdout.strip()  # fmt: skip
-    index = os.environ.get("INDEX_URL") or index
     # Made here: dev holds this very file.
     password = uuid4().hex
-    secret = index.replace("://", f"://somebody:{password}@")
+    secret = default_index().replace("://", f"://somebody:{password}@")
     install_again(copy)
     done = inv("build", cwd=copy, INDEX_URL=secret)
     assert done.returncode == 0, done.stderr
