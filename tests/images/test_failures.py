@@ -49,10 +49,10 @@ def test_no_engine(verb: list[str]) -> None:
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
 def test_no_permission_on_the_socket(verb: list[str], tmp_path: Path) -> None:
     """Says which group to join."""
-    # A process of nobody's can't read this environment's Python where it lies in root's home: only `docker` runs as
-    # nobody, by way of a first `docker` on PATH that drops its rights.
+    # Nobody could not even read the Python that runs `inv`: only `docker` is run by nobody, with a home of nobody's.
     program = tmp_path / "docker"
-    program.write_text(f'#!/bin/sh\nexec setpriv --reuid=65534 --clear-groups {shutil.which("docker")} "$@"\n')
+    nobody = "env HOME=/ setpriv --reuid=65534 --clear-groups"
+    program.write_text(f'#!/bin/sh\nexec {nobody} {shutil.which("docker")} "$@"\n')
     program.chmod(0o755)
     done = inv(*verb, PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert "You may not use Docker's socket: run `sudo usermod -aG docker $USER`" in sentence(done)
