@@ -9,6 +9,7 @@ import io
 import json
 import lzma
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from typing import IO
@@ -53,14 +54,23 @@ def saved(*layers: bytes, pack: Callable[[bytes], bytes] = bytes) -> IO[bytes]:
     }
     blobs = {f"blobs/sha256/{number}": pack(layer) for number, layer in enumerate(layers)}
     manifest = [{"Config": "config.json", "Layers": list(blobs)}]
-    return io.BytesIO(
+    return stored(
         tar(blobs | {"config.json": json.dumps(config).encode(), "manifest.json": json.dumps(manifest).encode()})
     )
 
 
+def stored(content: bytes) -> IO[bytes]:
+    """Return a file with this content."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115
+    file.write(content)
+    file.flush()
+    return file
+
+
 def read(*layers: bytes, pack: Callable[[bytes], bytes] = bytes) -> image.Image:
     """Return the facts of an image of these layers."""
-    return image.read("x:1", saved(*layers, pack=pack), lambda _: True)
+    with saved(*layers, pack=pack) as archive:
+        return image.read("x:1", archive, lambda _: True)
 
 
 def paths(facts: image.Image) -> list[str]:
@@ -87,7 +97,8 @@ def test_a_file_has_its_size_its_hash_and_its_head() -> None:
 
 def test_only_sizes_that_were_asked_for_are_hashed() -> None:
     """Most files can't be a forbidden one: their size says so."""
-    facts = image.read("x:1", saved(tar({"a": b"12", "b": b"123"})), lambda size: size == 3)
+    with saved(tar({"a": b"12", "b": b"123"})) as archive:
+        facts = image.read("x:1", archive, lambda size: size == 3)
     assert [bool(file.sha256) for file in facts.files] == [False, True]
 
 
@@ -167,6 +178,6 @@ def test_an_archive_that_goes_too_deep_is_refused() -> None:
 )
 def test_a_broken_archive_is_refused(broken: bytes) -> None:
     """Exit code 2 and a sentence, not a traceback."""
-    with pytest.raises(Failure, match=r"The archive of x:1 can't be read") as failure:
-        image.read("x:1", io.BytesIO(broken), lambda _: True)
+    with stored(broken) as archive, pytest.raises(Failure, match=r"The archive of x:1 can't be read") as failure:
+        image.read("x:1", archive, lambda _: True)
     assert failure.value.code == CANNOT_CHECK
