@@ -30,7 +30,7 @@ def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
         # Most of the time passes while the Engine packs prod: all that concerns dev is done meanwhile.
         with tempfile.TemporaryFile() as archive, ThreadPoolExecutor() as pool:
             saving = pool.submit(engine.write, archive, "save", prod)
-            shared = _shared_layers(dev, prod)
+            (_, dev_layers), (identifier, prod_layers) = _inspect(dev, prod)
             lock = audit.lock_from(tomllib.loads((engine.ROOT / "poetry.lock").read_text(encoding="utf-8")))
             app = _app_files()
             tree = image.tree(dev, audit.VENV, audit.HOME)
@@ -52,7 +52,7 @@ def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
         )
     if not any(file.path.startswith(audit.APP + "/") for file in facts.files):
         raise Failure(f"{prod} is not an image of this project: it has no {audit.APP}.", CANNOT_CHECK)
-    findings += audit.leaks(facts.files, rules, lock, facts, base_layers=shared)
+    findings += audit.leaks(facts.files, rules, lock, facts, base_layers=_shared(dev_layers, prod_layers))
     if not findings:
         _refuse_stale(prod, audit.staleness(facts.files, (lock.main,), lock, app))
 
@@ -65,7 +65,7 @@ def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
     if as_json:
         report = {
             "image": prod,
-            "id": facts.id,
+            "id": identifier,
             "clean": not findings,
             "findings": [asdict(finding) for finding in findings],
             "forbidden": sorted(rules.distributions),
@@ -92,11 +92,15 @@ def _print(prod: str, findings: list[audit.Finding], rules: audit.Forbidden, rea
     )
 
 
-def _shared_layers(dev: str, prod: str) -> int:
+def _inspect(*references: str) -> list[tuple[str, list[str]]]:
+    """Return the id and the layers of each image."""
+    answer = engine.output("image", "inspect", "--format={{json .Id}} {{json .RootFS.Layers}}", *references)
+    return [(json.loads(name), json.loads(layers)) for name, layers in map(str.split, answer.splitlines())]
+
+
+def _shared(dev: list[str], prod: list[str]) -> int:
     """Return how many layers both images start with: those of the base stage."""
-    answer = engine.output("image", "inspect", "--format", "{{json .RootFS.Layers}}", dev, prod)
-    layers = [json.loads(line) for line in answer.splitlines()]
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*layers, strict=False)))
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(dev, prod, strict=False)))
 
 
 def _app_files() -> dict[str, str]:

@@ -60,7 +60,6 @@ class Image:
     """An image as `docker save` gives it (https://github.com/opencontainers/image-spec/blob/main/config.md)."""
 
     reference: str
-    id: str
     layers: tuple[Layer, ...]
     config: Mapping[str, Any]
     # Every instruction, those that made no layer included.
@@ -73,11 +72,8 @@ class Image:
         return sum(file.size for file in self.files if "!/" not in file.path)
 
 
+# Says whether files of so many bytes are hashed.
 Sizes = Callable[[int], bool]
-
-
-def _every_size(_: int) -> bool:
-    return True
 
 
 def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
@@ -89,11 +85,10 @@ def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
         with _mapped(archive) as tar:
             members = {member.name: member for member in _entries(tar)}
             manifest = json.loads(_content(tar, members["manifest.json"]))[0]
-            raw = _content(tar, members[manifest["Config"]])
+            settings = json.loads(_content(tar, members[manifest["Config"]]))
             files: list[File] = []
             for number, name in enumerate(manifest["Layers"]):
                 files += _layer_files(tar, members[name], number, hashed)
-        settings = json.loads(raw)
         steps = settings.get("history", [])
         made = [step.get("created_by", "") for step in steps if not step.get("empty_layer")]
         diff_ids = settings["rootfs"]["diff_ids"]
@@ -102,7 +97,6 @@ def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
         )
         return Image(
             reference=reference,
-            id="sha256:" + hashlib.sha256(raw).hexdigest(),
             layers=layers,
             config=settings.get("config") or {},
             history=tuple(step.get("created_by", "") for step in steps),
@@ -122,6 +116,10 @@ def tree(reference: str, *folders: str) -> tuple[File, ...]:
         return tuple(file for folder in folders for file in _folder(container, PurePosixPath(folder)))
     finally:
         engine.output("rm", container)
+
+
+def _every_size(_: int) -> bool:
+    return True
 
 
 def _folder(container: str, folder: PurePosixPath) -> Iterator[File]:

@@ -49,6 +49,7 @@ def test_prod_has_no_pytest_to_run() -> None:
     done = docker("compose", "--profile=prod", "run", "--rm", "api-prod", "pytest", check=False)
     assert done.returncode != 0
     assert 'exec: "pytest": executable file not found' in done.stderr
+    assert inv("stop").returncode == 0
 
 
 def test_the_user_is_a_number_that_owns_nothing() -> None:

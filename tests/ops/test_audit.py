@@ -60,7 +60,7 @@ def image(
 ) -> Image:
     """Return an image of two layers."""
     layers = (Layer("sha256:0", "FROM base"), Layer("sha256:1", "COPY prod"))
-    return Image("x:1", "sha256:x", layers, config or {}, history, tuple(files or []))
+    return Image("x:1", layers, config or {}, history, tuple(files or []))
 
 
 def found(*planted: File, base_layers: int = 0) -> list[tuple[str, str]]:
