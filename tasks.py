@@ -20,8 +20,10 @@ def sentences(body: Callable[..., int | None]) -> Callable[..., None]:
 
     @functools.wraps(body)
     def wrapped(c: Context, *args: object, **kwargs: object) -> None:
-        # A SIGTERM ends a task as Ctrl-C does, so that it leaves nothing running.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # A SIGTERM or a closed terminal ends a task as Ctrl-C does, so that it leaves nothing running.
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.default_int_handler)
         if c.config.run.dry:
             raise Exit("These tasks can't run dry: each prints the docker command that it runs.", code=FAILED)
         try:
@@ -57,12 +59,12 @@ def build(c: Context) -> None:
 
 @task(
     help={
-        "port": "The port on 127.0.0.1 (default: 8000).",
+        "port": "The port on 127.0.0.1 (default: $PORT, else 8000).",
         "detach": "Return once the service is healthy; `inv stop` stops it.",
     }
 )
 @sentences
-def serve(c: Context, port: str = "8000", detach: bool = False) -> None:
+def serve(c: Context, port: str = "", detach: bool = False) -> None:
     """Build and run production, stream its logs, stop it cleanly on Ctrl-C."""
     compose.serve(port, detach=detach)
 
@@ -117,5 +119,5 @@ def test_images(c: Context) -> int:
 @task
 @sentences
 def clean(c: Context) -> None:
-    """Remove this project's containers, networks and images."""
+    """Remove this project's containers, network and images."""
     compose.clean()

@@ -8,7 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-Cents = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2)]
+CENT = Decimal("0.01")
+Price = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2)]
 
 
 class Line(BaseModel):
@@ -16,7 +17,7 @@ class Line(BaseModel):
 
     article: str = Field(min_length=1, max_length=100)
     pieces: int = Field(ge=1, le=10_000)
-    price: Cents
+    price: Price
 
 
 class Order(BaseModel):
@@ -40,6 +41,6 @@ router = APIRouter(prefix="/quotes", tags=["quotes"])
 @router.post("")
 async def quote(order: Order) -> Quote:
     """Price an order."""
-    subtotal = sum((line.price * line.pieces for line in order.lines), Decimal(0))
-    discount = (subtotal * order.discount_percent / 100).quantize(Decimal("0.01"))
+    subtotal = sum((line.price * line.pieces for line in order.lines), Decimal(0)).quantize(CENT)
+    discount = (subtotal * order.discount_percent / 100).quantize(CENT)
     return Quote(subtotal=subtotal, discount=discount, total=subtotal - discount)

@@ -6,22 +6,20 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
-from ops.image import File, Image
+from ops.records import File, Image
 
 # Where the Dockerfile puts things.
 VENV = "/opt/venv"
 HOME = "/srv"
 APP = "/srv/app"
+# What the official Python images carry: pip, and up to Python 3.11 setuptools and wheel.
+BASE_TOOLS = frozenset({"pip", "setuptools", "wheel"})
 
 # Shorter content says too little to be traced to an owner.
 _TELLING_BYTES = 64
 _IMPORTABLE = (".py", ".pyc", ".so", ".pyd")
-_SECRET = re.compile(
-    r"\w*(?:TOKEN|SECRET|PASSW(?:OR)?D|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIAL)\w*", re.IGNORECASE
-)
-_PASSWORD_IN_URL = re.compile(r"\w+://[^/\s:@\"']+:[^/\s@\"']+@")
 
 
 @dataclass(frozen=True)
@@ -50,11 +48,22 @@ class Forbidden:
     """What the dev image has and production may not have. Each maps to the distribution that owns it."""
 
     distributions: frozenset[str]
-    imports: Mapping[str, str]
+    # Imported as a folder, or as a single file.
+    packages: Mapping[str, str]
+    modules: Mapping[str, str]
     scripts: Mapping[str, str]
     contents: Mapping[str, str]
     # What main's own wheels brought, as (path, sha256): never a leak, whatever it is called.
     allowed: frozenset[tuple[str, str]] = field(repr=False)
+    # The files of app/, which may be called as they like.
+    app: frozenset[tuple[str, str]] = field(repr=False)
+
+    def owner(self, word: str) -> str | None:
+        """Return the distribution that a word names: its own name, a script or an import of it."""
+        name = normalized(word)
+        if name in self.distributions:
+            return name
+        return self.scripts.get(word) or self.packages.get(word) or self.modules.get(word)
 
 
 def normalized(name: str) -> str:
@@ -63,12 +72,12 @@ def normalized(name: str) -> str:
 
 
 def lock_from(document: Mapping[str, Any]) -> Lock:
-    """Return what a parsed poetry.lock allows in the main and the dev group."""
+    """Return what a parsed poetry.lock allows in the main and the dev group. Raises KeyError where it has no groups."""
     groups: dict[str, dict[str, set[str]]] = {"main": {}, "dev": {}}
     optional = set()
-    for package in document.get("package", []):
+    for package in document["package"]:
         name = normalized(package["name"])
-        for group in package.get("groups", ["main"]):
+        for group in package["groups"]:
             groups.setdefault(group, {}).setdefault(name, set()).add(package["version"])
         if package.get("markers") or package.get("optional"):
             optional.add(name)
@@ -80,77 +89,73 @@ def forbidden(dev: Iterable[File], lock: Lock) -> Forbidden:
     """Return what must not be in production: all that dev's distributions outside the lock's main group own.
 
     Takes the files of the dev image's virtual environment and home folder. Ownership is what each
-    distribution's RECORD says (https://packaging.python.org/en/latest/specifications/recording-installed-packages/).
+    distribution's RECORD says (https://packaging.python.org/en/latest/specifications/recording-installed-packages/),
+    and a module's bytecode belongs to whom the module belongs.
     """
     files = {file.path: file for file in dev}
-    owners = dict(_owners(files.values()))
-    in_main = {path for path, name in owners.items() if name in lock.main}
-    main_contents = {files[path].sha256 for path in in_main if path in files}
-    main_imports = {_import_name(path) for path in in_main}
-    contents, imports, scripts = {}, {}, {}
-    for path, name in owners.items():
-        if path in in_main or path not in files:
-            continue
-        if f"{VENV}/bin/" in path:
-            scripts[PurePosixPath(path).name] = name
-        elif ".dist-info/" not in path:
-            module = _import_name(path)
-            if module not in main_imports:
-                imports[module] = name
-            if files[path].size >= _TELLING_BYTES and files[path].sha256 not in main_contents:
-                contents[files[path].sha256] = name
-    app_contents = {file.sha256 for file in files.values() if _within(file.path, APP)}
-    for file in files.values():
-        own = _within(file.path, HOME) and not _within(file.path, APP)
-        if own and file.size >= _TELLING_BYTES and file.sha256 not in app_contents:
-            contents[file.sha256] = f"{file.path.removeprefix(HOME + '/')} of this project"
+    recorded = dict(_owners(files.values()))
+    owners = {path: recorded[_source(path)] for path in files if _source(path) in recorded}
+    main = {path: files[path] for path, name in owners.items() if name in lock.main}
+    only_dev = {path: name for path, name in owners.items() if path not in main and ".dist-info/" not in path}
+    app = {path: file for path, file in files.items() if _within(path, APP)}
+    own = {path: file for path, file in files.items() if _within(path, HOME) and path not in app}
+
+    main_imports = {_import_name(path) for path in main}
+    imports = {
+        path: name
+        for path, name in only_dev.items()
+        if not _within(path, f"{VENV}/bin") and _import_name(path) not in main_imports
+    }
+    contents = {files[path].sha256: name for path, name in only_dev.items() if files[path].size >= _TELLING_BYTES}
+    mine = {
+        file.sha256: f"{path.removeprefix(HOME + '/')} of this project"
+        for path, file in own.items()
+        if file.size >= _TELLING_BYTES
+    }
     return Forbidden(
-        distributions=frozenset(owners.values()) - set(lock.main),
-        imports=imports,
-        scripts=scripts,
-        contents=contents,
-        allowed=frozenset((path, file.sha256) for path, file in files.items() if _source(path) in in_main),
+        distributions=frozenset(recorded.values()) - set(lock.main),
+        packages={_import_name(path): name for path, name in imports.items() if _in_package(path)},
+        modules={_import_name(path): name for path, name in imports.items() if not _in_package(path)},
+        scripts={_name(path): name for path, name in only_dev.items() if _within(path, f"{VENV}/bin")},
+        contents=_without(mine, app.values()) | _without(contents, main.values()),
+        allowed=frozenset((path, file.sha256) for path, file in main.items()),
+        app=frozenset((path, file.sha256) for path, file in app.items()),
     )
 
 
 def leaks(
-    files: Iterable[File], rules: Forbidden, lock: Lock, image: Image | None = None, base_layers: int = 0
+    files: Iterable[File], rules: Forbidden, lock: Lock, image: Image | None = None, shared: int = 0
 ) -> list[Finding]:
-    """Return every leak among the files, those of all layers, and in the configuration of `image`.
+    """Return every leak among files, those of all layers where they are an image's.
 
-    The first `base_layers` are the base image's. It may hold distributions and vendored files of its own, but
-    nothing that can be imported or found as a distribution of the dev group.
+    The first `shared` layers are those that dev starts with as well. Among them is the base image, which may hold
+    BASE_TOOLS and what these carry; no other layer may.
     """
     files = tuple(files)
     around = _Surroundings(
         packages=frozenset(file.path.rpartition("/")[0] for file in files if "/__init__." in file.path),
         distributions=frozenset(match for file in files if (match := _distribution(file.path))),
-        base_layers=base_layers,
+        shared=shared,
     )
-    grouped: dict[tuple[int, str, str, str], int] = {}
+    grouped: dict[tuple[int, _Hit], int] = {}
     for file in files:
         if (file.path, file.sha256) in rules.allowed:
             continue
         hit = _judge(file, rules, lock, around)
         if hit:
-            key = (file.layer, *hit)
-            grouped[key] = grouped.get(key, 0) + 1
-    findings = [
-        Finding(what, path, image.layers[layer].instruction if image else "", why, count)
-        for (layer, what, path, why), count in grouped.items()
+            grouped[file.layer, hit] = grouped.get((file.layer, hit), 0) + 1
+    return [
+        Finding(hit.what, hit.path, image.layers[layer].instruction if image else "", hit.why, count)
+        for (layer, hit), count in grouped.items()
     ]
-    return findings + (list(_config_leaks(image, rules)) if image else [])
 
 
 def declared(lock: Lock) -> list[Finding]:
     """Return the finding that pytest is a production dependency, where the lock has it in the main group."""
     if "pytest" not in lock.main:
         return []
-    return [
-        Finding(
-            "pytest", "poetry.lock", "", "pyproject.toml declares it, or something that needs it, in the main group"
-        )
-    ]
+    why = "pyproject.toml declares it, or something that needs it, in the main group"
+    return [Finding("pytest", "poetry.lock", "", why)]
 
 
 def staleness(
@@ -158,10 +163,10 @@ def staleness(
 ) -> str:
     """Return how an image differs from the lock and from `app/` (paths below it and their sha256), or ``."""
     # Of a path in several layers the last one counts.
-    files = {file.path: file for file in files}.values()
+    last = {file.path: file for file in files if "!/" not in file.path}
     held: dict[str, set[str]] = {}
-    for file in files:
-        if _within(file.path, VENV) and "!/" not in file.path and (found := _distribution(file.path)):
+    for path in last:
+        if _within(path, VENV) and (found := _distribution(path)):
             held.setdefault(found[0], set()).add(found[1])
     for group in groups:
         for name, versions in group.items():
@@ -170,14 +175,20 @@ def staleness(
             if name in held and not held[name] & versions:
                 return f"it has {name} {', '.join(sorted(held[name]))}, poetry.lock has {', '.join(sorted(versions))}"
     built = {
-        file.path.removeprefix(APP + "/"): file.sha256
-        for file in files
-        if _within(file.path, APP) and file.sha256 and "/__pycache__/" not in file.path and "!/" not in file.path
+        path.removeprefix(APP + "/"): file.sha256
+        for path, file in last.items()
+        if _within(path, APP) and file.sha256 and "/__pycache__/" not in path
     }
-    for path, digest in app.items():
-        if built.get(path) != digest:
+    for path in sorted(app.keys() | built.keys()):
+        if built.get(path) != app.get(path):
             return f"app/{path} has changed since"
     return ""
+
+
+def _without(contents: Mapping[str, str], legal: Iterable[File]) -> dict[str, str]:
+    """Return the contents that no legal file has."""
+    known = {file.sha256 for file in legal}
+    return {digest: owner for digest, owner in contents.items() if digest not in known}
 
 
 def _owners(files: Iterable[File]) -> Iterator[tuple[str, str]]:
@@ -203,15 +214,22 @@ def _joined(folder: PurePosixPath, relative: str) -> str:
     return str(PurePosixPath(*parts))
 
 
+def _inside(path: str) -> list[str]:
+    return path.partition("/site-packages/")[2].removeprefix("__pycache__/").split("/")
+
+
 def _import_name(path: str) -> str:
     """Return the name by which a file in site-packages is imported: its package's, or the module's own."""
-    inside = path.partition("/site-packages/")[2]
-    return inside.split("/")[0].split(".")[0]
+    return _inside(path)[0].split(".")[0]
+
+
+def _in_package(path: str) -> bool:
+    return len(_inside(path)) > 1
 
 
 def _source(path: str) -> str:
     """Return the path of the source of a module's bytecode (PEP 3147); any other path as it is."""
-    match = re.fullmatch(r"(.*)/__pycache__/([^/.]+)\.[^/]*\.pyc", path)
+    match = re.fullmatch(r"(.*)/__pycache__/([^/.]+)\.[^/]*\.pyc", path) if path.endswith(".pyc") else None
     return f"{match[1]}/{match[2]}.py" if match else path
 
 
@@ -219,9 +237,14 @@ def _within(path: str, folder: str) -> bool:
     return path.startswith(folder + "/")
 
 
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
 _RECORD = re.compile(rf"{VENV}/lib/[^/]+/site-packages/[^/]+\.dist-info/RECORD")
 _METADATA_FOLDER = re.compile(r"/([^/!]+?)-([^/!-]+)(?:-py[\d.]+[^/!]*)?\.(?:dist-info|egg-info|egg)(?:/|$)")
 _PACKED = re.compile(r"/([A-Za-z0-9][\w.]*?)-(\d[^/!-]*)(?:-[^/!]+)?\.(?:whl|tar\.gz|zip)(?:!|$)")
+_DATA_TOO = ("tar.gz", "zip")
 
 
 def _distribution(path: str) -> tuple[str, str] | None:
@@ -239,27 +262,48 @@ def _distribution_part(path: str) -> re.Match[str] | None:
     return None
 
 
+class _Hit(NamedTuple):
+    """What a file is, the path to report and why it is a leak."""
+
+    what: str
+    path: str
+    why: str
+
+
 @dataclass(frozen=True)
 class _Surroundings:
     """What the judgement of one file needs to know of all others."""
 
     packages: frozenset[str]
     distributions: frozenset[tuple[str, str]]
-    base_layers: int
+    shared: int
 
 
-def _judge(file: File, rules: Forbidden, lock: Lock, around: _Surroundings) -> tuple[str, str, str] | None:
-    """Return what the file is, the path to report and why it is a leak; None where it is not one."""
+def _judge(file: File, rules: Forbidden, lock: Lock, around: _Surroundings) -> _Hit | None:
     if file.directory:
         # What it holds is judged.
         return None
-    found = _as_distribution(file, rules, lock, around) or _as_import(file, rules, around)
-    if found or file.layer < around.base_layers:
-        return found
-    return _as_script(file, rules) or _as_own_file(file) or _as_content(file, rules)
+    if file.layer < around.shared and _of_the_base(file.path):
+        return None
+    return (
+        _as_distribution(file, rules, lock, around)
+        or _as_import(file, rules, around)
+        or _as_script(file, rules)
+        or _as_own_file(file)
+        or _as_content(file, rules)
+    )
 
 
-def _as_distribution(file: File, rules: Forbidden, lock: Lock, around: _Surroundings) -> tuple[str, str, str] | None:
+def _of_the_base(path: str) -> bool:
+    """Return whether a path is that of BASE_TOOLS, in the base image's own site-packages or as a wheel of ensurepip."""
+    found = _distribution(path)
+    if found:
+        return found[0] in BASE_TOOLS
+    top = re.match(r"/usr/local/lib/python[\d.]+/site-packages/([^/]+)/", path)
+    return bool(top) and top[1] in BASE_TOOLS if top else False
+
+
+def _as_distribution(file: File, rules: Forbidden, lock: Lock, around: _Surroundings) -> _Hit | None:
     metadata = file.path.endswith(("/METADATA", "/PKG-INFO"))
     match = _distribution_part(file.path)
     if not match and not metadata:
@@ -271,120 +315,78 @@ def _as_distribution(file: File, rules: Forbidden, lock: Lock, around: _Surround
     if stated:
         names.add(normalized(stated[1].decode(errors="replace")))
     for name in sorted(names & rules.distributions):
-        return name, where, "a distribution that only the dev group has"
-    if file.layer < around.base_layers:
+        return _Hit(name, where, "a distribution that only the dev group has")
+    if where.endswith(_DATA_TOO):
+        # sales-2026.zip is no distribution of anybody's.
         return None
     for name in sorted(names - set(lock.main)):
-        return name, where, "a distribution that poetry.lock does not have in the main group"
-    if (
-        found
-        and not _locked(found, lock)
-        and any(_locked(other, lock) for other in around.distributions if other[0] == found[0])
-    ):
-        versions = ", ".join(sorted(lock.main[found[0]]))
-        return found[0], where, f"poetry.lock has version {versions}, which is there as well"
+        return _Hit(name, where, "a distribution that poetry.lock does not have in the main group")
+    if found and found[1] not in lock.main[found[0]]:
+        locked = lock.main[found[0]]
+        if any((found[0], version) in around.distributions for version in locked):
+            return _Hit(found[0], where, f"poetry.lock has version {', '.join(sorted(locked))}, which is there as well")
     return None
 
 
-def _locked(distribution: tuple[str, str], lock: Lock) -> bool:
-    name, version = distribution
-    return version in lock.main.get(name, ())
-
-
-def _as_import(file: File, rules: Forbidden, around: _Surroundings) -> tuple[str, str, str] | None:
-    """Find what can be imported under a dev distribution's name: below a folder that is no package itself."""
-    if not file.path.endswith(_IMPORTABLE):
+def _as_import(file: File, rules: Forbidden, around: _Surroundings) -> _Hit | None:
+    """Find a package of a dev distribution's name anywhere, a module of it where it would be imported by that name."""
+    if not file.path.endswith(_IMPORTABLE) or (file.path, file.sha256) in rules.app:
         return None
-    parts = file.path.split("/")
-    for number, part in enumerate(parts):
-        name = part.split(".")[0] if number == len(parts) - 1 else part
-        if name not in rules.imports:
-            continue
-        parent = parts[:number]
-        if parent[-1:] == ["__pycache__"]:
-            parent = parent[:-1]
-        if "/".join(parent) not in around.packages:
-            return rules.imports[name], "/".join(parts[: number + 1]), f"imported as {name}"
+    *folders, last = file.path.split("/")
+    for number, folder in enumerate(folders):
+        if folder in rules.packages:
+            path = "/".join(folders[: number + 1])
+            if path in around.packages or "/".join(folders[:number]) not in around.packages:
+                return _Hit(rules.packages[folder], path, f"imported as {folder}")
+    name = last.split(".")[0]
+    owner = rules.modules.get(name) or rules.packages.get(name)
+    if folders[-1] == "__pycache__":
+        folders.pop()
+    if owner and "/".join(folders) not in around.packages:
+        return _Hit(owner, file.path, f"imported as {name}")
     return None
 
 
-def _as_script(file: File, rules: Forbidden) -> tuple[str, str, str] | None:
-    path = PurePosixPath(file.path)
+def _as_script(file: File, rules: Forbidden) -> _Hit | None:
     if file.target:
-        goal = PurePosixPath(file.target)
-        names = [name for name in (path.name, goal.name, *goal.parts) if name in rules.scripts or name in rules.imports]
-        if names:
-            owner = rules.scripts.get(names[0]) or rules.imports[names[0]]
-            return owner, file.path, f"a link to {file.target}"
+        for part in (_name(file.path), *reversed(PurePosixPath(file.target).parts)):
+            owner = rules.scripts.get(part) or rules.packages.get(part)
+            if owner:
+                return _Hit(owner, file.path, f"a link to {file.target}")
         return None
-    if path.name in rules.scripts and (path.parent.name in ("bin", "sbin") or file.mode & 0o111) and file.size:
-        return rules.scripts[path.name], file.path, "a script of it"
+    owner = rules.scripts.get(_name(file.path))
+    if owner and (file.path.split("/")[-2] in {"bin", "sbin"} or file.mode & 0o111) and file.size:
+        return _Hit(owner, file.path, "a script of it")
     if file.head.startswith(b"#!"):
-        for name, owner in rules.imports.items():
-            word = re.escape(name).encode()
-            if re.search(rb"^\s*(?:from|import)\s+" + word + rb"\b|\s-m\s+" + word + rb"\b", file.head, re.MULTILINE):
-                return owner, file.path, f"a script that runs {name}"
+        for name, owner in started(file.head.decode(errors="replace"), rules):
+            return _Hit(owner, file.path, f"a script that runs {name}")
     return None
 
 
-def _as_content(file: File, rules: Forbidden) -> tuple[str, str, str] | None:
+def started(script: str, rules: Forbidden) -> Iterator[tuple[str, str]]:
+    """Give the names of what a script or a command line imports or starts, with the distribution that owns each."""
+    code = re.sub(r"^\s*#.*$", "", script, flags=re.MULTILINE)
+    imported = re.findall(r"^\s*(?:from|import)\s+(\w+)|\s-m\s*(\w+)", code, re.MULTILINE)
+    for name in filter(None, (name for pair in imported for name in pair)):
+        owner = rules.packages.get(name) or rules.modules.get(name)
+        if owner:
+            yield name, owner
+    for word in re.findall(r"(?:^|[\s;&|(]|exec )[\"']?([\w./-]+)", code, re.MULTILINE):
+        owner = rules.scripts.get(_name(word))
+        if owner:
+            yield _name(word), owner
+
+
+def _as_content(file: File, rules: Forbidden) -> _Hit | None:
     owner = rules.contents.get(file.sha256)
-    return (owner, file.path, "its content, byte for byte, is a file of it") if owner else None
+    return _Hit(owner, file.path, "its content, byte for byte, is a file of it") if owner else None
 
 
-def _as_own_file(file: File) -> tuple[str, str, str] | None:
+def _as_own_file(file: File) -> _Hit | None:
     parts = PurePosixPath(file.path).parts
     for number, part in enumerate(parts):
         if part in {".git", ".env"} or part.startswith(".env."):
-            return part, str(PurePosixPath(*parts[: number + 1])), "it does not belong in an image"
+            return _Hit(part, str(PurePosixPath(*parts[: number + 1])), "it does not belong in an image")
     if _within(file.path, HOME) and not _within(file.path, APP):
-        return parts[2], str(PurePosixPath(*parts[:3])), f"only app/ belongs in {HOME}"
+        return _Hit(parts[2], str(PurePosixPath(*parts[:3])), f"only app/ belongs in {HOME}")
     return None
-
-
-def _config_leaks(image: Image, rules: Forbidden) -> Iterator[Finding]:
-    """Give the leaks in what a container would run, in its environment, and in the image's history."""
-    config = image.config
-    variables = config.get("Env") or []
-    labels = [f"{name}={value}" for name, value in (config.get("Labels") or {}).items()]
-    yield from _named_tools("CMD", config.get("Cmd"), rules)
-    yield from _named_tools("ENTRYPOINT", config.get("Entrypoint"), rules)
-    yield from _named_tools("HEALTHCHECK", (config.get("Healthcheck") or {}).get("Test"), rules)
-    yield from _named_tools("ONBUILD", config.get("OnBuild"), rules)
-    yield from _named_tools("SHELL", config.get("Shell"), rules)
-    yield from _named_tools("ENV", variables, rules)
-    yield from _secrets("ENV", variables)
-    yield from _secrets("LABEL", labels)
-    for step in image.history:
-        yield from _secret_arguments(step)
-
-
-def _named_tools(instruction: str, words: Iterable[str] | None, rules: Forbidden) -> Iterator[Finding]:
-    for text in words or ():
-        for word in re.findall(r"[\w.-]+", text):
-            owner = rules.scripts.get(word) or rules.imports.get(word)
-            if not owner and normalized(word) in rules.distributions:
-                owner = word
-            if owner:
-                yield Finding(owner, "configuration", f"{instruction} {text}", f"{instruction} names {word}")
-
-
-def _secrets(instruction: str, settings: Iterable[str]) -> Iterator[Finding]:
-    for text in settings:
-        name = text.partition("=")[0]
-        if _PASSWORD_IN_URL.search(text) or _SECRET.fullmatch(name):
-            why = "a secret that everyone who has the image can read"
-            yield Finding(name, "configuration", f"{instruction} {name}=...", why)
-
-
-def _secret_arguments(step: str) -> Iterator[Finding]:
-    """Give the secrets in one instruction of the history, as BuildKit or the legacy builder wrote it."""
-    declared = re.match(r"(?:/bin/sh -c #\(nop\) +)?ARG (\w+)", step)
-    used = re.match(r"(?:RUN )?\|\d+ (.*?) /bin/", step)
-    for name in [declared[1]] if declared else re.findall(r"(\w+)=", used[1]) if used else []:
-        if _SECRET.fullmatch(name):
-            yield Finding(name, "history", f"ARG {name}", "the value of a build argument stays in the history")
-    if _PASSWORD_IN_URL.search(step):
-        yield Finding(
-            "a password in an address", "history", step.split("://", maxsplit=1)[0] + "://...", "the history keeps it"
-        )

@@ -9,10 +9,10 @@ import tempfile
 import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import takewhile
 
-from ops import audit, compose, engine, image
+from ops import audit, compose, configuration, engine, image
 from ops.failure import CANNOT_CHECK, FAILED, Failure
 
 
@@ -25,14 +25,15 @@ def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
     started = time.monotonic()
     # Tens of thousands of records, none of them in a cycle: looking for cycles would take a tenth of the time.
     gc.disable()
-    dev, prod = compose.image("dev"), reference or compose.image("prod")
     try:
+        lock, app = _lock(), _app_files()
+        dev, prod = compose.image("dev"), reference or compose.image("prod")
+        (_, dev_layers), (identifier, prod_layers) = _inspect(dev, prod)
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(dev_layers, prod_layers, strict=False)))
         # Most of the time passes while the Engine packs prod: all that concerns dev is done meanwhile.
         with tempfile.TemporaryFile() as archive, ThreadPoolExecutor() as pool:
-            saving = pool.submit(engine.write, archive, "save", prod)
-            (_, dev_layers), (identifier, prod_layers) = _inspect(dev, prod)
-            lock = audit.lock_from(tomllib.loads((engine.ROOT / "poetry.lock").read_text(encoding="utf-8")))
-            app = _app_files()
+            # By its id: a name without a tag would bring every tag of it.
+            saving = pool.submit(engine.write, archive, "save", identifier)
             tree = image.tree(dev, audit.VENV, audit.HOME)
             rules = audit.forbidden(tree, lock)
             control = {finding.what for finding in audit.leaks(tree, rules, lock)}
@@ -43,25 +44,32 @@ def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
     except Failure as failure:
         raise Failure(str(failure), CANNOT_CHECK) from None
 
-    findings = audit.declared(lock)
     _refuse_stale(dev, dev_difference)
-    if "pytest" not in control and not findings:
+    findings = audit.declared(lock)
+    missed = sorted((rules.distributions | {"pytest"}) - control)
+    if missed and not findings:
         raise Failure(
-            f"The probe does not find pytest in {dev}, where it must be: have it in the dev group and run `inv build`.",
+            f"The probe does not find {missed[0]} in {dev}, where it must be: have it in the dev group and run "
+            "`inv build`.",
             CANNOT_CHECK,
         )
     if not any(file.path.startswith(audit.APP + "/") for file in facts.files):
         raise Failure(f"{prod} is not an image of this project: it has no {audit.APP}.", CANNOT_CHECK)
-    findings += audit.leaks(facts.files, rules, lock, facts, base_layers=_shared(dev_layers, prod_layers))
+    if not shared:
+        raise Failure(f"{prod} and {dev} start from different base images: run `inv build`.", CANNOT_CHECK)
+    findings += audit.leaks(facts.files, rules, lock, facts, shared)
+    findings += configuration.leaks(facts, rules)
+    difference = audit.staleness(facts.files, (lock.main,), lock, app)
     if not findings:
-        _refuse_stale(prod, audit.staleness(facts.files, (lock.main,), lock, app))
+        _refuse_stale(prod, difference)
 
     read = {
         "layers": len(facts.layers),
-        "files": len(facts.files),
-        "bytes": facts.size,
+        "files": len(facts.stored),
+        "bytes": sum(file.size for file in facts.stored),
         "seconds": round(time.monotonic() - started, 2),
     }
+    findings = [replace(finding, instruction=configuration.masked(finding.instruction)) for finding in findings]
     if as_json:
         report = {
             "image": prod,
@@ -98,9 +106,12 @@ def _inspect(*references: str) -> list[tuple[str, list[str]]]:
     return [(json.loads(name), json.loads(layers)) for name, layers in map(str.split, answer.splitlines())]
 
 
-def _shared(dev: list[str], prod: list[str]) -> int:
-    """Return how many layers both images start with: those of the base stage."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(dev, prod, strict=False)))
+def _lock() -> audit.Lock:
+    """Return what poetry.lock allows."""
+    try:
+        return audit.lock_from(tomllib.loads((engine.ROOT / "poetry.lock").read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
+        raise Failure(f"poetry.lock can't be read ({error}): make it anew with `inv poetry -- lock`.") from None
 
 
 def _app_files() -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-import re
+import signal
 import sys
 
 from ops import engine, site
@@ -14,18 +15,9 @@ DEV = ("api-tests", "dev")
 _LAST_PORT = 65535
 
 
-def image(profile: str) -> str:
-    """Return the name of the image that a profile's service runs, as docker-compose.yml has it."""
-    return f"{os.environ.get('COMPOSE_PROJECT_NAME') or _project()}:{profile}"
-
-
-def _project() -> str:
-    """Return the name on top of docker-compose.yml, without a YAML parser, which the standard library lacks."""
-    text = (engine.ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    name = re.search(r"^name: *(\S+)", text, re.MULTILINE)
-    if not name:
-        raise Failure("docker-compose.yml has no line `name: NAME`: its images are named after that, so add one.")
-    return name[1]
+def image(target: str) -> str:
+    """Return the name of the image that a build target gets, as docker-compose.yml names prod and dev."""
+    return f"{json.loads(engine.output('compose', 'config', '--format=json'))['name']}:{target}"
 
 
 def build(*services: tuple[str, str]) -> None:
@@ -40,6 +32,7 @@ def serve(port: str, *, detach: bool) -> None:
 
     Then stream its logs until it is interrupted, and stop it within its grace period; or, detached, return.
     """
+    port = port or os.environ.get("PORT") or "8000"
     if not (port.isdecimal() and 0 < int(port) <= _LAST_PORT):
         raise Failure(f"{port!r} is no port: give a number from 1 to {_LAST_PORT} with `inv serve --port N`.")
     os.environ["PORT"] = port
@@ -82,8 +75,14 @@ def _container() -> str:
 
 
 def stop() -> None:
-    """Stop production within its grace period and remove its container and network."""
-    engine.output("compose", "--profile=prod", "down", echo=True)
+    """Stop production within its grace period and remove its container and network, undisturbed by another Ctrl-C."""
+    signals = [signal.SIGINT, signal.SIGTERM]
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
+    try:
+        engine.output("compose", "--profile=prod", "down", echo=True, shielded=True)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test(arguments: list[str]) -> int:
@@ -96,8 +95,9 @@ def test(arguments: list[str]) -> int:
 
 
 def clean() -> None:
-    """Remove this project's containers, networks and images."""
-    engine.output("compose", "--profile=prod", "--profile=dev", "down", "--volumes", "--remove-orphans", echo=True)
-    images = engine.output("image", "ls", "--format={{.Repository}}:{{.Tag}}", image("*")).split()
-    if images:
-        engine.output("image", "rm", "--force", *images, echo=True)
+    """Remove this project's containers, its network and the images that its tasks build."""
+    engine.output("compose", "--profile=prod", "--profile=dev", "down", "--remove-orphans", echo=True)
+    for target in ("prod", "dev", "tools", "lock", "lint"):
+        name = image(target)
+        if engine.output("image", "ls", "--quiet", name):
+            engine.output("image", "rm", name, echo=True)

@@ -14,7 +14,7 @@ from ops.failure import Failure, explain
 
 ROOT = Path(__file__).parent.parent
 NO_DOCKER = (
-    "There is no `docker` on PATH: run `inv setup` on Debian or Ubuntu, "
+    "There is no `docker` on PATH that can be run: run `inv setup` on Debian or Ubuntu, "
     "elsewhere install Docker from https://docs.docker.com/get-docker/."
 )
 # A container's grace period is 10 s, Compose needs a little more to report it.
@@ -28,14 +28,14 @@ def run(*args: str, stdout: int | None = None) -> int:
         return process.wait()
 
 
-def output(*args: str, echo: bool = False) -> str:
-    """Return what `docker ARGS` prints on standard output.
+def output(*args: str, echo: bool = False, shielded: bool = False) -> str:
+    """Return what `docker ARGS` prints on standard output. Shielded, it does not see the terminal's Ctrl-C.
 
     Raises Failure, with a sentence for what Docker said, where it exits with anything but 0.
     """
     if echo:
         _echo(args)
-    with _running(args, subprocess.PIPE, subprocess.PIPE) as process:
+    with _running(args, subprocess.PIPE, subprocess.PIPE, shielded=shielded) as process:
         out, err = process.communicate()
     if process.returncode:
         raise _failure(args, err + out)
@@ -66,6 +66,7 @@ def build(*args: str) -> None:
     if run(*args, stdout=sys.stderr.fileno()) == 0:
         return
     _check_reachable()
+    print("The build failed. It is run once more, unseen, for its reason.", file=sys.stderr, flush=True)
     try:
         output(*args)
     except Failure as failure:
@@ -80,12 +81,18 @@ def _check_reachable() -> None:
 
 @contextmanager
 def _running(
-    args: tuple[str, ...], stdout: IO[bytes] | int | None = None, stderr: int | None = None
+    args: tuple[str, ...],
+    stdout: IO[bytes] | int | None = None,
+    stderr: int | None = None,
+    *,
+    shielded: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Give the process of `docker ARGS`; interrupted, end it before the interruption goes on, so that nothing stays."""
     try:
-        process = subprocess.Popen(["docker", *args], cwd=ROOT, stdout=stdout, stderr=stderr)
-    except FileNotFoundError:
+        process = subprocess.Popen(
+            ["docker", *args], cwd=ROOT, stdout=stdout, stderr=stderr, start_new_session=shielded
+        )
+    except (FileNotFoundError, PermissionError):
         raise Failure(NO_DOCKER) from None
     with process:
         try:

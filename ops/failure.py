@@ -22,31 +22,38 @@ NO_PERMISSION = (
     "or run this command as root."
 )
 
-# What Docker and Compose say, and what a user should hear. The first match wins.
+# What Docker, Poetry, uv and pip say, and what a user should hear. The first match wins; what its group holds
+# stands for {where}.
 _KNOWN = (
     (
-        r"permission denied.*docker(?:\.sock| daemon|API)",
+        r"permission denied.*docker(?:\.sock| daemon| API)()",
         NO_PERMISSION,
     ),
     (
-        r"Cannot connect to the Docker daemon|error during connect|failed to connect to the docker API",
+        r"(?:Cannot connect to the Docker daemon|error during connect|failed to connect to the docker API)()",
         "The Docker Engine is not running: start it (`inv setup` does on Debian and Ubuntu, "
         "Docker Desktop does elsewhere).",
     ),
     (
-        r"'(?:compose|buildx)' is not a docker command|unknown (?:command|flag|shorthand flag).*",
+        r"(?:'(?:compose|buildx)' is not a docker command|unknown command: docker (?:compose|buildx)"
+        r"|^unknown flag: --profile)()",
         "Docker Compose v2 or Buildx is missing (v1, `docker-compose`, will not do): `inv setup` installs "
         "both on Debian and Ubuntu, elsewhere see https://docs.docker.com/compose/install/.",
     ),
     (
-        r"Bind for (?P<where>\S+) failed: port is already allocated"
-        r"|listen tcp4? (?P<where2>\S+): bind: address already in use"
-        r"|Ports are not available.*?(?P<where3>[\d.]+:\d+)",
+        r"(?:Bind for|listen tcp4?|exposing port TCP|failed to bind host port(?: for)?) ([\d.]+:\d+).*?"
+        r"(?:already allocated|already in use|forbidden by its access permissions)",
         "{where} is in use: stop what listens there, or choose another port with `inv serve --port N`.",
     ),
     (
         r"No such image: (\S+?)(?::latest)?(?=\s|$)",
         "There is no image {where} here: build this project's with `inv build`.",
+    ),
+    (
+        r"(?:failed to resolve source metadata for|load metadata for|pull access denied for) (?:docker\.io/)?"
+        r"(?:library/)?([\w./:-]*\w)(?=.*(?:no such host|connection refused|certificate|timeout|denied|not found|EOF))",
+        "The base image {where} is not here and can't be pulled: `inv setup` builds it on Debian, "
+        "elsewhere bring it here with `docker load`.",
     ),
     (
         r"(pyproject\.toml changed significantly since poetry\.lock was last generated|poetry\.lock was not found)",
@@ -58,17 +65,17 @@ _KNOWN = (
         "find out why before you run `inv poetry -- lock`.",
     ),
     (
-        r"(?:THESE PACKAGES DO NOT MATCH THE HASHES)()",
+        r"THESE PACKAGES DO NOT MATCH THE HASHES()",
         "What the package index serves as uv is not what ops/tools.txt names, by its sha256: find out why.",
     ),
     (
-        r"(certificate verify failed|invalid peer certificate)",
+        r"(?:certificate verify failed|invalid peer certificate)()",
         "The package index shows a certificate that the build does not trust: name your company's bundle of "
         "certificate authorities with CA_BUNDLE=FILE.",
     ),
     (
-        r"(dns error|Temporary failure in name resolution|Name or service not known|Connection refused"
-        r"|Network is unreachable|error sending request|Failed to establish a new connection|Could not resolve)",
+        r"(?:dns error|Temporary failure in name resolution|Name or service not known|Connection refused"
+        r"|Network is unreachable|error sending request|Failed to establish a new connection)()",
         "The build can't reach the package index: check the network, or name an index that can be reached with "
         "INDEX_URL=ADDRESS.",
     ),
@@ -76,13 +83,9 @@ _KNOWN = (
 
 
 def explain(output: str) -> str | None:
-    """Return the sentence for what Docker printed, or None where it is nothing known.
-
-    The Dockerfile's own steps print their sentence behind `lockstep: `; the rest is Docker's wording.
-    """
+    """Return the sentence for what a command printed, or None where it is nothing known."""
     for pattern, sentence in _KNOWN:
-        matches = list(re.finditer(pattern, output, re.IGNORECASE))
-        if matches:
-            where = next(filter(None, matches[-1].groups()), "")
-            return sentence.format(where=where)
+        match = re.search(pattern, output, re.IGNORECASE | re.MULTILINE)
+        if match:
+            return sentence.format(where=match[1])
     return None

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Run a command that downloads, with this site's certificate authorities and package index, which come in as
 # build secrets: pip, uv and Poetry each want them under names of their own.
-if [ -s /run/secrets/ca_bundle ]; then
-    export PIP_CERT=/run/secrets/ca_bundle REQUESTS_CA_BUNDLE=/run/secrets/ca_bundle SSL_CERT_FILE=/run/secrets/ca_bundle
+bundle=${CA_BUNDLE:-/run/secrets/ca_bundle}
+if [ -s "$bundle" ]; then
+    export PIP_CERT="$bundle" REQUESTS_CA_BUNDLE="$bundle" SSL_CERT_FILE="$bundle"
 fi
 if [ -s /run/secrets/index_url ]; then
     PIP_INDEX_URL=$(cat /run/secrets/index_url)

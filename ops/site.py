@@ -12,6 +12,8 @@ import ssl
 import sys
 from pathlib import Path
 
+from ops.failure import Failure
+
 EXPORTED = Path(__file__).parent.parent / ".ca-bundle.pem"
 # Where Debian, Fedora, Alpine and macOS keep the bundle, for a Python whose own default names none of them.
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
@@ -19,8 +21,11 @@ _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.
 
 def environment() -> dict[str, str]:
     """Return CA_BUNDLE and INDEX_URL: what the user set, else what this machine uses itself."""
+    bundle = os.environ.get("CA_BUNDLE") or ca_bundle()
+    if not Path(bundle).exists():
+        raise Failure(f"CA_BUNDLE names {bundle}, which does not exist: name a file of certificates, or unset it.")
     return {
-        "CA_BUNDLE": os.environ.get("CA_BUNDLE") or ca_bundle(),
+        "CA_BUNDLE": str(Path(bundle).absolute()),
         "INDEX_URL": os.environ.get("INDEX_URL") or index_url(),
     }
 
@@ -47,13 +52,24 @@ def index_url() -> str:
     """
     if "PIP_INDEX_URL" in os.environ:
         return os.environ["PIP_INDEX_URL"]
-    config = configparser.RawConfigParser()
-    config.read(_pip_files(), encoding="utf-8")
-    return config.get("install", "index-url", fallback=config.get("global", "index-url", fallback=""))
+    found = {"global": "", "install": ""}
+    for file in _pip_files():
+        config = configparser.RawConfigParser()
+        try:
+            config.read(file, encoding="utf-8")
+        except configparser.Error as error:
+            raise Failure(f"{file} can't be read ({error}): mend it, or set INDEX_URL.") from None
+        for section in found:
+            for name, value in config.items(section) if config.has_section(section) else ():
+                if name.replace("_", "-") == "index-url":
+                    found[section] = value
+    return found["install"] or found["global"]
 
 
 def _pip_files() -> list[Path]:
-    """Return pip's configuration files, the one that wins last."""
+    """Return pip's configuration files, the one that wins last; none where PIP_CONFIG_FILE is the null device."""
+    if os.environ.get("PIP_CONFIG_FILE") == os.devnull:
+        return []
     home = Path.home()
     if sys.platform == "win32":
         name, shared, user = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -16,13 +17,11 @@ HOST_VENV = engine.ROOT / ".venv-images"
 def poetry(arguments: list[str]) -> int:
     """Run Poetry on this project's pyproject.toml and poetry.lock, and return its exit code."""
     tools = _build("tools")
-    settings = site.environment()
-    os.environ["POETRY_PYPI_MIRROR_URL"] = settings["INDEX_URL"]
-    # By its name alone: the address may hold a password, which a command line would show.
-    index = "--env=POETRY_PYPI_MIRROR_URL"
-    bundle = f"--volume={settings['CA_BUNDLE']}:/run/secrets/ca_bundle:ro"
-    tree = _on_working_tree()
-    return engine.run("run", "--rm", *tree, "--env=HOME=/tmp", index, bundle, tools, "online", "poetry", *arguments)
+    # In the working tree, because that is what the container sees; by name, because an address may hold a password.
+    shutil.copyfile(os.environ["CA_BUNDLE"], site.EXPORTED)
+    os.environ["POETRY_PYPI_MIRROR_URL"] = os.environ["INDEX_URL"]
+    settings = ("--env=HOME=/tmp", "--env=POETRY_PYPI_MIRROR_URL", f"--env=CA_BUNDLE=/work/{site.EXPORTED.name}")
+    return engine.run("run", "--rm", "--init", *_on_working_tree(), *settings, tools, "online", "poetry", *arguments)
 
 
 def lint(*, fix: bool) -> int:
@@ -34,7 +33,7 @@ def lint(*, fix: bool) -> int:
     else:
         tree = _on_working_tree(":ro")
         commands = "ruff check --no-cache . && ruff format --no-cache --check . && mypy --cache-dir=/tmp/mypy ."
-    return engine.run("run", "--rm", "--network=none", *tree, image, "sh", "-c", commands)
+    return engine.run("run", "--rm", "--init", "--network=none", *tree, image, "sh", "-c", commands)
 
 
 def test_images(arguments: list[str]) -> int:
@@ -53,9 +52,10 @@ def test_images(arguments: list[str]) -> int:
         if subprocess.run([*install, "--requirement", str(requirements)], check=False).returncode:
             raise Failure("pip could not install the dev group on this host; what it printed above says why.")
         requirements.rename(installed)
-    return subprocess.run(
-        [str(python), "-m", "pytest", "--override-ini=testpaths=tests/images", *arguments], cwd=engine.ROOT, check=False
-    ).returncode
+    command = [str(python), "-m", "pytest", "--override-ini=testpaths=tests/images", *arguments]
+    with subprocess.Popen(command, cwd=engine.ROOT) as process:
+        # Interrupted, `with` waits: Ctrl-C reaches pytest as well, which then removes what it made.
+        return process.wait()
 
 
 def _build(stage: str) -> str:

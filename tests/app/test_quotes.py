@@ -17,6 +17,12 @@ def test_an_order_is_priced(client: TestClient) -> None:
     assert (answer.status_code, answer.json()) == (200, {"subtotal": "3.80", "discount": "0.38", "total": "3.42"})
 
 
+def test_a_price_without_places_gets_two(client: TestClient) -> None:
+    """All three sums have the same form, whatever the prices had."""
+    answer = client.post("/quotes", json={"lines": [{"article": "bolt", "pieces": 1, "price": 5}]})
+    assert answer.json() == {"subtotal": "5.00", "discount": "0.00", "total": "5.00"}
+
+
 def test_an_order_has_no_discount_by_default(client: TestClient) -> None:
     """The total is the subtotal."""
     assert client.post("/quotes", json={"lines": [LINE]}).json()["total"] == "3.30"

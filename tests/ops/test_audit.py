@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from ops import audit
-from ops.image import File, Image, Layer
+from ops import audit, configuration
+from ops.records import File, Image, Layer
 
 SITE = "/opt/venv/lib/python3.13/site-packages"
 LONG = b"# long enough to be traced to its owner, whatever it is called and wherever it lies\n"
@@ -63,10 +63,10 @@ def image(
     return Image("x:1", layers, config or {}, history, tuple(files or []))
 
 
-def found(*planted: File, base_layers: int = 0) -> list[tuple[str, str]]:
+def found(*planted: File, shared: int = 0) -> list[tuple[str, str]]:
     """Return what is found, and where, when these files are planted in prod."""
     facts = image([*PROD, *planted])
-    return [(one.what, one.path) for one in audit.leaks(facts.files, RULES, LOCK, facts, base_layers)]
+    return [(one.what, one.path) for one in audit.leaks(facts.files, RULES, LOCK, facts, shared)]
 
 
 def test_a_clean_image_has_no_findings() -> None:
@@ -82,7 +82,8 @@ def test_the_probe_finds_every_dev_distribution_in_dev() -> None:
 def test_forbidden_is_what_dev_has_beyond_main() -> None:
     """By distribution, import name and script; what main owns is not in it."""
     assert RULES.distributions == {"pytest", "packaging"}
-    assert RULES.imports == {"pytest": "pytest", "_pytest": "pytest", "py": "pytest", "packaging": "packaging"}
+    assert RULES.packages == {"pytest": "pytest", "_pytest": "pytest", "packaging": "packaging"}
+    assert RULES.modules == {"py": "pytest"}
     assert RULES.scripts == {"pytest": "pytest", "py.test": "pytest"}
 
 
@@ -100,6 +101,7 @@ def test_forbidden_is_what_dev_has_beyond_main() -> None:
             "/opt/other/lib/python3.13/site-packages/pytest",
         ),
         ("/srv/app/vendor/_pytest/main.py", "pytest", "/srv/app/vendor/_pytest"),
+        ("/srv/app/pytest/__init__.py", "pytest", "/srv/app/pytest"),
         ("/opt/x/py.py", "pytest", "/opt/x/py.py"),
         ("/opt/x/__pycache__/py.cpython-313.pyc", "pytest", "/opt/x/__pycache__/py.cpython-313.pyc"),
         (
@@ -131,6 +133,9 @@ def test_a_path_gives_a_leak_away(path: str, what: str, reported: str) -> None:
         f"{SITE}/anyio/pytest_plugin.pyc",
         f"{SITE}/setuptools/py.py",
         "/srv/app/packaging.py",
+        "/srv/app/data/sales-2026.zip",
+        "/srv/app/data/GeoLite2-20260101.tar.gz",
+        "/opt/py/x.py",
         "/srv/app/environment.py",
         "/opt/.environment",
         "/opt/.github/x",
@@ -153,6 +158,27 @@ def test_content_gives_a_renamed_file_away() -> None:
     assert found(file("/opt/x/harmless.py", PYTEST)) == [("pytest", "/opt/x/harmless.py")]
     assert found(file("/x.tar.gz!/harmless.py", PYTEST)) == [("pytest", "/x.tar.gz!/harmless.py")]
     assert found(file("/opt/x/harmless.py", PYTEST + b"#")) == []
+
+
+def test_content_gives_bytecode_and_programs_away() -> None:
+    """What is not in a RECORD, or not Python, has an owner too."""
+    bytecode, program = b"\x00bytecode\n" + LONG, b"\x7fELF" + LONG
+    compiled = file(f"{SITE}/_pytest/__pycache__/main.cpython-313.pyc", bytecode)
+    tool = [*distribution("ruff", "1.0", scripts=()), file("/opt/venv/bin/ruff", program)]
+    record = tool[1]._replace(head=tool[1].head + b"../../../bin/ruff,,\n")
+    rules = audit.forbidden([*DEV, compiled, tool[0], record, tool[2]], LOCK)
+    planted = [file("/opt/x/a.pyc", bytecode), file("/usr/local/bin/qa", program)]
+    assert [one.what for one in audit.leaks([*PROD, *planted], rules, LOCK)] == ["pytest", "ruff"]
+
+
+def test_a_file_of_the_app_may_be_called_as_it_likes() -> None:
+    """Where dev has the same file in app/; its content may still not be a dev distribution's."""
+    mine = file("/srv/app/adapters/packaging.py", b"# ports and adapters\n" + LONG)
+    rules = audit.forbidden([*DEV, mine], LOCK)
+    assert audit.leaks([*PROD, mine], rules, LOCK) == []
+    vendored = file("/srv/app/quality.py", PYTEST)
+    rules = audit.forbidden([*DEV, vendored], LOCK)
+    assert [one.what for one in audit.leaks([*PROD, vendored], rules, LOCK)] == ["pytest"]
 
 
 def test_content_of_this_projects_tests_and_tasks_is_found() -> None:
@@ -207,6 +233,9 @@ def test_what_a_distribution_vendors_is_not_one_of_its_own() -> None:
         ),
         (file("/usr/local/bin/qa", b"#!/bin/sh\nexec python -m pytest\n"), "/usr/local/bin/qa"),
         (file("/opt/tools/pytest", b"\x7fELF", mode=0o755), "/opt/tools/pytest"),
+        (file("/opt/qa", b"#!/bin/sh\n# quality\nexec pytest -x\n"), "/opt/qa"),
+        (file("/opt/qa", b"#!/bin/sh\ncd /srv && /opt/venv/bin/pytest\n"), "/opt/qa"),
+        (file("/opt/qa", b"#!/bin/sh\npython -mpytest\n"), "/opt/qa"),
     ],
 )
 def test_another_name_for_a_test_runner_is_found(planted: File, where: str) -> None:
@@ -220,14 +249,43 @@ def test_the_base_image_may_hold_distributions_of_its_own() -> None:
         file("/usr/local/lib/python3.13/site-packages/pip-25.1.dist-info/METADATA", b"Name: pip", layer=0),
         file("/usr/local/lib/python3.13/site-packages/pip/_vendor/x.py", PYTEST, layer=0),
     ]
-    assert found(*planted, base_layers=1) == []
-    assert found(*(entry._replace(layer=1) for entry in planted), base_layers=1) != []
+    assert found(*planted, shared=1) == []
+    assert found(*(entry._replace(layer=1) for entry in planted), shared=1) != []
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        file("/srv/.env", b"x"),
+        file("/srv/tests/test_new.py", b"x"),
+        file("/opt/notes.py", PYTEST),
+        file("/usr/local/bin/qa", b"#!/bin/sh\npython -m pytest\n"),
+        file("/usr/local/lib/python3.13/site-packages/requests-2.0.dist-info/METADATA", b"Name: requests"),
+    ],
+)
+def test_the_projects_own_base_stage_may_not(planted: File) -> None:
+    """A layer that dev and prod share is not therefore the base image's."""
+    assert found(planted._replace(layer=0), shared=1) != []
+
+
+def test_pip_in_the_dev_group_does_not_make_the_base_images_pip_a_leak() -> None:
+    """The base image brings it, whatever the lock says of it."""
+    rules = audit.forbidden([*DEV, *distribution("pip", "25.1", "pip/__init__.py", scripts=("pip",))], LOCK)
+    base = "/usr/local/lib/python3.13"
+    carried = [
+        file(f"{base}/site-packages/pip/__init__.py"),
+        file(f"{base}/site-packages/pip-25.1.dist-info/METADATA", b"Name: pip"),
+        file(f"{base}/ensurepip/_bundled/pip-25.1-py3-none-any.whl!/pip/__init__.py", b"x"),
+    ]
+    assert "pip" in rules.distributions
+    assert audit.leaks(carried, rules, LOCK, image(carried), shared=1) == []
+    assert audit.leaks(carried, rules, LOCK, image(carried)) != []
 
 
 def test_a_base_image_with_pytest_is_found() -> None:
     """It may not bring what the dev group brings."""
     planted = file("/usr/local/lib/python3.13/site-packages/pytest/__init__.py", b"", layer=0)
-    assert found(planted, base_layers=1) == [("pytest", "/usr/local/lib/python3.13/site-packages/pytest")]
+    assert found(planted, shared=1) == [("pytest", "/usr/local/lib/python3.13/site-packages/pytest")]
 
 
 def test_a_finding_names_its_instruction_and_counts_its_files() -> None:
@@ -245,7 +303,10 @@ def test_a_finding_names_its_instruction_and_counts_its_files() -> None:
         ({"Entrypoint": ["/opt/venv/bin/py.test"]}, "pytest"),
         ({"Healthcheck": {"Test": ["CMD", "pytest"]}}, "pytest"),
         ({"OnBuild": ["RUN pip install pytest"]}, "pytest"),
-        ({"Env": ["RUNNER=pytest"]}, "pytest"),
+        ({"Cmd": ["python", "-mpytest"]}, "pytest"),
+        ({"Env": ["REDIS_URL=redis://:hunter2@redis:6379"]}, "REDIS_URL"),
+        ({"Env": ["SOURCE=https://ghp_abc@git.example/x"]}, "SOURCE"),
+        ({"Labels": {"com.example.api-key": "x"}}, "com.example.api-key"),
         ({"Env": ["PIP_INDEX_URL=https://u:p@index.example/simple"]}, "PIP_INDEX_URL"),
         ({"Env": ["DEPLOY_TOKEN=x"]}, "DEPLOY_TOKEN"),
         ({"Labels": {"source": "https://u:p@git.example"}}, "source"),
@@ -253,26 +314,29 @@ def test_a_finding_names_its_instruction_and_counts_its_files() -> None:
 )
 def test_the_configuration_is_judged(config: dict[str, object], what: str) -> None:
     """What a container would run, and what everyone can read."""
-    assert [one.what for one in audit.leaks((), RULES, LOCK, image(config=config))] == [what]
+    assert [one.what for one in configuration.leaks(image(config=config), RULES)] == [what]
 
 
 @pytest.mark.parametrize(
     "config",
     [
         {"Cmd": ["uvicorn", "app.main:create_app"], "Env": ["PATH=/opt/venv/bin", "GPG_KEY=ABC", "PYTHON_SHA256=1"]},
+        {"Env": ["TOKENIZERS_PARALLELISM=false", "ACCESS_TOKEN_EXPIRE_MINUTES=30", "DB_PASSWORD_FILE=/run/secrets/db"]},
+        {"Env": ["SERVICE=packaging", "TOKEN=", "PROXY=http://proxy.example:3128", "MAIL=mailto:a@b.example"]},
         {"Labels": {"org.opencontainers.image.source": "https://git.example/x"}},
         {"Cmd": None, "Entrypoint": None, "Env": None, "Labels": None, "OnBuild": None, "Healthcheck": None},
     ],
 )
 def test_an_ordinary_configuration_is_clean(config: dict[str, object]) -> None:
     """The official image's own variables, an address without a password, nothing at all."""
-    assert audit.leaks((), RULES, LOCK, image(config=config)) == []
+    assert configuration.leaks(image(config=config), RULES) == []
 
 
 @pytest.mark.parametrize(
     "step",
     [
         "ARG TOKEN",
+        "ARG LEVEL=1 TOKEN=abc",
         "/bin/sh -c #(nop)  ARG API_KEY=x",
         "RUN |1 DEPLOY_TOKEN=abc /bin/sh -c make # buildkit",
         "|2 A=1 DB_PASSWORD=abc /bin/sh -c make",
@@ -281,13 +345,20 @@ def test_an_ordinary_configuration_is_clean(config: dict[str, object]) -> None:
 )
 def test_a_secret_in_the_history_is_found(step: str) -> None:
     """Whoever has the image reads its history."""
-    assert len(audit.leaks((), RULES, LOCK, image(history=(step,)))) == 1
+    assert len(configuration.leaks(image(history=(step,)), RULES)) == 1
 
 
 @pytest.mark.parametrize("step", ["ARG BASE=python:3.13", "RUN |1 LEVEL=2 /bin/sh -c true", "ENV GPG_KEY=7169"])
 def test_an_ordinary_history_is_clean(step: str) -> None:
     """Arguments that are no secrets."""
-    assert audit.leaks((), RULES, LOCK, image(history=(step,))) == []
+    assert configuration.leaks(image(history=(step,)), RULES) == []
+
+
+def test_what_is_printed_of_an_instruction_has_no_secrets() -> None:
+    """A finding may stand in a public log."""
+    said = "RUN |1 TOKEN=abc LEVEL=2 /bin/sh -c pip install -i https://u:p@index.example/simple x"
+    shown = "RUN |1 TOKEN=*** LEVEL=2 /bin/sh -c pip install -i https://***@index.example/simple x"
+    assert configuration.masked(said) == shown
 
 
 def test_pytest_in_the_main_group_is_a_leak_at_its_source() -> None:
@@ -307,9 +378,11 @@ def test_a_fresh_image_is_not_stale() -> None:
 
 
 def test_a_changed_app_makes_an_image_stale() -> None:
-    """A file that was edited or added since."""
+    """A file that was edited, added or removed since."""
     assert audit.staleness(PROD, (LOCK.main,), LOCK, {**APP_NOW, "main.py": "0"}) == "app/main.py has changed since"
     assert audit.staleness(PROD, (LOCK.main,), LOCK, {**APP_NOW, "new.py": "0"}) == "app/new.py has changed since"
+    removed = {"__init__.py": APP_NOW["__init__.py"]}
+    assert audit.staleness(PROD, (LOCK.main,), LOCK, removed) == "app/main.py has changed since"
 
 
 def test_a_changed_lock_makes_an_image_stale() -> None:

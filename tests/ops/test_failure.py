@@ -25,6 +25,20 @@ SAID = {
         "Error response from daemon: driver failed programming external connectivity on endpoint x: "
         "Bind for 127.0.0.1:8000 failed: port is already allocated"
     ),
+    "127.0.0.1:8001 is in use": (
+        "Error response from daemon: failed to set up container networking: driver failed programming external "
+        "connectivity on endpoint x: failed to bind host port 127.0.0.1:8001/tcp: address already in use"
+    ),
+    "127.0.0.1:8002 is in use": (
+        "Error response from daemon: failed to bind host port for 127.0.0.1:8002:172.18.0.2:8000/tcp: "
+        "address already in use"
+    ),
+    "The base image python:3.13-slim-trixie is not here": (
+        "ERROR: failed to solve: python:3.13-slim-trixie: failed to resolve source metadata for "
+        "docker.io/library/python:3.13-slim-trixie: failed to do request: Head "
+        '"https://registry.example/v2/library/python/manifests/3.13-slim-trixie": dial tcp: lookup registry.example: '
+        "no such host"
+    ),
     "There is no image nope here": "Error response from daemon: No such image: nope:latest\n",
     "There is no image nope:1 here": "Error response from daemon: No such image: nope:1",
     "run `inv poetry -- lock`, review": (
@@ -56,3 +70,4 @@ def test_known_failures_become_a_sentence_with_a_remedy(sentence: str, said: str
 def test_unknown_failures_are_not_guessed_at() -> None:
     """No sentence is better than a wrong one."""
     assert explain("no space left on device") is None
+    assert explain("#12 0.2 make: unknown flag: --foo") is None

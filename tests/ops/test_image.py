@@ -18,6 +18,7 @@ import pytest
 
 from ops import image
 from ops.failure import CANNOT_CHECK, Failure
+from ops.records import Image
 
 
 def tar(files: dict[str, bytes], links: dict[str, tuple[bytes, str]] | None = None) -> bytes:
@@ -44,14 +45,16 @@ def zipped(files: dict[str, bytes]) -> bytes:
     return written.getvalue()
 
 
-def saved(*layers: bytes, pack: Callable[[bytes], bytes] = bytes) -> IO[bytes]:
+def saved(*layers: bytes, pack: Callable[[bytes], bytes] = bytes, history: bool = True) -> IO[bytes]:
     """Return what `docker save` writes for an image of these layers."""
-    config = {
+    config: dict[str, object] = {
         "config": {"Cmd": ["serve"]},
         "rootfs": {"diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest() for layer in layers]},
-        "history": [{"created_by": "ENV a=b", "empty_layer": True}]
-        + [{"created_by": f"COPY {number}"} for number in range(len(layers))],
+        "history": None,
     }
+    if history:
+        made = [{"created_by": f"COPY {number}"} for number in range(len(layers))]
+        config["history"] = [{"created_by": "ENV a=b", "empty_layer": True}, *made]
     blobs = {f"blobs/sha256/{number}": pack(layer) for number, layer in enumerate(layers)}
     manifest = [{"Config": "config.json", "Layers": list(blobs)}]
     return stored(
@@ -67,13 +70,13 @@ def stored(content: bytes) -> IO[bytes]:
     return file
 
 
-def read(*layers: bytes, pack: Callable[[bytes], bytes] = bytes) -> image.Image:
+def read(*layers: bytes, pack: Callable[[bytes], bytes] = bytes, history: bool = True) -> Image:
     """Return the facts of an image of these layers."""
-    with saved(*layers, pack=pack) as archive:
+    with saved(*layers, pack=pack, history=history) as archive:
         return image.read("x:1", archive, lambda _: True)
 
 
-def paths(facts: image.Image) -> list[str]:
+def paths(facts: Image) -> list[str]:
     """Return the paths of all files."""
     return [file.path for file in facts.files]
 
@@ -161,6 +164,72 @@ def test_compressed_layers_are_read_alike() -> None:
     """The containerd image store hands out gzip: same files, same hashes."""
     layer = tar({"a": b"one", "b.zip": zipped({"c": b"two"})})
     assert read(layer, pack=gzip.compress).files == read(layer).files
+
+
+def in_many_streams(layer: bytes) -> bytes:
+    """Return a layer as eStargz has it: a gzip stream for each kilobyte."""
+    return b"".join(gzip.compress(layer[at : at + 1024]) for at in range(0, len(layer), 1024))
+
+
+def test_a_layer_of_many_streams_is_read_to_its_end() -> None:
+    """One after the other, they are one tar."""
+    layer = tar({"a": b"1" * 3000, "b": b"2" * 3000})
+    assert read(layer, pack=in_many_streams).files == read(layer).files
+
+
+def without_end(layer: bytes) -> bytes:
+    """Return a tar without the empty blocks that end it."""
+    return layer.rstrip(b"\0").ljust(-(-len(layer.rstrip(b"\0")) // 512) * 512, b"\0")
+
+
+def test_a_layer_without_an_end_ends() -> None:
+    """It does not go on with what stands behind it in the archive."""
+    assert paths(read(without_end(tar({"a": b"one"})), tar({"b": b"two"}))) == ["/a", "/b"]
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        lambda layer: b"\x28\xb5\x2f\xfd" + layer,
+        lambda layer: gzip.compress(layer[:-1]),
+        lambda layer: gzip.compress(layer)[:-40],
+        lambda layer: layer.replace(b"two", b"TWO"),
+        lambda _: b"",
+    ],
+    ids=["zstd", "a byte missing", "truncated", "changed", "empty"],
+)
+def test_a_layer_that_is_not_the_images_is_refused(pack: Callable[[bytes], bytes]) -> None:
+    """What was not read to the last byte can't be called clean."""
+    with pytest.raises(Failure, match="can't be read"):
+        read(tar({"a": b"one", "b": b"two"}), pack=pack)
+
+
+def test_a_layer_with_a_broken_entry_is_refused() -> None:
+    """Everything behind it would go unseen."""
+    layer = bytearray(tar({"a": b"one", "b": b"two"}))
+    layer[1024:1030] = b"\xff" * 6
+    with pytest.raises(Failure, match="no tar entry at byte 1024"):
+        read(bytes(layer))
+
+
+def damaged(files: dict[str, bytes]) -> bytes:
+    """Return a zip whose first member has changed since it was packed."""
+    return zipped(files).replace(b"first", b"FIRST", 1).replace(b"print", b"PRINT", 1)
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        damaged({"pytest/__init__.py": b"print(1)"}),
+        gzip.compress(tar({"pytest/__init__.py": b"print(1)"})) + b"garbage",
+        b"#!/bin/sh\n" + zipped({"pytest/__init__.py": b"print(1)"})[:-2] + b"\x05\x00hello",
+        gzip.compress(tar({"pytest/__init__.py": b"print(1)", "z": bytes(range(256)) * 900}))[:-200],
+    ],
+    ids=["damaged zip", "trailing garbage", "zip with a comment", "truncated tar.gz"],
+)
+def test_a_damaged_archive_still_tells_its_names(packed: bytes) -> None:
+    """As far as it can be read."""
+    assert "/data!/pytest/__init__.py" in paths(read(tar({"data": packed})))
 
 
 def test_an_archive_that_goes_too_deep_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ops import site
+from ops.failure import Failure
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +53,33 @@ def test_the_install_section_wins_over_the_global_one(bare: Path) -> None:
     assert site.index_url() == "https://b"
 
 
+def test_pips_other_spelling_counts(bare: Path) -> None:
+    """To pip `index_url` is `index-url`."""
+    configure(bare / ".config/pip/pip.conf", "[global]\nindex_url = https://a\n")
+    assert site.index_url() == "https://a"
+
+
+def test_the_null_device_switches_pips_files_off(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PIP_CONFIG_FILE=/dev/null does for pip."""
+    configure(bare / ".config/pip/pip.conf", "[global]\nindex-url = https://a\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    assert site.index_url() == ""
+
+
+def test_a_broken_file_of_pips_is_named(bare: Path) -> None:
+    """One sentence, no traceback."""
+    configure(bare / ".config/pip/pip.conf", "index-url = https://a\n")
+    with pytest.raises(Failure, match=r"pip\.conf can't be read"):
+        site.index_url()
+
+
+def test_a_bundle_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a build fails far from the cause."""
+    monkeypatch.setenv("CA_BUNDLE", "/nowhere.pem")
+    with pytest.raises(Failure, match=r"CA_BUNDLE names /nowhere\.pem, which does not exist"):
+        site.environment()
+
+
 def test_pips_variable_wins_over_its_files(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PIP_INDEX_URL, then the files."""
     configure(bare / ".config/pip/pip.conf", "[global]\nindex-url = https://a\n")
@@ -58,11 +87,13 @@ def test_pips_variable_wins_over_its_files(bare: Path, monkeypatch: pytest.Monke
     assert site.index_url() == "https://c"
 
 
-def test_what_the_user_sets_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """INDEX_URL and CA_BUNDLE are taken as they are."""
+def test_what_the_user_sets_wins(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """INDEX_URL is taken as it is, CA_BUNDLE from where the user stands."""
+    (bare / "mine.pem").touch()
+    monkeypatch.chdir(bare)
     monkeypatch.setenv("INDEX_URL", "https://mine")
-    monkeypatch.setenv("CA_BUNDLE", "/mine.pem")
-    assert site.environment() == {"INDEX_URL": "https://mine", "CA_BUNDLE": "/mine.pem"}
+    monkeypatch.setenv("CA_BUNDLE", "mine.pem")
+    assert site.environment() == {"INDEX_URL": "https://mine", "CA_BUNDLE": str(bare / "mine.pem")}
 
 
 def test_the_bundle_is_the_machines_trust_store(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:

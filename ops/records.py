@@ -1,0 +1,48 @@
+"""The facts of an image as plain records: what image.py obtains and audit.py judges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class File(NamedTuple):
+    """One entry of a layer, or a member of an archive in one (its path then holds `!/`)."""
+
+    path: str
+    layer: int = 0
+    size: int = 0
+    mode: int = 0o644
+    directory: bool = False
+    # Where a symbolic link points; the same for every other entry.
+    target: str = ""
+    # Empty for anything but a regular file, and for one whose size was not asked for.
+    sha256: str = ""
+    # The first kilobyte; all of a distribution's RECORD.
+    head: bytes = b""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer: the sha256 of its uncompressed archive, and the Dockerfile instruction that made it."""
+
+    diff_id: str
+    instruction: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image as `docker save` gives it (https://github.com/opencontainers/image-spec/blob/main/config.md)."""
+
+    reference: str
+    layers: tuple[Layer, ...]
+    config: Mapping[str, Any]
+    # Every instruction, those that made no layer included.
+    history: tuple[str, ...]
+    files: tuple[File, ...] = field(repr=False)
+
+    @property
+    def stored(self) -> tuple[File, ...]:
+        """The files and links of all layers, without folders and without what is packed into archives."""
+        return tuple(file for file in self.files if not file.directory and "!/" not in file.path)
