@@ -6,13 +6,19 @@ import functools
 import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from ops import check, compose, machine, stages
-from ops.failure import FAILED, INTERRUPTED, Failure
+from ops.failure import FAILED, INTERRUPTED, Failure, Terminated
+
+
+def terminate(_number: int, _frame: FrameType | None) -> None:
+    """Handle a signal by an interruption."""
+    raise Terminated
 
 
 def sentences(body: Callable[..., int | None]) -> Callable[..., None]:
@@ -20,10 +26,10 @@ def sentences(body: Callable[..., int | None]) -> Callable[..., None]:
 
     @functools.wraps(body)
     def wrapped(c: Context, *args: object, **kwargs: object) -> None:
-        # A SIGTERM or a closed terminal ends a task as Ctrl-C does, so that it leaves nothing running.
+        # SIGTERM and a closed terminal end a task as Ctrl-C does, so that it leaves nothing running.
         for name in ("SIGTERM", "SIGHUP"):
             if hasattr(signal, name):
-                signal.signal(getattr(signal, name), signal.default_int_handler)
+                signal.signal(getattr(signal, name), terminate)
         if c.config.run.dry:
             raise Exit("These tasks can't run dry: each prints the docker command that it runs.", code=FAILED)
         try:

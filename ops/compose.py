@@ -17,7 +17,13 @@ _LAST_PORT = 65535
 
 def image(target: str) -> str:
     """Return the name of the image that a build target gets, as docker-compose.yml names prod and dev."""
-    return f"{json.loads(engine.output('compose', 'config', '--format=json'))['name']}:{target}"
+    return f"{project()}:{target}"
+
+
+def project() -> str:
+    """Return the project's name, as Compose itself makes it out."""
+    name: str = json.loads(engine.output("compose", "config", "--format=json"))["name"]
+    return name
 
 
 def build(*services: tuple[str, str]) -> None:
@@ -90,8 +96,14 @@ def test(arguments: list[str]) -> int:
     build(DEV)
     # Not sys.stdin: it is None where a script has closed it.
     terminal = os.isatty(0) and os.isatty(1)
-    run = ("compose", "--profile=dev", "run", "--rm", *(() if terminal else ("--no-TTY",)), "api-tests", "pytest")
-    return engine.run(*run, *arguments)
+    name = f"{project()}-tests-{os.getpid()}"
+    run = ("run", "--rm", f"--name={name}", *(() if terminal else ("--no-TTY",)), "api-tests", "pytest")
+    try:
+        return engine.run("compose", "--profile=dev", *run, *arguments)
+    except KeyboardInterrupt:
+        # `docker compose run` may end and leave its container running.
+        engine.run("rm", "--force", name)
+        raise
 
 
 def clean() -> None:

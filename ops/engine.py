@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -97,13 +98,15 @@ def _running(
     with process:
         try:
             yield process
-        finally:
-            if process.poll() is None:
+        except BaseException as interruption:
+            # A terminal's Ctrl-C reaches Docker as well, which then ends in good order.
+            if not (os.isatty(0) and type(interruption) is KeyboardInterrupt):
                 process.terminate()
-                try:
-                    process.wait(_STOP_SECONDS)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
 
 
 def _failure(args: tuple[str, ...], said: bytes) -> Failure:

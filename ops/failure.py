@@ -17,6 +17,10 @@ class Failure(Exception):
         self.code = code
 
 
+class Terminated(KeyboardInterrupt):
+    """An interruption that did not come from the terminal, so that no other process has heard of it."""
+
+
 NO_PERMISSION = (
     "You may not use Docker's socket: run `sudo usermod -aG docker $USER` and log in again, "
     "or run this command as root."
@@ -36,7 +40,7 @@ _KNOWN = (
     ),
     (
         r"(?:'(?:compose|buildx)' is not a docker command|unknown command: docker (?:compose|buildx)"
-        r"|^unknown flag: --profile)()",
+        r"|unknown flag: \S+\s+Usage:\s+docker \[OPTIONS\] COMMAND)()",
         "Docker Compose v2 or Buildx is missing (v1, `docker-compose`, will not do): `inv setup` installs "
         "both on Debian and Ubuntu, elsewhere see https://docs.docker.com/compose/install/.",
     ),

@@ -14,7 +14,7 @@ from app.settings import Settings
 
 def test_root_tells_name_and_version(client: TestClient) -> None:
     """`GET /` says which service answers."""
-    assert client.get("/").json() == {"name": "lockstep", "version": __version__}
+    assert client.get("/").json() == {"name": Settings().name, "version": __version__}
 
 
 def test_the_version_is_pyprojects() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import re
 import shutil
 import signal
 import subprocess
+import tarfile
 import time
 from pathlib import Path
 from uuid import uuid4
@@ -35,7 +38,7 @@ def install_again(copy: Path) -> None:
 def test_no_docker_on_the_path(verb: list[str], tmp_path: Path) -> None:
     """Says where Docker comes from."""
     said = sentence(inv(*verb, PATH=str(tmp_path)))
-    assert said.startswith("There is no `docker` on PATH: run `inv setup`")
+    assert said.startswith("There is no `docker` on PATH that can be run: run `inv setup`")
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
@@ -102,7 +105,7 @@ def test_a_wheel_that_is_not_the_locked_one(copy: Path) -> None:
     wrong = re.sub(r"sha256:[0-9a-f]{64}", "sha256:" + "0" * 64, text[start:], count=2)
     lock.write_text(text[:start] + wrong, encoding="utf-8")
     said = sentence(inv("build", cwd=copy))
-    assert said.startswith("The build failed. What the package index serves as h11==0.16.0 is not what poetry.lock")
+    assert said.startswith("The build failed. What the package index serves as h11==")
 
 
 def test_no_network(copy: Path) -> None:
@@ -250,6 +253,46 @@ def test_no_secret_stays_in_an_image(copy: Path) -> None:
     done = inv("build", cwd=copy, INDEX_URL=secret)
     assert done.returncode == 0, done.stderr
     for image in (f"{COPY}:prod", f"{COPY}:dev"):
-        saved = subprocess.run(["docker", "save", image], check=True, capture_output=True).stdout  # noqa: S607
-        assert b"uvicorn" in saved
-        assert password.encode() not in saved
+        content = unpacked(image)
+        assert any(b"import uvicorn" in blob for blob in content)
+        assert not any(password.encode() in blob for blob in content)
+
+
+def unpacked(image: str) -> list[bytes]:
+    """Return what an image's archive holds, its layers uncompressed."""
+    saved = subprocess.run(["docker", "save", image], check=True, capture_output=True).stdout  # noqa: S607
+    with tarfile.open(fileobj=io.BytesIO(saved)) as archive:
+        blobs = [file.read() for member in archive if (file := archive.extractfile(member))]
+    return [gzip.decompress(blob) if blob.startswith(b"\x1f\x8b") else blob for blob in blobs]
+
+
+def test_no_base_image(copy: Path) -> None:
+    """Neither here nor in a registry that can be reached: the way to it is named."""
+    edit(copy / "Dockerfile", "ARG BASE=python:3.13-slim-trixie", "ARG BASE=registry.invalid/python:1")
+    said = sentence(inv("build", cwd=copy))
+    assert said.startswith("The build failed. The base image registry.invalid/python:1 is not here and can't be pulled")
+
+
+def test_a_lock_that_can_not_be_read(copy: Path) -> None:
+    """A merge conflict in poetry.lock, or a lock of an old Poetry that names no groups."""
+    lock = copy / "poetry.lock"
+    text = lock.read_text(encoding="utf-8")
+    for broken in ("<<<<<<< HEAD\n" + text, text.replace("groups = ", "group = ")):
+        lock.write_text(broken, encoding="utf-8")
+        done = inv("check-prod-has-no-pytest", cwd=copy)
+        assert sentence(done).startswith("poetry.lock can't be read")
+        assert done.returncode == 2
+
+
+def test_interrupted_tests_leave_nothing_running(copy: Path) -> None:
+    """Pytest is told, and its container is gone before `inv test` ends."""
+    hanging = 'import time\n\n\ndef test_it():\n    print("it hangs", flush=True)\n    time.sleep(60)\n'
+    (copy / "tests/app/test_hanging.py").write_text(hanging, encoding="utf-8")
+    command = inv_command("test", "--", "-s", "tests/app/test_hanging.py")
+    with subprocess.Popen(command, cwd=copy, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        assert any("it hangs" in line for line in process.stdout)
+        process.terminate()
+        process.stdout.read()
+    assert process.returncode == 130
+    assert left_behind() == []

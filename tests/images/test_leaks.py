@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tomllib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ SITE = "/opt/venv/lib/python3.13/site-packages"
 BASE_SITE = "/usr/local/lib/python3.13/site-packages"
 SECRETS = "--mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=bind,source=online.sh,target=/online"
 PIP = f"RUN {SECRETS} sh /online /usr/local/bin/pip --disable-pip-version-check"
+LOCKED = {
+    package["name"]: package["version"] for package in tomllib.loads((ROOT / "poetry.lock").read_text())["package"]
+}
 FROM_DEV = f"COPY --from={DEV}"
 
 
@@ -56,7 +60,11 @@ LEAKS = {
     ),
     "without its metadata": Leak(f"{FROM_DEV} {SITE}/_pytest {SITE}/_pytest", "pytest", f"{SITE}/_pytest", "COPY"),
     "metadata under another name": Leak(
-        f"{FROM_DEV} {SITE}/pytest-9.2.0.dist-info {SITE}/httptools-0.0.dist-info", "pytest", f"{SITE}/httptools-0.0.dist-info", "COPY"
+        f"{FROM_DEV} {SITE}/pytest-{LOCKED['pytest']}.dist-info {SITE}/httptools-0.0.dist-info", "pytest", f"{SITE}/httptools-0.0.dist-info", "COPY"
+    ),
+    "bytecode under another name": Leak(
+        f"RUN --mount=type=bind,from={DEV},source={SITE}/_pytest,target=/tmp/x cp /tmp/x/__pycache__/main.*.pyc /opt/a",
+        "pytest", "/opt/a", "cp /tmp/x",
     ),
     "modules under another name": Leak(f"{FROM_DEV} {SITE}/_pytest /opt/lib/quality", "pytest", "/opt/lib/quality/main.py", "COPY"),
     "bytecode without a source": Leak(
@@ -71,7 +79,7 @@ LEAKS = {
     ),
     # Shadowed.
     "a stale version beside the locked one": Leak(
-        f"RUN cp -r {SITE}/h11-0.16.0.dist-info {SITE}/h11-0.9.0.dist-info", "h11", f"{SITE}/h11-0.9.0.dist-info", "cp -r"
+        f"RUN cp -r {SITE}/h11-{LOCKED['h11']}.dist-info {SITE}/h11-0.9.0.dist-info", "h11", f"{SITE}/h11-0.9.0.dist-info", "cp -r"
     ),
     "a folder that a .pth adds": Leak(
         f"{FROM_DEV} {SITE}/pluggy /opt/more/pluggy\nRUN echo /opt/more > {SITE}/more.pth", "pluggy", "/opt/more/pluggy", "COPY"
@@ -82,6 +90,12 @@ LEAKS = {
     "a link to a test runner": Leak("RUN ln -s /opt/venv/bin/pytest /usr/local/bin/qa", "pytest", "/usr/local/bin/qa", "ln -s"),
     "a script that starts one": Leak(
         "RUN printf '#!/bin/sh\\nexec python -m pytest\\n' > /usr/local/bin/qa", "pytest", "/usr/local/bin/qa", "printf"
+    ),
+    "a script that a shell starts": Leak(
+        "RUN printf '#!/bin/sh\\nexec pytest\\n' > /opt/qa", "pytest", "/opt/qa", "printf"
+    ),
+    "below a package": Leak(
+        f"{FROM_DEV} {SITE}/pytest/py.typed {SITE}/anyio/vendor/pytest/__init__.py", "pytest", f"{SITE}/anyio/vendor/pytest", "COPY"
     ),
     # Archives and caches.
     "a wheel in a cache": Leak(
@@ -101,6 +115,7 @@ LEAKS = {
     "a password in a variable": Leak(
         "ENV PIP_INDEX_URL=https://u:p@index.example/simple", "PIP_INDEX_URL", "configuration", "ENV PIP_INDEX_URL"
     ),
+    "a password for a service": Leak("ENV REDIS_URL=redis://:hunter2@redis:6379", "REDIS_URL", "configuration", "ENV REDIS_URL"),
     "a secret build argument": Leak("ARG TOKEN=abc\nRUN true", "TOKEN", "history", "ARG TOKEN"),
     "a healthcheck that tests": Leak("HEALTHCHECK CMD pytest", "pytest", "configuration", "HEALTHCHECK"),
     "an entrypoint that tests": Leak('ENTRYPOINT ["pytest"]', "pytest", "configuration", "ENTRYPOINT"),

@@ -53,7 +53,7 @@ def test_serve_answers_until_it_is_told_to_stop(number: signal.Signals) -> None:
     with serving() as (process, lines):
         assert lines == [f"{URL} answers. Ctrl-C stops it.\n"]
         with httpx.Client(base_url=URL) as client:
-            assert client.get("/").json()["name"] == "lockstep"
+            assert set(client.get("/").json()) == {"name", "version"}
             assert client.get("/health").json() == {"status": "ok"}
             assert client.get("/ready").json() == {"status": "ready"}
             assert client.get("/docs").status_code == 200
@@ -68,6 +68,25 @@ def test_serve_answers_until_it_is_told_to_stop(number: signal.Signals) -> None:
         assert process.wait(20) == 0
         assert time.monotonic() - started < 10
     assert left_behind() == []
+
+
+def test_a_second_interruption_does_not_disturb_the_first() -> None:
+    """Whoever is impatient still leaves nothing behind."""
+    with serving() as (process, _):
+        for _ in range(3):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        assert process.wait(20) == 0
+    assert left_behind() == []
+
+
+def test_the_port_is_a_variable_too() -> None:
+    """PORT, as docker-compose.yml has it; `--port` goes before."""
+    done = inv("serve", "--detach", PORT=str(PORT))
+    try:
+        assert done.stdout.startswith(f"http://localhost:{PORT} answers.")
+    finally:
+        assert inv("stop").returncode == 0
 
 
 def test_serve_streams_the_services_log_as_it_is() -> None:

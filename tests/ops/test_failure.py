@@ -16,7 +16,7 @@ SAID = {
     "The Docker Engine is not running": (
         "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
     ),
-    "Docker Compose v2 or Buildx is missing": "docker: 'compose' is not a docker command.\nSee 'docker --help'",
+    "Docker Compose v2 or Buildx is missing": "unknown flag: --short\n\nUsage:  docker [OPTIONS] COMMAND [ARG...]\n",
     "127.0.0.1:8200 is in use": (
         "Error response from daemon: driver failed programming external connectivity on endpoint x: "
         "Error starting userland proxy: listen tcp4 127.0.0.1:8200: bind: address already in use"
