@@ -27,7 +27,8 @@ def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
     gc.disable()
     try:
         lock, app = _lock(), _app_files()
-        dev, prod = compose.image("dev"), reference or compose.image("prod")
+        project = compose.project()
+        dev, prod = f"{project}:dev", reference or f"{project}:prod"
         (_, dev_layers), (identifier, prod_layers) = _inspect(dev, prod)
         shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(dev_layers, prod_layers, strict=False)))
         # Most of the time passes while the Engine packs prod: all that concerns dev is done meanwhile.

@@ -15,13 +15,8 @@ DEV = ("api-tests", "dev")
 _LAST_PORT = 65535
 
 
-def image(target: str) -> str:
-    """Return the name of the image that a build target gets, as docker-compose.yml names prod and dev."""
-    return f"{project()}:{target}"
-
-
 def project() -> str:
-    """Return the project's name, as Compose itself makes it out."""
+    """Return the project's name, as Compose itself makes it out: its images are called `NAME:TARGET`."""
     name: str = json.loads(engine.output("compose", "config", "--format=json"))["name"]
     return name
 
@@ -109,7 +104,7 @@ def test(arguments: list[str]) -> int:
 def clean() -> None:
     """Remove this project's containers, its network and the images that its tasks build."""
     engine.output("compose", "--profile=prod", "--profile=dev", "down", "--remove-orphans", echo=True)
+    name = project()
     for target in ("prod", "dev", "tools", "lock", "lint"):
-        name = image(target)
-        if engine.output("image", "ls", "--quiet", name):
-            engine.output("image", "rm", name, echo=True)
+        if engine.output("image", "ls", "--quiet", f"{name}:{target}"):
+            engine.output("image", "rm", f"{name}:{target}", echo=True)

@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import IO, NamedTuple, Protocol
@@ -68,7 +69,7 @@ def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
     last byte, what the image's configuration says it is.
     """
     try:
-        with _mapped(archive) as saved:
+        with _mapped(archive) as saved, ThreadPoolExecutor(1) as pool:
             members = {member.name: member for member in _entries(_whole(saved))}
             manifest = json.loads(_content(saved, members["manifest.json"]))[0]
             settings = json.loads(_content(saved, members[manifest["Config"]]))
@@ -76,8 +77,10 @@ def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
             files: list[File] = []
             for number, (name, diff_id) in enumerate(zip(manifest["Layers"], diff_ids, strict=True)):
                 with _layer(saved, members[name]) as tar:
-                    _verify(tar, diff_id)
+                    # On the other core: hashing does not hold the interpreter's lock.
+                    verified = pool.submit(_verify, tar, diff_id)
                     files += _files(tar, number, hashed)
+                    verified.result()
         steps = settings.get("history") or []
         made = [step.get("created_by", "") for step in steps if not step.get("empty_layer")]
         made += ["unknown"] * (len(diff_ids) - len(made))
@@ -218,7 +221,7 @@ def _content(mapped: mmap.mmap, entry: tarfile.TarInfo) -> bytes:
 def _is_archive(mapped: mmap.mmap, entry: tarfile.TarInfo, head: bytes) -> bool:
     # A zip may stand behind anything (a zipapp's first line, a cache's own header): its directory is at its end.
     end = entry.offset_data + entry.size
-    return _looks_packed(head) or mapped.rfind(_ZIP_END, max(entry.offset_data, end - _ZIP_TAIL), end) >= 0
+    return _looks_packed(head) or _ZIP_END in mapped[max(entry.offset_data, end - _ZIP_TAIL) : end]
 
 
 def _looks_packed(head: bytes) -> bool:

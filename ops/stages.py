@@ -61,7 +61,7 @@ def test_images(arguments: list[str]) -> int:
 def _build(stage: str) -> str:
     """Build a stage and return its image's name."""
     os.environ.update(site.environment())
-    tag = compose.image(stage)
+    tag = f"{compose.project()}:{stage}"
     secrets = ("--secret=id=ca_bundle,src=" + os.environ["CA_BUNDLE"], "--secret=id=index_url,env=INDEX_URL")
     engine.build("build", "--target", stage, "--tag", tag, *secrets, ".")
     return tag
