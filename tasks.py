@@ -28,8 +28,10 @@ def sentences(body: Callable[..., int | None]) -> Callable[..., None]:
     def wrapped(c: Context, *args: object, **kwargs: object) -> None:
         # SIGTERM and a closed terminal end a task as Ctrl-C does, so that it leaves nothing running.
         for name in ("SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), terminate)
+            # Windows has no SIGHUP; `nohup` has it ignored on purpose.
+            number = getattr(signal, name, None)
+            if number and signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, terminate)
         if c.config.run.dry:
             raise Exit("These tasks can't run dry: each prints the docker command that it runs.", code=FAILED)
         try:

@@ -295,12 +295,12 @@ def _judge(file: File, rules: Forbidden, lock: Lock, around: _Surroundings) -> _
 
 
 def _of_the_base(path: str) -> bool:
-    """Return whether a path is that of BASE_TOOLS, in the base image's own site-packages or as a wheel of ensurepip."""
+    """Return whether a path is one of BASE_TOOLS', as the official images have them, or of ensurepip's wheels."""
     found = _distribution(path)
     if found:
         return found[0] in BASE_TOOLS
-    top = re.match(r"/usr/local/lib/python[\d.]+/site-packages/([^/]+)/", path)
-    return bool(top) and top[1] in BASE_TOOLS if top else False
+    top = re.match(r"/usr/local/(?:lib/python[\d.]+/site-packages/([^/]+)/|bin/([a-z]+)[\d.]*$)", path)
+    return top is not None and (top[1] or top[2]) in BASE_TOOLS
 
 
 def _as_distribution(file: File, rules: Forbidden, lock: Lock, around: _Surroundings) -> _Hit | None:

@@ -77,12 +77,15 @@ def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
             "id": identifier,
             "clean": not findings,
             "findings": [asdict(finding) for finding in findings],
+            "stale": difference,
             "forbidden": sorted(rules.distributions),
             "read": read,
         }
         print(json.dumps(report, indent=2))
     else:
         _print(prod, findings, rules, read)
+        if difference:
+            print(f"It is stale as well: {difference}. Run `inv build`, then check again.")
     return FAILED if findings else 0
 
 

@@ -275,6 +275,7 @@ def test_pip_in_the_dev_group_does_not_make_the_base_images_pip_a_leak() -> None
     carried = [
         file(f"{base}/site-packages/pip/__init__.py"),
         file(f"{base}/site-packages/pip-25.1.dist-info/METADATA", b"Name: pip"),
+        file("/usr/local/bin/pip3.13", b"#!/usr/local/bin/python3.13\nfrom pip._internal.cli.main import main\n"),
         file(f"{base}/ensurepip/_bundled/pip-25.1-py3-none-any.whl!/pip/__init__.py", b"x"),
     ]
     assert "pip" in rules.distributions
