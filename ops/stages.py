@@ -20,7 +20,7 @@ def poetry(arguments: list[str]) -> int:
     # In the working tree, because that is what the container sees; by name, because an address may hold a password.
     shutil.copyfile(os.environ["CA_BUNDLE"], site.EXPORTED)
     os.environ["POETRY_PYPI_MIRROR_URL"] = os.environ["INDEX_URL"]
-    settings = ("--env=HOME=/tmp", "--env=POETRY_PYPI_MIRROR_URL", f"--env=CA_BUNDLE=/work/{site.EXPORTED.name}")
+    settings = ("--env=HOME=/tmp", "--env=POETRY_PYPI_MIRROR_URL", f"--env=CA_BUNDLE=/srv/{site.EXPORTED.name}")
     return engine.run("run", "--rm", "--init", *_on_working_tree(), *settings, tools, "online", "poetry", *arguments)
 
 
@@ -69,7 +69,7 @@ def _build(stage: str) -> str:
 
 def _on_working_tree(rights: str = "") -> list[str]:
     """Return the options that give a container the working tree, and its user the rights of this one."""
-    options = [f"--volume={engine.ROOT}:/work{rights}", "--workdir=/work"]
+    options = [f"--volume={engine.ROOT}:/srv{rights}", "--workdir=/srv"]
     if sys.platform != "win32":
         options.append(f"--user={os.getuid()}:{os.getgid()}")
     return options
