@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -63,6 +64,8 @@ def inspected(reference: str) -> dict[str, Any]:
 def images() -> Iterator[None]:
     """Both images, built as a user builds them; removed at the end."""
     os.environ["COMPOSE_PROJECT_NAME"] = PROJECT
+    # A shell's background jobs ignore Ctrl-C and hand that on: what is tested here must not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     built = inv("build")
     assert built.returncode == 0, built.stderr
     yield
