@@ -358,23 +358,25 @@ def _as_script(file: File, rules: Forbidden) -> _Hit | None:
     if owner and (file.path.split("/")[-2] in {"bin", "sbin"} or file.mode & 0o111) and file.size:
         return _Hit(owner, file.path, "a script of it")
     if file.head.startswith(b"#!"):
-        for name, owner in started(file.head.decode(errors="replace"), rules):
-            return _Hit(owner, file.path, f"a script that runs {name}")
+        script = file.head.decode(errors="replace")
+        for name in started(script, rules) or _commands(script, rules):
+            return _Hit(str(rules.owner(name)), file.path, f"a script that runs {name}")
     return None
 
 
-def started(script: str, rules: Forbidden) -> Iterator[tuple[str, str]]:
-    """Give the names of what a script or a command line imports or starts, with the distribution that owns each."""
-    code = re.sub(r"^\s*#.*$", "", script, flags=re.MULTILINE)
-    imported = re.findall(r"^\s*(?:from|import)\s+(\w+)|\s-m\s*(\w+)", code, re.MULTILINE)
-    for name in filter(None, (name for pair in imported for name in pair)):
-        owner = rules.packages.get(name) or rules.modules.get(name)
-        if owner:
-            yield name, owner
-    for word in re.findall(r"(?:^|[\s;&|(]|exec )[\"']?([\w./-]+)", code, re.MULTILINE):
-        owner = rules.scripts.get(_name(word))
-        if owner:
-            yield _name(word), owner
+def started(script: str, rules: Forbidden) -> list[str]:
+    """Return what of the dev distributions a script or a command line imports, or starts by `python -m`."""
+    names = re.findall(r"^\s*(?:from|import)\s+(\w+)|(?:^|\s)-m\s*(\w+)", script, re.MULTILINE)
+    return [name for pair in names for name in pair if name in rules.packages or name in rules.modules]
+
+
+def _commands(script: str, rules: Forbidden) -> list[str]:
+    """Return what of the dev distributions a shell script starts: a word in the place of a command."""
+    if "sh" not in script.partition("\n")[0]:
+        return []
+    prefix = r"(?:(?:command|do|else|env|exec|if|nohup|sudo|then|time|xargs)\s+|\w+=\S*\s+)*"
+    words = re.findall(rf"(?:^|[;&|(])\s*{prefix}[\"']?([\w./-]+)", script, re.MULTILINE)
+    return [_name(word) for word in words if _name(word) in rules.scripts]
 
 
 def _as_content(file: File, rules: Forbidden) -> _Hit | None:

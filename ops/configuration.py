@@ -44,7 +44,7 @@ def _tools(instruction: str, words: Iterable[str] | None, rules: Forbidden) -> I
     """Find what is named as a word of its own, or started by a shell or by `python -m`."""
     for text in words or ():
         named = [word for word in re.findall(r"[\w.-]+", text) if rules.owner(word)]
-        for word in named or [name for name, _ in started(" " + text, rules)]:
+        for word in named or started(text, rules):
             owner = rules.owner(word)
             if owner:
                 yield Finding(owner, "configuration", masked(f"{instruction} {text}"), f"{instruction} names {word}")

@@ -236,11 +236,26 @@ def test_what_a_distribution_vendors_is_not_one_of_its_own() -> None:
         (file("/opt/qa", b"#!/bin/sh\n# quality\nexec pytest -x\n"), "/opt/qa"),
         (file("/opt/qa", b"#!/bin/sh\ncd /srv && /opt/venv/bin/pytest\n"), "/opt/qa"),
         (file("/opt/qa", b"#!/bin/sh\npython -mpytest\n"), "/opt/qa"),
+        (file("/opt/qa", b"#!/bin/bash\nif true; then pytest; fi\n"), "/opt/qa"),
+        (file("/opt/qa", b"#!/usr/bin/env sh\nA=1 env pytest -x\n"), "/opt/qa"),
     ],
 )
 def test_another_name_for_a_test_runner_is_found(planted: File, where: str) -> None:
     """A link to it, or a script that starts it."""
     assert found(planted) == [("pytest", where)]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        b'#!/usr/bin/python3\n"""Then run\npytest as usual."""\nimport sys\n',
+        b"#!/bin/sh\n# pytest is not here\necho no pytest here\nls /opt/pytest-notes\n",
+        b"pytest\n",
+    ],
+)
+def test_a_script_that_only_speaks_of_a_test_runner_is_none(script: bytes) -> None:
+    """In a docstring, in a comment, as an argument, or in what is no script."""
+    assert found(file("/usr/local/bin/qa", script)) == []
 
 
 def test_the_base_image_may_hold_distributions_of_its_own() -> None:
