@@ -225,7 +225,12 @@ def test_a_closed_standard_input() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_build(copy: Path, number: signal.Signals) -> None:
     """It ends at once with 130, and the next build succeeds."""
-    edit(copy / "Dockerfile", "RUN python -m compileall -q --invalidation-mode unchecked-hash app", SLOW)
+    # Another one each time: a build that once got through would be in the cache.
+    compiling, slow = (
+        "RUN python -m compileall -q",
+        f"RUN echo interrupt me now {uuid4()} && sleep 60 && python -m compileall -q",
+    )
+    edit(copy / "Dockerfile", compiling + " --invalidation-mode unchecked-hash app", slow + " app")
     with subprocess.Popen(inv_command("build"), cwd=copy, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -237,11 +242,8 @@ def test_an_interrupted_build(copy: Path, number: signal.Signals) -> None:
     assert process.returncode == 130
     assert time.monotonic() - started < 15
     assert rest.strip().splitlines()[-1] == "Interrupted."
-    edit(copy / "Dockerfile", SLOW, "RUN python -m compileall -q app")
+    edit(copy / "Dockerfile", slow, compiling)
     assert inv("build", cwd=copy).returncode == 0
-
-
-SLOW = "RUN echo interrupt me now && sleep 60"
 
 
 def test_no_secret_stays_in_an_image(copy: Path) -> None:
