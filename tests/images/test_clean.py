@@ -57,13 +57,17 @@ def test_other_dependencies_pass_too(copy: Path) -> None:
     assert "packaging" in json.loads(done.stdout)["forbidden"]
 
 
-def test_a_service_of_another_name_passes(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its name stands in docker-compose.yml alone."""
+@pytest.mark.parametrize("place", ["name: prices", 'name: "prices"', ".env"])
+def test_a_service_of_another_name_passes(copy: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Wherever Compose takes the name from."""
     monkeypatch.delenv("COMPOSE_PROJECT_NAME")
-    compose = copy / "docker-compose.yml"
-    text = compose.read_text(encoding="utf-8")
-    compose.write_text(text.replace("name: lockstep\n", "name: prices\n"), encoding="utf-8")
+    if place == ".env":
+        (copy / ".env").write_text("COMPOSE_PROJECT_NAME=prices\n", encoding="utf-8")
+    else:
+        compose = copy / "docker-compose.yml"
+        text = compose.read_text(encoding="utf-8")
+        compose.write_text(text.replace("name: lockstep\n", f"{place}\n"), encoding="utf-8")
     done = inv("build", "check-prod-has-no-pytest", cwd=copy)
-    assert done.returncode == 0, done.stderr
     docker("rmi", "prices:prod", "prices:dev")
+    assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("prices:prod is clean: ")
