@@ -79,8 +79,11 @@ def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
                 with _layer(saved, members[name]) as tar:
                     # On the other core: hashing does not hold the interpreter's lock.
                     verified = pool.submit(_verify, tar, diff_id)
-                    files += _files(tar, number, hashed)
-                    verified.result()
+                    try:
+                        files += _files(tar, number, hashed)
+                    finally:
+                        # In any case: the layer may not be let go of while it is being read.
+                        verified.result()
         steps = settings.get("history") or []
         made = [step.get("created_by", "") for step in steps if not step.get("empty_layer")]
         made += ["unknown"] * (len(diff_ids) - len(made))

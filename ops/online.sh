@@ -12,5 +12,6 @@ fi
 if [ "$1" = poetry ] && [ -z "$POETRY_PYPI_MIRROR_URL" ]; then
     # Poetry's own default is an index's JSON interface, which not every proxy passes on; pip's always works.
     POETRY_PYPI_MIRROR_URL=$(/usr/local/bin/python -c 'from pip._internal.models.index import PyPI; print(PyPI.simple_url)')
+    export POETRY_PYPI_MIRROR_URL
 fi
 exec "$@"

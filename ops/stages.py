@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import venv
+from pathlib import Path
 
 from ops import compose, engine, site
 from ops.failure import Failure
@@ -18,7 +18,8 @@ def poetry(arguments: list[str]) -> int:
     """Run Poetry on this project's pyproject.toml and poetry.lock, and return its exit code."""
     tools = _build("tools")
     # In the working tree, because that is what the container sees; by name, because an address may hold a password.
-    shutil.copyfile(os.environ["CA_BUNDLE"], site.EXPORTED)
+    # Read before it is written: it may be that very file.
+    site.EXPORTED.write_bytes(Path(os.environ["CA_BUNDLE"]).read_bytes())
     os.environ["POETRY_PYPI_MIRROR_URL"] = os.environ["INDEX_URL"]
     settings = ("--env=HOME=/tmp", "--env=POETRY_PYPI_MIRROR_URL", f"--env=CA_BUNDLE=/srv/{site.EXPORTED.name}")
     return engine.run("run", "--rm", "--init", *_on_working_tree(), *settings, tools, "online", "poetry", *arguments)

@@ -125,6 +125,16 @@ def test_poetry_asks_the_index_that_is_named(copy: Path) -> None:
     assert inv("poetry", "--", "lock", cwd=copy, INDEX_URL="http://127.0.0.1:9/simple").returncode != 0
 
 
+def test_poetry_takes_the_exported_bundle_as_it_is(copy: Path) -> None:
+    """Where the machine's store is no file, CA_BUNDLE is the very file that the container is shown."""
+    bundle = copy / site.EXPORTED.name
+    bundle.write_bytes(Path(site.environment()["CA_BUNDLE"]).read_bytes())
+    before = bundle.read_bytes()
+    done = inv("poetry", "--", "--version", cwd=copy, CA_BUNDLE=str(bundle))
+    assert done.returncode == 0, done.stderr
+    assert bundle.read_bytes() == before
+
+
 def default_index() -> str:
     """Return the package index that tests may ask: the one that is set here, or else pip's own default."""
     pips = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"

@@ -10,6 +10,7 @@ import json
 import lzma
 import tarfile
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable
 from typing import IO
@@ -210,6 +211,20 @@ def test_a_layer_with_a_broken_entry_is_refused() -> None:
     layer[1024:1030] = b"\xff" * 6
     with pytest.raises(Failure, match="no tar entry at byte 1024"):
         read(bytes(layer))
+
+
+def test_a_broken_entry_is_refused_while_its_layer_is_still_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The unpacked layer may not be let go of before its last reader has finished."""
+
+    def hash_slowly(tar: image._Tar, _diff_id: str) -> None:
+        with memoryview(tar.map):
+            time.sleep(0.2)
+
+    monkeypatch.setattr(image, "_verify", hash_slowly)
+    layer = bytearray(tar({"a": b"one", "b": b"two"}))
+    layer[1024:1030] = b"\xff" * 6
+    with pytest.raises(Failure, match="no tar entry at byte 1024"):
+        read(bytes(layer), pack=gzip.compress)
 
 
 def damaged(files: dict[str, bytes]) -> bytes:
