@@ -1,44 +1,90 @@
 # Two images from one lock: `docker build .` is prod, `docker build --target dev .` is dev.
 #
-#   base -> tools -> lock      what the lock says, as lists with hashes
-#        -> main -> dev
-#                -> lint
-#        -> prod
+#   pinned -> uv -> tools              Poetry, for `inv poetry`
+#                -> check              is the lock up to date?
+#          -> lock                     what the lock says, as lists with hashes
+#          -> base -> main -> dev
+#                          -> lint
+#                          -> venv   ┐
+#                  -> system         ├ prod, from scratch
+#                  -> app            ┘
 #
-# prod descends from base alone: what it holds is copied in by name.
+# prod descends from nothing: what it holds is copied in by name.
 ARG BASE=python:3.13-slim-trixie
 
-FROM ${BASE} AS base
+FROM ${BASE} AS pinned
+
+
+FROM pinned AS base
+# Debian packages that the service needs, say "libpq5 git": in dev as they are, in prod with what they link to.
+ARG PACKAGES=""
+RUN --mount=type=secret,id=ca_bundle \
+    --mount=type=tmpfs,target=/tmp \
+    --mount=type=bind,source=ops/online.sh,target=/online \
+    if [ -n "$PACKAGES" ]; then \
+        sh /online apt-get update \
+        && sh /online apt-get install --yes --no-install-recommends $PACKAGES \
+        && rm -rf /var/lib/apt/lists/*; \
+    fi
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 # The official image has no bytecode. Without it every start compiles the standard library anew.
-RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
-    -x '/(site-packages|ensurepip|idlelib|lib2to3|test|tests|tkinter|turtledemo)/' \
+RUN --network=none python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+    -x '/(config-.*|ensurepip|idlelib|lib2to3|pydoc_data|site-packages|test|tests|tkinter|turtledemo)/' \
     "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 WORKDIR /srv
 
 
-# Poetry reads the lock, uv installs from it. Both stay out of every stage below.
-FROM base AS tools
+# pip installs uv alone: resolving Poetry takes it eight seconds, uv installs it in one.
+FROM pinned AS uv
 COPY --chmod=755 ops/online.sh /usr/local/bin/online
-# pip installs uv alone: resolving the rest takes it several seconds, uv less than one.
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
     --mount=type=cache,target=/root/.cache \
-    --mount=type=bind,source=ops/tools.txt,target=tools.txt \
-    sed -n '/^uv==/,/# via/p' tools.txt > /tmp/uv.txt \
-    && online pip install --disable-pip-version-check --root-user-action ignore --require-hashes -r /tmp/uv.txt \
-    && python -m venv --without-pip /opt/tools \
-    && UV_LINK_MODE=copy online uv pip sync --compile-bytecode --python /opt/tools --require-hashes tools.txt
+    --mount=type=bind,source=ops/tools.txt,target=/tmp/tools.txt \
+    sed -n '/^uv==/,/# via/p' /tmp/tools.txt > /uv.txt \
+    && online pip install --disable-pip-version-check --root-user-action ignore --no-compile --require-hashes -r /uv.txt
+
+
+# All of Poetry, for `inv poetry`. No other stage needs it.
+FROM uv AS tools
+RUN --mount=type=secret,id=ca_bundle \
+    --mount=type=secret,id=index_url \
+    --mount=type=cache,target=/root/.cache \
+    --mount=type=bind,source=ops/tools.txt,target=/tmp/tools.txt \
+    python -m venv --without-pip /opt/tools \
+    && UV_LINK_MODE=copy online uv pip sync --compile-bytecode --python /opt/tools --require-hashes /tmp/tools.txt
 ENV PATH=/opt/tools/bin:$PATH
+WORKDIR /srv
+
+
+# What `poetry check --lock` asks, and what of Poetry that takes: all of it would take five seconds of every cold build.
+FROM uv AS check
+WORKDIR /srv
+RUN --mount=type=secret,id=ca_bundle \
+    --mount=type=secret,id=index_url \
+    --mount=type=cache,target=/root/.cache \
+    --mount=type=bind,source=ops/tools.txt,target=/tmp/tools.txt \
+    sed -nE '/^(packaging|poetry|poetry-core|tomlkit)==/,/# via|^$/p' /tmp/tools.txt > locker.txt \
+    && online uv pip install --system --link-mode copy --no-deps --require-hashes -r locker.txt
+COPY pyproject.toml poetry.lock ./
+RUN --network=none python <<'END'
+import sys, tomllib
+from pathlib import Path
+from poetry.packages.locker import Locker
+if not Locker(Path("poetry.lock"), tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))).is_fresh():
+    sys.exit("pyproject.toml changed significantly since poetry.lock was last generated")
+END
 
 
 # Installing starts from these lists and not from pyproject.toml: a version bump changes none, and nothing is installed.
-FROM tools AS lock
-COPY pyproject.toml poetry.lock ./
-RUN poetry check --lock \
-    && for group in main dev lint; do poetry export --only "$group" --output "$group.txt" || exit 1; done
+FROM pinned AS lock
+WORKDIR /lock
+RUN --network=none \
+    --mount=type=bind,source=ops/requirements.py,target=/tmp/requirements.py \
+    --mount=type=bind,source=poetry.lock,target=/tmp/poetry.lock \
+    python /tmp/requirements.py /tmp/poetry.lock .
 
 
 FROM base AS main
@@ -50,20 +96,20 @@ ENV PYC_INVALIDATION_MODE=UNCHECKED_HASH \
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
     --mount=type=cache,target=/root/.cache/uv \
-    --mount=type=bind,from=tools,source=/usr/local/bin,target=/tools \
-    --mount=type=bind,from=lock,source=/srv/main.txt,target=main.txt \
+    --mount=type=bind,from=uv,source=/usr/local/bin,target=/tools \
+    --mount=type=bind,from=lock,source=/lock/main.txt,target=/tmp/main.txt \
     python -m venv --without-pip /opt/venv \
-    && /tools/online /tools/uv pip sync --python /opt/venv --require-hashes main.txt \
-    && rm /opt/venv/.lock
+    && /tools/online /tools/uv pip sync --python /opt/venv --require-hashes /tmp/main.txt \
+    && rm /opt/venv/.lock /opt/venv/bin/[Aa]ctivate*
 
 
 FROM main AS dev
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
     --mount=type=cache,target=/root/.cache/uv \
-    --mount=type=bind,from=tools,source=/usr/local/bin,target=/tools \
-    --mount=type=bind,from=lock,source=/srv/dev.txt,target=dev.txt \
-    /tools/online /tools/uv pip install --python /opt/venv --require-hashes -r dev.txt \
+    --mount=type=bind,from=uv,source=/usr/local/bin,target=/tools \
+    --mount=type=bind,from=lock,source=/lock/dev.txt,target=/tmp/dev.txt \
+    /tools/online /tools/uv pip install --no-deps --python /opt/venv --require-hashes -r /tmp/dev.txt \
     && rm /opt/venv/.lock
 COPY --chmod=755 . .
 USER 10001:10001
@@ -75,16 +121,49 @@ FROM main AS lint
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
     --mount=type=cache,target=/root/.cache/uv \
-    --mount=type=bind,from=tools,source=/usr/local/bin,target=/tools \
-    --mount=type=bind,from=lock,source=/srv,target=/lock \
-    /tools/online /tools/uv pip install --python /opt/venv --require-hashes -r /lock/dev.txt -r /lock/lint.txt
+    --mount=type=bind,from=uv,source=/usr/local/bin,target=/tools \
+    --mount=type=bind,from=lock,source=/lock,target=/lock \
+    /tools/online /tools/uv pip install --no-deps --python /opt/venv --require-hashes -r /lock/dev.txt -r /lock/lint.txt
 
 
-FROM base AS prod
-COPY --from=main /opt/venv /opt/venv
-COPY --chmod=755 app app
-RUN python -m compileall -q --invalidation-mode unchecked-hash app
+# What prod is made of, as trees. Every file has one time: the same commit gives the same layers, whenever it is built.
+FROM base AS system
+RUN --network=none \
+    --mount=type=bind,source=ops/collect.py,target=/tmp/collect.py \
+    --mount=type=bind,from=pinned,source=/var/lib/dpkg/status,target=/tmp/before \
+    python /tmp/collect.py system /tree /tmp/before \
+    && find /tree -exec touch -hd @315532800 {} +
+
+FROM main AS venv
+RUN --network=none \
+    --mount=type=bind,source=ops/collect.py,target=/tmp/collect.py \
+    --mount=type=bind,from=system,source=/tree,target=/tmp/system \
+    python /tmp/collect.py venv /tree /opt/venv /tmp/system \
+    && find /tree -exec touch -hd @315532800 {} +
+
+FROM base AS app
+COPY app /tree/srv/app
+RUN --network=none \
+    --mount=type=bind,from=check,target=/check \
+    python -m compileall -q --invalidation-mode unchecked-hash -s /tree -p / /tree \
+    && chmod -R u=rwX,go=rX /tree \
+    && find /tree -exec touch -hd @315532800 {} +
+
+
+FROM scratch AS prod
+COPY --from=system /tree /
+COPY --from=venv /tree /
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+WORKDIR /srv
+COPY --from=app /tree /
 USER 10001:10001
+ARG CREATED REVISION SOURCE VERSION
+LABEL org.opencontainers.image.created=$CREATED \
+    org.opencontainers.image.revision=$REVISION \
+    org.opencontainers.image.source=$SOURCE \
+    org.opencontainers.image.version=$VERSION
 EXPOSE 8000
 # start-interval: the first answer comes within half a second, so wait for it in small steps.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=30s --start-interval=250ms \

@@ -61,8 +61,8 @@ def setup(c: Context) -> None:
 @task
 @sentences
 def build(c: Context) -> None:
-    """Build both images, prod and dev."""
-    compose.build(compose.PROD, compose.DEV)
+    """Build both images, prod and dev, and print their ids and the commit that they were made from."""
+    compose.build_both()
 
 
 @task(

@@ -14,8 +14,6 @@ from ops.records import File, Image
 VENV = "/opt/venv"
 HOME = "/srv"
 APP = "/srv/app"
-# What the official Python images carry: pip, and up to Python 3.11 setuptools and wheel.
-BASE_TOOLS = frozenset({"pip", "setuptools", "wheel"})
 
 # Shorter content says too little to be traced to an owner.
 _TELLING_BYTES = 64
@@ -123,19 +121,12 @@ def forbidden(dev: Iterable[File], lock: Lock) -> Forbidden:
     )
 
 
-def leaks(
-    files: Iterable[File], rules: Forbidden, lock: Lock, image: Image | None = None, shared: int = 0
-) -> list[Finding]:
-    """Return every leak among files, those of all layers where they are an image's.
-
-    The first `shared` layers are those that dev starts with as well. Among them is the base image, which may hold
-    BASE_TOOLS and what these carry; no other layer may.
-    """
+def leaks(files: Iterable[File], rules: Forbidden, lock: Lock, image: Image | None = None) -> list[Finding]:
+    """Return every leak among files, those of all layers where they are an image's."""
     files = tuple(files)
     around = _Surroundings(
         packages=frozenset(file.path.rpartition("/")[0] for file in files if "/__init__." in file.path),
         distributions=frozenset(match for file in files if (match := _distribution(file.path))),
-        shared=shared,
     )
     grouped: dict[tuple[int, _Hit], int] = {}
     for file in files:
@@ -276,14 +267,11 @@ class _Surroundings:
 
     packages: frozenset[str]
     distributions: frozenset[tuple[str, str]]
-    shared: int
 
 
 def _judge(file: File, rules: Forbidden, lock: Lock, around: _Surroundings) -> _Hit | None:
     if file.directory:
         # What it holds is judged.
-        return None
-    if file.layer < around.shared and _of_the_base(file.path):
         return None
     return (
         _as_distribution(file, rules, lock, around)
@@ -292,15 +280,6 @@ def _judge(file: File, rules: Forbidden, lock: Lock, around: _Surroundings) -> _
         or _as_own_file(file)
         or _as_content(file, rules)
     )
-
-
-def _of_the_base(path: str) -> bool:
-    """Return whether a path is one of BASE_TOOLS', as the official images have them, or of ensurepip's wheels."""
-    found = _distribution(path)
-    if found:
-        return found[0] in BASE_TOOLS
-    top = re.match(r"/usr/local/(?:lib/python[\d.]+/site-packages/([^/]+)/|bin/([a-z]+)[\d.]*$)", path)
-    return top is not None and (top[1] or top[2]) in BASE_TOOLS
 
 
 def _as_distribution(file: File, rules: Forbidden, lock: Lock, around: _Surroundings) -> _Hit | None:

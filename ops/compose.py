@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 
-from ops import engine, site
+from ops import engine, site, source
 from ops.failure import Failure
 
 PROD = ("api-prod", "prod")
@@ -29,9 +29,20 @@ def project() -> str:
     return str(name)
 
 
-def build(*services: tuple[str, str]) -> None:
+def build_both() -> None:
+    """Build prod and dev, and print what they are and what they were made from."""
+    made_from = source.commit()
+    build(PROD, DEV, made_from=made_from)
+    names = [f"{project()}:{target}" for _, target in (PROD, DEV)]
+    identifiers = engine.output("image", "inspect", "--format={{.Id}}", *names).split()
+    for name, identifier in zip(names, identifiers, strict=True):
+        print(f"{name:<20} {identifier}")
+    print(f"Made from {made_from or 'no commit: there is no git repository here'}.")
+
+
+def build(*services: tuple[str, str], made_from: source.Commit | None) -> None:
     """Build the images of the services, each under its own profile."""
-    os.environ.update(site.environment())
+    os.environ.update(site.environment() | source.arguments(made_from))
     profiles = [f"--profile={profile}" for _, profile in services]
     engine.build("compose", *profiles, "build", *(name for name, _ in services))
 
@@ -45,7 +56,7 @@ def serve(port: str, *, detach: bool) -> None:
     if not (port.isdecimal() and 0 < int(port) <= _LAST_PORT):
         raise Failure(f"{port!r} is no port: give a number from 1 to {_LAST_PORT} with `inv serve --port N`.")
     os.environ["PORT"] = port
-    build(PROD)
+    build(PROD, made_from=source.commit())
     try:
         _start()
         print(f"http://localhost:{port} answers. {'`inv stop`' if detach else 'Ctrl-C'} stops it.", flush=True)
@@ -96,7 +107,7 @@ def stop() -> None:
 
 def test(arguments: list[str]) -> int:
     """Build dev, run pytest in it with `arguments`, and return pytest's exit code."""
-    build(DEV)
+    build(DEV, made_from=None)
     # Not sys.stdin: it is None where a script has closed it.
     terminal = os.isatty(0) and os.isatty(1)
     name = f"{project()}-tests-{os.getpid()}"

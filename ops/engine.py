@@ -115,7 +115,9 @@ def _failure(args: tuple[str, ...], said: bytes) -> Failure:
 
 
 def _echo(args: tuple[str, ...]) -> None:
-    print(f"$ docker {shlex.join(args)}", file=sys.stderr, flush=True)
+    # In one piece: two commands may run at a time.
+    sys.stderr.write(f"$ docker {shlex.join(args)}\n")
+    sys.stderr.flush()
 
 
 def _last_line(text: str) -> str:

@@ -1,9 +1,13 @@
 #!/bin/sh
 # Run a command that downloads, with this site's certificate authorities and package index, which come in as
-# build secrets: pip, uv and Poetry each want them under names of their own.
+# build secrets: pip, uv, Poetry and apt each want them under names of their own.
 bundle=${CA_BUNDLE:-/run/secrets/ca_bundle}
 if [ -s "$bundle" ]; then
     export PIP_CERT="$bundle" REQUESTS_CA_BUNDLE="$bundle" SSL_CERT_FILE="$bundle"
+    if [ "$1" = apt-get ]; then
+        printf 'Acquire::https::CAInfo "%s";\n' "$bundle" > /tmp/apt.conf
+        export APT_CONFIG=/tmp/apt.conf
+    fi
 fi
 if [ -s /run/secrets/index_url ]; then
     PIP_INDEX_URL=$(cat /run/secrets/index_url)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +24,12 @@ PROJECT = "lockstep-tests"
 COPY = "lockstep-copy"
 PROD, DEV = f"{PROJECT}:prod", f"{PROJECT}:dev"
 PORT = 8765
+BASE = "python:3.13-slim-trixie"
+# prod has no shell: a RUN on top of it borrows the base image's programs, and their libraries, for that one step.
+BORROWED = (
+    f"--mount=type=bind,from={BASE},source=/usr/bin,target=/bin "
+    f"--mount=type=bind,from={BASE},source=/usr/lib,target=/usr/lib"
+)
 
 
 def docker(*args: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
@@ -60,6 +69,22 @@ def inspected(reference: str) -> dict[str, Any]:
     return facts
 
 
+def with_shell(instructions: str) -> str:
+    """Return instructions whose every RUN has a shell and the base image's programs, which leave nothing behind."""
+    return re.sub(
+        r"^RUN ((?:--\S+ )*)", rf"RUN \1{BORROWED} export PATH=$PATH:/bin; ", instructions, flags=re.MULTILINE
+    )
+
+
+def content(reference: str) -> dict[str, tarfile.TarInfo]:
+    """Return what a container of an image would see, by path."""
+    container = docker("create", reference).stdout.strip()
+    exported = subprocess.run(["docker", "export", container], check=True, capture_output=True).stdout  # noqa: S607
+    docker("rm", container)
+    with tarfile.open(fileobj=io.BytesIO(exported)) as archive:
+        return {f"/{member.name}": member for member in archive}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def images() -> Iterator[None]:
     """Both images, built as a user builds them; removed at the end."""
@@ -86,7 +111,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def planted(instructions: str, *args: str) -> Iterator[str]:
     """Build an image by instructions on top of prod; give its name, and remove it afterwards."""
     tag = f"{PROJECT}:{uuid4().hex}"
-    docker("build", "--quiet", f"--tag={tag}", *args, input=f"FROM {PROD}\nUSER root\n{instructions}\n")
+    docker("build", "--quiet", f"--tag={tag}", *args, input=f"FROM {PROD}\nUSER root\n{with_shell(instructions)}\n")
     try:
         yield tag
     finally:

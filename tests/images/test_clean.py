@@ -19,7 +19,7 @@ ADDED = {
     ),
     "an archive of data": ("RUN python -c \"import tarfile; tarfile.open('/data.tar.gz', 'w:gz').add('/etc/passwd')\""),
     "a command that runs no test": 'CMD ["python", "-c", "print(1)"]',
-    "a package of Debian's": "RUN cp /usr/bin/dpkg /usr/local/bin/tool",
+    "a package of Debian's": "RUN cp /bin/dpkg /usr/local/bin/tool",
 }
 
 

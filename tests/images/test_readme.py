@@ -11,7 +11,7 @@ import pytest
 from invoke.collection import Collection
 
 import tasks
-from tests.images.conftest import DEV, PORT, PROD, ROOT, docker, inv, left_behind
+from tests.images.conftest import DEV, PORT, PROD, ROOT, docker, inv, left_behind, with_shell
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TASKS = {name.replace("_", "-") for name in Collection.from_module(tasks).tasks}
@@ -78,7 +78,7 @@ def test_the_shown_verdicts_are_real() -> None:
     leaky = (
         f"FROM {PROD}\nUSER root\n"
         f"COPY --from={DEV} /opt/venv/lib/python3.13/site-packages/_pytest/main.py /tmp/notes.py\n"
-        "RUN rm /tmp/notes.py\n"
+        + with_shell("RUN rm /tmp/notes.py\n")
     )
     docker("build", "--quiet", "--tag=leaky", "-", input=leaky)
     found = inv("check-prod-has-no-pytest", "--image", "leaky")

@@ -148,7 +148,8 @@ def container() -> Iterator[str]:
 
 def test_uvicorn_is_process_1(container: str) -> None:
     """No shell stands between the service and the signals."""
-    command = docker("exec", container, "cat", "/proc/1/cmdline").stdout.split("\0")
+    script = "import pathlib; print(pathlib.Path('/proc/1/cmdline').read_text(), end='')"
+    command = docker("exec", container, "python", "-c", script).stdout.split("\0")
     assert command[1:3] == ["/opt/venv/bin/uvicorn", "app.main:create_app"]
 
 

@@ -1,0 +1,293 @@
+"""Collect what production runs on, out of the base image, into trees for an image that starts from nothing.
+
+Two build steps, so that a changed dependency leaves the first one's layer as it is:
+
+    python collect.py system TREE BEFORE        the interpreter, its standard library, the shared libraries they link
+                                                to, and the few files of the system that Python reads
+    python collect.py venv TREE VENV SYSTEM     the virtual environment, and the libraries it links to beyond SYSTEM,
+                                                the first step's tree
+
+Debian packages that BEFORE, a dpkg status file, lacks were added on purpose: they are taken whole. Works with the
+layout of the official Python images on Debian, CPython 3.11 to 3.14. The same base image and environment give the same
+files.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+import sysconfig
+import zoneinfo
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePath
+
+# Of the standard library: what tests it, draws windows, or builds and installs packages.
+LEFT_OUT = {
+    "ensurepip",
+    "idlelib",
+    "lib2to3",
+    "pydoc_data",
+    "site-packages",
+    "test",
+    "tests",
+    "tkinter",
+    "turtle",
+    "turtledemo",
+}
+LEFT_OUT_PREFIXES = ("config-", "_ctypes_test", "_test", "_tkinter", "_xxtestfuzz", "xxlimited", "xxsubtype")
+# Their bytecode: they fill in for a module in C, or serve a developer at a terminal. Whoever imports one compiles it.
+UNCOMPILED = {"_pydatetime", "_pydecimal", "_pyio", "_pyrepl", "doctest", "pdb", "pickletools", "pydoc"}
+# Loaded without being linked to: glibc opens it when a thread ends early (pthread_exit).
+LOADED = "libgcc_s.so.1"
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+# What Python and the libraries read, beside certificates and time zones.
+READ = (
+    "/etc/debian_version",
+    "/etc/ld.so.cache",
+    "/etc/nsswitch.conf",
+    "/etc/os-release",
+    "/etc/protocols",
+    "/etc/services",
+    "/usr/lib/locale/C.utf8",
+)
+WRITTEN = {
+    "/etc/group": "root:x:0:\napp:x:10001:\n",
+    "/etc/passwd": "root:x:0:0:root:/root:/sbin/nologin\napp:x:10001:10001:app:/nonexistent:/sbin/nologin\n",
+}
+DPKG = Path("/var/lib/dpkg")
+
+
+class Tree:
+    """A folder that becomes a layer: what is at a path of the base image is at that path below it."""
+
+    def __init__(self, folder: Path, below: Path | None = None) -> None:
+        self.folder = folder
+        # The tree of the layer below: what it has is not taken again.
+        self.below = below
+        # The paths that were taken.
+        self.paths: set[Path] = set()
+
+    def add(self, path: Path) -> None:
+        """Copy a file, with every folder and every link that leads to it; of a folder copy what is in it."""
+        if path.is_dir() and not path.is_symlink():
+            for member in path.iterdir():
+                self.add(member)
+            return
+        for step in [path] if is_plain(path) else steps(path):
+            if step not in self.paths and not (self.below and os.path.lexists(within(self.below, step))):
+                self.paths.add(step)
+                copy(step, within(self.folder, step))
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a file that the base image does not have, or not as it must be."""
+        place = within(self.folder, path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+
+
+def within(folder: Path, path: Path) -> Path:
+    """Return where a path of the image is in a tree."""
+    return folder / path.relative_to("/")
+
+
+def copy(source: Path, place: Path) -> None:
+    """Copy a link, or a file: readable for everyone, executable where it was, and never setuid."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_symlink():
+        place.symlink_to(source.readlink())
+    else:
+        shutil.copyfile(source, place)
+        place.chmod(0o755 if os.access(source, os.X_OK) else 0o644)
+
+
+@functools.cache
+def is_real(folder: Path) -> bool:
+    """Return whether no link leads to a folder."""
+    return folder == folder.resolve()
+
+
+def is_plain(path: Path) -> bool:
+    """Return whether a path leads to a file through folders alone."""
+    return not path.is_symlink() and is_real(path.parent)
+
+
+def steps(path: Path) -> Iterator[Path]:
+    """Give all that must be there for `path` to be found: the links on the way, and the file that they lead to.
+
+    Raises OSError where a link leads nowhere, or round in a circle.
+    """
+    path.resolve(strict=True)
+    at, left = Path("/"), list(path.parts[1:])
+    while left:
+        part = left.pop(0)
+        at = at.parent if part == ".." else at / part
+        if at.is_file() and not at.is_symlink():
+            yield at
+        elif at.is_symlink():
+            yield at
+            target = at.readlink()
+            left = [*target.parts, *left]
+            at = at.parent
+            if target.is_absolute():
+                at, left = Path("/"), left[1:]
+
+
+def runs(module: PurePath) -> bool:
+    """Return whether a file of the standard library, by its path in it, is of use to a service."""
+    names = [part.partition(".")[0] for part in module.parts]
+    if module.suffix == ".pyc" and not UNCOMPILED.isdisjoint(names):
+        return False
+    return LEFT_OUT.isdisjoint(names) and not any(name.startswith(LEFT_OUT_PREFIXES) for name in names)
+
+
+def is_elf(path: Path) -> bool:
+    """Return whether a file is a program or a library (https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html)."""
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
+
+
+def linked(files: Iterable[Path]) -> str:
+    """Return what the dynamic loader says that programs and libraries link to: the output of ldd(1)."""
+    # Its exit code tells only that some file is linked statically.
+    done = subprocess.run(["/usr/bin/ldd", *map(str, files)], capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def libraries(listing: str) -> set[Path]:
+    """Return the libraries that ldd found."""
+    return {Path(path) for path in re.findall(r"^\t(?:\S+ => )?(/\S+) \(0x", listing, re.MULTILINE)}
+
+
+def missing(listing: str) -> dict[str, str]:
+    """Return the libraries that ldd did not find, each with a file that links to it."""
+    found = {}
+    file = ""
+    for line in listing.splitlines():
+        if not line.startswith("\t"):
+            file = line.removesuffix(":")
+        elif line.endswith(" => not found"):
+            found[line.split()[0]] = file
+    return found
+
+
+def stanzas(status: Path) -> dict[str, str]:
+    """Return what dpkg knows of each package, by its name (dpkg's status file, deb822(5))."""
+    entries = status.read_text(encoding="utf-8").strip().split("\n\n")
+    return {entry.partition("\n")[0].removeprefix("Package: "): entry + "\n" for entry in entries}
+
+
+def contents() -> dict[str, list[Path]]:
+    """Return the paths that each package owns, without the links that Debian's merge of /lib and /usr/lib left."""
+    resolved = functools.cache(Path.resolve)
+    return {
+        listing.stem.partition(":")[0]: [
+            resolved(path.parent) / path.name for path in map(Path, listing.read_text(encoding="utf-8").splitlines())
+        ]
+        for listing in (DPKG / "info").glob("*.list")
+    }
+
+
+def add_python(tree: Tree) -> None:
+    """Add the interpreter under each of its names, and the standard library."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for name in ("python", "python3", f"python{version}"):
+        tree.add(Path(sys.base_prefix, "bin", name))
+    library = Path(sysconfig.get_path("stdlib"))
+    for path in library.rglob("*"):
+        if runs(path.relative_to(library)) and not path.is_dir():
+            tree.add(path)
+
+
+def add_data(tree: Tree) -> None:
+    """Add certificates where OpenSSL looks for them, time zones where Python does, names and users."""
+    for path in map(Path, READ):
+        if path.exists():
+            tree.add(path)
+    tree.add(CERTIFICATES)
+    bundle = Path(ssl.get_default_verify_paths().openssl_cafile)
+    if bundle.exists():
+        tree.add(bundle)
+    else:
+        link = within(tree.folder, bundle)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(CERTIFICATES)
+    settings = bundle.with_name("openssl.cnf")
+    if settings.exists():
+        tree.add(settings)
+    for zones in map(Path, zoneinfo.TZPATH):
+        if zones.is_dir():
+            tree.add(zones)
+    for written, text in WRITTEN.items():
+        tree.write(Path(written), text)
+    # Where the app will be: so that WORKDIR finds it and makes none, which would bear the time of the build.
+    (tree.folder / "srv").mkdir()
+    temporary = tree.folder / "tmp"
+    temporary.mkdir()
+    temporary.chmod(0o1777)
+
+
+def add_packages(tree: Tree, before: Path) -> None:
+    """Add all of the Debian packages that the base image had not."""
+    owned = contents()
+    for package in stanzas(DPKG / "status").keys() - stanzas(before).keys():
+        for path in owned[package]:
+            # A link into what the image leaves out (manuals, say) leads nowhere.
+            if path.exists() and (path.is_symlink() or not path.is_dir()):
+                tree.add(path)
+
+
+def add_libraries(tree: Tree) -> None:
+    """Add the shared libraries that programs and modules in the tree link to."""
+    listing = linked(path for path in sorted(tree.paths) if not path.is_symlink() and is_elf(path))
+    for name, file in missing(listing).items():
+        print(f"{file} links to {name}, which the base image has not: ARG PACKAGES can add it.", file=sys.stderr)
+    for path in libraries(listing):
+        tree.add(path)
+        loaded = path.resolve().with_name(LOADED)
+        if path.name.startswith("libc.") and loaded.exists():
+            tree.add(loaded)
+
+
+def add_records(tree: Tree) -> None:
+    """Add a record of each Debian package that has a file in the tree, and its copyright notice.
+
+    The records are where scanners look for them in an image without dpkg: /var/lib/dpkg/status.d/PACKAGE.
+    """
+    known, owned = stanzas(DPKG / "status"), contents()
+    # Generated when the package was installed.
+    owned.setdefault("ca-certificates", []).append(CERTIFICATES)
+    for package in sorted(owned):
+        if not tree.paths.isdisjoint(owned[package]):
+            tree.write(DPKG / "status.d" / package, known[package])
+            notice = Path("/usr/share/doc", package, "copyright")
+            if notice.exists():
+                tree.add(notice)
+
+
+def system(folder: str, before: str) -> None:
+    """Write the tree of the interpreter and the system."""
+    tree = Tree(Path(folder))
+    add_python(tree)
+    add_data(tree)
+    add_packages(tree, Path(before))
+    add_libraries(tree)
+    add_records(tree)
+
+
+def venv(folder: str, environment: str, below: str) -> None:
+    """Write the tree of the virtual environment."""
+    tree = Tree(Path(folder), Path(below))
+    tree.add(Path(environment))
+    add_libraries(tree)
+    add_records(tree)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"system": system, "venv": venv}
+
+if __name__ == "__main__":
+    COMMANDS[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,83 @@
+"""What poetry.lock says, as lists for the installer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops import requirements
+
+
+def package(name: str, **settings: object) -> dict[str, Any]:
+    """Return a package as poetry.lock has it."""
+    files = [{"file": f"{name}.whl", "hash": "sha256:aa"}, {"file": f"{name}.tar.gz", "hash": "sha256:bb"}]
+    return {"name": name, "version": "1.0", "groups": ["main"], "files": files} | settings
+
+
+def test_a_requirement_is_pinned_and_has_every_hash() -> None:
+    """Whichever file the installer chooses, its hash is there."""
+    assert requirements.lists({"package": [package("a")]}) == {"main": ["a==1.0 --hash=sha256:aa --hash=sha256:bb"]}
+
+
+def test_a_package_is_in_the_list_of_each_of_its_groups() -> None:
+    """What main and dev both need is installed with either."""
+    found = requirements.lists({"package": [package("a", groups=["main", "dev"]), package("b", groups=["dev"])]})
+    assert {group: [line.split("==")[0] for line in lines] for group, lines in found.items()} == {
+        "main": ["a"],
+        "dev": ["a", "b"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("markers", "main", "dev"),
+    [
+        ("sys_platform == 'win32'", " ; sys_platform == 'win32'", " ; sys_platform == 'win32'"),
+        ({"dev": "python_version < '3.15'"}, "", " ; python_version < '3.15'"),
+    ],
+)
+def test_a_marker_is_for_all_groups_or_for_one(markers: object, main: str, dev: str) -> None:
+    """The lock has a string, or a table by group."""
+    found = requirements.lists({"package": [package("a", groups=["main", "dev"], markers=markers)]})
+    hashes = " --hash=sha256:aa --hash=sha256:bb"
+    assert found == {"main": [f"a==1.0{main}{hashes}"], "dev": [f"a==1.0{dev}{hashes}"]}
+
+
+def test_what_only_an_extra_needs_is_left_out() -> None:
+    """Nothing asks for the project's own extras."""
+    assert requirements.lists({"package": [package("a", optional=True)]}) == {}
+
+
+def test_what_no_hash_covers_is_refused() -> None:
+    """A git repository's commit is not what the index serves."""
+    source = {"type": "git", "url": "https://git.example/a"}
+    with pytest.raises(ValueError, match=r"a==1\.0 comes from a git, not from a package index"):
+        requirements.lists({"package": [package("a", source=source)]})
+
+
+def test_a_private_index_is_an_index() -> None:
+    """Poetry calls any index beside its default `legacy`."""
+    assert requirements.lists({"package": [package("a", source={"type": "legacy"})]})["main"]
+
+
+def test_the_program_writes_a_file_for_each_group(tmp_path: Path) -> None:
+    """For this project's own lock, as the build runs it."""
+    subprocess.run([sys.executable, "ops/requirements.py", "poetry.lock", str(tmp_path)], check=True)
+    lock = tomllib.loads(Path("poetry.lock").read_text(encoding="utf-8"))
+    assert {path.stem for path in tmp_path.iterdir()} == {group for one in lock["package"] for group in one["groups"]}
+    assert any(line.startswith("fastapi==") for line in (tmp_path / "main.txt").read_text().splitlines())
+
+
+def test_a_lock_without_groups_gets_a_sentence(tmp_path: Path) -> None:
+    """A Poetry before 2.0 made it."""
+    lock = tmp_path / "poetry.lock"
+    lock.write_text('[[package]]\nname = "a"\nversion = "1"\nfiles = []\n', encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "ops/requirements.py", str(lock), str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "poetry.lock can't be installed: it names no groups; make it anew with `inv poetry -- lock`\n"
