@@ -1,7 +1,7 @@
 # Two images from one lock: `docker build .` is prod, `docker build --target dev .` is dev.
 #
 #   pinned -> uv -> tools              Poetry, for `inv poetry`
-#                -> check              is the lock up to date?
+#                -> check              is the lock up to date? Where it is not, neither image is built
 #          -> lock                     what the lock says, as lists with hashes
 #          -> base -> main -> dev
 #                          -> lint
@@ -75,6 +75,7 @@ from pathlib import Path
 from poetry.packages.locker import Locker
 if not Locker(Path("poetry.lock"), tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))).is_fresh():
     sys.exit("pyproject.toml changed significantly since poetry.lock was last generated")
+Path("/fresh").touch()
 END
 
 
@@ -109,6 +110,7 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=cache,target=/root/.cache/uv \
     --mount=type=bind,from=uv,source=/usr/local/bin,target=/tools \
     --mount=type=bind,from=lock,source=/lock/dev.txt,target=/tmp/dev.txt \
+    --mount=type=bind,from=check,source=/fresh,target=/tmp/fresh \
     /tools/online /tools/uv pip install --no-deps --python /opt/venv --require-hashes -r /tmp/dev.txt \
     && rm /opt/venv/.lock
 COPY --chmod=755 . .
@@ -144,7 +146,7 @@ RUN --network=none \
 FROM base AS app
 COPY app /tree/srv/app
 RUN --network=none \
-    --mount=type=bind,from=check,target=/check \
+    --mount=type=bind,from=check,source=/fresh,target=/tmp/fresh \
     python -m compileall -q --invalidation-mode unchecked-hash -s /tree -p / /tree \
     && chmod -R u=rwX,go=rX /tree \
     && find /tree -exec touch -hd @315532800 {} +

@@ -58,11 +58,11 @@ def setup(c: Context) -> None:
     machine.setup()
 
 
-@task
+@task(help={"no-cache": "Build every step anew. The same commit gives the same prod, by its id."})
 @sentences
-def build(c: Context) -> None:
+def build(c: Context, no_cache: bool = False) -> None:
     """Build both images, prod and dev, and print their ids and the commit that they were made from."""
-    compose.build_both()
+    compose.build_both(cache=not no_cache)
 
 
 @task(
@@ -89,6 +89,13 @@ def stop(c: Context) -> None:
 def test(c: Context) -> int:
     """Build dev and run pytest in it: `inv test -- -k health -x` hands on what follows `--`."""
     return compose.test(handed_on())
+
+
+@task(help={"prod": "Beside the running prod container, which has no shell: in its network and process namespaces."})
+@sentences
+def shell(c: Context, prod: bool = False) -> int:
+    """Open a shell in the dev image, or run what follows `--` in it."""
+    return compose.shell(handed_on(), beside_prod=prod)
 
 
 @task(

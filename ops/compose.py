@@ -29,22 +29,23 @@ def project() -> str:
     return str(name)
 
 
-def build_both() -> None:
+def build_both(*, cache: bool) -> None:
     """Build prod and dev, and print what they are and what they were made from."""
     made_from = source.commit()
-    build(PROD, DEV, made_from=made_from)
+    build(PROD, DEV, made_from=made_from, cache=cache)
     names = [f"{project()}:{target}" for _, target in (PROD, DEV)]
     identifiers = engine.output("image", "inspect", "--format={{.Id}}", *names).split()
     for name, identifier in zip(names, identifiers, strict=True):
         print(f"{name:<20} {identifier}")
-    print(f"Made from {made_from or 'no commit: there is no git repository here'}.")
+    print(f"Made from {made_from or 'no commit: git tells none here'}.")
 
 
-def build(*services: tuple[str, str], made_from: source.Commit | None) -> None:
+def build(*services: tuple[str, str], made_from: source.Commit | None, cache: bool = True) -> None:
     """Build the images of the services, each under its own profile."""
     os.environ.update(site.environment() | source.arguments(made_from))
     profiles = [f"--profile={profile}" for _, profile in services]
-    engine.build("compose", *profiles, "build", *(name for name, _ in services))
+    options = () if cache else ("--no-cache",)
+    engine.build("compose", *profiles, "build", *options, *(name for name, _ in services))
 
 
 def serve(port: str, *, detach: bool) -> None:
@@ -108,16 +109,42 @@ def stop() -> None:
 def test(arguments: list[str]) -> int:
     """Build dev, run pytest in it with `arguments`, and return pytest's exit code."""
     build(DEV, made_from=None)
-    # Not sys.stdin: it is None where a script has closed it.
-    terminal = os.isatty(0) and os.isatty(1)
-    name = f"{project()}-tests-{os.getpid()}"
-    run = ("run", "--rm", f"--name={name}", *(() if terminal else ("--no-TTY",)), "api-tests", "pytest")
+    return _in_dev("pytest", *arguments)
+
+
+def shell(command: list[str], *, beside_prod: bool) -> int:
+    """Build dev, open a shell in it or run `command`, and return the exit code.
+
+    Beside production it is in the running container's namespaces: it sees its processes, its network, and under
+    /proc/1/root its files. Production itself has no shell.
+    """
+    build(DEV, made_from=None)
+    command = command or ["bash"]
+    if not beside_prod:
+        return _in_dev(*command)
+    container = _container()
+    if not container or engine.output("inspect", "--format={{.State.Running}}", container).strip() != "true":
+        raise Failure("Production is not running here: start it with `inv serve`.")
+    terminal = ("--interactive", "--tty") if _has_terminal() else ("--interactive",)
+    namespaces = (f"--network=container:{container}", f"--pid=container:{container}")
+    return engine.run("run", "--rm", *terminal, *namespaces, f"{project()}:dev", *command)
+
+
+def _in_dev(*command: str) -> int:
+    """Run a command in a container of dev, and return its exit code."""
+    name = f"{project()}-dev-{os.getpid()}"
+    run = ("run", "--rm", f"--name={name}", *(() if _has_terminal() else ("--no-TTY",)), "api-tests")
     try:
-        return engine.run("compose", "--profile=dev", *run, *arguments)
+        return engine.run("compose", "--profile=dev", *run, *command)
     except KeyboardInterrupt:
         # `docker compose run` may end and leave its container running.
         engine.run("rm", "--force", name)
         raise
+
+
+def _has_terminal() -> bool:
+    # Not sys.stdin: it is None where a script has closed it.
+    return os.isatty(0) and os.isatty(1)
 
 
 def clean() -> None:

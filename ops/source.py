@@ -56,7 +56,9 @@ def arguments(made_from: Commit | None) -> dict[str, str]:
 def _git(*args: str) -> str:
     """Return what git prints, `` where it fails."""
     try:
-        done = subprocess.run(["git", *args], cwd=engine.ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", "--no-optional-locks", *args], cwd=engine.ROOT, capture_output=True, text=True, check=False
+        )
     except OSError:
         return ""
     return "" if done.returncode else done.stdout

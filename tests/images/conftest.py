@@ -85,6 +85,14 @@ def content(reference: str) -> dict[str, tarfile.TarInfo]:
         return {f"/{member.name}": member for member in archive}
 
 
+def git(folder: Path, *args: str) -> str:
+    """Run git as somebody, at a time that is set, and return what it prints."""
+    somebody = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    environment = {"GIT_COMMITTER_DATE": "2026-01-02T03:04:05Z", "PATH": "/usr/bin:/bin", "HOME": str(folder)}
+    done = subprocess.run(["git", *somebody, *args], cwd=folder, env=environment, capture_output=True, check=True)  # noqa: S607
+    return done.stdout.decode().strip()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def images() -> Iterator[None]:
     """Both images, built as a user builds them; removed at the end."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tarfile
 import time
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.images.conftest import BASE, COPY, DEV, PROD, ROOT, content, docker, inspected, inv
+from tests.images.conftest import BASE, COPY, DEV, PROD, ROOT, content, docker, git, inspected, inv
 
 LIBRARY = "/usr/local/lib/python3.13"
 FIELDS = "--showformat=${Package} ${Version} ${Architecture}\\n"
@@ -237,14 +236,6 @@ def test_the_labels_tell_the_commit(copy: Path) -> None:
     assert inv("build", cwd=copy).stdout.endswith(f"Made from commit {revision} with 1 file that differs.\n")
     label = inspected(f"{COPY}:prod")["Config"]["Labels"]["org.opencontainers.image.revision"]
     assert label == f"{revision}-dirty"
-
-
-def git(folder: Path, *args: str) -> str:
-    """Run git as somebody, at a time that is set, and return what it prints."""
-    somebody = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
-    environment = {"GIT_COMMITTER_DATE": "2026-01-02T03:04:05Z", "PATH": "/usr/bin:/bin", "HOME": str(folder)}
-    done = subprocess.run(["git", *somebody, *args], cwd=folder, env=environment, capture_output=True, check=True)  # noqa: S607
-    return done.stdout.decode().strip()
 
 
 def test_the_healthcheck_tells_a_hanging_service_from_a_healthy_one() -> None:

@@ -1,0 +1,55 @@
+"""The same commit gives the same production image, by its id."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.images.conftest import COPY, docker, git, inv, inv_command
+
+
+@pytest.fixture
+def repository(copy: Path) -> Path:
+    """A copy of the project, committed."""
+    git(copy, "init", "--quiet")
+    git(copy, "add", "--all")
+    git(copy, "commit", "--quiet", "--message=x")
+    return copy
+
+
+def built(repository: Path, folder: Path, *, umask: int, owner: int) -> str:
+    """Clone a repository to a folder and build it without any cache; return prod's id."""
+    subprocess.run(["git", "clone", "--quiet", str(repository), str(folder)], umask=umask, check=True)  # noqa: S607
+    for path in (folder / "app").rglob("*"):
+        os.chown(path, owner, owner)
+        os.utime(path, (owner, owner))
+    environment = os.environ | {"USER": f"user{owner}", "TZ": f"X{owner % 12}"}
+    done = subprocess.run(
+        inv_command("build", "--no-cache"),
+        cwd=folder, env=environment, umask=umask, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    name, identifier = done.stdout.splitlines()[0].split()
+    assert name == f"{COPY}:prod"
+    return identifier
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_the_same_commit_gives_the_same_image(repository: Path, tmp_path: Path) -> None:
+    """In other folders, at other times, under another umask, owner, user name and time zone, without any cache."""
+    first = built(repository, tmp_path / "here", umask=0o022, owner=1000)
+    second = built(repository, tmp_path / "a" / "folder elsewhere", umask=0o077, owner=2000)
+    assert first == second
+
+
+def test_another_commit_gives_another_image(repository: Path) -> None:
+    """What is compared above tells images apart."""
+    ids = []
+    for text in ("x = 1\n", "x = 2\n"):
+        (repository / "app" / "new.py").write_text(text, encoding="utf-8")
+        assert inv("build", cwd=repository).returncode == 0
+        ids.append(docker("image", "inspect", "--format={{.Id}}", f"{COPY}:prod").stdout)
+    assert ids[0] != ids[1]

@@ -1,0 +1,47 @@
+"""The commit that a build is made from, as the user and the labels are told of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ops import source
+from ops.source import Commit
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (0, "commit abc, clean"),
+        (1, "commit abc with 1 file that differs"),
+        (2, "commit abc with 2 files that differ"),
+    ],
+)
+def test_a_commit_says_whether_the_tree_was_clean(changes: int, said: str) -> None:
+    """Uncommitted changes are counted."""
+    assert str(Commit("abc", 0, changes)) == said
+
+
+def test_the_labels_come_from_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its hash and its time, in UTC."""
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    found = source.arguments(Commit("abc", 1_700_000_000, 0))
+    assert found["REVISION"] == "abc"
+    assert found["CREATED"] == "2023-11-14T22:13:20Z"
+    assert found["SOURCE_DATE_EPOCH"] == "1700000000"
+    assert found["VERSION"]
+
+
+def test_a_change_that_is_not_committed_shows_in_the_revision() -> None:
+    """What was built is not what the commit holds."""
+    assert source.arguments(Commit("abc", 0, 1))["REVISION"] == "abc-dirty"
+
+
+def test_a_time_that_is_set_goes_before_the_commits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the specification of SOURCE_DATE_EPOCH has it."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
+    assert source.arguments(Commit("abc", 5, 0))["CREATED"] == "1970-01-01T00:00:01Z"
+
+
+def test_without_a_commit_nothing_is_made_up() -> None:
+    """No revision and no time."""
+    assert set(source.arguments(None)) == {"VERSION", "SOURCE"}
