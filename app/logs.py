@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging.config
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 from app.settings import Settings
 
@@ -27,6 +28,48 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class TurnHandler(logging.StreamHandler[TextIO]):
+    """Writes the lines of one turn of the event loop together, at its end.
+
+    Under load a system call for each line takes a third of a request's time. Without a running event loop, and for
+    an error, it writes at once.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record."""
+        try:
+            self._lines.append(self.format(record) + self.terminator)
+        except Exception:  # noqa: BLE001
+            self.handleError(record)
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        if loop is None or record.levelno >= logging.ERROR:
+            self.flush()
+        else:
+            loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what was taken."""
+        self.acquire()
+        try:
+            taken, self._lines = self._lines, []
+            if taken:
+                self.stream.write("".join(taken))
+                self.stream.flush()
+        except (OSError, ValueError):
+            # Nobody reads any more, so that nobody can be told.
+            self._lines = []
+        finally:
+            self.release()
+
+
 def configure(settings: Settings) -> None:
     """Send every logger's lines to standard output in the form that `settings` ask for."""
     logging.config.dictConfig(
@@ -39,7 +82,7 @@ def configure(settings: Settings) -> None:
             },
             "handlers": {
                 "stdout": {
-                    "class": "logging.StreamHandler",
+                    "()": TurnHandler,
                     "stream": "ext://sys.stdout",
                     "formatter": settings.log_format,
                 }

@@ -92,7 +92,7 @@ class Tree:
 
 def within(folder: Path, path: Path) -> Path:
     """Return where a path of the image is in a tree."""
-    return folder / path.relative_to("/")
+    return Path(f"{folder}{path}")
 
 
 def copy(source: Path, place: Path) -> None:
@@ -147,6 +147,9 @@ def runs(module: PurePath) -> bool:
 
 def is_elf(path: Path) -> bool:
     """Return whether a file is a program or a library (https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html)."""
+    # By its name or mode first: thousands of files are neither, and need not be opened.
+    if path.is_symlink() or not (".so" in path.name or os.access(path, os.X_OK)):
+        return False
     with path.open("rb") as file:
         return file.read(4) == b"\x7fELF"
 
@@ -181,15 +184,15 @@ def stanzas(status: Path) -> dict[str, str]:
     return {entry.partition("\n")[0].removeprefix("Package: "): entry + "\n" for entry in entries}
 
 
-def contents() -> dict[str, list[Path]]:
+@functools.cache
+def contents() -> dict[str, set[str]]:
     """Return the paths that each package owns, without the links that Debian's merge of /lib and /usr/lib left."""
-    resolved = functools.cache(Path.resolve)
-    return {
-        listing.stem.partition(":")[0]: [
-            resolved(path.parent) / path.name for path in map(Path, listing.read_text(encoding="utf-8").splitlines())
-        ]
-        for listing in (DPKG / "info").glob("*.list")
-    }
+    real = functools.cache(os.path.realpath)
+    owned = {}
+    for listing in (DPKG / "info").glob("*.list"):
+        split = map(os.path.split, listing.read_text(encoding="utf-8").splitlines())
+        owned[listing.stem.partition(":")[0]] = {os.path.join(real(folder), name) for folder, name in split}  # noqa: PTH118
+    return owned
 
 
 def add_python(tree: Tree) -> None:
@@ -235,7 +238,7 @@ def add_packages(tree: Tree, before: Path) -> None:
     """Add all of the Debian packages that the base image had not."""
     owned = contents()
     for package in stanzas(DPKG / "status").keys() - stanzas(before).keys():
-        for path in owned[package]:
+        for path in map(Path, owned[package]):
             # A link into what the image leaves out (manuals, say) leads nowhere.
             if path.exists() and (path.is_symlink() or not path.is_dir()):
                 tree.add(path)
@@ -243,7 +246,7 @@ def add_packages(tree: Tree, before: Path) -> None:
 
 def add_libraries(tree: Tree) -> None:
     """Add the shared libraries that programs and modules in the tree link to."""
-    listing = linked(path for path in sorted(tree.paths) if not path.is_symlink() and is_elf(path))
+    listing = linked(path for path in sorted(tree.paths) if is_elf(path))
     for name, file in missing(listing).items():
         print(f"{file} links to {name}, which the base image has not: ARG PACKAGES can add it.", file=sys.stderr)
     for path in libraries(listing):
@@ -259,10 +262,11 @@ def add_records(tree: Tree) -> None:
     The records are where scanners look for them in an image without dpkg: /var/lib/dpkg/status.d/PACKAGE.
     """
     known, owned = stanzas(DPKG / "status"), contents()
-    # Generated when the package was installed.
-    owned.setdefault("ca-certificates", []).append(CERTIFICATES)
+    taken = set(map(str, tree.paths))
+    # Generated when the package was installed, so that no list has it.
+    generated = {"ca-certificates": str(CERTIFICATES)}
     for package in sorted(owned):
-        if not tree.paths.isdisjoint(owned[package]):
+        if not taken.isdisjoint(owned[package]) or generated.get(package) in taken:
             tree.write(DPKG / "status.d" / package, known[package])
             notice = Path("/usr/share/doc", package, "copyright")
             if notice.exists():
