@@ -16,64 +16,68 @@ FROM ${BASE} AS pinned
 
 
 FROM pinned AS base
-# Debian packages that the service needs, say "libpq5 git": in dev as they are, in prod with what they link to.
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+# Debian packages that the service needs, say "git libpq5": dev has them as they are, prod with all that they link to.
 ARG PACKAGES=""
+# The official image has no bytecode. Without it every start compiles the standard library anew.
 RUN --mount=type=secret,id=ca_bundle \
-    --mount=type=tmpfs,target=/tmp \
     --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=tmpfs,target=/tmp \
     if [ -n "$PACKAGES" ]; then \
         sh /online apt-get update \
         && sh /online apt-get install --yes --no-install-recommends $PACKAGES \
         && rm -rf /var/lib/apt/lists/*; \
-    fi
-ENV PATH=/opt/venv/bin:$PATH \
-    PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1
-# The official image has no bytecode. Without it every start compiles the standard library anew.
-RUN --network=none python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
-    -x '/(config-.*|ensurepip|idlelib|lib2to3|pydoc_data|site-packages|test|tests|tkinter|turtledemo)/' \
-    "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+    fi \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+        -x '/(config-.*|ensurepip|idlelib|lib2to3|pydoc_data|site-packages|test|tests|tkinter|turtledemo)/' \
+        "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 WORKDIR /srv
 
 
 # pip installs uv alone: resolving Poetry takes it eight seconds, uv installs it in one.
 FROM pinned AS uv
-COPY --chmod=755 ops/online.sh /usr/local/bin/online
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
-    --mount=type=cache,target=/root/.cache \
-    --mount=type=bind,source=ops/tools.txt,target=/tmp/tools.txt \
-    sed -n '/^uv==/,/# via/p' /tmp/tools.txt > /uv.txt \
-    && online pip install --disable-pip-version-check --root-user-action ignore --no-compile --require-hashes -r /uv.txt
+    --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,source=ops/tools.txt,target=/tools.txt \
+    sed -n '/^uv==/,/# via/p' /tools.txt > /uv.txt \
+    && sh /online pip install --disable-pip-version-check --root-user-action ignore --no-cache-dir --no-compile \
+        --require-hashes -r /uv.txt
 
 
 # All of Poetry, for `inv poetry`. No other stage needs it.
 FROM uv AS tools
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
-    --mount=type=cache,target=/root/.cache \
-    --mount=type=bind,source=ops/tools.txt,target=/tmp/tools.txt \
+    --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,source=ops/tools.txt,target=/tools.txt \
+    --mount=type=cache,target=/root/.cache/uv \
     python -m venv --without-pip /opt/tools \
-    && UV_LINK_MODE=copy online uv pip sync --compile-bytecode --python /opt/tools --require-hashes /tmp/tools.txt
+    && UV_LINK_MODE=copy sh /online uv pip sync --compile-bytecode --python /opt/tools --require-hashes /tools.txt
+COPY --chmod=755 ops/online.sh /usr/local/bin/online
 ENV PATH=/opt/tools/bin:$PATH
 WORKDIR /srv
 
 
 # What `poetry check --lock` asks, and what of Poetry that takes: all of it would take five seconds of every cold build.
 FROM uv AS check
-WORKDIR /srv
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
-    --mount=type=cache,target=/root/.cache \
-    --mount=type=bind,source=ops/tools.txt,target=/tmp/tools.txt \
-    sed -nE '/^(packaging|poetry|poetry-core|tomlkit)==/,/# via|^$/p' /tmp/tools.txt > locker.txt \
-    && online uv pip install --system --link-mode copy --no-deps --require-hashes -r locker.txt
-COPY pyproject.toml poetry.lock ./
-RUN --network=none python <<'END'
+    --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,source=ops/tools.txt,target=/tools.txt \
+    --mount=type=cache,target=/root/.cache/uv \
+    sed -nE '/^(packaging|poetry|poetry-core|tomlkit)==/,/# via/p' /tools.txt > /locker.txt \
+    && sh /online uv pip install --system --link-mode copy --no-deps --require-hashes -r /locker.txt
+RUN --network=none \
+    --mount=type=bind,source=pyproject.toml,target=/pyproject.toml \
+    --mount=type=bind,source=poetry.lock,target=/poetry.lock \
+    python <<'END'
 import sys, tomllib
 from pathlib import Path
 from poetry.packages.locker import Locker
-if not Locker(Path("poetry.lock"), tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))).is_fresh():
+if not Locker(Path("/poetry.lock"), tomllib.loads(Path("/pyproject.toml").read_text(encoding="utf-8"))).is_fresh():
     sys.exit("pyproject.toml changed significantly since poetry.lock was last generated")
 Path("/fresh").touch()
 END
@@ -81,11 +85,11 @@ END
 
 # Installing starts from these lists and not from pyproject.toml: a version bump changes none, and nothing is installed.
 FROM pinned AS lock
-WORKDIR /lock
 RUN --network=none \
-    --mount=type=bind,source=ops/requirements.py,target=/tmp/requirements.py \
-    --mount=type=bind,source=poetry.lock,target=/tmp/poetry.lock \
-    python /tmp/requirements.py /tmp/poetry.lock .
+    --mount=type=bind,source=ops/requirements.py,target=/requirements.py \
+    --mount=type=bind,source=poetry.lock,target=/poetry.lock \
+    mkdir /lock \
+    && python /requirements.py /poetry.lock /lock
 
 
 FROM base AS main
@@ -96,22 +100,24 @@ ENV PYC_INVALIDATION_MODE=UNCHECKED_HASH \
     UV_NO_BUILD=1
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
+    --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
+    --mount=type=bind,from=lock,source=/lock/main.txt,target=/main.txt \
     --mount=type=cache,target=/root/.cache/uv \
-    --mount=type=bind,from=uv,source=/usr/local/bin,target=/tools \
-    --mount=type=bind,from=lock,source=/lock/main.txt,target=/tmp/main.txt \
     python -m venv --without-pip /opt/venv \
-    && /tools/online /tools/uv pip sync --python /opt/venv --require-hashes /tmp/main.txt \
+    && sh /online /uv pip sync --python /opt/venv --require-hashes /main.txt \
     && rm /opt/venv/.lock /opt/venv/bin/[Aa]ctivate*
 
 
 FROM main AS dev
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
+    --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
+    --mount=type=bind,from=lock,source=/lock/dev.txt,target=/dev.txt \
+    --mount=type=bind,from=check,source=/fresh,target=/fresh \
     --mount=type=cache,target=/root/.cache/uv \
-    --mount=type=bind,from=uv,source=/usr/local/bin,target=/tools \
-    --mount=type=bind,from=lock,source=/lock/dev.txt,target=/tmp/dev.txt \
-    --mount=type=bind,from=check,source=/fresh,target=/tmp/fresh \
-    /tools/online /tools/uv pip install --no-deps --python /opt/venv --require-hashes -r /tmp/dev.txt \
+    sh /online /uv pip install --no-deps --python /opt/venv --require-hashes -r /dev.txt \
     && rm /opt/venv/.lock
 COPY --chmod=755 . .
 USER 10001:10001
@@ -122,31 +128,32 @@ CMD ["pytest"]
 FROM main AS lint
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
-    --mount=type=cache,target=/root/.cache/uv \
-    --mount=type=bind,from=uv,source=/usr/local/bin,target=/tools \
+    --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=bind,from=lock,source=/lock,target=/lock \
-    /tools/online /tools/uv pip install --no-deps --python /opt/venv --require-hashes -r /lock/dev.txt -r /lock/lint.txt
+    --mount=type=cache,target=/root/.cache/uv \
+    sh /online /uv pip install --no-deps --python /opt/venv --require-hashes -r /lock/dev.txt -r /lock/lint.txt
 
 
 # What prod is made of, as trees. Every file has one time: the same commit gives the same layers, whenever it is built.
 FROM base AS system
 RUN --network=none \
-    --mount=type=bind,source=ops/collect.py,target=/tmp/collect.py \
-    --mount=type=bind,from=pinned,source=/var/lib/dpkg/status,target=/tmp/before \
-    python /tmp/collect.py system /tree /tmp/before \
+    --mount=type=bind,source=ops/collect.py,target=/collect.py \
+    --mount=type=bind,from=pinned,source=/var/lib/dpkg/status,target=/before \
+    python /collect.py system /tree /before \
     && find /tree -exec touch -hd @315532800 {} +
 
 FROM main AS venv
 RUN --network=none \
-    --mount=type=bind,source=ops/collect.py,target=/tmp/collect.py \
-    --mount=type=bind,from=system,source=/tree,target=/tmp/system \
-    python /tmp/collect.py venv /tree /opt/venv /tmp/system \
+    --mount=type=bind,source=ops/collect.py,target=/collect.py \
+    --mount=type=bind,from=system,source=/tree,target=/system \
+    python /collect.py venv /tree /opt/venv /system \
     && find /tree -exec touch -hd @315532800 {} +
 
 FROM base AS app
 COPY app /tree/srv/app
 RUN --network=none \
-    --mount=type=bind,from=check,source=/fresh,target=/tmp/fresh \
+    --mount=type=bind,from=check,source=/fresh,target=/fresh \
     python -m compileall -q --invalidation-mode unchecked-hash -s /tree -p / /tree \
     && chmod -R u=rwX,go=rX /tree \
     && find /tree -exec touch -hd @315532800 {} +

@@ -42,7 +42,7 @@ def test_images(arguments: list[str]) -> int:
 
     Its packages are the lock's dev group, checked against its hashes, in an environment of their own.
     """
-    listed = engine.output("run", "--rm", "--network=none", _build("lock"), "cat", "dev.txt")
+    listed = engine.output("run", "--rm", "--network=none", _build("lock"), "cat", "/lock/dev.txt")
     python = HOST_VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     installed = HOST_VENV / "installed.txt"
     if not installed.is_file() or installed.read_text(encoding="utf-8") != listed:
