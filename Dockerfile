@@ -79,7 +79,8 @@ from pathlib import Path
 from poetry.packages.locker import Locker
 if not Locker(Path("/poetry.lock"), tomllib.loads(Path("/pyproject.toml").read_text(encoding="utf-8"))).is_fresh():
     sys.exit("pyproject.toml changed significantly since poetry.lock was last generated")
-Path("/fresh").touch()
+Path("/out").mkdir()
+Path("/out/fresh").touch()
 END
 
 
@@ -115,7 +116,7 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=bind,source=ops/online.sh,target=/online \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=bind,from=lock,source=/lock/dev.txt,target=/dev.txt \
-    --mount=type=bind,from=check,source=/fresh,target=/fresh \
+    --mount=type=bind,from=check,source=/out/fresh,target=/fresh \
     --mount=type=cache,target=/root/.cache/uv \
     sh /online /uv pip install --no-deps --python /opt/venv --require-hashes -r /dev.txt \
     && rm /opt/venv/.lock
@@ -136,37 +137,38 @@ RUN --mount=type=secret,id=ca_bundle \
 
 
 # What prod is made of, as trees. Every file has one time: the same commit gives the same layers, whenever it is built.
+# They are in /out, not in /: BuildKit reads all of the folder that holds what is copied or mounted from a stage.
 FROM base AS system
 RUN --network=none \
     --mount=type=bind,source=ops/collect.py,target=/collect.py \
     --mount=type=bind,from=pinned,source=/var/lib/dpkg/status,target=/before \
-    python /collect.py system /tree /before \
-    && find /tree -exec touch -hd @315532800 {} +
+    python /collect.py system /out/tree /before \
+    && find /out/tree -exec touch -hd @315532800 {} +
 
 FROM main AS venv
 RUN --network=none \
     --mount=type=bind,source=ops/collect.py,target=/collect.py \
-    --mount=type=bind,from=system,source=/tree,target=/system \
-    python /collect.py venv /tree /opt/venv /system \
-    && find /tree -exec touch -hd @315532800 {} +
+    --mount=type=bind,from=system,source=/out/tree,target=/system \
+    --mount=type=bind,from=check,source=/out/fresh,target=/fresh \
+    python /collect.py venv /out/tree /opt/venv /system \
+    && find /out/tree -exec touch -hd @315532800 {} +
 
 FROM base AS app
-COPY app /tree/srv/app
+COPY app /out/tree/srv/app
 RUN --network=none \
-    --mount=type=bind,from=check,source=/fresh,target=/fresh \
-    python -m compileall -q --invalidation-mode unchecked-hash -s /tree -p / /tree \
-    && chmod -R u=rwX,go=rX /tree \
-    && find /tree -exec touch -hd @315532800 {} +
+    python -m compileall -q --invalidation-mode unchecked-hash -s /out/tree -p / /out/tree \
+    && chmod -R u=rwX,go=rX /out/tree \
+    && find /out/tree -exec touch -hd @315532800 {} +
 
 
 FROM scratch AS prod
-COPY --from=system /tree /
-COPY --from=venv /tree /
+COPY --from=system /out/tree /
+COPY --from=venv /out/tree /
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 WORKDIR /srv
-COPY --from=app /tree /
+COPY --from=app /out/tree /
 USER 10001:10001
 ARG CREATED REVISION SOURCE VERSION
 LABEL org.opencontainers.image.created=$CREATED \

@@ -107,8 +107,7 @@ def shell(c: Context, prod: bool = False) -> int:
 @sentences
 def check_prod_has_no_pytest(c: Context, image: str | None = None, json: bool = False) -> int:
     """Prove that no dev dependency is in prod. Exit code: 0 clean, 1 leak, 2 cannot check."""
-    # What it needs to read images would make every other task start later.
-    from ops import check  # noqa: PLC0415
+    from ops import check
 
     return check.prod_has_no_pytest(image, as_json=json)
 
@@ -132,6 +131,20 @@ def lint(c: Context, fix: bool = False) -> int:
 def test_images(c: Context) -> int:
     """Test the images themselves on this machine's Engine: `inv test-images -- -k leak`."""
     return stages.test_images(handed_on())
+
+
+@task(
+    help={
+        "rounds": "How often each figure is taken (default: 5).",
+        "json": "Print the results as JSON.",
+    }
+)
+@sentences
+def bench(c: Context, rounds: int = 5, json: bool = False) -> int:
+    """Measure this project beside a tutorial's Dockerfile and uv's. Exit code 1: a target is missed."""
+    from bench import run
+
+    return run.run(rounds, as_json=json)
 
 
 @task

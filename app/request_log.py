@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
-import uuid
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-logger = logging.getLogger("app.request")
+from app.logs import REQUESTS
 
-ID_HEADER = "x-request-id"
+logger = logging.getLogger(REQUESTS)
+
+ID_HEADER = b"x-request-id"
 # An id from outside goes into a log: only what can't forge a line, and no more than an id needs.
-_SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestLog:
@@ -34,8 +35,9 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
 
-        given = Headers(scope=scope).get(ID_HEADER, "")
-        request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
+        # ASGI has header names in lower case. Starlette's mappings of headers would cost what the log line costs.
+        given = next((value for name, value in scope["headers"] if name == ID_HEADER), b"")
+        request_id = given if _SAFE_ID.fullmatch(given) else os.urandom(16).hex().encode()
         started = time.perf_counter()
         status = 0
 
@@ -43,7 +45,7 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[ID_HEADER] = request_id
+                message["headers"] = [*message.get("headers", ()), (ID_HEADER, request_id)]
             await send(message)
 
         error: Exception | None = None
@@ -54,11 +56,13 @@ class RequestLog:
             if status:
                 # The response is under way: only a broken connection can still tell the client.
                 raise
-            answer = JSONResponse({"detail": "Internal Server Error", "request_id": request_id}, status_code=500)
+            answer = JSONResponse(
+                {"detail": "Internal Server Error", "request_id": request_id.decode()}, status_code=500
+            )
             await answer(scope, receive, send_with_id)
         finally:
             fields = {
-                "request_id": request_id,
+                "request_id": request_id.decode(),
                 "method": scope["method"],
                 "path": scope["path"],
                 "status": status,

@@ -40,8 +40,11 @@ LEFT_OUT = {
     "turtledemo",
 }
 LEFT_OUT_PREFIXES = ("config-", "_ctypes_test", "_test", "_tkinter", "_xxtestfuzz", "xxlimited", "xxsubtype")
-# Their bytecode: they fill in for a module in C, or serve a developer at a terminal. Whoever imports one compiles it.
-UNCOMPILED = {"_pydatetime", "_pydecimal", "_pyio", "_pyrepl", "doctest", "pdb", "pickletools", "pydoc"}
+# Of these the bytecode: they fill in for a module in C, or serve a developer. Whoever imports one compiles it.
+UNCOMPILED = {
+    "_pydatetime", "_pydecimal", "_pyio", "_pyrepl", "bdb", "cProfile", "doctest", "pdb", "pickletools", "profile",
+    "pstats", "pydoc", "timeit", "trace", "unittest", "venv", "webbrowser", "zipapp",
+}  # fmt: skip
 # Loaded without being linked to: glibc opens it when a thread ends early (pthread_exit).
 LOADED = "libgcc_s.so.1"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")

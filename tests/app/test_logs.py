@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+from collections.abc import Iterator
 
 import pytest
 
-from app.logs import TurnHandler
+from app import logs
 
 
 class Stream(io.StringIO):
@@ -31,71 +32,82 @@ def stream() -> Stream:
 
 
 @pytest.fixture
-def logger(stream: Stream) -> logging.Logger:
-    """A logger of its own with the handler under test."""
-    logger = logging.getLogger("tests.turns")
-    logger.handlers = [TurnHandler(stream)]
-    logger.propagate = False
+def requests(stream: Stream) -> Iterator[logging.Logger]:
+    """The request log, on a handler of its own."""
+    logger = logging.getLogger(logs.REQUESTS)
+    before = logger.handlers, logger.propagate, logger.level
+    logger.handlers, logger.propagate = [logs.BatchHandler(stream)], False
     logger.setLevel(logging.INFO)
-    return logger
+    yield logger
+    logger.handlers, logger.propagate = before[:2]
+    logger.setLevel(before[2])
 
 
-def test_the_lines_of_one_turn_are_written_together(logger: logging.Logger, stream: Stream) -> None:
-    """In one piece and in order, and before the loop waits for anything."""
+def test_the_lines_of_requests_are_written_together_and_soon(requests: logging.Logger, stream: Stream) -> None:
+    """In one piece and in order; the next ones in another."""
 
-    async def turns() -> None:
-        logger.info("a")
-        logger.info("b")
+    async def serve() -> None:
+        requests.info("a")
+        requests.info("b")
         assert stream.writes == []
-        await asyncio.sleep(0)
+        await asyncio.sleep(2 * logs.BatchHandler.DELAY)
         assert stream.writes == ["a\nb\n"]
-        logger.info("c")
-        await asyncio.sleep(0)
+        requests.info("c")
+        await asyncio.sleep(2 * logs.BatchHandler.DELAY)
 
-    asyncio.run(turns())
+    asyncio.run(serve())
     assert stream.writes == ["a\nb\n", "c\n"]
 
 
-def test_an_error_is_written_at_once_behind_what_came_before(logger: logging.Logger, stream: Stream) -> None:
-    """The process may not live to see the end of the turn."""
+def test_an_error_is_written_at_once_behind_what_waits(requests: logging.Logger, stream: Stream) -> None:
+    """The process may not live much longer."""
 
-    async def turn() -> None:
-        logger.info("a")
-        logger.error("b")
+    async def serve() -> None:
+        requests.info("a")
+        requests.error("b")
         assert stream.writes == ["a\nb\n"]
 
-    asyncio.run(turn())
+    asyncio.run(serve())
 
 
-def test_without_an_event_loop_a_line_is_written_at_once(logger: logging.Logger, stream: Stream) -> None:
-    """At the start, at the end, and in threads."""
-    logger.info("a")
+def test_any_other_line_is_written_at_once_behind_what_waits(requests: logging.Logger, stream: Stream) -> None:
+    """What the server says of its end comes out, however it ends."""
+    server = logging.getLogger("tests.server")
+    server.handlers, server.propagate = requests.handlers, False
+
+    async def serve() -> None:
+        requests.info("a")
+        server.warning("b")
+        assert stream.writes == ["a\nb\n"]
+
+    asyncio.run(serve())
+
+
+def test_without_an_event_loop_a_line_is_written_at_once(requests: logging.Logger, stream: Stream) -> None:
+    """In a thread, say."""
+    requests.info("a")
     assert stream.writes == ["a\n"]
 
 
-def test_what_a_loop_left_behind_is_written_at_the_end(logger: logging.Logger, stream: Stream) -> None:
-    """`logging.shutdown` flushes every handler when the interpreter ends."""
-    loop = asyncio.new_event_loop()
+def test_what_one_loop_left_behind_the_next_writes(requests: logging.Logger, stream: Stream) -> None:
+    """A loop that ends before its time has come takes no line with it."""
 
-    async def last() -> None:
-        logger.info("a")
-        loop.stop()
+    async def serve(line: str, seconds: float) -> None:
+        requests.info(line)
+        await asyncio.sleep(seconds)
 
-    task = loop.create_task(last())
-    loop.run_forever()
-    assert task.done()
-    logger.handlers[0].flush()
-    loop.close()
-    assert "".join(stream.writes) == "a\n"
+    asyncio.run(serve("a", 0))
+    asyncio.run(serve("b", 2 * logs.BatchHandler.DELAY))
+    assert stream.writes == ["a\nb\n"]
 
 
-def test_a_reader_who_is_gone_is_not_missed(logger: logging.Logger) -> None:
+def test_a_reader_who_is_gone_is_not_missed(requests: logging.Logger) -> None:
     """A service whose log nobody reads goes on serving."""
 
     class Gone(io.StringIO):
         def write(self, _: str) -> int:
             raise BrokenPipeError
 
-    logger.handlers[0] = TurnHandler(Gone())
-    logger.info("a")
-    logger.info("b")
+    requests.handlers = [logs.BatchHandler(Gone())]
+    requests.info("a")
+    requests.info("b")

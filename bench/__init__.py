@@ -1,0 +1,1 @@
+"""`inv bench`: this project beside the Dockerfiles that people would otherwise write, on this machine."""
