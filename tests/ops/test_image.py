@@ -218,7 +218,7 @@ def test_a_broken_entry_is_refused_while_its_layer_is_still_hashed(monkeypatch: 
 
     def hash_slowly(tar: image._Tar, _diff_id: str) -> None:
         with memoryview(tar.map):
-            time.sleep(0.2)
+            time.sleep(0.05)
 
     monkeypatch.setattr(image, "_verify", hash_slowly)
     layer = bytearray(tar({"a": b"one", "b": b"two"}))
