@@ -77,10 +77,11 @@ RUN --network=none \
 import sys, tomllib
 from pathlib import Path
 from poetry.packages.locker import Locker
-if not Locker(Path("/poetry.lock"), tomllib.loads(Path("/pyproject.toml").read_text(encoding="utf-8"))).is_fresh():
-    sys.exit("pyproject.toml changed significantly since poetry.lock was last generated")
-Path("/out").mkdir()
-Path("/out/fresh").touch()
+pyproject, lock = Path("pyproject.toml"), Path("poetry.lock")
+if not Locker(lock, tomllib.loads(pyproject.read_text(encoding="utf-8"))).is_fresh():
+    sys.exit(f"{pyproject} changed significantly since {lock} was last generated")
+Path("out").mkdir()
+Path("out/fresh").touch()
 END
 
 

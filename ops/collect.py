@@ -129,15 +129,15 @@ def steps(path: Path) -> Iterator[Path]:
     while left:
         part = left.pop(0)
         at = at.parent if part == ".." else at / part
-        if at.is_file() and not at.is_symlink():
-            yield at
-        elif at.is_symlink():
+        if at.is_symlink():
             yield at
             target = at.readlink()
             left = [*target.parts, *left]
             at = at.parent
             if target.is_absolute():
                 at, left = Path("/"), left[1:]
+        elif at.is_file():
+            yield at
 
 
 def runs(module: PurePath) -> bool:

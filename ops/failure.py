@@ -64,6 +64,10 @@ _KNOWN = (
         "{where}: run `inv poetry -- lock`, review what it changed, and commit it.",
     ),
     (
+        r"(poetry\.lock can't be installed: .*)",
+        "{where}",
+    ),
+    (
         r"Hash mismatch for `([^`]+)`",
         "What the package index serves as {where} is not what poetry.lock was made with, by its sha256: "
         "find out why before you run `inv poetry -- lock`.",

@@ -205,6 +205,32 @@ def test_an_impossible_port(port: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_a_bench_of_no_rounds() -> None:
+    """Said before anything is built."""
+    assert sentence(inv("bench", "--rounds=0")) == (
+        "There is no bench of no rounds: `inv bench --rounds N` takes 1 or more."
+    )
+
+
+def test_a_shell_beside_nothing() -> None:
+    """Production has to run before one can look into it."""
+    said = sentence(inv("shell", "--prod", "--", "true"))
+    assert said == "Production is not running here: start it with `inv serve`."
+
+
+def test_a_dependency_that_no_hash_covers(copy: Path) -> None:
+    """A git repository in poetry.lock: the build stops and says which."""
+    lock = copy / "poetry.lock"
+    text = lock.read_text(encoding="utf-8")
+    source = '\n[package.source]\ntype = "git"\nurl = "https://git.example/h11"\nreference = "x"\n'
+    start = text.index('name = "h11"')
+    end = text.index("\n\n[[package]]", start)
+    lock.write_text(text[:end] + "\n" + source + text[end:], encoding="utf-8")
+    assert sentence(inv("build", cwd=copy)).startswith(
+        "The build failed. poetry.lock can't be installed: h11==0.16.0 comes from a git, not from a package index"
+    )
+
+
 def test_a_dry_run() -> None:
     """What would be surprising is refused: Invoke's --dry can't hold back what Invoke does not run."""
     assert sentence(inv("--dry", "build")) == (

@@ -11,7 +11,7 @@ import pytest
 from invoke.collection import Collection
 
 import tasks
-from tests.images.conftest import DEV, PORT, PROD, ROOT, docker, inv, left_behind, with_shell
+from tests.images.conftest import DEV, PORT, PROD, PROJECT, ROOT, docker, inv, left_behind, with_shell
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TASKS = {name.replace("_", "-") for name in Collection.from_module(tasks).tasks}
@@ -72,9 +72,7 @@ def test_the_commands_without_invoke(copy: Path) -> None:
 def test_the_shown_verdicts_are_real() -> None:
     """The check prints, but for the figures, what the README shows."""
     clean = inv("check-prod-has-no-pytest")
-    assert shape(clean.stdout.strip()).replace(PROD, "lockstep:prod") == shape(
-        shown("inv build check-prod-has-no-pytest")
-    )
+    assert shape(clean.stdout.strip()).replace(PROD, "lockstep:prod") == shape(shown("inv check-prod-has-no-pytest"))
     leaky = (
         f"FROM {PROD}\nUSER root\n"
         f"COPY --from={DEV} /opt/venv/lib/python3.13/site-packages/_pytest/main.py /tmp/notes.py\n"
@@ -84,6 +82,28 @@ def test_the_shown_verdicts_are_real() -> None:
     found = inv("check-prod-has-no-pytest", "--image", "leaky")
     docker("rmi", "leaky")
     assert shape(found.stdout.strip()) == shape(shown("inv check-prod-has-no-pytest --image leaky"))
+
+
+def test_the_shown_ids_are_real() -> None:
+    """`inv build` prints these three lines; ids and commit are another build's."""
+    ours, readmes = (
+        [
+            re.sub(r"[0-9a-f]{40,}|, clean| with \d+ files? that differs?", "ID", line).split()
+            for line in text.splitlines()
+        ]
+        for text in (inv("build").stdout.replace(PROJECT, "lockstep"), shown("inv build --no-cache"))
+    )
+    assert ours == readmes
+
+
+def test_the_shown_folders_are_real() -> None:
+    """`inv shell --prod` runs a command beside production, which sees its files."""
+    assert inv("serve", "--detach", f"--port={PORT}").returncode == 0
+    try:
+        listed = inv("shell", "--prod", "--", "ls", "/proc/1/root")
+    finally:
+        assert inv("stop").returncode == 0
+    assert shown("inv shell --prod -- ls /proc/1/root") == listed.stdout.strip()
 
 
 def test_the_shown_checklist_is_real() -> None:

@@ -13,6 +13,9 @@ SAID = {
         'Get "http://%2Fvar%2Frun%2Fdocker.sock/v1.50/version": dial unix /var/run/docker.sock: connect: '
         "permission denied"
     ),
+    "poetry.lock can't be installed: h11==0.16.0 comes from a git": (
+        "#9 0.2 poetry.lock can't be installed: h11==0.16.0 comes from a git, not from a package index: no"
+    ),
     "The Docker Engine is not running": (
         "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
     ),
