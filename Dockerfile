@@ -21,7 +21,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1
 # Debian packages that the service needs, say "git libpq5": dev has them as they are, prod with all that they link to.
 ARG PACKAGES=""
-# The official image has no bytecode. Without it every start compiles the standard library anew.
+# The official image has no bytecode. Without it every start compiles the standard library anew. In fixed portions:
+# what a process has compiled before shows in the bytecode (https://github.com/python/cpython/issues/129724).
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=bind,source=ops/online.sh,target=/online \
     --mount=type=tmpfs,target=/tmp \
@@ -30,9 +31,10 @@ RUN --mount=type=secret,id=ca_bundle \
         && sh /online apt-get install --yes --no-install-recommends $PACKAGES \
         && rm -rf /var/lib/apt/lists/*; \
     fi \
-    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
-        -x '/(config-.*|ensurepip|idlelib|lib2to3|pydoc_data|site-packages|test|tests|tkinter|turtledemo)/' \
-        "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+    && find "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" -mindepth 1 -maxdepth 1 \
+    | sort \
+    | xargs -n 40 -P "$(nproc)" python -m compileall -q --invalidation-mode unchecked-hash \
+        -x '/(config-.*|ensurepip|idlelib|lib2to3|pydoc_data|site-packages|test|tests|tkinter|turtledemo)/'
 WORKDIR /srv
 
 
@@ -95,9 +97,9 @@ RUN --network=none \
 
 
 FROM base AS main
-# Wheels only: building a source distribution would run code that no hash in the lock covers.
-ENV PYC_INVALIDATION_MODE=UNCHECKED_HASH \
-    UV_COMPILE_BYTECODE=1 \
+# Wheels only: building a source distribution would run code that no hash in the lock covers. From whichever index has
+# the locked version: the hashes tell whether it is the right one.
+ENV UV_INDEX_STRATEGY=unsafe-best-match \
     UV_LINK_MODE=copy \
     UV_NO_BUILD=1
 RUN --mount=type=secret,id=ca_bundle \
@@ -108,7 +110,11 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=cache,target=/root/.cache/uv \
     python -m venv --without-pip /opt/venv \
     && sh /online /uv pip sync --python /opt/venv --require-hashes /main.txt \
-    && rm /opt/venv/.lock /opt/venv/bin/[Aa]ctivate*
+    && rm /opt/venv/.lock /opt/venv/bin/[Aa]ctivate* \
+    # What is no valid Python, a wheel's templates say, stays uncompiled.
+    && { find /opt/venv/lib/*/site-packages -mindepth 1 -maxdepth 1 \
+    | sort \
+    | xargs -n 20 -P "$(nproc)" python -m compileall -qq --invalidation-mode unchecked-hash || true; }
 
 
 FROM main AS dev
@@ -119,7 +125,8 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=bind,from=lock,source=/lock/dev.txt,target=/dev.txt \
     --mount=type=bind,from=check,source=/out/fresh,target=/fresh \
     --mount=type=cache,target=/root/.cache/uv \
-    sh /online /uv pip install --no-deps --python /opt/venv --require-hashes -r /dev.txt \
+    PYC_INVALIDATION_MODE=UNCHECKED_HASH sh /online /uv pip install --compile-bytecode --no-deps --python /opt/venv \
+        --require-hashes -r /dev.txt \
     && rm /opt/venv/.lock
 COPY --chmod=755 . .
 USER 10001:10001
@@ -134,7 +141,8 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=bind,from=lock,source=/lock,target=/lock \
     --mount=type=cache,target=/root/.cache/uv \
-    sh /online /uv pip install --no-deps --python /opt/venv --require-hashes -r /lock/dev.txt -r /lock/lint.txt
+    sh /online /uv pip install --compile-bytecode --no-deps --python /opt/venv --require-hashes \
+        -r /lock/dev.txt -r /lock/lint.txt
 
 
 # What prod is made of, as trees. Every file has one time: the same commit gives the same layers, whenever it is built.
@@ -158,7 +166,7 @@ FROM base AS app
 COPY app /out/tree/srv/app
 RUN --network=none \
     python -m compileall -q --invalidation-mode unchecked-hash -s /out/tree -p / /out/tree \
-    && chmod -R u=rwX,go=rX /out/tree \
+    && find /out/tree -type d -exec chmod 755 {} + -o -exec chmod 644 {} + \
     && find /out/tree -exec touch -hd @315532800 {} +
 
 

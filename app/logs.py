@@ -49,7 +49,9 @@ class BatchHandler(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record."""
         try:
-            self._lines.append(self.format(record) + self.terminator)
+            # A lone surrogate would be lost with all that waits.
+            line = self.format(record).encode(errors="backslashreplace").decode()
+            self._lines.append(line + self.terminator)
         except Exception:  # noqa: BLE001
             self.handleError(record)
             return
@@ -69,8 +71,8 @@ class BatchHandler(logging.StreamHandler[TextIO]):
                 self.stream.write("".join(taken))
                 self.stream.flush()
         except (OSError, ValueError):
-            # Nobody reads any more, so that nobody can be told.
-            self._lines = []
+            # Broken or closed: nobody reads any more, so that nobody can be told.
+            pass
         finally:
             self.release()
 

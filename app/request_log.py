@@ -45,7 +45,8 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (ID_HEADER, request_id)]
+                others = [header for header in message.get("headers", ()) if header[0].lower() != ID_HEADER]
+                message["headers"] = [*others, (ID_HEADER, request_id)]
             await send(message)
 
         error: Exception | None = None

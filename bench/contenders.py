@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,16 +103,17 @@ def main_packages(lock: str) -> int:
     return sum("main" in package["groups"] for package in tomllib.loads(lock)["package"])
 
 
-def variants(names: Sequence[str], present: int) -> dict[str, Sequence[str]]:
+def variants(names: Sequence[str], present: int) -> dict[str, list[str]]:
     """Return what each variant of the lock adds to the `present` packages: the first of `names`, which need no others.
 
-    A size that the lock already exceeds is left out.
+    The last of them is the one more. A size that the lock already exceeds, or that they do not reach, is left out.
     """
-    grown = {f"{size}": names[: size - present] for size in SIZES if size >= present}
-    return {PLAIN: [], ONE_MORE: names[-1:]} | grown
+    *growing, one_more = names
+    grown = {f"{size}": growing[: size - present] for size in SIZES if 0 <= size - present <= len(growing)}
+    return {PLAIN: [], ONE_MORE: [one_more]} | grown
 
 
-def lock(folder: Path, wanted: dict[str, Sequence[str]]) -> None:
+def lock(folder: Path, wanted: Mapping[str, Sequence[str]]) -> None:
     """Lock every variant for every contender: folder/VARIANT/CONTENDER has what `Contender.take` puts in place.
 
     Poetry locks in this project's tool stage, as for `inv poetry`, and keeps the versions that poetry.lock has; uv,

@@ -1,4 +1,4 @@
-"""Put it together: the rounds, what is kept of them, and what is left behind, which is nothing else."""
+"""Put it together: the rounds, what is kept of them, and what is left behind: results, and the Engine's build cache."""
 
 from __future__ import annotations
 

@@ -148,7 +148,8 @@ def _inv(contender: Contender, *args: str) -> None:
             process.wait(_STOP_SECONDS)
             raise
     if process.returncode:
-        raise Failure(f"`inv {' '.join(args)}` failed: {said.decode(errors='replace').strip().splitlines()[-1]}")
+        last = said.decode(errors="replace").strip().rpartition("\n")[2] or "it printed nothing"
+        raise Failure(f"`inv {' '.join(args)}` failed: {last}")
 
 
 @contextmanager

@@ -43,9 +43,11 @@ def build_both(*, cache: bool) -> None:
 def build(*services: tuple[str, str], made_from: source.Commit | None, cache: bool = True) -> None:
     """Build the images of the services, each under its own profile."""
     os.environ.update(site.environment() | source.arguments(made_from))
+    # An attestation holds the time of the build. With the containerd image store it is part of the image.
+    os.environ.setdefault("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
     profiles = [f"--profile={profile}" for _, profile in services]
-    options = () if cache else ("--no-cache",)
-    engine.build("compose", *profiles, "build", *options, *(name for name, _ in services))
+    names = [name for name, _ in services]
+    engine.build("compose", *profiles, "build", *names, once=() if cache else ("--no-cache",))
 
 
 def serve(port: str, *, detach: bool) -> None:
@@ -127,17 +129,23 @@ def shell(command: list[str], *, beside_prod: bool) -> int:
         raise Failure("Production is not running here: start it with `inv serve`.")
     terminal = ("--interactive", "--tty") if _has_terminal() else ("--interactive",)
     namespaces = (f"--network=container:{container}", f"--pid=container:{container}")
-    return engine.run("run", "--rm", *terminal, *namespaces, f"{project()}:dev", *command)
+    return _run("run", *terminal, *namespaces, f"{project()}:dev", *command)
 
 
 def _in_dev(*command: str) -> int:
     """Run a command in a container of dev, and return its exit code."""
+    terminal = () if _has_terminal() else ("--no-TTY",)
+    return _run("compose", "--profile=dev", "run", *terminal, "api-tests", *command)
+
+
+def _run(*args: str) -> int:
+    """Run `docker ARGS`, whose `run` starts a container that goes when it ends, and return the exit code."""
     name = f"{project()}-dev-{os.getpid()}"
-    run = ("run", "--rm", f"--name={name}", *(() if _has_terminal() else ("--no-TTY",)), "api-tests")
+    where = args.index("run") + 1
     try:
-        return engine.run("compose", "--profile=dev", *run, *command)
+        return engine.run(*args[:where], "--rm", f"--name={name}", *args[where:])
     except KeyboardInterrupt:
-        # `docker compose run` may end and leave its container running.
+        # Docker may end and leave the container running.
         engine.run("rm", "--force", name)
         raise
 

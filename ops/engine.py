@@ -56,15 +56,15 @@ def write(to: IO[bytes], *args: str) -> None:
     to.seek(0)
 
 
-def build(*args: str) -> None:
-    """Run `docker ARGS`, a build, on this terminal.
+def build(*args: str, once: tuple[str, ...] = ()) -> None:
+    """Run `docker ARGS`, a build, on this terminal; with the options `once` where it is not run again.
 
     Raises Failure with the sentence for what went wrong. A terminal's progress display can't be read while it
     is shown, so a failed build is run once more, unseen: its finished steps are cached, and the failing one
     says why. Where the second try succeeds, the fault was a passing one and the build is done.
     """
     # Progress is not a task's output: some versions of Compose would mix it in.
-    if run(*args, stdout=sys.stderr.fileno()) == 0:
+    if run(*args, *once, stdout=sys.stderr.fileno()) == 0:
         return
     _check_reachable()
     print("The build failed. It is run once more, unseen, for its reason.", file=sys.stderr, flush=True)

@@ -5,7 +5,9 @@ bundle=${CA_BUNDLE:-/run/secrets/ca_bundle}
 if [ -s "$bundle" ]; then
     export PIP_CERT="$bundle" REQUESTS_CA_BUNDLE="$bundle" SSL_CERT_FILE="$bundle"
     if [ "$1" = apt-get ]; then
-        printf 'Acquire::https::CAInfo "%s";\n' "$bundle" > /tmp/apt.conf
+        # apt downloads as a user of its own, who may not read a secret.
+        install -m 644 "$bundle" /tmp/ca.pem
+        echo 'Acquire::https::CAInfo "/tmp/ca.pem";' > /tmp/apt.conf
         export APT_CONFIG=/tmp/apt.conf
     fi
 fi

@@ -13,22 +13,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# Where the files of other sources come from, no index's hash covers.
+# What Poetry calls its default package index, and any other one.
 INDEXES = {"pypi", "legacy"}
 
 
 def lists(lock: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the requirements of each group of a parsed poetry.lock.
+    """Return the requirements of each group of a parsed poetry.lock, behind the addresses of further indexes.
 
     Raises ValueError where a distribution comes from somewhere else than a package index, and KeyError where the lock
     is of a Poetry before 2.0, which did not note the groups.
     """
     groups: dict[str, list[str]] = {}
+    indexes: dict[str, set[str]] = {}
     for package in lock["package"]:
         requirement = f"{package['name']}=={package['version']}"
-        kind = package.get("source", {}).get("type", "pypi")
-        if kind not in INDEXES:
-            message = f"{requirement} comes from a {kind}, not from a package index: no hash in the lock covers it."
+        source = package.get("source", {"type": "pypi"})
+        if source["type"] not in INDEXES:
+            message = f"{requirement} comes from a {source['type']}; only what a package index serves can be."
             raise ValueError(message)
         if package.get("optional"):
             # Part of an extra of this project's own, which nothing asks for.
@@ -36,7 +37,9 @@ def lists(lock: Mapping[str, Any]) -> dict[str, list[str]]:
         hashes = "".join(f" --hash={file['hash']}" for file in package["files"])
         for group in package["groups"]:
             groups.setdefault(group, []).append(requirement + marker(package.get("markers", ""), group) + hashes)
-    return groups
+            if source["type"] == "legacy":
+                indexes.setdefault(group, set()).add(f"--extra-index-url {source['url']}")
+    return {group: sorted(indexes.get(group, ())) + lines for group, lines in groups.items()}
 
 
 def marker(markers: str | Mapping[str, str], group: str) -> str:

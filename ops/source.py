@@ -1,6 +1,6 @@
 """What a build is made from: the commit, and what is said of it in production's labels.
 
-The labels come from the commit alone, so that the same commit gives the same image wherever and whenever it is built
+The labels come from the commit alone, so that when and where an image is built does not show in it
 (https://github.com/opencontainers/image-spec/blob/main/annotations.md, https://reproducible-builds.org/specs/source-date-epoch/).
 """
 
@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from ops import engine
+from ops.failure import Failure
 
 
 class Commit(NamedTuple):
@@ -31,12 +32,15 @@ class Commit(NamedTuple):
 
 
 def commit() -> Commit | None:
-    """Return the commit that is checked out, or None where there is no git repository, or no git."""
-    last = _git("log", "-1", "--format=%H %ct")
-    if not last:
+    """Return the commit that is checked out, or None where no repository holds this project, or there is no git."""
+    if not _git("ls-files", "pyproject.toml"):
         return None
-    revision, seconds = last.split()
-    return Commit(revision, int(seconds), len(_git("status", "--porcelain").splitlines()))
+    revision, seconds = _git("log", "-1", "--no-show-signature", "--format=%H %ct").split()
+    changed = _git("status", "--porcelain", "--untracked-files=all", "--", ".").splitlines()
+    # A build takes from app/ what git ignores as well, but for bytecode.
+    ignored = _git("ls-files", "--others", "--ignored", "--exclude-standard", "--", "app").splitlines()
+    unseen = [path for path in ignored if "__pycache__" not in path]
+    return Commit(revision, int(seconds), len(changed) + len(unseen))
 
 
 def arguments(made_from: Commit | None) -> dict[str, str]:
@@ -44,7 +48,9 @@ def arguments(made_from: Commit | None) -> dict[str, str]:
     project = tomllib.loads((engine.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     found = {"VERSION": project["version"], "SOURCE": project.get("urls", {}).get("source", "")}
     if made_from:
-        epoch = os.environ.get("SOURCE_DATE_EPOCH", str(made_from.seconds))
+        epoch = os.environ.get("SOURCE_DATE_EPOCH") or str(made_from.seconds)
+        if not epoch.isdecimal():
+            raise Failure(f"SOURCE_DATE_EPOCH={epoch} is no number of seconds since 1970: set one, or unset it.")
         found |= {
             "REVISION": made_from.revision + ("-dirty" if made_from.changes else ""),
             "CREATED": datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

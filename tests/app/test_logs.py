@@ -111,3 +111,9 @@ def test_a_reader_who_is_gone_is_not_missed(requests: logging.Logger) -> None:
     requests.handlers = [logs.BatchHandler(Gone())]
     requests.info("a")
     requests.info("b")
+
+
+def test_what_no_encoding_has_is_written_escaped(requests: logging.Logger, stream: Stream) -> None:
+    """A lone surrogate takes no other line with it."""
+    requests.info("a\ud800")
+    assert stream.writes == ["a\\ud800\n"]

@@ -226,9 +226,8 @@ def test_a_dependency_that_no_hash_covers(copy: Path) -> None:
     start = text.index('name = "h11"')
     end = text.index("\n\n[[package]]", start)
     lock.write_text(text[:end] + "\n" + source + text[end:], encoding="utf-8")
-    assert sentence(inv("build", cwd=copy)).startswith(
-        "The build failed. poetry.lock can't be installed: h11==0.16.0 comes from a git, not from a package index"
-    )
+    said = sentence(inv("build", cwd=copy))
+    assert said.startswith("The build failed. poetry.lock can't be installed: h11==0.16.0 comes from a git; only what")
 
 
 def test_a_dry_run() -> None:

@@ -255,10 +255,10 @@ def test_the_lock_grows_to_each_size() -> None:
     assert wanted["one-more"] == ["p189"]
 
 
-def test_a_size_below_the_lock_is_left_out() -> None:
-    """A service with 60 packages can't be shrunk to 20."""
-    assert "20" not in contenders.variants(["a"] * 190, 60)
-    assert "100" in contenders.variants(["a"] * 190, 60)
+def test_a_size_that_the_lock_can_not_have_is_left_out() -> None:
+    """A service with 60 packages can't be shrunk to 20, nor one with 5 grown to 200 by 190."""
+    assert set(contenders.variants(["a"] * 190, 60)) == {"as-it-is", "one-more", "100", "200"}
+    assert set(contenders.variants(["a"] * 190, 5)) == {"as-it-is", "one-more", "20", "100"}
 
 
 @pytest.mark.parametrize("module", ["__init__", "contenders", "figures", "run", "work"])

@@ -14,7 +14,7 @@ SAID = {
         "permission denied"
     ),
     "poetry.lock can't be installed: h11==0.16.0 comes from a git": (
-        "#9 0.2 poetry.lock can't be installed: h11==0.16.0 comes from a git, not from a package index: no"
+        "#9 0.2 poetry.lock can't be installed: h11==0.16.0 comes from a git; only what a package index serves can be."
     ),
     "The Docker Engine is not running": (
         "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
@@ -45,8 +45,7 @@ SAID = {
     "There is no image nope here": "Error response from daemon: No such image: nope:latest\n",
     "There is no image nope:1 here": "Error response from daemon: No such image: nope:1",
     "run `inv poetry -- lock`, review": (
-        "#11 1.4 Error: pyproject.toml changed significantly since poetry.lock was last generated. "
-        "Run `poetry lock` to fix the lock file."
+        "#11 0.4 pyproject.toml changed significantly since poetry.lock was last generated\n"
     ),
     "What the package index serves as idna==3.20 is not": (
         "error: Failed to download `idna==3.20`\n  Caused by: Hash mismatch for `idna==3.20`"

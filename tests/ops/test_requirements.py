@@ -53,15 +53,18 @@ def test_what_only_an_extra_needs_is_left_out() -> None:
 
 
 def test_what_no_hash_covers_is_refused() -> None:
-    """A git repository's commit is not what the index serves."""
+    """A git repository's commit, say."""
     source = {"type": "git", "url": "https://git.example/a"}
-    with pytest.raises(ValueError, match=r"a==1\.0 comes from a git, not from a package index"):
+    with pytest.raises(ValueError, match=r"a==1\.0 comes from a git; only what a package index serves"):
         requirements.lists({"package": [package("a", source=source)]})
 
 
-def test_a_private_index_is_an_index() -> None:
-    """Poetry calls any index beside its default `legacy`."""
-    assert requirements.lists({"package": [package("a", source={"type": "legacy"})]})["main"]
+def test_another_index_is_named_where_something_comes_from_it() -> None:
+    """Poetry calls any index beside its default `legacy`; a group that needs nothing of it does not ask it."""
+    source = {"type": "legacy", "url": "https://index.example/simple"}
+    found = requirements.lists({"package": [package("a", source=source), package("b", groups=["dev"])]})
+    assert found["main"][0] == "--extra-index-url https://index.example/simple"
+    assert [line.split("==")[0] for lines in found.values() for line in lines[-1:]] == ["a", "b"]
 
 
 def test_the_program_writes_a_file_for_each_group(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ops import source
+from ops.failure import Failure
 from ops.source import Commit
 
 
@@ -40,6 +41,20 @@ def test_a_time_that_is_set_goes_before_the_commits(monkeypatch: pytest.MonkeyPa
     """As the specification of SOURCE_DATE_EPOCH has it."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
     assert source.arguments(Commit("abc", 5, 0))["CREATED"] == "1970-01-01T00:00:01Z"
+
+
+@pytest.mark.parametrize("time", ["soon", "-1", "1.5"])
+def test_a_time_that_is_none_gets_a_sentence(monkeypatch: pytest.MonkeyPatch, time: str) -> None:
+    """Seconds since 1970, and whole ones."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", time)
+    with pytest.raises(Failure, match="is no number of seconds"):
+        source.arguments(Commit("abc", 5, 0))
+
+
+def test_a_time_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a variable that a script clears."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "")
+    assert source.arguments(Commit("abc", 5, 0))["SOURCE_DATE_EPOCH"] == "5"
 
 
 def test_without_a_commit_nothing_is_made_up() -> None:
