@@ -82,12 +82,18 @@ class Tree:
                 self.add(member)
             return
         for step in [path] if is_plain(path) else steps(path):
-            if step not in self.paths and not (self.below and os.path.lexists(within(self.below, step))):
+            if step not in self.paths and not self.has_below(step):
                 self.paths.add(step)
                 copy(step, within(self.folder, step))
 
+    def has_below(self, path: Path) -> bool:
+        """Return whether the layer below has a path."""
+        return self.below is not None and os.path.lexists(within(self.below, path))
+
     def write(self, path: Path, text: str) -> None:
-        """Write a file that the base image does not have, or not as it must be."""
+        """Write a file that the base image does not have, or not as it must be, unless the layer below has it."""
+        if self.has_below(path):
+            return
         place = within(self.folder, path)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")

@@ -119,8 +119,10 @@ def test_what_the_layer_below_has_is_not_taken_again(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     below = collect.Tree(tmp_path / "below")
     below.add(tmp_path / "file")
+    below.write(Path("/record"), "x")
     tree = collect.Tree(tmp_path / "tree", below.folder)
     tree.add(tmp_path / "file")
+    tree.write(Path("/record"), "x")
     assert tree.paths == set()
     assert not tree.folder.exists()
 
