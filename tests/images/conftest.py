@@ -85,6 +85,18 @@ def content(reference: str) -> dict[str, tarfile.TarInfo]:
         return {f"/{member.name}": member for member in archive}
 
 
+def edit(file: Path, old: str, new: str) -> None:
+    """Replace what must stand in a file once or more."""
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def install_again(copy: Path) -> None:
+    """Make the next build install main's wheels anew, whatever is cached."""
+    edit(copy / "Dockerfile", "&& rm /opt/venv/.lock", f"&& rm /opt/venv/.lock && : {uuid4()}")
+
+
 def git(folder: Path, *args: str) -> str:
     """Run git as somebody, at a time that is set, and return what it prints."""
     somebody = ["-c", "user.name=x", "-c", "user.email=x@example.org"]

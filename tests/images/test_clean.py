@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.images.conftest import DEV, PROD, check, docker, inspected, inv, planted
+from tests.images.conftest import DEV, PROD, check, docker, inspected, install_again, inv, planted
 
 ADDED = {
     "labels, variables and an argument": (
@@ -54,6 +54,8 @@ def test_other_dependencies_pass_too(copy: Path) -> None:
 
     Of all that is installed anew, the build downloads no more than these two.
     """
+    install_again(copy)
+    assert inv("build", cwd=copy).returncode == 0
     assert inv("poetry", "--", "add", "--lock", "setuptools", "certifi", cwd=copy).returncode == 0
     built = inv("build", cwd=copy)
     assert built.returncode == 0, built.stderr

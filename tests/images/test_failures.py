@@ -17,21 +17,23 @@ from uuid import uuid4
 import pytest
 
 from ops import site
-from tests.images.conftest import COPY, DEV, PORT, PROD, PROJECT, ROOT, docker, inv, inv_command, left_behind, sentence
+from tests.images.conftest import (
+    COPY,
+    DEV,
+    PORT,
+    PROD,
+    PROJECT,
+    ROOT,
+    docker,
+    edit,
+    install_again,
+    inv,
+    inv_command,
+    left_behind,
+    sentence,
+)
 
 VERBS = (["build"], ["serve", f"--port={PORT}"], ["test"], ["check-prod-has-no-pytest"], ["stop"], ["clean"], ["lint"])
-
-
-def edit(file: Path, old: str, new: str) -> None:
-    """Replace what must stand in a file once or more."""
-    text = file.read_text(encoding="utf-8")
-    assert old in text
-    file.write_text(text.replace(old, new), encoding="utf-8")
-
-
-def install_again(copy: Path) -> None:
-    """Make the next build install main's wheels anew, whatever is cached."""
-    edit(copy / "Dockerfile", "&& rm /opt/venv/.lock", f"&& rm /opt/venv/.lock && : {uuid4()}")
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
