@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -136,9 +135,8 @@ def _machine() -> dict[str, str]:
 def _instruments() -> None:
     """Build what measures: wrk and the chart's image, this project's tool stage, and the stand-in for uv's image."""
     print("building the instruments", file=sys.stderr, flush=True)
-    secrets = ("--secret=id=ca_bundle,src=" + os.environ["CA_BUNDLE"], "--secret=id=index_url,env=INDEX_URL")
-    engine.output("build", f"--tag={work.INSTRUMENTS}", "--build-context=ops=ops", *secrets, "bench")
-    engine.output("build", f"--tag={TOOLS}", "--target=tools", *secrets, ".")
+    engine.output("build", f"--tag={work.INSTRUMENTS}", "--build-context=ops=ops", *site.secrets(), "bench")
+    engine.output("build", f"--tag={TOOLS}", "--target=tools", *site.secrets(), ".")
     with tempfile.TemporaryDirectory() as nothing:
         recipe = Path(nothing, "Dockerfile")
         recipe.write_text(
@@ -163,13 +161,8 @@ def _swept() -> Iterator[None]:
     try:
         yield
     finally:
-        signals = [signal.SIGINT, signal.SIGTERM]
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
-        try:
+        with engine.undisturbed():
             _sweep()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def _sweep() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import sys
 
 from ops import engine, site, source
@@ -99,13 +98,8 @@ def _container() -> str:
 
 def stop() -> None:
     """Stop production within its grace period and remove its container and network, undisturbed by another Ctrl-C."""
-    signals = [signal.SIGINT, signal.SIGTERM]
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
-    try:
+    with engine.undisturbed():
         engine.output("compose", "--profile=prod", "down", echo=True, shielded=True)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def test(arguments: list[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,6 +73,18 @@ def build(*args: str, once: tuple[str, ...] = ()) -> None:
         output(*args)
     except Failure as failure:
         raise Failure(f"The build failed. {failure}") from None
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let neither Ctrl-C nor SIGTERM interrupt what cleans up."""
+    signals = [signal.SIGINT, signal.SIGTERM]
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _check_reachable() -> None:

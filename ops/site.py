@@ -30,6 +30,11 @@ def environment() -> dict[str, str]:
     }
 
 
+def secrets() -> tuple[str, str]:
+    """Return the options that hand CA_BUNDLE and INDEX_URL, both in the environment by now, to `docker build`."""
+    return ("--secret=id=ca_bundle,src=" + os.environ["CA_BUNDLE"], "--secret=id=index_url,env=INDEX_URL")
+
+
 def ca_bundle() -> str:
     """Return a file of the authorities that this machine trusts.
 

@@ -63,8 +63,7 @@ def _build(stage: str) -> str:
     """Build a stage and return its image's name."""
     os.environ.update(site.environment())
     tag = f"{compose.project()}:{stage}"
-    secrets = ("--secret=id=ca_bundle,src=" + os.environ["CA_BUNDLE"], "--secret=id=index_url,env=INDEX_URL")
-    engine.build("build", "--target", stage, "--tag", tag, *secrets, ".")
+    engine.build("build", "--target", stage, "--tag", tag, *site.secrets(), ".")
     return tag
 
 
