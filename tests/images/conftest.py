@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,3 +146,39 @@ def left_behind() -> list[str]:
     containers = docker("ps", "--all", "--filter", mine, "--format", "container {{.Names}}").stdout
     networks = docker("network", "ls", "--filter", mine, "--format", "network {{.Name}}").stdout
     return (containers + networks).splitlines()
+
+
+@pytest.fixture(scope="session")
+def containerd_store() -> Iterator[str]:
+    """The address of a second Engine: with the containerd image store, the base image, and the host's network alone."""
+    if sys.platform != "linux" or os.geteuid() != 0 or not (shutil.which("dockerd") and shutil.which("ip")):
+        pytest.skip("a second Engine needs Linux, root, dockerd and ip")
+    with bridge(PROJECT), tempfile.TemporaryDirectory(prefix="engine-") as folder:
+        settings, address = Path(folder, "daemon.json"), f"unix://{folder}/socket"
+        settings.write_text(json.dumps({"features": {"containerd-snapshotter": True}}), encoding="utf-8")
+        options = [f"--config-file={settings}", f"--host={address}", f"--bridge={PROJECT}", "--iptables=false"]
+        places = [f"--{name}={folder}/{name}" for name in ("data-root", "exec-root", "pidfile")]
+        with Path(folder, "log").open("wb") as log:
+            engine = subprocess.Popen(["dockerd", *options, *places], stdout=log, stderr=log)  # noqa: S607
+        try:
+            for _ in range(300):
+                if docker(f"--host={address}", "version", check=False).returncode == 0:
+                    break
+                time.sleep(0.1)
+            saved = Path(folder, "base.tar")
+            docker("save", f"--output={saved}", BASE)
+            docker(f"--host={address}", "load", f"--input={saved}")
+            yield address
+        finally:
+            engine.terminate()
+            engine.wait(30)
+
+
+@contextmanager
+def bridge(name: str) -> Iterator[None]:
+    """Make a bridge for a second Engine. One told to have none would take the first one's away."""
+    subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)  # noqa: S607
+    try:
+        yield
+    finally:
+        subprocess.run(["ip", "link", "delete", name], check=True)  # noqa: S607

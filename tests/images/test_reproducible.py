@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 
-from tests.images.conftest import COPY, docker, git, inv, inv_command
+from tests.images.conftest import COPY, docker, edit, git, inv, inv_command
 
 
 @pytest.fixture
@@ -53,3 +55,28 @@ def test_another_commit_gives_another_image(repository: Path) -> None:
         assert inv("build", cwd=repository).returncode == 0
         ids.append(docker("image", "inspect", "--format={{.Id}}", f"{COPY}:prod").stdout)
     assert ids[0] != ids[1]
+
+
+def configuration(engine: str, folder: Path) -> str:
+    """Return where an Engine has saved prod's configuration: a name that holds the digest, which holds the layers'."""
+    saved = folder / "prod.tar"
+    docker(f"--host={engine}", "save", f"--output={saved}", f"{COPY}:prod")
+    with tarfile.open(saved) as archive:
+        manifest = archive.extractfile("manifest.json")
+        assert manifest
+        (image,) = json.load(manifest)
+    return str(image["Config"])
+
+
+def test_both_image_stores_have_the_same_image(repository: Path, tmp_path: Path, containerd_store: str) -> None:
+    """Layers and configuration have the same digests where containerd stores them, which gives the image another id."""
+    edit(repository / "docker-compose.yml", "  context: .\n", "  context: .\n  network: host\n")
+    git(repository, "commit", "--quiet", "--all", "--message=z")
+    seen = []
+    for engine in (docker("context", "inspect", "--format={{.Endpoints.docker.Host}}").stdout.strip(), containerd_store):
+        done = inv("build", cwd=repository, DOCKER_HOST=engine)
+        assert done.returncode == 0, done.stderr
+        seen.append((configuration(engine, tmp_path), done.stdout.split()[1]))
+    (classic, first), (containerd, second) = seen
+    assert classic == containerd
+    assert first != second
