@@ -8,6 +8,7 @@
 #                          -> venv   ┐
 #                  -> system         ├ prod, from scratch
 #                  -> app            ┘
+#          -> wheels -> golden        what prod may hold, made by another way, to compare it with
 #
 # prod descends from nothing: what it holds is copied in by name.
 ARG BASE=python:3.13-slim-trixie
@@ -21,20 +22,13 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1
 # Debian packages that the service needs, say "git libpq5": dev has them as they are, prod with all that they link to.
 ARG PACKAGES=""
-# The official image has no bytecode. Without it every start compiles the standard library anew. In fixed portions:
-# what a process has compiled before shows in the bytecode (https://github.com/python/cpython/issues/129724).
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,source=ops/packages.sh,target=/packages \
+    --mount=type=bind,source=ops/bytecode.sh,target=/bytecode \
     --mount=type=tmpfs,target=/tmp \
-    if [ -n "$PACKAGES" ]; then \
-        sh /online apt-get update \
-        && sh /online apt-get install --yes --no-install-recommends $PACKAGES \
-        && rm -rf /var/lib/apt/lists/*; \
-    fi \
-    && find "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" -mindepth 1 -maxdepth 1 \
-    | sort \
-    | xargs -n 40 -P "$(nproc)" python -m compileall -q --invalidation-mode unchecked-hash \
-        -x '/(config-.*|ensurepip|idlelib|lib2to3|pydoc_data|site-packages|test|tests|tkinter|turtledemo)/'
+    sh /packages "$PACKAGES" \
+    && sh /bytecode stdlib
 WORKDIR /srv
 
 
@@ -107,14 +101,12 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=bind,source=ops/online.sh,target=/online \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=bind,from=lock,source=/lock/main.txt,target=/main.txt \
+    --mount=type=bind,source=ops/bytecode.sh,target=/bytecode \
     --mount=type=cache,target=/root/.cache/uv \
     python -m venv --without-pip /opt/venv \
     && sh /online /uv pip sync --python /opt/venv --require-hashes /main.txt \
     && rm /opt/venv/.lock /opt/venv/bin/[Aa]ctivate* \
-    # What is no valid Python, a wheel's templates say, stays uncompiled.
-    && { find /opt/venv/lib/*/site-packages -mindepth 1 -maxdepth 1 \
-    | sort \
-    | xargs -n 20 -P "$(nproc)" python -m compileall -qq --invalidation-mode unchecked-hash || true; }
+    && sh /bytecode venv
 
 
 FROM main AS dev
@@ -165,9 +157,36 @@ RUN --network=none \
 FROM base AS app
 COPY app /out/tree/srv/app
 RUN --network=none \
-    python -m compileall -q --invalidation-mode unchecked-hash -s /out/tree -p / /out/tree \
+    --mount=type=bind,source=ops/bytecode.sh,target=/bytecode \
+    sh /bytecode tree /out/tree \
     && find /out/tree -type d -exec chmod 755 {} + -o -exec chmod 644 {} + \
     && find /out/tree -exec touch -hd @315532800 {} +
+
+
+# What prod may hold, made by another way than prod: for `inv check-prod`. Nothing is copied from here.
+FROM pinned AS wheels
+RUN --mount=type=secret,id=ca_bundle \
+    --mount=type=secret,id=index_url \
+    --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,from=lock,source=/lock/main.txt,target=/main.txt \
+    sh /online pip download --quiet --disable-pip-version-check --no-cache-dir --no-deps --only-binary :all: \
+        --require-hashes --dest /out/wheels -r /main.txt
+
+FROM pinned AS golden
+ENV PATH=/opt/venv/bin:$PATH
+ARG PACKAGES=""
+RUN --mount=type=secret,id=ca_bundle \
+    --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,source=ops/packages.sh,target=/packages \
+    --mount=type=tmpfs,target=/tmp \
+    sh /packages "$PACKAGES"
+WORKDIR /golden
+COPY ops/__init__.py ops/bytecode.sh ops/collect.py ops/golden.py ops/
+RUN --network=none \
+    --mount=type=bind,source=poetry.lock,target=/golden/poetry.lock \
+    --mount=type=bind,from=wheels,source=/out/wheels,target=/golden/wheels \
+    --mount=type=bind,from=pinned,source=/var/lib/dpkg/status,target=/golden/status \
+    python -m ops.golden world
 
 
 FROM scratch AS prod

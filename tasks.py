@@ -100,7 +100,7 @@ def shell(c: Context, prod: bool = False) -> int:
 
 @task(
     help={
-        "image": "Another image to check instead of the one that `inv build` made.",
+        "image": "Another image, or a file that `docker save` wrote, instead of the image that `inv build` made.",
         "json": "Print the report as JSON.",
     }
 )
@@ -110,6 +110,20 @@ def check_prod_has_no_pytest(c: Context, image: str | None = None, json: bool = 
     from ops import check
 
     return check.prod_has_no_pytest(image, as_json=json)
+
+
+@task(
+    help={
+        "image": "Another image, or a file that `docker save` wrote, instead of the image that `inv build` made.",
+        "json": "Print the report as JSON.",
+    }
+)
+@sentences
+def check_prod(c: Context, image: str | None = None, json: bool = False) -> int:
+    """Prove that prod is the lock, app/ and the base image, byte for byte. Exit code as above."""
+    from ops import check
+
+    return check.prod(image, as_json=json)
 
 
 @task

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -29,6 +30,10 @@ class Finding:
     instruction: str
     why: str
     files: int = 1
+    # The number of the layer that holds it, from 0.
+    layer: int | None = None
+    # What usually brings it about.
+    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,17 +141,20 @@ def leaks(files: Iterable[File], rules: Forbidden, lock: Lock, image: Image | No
         if hit:
             grouped[file.layer, hit] = grouped.get((file.layer, hit), 0) + 1
     return [
-        Finding(hit.what, hit.path, image.layers[layer].instruction if image else "", hit.why, count)
+        Finding(hit.what, hit.path, image.layers[layer].instruction if image else "", hit.why, count, layer)
         for (layer, hit), count in grouped.items()
     ]
 
 
-def declared(lock: Lock) -> list[Finding]:
-    """Return the finding that pytest is a production dependency, where the lock has it in the main group."""
-    if "pytest" not in lock.main:
-        return []
+def declared(lock: Lock, denied: Iterable[str]) -> list[Finding]:
+    """Return what the lock has in the main group and the project denies it: names, or patterns like `pytest-*`."""
     why = "pyproject.toml declares it, or something that needs it, in the main group"
-    return [Finding("pytest", "poetry.lock", "", why)]
+    patterns = [normalized(name.replace("*", "\0")).replace("\0", "*") for name in denied]
+    return [
+        Finding(name, "poetry.lock", "", why)
+        for name in sorted(lock.main)
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    ]
 
 
 def staleness(

@@ -1,18 +1,44 @@
-"""`inv check-prod-has-no-pytest`: obtain the facts, have them judged, report."""
+"""`inv check-prod-has-no-pytest` and `inv check-prod`: obtain the facts, have them judged, report."""
 
 from __future__ import annotations
 
 import gc
 import hashlib
-import json
 import tempfile
 import time
 import tomllib
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
-from ops import audit, compose, configuration, engine, image
+from ops import audit, causes, compose, configuration, engine, expected, image, world
 from ops.failure import CANNOT_CHECK, FAILED, Failure
+from ops.records import File, Image
+from ops.report import Report, read
+
+# What dev and prod take from the base image alike.
+_SYSTEM = "/usr/local"
+_LABELS = "org.opencontainers.image."
+_REVISION = f"{_LABELS}revision"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the image under test, of dev, and of what the lock allows."""
+
+    prod: str
+    identifier: str
+    image: Image
+    dev: str
+    tree: tuple[File, ...]
+    lock: audit.Lock
+    app: Mapping[str, str]
+    denied: tuple[str, ...]
+    # What production must be, and dev's part of the base image; only the whole proof asks for them.
+    expected: expected.Expected | None = None
+    system: tuple[File, ...] = ()
 
 
 def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
@@ -22,82 +48,176 @@ def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
     project's, or the probe does not even find pytest in the dev image.
     """
     started = time.monotonic()
+    facts = _obtained(reference, whole=False)
+    findings, difference, forbidden = _dev_leaks(facts)
+    if not findings:
+        _refuse_stale(facts.prod, difference)
+    report = Report(
+        facts.prod,
+        facts.identifier,
+        _told(findings),
+        f"is clean: nothing of pytest and {len(forbidden) - 1} other dev distributions",
+        read(facts.image, time.monotonic() - started),
+        {"stale": difference, "forbidden": sorted(forbidden)},
+        [f"It is stale as well: {difference}. Run `inv build`, then check again."] if difference else [],
+    )
+    print(report.data() if as_json else report.lines())
+    return FAILED if findings else 0
+
+
+def prod(reference: str | None, *, as_json: bool) -> int:
+    """Report everything in the production image that the lock, `app/` and the base image do not account for.
+
+    Return 0, or 1 where there is something. Raises Failure, code 2, where the question can't be answered.
+    """
+    started = time.monotonic()
+    facts = _obtained(reference, whole=True)
+    must_be = facts.expected
+    assert must_be  # noqa: S101 - for the type checker: that is what `whole` asks for
+    dev_leaks, _, forbidden = _dev_leaks(facts)
+    promised = world.world_from(must_be.golden["rows"])
+    sizes = world.sizes(facts.image, promised)
+    findings = [
+        *dev_leaks,
+        *_beyond(world.unaccounted(facts.image, promised), dev_leaks),
+        *world.differing(facts.image.files, (*facts.tree, *facts.system)),
+        *configuration.undeclared(facts.image, must_be.declaration),
+        *configuration.composed(must_be.service, str(engine.ROOT)),
+        *_over_budget(sizes),
+    ]
+    _refuse_other_commit(facts, must_be, findings)
+    rebuilt = tuple(layer.diff_id for layer in facts.image.layers) == must_be.declaration.diff_ids
+    made_of = f"{len(must_be.golden['wheels'])} locked wheels, app/ and the base image"
+    report = Report(
+        facts.prod,
+        facts.identifier,
+        _told(findings),
+        f"is {made_of}, byte for byte",
+        read(facts.image, time.monotonic() - started),
+        {"forbidden": sorted(forbidden), "sizes": sizes, "rebuilt": rebuilt, "wheels": must_be.golden["wheels"]},
+        [
+            f"Compared with {must_be.commit or 'the working tree: git tells no commit here'}.",
+            "A bare `docker build .` gives the same layers, by their digests."
+            if rebuilt
+            else "A bare `docker build .` gives other layers.",
+        ],
+    )
+    print(report.data() if as_json else report.lines())
+    return FAILED if findings else 0
+
+
+def settings() -> Mapping[str, Any]:
+    """Return what pyproject.toml says under `[tool.lockstep]`."""
+    document = tomllib.loads((engine.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found: Mapping[str, Any] = document.get("tool", {}).get("lockstep", {})
+    return found
+
+
+def _obtained(reference: str | None, *, whole: bool) -> Facts:
+    """Obtain the facts. Raises Failure, code 2, where they can't be had."""
     # Tens of thousands of records, none of them in a cycle: looking for cycles would take a tenth of the time.
     gc.disable()
     try:
         lock, app = _lock(), _app_files()
         project = compose.project()
         dev, prod = f"{project}:dev", reference or f"{project}:prod"
-        _, identifier = _identifiers(dev, prod)
+        file = Path(reference) if reference and Path(reference).is_file() else None
+        identifiers = _identifiers(dev, *([] if file else [prod]))
         # Most of the time passes while the Engine packs prod: all that concerns dev is done meanwhile.
-        with tempfile.TemporaryFile() as archive, ThreadPoolExecutor() as pool:
+        with file.open("rb") if file else tempfile.TemporaryFile() as archive, ThreadPoolExecutor() as pool:
             # By its id: a name without a tag would bring every tag of it.
-            saving = pool.submit(engine.write, archive, "save", identifier)
+            saving = None if file else pool.submit(engine.write, archive, "save", identifiers[-1])
+            must_be = expected.obtain() if whole else None
             tree = image.tree(dev, audit.VENV, audit.HOME)
-            rules = audit.forbidden(tree, lock)
-            control = {finding.what for finding in audit.leaks(tree, rules, lock)}
-            dev_difference = audit.staleness(tree, (lock.main, lock.dev), lock, app)
-            sizes = {file.size for file in tree}
-            saving.result()
-            facts = image.read(prod, archive, sizes.__contains__)
+            system = image.tree(dev, _SYSTEM) if whole else ()
+            sizes = {one.size for one in tree}
+            if saving:
+                saving.result()
+            facts = image.read(prod, archive, (lambda _: True) if whole else sizes.__contains__)
     except Failure as failure:
         raise Failure(str(failure), CANNOT_CHECK) from None
+    identifier = facts.identifier if file else identifiers[-1]
+    denied = tuple(settings().get("denied-in-main", ("pytest",)))
+    return Facts(prod, identifier, facts, dev, tree, lock, app, denied, must_be, system)
 
-    _refuse_stale(dev, dev_difference)
-    findings = audit.declared(lock)
+
+def _dev_leaks(facts: Facts) -> tuple[list[audit.Finding], str, frozenset[str]]:
+    """Return what of the dev group is in production, how production is stale, and which distributions are forbidden.
+
+    Raises Failure, code 2, where the probe proves nothing.
+    """
+    lock, prod = facts.lock, facts.image
+    rules = audit.forbidden(facts.tree, lock)
+    control = {finding.what for finding in audit.leaks(facts.tree, rules, lock)}
+    _refuse_stale(facts.dev, audit.staleness(facts.tree, (lock.main, lock.dev), lock, facts.app))
+    findings = audit.declared(lock, facts.denied)
     missed = sorted((rules.distributions | {"pytest"}) - control)
     if missed and not findings:
         raise Failure(
-            f"The probe does not find {missed[0]} in {dev}, where it must be: have it in the dev group and run "
+            f"The probe does not find {missed[0]} in {facts.dev}, where it must be: have it in the dev group and run "
             "`inv build`.",
             CANNOT_CHECK,
         )
-    if not any(file.path.startswith(audit.APP + "/") for file in facts.files):
-        raise Failure(f"{prod} is not an image of this project: it has no {audit.APP}.", CANNOT_CHECK)
-    findings += audit.leaks(facts.files, rules, lock, facts)
-    findings += configuration.leaks(facts, rules)
-    difference = audit.staleness(facts.files, (lock.main,), lock, app)
-    if not findings:
-        _refuse_stale(prod, difference)
-
-    read = {
-        "layers": len(facts.layers),
-        "files": len(facts.stored),
-        "bytes": sum(file.size for file in facts.stored),
-        "seconds": round(time.monotonic() - started, 2),
-    }
-    findings = [replace(finding, instruction=configuration.masked(finding.instruction)) for finding in findings]
-    if as_json:
-        report = {
-            "image": prod,
-            "id": identifier,
-            "clean": not findings,
-            "findings": [asdict(finding) for finding in findings],
-            "stale": difference,
-            "forbidden": sorted(rules.distributions),
-            "read": read,
-        }
-        print(json.dumps(report, indent=2))
-    else:
-        _print(prod, findings, rules, read)
-        if difference:
-            print(f"It is stale as well: {difference}. Run `inv build`, then check again.")
-    return FAILED if findings else 0
+    if not any(file.path.startswith(audit.APP + "/") for file in prod.files):
+        raise Failure(f"{facts.prod} is not an image of this project: it has no {audit.APP}.", CANNOT_CHECK)
+    findings += audit.leaks(prod.files, rules, lock, prod)
+    findings += configuration.leaks(prod, rules)
+    return findings, audit.staleness(prod.files, (lock.main,), lock, facts.app), rules.distributions
 
 
-def _print(prod: str, findings: list[audit.Finding], rules: audit.Forbidden, read: dict[str, float]) -> None:
-    for finding in findings:
-        files = f" ({finding.files} files)" if finding.files > 1 else ""
-        brought = f"; brought by: {' '.join(finding.instruction.split())[:100]}" if finding.instruction else ""
-        print(f"LEAK {finding.what}: {finding.path}{files}: {finding.why}{brought}")
-    if findings:
-        verdict = f"{prod} holds {len(findings)} leak{'s' if len(findings) > 1 else ''}"
-    else:
-        verdict = f"{prod} is clean: nothing of pytest and {len(rules.distributions) - 1} other dev distributions"
-    print(
-        f"{verdict}. Read {read['layers']} layers, {read['files']:,} files, "
-        f"{read['bytes'] / 1e6:.1f} MB in {read['seconds']:.1f} s."
+def _beyond(findings: Iterable[audit.Finding], known: Iterable[audit.Finding]) -> list[audit.Finding]:
+    """Return the findings that no known one already tells of: in its layer, at or below its path."""
+    told = {(finding.layer, finding.path) for finding in known}
+
+    def is_told(finding: audit.Finding) -> bool:
+        parts = finding.path.split("/")
+        return any((finding.layer, "/".join(parts[: end + 1])) in told for end in range(len(parts)))
+
+    return [finding for finding in findings if not is_told(finding)]
+
+
+def _over_budget(sizes: Mapping[str, int]) -> list[audit.Finding]:
+    """Return the finding that production is larger than pyproject.toml allows, with what is largest in it."""
+    budget = settings().get("size-budget-mb")
+    total = sum(sizes.values()) / 1e6
+    if budget is None or total <= budget:
+        return []
+    largest = ", ".join(f"{source} {size / 1e6:.1f} MB" for source, size in list(sizes.items())[:5])
+    why = f"{total:.1f} MB, of which {largest}"
+    return [audit.Finding(f"more than {budget} MB", "pyproject.toml", "", why)]
+
+
+def _refuse_other_commit(facts: Facts, must_be: expected.Expected, findings: Iterable[audit.Finding]) -> None:
+    """Raise Failure, code 2, where the image is of another commit and nothing but that commit's marks are found."""
+    held = (facts.image.config.get("Labels") or {}).get(_REVISION, "")
+    wanted = (must_be.declaration.config.get("Labels") or {}).get(_REVISION, "")
+    if held != wanted and all(map(_marks_commit, findings)):
+        raise Failure(
+            f"{facts.prod} is stale: it was made from {held or 'no commit'}, this is {wanted or 'none'}. "
+            "Run `inv build`, then check again.",
+            CANNOT_CHECK,
+        )
+
+
+def _marks_commit(finding: audit.Finding) -> bool:
+    """Return whether a finding may come from another commit alone: its labels, its `app/`."""
+    return (
+        finding.path.startswith(f"{audit.APP}/")
+        or finding.what.startswith(_LABELS)
+        or finding.instruction.startswith(f"LABEL {_LABELS}")
     )
+
+
+def _told(findings: Iterable[audit.Finding]) -> list[audit.Finding]:
+    """Return findings as they may be printed: with their usual causes, and without a secret in them."""
+    return [
+        replace(
+            finding,
+            instruction=configuration.masked(finding.instruction),
+            cause=causes.usual(finding.path, finding.why),
+        )
+        for finding in findings
+    ]
 
 
 def _identifiers(*references: str) -> list[str]:

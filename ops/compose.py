@@ -153,6 +153,6 @@ def clean() -> None:
     """Remove this project's containers, its network and the images that its tasks build."""
     engine.output("compose", "--profile=prod", "--profile=dev", "down", "--remove-orphans", echo=True)
     name = project()
-    for target in ("prod", "dev", "tools", "lock", "lint"):
+    for target in ("prod", "dev", "bare", "golden", "tools", "lock", "lint", "sbom"):
         if engine.output("image", "ls", "--quiet", f"{name}:{target}"):
             engine.output("image", "rm", f"{name}:{target}", echo=True)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from ops.audit import Finding, Forbidden, started
-from ops.records import Image
+from ops.records import Declaration, Image
 
 _SECRET = re.compile(
     r".*(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|SECRET_?KEY|PRIVATE_?KEY|CREDENTIALS?)", re.IGNORECASE
 )
 # A password, or on its own a token, before the host of an address (RFC 3986, 3.2.1).
 _IN_URL = re.compile(r"(?<=://)(?:[^/\s:@\"']*:[^/\s@\"']+|(?<=https://)[^/\s@\"']+)(?=@)")
+_COMPOSE_LABELS = "com.docker.compose."
+# What an image's configuration and its history consist of (https://github.com/opencontainers/image-spec/blob/main/config.md).
+_DOCUMENT = {"architecture", "config", "created", "history", "os", "os.version", "rootfs", "variant"}
+_STEP = {"comment", "created", "created_by", "empty_layer"}
+_COMMANDS = ("command", "entrypoint")
+_COMMENTS = {"", "buildkit.dockerfile.v0"}
 _VALUE = re.compile(r"\b(?P<name>\w+)=(?P<value>\"[^\"]*\"|'[^']*'|\S+)")
 
 
@@ -29,6 +36,68 @@ def leaks(image: Image, rules: Forbidden) -> list[Finding]:
         *_secrets("LABEL", (f"{name}={value}" for name, value in (config.get("Labels") or {}).items())),
         *(finding for step in image.history for finding in _secret_arguments(step)),
     ]
+
+
+def undeclared(image: Image, declaration: Declaration) -> list[Finding]:
+    """Return what an image is configured to be, or says of how it was made, and the Dockerfile does not declare.
+
+    Takes what a bare `docker build .` of the same commit gives. What Compose adds are labels of its own.
+    """
+    found = []
+    names = {name for name, value in (*image.config.items(), *declaration.config.items()) if value}
+    for name in sorted(names):
+        held, declared = _settings(image.config.get(name)), _settings(declaration.config.get(name))
+        for setting in sorted(held.keys() | declared.keys()):
+            value = held.get(setting)
+            if value == declared.get(setting) or setting.startswith(_COMPOSE_LABELS):
+                continue
+            said = masked(f"{setting}={value}" if setting else f"{value}")
+            why = f"{name} is {said}" if value is not None else f"{name} lacks {setting or 'what is declared'}"
+            found.append(Finding(setting or name, "configuration", "", f"{why}, which the Dockerfile does not declare"))
+    steps = list(declaration.history)
+    for step in image.history:
+        if step in steps:
+            steps.remove(step)
+        else:
+            found.append(Finding("an instruction", "history", masked(step), "the Dockerfile does not have it"))
+    found += [
+        Finding("an instruction", "history", masked(step), "the Dockerfile has it, the image not") for step in steps
+    ]
+    found += [
+        Finding(name, "configuration", "", "an image has no such setting by the specification")
+        for name in sorted(set(image.document) - _DOCUMENT)
+    ]
+    found += [
+        Finding("a comment", "history", masked(step.get("created_by", "")), "it holds more than a build writes")
+        for step in image.document.get("history") or ()
+        if set(step) - _STEP or step.get("comment", "") not in _COMMENTS
+    ]
+    return found
+
+
+def composed(service: Mapping[str, Any], root: str) -> list[Finding]:
+    """Return where Compose's production service, resolved, runs something else than the image, or the working tree."""
+    wrong = []
+    target = (service.get("build") or {}).get("target")
+    if target != "prod":
+        wrong.append((f"target {target}", "builds another target"))
+    for volume in service.get("volumes") or ():
+        place = str(volume.get("source") or "")
+        if volume.get("type") == "bind" and (place == root or place.startswith((f"{root}/", f"{root}\\"))):
+            wrong.append((place, "mounts it from the working tree"))
+    for kind in ("configs", "secrets"):
+        wrong += [(str(one.get("source")), f"mounts it as one of its {kind}") for one in service.get(kind) or ()]
+    wrong += [(name, "runs something else than the image declares") for name in _COMMANDS if service.get(name)]
+    return [Finding(what, "docker-compose.yml", "", f"the production service {why}") for what, why in wrong]
+
+
+def _settings(value: object) -> dict[str, object]:
+    """Return the single settings of a list of NAME=VALUE or of labels; of anything else itself, named ``."""
+    if isinstance(value, list) and all("=" in str(item) for item in value):
+        return {str(item).partition("=")[0]: str(item).partition("=")[2] for item in value}
+    if isinstance(value, Mapping) and all(isinstance(one, str) for one in value.values()):
+        return dict(value)
+    return {"": value} if value else {}
 
 
 def masked(instruction: str) -> str:

@@ -30,15 +30,18 @@ def run(*args: str, stdout: int | None = None) -> int:
         return process.wait()
 
 
-def output(*args: str, echo: bool = False, shielded: bool = False) -> str:
-    """Return what `docker ARGS` prints on standard output. Shielded, it does not see the terminal's Ctrl-C.
+def output(*args: str, given: bytes | None = None, echo: bool = False, shielded: bool = False) -> str:
+    """Return what `docker ARGS` prints on standard output, given something on standard input or not.
+
+    Shielded, it does not see the terminal's Ctrl-C.
 
     Raises Failure, with a sentence for what Docker said, where it exits with anything but 0.
     """
     if echo:
         _echo(args)
-    with _running(args, subprocess.PIPE, subprocess.PIPE, shielded=shielded) as process:
-        out, err = process.communicate()
+    stdin = None if given is None else subprocess.PIPE
+    with _running(args, subprocess.PIPE, subprocess.PIPE, stdin=stdin, shielded=shielded) as process:
+        out, err = process.communicate(given)
     if process.returncode:
         raise _failure(args, err + out)
     return out.decode()
@@ -99,12 +102,13 @@ def _running(
     stdout: IO[bytes] | int | None = None,
     stderr: int | None = None,
     *,
+    stdin: int | None = None,
     shielded: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Give the process of `docker ARGS`; interrupted, end it before the interruption goes on, so that nothing stays."""
     try:
         process = subprocess.Popen(
-            ["docker", *args], cwd=ROOT, stdout=stdout, stderr=stderr, start_new_session=shielded
+            ["docker", *args], cwd=ROOT, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=shielded
         )
     except (FileNotFoundError, PermissionError):
         raise Failure(NO_DOCKER) from None

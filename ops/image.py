@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-import bz2
 import hashlib
 import io
 import json
-import lzma
 import mmap
 import posixpath
 import tarfile
 import tempfile
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import IO, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, cast
 
-from ops import engine
+from ops import archives, engine
 from ops.failure import CANNOT_CHECK, Failure
 from ops.records import File, Image, Layer
 
 # How much of a file is kept for the judges: enough for a script, or for the name in a METADATA file.
 HEAD_BYTES = 1024
-# What archives inside an image may unpack to before the check gives up on them.
-_ARCHIVE_BYTES = 1 << 30
 _ARCHIVE_DEPTH = 4
-# A zip's last record and the longest comment behind it (https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT).
-_ZIP_END = b"PK\x05\x06"
-_ZIP_TAIL = 22 + 65535
+# No manifest, configuration or RECORD is larger.
+_DOCUMENT_BYTES = 16 << 20
+# How much of a mapped file stays in memory.
+_WINDOW = 16 << 20
+_BLOCK = 512
+# What a tar entry's extended header says that the entry itself has room for, or had (pax(1)).
+_PLAIN_HEADERS = {"atime", "ctime", "gid", "gname", "linkpath", "mtime", "path", "size", "uid", "uname"}
+_KINDS = {
+    tarfile.CHRTYPE: "a character device",
+    tarfile.BLKTYPE: "a block device",
+    tarfile.FIFOTYPE: "a named pipe",
+}
 
 # Says whether files of so many bytes are hashed.
 Sizes = Callable[[int], bool]
@@ -44,60 +48,94 @@ class _Tar(NamedTuple):
     end: int
 
 
-class _Unpacker(Protocol):
-    """What the standard library's decompressors have in common."""
+class _Terms(NamedTuple):
+    """On what terms files are read: of which layer, which are hashed, how much archives may unpack to."""
 
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
+    layer: int
+    hashed: Sizes
+    budget: archives.Budget
 
 
-_GZIP = b"\x1f\x8b"
-_UNPACKERS: dict[bytes, Callable[[], _Unpacker]] = {
-    _GZIP: lambda: zlib.decompressobj(wbits=zlib.MAX_WBITS | 16),
-    b"BZh": bz2.BZ2Decompressor,
-    b"\xfd7zXZ\x00": lzma.LZMADecompressor,
-}
+class _Region(io.RawIOBase):
+    """A part of a mapped file, as a file of its own."""
+
+    def __init__(self, mapped: mmap.mmap, start: int, end: int) -> None:
+        self._map, self._start, self._end, self._at = mapped, start, end, start
+
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401
+        """Read on."""
+        content = self._map[self._at : min(self._at + len(buffer), self._end)]
+        buffer[: len(content)] = content
+        self._at += len(content)
+        return len(content)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to a place."""
+        self._at = max(self._start, (self._start, self._at, self._end)[whence] + offset)
+        return self.tell()
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._at - self._start
+
+    def seekable(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def readable(self) -> bool:
+        """Return that it is."""
+        return True
 
 
 def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
-    """Return the facts of the one image in `archive`, a file that `docker save` wrote.
+    """Return the facts of the one image in `archive`, a file that `docker save` wrote, compressed by gzip or not.
 
     Files of the sizes that `hashed` accepts get their sha256. Raises Failure, code 2, where a layer is not, to the
     last byte, what the image's configuration says it is.
     """
     try:
-        with _mapped(archive) as saved, ThreadPoolExecutor(1) as pool:
-            members = {member.name: member for member in _entries(_whole(saved))}
-            manifest = json.loads(_content(saved, members["manifest.json"]))[0]
-            settings = json.loads(_content(saved, members[manifest["Config"]]))
-            diff_ids = settings["rootfs"]["diff_ids"]
+        with _mapped(archive) as file, _plain(_Tar(file, 0, len(file))) as saved, ThreadPoolExecutor(1) as pool:
+            members = {member.name: member for member in _entries(saved)}
+            (manifest,) = json.loads(_document(saved, members["manifest.json"]))
+            configuration = _document(saved, members[manifest["Config"]])
+            document = json.loads(configuration)
+            diff_ids = document["rootfs"]["diff_ids"]
+            budget = archives.Budget()
             files: list[File] = []
             for number, (name, diff_id) in enumerate(zip(manifest["Layers"], diff_ids, strict=True)):
-                with _layer(saved, members[name]) as tar:
+                member = members[name]
+                with _plain(_Tar(saved.map, member.offset_data, member.offset_data + member.size)) as tar:
                     # On the other core: hashing does not hold the interpreter's lock.
                     verified = pool.submit(_verify, tar, diff_id)
                     try:
-                        files += _files(tar, number, hashed)
+                        files += _files(tar, _Terms(number, hashed, budget))
                     finally:
                         # In any case: the layer may not be let go of while it is being read.
                         verified.result()
-        steps = settings.get("history") or []
+        steps = document.get("history") or []
         made = [step.get("created_by", "") for step in steps if not step.get("empty_layer")]
         made += ["unknown"] * (len(diff_ids) - len(made))
         return Image(
             reference=reference,
             layers=tuple(Layer(*pair) for pair in zip(diff_ids, made, strict=False)),
-            config=settings.get("config") or {},
+            document=document,
+            config=document.get("config") or {},
             history=tuple(step.get("created_by", "") for step in steps),
             files=tuple(files),
+            identifier="sha256:" + hashlib.sha256(configuration).hexdigest(),
         )
-    except (tarfile.TarError, zlib.error, KeyError, IndexError, TypeError, ValueError, EOFError) as error:
+    except (
+        tarfile.TarError, zlib.error, KeyError, IndexError, TypeError, ValueError, AttributeError, EOFError,
+        OverflowError, RecursionError,
+    ) as error:  # fmt: skip
         raise Failure(
-            f"The archive of {reference} can't be read ({error}): build or pull it again.", CANNOT_CHECK
+            f"The archive of {reference} can't be read ({_said(error)}): build or pull it again.", CANNOT_CHECK
         ) from error
+    except archives.TooMuchError:
+        raise Failure(
+            f"{reference} unpacks to far more than its size: it is broken, or a trap. Build or pull it again.",
+            CANNOT_CHECK,
+        ) from None
 
 
 def tree(reference: str, *folders: str) -> tuple[File, ...]:
@@ -114,11 +152,18 @@ def _folder(container: str, folder: PurePosixPath) -> Iterator[File]:
     with tempfile.TemporaryFile() as archive:
         engine.write(archive, "cp", f"{container}:{folder}", "-")
         with _mapped(archive) as copied:
-            yield from _files(_whole(copied), 0, _every_size, above=str(folder.parent))
+            tar = _Tar(copied, 0, len(copied))
+            yield from _files(tar, _Terms(0, _every_size, archives.Budget()), above=str(folder.parent))
 
 
 def _every_size(_: int) -> bool:
     return True
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says, fit to be printed: a name in a hostile archive may be no text."""
+    text = f"it has no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+    return text.encode(errors="backslashreplace").decode()[:200]
 
 
 def _mapped(archive: IO[bytes]) -> mmap.mmap:
@@ -126,66 +171,86 @@ def _mapped(archive: IO[bytes]) -> mmap.mmap:
     return mmap.mmap(archive.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _whole(mapped: mmap.mmap) -> _Tar:
-    return _Tar(mapped, 0, len(mapped))
+def _forget(mapped: mmap.mmap, start: int, end: int) -> None:
+    """Let go of a mapped part that was read: a large image takes no more memory than a small one."""
+    start -= start % mmap.PAGESIZE
+    # Windows has no such advice, and needs none: it trims what is mapped by itself.
+    if hasattr(mapped, "madvise") and end > start:
+        mapped.madvise(mmap.MADV_DONTNEED, start, end - start)
 
 
 def _entries(tar: _Tar) -> Iterator[tarfile.TarInfo]:
     """Give the entries of a tar; their offsets count from the start of the mapped file.
 
-    Raises ReadError where something that is no entry follows: tarfile takes it for the end.
+    Raises ReadError where something that is no entry follows, which tarfile takes for the end, and for an entry that
+    is larger than the tar, has holes, or would be unpacked outside of the folder that a tar is unpacked to.
     """
     tar.map.seek(tar.start)
-    with tarfile.open(fileobj=tar.map, mode="r:") as entries:
-        for entry in entries:
+    limited = archives.Limited(tar.map)
+    seen = forgotten = tar.start
+    with tarfile.open(fileobj=cast("IO[bytes]", limited), mode="r:") as archive:
+        for entry in archives.entries(archive, limited):
             if entry.offset >= tar.end:
                 return
+            if entry.size < 0 or (entry.isreg() and entry.offset_data + entry.size > tar.end):
+                message = f"an entry of {entry.size} bytes, which is more than there is"
+                raise tarfile.ReadError(message)
+            if entry.issparse():
+                message = "an entry with holes"
+                raise tarfile.ReadError(message)
+            if posixpath.normpath(entry.name.lstrip("/")).startswith(".."):
+                message = f"an entry outside of the image: {entry.name}"
+                raise tarfile.ReadError(message)
             yield entry
-        if tar.map[entries.offset : tar.end].strip(b"\0"):
-            message = f"no tar entry at byte {entries.offset - tar.start}"
+            seen = entry.offset_data + entry.size
+            if seen - forgotten > _WINDOW:
+                _forget(tar.map, forgotten, seen)
+                forgotten = seen
+        if tar.map[archive.offset : min(archive.offset + _WINDOW, tar.end)].strip(b"\0"):
+            message = f"no tar entry at byte {archive.offset - tar.start}"
             raise tarfile.ReadError(message)
 
 
 @contextmanager
-def _layer(saved: mmap.mmap, member: tarfile.TarInfo) -> Iterator[_Tar]:
-    """Give a layer's tar, which the containerd image store hands out compressed."""
-    start, end = member.offset_data, member.offset_data + member.size
-    if saved[start : start + 2] != _GZIP:
-        yield _Tar(saved, start, end)
+def _plain(packed: _Tar) -> Iterator[_Tar]:
+    """Give a tar that may be compressed: the containerd image store hands out layers so."""
+    mapped, start, end = packed
+    if mapped[start : start + len(archives.GZIP)] != archives.GZIP:
+        yield packed
         return
+    budget = archives.Budget.of(end - start)
+    chunks = (mapped[at : min(at + (1 << 20), end)] for at in range(start, end, 1 << 20))
     with tempfile.TemporaryFile() as plain:
-        for chunk in _unpacked((saved[at : min(at + (1 << 20), end)] for at in range(start, end, 1 << 20)), _GZIP):
+        for chunk in archives.unpacked(chunks, archives.GZIP):
+            budget.take(len(chunk))
             plain.write(chunk)
         plain.flush()
+        _forget(mapped, start, end)
         with _mapped(plain) as unpacked:
-            yield _whole(unpacked)
+            yield _Tar(unpacked, 0, len(unpacked))
 
 
 def _verify(tar: _Tar, diff_id: str) -> None:
     """Raise ReadError where a layer is not the one that the image's configuration names."""
-    with memoryview(tar.map) as view, view[tar.start : tar.end] as layer:
-        digest = "sha256:" + hashlib.sha256(layer).hexdigest()
-    if digest != diff_id:
+    if "sha256:" + _digest(tar) != diff_id:
         message = f"a layer is not {diff_id}"
         raise tarfile.ReadError(message)
 
 
-def _unpacked(chunks: Iterator[bytes], magic: bytes) -> Iterator[bytes]:
-    """Give what compressed chunks hold, in however many streams one after the other; stop at what is no stream."""
-    unpacker = _UNPACKERS[magic]()
-    for packed in chunks:
-        rest = packed
-        while rest:
-            yield unpacker.decompress(rest)
-            rest = b""
-            if unpacker.eof:
-                rest = unpacker.unused_data
-                if rest and not rest.startswith(magic):
-                    return
-                unpacker = _UNPACKERS[magic]()
+def _digest(part: _Tar) -> str:
+    """Return the sha256 of a part of a mapped file."""
+    digest = hashlib.sha256()
+    with memoryview(part.map) as view:
+        for at in range(part.start, part.end, _WINDOW):
+            end = min(at + _WINDOW, part.end)
+            with view[at:end] as window:
+                digest.update(window)
+            if end < part.end:
+                _forget(part.map, at, end)
+    return digest.hexdigest()
 
 
-def _files(tar: _Tar, layer: int, hashed: Sizes, above: str = "/") -> Iterator[File]:
+def _files(tar: _Tar, terms: _Terms, above: str = "/") -> Iterator[File]:
     """Give a record for each entry of an uncompressed tar, and for the members of archives in it.
 
     The tar's names are relative to the folder `above`.
@@ -194,107 +259,82 @@ def _files(tar: _Tar, layer: int, hashed: Sizes, above: str = "/") -> Iterator[F
     regular: dict[str, File] = {}
     for entry in _entries(tar):
         path = posixpath.normpath(root + entry.name)
+        file = File(
+            path,
+            terms.layer,
+            mode=entry.mode,
+            directory=entry.isdir(),
+            owner=(entry.uid, entry.gid),
+            extra=_extra(tar, entry),
+        )
         if entry.isreg():
-            head, digest = _read_regular(tar.map, entry, path, hashed)
-            regular[path] = File(path, layer, entry.size, entry.mode, sha256=digest, head=head)
-            yield regular[path]
-            if _is_archive(tar.map, entry, head):
-                yield from _members(path, _content(tar.map, entry), layer, hashed)
+            content = _Tar(tar.map, entry.offset_data, entry.offset_data + entry.size)
+            digest = _digest(content) if terms.hashed(entry.size) else ""
+            file = file._replace(size=entry.size, sha256=digest, head=_head(path, content))
+            regular[path] = file
+            yield file
+            if _is_archive(content, file.head):
+                yield from _members(path, _Region(*content), entry.size, terms)
         elif entry.islnk() and (linked := regular.get(posixpath.normpath(root + entry.linkname))):
-            yield File(path, layer, 0, entry.mode, sha256=linked.sha256, head=linked.head)
+            yield file._replace(sha256=linked.sha256, head=linked.head)
         else:
-            yield File(path, layer, 0, entry.mode, entry.isdir(), entry.linkname)
+            yield file._replace(target=entry.linkname)
 
 
-def _read_regular(mapped: mmap.mmap, entry: tarfile.TarInfo, path: str, hashed: Sizes) -> tuple[bytes, str]:
-    if not hashed(entry.size):
-        return mapped[entry.offset_data : entry.offset_data + min(entry.size, HEAD_BYTES)], ""
-    content = _content(mapped, entry)
-    return _head(path, content), hashlib.sha256(content).hexdigest()
+def _extra(tar: _Tar, entry: tarfile.TarInfo) -> str:
+    """Return what an entry is or carries beyond a plain file, folder or link, or ``."""
+    # An extended attribute holds bytes, or rights (https://man7.org/linux/man-pages/man7/xattr.7.html).
+    carried = sorted(set(entry.pax_headers) - _PLAIN_HEADERS)
+    end = entry.offset_data + (entry.size if entry.isreg() else 0)
+    if tar.map[end : min(end + -end % _BLOCK, tar.end)].strip(b"\0"):
+        carried.append("bytes behind its end")
+    if not (entry.isreg() or entry.isdir() or entry.issym() or entry.islnk()):
+        carried.append(_KINDS.get(entry.type, f"an entry of type {entry.type!r}"))
+    return ", ".join(carried)
 
 
-def _head(path: str, content: bytes) -> bytes:
-    return content if path.endswith(".dist-info/RECORD") else content[:HEAD_BYTES]
+def _head(path: str, content: _Tar) -> bytes:
+    kept = _DOCUMENT_BYTES if path.endswith(".dist-info/RECORD") else HEAD_BYTES
+    return content.map[content.start : min(content.end, content.start + kept)]
 
 
-def _content(mapped: mmap.mmap, entry: tarfile.TarInfo) -> bytes:
-    return mapped[entry.offset_data : entry.offset_data + entry.size]
+def _document(tar: _Tar, entry: tarfile.TarInfo) -> bytes:
+    """Return the content of a manifest or a configuration. Raises ReadError where it is too large for one."""
+    if entry.size > _DOCUMENT_BYTES:
+        message = f"{entry.name} is too large"
+        raise tarfile.ReadError(message)
+    return tar.map[entry.offset_data : entry.offset_data + entry.size]
 
 
-def _is_archive(mapped: mmap.mmap, entry: tarfile.TarInfo, head: bytes) -> bool:
+def _is_archive(content: _Tar, head: bytes) -> bool:
     # A zip may stand behind anything (a zipapp's first line, a cache's own header): its directory is at its end.
-    end = entry.offset_data + entry.size
-    return _looks_packed(head) or _ZIP_END in mapped[max(entry.offset_data, end - _ZIP_TAIL) : end]
+    tail = max(content.start, content.end - archives.ZIP_TAIL)
+    return archives.looks_packed(head) or content.map.find(archives.ZIP_END, tail, content.end) >= 0
 
 
-def _looks_packed(head: bytes) -> bool:
-    return head.startswith((b"PK\x03\x04", *_UNPACKERS)) or head[257:262] == b"ustar"
-
-
-def _members(path: str, content: bytes, layer: int, hashed: Sizes, depth: int = 1) -> Iterator[File]:
+def _members(path: str, file: Any, size: int, terms: _Terms, depth: int = 1) -> Iterator[File]:  # noqa: ANN401
     """Give the members of an archive, and of archives in it; nothing for what only looks like one."""
-    unpacked = 0
-    for name, data in _unpack(content):
-        unpacked += len(data)
-        if depth > _ARCHIVE_DEPTH or unpacked > _ARCHIVE_BYTES:
-            raise Failure(
-                f"{path} is an archive too deep or too large to look into: remove it from the image.", CANNOT_CHECK
-            )
-        member = f"{path}!{posixpath.normpath('/' + name)}"
-        digest = hashlib.sha256(data).hexdigest() if hashed(len(data)) else ""
-        yield File(member, layer, len(data), sha256=digest, head=_head(member, data))
-        if _looks_packed(data[:HEAD_BYTES]) or _ZIP_END in data[-_ZIP_TAIL:]:
-            yield from _members(member, data, layer, hashed, depth + 1)
-
-
-def _unpack(content: bytes) -> Iterator[tuple[str, bytes]]:
-    """Give name and content of each file in a zip, a tar or a compressed file, as far as it can be read."""
-    for magic in _UNPACKERS:
-        if content.startswith(magic):
-            content = _as_far_as_possible(content, magic)
-            if content and content[257:262] != b"ustar":
-                yield "content", content
-                return
-    if content[257:262] == b"ustar":
-        yield from _untar(content)
-    elif zipfile.is_zipfile(io.BytesIO(content)):
-        yield from _unzip(content)
-
-
-def _as_far_as_possible(content: bytes, magic: bytes) -> bytes:
-    plain = io.BytesIO()
+    refusal = Failure(
+        f"{path.partition('!')[0]} is an archive too deep or too large to look into: remove it from the image.",
+        CANNOT_CHECK,
+    )
     try:
-        for chunk in _unpacked(iter([content]), magic):
-            plain.write(chunk)
-            if plain.tell() > _ARCHIVE_BYTES:
-                break
-    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError):
-        pass
-    return plain.getvalue()
+        for name, content, length in archives.members(file, size, terms.budget):
+            if depth > _ARCHIVE_DEPTH:
+                raise refusal
+            member = f"{path}!{posixpath.normpath('/' + name)}"
+            content.seek(0)
+            head = content.read(_DOCUMENT_BYTES if member.endswith(".dist-info/RECORD") else HEAD_BYTES)
+            yield File(member, terms.layer, length, sha256=_hash(content) if terms.hashed(length) else "", head=head)
+            if archives.is_archive(content, length):
+                yield from _members(member, content, length, terms, depth + 1)
+    except archives.TooMuchError:
+        raise refusal from None
 
 
-def _untar(content: bytes) -> Iterator[tuple[str, bytes]]:
-    try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as entries:
-            for entry in entries:
-                member = entries.extractfile(entry) if entry.isreg() else None
-                yield entry.name, member.read() if member else b""
-    except (tarfile.TarError, OSError, ValueError):
-        return
-
-
-def _unzip(content: bytes) -> Iterator[tuple[str, bytes]]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for info in archive.infolist():
-                yield info.filename, _member(archive, info)
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return
-
-
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """Return a member's content, nothing where it is encrypted or damaged: its name still tells."""
-    try:
-        return archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError):
-        return b""
+def _hash(content: IO[bytes]) -> str:
+    content.seek(0)
+    digest = hashlib.sha256()
+    while chunk := content.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()

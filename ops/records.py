@@ -21,6 +21,10 @@ class File(NamedTuple):
     sha256: str = ""
     # The first kilobyte; all of a distribution's RECORD.
     head: bytes = b""
+    # Number of user and of group.
+    owner: tuple[int, int] = (0, 0)
+    # What the entry is or carries beyond a file, a folder or a link: a device, an extended attribute.
+    extra: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,25 @@ class Image:
 
     reference: str
     layers: tuple[Layer, ...]
+    # The whole configuration, and of it what a container is started with.
+    document: Mapping[str, Any] = field(repr=False)
     config: Mapping[str, Any]
     # Every instruction, those that made no layer included.
     history: tuple[str, ...]
     files: tuple[File, ...] = field(repr=False)
+    # The digest of the configuration, by which most Engines call the image.
+    identifier: str = ""
 
     @property
     def stored(self) -> tuple[File, ...]:
         """The files and links of all layers, without folders and without what is packed into archives."""
         return tuple(file for file in self.files if not file.directory and "!/" not in file.path)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a Dockerfile makes of an image: its configuration, its history, the digests of its layers."""
+
+    config: Mapping[str, Any]
+    history: tuple[str, ...]
+    diff_ids: tuple[str, ...]

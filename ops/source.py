@@ -6,8 +6,11 @@ The labels come from the commit alone, so that when and where an image is built 
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import subprocess
+import tarfile
 import tomllib
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -59,12 +62,30 @@ def arguments(made_from: Commit | None) -> dict[str, str]:
     return found
 
 
+def app() -> tuple[bytes, bool]:
+    """Return a tar of `app/` as the commit has it, and whether there is a commit: else it is the working tree's."""
+    archive = _git_bytes("archive", "--format=tar", "HEAD", "app")
+    if archive:
+        return archive, True
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w") as tar:
+        tar.add(engine.ROOT / "app", "app", filter=lambda member: None if "__pycache__" in member.name else member)
+    return written.getvalue(), False
+
+
+def knows(revision: str) -> bool:
+    """Return whether a revision is a commit of this repository."""
+    return bool(re.fullmatch(r"[0-9a-f]{40,64}", revision)) and bool(_git("cat-file", "-t", revision))
+
+
 def _git(*args: str) -> str:
     """Return what git prints, `` where it fails."""
+    return _git_bytes(*args).decode(errors="surrogateescape")
+
+
+def _git_bytes(*args: str) -> bytes:
     try:
-        done = subprocess.run(
-            ["git", "--no-optional-locks", *args], cwd=engine.ROOT, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(["git", "--no-optional-locks", *args], cwd=engine.ROOT, capture_output=True, check=False)
     except OSError:
-        return ""
-    return "" if done.returncode else done.stdout
+        return b""
+    return b"" if done.returncode else done.stdout

@@ -16,7 +16,7 @@ HOST_VENV = engine.ROOT / ".venv-images"
 
 def poetry(arguments: list[str]) -> int:
     """Run Poetry on this project's pyproject.toml and poetry.lock, and return its exit code."""
-    tools = _build("tools")
+    tools = build("tools")
     # In the working tree, because that is what the container sees; by name, because an address may hold a password.
     # Read before it is written: it may be that very file.
     site.EXPORTED.write_bytes(Path(os.environ["CA_BUNDLE"]).read_bytes())
@@ -27,7 +27,7 @@ def poetry(arguments: list[str]) -> int:
 
 def lint(*, fix: bool) -> int:
     """Check style and types, or mend the style in place, and return the linters' exit code."""
-    image = _build("lint")
+    image = build("lint")
     if fix:
         tree = _on_working_tree()
         commands = "ruff check --no-cache --fix . ; ruff format --no-cache ."
@@ -42,7 +42,7 @@ def test_images(arguments: list[str]) -> int:
 
     Its packages are the lock's dev group, checked against its hashes, in an environment of their own.
     """
-    listed = engine.output("run", "--rm", "--network=none", _build("lock"), "cat", "/lock/dev.txt")
+    listed = engine.output("run", "--rm", "--network=none", build("lock"), "cat", "/lock/dev.txt")
     python = HOST_VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     installed = HOST_VENV / "installed.txt"
     if not installed.is_file() or installed.read_text(encoding="utf-8") != listed:
@@ -59,8 +59,8 @@ def test_images(arguments: list[str]) -> int:
         return process.wait()
 
 
-def _build(stage: str) -> str:
-    """Build a stage and return its image's name."""
+def build(stage: str) -> str:
+    """Build a stage that is no service and return its image's name. Raises Failure where that fails."""
     os.environ.update(site.environment())
     tag = f"{compose.project()}:{stage}"
     engine.build("build", "--target", stage, "--tag", tag, *site.secrets(), ".")

@@ -73,7 +73,10 @@ def test_both_image_stores_have_the_same_image(repository: Path, tmp_path: Path,
     edit(repository / "docker-compose.yml", "  context: .\n", "  context: .\n  network: host\n")
     git(repository, "commit", "--quiet", "--all", "--message=z")
     seen = []
-    for engine in (docker("context", "inspect", "--format={{.Endpoints.docker.Host}}").stdout.strip(), containerd_store):
+    for engine in (
+        docker("context", "inspect", "--format={{.Endpoints.docker.Host}}").stdout.strip(),
+        containerd_store,
+    ):
         done = inv("build", cwd=repository, DOCKER_HOST=engine)
         assert done.returncode == 0, done.stderr
         seen.append((configuration(engine, tmp_path), done.stdout.split()[1]))

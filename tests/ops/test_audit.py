@@ -60,7 +60,7 @@ def image(
 ) -> Image:
     """Return an image of two layers."""
     layers = (Layer("sha256:0", "FROM base"), Layer("sha256:1", "COPY prod"))
-    return Image("x:1", layers, config or {}, history, tuple(files or []))
+    return Image("x:1", layers, {}, config or {}, history, tuple(files or []))
 
 
 def found(*planted: File) -> list[tuple[str, str]]:
@@ -351,8 +351,10 @@ def test_what_is_printed_of_an_instruction_has_no_secrets() -> None:
 
 def test_pytest_in_the_main_group_is_a_leak_at_its_source() -> None:
     """Then nothing in dev is forbidden, and the image holds it rightfully: the lock itself is the leak."""
-    assert audit.declared(LOCK) == []
-    (finding,) = audit.declared(replace(LOCK, main={**LOCK.main, "pytest": frozenset({"9.2.0"})}))
+    assert audit.declared(LOCK, ["pytest", "Pytest_*"]) == []
+    with_both = replace(LOCK, main={**LOCK.main, "pytest": frozenset({"9.2.0"}), "pytest-asyncio": frozenset({"2.0"})})
+    finding, plugin = audit.declared(with_both, ["pytest", "Pytest_*"])
+    assert plugin.what == "pytest-asyncio"
     assert (finding.what, finding.path) == ("pytest", "poetry.lock")
 
 

@@ -1,0 +1,246 @@
+"""Look into archives: what is packed into a file is there. Bounded in bytes and in memory, whatever they hold."""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from typing import IO, Any, Protocol
+
+# What the archives of one image may unpack to, all together.
+BUDGET_BYTES = 1 << 30
+# What a compressed layer or image may unpack to, as a multiple of its size, beyond a start.
+_RATIO = 50
+_START_BYTES = 64 << 20
+# Larger content goes through a file on the disk.
+_IN_MEMORY = 8 << 20
+# What is read of an archive before its first or next member is known: a header that asks for more is a trap.
+_HEADER_BYTES = 16 << 20
+_CHUNK = 1 << 20
+# A zip's last record and the longest comment behind it (https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT).
+ZIP_END = b"PK\x05\x06"
+ZIP_TAIL = 22 + 65535
+GZIP = b"\x1f\x8b"
+_SNIFFED = 512
+
+
+class TooMuchError(Exception):
+    """An archive holds more than can be looked into."""
+
+
+class _Unpacker(Protocol):
+    """What the standard library's decompressors have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+_UNPACKERS: dict[bytes, Callable[[], _Unpacker]] = {
+    GZIP: lambda: zlib.decompressobj(wbits=zlib.MAX_WBITS | 16),
+    b"BZh": bz2.BZ2Decompressor,
+    b"\xfd7zXZ\x00": lambda: lzma.LZMADecompressor(memlimit=128 << 20),
+}
+_DAMAGED = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError,
+    NotImplementedError, OverflowError, RecursionError,
+)  # fmt: skip
+
+
+class Budget:
+    """So many bytes may still be unpacked."""
+
+    def __init__(self, left: int = BUDGET_BYTES) -> None:
+        self.left = left
+
+    @classmethod
+    def of(cls, packed: int) -> Budget:
+        """Return what so many compressed bytes may unpack to."""
+        return cls(_START_BYTES + _RATIO * packed)
+
+    def take(self, count: int) -> None:
+        """Count unpacked bytes. Raises TooMuchError where there are too many."""
+        self.left -= count
+        if self.left < 0:
+            raise TooMuchError
+
+
+class Limited(io.RawIOBase):
+    """A file from which, while `allowed` is set, only so many bytes are read."""
+
+    def __init__(self, file: Any) -> None:  # noqa: ANN401
+        self._file = file
+        self.allowed: int | None = _HEADER_BYTES
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read. Raises ReadError where that is more than is allowed."""
+        if self.allowed is not None:
+            self.allowed -= max(size, 0)
+            if size < 0 or self.allowed < 0:
+                message = "a header that is too large"
+                raise tarfile.ReadError(message)
+        content: bytes = self._file.read(size)
+        return content
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to a place."""
+        self._file.seek(offset, whence)
+        return self.tell()
+
+    def tell(self) -> int:
+        """Return the place."""
+        place: int = self._file.tell()
+        return place
+
+    def seekable(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def readable(self) -> bool:
+        """Return that it is."""
+        return True
+
+
+def entries(archive: tarfile.TarFile, file: Limited) -> Iterator[tarfile.TarInfo]:
+    """Give the entries of a tar that reads `file`, and keep none of them."""
+    while True:
+        file.allowed = _HEADER_BYTES
+        entry = archive.next()
+        file.allowed = None
+        archive.members.clear()  # type: ignore[attr-defined]
+        if entry is None:
+            return
+        yield entry
+
+
+def looks_packed(head: bytes) -> bool:
+    """Return whether content that begins so may be an archive or compressed."""
+    return head.startswith((b"PK\x03\x04", *_UNPACKERS)) or head[257:262] == b"ustar"
+
+
+def is_archive(file: IO[bytes], size: int) -> bool:
+    """Return whether a file may be an archive.
+
+    A zip may stand behind anything (a zipapp's first line, a cache's own header): its directory is at its end.
+    """
+    file.seek(0)
+    if looks_packed(file.read(_SNIFFED)):
+        return True
+    file.seek(max(0, size - ZIP_TAIL))
+    return ZIP_END in file.read(ZIP_TAIL)
+
+
+def members(file: IO[bytes], size: int, budget: Budget) -> Iterator[tuple[str, IO[bytes], int]]:
+    """Give name, content and size of each file in a zip, a tar or a compressed file, as far as it can be read.
+
+    Of a damaged or encrypted member only the name. A content is to be read before the next is asked for.
+    Raises TooMuchError.
+    """
+    file.seek(0)
+    head = file.read(_SNIFFED)
+    for magic in _UNPACKERS:
+        if head.startswith(magic):
+            with tempfile.SpooledTemporaryFile(_IN_MEMORY) as plain:
+                length = _unpack_to(plain, file, magic, budget)
+                plain.seek(0)
+                if plain.read(_SNIFFED)[257:262] == b"ustar":
+                    yield from _untar(plain, budget)
+                elif length:
+                    yield "content", plain, length
+            return
+    if head[257:262] == b"ustar":
+        yield from _untar(file, budget)
+    else:
+        yield from _unzip(file, size, budget)
+
+
+def unpacked(chunks: Iterator[bytes], magic: bytes) -> Iterator[bytes]:
+    """Give what compressed chunks hold, in however many streams one after the other; stop at what is no stream."""
+    unpacker = _UNPACKERS[magic]()
+    for packed in chunks:
+        rest = packed
+        while rest:
+            yield from _pieces(unpacker, rest)
+            rest = b""
+            if unpacker.eof:
+                rest = unpacker.unused_data
+                if rest and not rest.startswith(magic):
+                    return
+                unpacker = _UNPACKERS[magic]()
+
+
+def _pieces(unpacker: _Unpacker, packed: bytes) -> Iterator[bytes]:
+    """Unpack a little at a time: a bomb is stopped before it has gone off."""
+    piece = unpacker.decompress(packed, _CHUNK)
+    while piece:
+        yield piece
+        if unpacker.eof:
+            return
+        # zlib hands back what it did not get to, the others keep it.
+        piece = unpacker.decompress(getattr(unpacker, "unconsumed_tail", b""), _CHUNK)
+
+
+def _unpack_to(plain: IO[bytes], file: IO[bytes], magic: bytes, budget: Budget) -> int:
+    file.seek(0)
+    count = 0
+    try:
+        for chunk in unpacked(iter(lambda: file.read(_CHUNK), b""), magic):
+            budget.take(len(chunk))
+            count += plain.write(chunk)
+    except _DAMAGED:
+        pass
+    return count
+
+
+def _untar(file: IO[bytes], budget: Budget) -> Iterator[tuple[str, IO[bytes], int]]:
+    end = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    limited = Limited(file)
+    try:
+        with tarfile.open(fileobj=limited, mode="r:") as archive:
+            for entry in entries(archive, limited):
+                whole = entry.isreg() and entry.offset_data + entry.size <= end
+                member = archive.extractfile(entry) if whole else None
+                size = entry.size if member else 0
+                budget.take(size)
+                yield entry.name, member or io.BytesIO(), size
+    except _DAMAGED:
+        return
+
+
+def _unzip(file: IO[bytes], size: int, budget: Budget) -> Iterator[tuple[str, IO[bytes], int]]:
+    file.seek(max(0, size - ZIP_TAIL))
+    tail = file.read(ZIP_TAIL)
+    at = tail.rfind(ZIP_END)
+    # How long the directory is; a zip64's is given as the largest number.
+    if at >= 0 and int.from_bytes(tail[at + 12 : at + 16], "little") > _HEADER_BYTES:
+        raise TooMuchError
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for info in archive.infolist():
+                with tempfile.SpooledTemporaryFile(_IN_MEMORY) as plain:
+                    yield info.filename, plain, _member_to(plain, archive, info, budget)
+    except _DAMAGED:
+        return
+
+
+def _member_to(plain: IO[bytes], archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: Budget) -> int:
+    """Unpack a member; nothing of one that is encrypted or damaged: its name still tells."""
+    count = 0
+    try:
+        with archive.open(info) as member:
+            while chunk := member.read(_CHUNK):
+                budget.take(len(chunk))
+                count += plain.write(chunk)
+    except _DAMAGED:
+        plain.seek(0)
+        plain.truncate()
+        return 0
+    return count

@@ -1,0 +1,61 @@
+"""Say what was found: one line a finding for people, or the same as data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from ops.audit import Finding
+from ops.records import Image
+
+
+class Report(NamedTuple):
+    """A verdict on an image, and what it rests on."""
+
+    image: str
+    identifier: str
+    findings: Sequence[Finding]
+    # What the image is, where nothing was found.
+    verdict: str
+    read: Mapping[str, float]
+    # What each check has to tell beyond that; part of the data, not of the lines.
+    more: Mapping[str, Any]
+    # Lines behind the verdict.
+    notes: Sequence[str] = ()
+
+    def data(self) -> str:
+        """Return the report as JSON."""
+        facts = {"image": self.image, "id": self.identifier, "clean": not self.findings}
+        found = {"findings": [asdict(finding) for finding in self.findings]}
+        return json.dumps(facts | found | dict(self.more) | {"read": self.read}, indent=2)
+
+    def lines(self) -> str:
+        """Return the report as text: any name in an image can be printed."""
+        lines = [_line(finding) for finding in self.findings]
+        many = "s" if len(self.findings) > 1 else ""
+        verdict = f"holds {len(self.findings)} leak{many}" if self.findings else self.verdict
+        lines.append(
+            f"{self.image} {verdict}. Read {self.read['layers']} layers, {self.read['files']:,} files, "
+            f"{self.read['bytes'] / 1e6:.1f} MB in {self.read['seconds']:.1f} s."
+        )
+        return "\n".join((*lines, *self.notes)).encode(errors="backslashreplace").decode()
+
+
+def read(image: Image, seconds: float) -> dict[str, float]:
+    """Return what was read of an image, in bytes and seconds."""
+    return {
+        "layers": len(image.layers),
+        "files": len(image.stored),
+        "bytes": sum(file.size for file in image.stored),
+        "seconds": round(seconds, 2),
+    }
+
+
+def _line(finding: Finding) -> str:
+    files = f" ({finding.files} files)" if finding.files > 1 else ""
+    layer = "" if finding.layer is None else f", layer {finding.layer + 1}"
+    brought = f"; brought by: {' '.join(finding.instruction.split())[:100]}" if finding.instruction else ""
+    cause = f"; usually: {finding.cause}" if finding.cause else ""
+    return f"LEAK {finding.what}: {finding.path}{files}{layer}: {finding.why}{brought}{cause}"
