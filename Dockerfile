@@ -173,7 +173,8 @@ RUN --mount=type=secret,id=ca_bundle \
         --require-hashes --dest /out/wheels -r /main.txt
 
 FROM pinned AS golden
-ENV PATH=/opt/venv/bin:$PATH
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1
 ARG PACKAGES=""
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=bind,source=ops/online.sh,target=/online \
