@@ -4,7 +4,7 @@
 #                -> check              is the lock up to date? Where it is not, neither image is built
 #          -> lock                     what the lock says, as lists with hashes
 #          -> base -> main -> dev
-#                          -> lint
+#                          -> lint, sbom
 #                          -> venv   ┐
 #                  -> system         ├ prod, from scratch
 #                  -> app            ┘
@@ -135,6 +135,18 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=cache,target=/root/.cache/uv \
     sh /online /uv pip install --compile-bytecode --no-deps --python /opt/venv --require-hashes \
         -r /lock/dev.txt -r /lock/lint.txt
+
+
+# Writes the bill of materials: `inv sbom` tells it what of.
+FROM main AS sbom
+RUN --mount=type=secret,id=ca_bundle \
+    --mount=type=secret,id=index_url \
+    --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
+    --mount=type=bind,from=lock,source=/lock/sbom.txt,target=/sbom.txt \
+    --mount=type=cache,target=/root/.cache/uv \
+    sh /online /uv pip install --compile-bytecode --no-deps --python /opt/venv --require-hashes -r /sbom.txt
+COPY ops/sbom.py /srv/
 
 
 # What prod is made of, as trees. Every file has one time: the same commit gives the same layers, whenever it is built.

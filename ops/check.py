@@ -35,10 +35,17 @@ class Facts:
     tree: tuple[File, ...]
     lock: audit.Lock
     app: Mapping[str, str]
-    denied: tuple[str, ...]
+    # What pyproject.toml says under `[tool.lockstep]`.
+    settings: Mapping[str, Any]
     # What production must be, and dev's part of the base image; only the whole proof asks for them.
-    expected: expected.Expected | None = None
+    promise: expected.Expected | None = None
     system: tuple[File, ...] = ()
+
+    @property
+    def must_be(self) -> expected.Expected:
+        """What production must be."""
+        assert self.promise  # noqa: S101 - for the type checker: the whole proof has it
+        return self.promise
 
 
 def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
@@ -48,7 +55,7 @@ def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
     project's, or the probe does not even find pytest in the dev image.
     """
     started = time.monotonic()
-    facts = _obtained(reference, whole=False)
+    facts = obtained(reference, whole=False)
     findings, difference, forbidden = _dev_leaks(facts)
     if not findings:
         _refuse_stale(facts.prod, difference)
@@ -71,9 +78,33 @@ def prod(reference: str | None, *, as_json: bool) -> int:
     Return 0, or 1 where there is something. Raises Failure, code 2, where the question can't be answered.
     """
     started = time.monotonic()
-    facts = _obtained(reference, whole=True)
-    must_be = facts.expected
-    assert must_be  # noqa: S101 - for the type checker: that is what `whole` asks for
+    facts = obtained(reference, whole=True)
+    findings, forbidden, sizes = judged(facts)
+    must_be = facts.must_be
+    rebuilt = tuple(layer.diff_id for layer in facts.image.layers) == must_be.declaration.diff_ids
+    others = "the same" if rebuilt else "other"
+    report = Report(
+        facts.prod,
+        facts.identifier,
+        _told(findings),
+        f"is {len(must_be.golden['wheels'])} locked wheels, app/ and the base image, byte for byte",
+        read(facts.image, time.monotonic() - started),
+        {"forbidden": sorted(forbidden), "sizes": sizes, "rebuilt": rebuilt, "wheels": must_be.golden["wheels"]},
+        [
+            f"Compared with {must_be.commit or 'the working tree: git tells no commit here'}.",
+            f"A bare `docker build .` gives {others} layers, by their digests.",
+        ],
+    )
+    print(report.data() if as_json else report.lines())
+    return FAILED if findings else 0
+
+
+def judged(facts: Facts) -> tuple[list[audit.Finding], frozenset[str], dict[str, int]]:
+    """Return all findings of the whole proof, the forbidden distributions, and the bytes that each source has.
+
+    Raises Failure, code 2, where the proof would prove nothing.
+    """
+    must_be = facts.must_be
     dev_leaks, _, forbidden = _dev_leaks(facts)
     promised = world.world_from(must_be.golden["rows"])
     sizes = world.sizes(facts.image, promised)
@@ -83,37 +114,13 @@ def prod(reference: str | None, *, as_json: bool) -> int:
         *world.differing(facts.image.files, (*facts.tree, *facts.system)),
         *configuration.undeclared(facts.image, must_be.declaration),
         *configuration.composed(must_be.service, str(engine.ROOT)),
-        *_over_budget(sizes),
+        *_over_budget(sizes, facts.settings.get("size-budget-mb")),
     ]
-    _refuse_other_commit(facts, must_be, findings)
-    rebuilt = tuple(layer.diff_id for layer in facts.image.layers) == must_be.declaration.diff_ids
-    made_of = f"{len(must_be.golden['wheels'])} locked wheels, app/ and the base image"
-    report = Report(
-        facts.prod,
-        facts.identifier,
-        _told(findings),
-        f"is {made_of}, byte for byte",
-        read(facts.image, time.monotonic() - started),
-        {"forbidden": sorted(forbidden), "sizes": sizes, "rebuilt": rebuilt, "wheels": must_be.golden["wheels"]},
-        [
-            f"Compared with {must_be.commit or 'the working tree: git tells no commit here'}.",
-            "A bare `docker build .` gives the same layers, by their digests."
-            if rebuilt
-            else "A bare `docker build .` gives other layers.",
-        ],
-    )
-    print(report.data() if as_json else report.lines())
-    return FAILED if findings else 0
+    _refuse_other_commit(facts, findings)
+    return findings, forbidden, sizes
 
 
-def settings() -> Mapping[str, Any]:
-    """Return what pyproject.toml says under `[tool.lockstep]`."""
-    document = tomllib.loads((engine.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    found: Mapping[str, Any] = document.get("tool", {}).get("lockstep", {})
-    return found
-
-
-def _obtained(reference: str | None, *, whole: bool) -> Facts:
+def obtained(reference: str | None, *, whole: bool) -> Facts:
     """Obtain the facts. Raises Failure, code 2, where they can't be had."""
     # Tens of thousands of records, none of them in a cycle: looking for cycles would take a tenth of the time.
     gc.disable()
@@ -137,8 +144,7 @@ def _obtained(reference: str | None, *, whole: bool) -> Facts:
     except Failure as failure:
         raise Failure(str(failure), CANNOT_CHECK) from None
     identifier = facts.identifier if file else identifiers[-1]
-    denied = tuple(settings().get("denied-in-main", ("pytest",)))
-    return Facts(prod, identifier, facts, dev, tree, lock, app, denied, must_be, system)
+    return Facts(prod, identifier, facts, dev, tree, lock, app, _settings(), must_be, system)
 
 
 def _dev_leaks(facts: Facts) -> tuple[list[audit.Finding], str, frozenset[str]]:
@@ -150,7 +156,7 @@ def _dev_leaks(facts: Facts) -> tuple[list[audit.Finding], str, frozenset[str]]:
     rules = audit.forbidden(facts.tree, lock)
     control = {finding.what for finding in audit.leaks(facts.tree, rules, lock)}
     _refuse_stale(facts.dev, audit.staleness(facts.tree, (lock.main, lock.dev), lock, facts.app))
-    findings = audit.declared(lock, facts.denied)
+    findings = audit.declared(lock, facts.settings.get("denied-in-main", ("pytest",)))
     missed = sorted((rules.distributions | {"pytest"}) - control)
     if missed and not findings:
         raise Failure(
@@ -176,9 +182,8 @@ def _beyond(findings: Iterable[audit.Finding], known: Iterable[audit.Finding]) -
     return [finding for finding in findings if not is_told(finding)]
 
 
-def _over_budget(sizes: Mapping[str, int]) -> list[audit.Finding]:
+def _over_budget(sizes: Mapping[str, int], budget: float | None) -> list[audit.Finding]:
     """Return the finding that production is larger than pyproject.toml allows, with what is largest in it."""
-    budget = settings().get("size-budget-mb")
     total = sum(sizes.values()) / 1e6
     if budget is None or total <= budget:
         return []
@@ -187,10 +192,10 @@ def _over_budget(sizes: Mapping[str, int]) -> list[audit.Finding]:
     return [audit.Finding(f"more than {budget} MB", "pyproject.toml", "", why)]
 
 
-def _refuse_other_commit(facts: Facts, must_be: expected.Expected, findings: Iterable[audit.Finding]) -> None:
+def _refuse_other_commit(facts: Facts, findings: Iterable[audit.Finding]) -> None:
     """Raise Failure, code 2, where the image is of another commit and nothing but that commit's marks are found."""
     held = (facts.image.config.get("Labels") or {}).get(_REVISION, "")
-    wanted = (must_be.declaration.config.get("Labels") or {}).get(_REVISION, "")
+    wanted = (facts.must_be.declaration.config.get("Labels") or {}).get(_REVISION, "")
     if held != wanted and all(map(_marks_commit, findings)):
         raise Failure(
             f"{facts.prod} is stale: it was made from {held or 'no commit'}, this is {wanted or 'none'}. "
@@ -231,6 +236,13 @@ def _lock() -> audit.Lock:
         return audit.lock_from(tomllib.loads((engine.ROOT / "poetry.lock").read_text(encoding="utf-8")))
     except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
         raise Failure(f"poetry.lock can't be read ({error}): make it anew with `inv poetry -- lock`.") from None
+
+
+def _settings() -> Mapping[str, Any]:
+    """Return what pyproject.toml says under `[tool.lockstep]`."""
+    document = tomllib.loads((engine.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found: Mapping[str, Any] = document.get("tool", {}).get("lockstep", {})
+    return found
 
 
 def _app_files() -> dict[str, str]:

@@ -281,7 +281,7 @@ def test_a_finding_names_its_instruction_and_counts_its_files() -> None:
     planted = [file(f"/opt/x/pytest/{number}.py", layer=1) for number in range(3)]
     facts = image([*PROD, *planted])
     (finding,) = audit.leaks(facts.files, RULES, LOCK, facts)
-    assert finding == audit.Finding("pytest", "/opt/x/pytest", "COPY prod", "imported as pytest", 3)
+    assert finding == audit.Finding("pytest", "/opt/x/pytest", "COPY prod", "imported as pytest", 3, 1)
 
 
 @pytest.mark.parametrize(
