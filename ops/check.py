@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import json
+import sys
 import tempfile
 import time
 import tomllib
@@ -13,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ops import audit, causes, compose, configuration, engine, expected, image, world
+from ops import audit, causes, compose, configuration, engine, expected, image, inventory, stages, world
 from ops.failure import CANNOT_CHECK, FAILED, Failure
 from ops.records import File, Image
 from ops.report import Report, read
@@ -72,15 +74,18 @@ def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
     return FAILED if findings else 0
 
 
-def prod(reference: str | None, *, as_json: bool) -> int:
+def prod(reference: str | None, *, bill: str | None, as_json: bool) -> int:
     """Report everything in the production image that the lock, `app/` and the base image do not account for.
 
-    Return 0, or 1 where there is something. Raises Failure, code 2, where the question can't be answered.
+    With a bill of materials, a CycloneDX file, also how it and the image differ. Return 0, or 1 where there is
+    something. Raises Failure, code 2, where the question can't be answered.
     """
     started = time.monotonic()
     facts = obtained(reference, whole=True)
     findings, forbidden, sizes = judged(facts)
     must_be = facts.must_be
+    if bill:
+        findings += _mismatches(Path(bill), facts)
     rebuilt = tuple(layer.diff_id for layer in facts.image.layers) == must_be.declaration.diff_ids
     others = "the same" if rebuilt else "other"
     report = Report(
@@ -97,6 +102,43 @@ def prod(reference: str | None, *, as_json: bool) -> int:
     )
     print(report.data() if as_json else report.lines())
     return FAILED if findings else 0
+
+
+def sbom(reference: str | None, output: str | None) -> int:
+    """Write a bill of materials of the production image to a file, or print it, and return 0.
+
+    Return 1, and report, where the proof fails: what was not proved can't be listed.
+    """
+    started = time.monotonic()
+    facts = obtained(reference, whole=True)
+    findings, _, _ = judged(facts)
+    if findings:
+        verdict = Report(
+            facts.prod, facts.identifier, _told(findings), "", read(facts.image, time.monotonic() - started), {}
+        )
+        print(verdict.lines(), file=sys.stderr)
+        return FAILED
+    given = json.dumps(_inventory(facts)).encode()
+    stage = stages.build("sbom")
+    run = ("run", "--rm", "--interactive", "--network=none", stage, "python", "/srv/sbom.py")
+    document = engine.output(*run, given=given, echo=True)
+    if output:
+        Path(output).write_text(document, encoding="utf-8")
+    else:
+        print(document, end="")
+    return 0
+
+
+def _inventory(facts: Facts) -> dict[str, Any]:
+    return inventory.inventory(compose.project(), facts.image, facts.must_be.golden)
+
+
+def _mismatches(bill: Path, facts: Facts) -> list[audit.Finding]:
+    """Return how a bill of materials and the image differ. Raises Failure, code 2, where it is none."""
+    try:
+        return inventory.mismatches(json.loads(bill.read_text(encoding="utf-8")), _inventory(facts))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Failure(f"{bill} is no CycloneDX document ({error}): make one with `inv sbom`.", CANNOT_CHECK) from None
 
 
 def judged(facts: Facts) -> tuple[list[audit.Finding], frozenset[str], dict[str, int]]:

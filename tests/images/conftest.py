@@ -129,6 +129,15 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     inv("clean", cwd=folder)
 
 
+@pytest.fixture
+def repository(copy: Path) -> Path:
+    """A copy of the project, committed."""
+    git(copy, "init", "--quiet")
+    git(copy, "add", "--all")
+    git(copy, "commit", "--quiet", "--message=x")
+    return copy
+
+
 @contextmanager
 def planted(instructions: str, *args: str) -> Iterator[str]:
     """Build an image by instructions on top of prod; give its name, and remove it afterwards."""

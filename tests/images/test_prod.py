@@ -94,7 +94,7 @@ def test_the_user_is_a_number_that_owns_nothing(files: dict[str, tarfile.TarInfo
     assert python("import getpass; print(getpass.getuser())") == "app\n"
     assert {(file.uid, file.gid) for file in files.values()} == {(0, 0)}
     others = {path for path, file in files.items() if not file.issym() and file.mode & 0o022}
-    assert {path for path in others if not path.startswith("/dev")} == {"/tmp"}  # noqa: S108
+    assert {path for path in others if not path.startswith("/dev")} == {"/tmp"}
     assert not [path for path, file in files.items() if file.mode & 0o6000]
 
 

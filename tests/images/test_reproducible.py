@@ -13,15 +13,6 @@ import pytest
 from tests.images.conftest import COPY, docker, edit, git, inv, inv_command
 
 
-@pytest.fixture
-def repository(copy: Path) -> Path:
-    """A copy of the project, committed."""
-    git(copy, "init", "--quiet")
-    git(copy, "add", "--all")
-    git(copy, "commit", "--quiet", "--message=x")
-    return copy
-
-
 def built(repository: Path, folder: Path, *, umask: int, owner: int) -> str:
     """Clone a repository to a folder and build it without any cache; return prod's id."""
     subprocess.run(["git", "clone", "--quiet", str(repository), str(folder)], umask=umask, check=True)  # noqa: S607

@@ -17,7 +17,7 @@ from typing import IO
 
 import pytest
 
-from ops import image
+from ops import archives, image
 from ops.failure import CANNOT_CHECK, Failure
 from ops.records import Image
 
@@ -265,3 +265,139 @@ def test_a_broken_archive_is_refused(broken: bytes) -> None:
     with stored(broken) as archive, pytest.raises(Failure, match=r"The archive of x:1 can't be read") as failure:
         image.read("x:1", archive, lambda _: True)
     assert failure.value.code == CANNOT_CHECK
+
+
+def entry(name: str, **facts: object) -> bytes:
+    """Return a tar of one entry, whose header says these things, true or not."""
+    member = tarfile.TarInfo(name)
+    for key, value in facts.items():
+        setattr(member, key, value)
+    return member.tobuf(tarfile.GNU_FORMAT) + b"\0" * 1024
+
+
+HOSTILE = {
+    "a way out": (entry("../../etc/passwd"), "outside of the image"),
+    "a way out below a folder": (entry("a/../../x"), "outside of the image"),
+    "an absurd size": (entry("x", size=1 << 60), "more than there is"),
+    "a size below nothing": (entry("x", size=-1), "can't be read"),
+    "holes": (entry("x", type=tarfile.GNUTYPE_SPARSE), "holes"),
+    "a name of 17 MB": (entry("././@LongLink", type=tarfile.GNUTYPE_LONGNAME, size=17 << 20), "too large"),
+    "extended headers of 17 MB": (entry("x", type=tarfile.XHDTYPE, size=17 << 20), "too large"),
+    "extended headers without an end": (entry("x", type=tarfile.XHDTYPE)[:512] * 2000, "can't be read"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_layer_is_refused(kind: str) -> None:
+    """A sentence, exit code 2, and no more memory than any other."""
+    layer, said = HOSTILE[kind]
+    with pytest.raises(Failure, match=said) as failure:
+        read(layer)
+    assert failure.value.code == CANNOT_CHECK
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        b"null", b"{}", b"[1]", b'"x"', b"[" * 100_000, b'[{"Config": "x"}]', b'[{"Config": 1, "Layers": 2}]',
+        b'[{"Config": "manifest.json", "Layers": []}]', b"[{}, {}]", b"\xff",
+    ],
+)  # fmt: skip
+def test_a_hostile_manifest_is_refused(manifest: bytes) -> None:
+    """Whatever it is instead."""
+    with stored(tar({"manifest.json": manifest})) as archive, pytest.raises(Failure, match="can't be read") as failure:
+        image.read("x:1", archive, lambda _: True)
+    assert failure.value.code == CANNOT_CHECK
+
+
+def test_a_saved_image_may_be_compressed() -> None:
+    """`docker save | gzip`."""
+    plain = saved(tar({"a": b"one"}))
+    plain.seek(0)
+    with plain, stored(gzip.compress(plain.read())) as archive:
+        assert paths(image.read("x:1", archive, lambda _: True)) == ["/a"]
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        lambda: gzip.compress(bytes(4 << 20)),
+        lambda: lzma.compress(bytes(4 << 20)),
+        lambda: bz2.compress(bytes(4 << 20)),
+        lambda: zip_of_zeros(4 << 20),
+    ],
+    ids=["gzip", "xz", "bz2", "zip"],
+)
+def test_a_bomb_is_refused(monkeypatch: pytest.MonkeyPatch, bomb: Callable[[], bytes]) -> None:
+    """As soon as it has unpacked to more than it may."""
+    monkeypatch.setattr(archives.Budget, "__init__", lambda self, _left=0: setattr(self, "left", 2 << 20))
+    with pytest.raises(Failure, match="too deep or too large") as failure:
+        read(tar({"data": bomb()}))
+    assert failure.value.code == CANNOT_CHECK
+
+
+def zip_of_zeros(count: int) -> bytes:
+    """Return a zip of one large, empty member."""
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x", bytes(count))
+    return written.getvalue()
+
+
+def test_a_layer_that_unpacks_to_far_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The containerd store compresses layers; none by a thousand."""
+    monkeypatch.setattr(archives, "_START_BYTES", 0)
+    with pytest.raises(Failure, match="far more than its size") as failure:
+        read(tar({"x": bytes(4 << 20)}), pack=gzip.compress)
+    assert failure.value.code == CANNOT_CHECK
+
+
+def test_a_zip_with_an_endless_directory_is_refused() -> None:
+    """It would be read as a whole."""
+    packed = bytearray(zipped({"x": b""}))
+    end = packed.rfind(archives.ZIP_END)
+    packed[end + 12 : end + 16] = b"\xff" * 4
+    with pytest.raises(Failure, match="too deep or too large"):
+        read(tar({"data": bytes(packed)}))
+
+
+def test_a_name_of_no_encoding_is_read() -> None:
+    """And can be written back as it was."""
+    name = b"caf\xe9".decode(errors="surrogateescape")
+    assert paths(read(tar({name: b""}))) == [f"/{name}"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "extra"),
+    [
+        ({"type": tarfile.CHRTYPE}, "a character device"),
+        ({"type": tarfile.BLKTYPE}, "a block device"),
+        ({"type": tarfile.FIFOTYPE}, "a named pipe"),
+        ({"pax_headers": {"SCHILY.xattr.security.capability": "x"}}, "SCHILY.xattr.security.capability"),
+        ({"pax_headers": {"mtime": "1.5"}}, ""),
+    ],
+)
+def test_what_an_entry_carries_beside_its_content_is_told(facts: dict[str, object], extra: str) -> None:
+    """Rights and bytes can be there."""
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("x")
+        for key, value in facts.items():
+            setattr(member, key, value)
+        archive.addfile(member)
+    (file,) = read(written.getvalue()).files
+    assert file.extra == extra
+
+
+def test_bytes_behind_the_end_of_a_file_are_told() -> None:
+    """A tar has room for them up to the next block."""
+    layer = bytearray(tar({"x": b"abc"}))
+    layer[515:520] = b"TOKEN"
+    (file,) = read(bytes(layer)).files
+    assert file.extra == "bytes behind its end"
+
+
+def test_an_owner_is_told() -> None:
+    """By number: names mean nothing in another image."""
+    (file,) = read(entry("x", uid=10001, gid=7)).files
+    assert file.owner == (10001, 7)
