@@ -16,6 +16,7 @@ VENV = "/opt/venv"
 HOME = "/srv"
 APP = "/srv/app"
 
+BY_CONTENT = "its content, byte for byte, is a file of it"
 # Shorter content says too little to be traced to an owner.
 _TELLING_BYTES = 64
 _IMPORTABLE = (".py", ".pyc", ".so", ".pyd")
@@ -368,7 +369,7 @@ def _commands(script: str, rules: Forbidden) -> list[str]:
 
 def _as_content(file: File, rules: Forbidden) -> _Hit | None:
     owner = rules.contents.get(file.sha256)
-    return _Hit(owner, file.path, "its content, byte for byte, is a file of it") if owner else None
+    return _Hit(owner, file.path, BY_CONTENT) if owner else None
 
 
 def _as_own_file(file: File) -> _Hit | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import hashlib
 import json
@@ -9,7 +10,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,10 @@ from ops.report import Report, read
 _SYSTEM = "/usr/local"
 _LABELS = "org.opencontainers.image."
 _REVISION = f"{_LABELS}revision"
+
+
+# Returns the sha256 of what the base image has at a path.
+Base = Callable[[str], set[str]]
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
     """
     started = time.monotonic()
     facts = obtained(reference, whole=False)
-    findings, difference, forbidden = _dev_leaks(facts)
+    findings, difference, forbidden = _dev_leaks(facts, functools.partial(_in_base, facts.dev))
     if not findings:
         _refuse_stale(facts.prod, difference)
     report = Report(
@@ -147,8 +152,8 @@ def judged(facts: Facts) -> tuple[list[audit.Finding], frozenset[str], dict[str,
     Raises Failure, code 2, where the proof would prove nothing.
     """
     must_be = facts.must_be
-    dev_leaks, _, forbidden = _dev_leaks(facts)
     promised = world.world_from(must_be.golden["rows"])
+    dev_leaks, _, forbidden = _dev_leaks(facts, promised.base)
     sizes = world.sizes(facts.image, promised)
     findings = [
         *dev_leaks,
@@ -189,10 +194,10 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
     return Facts(prod, identifier, facts, dev, tree, lock, app, _settings(), must_be, system)
 
 
-def _dev_leaks(facts: Facts) -> tuple[list[audit.Finding], str, frozenset[str]]:
+def _dev_leaks(facts: Facts, base: Base) -> tuple[list[audit.Finding], str, frozenset[str]]:
     """Return what of the dev group is in production, how production is stale, and which distributions are forbidden.
 
-    Raises Failure, code 2, where the probe proves nothing.
+    Takes what the base image has at a path: time zones, say, which a distribution of dev carries as well. Raises Failure, code 2, where the probe proves nothing.
     """
     lock, prod = facts.lock, facts.image
     rules = audit.forbidden(facts.tree, lock)
@@ -208,9 +213,24 @@ def _dev_leaks(facts: Facts) -> tuple[list[audit.Finding], str, frozenset[str]]:
         )
     if not any(file.path.startswith(audit.APP + "/") for file in prod.files):
         raise Failure(f"{facts.prod} is not an image of this project: it has no {audit.APP}.", CANNOT_CHECK)
-    findings += audit.leaks(prod.files, rules, lock, prod)
+    digests = {(file.layer, file.path): file.sha256 for file in prod.files}
+    findings += [
+        finding
+        for finding in audit.leaks(prod.files, rules, lock, prod)
+        if finding.why != audit.BY_CONTENT or digests[finding.layer or 0, finding.path] not in base(finding.path)
+    ]
     findings += configuration.leaks(prod, rules)
     return findings, audit.staleness(prod.files, (lock.main,), lock, facts.app), rules.distributions
+
+
+def _in_base(dev: str, path: str) -> set[str]:
+    """Return the sha256 of what dev has at a path from the base image, of nothing where it is dev's own."""
+    if path.startswith((f"{audit.VENV}/", f"{audit.HOME}/")):
+        return set()
+    try:
+        return {file.sha256 for file in image.tree(dev, path)}
+    except Failure:
+        return set()
 
 
 def _beyond(findings: Iterable[audit.Finding], known: Iterable[audit.Finding]) -> list[audit.Finding]:

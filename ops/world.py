@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from ops.audit import Finding
 from ops.records import File, Image
 
+# What golden.py calls it.
+BASE = "the base image"
 # Beyond these, permissions let others write, or let a program act as its owner (setuid, setgid).
 _HARMLESS = 0o755
 _STICKY = "/tmp"  # noqa: S108
@@ -44,6 +46,10 @@ class World:
         """What must be there as well."""
         for choices in self.promised.values():
             yield from (choice for choice in choices if choice.required)
+
+    def base(self, path: str) -> set[str]:
+        """Return the sha256 of what the base image has at a path."""
+        return {one.content for one in self.promised.get(path, ()) if one.source == BASE}
 
     def source(self, path: str) -> str:
         """Return where the file at a path comes from, or `` where none is promised."""

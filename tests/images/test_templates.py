@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -27,10 +26,9 @@ COMMON = 'WORKDIR /srv\nCMD ["uvicorn", "app.main:create_app", "--factory", "--h
 
 
 @pytest.fixture(scope="module")
-def tools() -> Iterator[None]:
+def tools() -> None:
     """Poetry's stage."""
     assert inv("poetry", "--", "--version").returncode == 0
-    yield
 
 
 def leaks(command: str, tag: str) -> str:
