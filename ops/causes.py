@@ -8,6 +8,8 @@ import re
 # By path and reason; the first match is told.
 _CAUSES = (
     (r"^poetry\.lock$", r"", "`poetry add` without `--group dev`"),
+    (r"^bill of materials$", r"", "the file is of another build: `inv sbom` writes this one's"),
+    (r"^pyproject\.toml$", r"", "a dependency that has grown or was added: accept it there, or do without"),
     (r"^docker-compose\.yml$", r"", "an entry for development that belongs into a file of its own"),
     (r"^(configuration|history)$", r"secret|build argument|keeps it", "a password handed in as ENV or ARG: use a build secret"),
     (r"^(configuration|history)$", r"", "the image is of another Dockerfile or commit, or was built on top of production"),

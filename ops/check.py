@@ -118,10 +118,9 @@ def sbom(reference: str | None, output: str | None) -> int:
     facts = obtained(reference, whole=True)
     findings, _, _ = judged(facts)
     if findings:
-        verdict = Report(
-            facts.prod, facts.identifier, _told(findings), "", read(facts.image, time.monotonic() - started), {}
-        )
-        print(verdict.lines(), file=sys.stderr)
+        seconds = time.monotonic() - started
+        report = Report(facts.prod, facts.identifier, _told(findings), "", read(facts.image, seconds), {})
+        print(report.lines(), file=sys.stderr)
         return FAILED
     given = json.dumps(_inventory(facts)).encode()
     stage = stages.build("sbom")
@@ -181,23 +180,25 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
         with file.open("rb") if file else tempfile.TemporaryFile() as archive, ThreadPoolExecutor() as pool:
             # By its id: a name without a tag would bring every tag of it.
             saving = None if file else pool.submit(engine.write, archive, "save", identifiers[-1])
-            must_be = expected.obtain() if whole else None
+            obtaining = pool.submit(expected.obtain) if whole else None
             tree = image.tree(dev, audit.VENV, audit.HOME)
             system = image.tree(dev, _SYSTEM) if whole else ()
             sizes = {one.size for one in tree}
+            promise = obtaining.result() if obtaining else None
             if saving:
                 saving.result()
             facts = image.read(prod, archive, (lambda _: True) if whole else sizes.__contains__)
     except Failure as failure:
         raise Failure(str(failure), CANNOT_CHECK) from None
     identifier = facts.identifier if file else identifiers[-1]
-    return Facts(prod, identifier, facts, dev, tree, lock, app, _settings(), must_be, system)
+    return Facts(prod, identifier, facts, dev, tree, lock, app, _settings(), promise, system)
 
 
 def _dev_leaks(facts: Facts, base: Base) -> tuple[list[audit.Finding], str, frozenset[str]]:
     """Return what of the dev group is in production, how production is stale, and which distributions are forbidden.
 
-    Takes what the base image has at a path: time zones, say, which a distribution of dev carries as well. Raises Failure, code 2, where the probe proves nothing.
+    Takes what the base image has at a path: time zones, say, which a distribution of dev carries as well.
+    Raises Failure, code 2, where the probe proves nothing.
     """
     lock, prod = facts.lock, facts.image
     rules = audit.forbidden(facts.tree, lock)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from ops.audit import Finding, normalized
 from ops.records import Image
@@ -50,8 +50,8 @@ def inventory(name: str, image: Image, golden: Mapping[str, Any]) -> dict[str, A
 
 def mismatches(bill: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Finding]:
     """Return how a CycloneDX document and an inventory differ. Raises KeyError or TypeError for no such document."""
-    told = {_identity(one) for one in bill.get("components", ())}
-    held = {(one["purl"], one.get("sha256", "")) for one in facts["components"]}
+    told = {_identity(one) for one in bill["components"]}
+    held = {(unquote(one["purl"]), one.get("sha256", "")) for one in facts["components"]}
     root = bill["metadata"]["component"]
     image = {one["value"] for one in root.get("properties", ()) if one["name"] in {_CONFIGURATION, _LAYER}}
     layers = facts["image"]["properties"]
@@ -63,10 +63,10 @@ def mismatches(bill: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Findin
 
 
 def _component(kind: str, name: str, version: str, purl: str) -> dict[str, Any]:
-    return {"type": kind, "name": name, "version": version, "purl": f"{purl}@{quote(version)}"}
+    return {"type": kind, "name": name, "version": version, "purl": f"{purl}@{quote(version, safe=':')}"}
 
 
 def _identity(component: Mapping[str, Any]) -> tuple[str, str]:
     """Return package URL and sha256 of a component of a document."""
     hashes = {one["alg"]: one["content"] for one in component.get("hashes", ())}
-    return component.get("purl", component["name"]), hashes.get("SHA-256", "")
+    return unquote(component.get("purl", component["name"])), hashes.get("SHA-256", "")

@@ -395,6 +395,41 @@ def test_the_report_for_people_tells_it_all() -> None:
         assert part in line
 
 
+def test_a_bill_of_materials_is_of_one_image(tmp_path: Path) -> None:
+    """The same each time, all wheels in it; it matches its image, and no other version, wheel or image."""
+    bill = tmp_path / "bill.json"
+    assert inv("sbom", f"--output={bill}").returncode == 0
+    text = bill.read_text(encoding="utf-8")
+    assert inv("sbom").stdout == text
+    document = json.loads(text)
+    assert document["specVersion"] == "1.6"
+    assert {one["name"] for one in document["components"]} >= {"fastapi", "libc6", "python"}
+    code, report = proof(f"--sbom={bill}")
+    assert (code, report["findings"]) == (0, [])
+    wheel = next(one for one in document["components"] if one["name"] == "fastapi")
+    for old, new in (
+        (wheel["version"], "0.1"),
+        (wheel["hashes"][0]["content"], "0" * 64),
+        (document["metadata"]["component"]["hashes"][0]["content"], "1" * 64),
+    ):
+        bill.write_text(text.replace(old, new), encoding="utf-8")
+        code, report = proof(f"--sbom={bill}")
+        assert code == 1
+        assert {one["path"] for one in report["findings"]} == {"bill of materials"}
+    bill.write_text("{}", encoding="utf-8")
+    done = inv("check-prod", f"--sbom={bill}")
+    assert done.returncode == 2
+    assert "is no CycloneDX document" in done.stderr
+
+
+def test_what_is_not_proved_gets_no_bill_of_materials() -> None:
+    """The report instead."""
+    with planted("RUN echo 1 > /srv/notes.txt\nUSER 10001:10001") as tag:
+        done = inv("sbom", f"--image={tag}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "LEAK notes.txt" in done.stderr
+
+
 def test_other_dependencies_are_no_leak(copy: Path) -> None:
     """Native code with libraries of its own, namespaces, data, scripts, entry points, markers: all of them, at once."""
     added = [
