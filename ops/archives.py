@@ -161,8 +161,11 @@ def members(file: IO[bytes], size: int, budget: Budget) -> Iterator[tuple[str, I
         yield from _unzip(file, size, budget)
 
 
-def unpacked(chunks: Iterator[bytes], magic: bytes) -> Iterator[bytes]:
-    """Give what compressed chunks hold, in however many streams one after the other; stop at what is no stream."""
+def unpacked(chunks: Iterator[bytes], magic: bytes, *, whole: bool = False) -> Iterator[bytes]:
+    """Give what compressed chunks hold, in however many streams one after the other; stop at what is no stream.
+
+    Raises ReadError there, if the `whole` has to be compressed.
+    """
     unpacker = _UNPACKERS[magic]()
     for packed in chunks:
         rest = packed
@@ -172,6 +175,9 @@ def unpacked(chunks: Iterator[bytes], magic: bytes) -> Iterator[bytes]:
             if unpacker.eof:
                 rest = unpacker.unused_data
                 if rest and not rest.startswith(magic):
+                    if whole and rest.strip(b"\0"):
+                        message = "bytes behind what is compressed"
+                        raise tarfile.ReadError(message)
                     return
                 unpacker = _UNPACKERS[magic]()
 

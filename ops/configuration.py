@@ -14,9 +14,12 @@ _SECRET = re.compile(
 )
 # A password, or on its own a token, before the host of an address (RFC 3986, 3.2.1).
 _IN_URL = re.compile(r"(?<=://)(?:[^/\s:@\"']*:[^/\s@\"']+|(?<=https://)[^/\s@\"']+)(?=@)")
-_COMPOSE_LABELS = "com.docker.compose."
+_COMPOSE_LABELS = {f"com.docker.compose.{name}" for name in ("project", "service", "version")}
 # What an image's configuration and its history consist of (https://github.com/opencontainers/image-spec/blob/main/config.md).
 _DOCUMENT = {"architecture", "config", "created", "history", "os", "os.version", "rootfs", "variant"}
+_WORDS = {"architecture", "created", "os", "os.version", "variant"}
+_WORD = re.compile(r"[\w.:+/-]{0,40}")
+_ROOTFS = {"diff_ids", "type"}
 _STEP = {"comment", "created", "created_by", "empty_layer"}
 _COMMANDS = ("command", "entrypoint")
 _COMMENTS = {"", "buildkit.dockerfile.v0"}
@@ -49,7 +52,7 @@ def undeclared(image: Image, declaration: Declaration) -> list[Finding]:
         held, declared = _settings(image.config.get(name)), _settings(declaration.config.get(name))
         for setting in sorted(held.keys() | declared.keys()):
             value = held.get(setting)
-            if value == declared.get(setting) or setting.startswith(_COMPOSE_LABELS):
+            if value == declared.get(setting) or setting in _COMPOSE_LABELS:
                 continue
             said = masked(f"{setting}={value}" if setting else f"{value}")
             why = f"{name} is {said}" if value is not None else f"{name} lacks {setting or 'what is declared'}"
@@ -70,8 +73,15 @@ def undeclared(image: Image, declaration: Declaration) -> list[Finding]:
     found += [
         Finding("a comment", "history", masked(step.get("created_by", "")), "it holds more than a build writes")
         for step in image.document.get("history") or ()
-        if set(step) - _STEP or step.get("comment", "") not in _COMMENTS
+        if set(step) - _STEP or step.get("comment", "") not in _COMMENTS or not _WORD.fullmatch(step.get("created", ""))
     ]
+    found += [
+        Finding(name, "configuration", "", "it holds more than a build writes")
+        for name in sorted(_WORDS & set(image.document))
+        if not _WORD.fullmatch(str(image.document[name]))
+    ]
+    if set(image.document.get("rootfs") or ()) - _ROOTFS:
+        found.append(Finding("rootfs", "configuration", "", "it holds more than a build writes"))
     return found
 
 

@@ -206,9 +206,10 @@ def _entries(tar: _Tar) -> Iterator[tarfile.TarInfo]:
             if seen - forgotten > _WINDOW:
                 _forget(tar.map, forgotten, seen)
                 forgotten = seen
-        if tar.map[archive.offset : min(archive.offset + _WINDOW, tar.end)].strip(b"\0"):
-            message = f"no tar entry at byte {archive.offset - tar.start}"
-            raise tarfile.ReadError(message)
+        for at in range(archive.offset, tar.end, _WINDOW):
+            if tar.map[at : min(at + _WINDOW, tar.end)].strip(b"\0"):
+                message = f"no tar entry at byte {archive.offset - tar.start}"
+                raise tarfile.ReadError(message)
 
 
 @contextmanager
@@ -221,7 +222,7 @@ def _plain(packed: _Tar) -> Iterator[_Tar]:
     budget = archives.Budget.of(end - start)
     chunks = (mapped[at : min(at + (1 << 20), end)] for at in range(start, end, 1 << 20))
     with tempfile.TemporaryFile() as plain:
-        for chunk in archives.unpacked(chunks, archives.GZIP):
+        for chunk in archives.unpacked(chunks, archives.GZIP, whole=True):
             budget.take(len(chunk))
             plain.write(chunk)
         plain.flush()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from ops.audit import Finding
 from ops.records import Image
+
+if sys.platform != "win32":
+    import resource
 
 
 class Report(NamedTuple):
@@ -38,19 +42,30 @@ class Report(NamedTuple):
         verdict = f"holds {len(self.findings)} leak{many}" if self.findings else self.verdict
         lines.append(
             f"{self.image} {verdict}. Read {self.read['layers']} layers, {self.read['files']:,} files, "
-            f"{self.read['bytes'] / 1e6:.1f} MB in {self.read['seconds']:.1f} s."
+            f"{self.read['bytes'] / 1e6:.1f} MB in {self.read['seconds']:.1f} s, with "
+            f"{self.read['memory'] / 1e6:.0f} MB of memory."
         )
         return "\n".join((*lines, *self.notes)).encode(errors="backslashreplace").decode()
 
 
 def read(image: Image, seconds: float) -> dict[str, float]:
-    """Return what was read of an image, in bytes and seconds."""
+    """Return what was read of an image, in bytes and seconds, and the most memory that it took, in bytes."""
     return {
         "layers": len(image.layers),
         "files": len(image.stored),
         "bytes": sum(file.size for file in image.stored),
         "seconds": round(seconds, 2),
+        "memory": _memory(),
     }
+
+
+def _memory() -> int:
+    """Return the bytes of memory that this process has had at most, 0 where the system does not tell."""
+    if sys.platform == "win32":
+        return 0
+    # Kilobytes, but for macOS (getrusage(2)).
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _line(finding: Finding) -> str:

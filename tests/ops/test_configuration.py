@@ -55,6 +55,7 @@ def test_what_is_declared_is_no_finding() -> None:
         ({"Volumes": {"/data": {}}}, "Volumes: "),
         ({"Labels": {"org.opencontainers.image.version": "2"}}, "org.opencontainers.image.version: Labels is "),
         ({"Labels": {**CONFIG["Labels"], "note": "x"}}, "note: Labels is note=x"),
+        ({"Labels": {**CONFIG["Labels"], "com.docker.compose.note": "x"}}, "com.docker.compose.note: Labels is "),
         ({"Healthcheck": {"Test": ["NONE"]}}, "Healthcheck: "),
         ({"OnBuild": ["RUN true"]}, "OnBuild: OnBuild is ['RUN true']"),
         ({"Shell": ["/bin/x"]}, "Shell: "),
@@ -89,8 +90,12 @@ def test_another_history_is_found(history: tuple[str, ...], told: str) -> None:
         {"container_config": {}},
         {"history": [{"created_by": "CMD", "author": "x"}]},
         {"history": [{"created_by": "CMD", "comment": "TOKEN=1"}]},
+        {"history": [{"created_by": "CMD", "created": "a token of mine"}]},
+        {"os": "linux, and a token of mine"},
+        {"created": "x" * 41},
+        {"rootfs": {"type": "layers", "note": "x"}},
     ],
-    ids=["an author", "a container's configuration", "an author of a step", "a comment"],
+    ids=["author", "container", "step's author", "comment", "step's time", "system", "time", "layers"],
 )
 def test_what_else_a_configuration_holds_is_found(document: dict[str, Any]) -> None:
     """Everyone who has the image can read it."""

@@ -227,6 +227,18 @@ def test_a_broken_entry_is_refused_while_its_layer_is_still_hashed(monkeypatch: 
         read(bytes(layer), pack=gzip.compress)
 
 
+def test_what_stands_far_behind_a_layers_end_is_refused() -> None:
+    """A tar may end in any number of empty blocks, and be no tar behind them."""
+    with pytest.raises(Failure, match="no tar entry"):
+        read(tar({"a": b"one"}) + bytes(17 << 20) + b"TOKEN=1".ljust(512, b"\0"))
+
+
+def test_bytes_behind_a_compressed_layer_are_refused() -> None:
+    """The layer's digest does not cover them; whoever pulls the image gets them."""
+    with pytest.raises(Failure, match="bytes behind what is compressed"):
+        read(tar({"a": b"one"}), pack=lambda layer: gzip.compress(layer) + b"TOKEN=1")
+
+
 def damaged(files: dict[str, bytes]) -> bytes:
     """Return a zip whose first member has changed since it was packed."""
     return zipped(files).replace(b"first", b"FIRST", 1).replace(b"print", b"PRINT", 1)

@@ -163,6 +163,12 @@ def test_dev_and_prod_share_what_both_have() -> None:
     assert finding.path == f"{SITE}/h11/__init__.py"
 
 
+def test_the_base_image_is_told_apart() -> None:
+    """By what it has at a path; the build and the wheels are no part of it."""
+    assert WORLD.base("/etc/passwd") == {digest(b"of the base image")}
+    assert WORLD.base("/srv/app/main.py") == set()
+
+
 def test_sizes_are_told_by_source() -> None:
     """The largest first, and what nobody promises as well."""
     sizes = world.sizes(image(file("/opt/x", b"x" * 100)), WORLD)
