@@ -36,7 +36,13 @@ INSTRUCTION = "RUN plant"
 @pytest.fixture(scope="module")
 def facts() -> check.Facts:
     """All that the check knows of prod as it was built."""
-    return check.obtained(None, whole=True)
+    before = dict(os.environ)
+    try:
+        return check.obtained(None, whole=True)
+    finally:
+        # A task's process ends with what it has set for Compose; this one goes on.
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @dataclass(frozen=True)
@@ -303,7 +309,7 @@ PLANTED = {
 def test_a_built_leak_is_found(kind: str) -> None:
     """End to end: built on top of prod, saved by the Engine, told with the instruction and the usual cause."""
     instructions, what, path = PLANTED[kind]
-    with planted(f"{instructions}\nUSER 10001:10001" if kind != "root" else instructions) as tag:
+    with planted(f"{instructions}\nUSER 10001:10001" if kind != "root" else instructions, "-") as tag:
         code, report = proof(f"--image={tag}")
     assert code == 1
     told = [one for one in report["findings"] if (one["what"], one["path"]) == (what, path)]
@@ -387,7 +393,7 @@ def test_the_project_may_deny_and_limit(copy: Path) -> None:
 
 def test_the_report_for_people_tells_it_all() -> None:
     """What, where, why, which instruction, what usually causes it; one line a finding."""
-    with planted("RUN echo 1 > /srv/notes.txt\nUSER 10001:10001") as tag:
+    with planted("RUN echo 1 > /srv/notes.txt\nUSER 10001:10001", "-") as tag:
         done = inv("check-prod", f"--image={tag}")
     assert done.returncode == 1
     line = next(line for line in done.stdout.splitlines() if "/srv/notes.txt" in line)
@@ -424,14 +430,14 @@ def test_a_bill_of_materials_is_of_one_image(tmp_path: Path) -> None:
 
 def test_what_is_not_proved_gets_no_bill_of_materials() -> None:
     """The report instead."""
-    with planted("RUN echo 1 > /srv/notes.txt\nUSER 10001:10001") as tag:
+    with planted("RUN echo 1 > /srv/notes.txt\nUSER 10001:10001", "-") as tag:
         done = inv("sbom", f"--image={tag}")
     assert (done.returncode, done.stdout) == (1, "")
     assert "LEAK notes.txt" in done.stderr
 
 
 SETS = {
-    "native code with libraries of its own": ["numpy", "pillow"],
+    "native code with libraries of its own": ["lxml", "pillow"],
     "namespaces, and data in a folder of the environment": ["zope.interface", "protobuf", "tqdm"],
     "scripts, entry points, and a package in a package": ["jmespath", "pygments", "setuptools"],
     "data, and a marker that leaves one out": ["certifi", "tzdata", "colorama;sys_platform=='win32'"],
@@ -470,6 +476,7 @@ def test_the_containerd_store_is_no_leak(containerd_store: str, tmp_path: Path) 
     assert (code, report["findings"]) == (0, [])
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
 def test_a_gigabyte_is_read_in_bounds(tmp_path: Path) -> None:
     """At most 200 MB of memory and 7 s, whatever is in it: here a hundred files of noise and one of 300 MB."""
     noise = os.urandom(7_000_000)
@@ -481,9 +488,11 @@ def test_a_gigabyte_is_read_in_bounds(tmp_path: Path) -> None:
         )
     )
     program = (
-        "import resource, sys, time; from ops import image; began = time.monotonic()\n"
+        "import re, sys, time; from ops import image; began = time.monotonic()\n"
         "with open(sys.argv[1], 'rb') as archive: facts = image.read('x', archive, lambda _: True)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, time.monotonic() - began, len(facts.files))"
+        # Not getrusage(2): that begins with what this process had.
+        "most = re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1]\n"
+        "print(int(most) / 1e3, time.monotonic() - began, len(facts.files))"
     )
     done = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=True)
     megabytes, seconds, files = map(float, done.stdout.split())
