@@ -169,7 +169,8 @@ def write_record(record: Path, places: dict[str, Path], added: list[Path], site_
         lines.append((name, f"sha256={digest}", str(len(content))))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(sorted(lines))
-    write(record, text.getvalue().encode())
+    # With the permissions that it has in the wheel.
+    record.write_bytes(text.getvalue().encode())
 
 
 def write(place: Path, content: bytes, *, executable: bool = False) -> None:

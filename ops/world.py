@@ -165,7 +165,7 @@ def count(files: Iterable[File]) -> int:
 
 
 def missing(image: Image, world: World) -> list[Finding]:
-    """Return what must be there and is not, in what a container would see."""
+    """Return what must be there and is not, in what a container would see; one finding for a folder's of one source."""
     seen = {file.path for file in image.files}
     for file in image.files:
         folder, _, name = file.path.rpartition("/")
@@ -178,10 +178,19 @@ def missing(image: Image, world: World) -> list[Finding]:
             continue
         later = {other.path for other in image.files if other.layer >= file.layer}
         seen -= hidden - later
+    gone: dict[tuple[str, str], list[Promised]] = {}
+    for one in world.required:
+        if one.path not in seen:
+            gone.setdefault((one.path.rpartition("/")[0], one.source), []).append(one)
     return [
-        Finding(one.kind, one.path, "", f"it must be there and is not: {one.source} has it")
-        for one in world.required
-        if one.path not in seen
+        Finding(
+            lost[0].kind if len(lost) == 1 else "files",
+            lost[0].path if len(lost) == 1 else folder,
+            "",
+            f"must be there and is not: {source} has it",
+            len(lost),
+        )
+        for (folder, source), lost in gone.items()
     ]
 
 

@@ -210,7 +210,7 @@ def test_the_report_for_people_names_all_four(context: Path) -> None:
     assert (
         "LEAK pytest: /opt/x/main.py, layer 5: its content, byte for byte, is a file of it; "
         f"brought by: COPY {SITE}/_pytest /opt/x # buildkit; "
-        "usually: the environment of dev was copied, or a step installs beside the lock"
+        "usually: something of dev was copied, or a step installs beside the lock"
     ) in leaks
     assert summary.startswith(f"{tag} holds {len(leaks)} leaks. Read ")
 

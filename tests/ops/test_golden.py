@@ -86,6 +86,19 @@ def test_the_record_is_written_anew(tmp_path: Path, places: tuple[Path, Path]) -
     assert any(line.startswith("../../../bin/shop,") for line in lines)
 
 
+def test_a_record_keeps_its_permissions(tmp_path: Path, places: tuple[Path, Path]) -> None:
+    """Some wheels have it executable, and so has the installer."""
+    path = wheel(tmp_path, MEMBERS)
+    with zipfile.ZipFile(path) as archive:
+        members = [(info, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(path, "w") as archive:
+        for info, content in members:
+            info.external_attr = 0o100755 << 16
+            archive.writestr(info, content)
+    list(golden.unpack(path, *places))
+    assert (places[1] / INFO / "RECORD").stat().st_mode & 0o777 == 0o755
+
+
 @pytest.mark.parametrize("name", ["../x", "shop/../../../../../x", "/etc/x", "shop_kit-1.0.data/data/../../x"])
 def test_a_wheel_that_leaves_the_environment_is_refused(tmp_path: Path, places: tuple[Path, Path], name: str) -> None:
     """No installer would let it."""

@@ -147,6 +147,15 @@ def test_what_must_be_there_is_missed(planted: tuple[File, ...], gone: list[str]
     assert [one.path for one in world.missing(image(*planted), WORLD)] == gone
 
 
+def test_what_is_missed_of_one_folder_is_one_finding() -> None:
+    """A whole distribution that is not there is not a hundred findings."""
+    more = world.world_from(
+        [*PROMISED, promise(f"{SITE}/x/a.py", source="x 1"), promise(f"{SITE}/x/b.py", source="x 1")]
+    )
+    (finding,) = world.missing(image(), more)
+    assert (finding.what, finding.path, finding.files) == ("files", f"{SITE}/x", 2)
+
+
 def test_what_is_packed_into_a_promised_file_is_promised() -> None:
     """Only the file itself is compared."""
     assert found(file("/usr/bin/bash!/content", b"x")) == []
