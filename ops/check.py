@@ -93,6 +93,9 @@ def prod(reference: str | None, *, bill: str | None, as_json: bool) -> int:
         findings += _mismatches(Path(bill), facts)
     rebuilt = tuple(layer.diff_id for layer in facts.image.layers) == must_be.declaration.diff_ids
     others = "the same" if rebuilt else "other"
+    if not (reference or rebuilt or findings):
+        why = "a bare `docker build .` gives other layers, though their files are the same"
+        findings = [audit.Finding("layers", "Dockerfile", "", why)]
     report = Report(
         facts.prod,
         facts.identifier,

@@ -20,6 +20,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -55,8 +56,8 @@ if __name__ == "__main__":
     sys.exit({function}())
 """
 
-# Path, kind (file, link, folder), permissions, sha256 or target, bytes, source, whether it must be there.
-Row = tuple[str, str, int, str, int, str, bool]
+# Path, kind (file, link, folder), permissions, sha256 or target, bytes, owner, source, whether it must be there.
+Row = tuple[str, str, int, str, int, tuple[int, int], str, bool]
 Sources = Callable[[str], str]
 
 
@@ -74,12 +75,13 @@ def rows(root: Path, source: Sources, *, required: bool, skipped: Iterable[str] 
 def row(place: Path, path: str, source: str, *, required: bool) -> Row:
     """Return the row of one file, folder or link."""
     facts = place.lstat()
+    mode, owner = stat.S_IMODE(facts.st_mode), (facts.st_uid, facts.st_gid)
     if place.is_symlink():
-        return path, "link", 0o777, str(place.readlink()), 0, source, required
+        return path, "link", mode, str(place.readlink()), 0, owner, source, required
     if place.is_dir():
-        return path, "folder", facts.st_mode & 0o7777, "", 0, source, required
+        return path, "folder", mode, "", 0, owner, source, required
     digest = hashlib.sha256(place.read_bytes()).hexdigest()
-    return path, "file", facts.st_mode & 0o7777, digest, facts.st_size, source, required
+    return path, "file", mode, digest, facts.st_size, owner, source, required
 
 
 def mounted() -> set[str]:

@@ -18,8 +18,6 @@ from ops.records import File, Image
 BASE = "the base image"
 # Beyond these, permissions let others write, or let a program act as its owner (setuid, setgid).
 _HARMLESS = 0o755
-_STICKY = "/tmp"  # noqa: S108
-_STICKY_MODE = 0o1777
 
 
 class Promised(NamedTuple):
@@ -31,6 +29,7 @@ class Promised(NamedTuple):
     # The sha256 of a file, the target of a link.
     content: str
     size: int
+    owner: tuple[int, int]
     source: str
     required: bool
 
@@ -60,8 +59,8 @@ class World:
 def world_from(rows: Iterable[Iterable[Any]]) -> World:
     """Return the world that golden.py's rows describe."""
     promised: dict[str, tuple[Promised, ...]] = {}
-    for row in rows:
-        one = Promised(*row)
+    for path, kind, mode, content, size, owner, source, required in rows:
+        one = Promised(path, kind, mode, content, size, tuple(owner), source, required)
         promised[one.path] = (*promised.get(one.path, ()), one)
     return World(promised)
 
@@ -102,29 +101,33 @@ def changed(file: File, world: World) -> str:
     return f"not, byte for byte, what {list(contents.values())[-1].source} has there" if wrong else ""
 
 
-def permitted_too_much(file: File, _world: World) -> str:
-    """Judge the permissions: nobody but root may write, and no program acts as its owner."""
-    if kind(file) == "link" or (file.path == _STICKY and file.mode == _STICKY_MODE):
-        return ""
-    return f"permissions {file.mode:o}" if file.mode & ~_HARMLESS else ""
+def permitted_too_much(file: File, world: World) -> str:
+    """Judge the permissions: nobody but root may write, but to a folder that is for everyone; nothing is setuid."""
+    shared = file.directory and file.mode in modes(file.path, world)
+    return f"permissions {file.mode:o}" if file.mode & ~_HARMLESS and kind(file) != "link" and not shared else ""
+
+
+def modes(path: str, world: World) -> set[int]:
+    """Return the permissions that are promised at a path."""
+    return {choice.mode for choice in world.promised.get(path, ())}
 
 
 def made_executable(file: File, world: World) -> str:
     """Judge the permission to execute a file."""
-    modes = {choice.mode for choice in world.promised.get(file.path, ()) if choice.kind == "file"}
-    wrong = modes and kind(file) == "file" and file.mode & 0o111 and not any(mode & 0o111 for mode in modes)
-    return "executable, and must not be" if wrong else ""
+    plain = file.path in world.promised and not any(mode & 0o111 for mode in modes(file.path, world))
+    return "executable, and must not be" if plain and kind(file) == "file" and file.mode & 0o111 else ""
 
 
-def unreadable(file: File, _world: World) -> str:
-    """Judge whether the service, which is not root, can read it."""
-    needed = 0o005 if file.directory else 0o004
-    return f"permissions {file.mode:o} keep the service out" if kind(file) != "link" and ~file.mode & needed else ""
+def unreadable(file: File, world: World) -> str:
+    """Judge whether the service, which is not root, can read what it should."""
+    shut = ~file.mode & (0o005 if file.directory else 0o004) and file.mode not in modes(file.path, world)
+    return f"permissions {file.mode:o} keep the service out" if shut and kind(file) != "link" else ""
 
 
-def owned(file: File, _world: World) -> str:
+def owned(file: File, world: World) -> str:
     """Judge the owner: what the service owns it could change."""
-    return f"owned by {file.owner[0]}:{file.owner[1]}, not by root" if file.owner != (0, 0) else ""
+    owners = {choice.owner for choice in world.promised.get(file.path, ())} | {(0, 0)}
+    return f"owned by {file.owner[0]}:{file.owner[1]}, not by root" if file.owner not in owners else ""
 
 
 def loaded(file: File, _world: World) -> str:
@@ -166,31 +169,37 @@ def count(files: Iterable[File]) -> int:
 
 def missing(image: Image, world: World) -> list[Finding]:
     """Return what must be there and is not, in what a container would see; one finding for a folder's of one source."""
-    seen = {file.path for file in image.files}
+    # The layer that has a path last; that deletes it, or all that layers below have in it.
+    held, removed, emptied = {}, {}, {}
     for file in image.files:
         folder, _, name = file.path.rpartition("/")
         if name == ".wh..wh..opq":
-            hidden = {path for path in seen if path.startswith(folder + "/")}
+            emptied[folder] = file.layer
         elif name.startswith(".wh."):
-            gone = f"{folder}/{name[4:]}"
-            hidden = {path for path in seen if path == gone or path.startswith(gone + "/")}
+            removed[f"{folder}/{name[4:]}"] = file.layer
         else:
-            continue
-        later = {other.path for other in image.files if other.layer >= file.layer}
-        seen -= hidden - later
-    gone: dict[tuple[str, str], list[Promised]] = {}
+            held[file.path] = file.layer
+
+    def is_seen(path: str) -> bool:
+        layer = held.get(path, -1)
+        above = [str(folder) for folder in PurePosixPath(path).parents]
+        later = [removed.get(step, -1) for step in (path, *above)] + [emptied.get(step, -1) for step in above]
+        return layer >= 0 and max(later) <= layer
+
+    lost: dict[tuple[str, str], list[Promised]] = {}
     for one in world.required:
-        if one.path not in seen:
-            gone.setdefault((one.path.rpartition("/")[0], one.source), []).append(one)
+        if not is_seen(one.path):
+            lost.setdefault((one.path.rpartition("/")[0], one.source), []).append(one)
     return [
         Finding(
-            lost[0].kind if len(lost) == 1 else "files",
-            lost[0].path if len(lost) == 1 else folder,
+            one.kind if len(group) == 1 else "files",
+            one.path if len(group) == 1 else folder,
             "",
             f"must be there and is not: {source} has it",
-            len(lost),
+            len(group),
         )
-        for (folder, source), lost in gone.items()
+        for (folder, source), group in lost.items()
+        for one in group[:1]
     ]
 
 

@@ -23,12 +23,12 @@ def promise(
     path: str, content: bytes = b"", *, mode: int = 0o644, source: str = "h11 0.16", required: bool = True
 ) -> Promised:
     """Return the promise of a file."""
-    return Promised(path, "file", mode, digest(content), len(content), source, required)
+    return Promised(path, "file", mode, digest(content), len(content), (0, 0), source, required)
 
 
 def folder(path: str, mode: int = 0o755) -> Promised:
     """Return the promise of a folder."""
-    return Promised(path, "folder", mode, "", 0, "the base image", required=False)
+    return Promised(path, "folder", mode, "", 0, (0, 0), "the base image", required=False)
 
 
 PROMISED = [
@@ -36,9 +36,10 @@ PROMISED = [
     promise(f"{SITE}/h11/__init__.py", b"h11"),
     promise("/srv/app/main.py", b"app", source="app/"),
     promise("/usr/bin/bash", b"bash", mode=0o755, source="the base image", required=False),
+    promise("/etc/shadow", b"x", mode=0o640, source=world.BASE, required=False)._replace(owner=(0, 42)),
     promise("/etc/passwd", b"of the base image", source="the base image", required=False),
     promise("/etc/passwd", b"of the build", source="the build"),
-    Promised("/opt/venv/bin/python", "link", 0o777, "/usr/local/bin/python3", 0, "Python's venv", required=True),
+    Promised("/opt/venv/bin/python", "link", 0o777, "/usr/local/bin/python3", 0, (0, 0), "Python's venv", required=True),
 ]  # fmt: skip
 WORLD = world.world_from(PROMISED)
 
@@ -97,7 +98,8 @@ def test_a_clean_image_has_no_findings() -> None:
 
 def test_what_is_not_needed_may_be_there_unchanged() -> None:
     """Of the base image not everything has to be there; where build and base differ, either is legal."""
-    assert found(file("/usr/bin/bash", b"bash", mode=0o755), file("/etc/passwd", b"of the base image")) == []
+    shadow = file("/etc/shadow", b"x", mode=0o640, owner=(0, 42))
+    assert found(file("/usr/bin/bash", b"bash", mode=0o755), file("/etc/passwd", b"of the base image"), shadow) == []
 
 
 @pytest.mark.parametrize("kind", LEAKS)
@@ -139,8 +141,9 @@ def test_a_leak_below_another_layer_is_found() -> None:
         ((file("/srv/.wh.app"),), ["/srv/app/main.py"]),
         ((file("/srv/app/.wh..wh..opq"),), ["/srv/app/main.py"]),
         ((file("/srv/app/.wh..wh..opq"), file("/srv/app/main.py", b"app")), []),
+        ((file("/srv/app/.wh.main.py", layer=0), file("/srv/app/main.py", b"app")), []),
     ],
-    ids=["nothing", "a file", "a folder", "a folder's content", "replaced in the same layer"],
+    ids=["nothing", "a file", "a folder", "a folder's content", "replaced in the same layer", "brought back"],
 )
 def test_what_must_be_there_is_missed(planted: tuple[File, ...], gone: list[str]) -> None:
     """In what a container would see."""
