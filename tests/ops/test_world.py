@@ -39,7 +39,7 @@ PROMISED = [
     promise("/etc/shadow", b"x", mode=0o640, source=world.BASE, required=False)._replace(owner=(0, 42)),
     promise("/etc/passwd", b"of the base image", source="the base image", required=False),
     promise("/etc/passwd", b"of the build", source="the build"),
-    Promised("/opt/venv/bin/python", "link", 0o777, "/usr/local/bin/python3", 0, (0, 0), "Python's venv", required=True),
+    Promised("/opt/venv/bin/python", "link", 0o777, "/usr/local/bin/python3", 0, (0, 0), "venv", required=True),
 ]  # fmt: skip
 WORLD = world.world_from(PROMISED)
 
@@ -184,7 +184,7 @@ def test_the_base_image_is_told_apart() -> None:
 def test_sizes_are_told_by_source() -> None:
     """The largest first, and what nobody promises as well."""
     sizes = world.sizes(image(file("/opt/x", b"x" * 100)), WORLD)
-    assert list(sizes) == ["unaccounted", "the build", "h11 0.16", "app/", "Python's venv"]
+    assert list(sizes) == ["unaccounted", "the build", "h11 0.16", "app/", "venv"]
     assert sizes["unaccounted"] == 100
 
 
