@@ -273,7 +273,7 @@ def _refuse_other_commit(facts: Facts, findings: Iterable[audit.Finding]) -> Non
 def _marks_commit(finding: audit.Finding) -> bool:
     """Return whether a finding may come from another commit alone: its labels, its `app/`."""
     return (
-        finding.path.startswith(f"{audit.APP}/")
+        (finding.path.startswith(f"{audit.APP}/") and finding.what in world.KINDS)
         or finding.what.startswith(_LABELS)
         or finding.instruction.startswith(f"LABEL {_LABELS}")
     )

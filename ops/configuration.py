@@ -52,7 +52,7 @@ def undeclared(image: Image, declaration: Declaration) -> list[Finding]:
         held, declared = _settings(image.config.get(name)), _settings(declaration.config.get(name))
         for setting in sorted(held.keys() | declared.keys()):
             value = held.get(setting)
-            if value == declared.get(setting) or setting in _COMPOSE_LABELS:
+            if value == declared.get(setting) or (setting in _COMPOSE_LABELS and _WORD.fullmatch(str(value))):
                 continue
             said = masked(f"{setting}={value}" if setting else f"{value}")
             why = f"{name} is {said}" if value is not None else f"{name} lacks {setting or 'what is declared'}"
@@ -104,7 +104,12 @@ def composed(service: Mapping[str, Any], root: str) -> list[Finding]:
 def _settings(value: object) -> dict[str, object]:
     """Return the single settings of a list of NAME=VALUE or of labels; of anything else itself, named ``."""
     if isinstance(value, list) and all("=" in str(item) for item in value):
-        return {str(item).partition("=")[0]: str(item).partition("=")[2] for item in value}
+        found: dict[str, object] = {}
+        for item in value:
+            name, _, said = str(item).partition("=")
+            # Of a name that is there twice both values are told.
+            found[name] = f"{found[name]}, {said}" if name in found else said
+        return found
     if isinstance(value, Mapping) and all(isinstance(one, str) for one in value.values()):
         return dict(value)
     return {"": value} if value else {}

@@ -96,9 +96,9 @@ def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
     try:
         with _mapped(archive) as file, _plain(_Tar(file, 0, len(file))) as saved, ThreadPoolExecutor(1) as pool:
             members = {member.name: member for member in _entries(saved)}
-            (manifest,) = json.loads(_document(saved, members["manifest.json"]))
+            (manifest,) = _parsed(_document(saved, members["manifest.json"]))
             configuration = _document(saved, members[manifest["Config"]])
-            document = json.loads(configuration)
+            document = _parsed(configuration)
             diff_ids = document["rootfs"]["diff_ids"]
             budget = archives.Budget()
             files: list[File] = []
@@ -311,6 +311,19 @@ def _is_archive(content: _Tar, head: bytes) -> bool:
     # A zip may stand behind anything (a zipapp's first line, a cache's own header): its directory is at its end.
     tail = max(content.start, content.end - archives.ZIP_TAIL)
     return archives.looks_packed(head) or content.map.find(archives.ZIP_END, tail, content.end) >= 0
+
+
+def _parsed(document: bytes) -> Any:  # noqa: ANN401
+    """Return a JSON document. Raises ValueError where a name is there twice: which one counts, each reader decides."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            message = "a name that is there twice"
+            raise ValueError(message)
+        return found
+
+    return json.loads(document, object_pairs_hook=once)
 
 
 def _members(path: str, file: Any, size: int, terms: _Terms, depth: int = 1) -> Iterator[File]:  # noqa: ANN401

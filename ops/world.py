@@ -20,6 +20,10 @@ BASE = "the base image"
 _HARMLESS = 0o755
 
 
+# What a finding is called here; others are called by what they are of.
+KINDS = {"file", "files", "folder", "link"}
+
+
 class Promised(NamedTuple):
     """What may be at a path: a file, link or folder, and where it comes from."""
 

@@ -44,6 +44,9 @@ def test_what_is_declared_is_no_finding() -> None:
     [
         ({"Env": [*CONFIG["Env"], "PYTHONPATH=/opt/x"]}, "PYTHONPATH: Env is PYTHONPATH=/opt/x"),
         ({"Env": ["PATH=/opt/x", "PYTHONUNBUFFERED=1"]}, "PATH: Env is PATH=/opt/x"),
+        ({"Env": ["PATH=/opt/x", *CONFIG["Env"]]}, "PATH: Env is PATH=/opt/x, /opt/venv/bin"),
+        ({"env": ["PATH=/opt/x"]}, "PATH: env is PATH=/opt/x"),
+        ({"Labels": {**CONFIG["Labels"], "com.docker.compose.project": "a note"}}, "com.docker.compose.project: "),
         ({"Env": ["PATH=/opt/venv/bin"]}, "PYTHONUNBUFFERED: Env lacks PYTHONUNBUFFERED"),
         ({"Env": [*CONFIG["Env"], "INDEX=https://u:secret@x/"]}, "INDEX: Env is INDEX=https://***@x/"),
         ({"Cmd": ["sh"]}, "Cmd: Cmd is ['sh']"),

@@ -312,7 +312,8 @@ def test_a_hostile_layer_is_refused(kind: str) -> None:
     "manifest",
     [
         b"null", b"{}", b"[1]", b'"x"', b"[" * 100_000, b'[{"Config": "x"}]', b'[{"Config": 1, "Layers": 2}]',
-        b'[{"Config": "manifest.json", "Layers": []}]', b"[{}, {}]", b"\xff",
+        b'[{"Config": "manifest.json", "Layers": []}]',
+        b'[{"Config": "x", "Config": "manifest.json", "Layers": []}]', b"[{}, {}]", b"\xff",
     ],
 )  # fmt: skip
 def test_a_hostile_manifest_is_refused(manifest: bytes) -> None:
