@@ -75,8 +75,7 @@ def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
         {"stale": difference, "forbidden": sorted(forbidden)},
         [f"It is stale as well: {difference}. Run `inv build`, then check again."] if difference else [],
     )
-    print(report.data() if as_json else report.lines())
-    return FAILED if findings else 0
+    return _printed(report, as_json=as_json)
 
 
 def prod(reference: str | None, *, bill: str | None, as_json: bool) -> int:
@@ -108,8 +107,13 @@ def prod(reference: str | None, *, bill: str | None, as_json: bool) -> int:
             f"A bare `docker build .` gives {others} layers, by their digests.",
         ],
     )
+    return _printed(report, as_json=as_json)
+
+
+def _printed(report: Report, *, as_json: bool) -> int:
+    """Print a report and return the exit code that it stands for."""
     print(report.data() if as_json else report.lines())
-    return FAILED if findings else 0
+    return FAILED if report.findings else 0
 
 
 def sbom(reference: str | None, output: str | None) -> int:
