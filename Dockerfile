@@ -104,8 +104,9 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=bind,source=ops/bytecode.sh,target=/bytecode \
     --mount=type=cache,target=/root/.cache/uv \
     python -m venv --without-pip /opt/venv \
+    && rm /opt/venv/bin/[Aa]ctivate* \
     && sh /online /uv pip sync --python /opt/venv --require-hashes /main.txt \
-    && rm /opt/venv/.lock /opt/venv/bin/[Aa]ctivate* \
+    && rm /opt/venv/.lock \
     && sh /bytecode venv
 
 

@@ -439,7 +439,7 @@ def test_what_is_not_proved_gets_no_bill_of_materials() -> None:
 SETS = {
     "native code with libraries of its own": ["lxml", "pillow"],
     "namespaces, and data in a folder of the environment": ["zope.interface", "protobuf", "tqdm"],
-    "scripts, entry points, and a package in a package": ["jmespath", "pygments", "setuptools"],
+    "scripts, entry points, and a package in a package": ["argcomplete", "jmespath", "pygments", "setuptools"],
     "data, and a marker that leaves one out": ["certifi", "tzdata", "colorama;sys_platform=='win32'"],
 }
 
