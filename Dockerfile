@@ -172,7 +172,8 @@ COPY app /out/tree/srv/app
 RUN --network=none \
     --mount=type=bind,source=ops/bytecode.sh,target=/bytecode \
     sh /bytecode tree /out/tree \
-    && find /out/tree -type d -exec chmod 755 {} + -o -exec chmod 644 {} + \
+    && find /out/tree -type d -empty -delete \
+    && find /out/tree -type d -exec chmod 755 {} + -o -type f -exec chmod 644 {} + \
     && find /out/tree -exec touch -hd @315532800 {} +
 
 

@@ -10,7 +10,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 # What the archives of one image may unpack to, all together.
 BUDGET_BYTES = 1 << 30
@@ -19,8 +19,10 @@ _RATIO = 50
 _START_BYTES = 64 << 20
 # Larger content goes through a file on the disk.
 _IN_MEMORY = 8 << 20
-# What is read of an archive before its first or next member is known: a header that asks for more is a trap.
-_HEADER_BYTES = 16 << 20
+# What is read of a tar before its first or next member is known: a header that asks for more is a trap.
+_HEADER_BYTES = 64 << 10
+# How long a zip's directory may be.
+_DIRECTORY_BYTES = 16 << 20
 _CHUNK = 1 << 20
 # A zip's last record and the longest comment behind it (https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT).
 ZIP_END = b"PK\x05\x06"
@@ -50,7 +52,7 @@ _UNPACKERS: dict[bytes, Callable[[], _Unpacker]] = {
 }
 _DAMAGED = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError,
-    NotImplementedError, OverflowError, RecursionError,
+    NotImplementedError, OverflowError, RecursionError, MemoryError,
 )  # fmt: skip
 
 
@@ -80,13 +82,17 @@ class Limited(io.RawIOBase):
         self.allowed: int | None = _HEADER_BYTES
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read. Raises ReadError where that is more than is allowed."""
-        if self.allowed is not None:
-            self.allowed -= max(size, 0)
-            if size < 0 or self.allowed < 0:
-                message = "a header that is too large"
-                raise tarfile.ReadError(message)
-        content: bytes = self._file.read(size)
+        """Read. Raises TooMuchError where that is more than is allowed."""
+        allowed = self.allowed
+        if allowed is None:
+            content: bytes = self._file.read(size)
+            return content
+        if size > allowed:
+            raise TooMuchError
+        content = self._file.read(size if size >= 0 else allowed + 1)
+        if len(content) > allowed:
+            raise TooMuchError
+        self.allowed = allowed - len(content)
         return content
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
@@ -226,11 +232,16 @@ def _unzip(file: IO[bytes], size: int, budget: Budget) -> Iterator[tuple[str, IO
     tail = file.read(ZIP_TAIL)
     at = tail.rfind(ZIP_END)
     # How long the directory is; a zip64's is given as the largest number.
-    if at >= 0 and int.from_bytes(tail[at + 12 : at + 16], "little") > _HEADER_BYTES:
+    if at >= 0 and int.from_bytes(tail[at + 12 : at + 16], "little") > _DIRECTORY_BYTES:
         raise TooMuchError
+    limited = Limited(file)
+    # A zip64's directory says elsewhere how long it is: nor may more be read of it.
+    limited.allowed = 2 * _DIRECTORY_BYTES
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(cast("IO[bytes]", limited)) as archive:
+            limited.allowed = None
             for info in archive.infolist():
+                budget.take(info.compress_size)
                 with tempfile.SpooledTemporaryFile(_IN_MEMORY) as plain:
                     yield info.filename, plain, _member_to(plain, archive, info, budget)
     except _DAMAGED:

@@ -163,7 +163,7 @@ def staleness(
 ) -> str:
     """Return how an image differs from the lock and from `app/` (paths below it and their sha256), or ``."""
     # Of a path in several layers the last one counts.
-    last = {file.path: file for file in files if "!/" not in file.path}
+    last = {file.path: file for file in files if not file.packed}
     held: dict[str, set[str]] = {}
     for path in last:
         if _within(path, VENV) and (found := _distribution(path)):
@@ -242,7 +242,7 @@ def _name(path: str) -> str:
 
 
 _RECORD = re.compile(rf"{VENV}/lib/[^/]+/site-packages/[^/]+\.dist-info/RECORD")
-_METADATA_FOLDER = re.compile(r"/([^/!]+?)-([^/!-]+)(?:-py[\d.]+[^/!]*)?\.(?:dist-info|egg-info|egg)(?:/|$)")
+_METADATA_FOLDER = re.compile(r"/([^/!]+?)-([^/!-]+)(?:-py[\d.][^/!]*)?\.(?:dist-info|egg-info|egg)(?:/|$)")
 _PACKED = re.compile(r"/([A-Za-z0-9][\w.]*?)-(\d[^/!-]*)(?:-[^/!]+)?\.(?:whl|tar\.gz|zip)(?:!|$)")
 _DATA_TOO = ("tar.gz", "zip")
 

@@ -197,6 +197,8 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
             facts = image.read(prod, archive, (lambda _: True) if whole else sizes.__contains__)
     except Failure as failure:
         raise Failure(str(failure), CANNOT_CHECK) from None
+    except OSError as error:
+        raise Failure(f"{prod} can't be read: {error}.", CANNOT_CHECK) from None
     identifier = facts.identifier if file else identifiers[-1]
     return Facts(prod, identifier, facts, dev, tree, lock, app, _settings(), promise, system)
 
@@ -321,7 +323,7 @@ def _app_files() -> dict[str, str]:
     return {
         path.relative_to(app).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in app.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not path.is_symlink() and "__pycache__" not in path.parts
     }
 
 

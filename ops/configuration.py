@@ -20,8 +20,15 @@ _DOCUMENT = {"architecture", "config", "created", "history", "os", "os.version",
 _WORDS = {"architecture", "created", "os", "os.version", "variant"}
 _WORD = re.compile(r"[\w.:+/-]{0,40}")
 _ROOTFS = {"diff_ids", "type"}
+# What Docker and the specification know in a configuration; nothing else may be there, not even empty.
+_CONFIG = {
+    "ArgsEscaped", "AttachStderr", "AttachStdin", "AttachStdout", "Cmd", "Domainname", "Entrypoint", "Env",
+    "ExposedPorts",
+    "Healthcheck", "Hostname", "Image", "Labels", "MacAddress", "Memory", "MemorySwap", "NetworkDisabled", "OnBuild",
+    "OpenStdin", "CpuShares", "Shell", "StdinOnce", "StopSignal", "StopTimeout", "Tty", "User", "Volumes", "WorkingDir",
+}  # fmt: skip
 _STEP = {"comment", "created", "created_by", "empty_layer"}
-_COMMANDS = ("command", "entrypoint")
+_COMMANDS = ("command", "entrypoint", "post_start", "pre_stop")
 _COMMENTS = {"", "buildkit.dockerfile.v0"}
 _VALUE = re.compile(r"\b(?P<name>\w+)=(?P<value>\"[^\"]*\"|'[^']*'|\S+)")
 
@@ -73,14 +80,22 @@ def undeclared(image: Image, declaration: Declaration) -> list[Finding]:
     found += [
         Finding("a comment", "history", masked(step.get("created_by", "")), "it holds more than a build writes")
         for step in image.document.get("history") or ()
-        if set(step) - _STEP or step.get("comment", "") not in _COMMENTS or not _WORD.fullmatch(step.get("created", ""))
+        if set(step) - _STEP
+        or step.get("comment", "") not in _COMMENTS
+        or not _WORD.fullmatch(step.get("created", ""))
+        or step.get("empty_layer", True) not in {True, False}
     ]
     found += [
         Finding(name, "configuration", "", "it holds more than a build writes")
         for name in sorted(_WORDS & set(image.document))
         if not _WORD.fullmatch(str(image.document[name]))
     ]
-    if set(image.document.get("rootfs") or ()) - _ROOTFS:
+    found += [
+        Finding(name, "configuration", "", "a configuration has no such setting by the specification")
+        for name in sorted(set(image.config) - _CONFIG)
+    ]
+    rootfs = image.document.get("rootfs") or {}
+    if set(rootfs) - _ROOTFS or rootfs.get("type", "layers") != "layers":
         found.append(Finding("rootfs", "configuration", "", "it holds more than a build writes"))
     return found
 
@@ -93,12 +108,17 @@ def composed(service: Mapping[str, Any], root: str) -> list[Finding]:
         wrong.append((f"target {target}", "builds another target"))
     for volume in service.get("volumes") or ():
         place = str(volume.get("source") or "")
-        if volume.get("type") == "bind" and (place == root or place.startswith((f"{root}/", f"{root}\\"))):
+        if volume.get("type") == "bind" and (_within(place, root) or _within(root, place)):
             wrong.append((place, "mounts it from the working tree"))
     for kind in ("configs", "secrets"):
         wrong += [(str(one.get("source")), f"mounts it as one of its {kind}") for one in service.get(kind) or ()]
     wrong += [(name, "runs something else than the image declares") for name in _COMMANDS if service.get(name)]
     return [Finding(what, "docker-compose.yml", "", f"the production service {why}") for what, why in wrong]
+
+
+def _within(place: str, folder: str) -> bool:
+    """Return whether a path is a folder or below it, by either system's separators."""
+    return place == folder or place.startswith((folder.rstrip("/") + "/", f"{folder}\\"))
 
 
 def _settings(value: object) -> dict[str, object]:

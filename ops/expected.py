@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ops import compose, engine, site, source, stages
+from ops.failure import Failure
 from ops.records import Declaration
 
 
@@ -24,7 +25,9 @@ class Expected(NamedTuple):
 def obtain() -> Expected:
     """Return what production of this commit must be. Raises Failure where it can't be made out."""
     commit = source.commit()
-    app, _ = source.app()
+    app, committed = source.app()
+    if commit and not committed:
+        raise Failure("The commit has no `app/`, or git can't give it: commit it, then check again.")
     image = stages.build("golden")
     golden = engine.output(
         "run",

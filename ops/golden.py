@@ -104,7 +104,9 @@ def locked(lock: Path) -> dict[str, str]:
 def unpack(wheel: Path, environment: Path, site_packages: Path) -> Iterator[Path]:
     """Install a wheel as an installer should, and give the path of each file that it brought."""
     with zipfile.ZipFile(wheel) as archive:
-        metadata = next(name for name in archive.namelist() if name.endswith(".dist-info/WHEEL")).split("/")[0]
+        metadata = next(name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/WHEEL", name)).split(
+            "/"
+        )[0]
         stem = metadata.removesuffix(".dist-info")
         places = {}
         for member in archive.infolist():
@@ -114,7 +116,8 @@ def unpack(wheel: Path, environment: Path, site_packages: Path) -> Iterator[Path
             script = f"{stem}.data/scripts/" in member.filename
             content = archive.read(member)
             if script:
-                content = re.sub(rb"\A#!pythonw?", f"#!{environment}/bin/python".encode(), content)
+                # The whole line, whatever it asks of the interpreter.
+                content = re.sub(rb"\A#!python[^\n]*\n?", f"#!{environment}/bin/python\n".encode(), content)
             write(place, content, executable=script or bool(member.external_attr >> 16 & 0o111))
             places[member.filename] = place
     information = site_packages / metadata
@@ -133,7 +136,7 @@ def destination(name: str, stem: str, environment: Path, site_packages: Path) ->
     parts = PurePosixPath(name).parts
     base, rest = site_packages, parts
     if parts[0] == f"{stem}.data":
-        headers = environment / "include" / "site" / site_packages.parent.name / stem.rpartition("-")[0]
+        headers = environment / "include" / "site" / site_packages.parent.name / name_of(stem)
         schemes = {"purelib": site_packages, "platlib": site_packages, "scripts": environment / "bin"}
         base, rest = (schemes | {"data": environment, "headers": headers})[parts[1]], parts[2:]
     place = base.joinpath(*rest)
@@ -141,6 +144,11 @@ def destination(name: str, stem: str, environment: Path, site_packages: Path) ->
         message = f"{name} would leave the environment"
         raise ValueError(message)
     return place
+
+
+def name_of(stem: str) -> str:
+    """Return the normalized name of a distribution, by its `NAME-VERSION` (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", stem.rpartition("-")[0]).lower()
 
 
 def scripts(entry_points: Path, environment: Path) -> Iterator[tuple[str, str]]:
@@ -158,22 +166,26 @@ def scripts(entry_points: Path, environment: Path) -> Iterator[tuple[str, str]]:
 
 
 def write_record(record: Path, places: dict[str, Path], added: list[Path], site_packages: Path) -> None:
-    """Write what was installed, as the wheel's own RECORD lists it, with what the installer has changed or added."""
+    """Write what was installed: the wheel's own rows, but for what the installer has changed, and what it has added."""
     listed = csv.reader(io.StringIO(record.read_text(encoding="utf-8")))
-    installed = [places[line[0]] for line in listed if line and line[0] in places]
+    told = {line[0]: tuple(line[1:3]) for line in listed if line and line[0] in places}
     lines = []
-    for place in {*installed, *added, record}:
-        name = os.path.relpath(place, site_packages)
-        if place == record:
-            lines.append((name, "", ""))
-            continue
-        content = place.read_bytes()
-        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-        lines.append((name, f"sha256={digest}", str(len(content))))
+    for name, place in places.items():
+        changed = ".data/scripts/" in name
+        digest, size = hashed(place) if changed else told.get(name, ("", str(place.stat().st_size)))
+        lines.append((os.path.relpath(place, site_packages), *(("", "") if place == record else (digest, size))))
+    lines += [(os.path.relpath(place, site_packages), *hashed(place)) for place in added]
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(sorted(lines))
+    csv.writer(text, lineterminator="\n").writerows(sorted(set(lines)))
     # With the permissions that it has in the wheel.
     record.write_bytes(text.getvalue().encode())
+
+
+def hashed(place: Path) -> tuple[str, str]:
+    """Return sha256 and size of a file as a RECORD has them."""
+    content = place.read_bytes()
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+    return f"sha256={digest}", str(len(content))
 
 
 def write(place: Path, content: bytes, *, executable: bool = False) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import mmap
 import posixpath
+import re
 import tarfile
 import tempfile
 import zlib
@@ -29,7 +30,18 @@ _DOCUMENT_BYTES = 16 << 20
 _WINDOW = 16 << 20
 _BLOCK = 512
 # What a tar entry's extended header says that the entry itself has room for, or had (pax(1)).
-_PLAIN_HEADERS = {"atime", "ctime", "gid", "gname", "linkpath", "mtime", "path", "size", "uid", "uname"}
+_PLAIN_HEADERS = {"atime", "ctime", "gid", "linkpath", "mtime", "path", "size", "uid"}
+# What names, links and extended attributes take; no honest entry has more.
+_NAME_BYTES = 4096
+# A number in a tar's header: octal digits, or binary behind a first bit (tar(5)).
+_NUMBER = re.compile(rb"[0-7]+[ \0]*|[\x80\xff].{11}", re.DOTALL)
+# The headers that may precede an entry: one extended header, or GNU's long name and long link.
+_PRECEDING = {b"", b"x", b"L", b"K", b"LK", b"KL"}
+_RECORD = re.compile(rb"(\d{1,9}) [^=]+=")
+_OWNERS = {"", "root"}
+_MANIFEST = {"Config", "LayerSources", "Layers", "RepoTags"}
+# More than any Engine builds or pulls.
+_LAYERS = 127
 _KINDS = {
     tarfile.CHRTYPE: "a character device",
     tarfile.BLKTYPE: "a block device",
@@ -54,6 +66,8 @@ class _Terms(NamedTuple):
     layer: int
     hashed: Sizes
     budget: archives.Budget
+    # Whether a RECORD is kept whole: dev's tell what belongs to whom.
+    records: bool = False
 
 
 class _Region(io.RawIOBase):
@@ -95,8 +109,11 @@ def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
     """
     try:
         with _mapped(archive) as file, _plain(_Tar(file, 0, len(file))) as saved, ThreadPoolExecutor(1) as pool:
-            members = {member.name: member for member in _entries(saved)}
+            members = _named(saved)
             (manifest,) = _parsed(_document(saved, members["manifest.json"]))
+            if set(manifest) - _MANIFEST or len(manifest["Layers"]) > _LAYERS:
+                message = "a manifest that no Engine writes"
+                raise tarfile.ReadError(message)
             configuration = _document(saved, members[manifest["Config"]])
             document = _parsed(configuration)
             diff_ids = document["rootfs"]["diff_ids"]
@@ -126,14 +143,15 @@ def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
         )
     except (
         tarfile.TarError, zlib.error, KeyError, IndexError, TypeError, ValueError, AttributeError, EOFError,
-        OverflowError, RecursionError,
+        OverflowError, RecursionError, MemoryError, OSError,
     ) as error:  # fmt: skip
         raise Failure(
             f"The archive of {reference} can't be read ({_said(error)}): build or pull it again.", CANNOT_CHECK
         ) from error
     except archives.TooMuchError:
         raise Failure(
-            f"{reference} unpacks to far more than its size: it is broken, or a trap. Build or pull it again.",
+            f"{reference} unpacks to far more than its size, or has headers too large: it is broken, or a trap. "
+            "Build or pull it again.",
             CANNOT_CHECK,
         ) from None
 
@@ -153,7 +171,7 @@ def _folder(container: str, folder: PurePosixPath) -> Iterator[File]:
         engine.write(archive, "cp", f"{container}:{folder}", "-")
         with _mapped(archive) as copied:
             tar = _Tar(copied, 0, len(copied))
-            yield from _files(tar, _Terms(0, _every_size, archives.Budget()), above=str(folder.parent))
+            yield from _files(tar, _Terms(0, _every_size, archives.Budget(), records=True), above=str(folder.parent))
 
 
 def _every_size(_: int) -> bool:
@@ -195,6 +213,10 @@ def _entries(tar: _Tar) -> Iterator[tarfile.TarInfo]:
             if entry.size < 0 or (entry.isreg() and entry.offset_data + entry.size > tar.end):
                 message = f"an entry of {entry.size} bytes, which is more than there is"
                 raise tarfile.ReadError(message)
+            if archive.pax_headers:
+                message = "a header for all entries, which not every reader heeds"
+                raise tarfile.ReadError(message)
+            _check_headers(tar, entry)
             if entry.issparse():
                 message = "an entry with holes"
                 raise tarfile.ReadError(message)
@@ -210,6 +232,47 @@ def _entries(tar: _Tar) -> Iterator[tarfile.TarInfo]:
             if tar.map[at : min(at + _WINDOW, tar.end)].strip(b"\0"):
                 message = f"no tar entry at byte {archive.offset - tar.start}"
                 raise tarfile.ReadError(message)
+
+
+def _check_headers(tar: _Tar, entry: tarfile.TarInfo) -> None:
+    """Raise ReadError for headers that readers understand differently, or that hold more than they say."""
+    kinds, sound, at = b"", True, entry.offset
+    while at < entry.offset_data - _BLOCK:
+        kind = tar.map[at + 156 : at + 157]
+        size = int(tar.map[at + 124 : at + 136].rstrip(b" \0") or b"0", 8)
+        body = tar.map[at + _BLOCK : at + _BLOCK + size]
+        padding = tar.map[at + _BLOCK + size : at + _BLOCK + size + -size % _BLOCK]
+        whole = _records(body) == size if kind == b"x" else size <= _NAME_BYTES and b"\0" not in body.rstrip(b"\0")
+        sound = sound and whole and not padding.strip(b"\0")
+        kinds += kind
+        at += _BLOCK + size + len(padding)
+    sound = sound and kinds in _PRECEDING and bool(_NUMBER.fullmatch(tar.map[at + 124 : at + 136]))
+    if not sound or max(len(entry.name), len(entry.linkname)) > _NAME_BYTES:
+        message = "a header that not every reader understands alike"
+        raise tarfile.ReadError(message)
+
+
+def _records(body: bytes) -> int:
+    """Return how many bytes of an extended header are records: `LENGTH NAME=VALUE`, LENGTH counts all (pax(1))."""
+    at = 0
+    while match := _RECORD.match(body, at):
+        length = int(match[1])
+        if length <= match.end() - at or body[at + length - 1 : at + length] != b"\n":
+            break
+        at += length
+    return at
+
+
+def _named(saved: _Tar) -> dict[str, tarfile.TarInfo]:
+    """Return the entries of a saved image by name. Raises ReadError where a name is there twice."""
+    members: dict[str, tarfile.TarInfo] = {}
+    for member in _entries(saved):
+        name = posixpath.normpath(member.name)
+        if name in members and not member.isdir():
+            message = f"{name} is there twice"
+            raise tarfile.ReadError(message)
+        members[name] = member
+    return members
 
 
 @contextmanager
@@ -263,7 +326,8 @@ def _files(tar: _Tar, terms: _Terms, above: str = "/") -> Iterator[File]:
         file = File(
             path,
             terms.layer,
-            mode=entry.mode,
+            # Some builders have the type of the file in it.
+            mode=entry.mode & 0o7777,
             directory=entry.isdir(),
             owner=(entry.uid, entry.gid),
             extra=_extra(tar, entry),
@@ -271,7 +335,7 @@ def _files(tar: _Tar, terms: _Terms, above: str = "/") -> Iterator[File]:
         if entry.isreg():
             content = _Tar(tar.map, entry.offset_data, entry.offset_data + entry.size)
             digest = _digest(content) if terms.hashed(entry.size) else ""
-            file = file._replace(size=entry.size, sha256=digest, head=_head(path, content))
+            file = file._replace(size=entry.size, sha256=digest, head=_head(path, content, terms))
             regular[path] = file
             yield file
             if _is_archive(content, file.head):
@@ -289,13 +353,17 @@ def _extra(tar: _Tar, entry: tarfile.TarInfo) -> str:
     end = entry.offset_data + (entry.size if entry.isreg() else 0)
     if tar.map[end : min(end + -end % _BLOCK, tar.end)].strip(b"\0"):
         carried.append("bytes behind its end")
+    if entry.uname not in _OWNERS or entry.gname not in _OWNERS:
+        carried.append(f"the owner {entry.uname}:{entry.gname}")
+    if entry.linkname and not (entry.issym() or entry.islnk()):
+        carried.append(f"a link's target, {entry.linkname}")
     if not (entry.isreg() or entry.isdir() or entry.issym() or entry.islnk()):
         carried.append(_KINDS.get(entry.type, f"an entry of type {entry.type!r}"))
     return ", ".join(carried)
 
 
-def _head(path: str, content: _Tar) -> bytes:
-    kept = _DOCUMENT_BYTES if path.endswith(".dist-info/RECORD") else HEAD_BYTES
+def _head(path: str, content: _Tar, terms: _Terms) -> bytes:
+    kept = _DOCUMENT_BYTES if terms.records and path.endswith(".dist-info/RECORD") else HEAD_BYTES
     return content.map[content.start : min(content.end, content.start + kept)]
 
 
@@ -338,8 +406,15 @@ def _members(path: str, file: Any, size: int, terms: _Terms, depth: int = 1) -> 
                 raise refusal
             member = f"{path}!{posixpath.normpath('/' + name)}"
             content.seek(0)
-            head = content.read(_DOCUMENT_BYTES if member.endswith(".dist-info/RECORD") else HEAD_BYTES)
-            yield File(member, terms.layer, length, sha256=_hash(content) if terms.hashed(length) else "", head=head)
+            head = content.read(HEAD_BYTES)
+            yield File(
+                member,
+                terms.layer,
+                length,
+                sha256=_hash(content) if terms.hashed(length) else "",
+                head=head,
+                packed=True,
+            )
             if archives.is_archive(content, length):
                 yield from _members(member, content, length, terms, depth + 1)
     except archives.TooMuchError:

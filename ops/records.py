@@ -25,6 +25,8 @@ class File(NamedTuple):
     owner: tuple[int, int] = (0, 0)
     # What the entry is or carries beyond a file, a folder or a link: a device, an extended attribute.
     extra: str = ""
+    # Whether it is a member of an archive, and no entry of the layer.
+    packed: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Image:
     @property
     def stored(self) -> tuple[File, ...]:
         """The files and links of all layers, without folders and without what is packed into archives."""
-        return tuple(file for file in self.files if not file.directory and "!/" not in file.path)
+        return tuple(file for file in self.files if not file.directory and not file.packed)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,11 @@ def commit() -> Commit | None:
     """Return the commit that is checked out, or None where no repository holds this project, or there is no git."""
     if not _git("ls-files", "pyproject.toml"):
         return None
-    revision, seconds = _git("log", "-1", "--no-show-signature", "--format=%H %ct").split()
+    last = _git("log", "-1", "--no-show-signature", "--format=%H %ct").split()
+    if not last:
+        # A repository without a commit.
+        return None
+    revision, seconds = last
     changed = _git("status", "--porcelain", "--untracked-files=all", "--", ".").splitlines()
     # A build takes from app/ what git ignores as well, but for bytecode.
     ignored = _git("ls-files", "--others", "--ignored", "--exclude-standard", "--", "app").splitlines()

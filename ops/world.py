@@ -153,7 +153,7 @@ def unaccounted(image: Image, world: World, rules: Iterable[Rule] = RULES) -> li
     grouped: dict[tuple[int, str, str], list[File]] = {}
     for file in image.files:
         # What is packed into a promised file is promised; what is packed into another is found with it.
-        if "!/" in file.path:
+        if file.packed:
             continue
         why = next(filter(None, (rule(file, world) for rule in rules)), "")
         if why:
@@ -176,6 +176,8 @@ def missing(image: Image, world: World) -> list[Finding]:
     # The layer that has a path last; that deletes it, or all that layers below have in it.
     held, removed, emptied = {}, {}, {}
     for file in image.files:
+        if file.packed:
+            continue
         folder, _, name = file.path.rpartition("/")
         if name == ".wh..wh..opq":
             emptied[folder] = file.layer
@@ -217,8 +219,8 @@ def topmost(path: str, world: World) -> str:
 def differing(prod: Iterable[File], dev: Iterable[File]) -> list[Finding]:
     """Return the files that production and dev both have, and not alike: what was tested is not what ships."""
     # Of a path in several layers the last one counts.
-    shipped = {file.path: file for file in prod if "!/" not in file.path and not file.directory}
-    tested = {file.path: file for file in dev if "!/" not in file.path and not file.directory}
+    shipped = {file.path: file for file in prod if not (file.packed or file.directory)}
+    tested = {file.path: file for file in dev if not (file.packed or file.directory)}
     return [
         Finding("file", path, "", "dev has another content there: what was tested is not what ships")
         for path in sorted(shipped.keys() & tested.keys())

@@ -45,7 +45,6 @@ def test_what_is_declared_is_no_finding() -> None:
         ({"Env": [*CONFIG["Env"], "PYTHONPATH=/opt/x"]}, "PYTHONPATH: Env is PYTHONPATH=/opt/x"),
         ({"Env": ["PATH=/opt/x", "PYTHONUNBUFFERED=1"]}, "PATH: Env is PATH=/opt/x"),
         ({"Env": ["PATH=/opt/x", *CONFIG["Env"]]}, "PATH: Env is PATH=/opt/x, /opt/venv/bin"),
-        ({"env": ["PATH=/opt/x"]}, "PATH: env is PATH=/opt/x"),
         ({"Labels": {**CONFIG["Labels"], "com.docker.compose.project": "a note"}}, "com.docker.compose.project: "),
         ({"Env": ["PATH=/opt/venv/bin"]}, "PYTHONUNBUFFERED: Env lacks PYTHONUNBUFFERED"),
         ({"Env": [*CONFIG["Env"], "INDEX=https://u:secret@x/"]}, "INDEX: Env is INDEX=https://***@x/"),
@@ -97,13 +96,34 @@ def test_another_history_is_found(history: tuple[str, ...], told: str) -> None:
         {"os": "linux, and a token of mine"},
         {"created": "x" * 41},
         {"rootfs": {"type": "layers", "note": "x"}},
+        {"rootfs": {"type": "a token of mine"}},
+        {"history": [{"created_by": "CMD", "empty_layer": "a token of mine"}]},
     ],
-    ids=["author", "container", "step's author", "comment", "step's time", "system", "time", "layers"],
+    ids=[
+        "author",
+        "container",
+        "step's author",
+        "comment",
+        "step's time",
+        "system",
+        "time",
+        "layers",
+        "layers' type",
+        "step's layer",
+    ],
 )
 def test_what_else_a_configuration_holds_is_found(document: dict[str, Any]) -> None:
     """Everyone who has the image can read it."""
     image = Image("x:1", (), document, CONFIG, HISTORY, ())
     assert len(configuration.undeclared(image, DECLARED)) == 1
+
+
+@pytest.mark.parametrize("name", ["env", "A secret of mine"])
+def test_a_setting_that_no_specification_has_is_found(name: str) -> None:
+    """Whatever it is set to: Go reads names in any case."""
+    image = Image("x:1", (), {}, CONFIG | {name: ""}, HISTORY, ())
+    (finding,) = configuration.undeclared(image, DECLARED)
+    assert finding.what == name
 
 
 SERVICE: dict[str, Any] = {"build": {"target": "prod", "context": "/w"}, "command": None, "entrypoint": None}
@@ -120,6 +140,8 @@ def test_a_service_that_runs_its_image_is_no_finding() -> None:
     [
         ({"volumes": [{"type": "bind", "source": "/w"}]}, "/w"),
         ({"volumes": [{"type": "bind", "source": "/w/app"}]}, "/w/app"),
+        ({"volumes": [{"type": "bind", "source": "/"}]}, "/"),
+        ({"post_start": [{"command": ["sh"]}]}, "post_start"),
         ({"build": {"target": "dev"}}, "target dev"),
         ({"build": {}}, "target None"),
         ({"command": ["pytest"]}, "command"),

@@ -159,9 +159,14 @@ def test_what_is_missed_of_one_folder_is_one_finding() -> None:
     assert (finding.what, finding.path, finding.files) == ("files", f"{SITE}/x", 2)
 
 
+def test_a_name_that_looks_packed_hides_nothing() -> None:
+    """Whoever calls a folder `x!` has it judged like any other."""
+    assert found(file("/opt/x!/secret", b"x"))[0][0] == "/opt/x!"
+
+
 def test_what_is_packed_into_a_promised_file_is_promised() -> None:
     """Only the file itself is compared."""
-    assert found(file("/usr/bin/bash!/content", b"x")) == []
+    assert found(file("/usr/bin/bash!/content", b"x", packed=True)) == []
 
 
 def test_dev_and_prod_share_what_both_have() -> None:
