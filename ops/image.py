@@ -116,6 +116,7 @@ def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
                 raise tarfile.ReadError(message)
             configuration = _document(saved, members[manifest["Config"]])
             document = _parsed(configuration)
+            _check_types(document)
             diff_ids = document["rootfs"]["diff_ids"]
             budget = archives.Budget()
             files: list[File] = []
@@ -392,6 +393,20 @@ def _parsed(document: bytes) -> Any:  # noqa: ANN401
         return found
 
     return json.loads(document, object_pairs_hook=once)
+
+
+def _check_types(document: Any) -> None:  # noqa: ANN401
+    """Raise TypeError where a configuration has a value of a type that it can't have by the specification."""
+    settings, steps = document.get("config") or {}, document.get("history") or []
+    texts = [document.get(name, "") for name in ("architecture", "created", "os")]
+    texts += [step.get(name, "") for step in steps for name in ("comment", "created", "created_by")]
+    texts += [*(settings.get("Env") or []), *(settings.get("Labels") or {}).values()]
+    for name in ("Cmd", "Entrypoint", "OnBuild", "Shell"):
+        texts += settings.get(name) or []
+    texts += (settings.get("Healthcheck") or {}).get("Test") or []
+    if not all(isinstance(text, str) for text in texts):
+        message = "a setting that is no text"
+        raise TypeError(message)
 
 
 def _members(path: str, file: Any, size: int, terms: _Terms, depth: int = 1) -> Iterator[File]:  # noqa: ANN401

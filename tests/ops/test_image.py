@@ -487,6 +487,31 @@ def test_a_saved_image_with_a_name_twice_is_refused() -> None:
         image.read("x:1", archive, lambda _: True)
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"created": None},
+        {"config": ["a"]},
+        {"config": {"Labels": ["a"]}},
+        {"config": {"Env": [1]}},
+        {"config": {"Cmd": 1}},
+        {"config": {"Healthcheck": {"Test": [None]}}},
+        {"history": [{"created_by": None}]},
+        {"history": [{"comment": []}]},
+        {"history": ["x"]},
+    ],
+)
+def test_a_configuration_of_other_types_is_refused(document: dict[str, object]) -> None:
+    """No traceback: a sentence."""
+    packed = {
+        "c": json.dumps({"rootfs": {"diff_ids": []}} | document).encode(),
+        "manifest.json": b'[{"Config": "c", "Layers": []}]',
+    }
+    with stored(tar(packed)) as archive, pytest.raises(Failure, match="can't be read") as failure:
+        image.read("x:1", archive, lambda _: True)
+    assert failure.value.code == CANNOT_CHECK
+
+
 def test_members_of_archives_are_marked() -> None:
     """A path of the layer's own may look like theirs."""
     assert [file.packed for file in read(tar({"a!/b": b"", "z": zipped({"c": b""})})).files] == [False, False, True]
