@@ -38,7 +38,8 @@ _NUMBER = re.compile(rb"[0-7]+[ \0]*|[\x80\xff].{11}", re.DOTALL)
 # The headers that may precede an entry: one extended header, or GNU's long name and long link.
 _PRECEDING = {b"", b"x", b"L", b"K", b"LK", b"KL"}
 _RECORD = re.compile(rb"(\d{1,9}) [^=]+=")
-_OWNERS = {"", "root"}
+# A user or a group by name, or none (useradd(8)).
+_OWNER = re.compile(r"[a-z_][a-z0-9_-]{0,31}|")
 _MANIFEST = {"Config", "LayerSources", "Layers", "RepoTags"}
 # More than any Engine builds or pulls.
 _LAYERS = 127
@@ -354,7 +355,7 @@ def _extra(tar: _Tar, entry: tarfile.TarInfo) -> str:
     end = entry.offset_data + (entry.size if entry.isreg() else 0)
     if tar.map[end : min(end + -end % _BLOCK, tar.end)].strip(b"\0"):
         carried.append("bytes behind its end")
-    if entry.uname not in _OWNERS or entry.gname not in _OWNERS:
+    if not (_OWNER.fullmatch(entry.uname) and _OWNER.fullmatch(entry.gname)):
         carried.append(f"the owner {entry.uname}:{entry.gname}")
     if entry.linkname and not (entry.issym() or entry.islnk()):
         carried.append(f"a link's target, {entry.linkname}")

@@ -469,9 +469,11 @@ def test_long_names_are_read_alike() -> None:
 
 
 def test_an_owner_by_name_is_told() -> None:
-    """An image has numbers; a name could be any text."""
+    """Where it is none that a system has: it could be any text."""
     (file,) = read(entry("x", uname="TOKEN=1")).files
     assert file.extra == "the owner TOKEN=1:"
+    (file,) = read(entry("x", uname="root", gname="shadow")).files
+    assert file.extra == ""
 
 
 def test_a_target_of_what_is_no_link_is_told() -> None:
