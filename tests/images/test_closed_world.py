@@ -26,6 +26,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ops import audit, check, image
+from ops.failure import CANNOT_CHECK, Failure
 from tests.images.conftest import DEV, PROD, docker, edit, git, inspected, inv, planted
 
 SITE = "/opt/venv/lib/python3.13/site-packages"
@@ -198,12 +199,21 @@ PLACES: dict[str, tuple[Callable[[bytes], list[bytes]], str]] = {
 }  # fmt: skip
 
 
+HEADERS = {"an extended attribute", "a comment of the layer's", "a link's target"}
+
+
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", CONTENTS)
 def test_whatever_hides_is_found(facts: check.Facts, contents: dict[str, bytes], kind: str, place: str) -> None:
     """Any content in any place, in the layer that holds it."""
     hide, where = PLACES[place]
-    findings = found(facts, *hide(contents[kind] or b"#"))
+    try:
+        findings = found(facts, *hide(contents[kind] or b"#"))
+    except Failure as refusal:
+        # Too large for a header: such a layer is not read at all.
+        assert place in HEADERS
+        assert refusal.code == CANNOT_CHECK
+        return
     first = len(facts.image.layers)
     assert any(finding.layer == first and tells(finding, where) for finding in findings), findings
 
