@@ -104,9 +104,8 @@ def locked(lock: Path) -> dict[str, str]:
 def unpack(wheel: Path, environment: Path, site_packages: Path) -> Iterator[Path]:
     """Install a wheel as an installer should, and give the path of each file that it brought."""
     with zipfile.ZipFile(wheel) as archive:
-        metadata = next(name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/WHEEL", name)).split(
-            "/"
-        )[0]
+        described = next(name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/WHEEL", name))
+        metadata = described.removesuffix("/WHEEL")
         stem = metadata.removesuffix(".dist-info")
         places = {}
         for member in archive.infolist():

@@ -50,13 +50,17 @@ class World:
         for choices in self.promised.values():
             yield from (choice for choice in choices if choice.required)
 
+    def at(self, path: str) -> tuple[Promised, ...]:
+        """Return all that is promised at a path."""
+        return self.promised.get(path, ())
+
     def base(self, path: str) -> set[str]:
         """Return the sha256 of what the base image has at a path."""
-        return {one.content for one in self.promised.get(path, ()) if one.source == BASE}
+        return {one.content for one in self.at(path) if one.source == BASE}
 
     def source(self, path: str) -> str:
         """Return where the file at a path comes from, or `` where none is promised."""
-        choices = self.promised.get(path, ())
+        choices = self.at(path)
         return choices[-1].source if choices else ""
 
 
@@ -87,20 +91,20 @@ def unpromised(file: File, world: World) -> str:
 
 def of_another_kind(file: File, world: World) -> str:
     """Judge whether it is a file, a link or a folder."""
-    kinds = {choice.kind for choice in world.promised.get(file.path, ())}
+    kinds = {choice.kind for choice in world.at(file.path)}
     return f"a {kind(file)}, which must be a {' or '.join(sorted(kinds))}" if kinds and kind(file) not in kinds else ""
 
 
 def led_elsewhere(file: File, world: World) -> str:
     """Judge the target of a link."""
-    targets = {choice.content for choice in world.promised.get(file.path, ()) if choice.kind == "link"}
+    targets = {choice.content for choice in world.at(file.path) if choice.kind == "link"}
     wrong = targets and kind(file) == "link" and file.target not in targets
     return f"a link to {file.target}, which must lead to {' or '.join(sorted(targets))}" if wrong else ""
 
 
 def changed(file: File, world: World) -> str:
     """Judge the content of a file."""
-    contents = {choice.content: choice for choice in world.promised.get(file.path, ()) if choice.kind == "file"}
+    contents = {choice.content: choice for choice in world.at(file.path) if choice.kind == "file"}
     wrong = contents and kind(file) == "file" and file.sha256 not in contents
     return f"not, byte for byte, what {list(contents.values())[-1].source} has there" if wrong else ""
 
@@ -113,7 +117,7 @@ def permitted_too_much(file: File, world: World) -> str:
 
 def modes(path: str, world: World) -> set[int]:
     """Return the permissions that are promised at a path."""
-    return {choice.mode for choice in world.promised.get(path, ())}
+    return {choice.mode for choice in world.at(path)}
 
 
 def made_executable(file: File, world: World) -> str:
@@ -130,7 +134,7 @@ def unreadable(file: File, world: World) -> str:
 
 def owned(file: File, world: World) -> str:
     """Judge the owner: what the service owns it could change."""
-    owners = {choice.owner for choice in world.promised.get(file.path, ())} | {(0, 0)}
+    owners = {choice.owner for choice in world.at(file.path)} | {(0, 0)}
     return f"owned by {file.owner[0]}:{file.owner[1]}, not by root" if file.owner not in owners else ""
 
 
