@@ -9,6 +9,7 @@
 #                  -> system         ├ prod, from scratch
 #                  -> app            ┘
 #          -> wheels -> golden        what prod may hold, made by another way, to compare it with
+#   sources                           what a build takes from app/, for the same comparison
 #
 # prod descends from nothing: what it holds is copied in by name.
 ARG BASE=python:3.13-slim-trixie
@@ -202,6 +203,10 @@ RUN --network=none \
     --mount=type=bind,from=wheels,source=/out/wheels,target=/golden/wheels \
     --mount=type=bind,from=pinned,source=/var/lib/dpkg/status,target=/golden/status \
     python -m ops.golden world
+
+
+FROM scratch AS sources
+COPY app /app
 
 
 FROM scratch AS prod

@@ -24,6 +24,8 @@ _HEADER_BYTES = 64 << 10
 # How long a zip's directory may be.
 _DIRECTORY_BYTES = 16 << 20
 _CHUNK = 1 << 20
+# What a compressed stream counts for besides what it holds: even an empty one costs time.
+_STREAM_BYTES = 4096
 # A zip's last record and the longest comment behind it (https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT).
 ZIP_END = b"PK\x05\x06"
 ZIP_TAIL = 22 + 65535
@@ -33,6 +35,10 @@ _SNIFFED = 512
 
 class TooMuchError(Exception):
     """An archive holds more than can be looked into."""
+
+
+class NoRoomError(Exception):
+    """The disk has no room for what is unpacked."""
 
 
 class _Unpacker(Protocol):
@@ -167,16 +173,26 @@ def members(file: IO[bytes], size: int, budget: Budget) -> Iterator[tuple[str, I
         yield from _unzip(file, size, budget)
 
 
-def unpacked(chunks: Iterator[bytes], magic: bytes, *, whole: bool = False) -> Iterator[bytes]:
+def store(plain: IO[bytes], content: bytes) -> int:
+    """Write what was unpacked and return how many bytes that are. Raises NoRoomError where they can't be written."""
+    try:
+        return plain.write(content)
+    except OSError as error:
+        raise NoRoomError(str(error)) from None
+
+
+def unpacked(chunks: Iterator[bytes], magic: bytes, budget: Budget, *, whole: bool = False) -> Iterator[bytes]:
     """Give what compressed chunks hold, in however many streams one after the other; stop at what is no stream.
 
-    Raises ReadError there, if the `whole` has to be compressed.
+    Raises ReadError there, if the `whole` has to be compressed, and TooMuchError.
     """
     unpacker = _UNPACKERS[magic]()
     for packed in chunks:
         rest = packed
         while rest:
-            yield from _pieces(unpacker, rest)
+            for piece in _pieces(unpacker, rest):
+                budget.take(len(piece))
+                yield piece
             rest = b""
             if unpacker.eof:
                 rest = unpacker.unused_data
@@ -185,6 +201,7 @@ def unpacked(chunks: Iterator[bytes], magic: bytes, *, whole: bool = False) -> I
                         message = "bytes behind what is compressed"
                         raise tarfile.ReadError(message)
                     return
+                budget.take(_STREAM_BYTES)
                 unpacker = _UNPACKERS[magic]()
 
 
@@ -203,9 +220,8 @@ def _unpack_to(plain: IO[bytes], file: IO[bytes], magic: bytes, budget: Budget) 
     file.seek(0)
     count = 0
     try:
-        for chunk in unpacked(iter(lambda: file.read(_CHUNK), b""), magic):
-            budget.take(len(chunk))
-            count += plain.write(chunk)
+        for chunk in unpacked(iter(lambda: file.read(_CHUNK), b""), magic, budget):
+            count += store(plain, chunk)
     except _DAMAGED:
         pass
     return count
@@ -255,7 +271,7 @@ def _member_to(plain: IO[bytes], archive: zipfile.ZipFile, info: zipfile.ZipInfo
         with archive.open(info) as member:
             while chunk := member.read(_CHUNK):
                 budget.take(len(chunk))
-                count += plain.write(chunk)
+                count += store(plain, chunk)
     except _DAMAGED:
         plain.seek(0)
         plain.truncate()

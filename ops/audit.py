@@ -46,6 +46,11 @@ class Lock:
     # The distributions that some platform leaves out.
     optional: frozenset[str] = frozenset()
 
+    @property
+    def pinned(self) -> frozenset[str]:
+        """Name and version of each distribution in the main group."""
+        return frozenset(f"{name} {version}" for name, versions in self.main.items() for version in versions)
+
 
 @dataclass(frozen=True)
 class Forbidden:
@@ -61,6 +66,10 @@ class Forbidden:
     allowed: frozenset[tuple[str, str]] = field(repr=False)
     # The files of app/, which may be called as they like.
     app: frozenset[tuple[str, str]] = field(repr=False)
+
+    def allows(self, path: str, digest: str) -> bool:
+        """Return whether one of main's own wheels brought a file of this sha256 at a path."""
+        return (path, digest) in self.allowed
 
     def owner(self, word: str) -> str | None:
         """Return the distribution that a word names: its own name, a script or an import of it."""

@@ -41,6 +41,7 @@ class Facts:
     dev: str
     tree: tuple[File, ...]
     lock: audit.Lock
+    rules: audit.Forbidden
     app: Mapping[str, str]
     # What pyproject.toml says under `[tool.lockstep]`.
     settings: Mapping[str, Any]
@@ -158,7 +159,7 @@ def judged(facts: Facts) -> tuple[list[audit.Finding], frozenset[str], dict[str,
     Raises Failure, code 2, where the proof would prove nothing.
     """
     must_be = facts.must_be
-    promised = world.world_from(must_be.golden["rows"])
+    promised = must_be.world
     dev_leaks, _, forbidden = _dev_leaks(facts, promised.base)
     sizes = world.sizes(facts.image, promised)
     findings = [
@@ -166,8 +167,8 @@ def judged(facts: Facts) -> tuple[list[audit.Finding], frozenset[str], dict[str,
         *_beyond(world.unaccounted(facts.image, promised), dev_leaks),
         *world.differing(facts.image.files, (*facts.tree, *facts.system)),
         *configuration.undeclared(facts.image, must_be.declaration),
-        *configuration.composed(must_be.service, str(engine.ROOT)),
-        *_over_budget(sizes, facts.settings.get("size-budget-mb")),
+        *configuration.composed(must_be.service, must_be.volumes, str(engine.ROOT)),
+        *world.over_budget(sizes, facts.settings.get("size-budget-mb"), must_be.came),
     ]
     _refuse_other_commit(facts, findings)
     return findings, forbidden, sizes
@@ -191,16 +192,18 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
             tree = image.tree(dev, audit.VENV, audit.HOME)
             system = image.tree(dev, _SYSTEM) if whole else ()
             sizes = {one.size for one in tree}
+            rules = audit.forbidden(tree, lock)
             promise = obtaining.result() if obtaining else None
+            promised = promise.world.has if promise else rules.allows
             if saving:
                 saving.result()
-            facts = image.read(prod, archive, (lambda _: True) if whole else sizes.__contains__)
+            facts = image.read(prod, archive, (lambda _: True) if whole else sizes.__contains__, promised)
     except Failure as failure:
         raise Failure(str(failure), CANNOT_CHECK) from None
     except OSError as error:
         raise Failure(f"{prod} can't be read: {error}.", CANNOT_CHECK) from None
     identifier = facts.identifier if file else identifiers[-1]
-    return Facts(prod, identifier, facts, dev, tree, lock, app, _settings(), promise, system)
+    return Facts(prod, identifier, facts, dev, tree, lock, rules, app, _settings(), promise, system)
 
 
 def _dev_leaks(facts: Facts, base: Base) -> tuple[list[audit.Finding], str, frozenset[str]]:
@@ -209,8 +212,7 @@ def _dev_leaks(facts: Facts, base: Base) -> tuple[list[audit.Finding], str, froz
     Takes what the base image has at a path: time zones, say, which a distribution of dev carries as well.
     Raises Failure, code 2, where the probe proves nothing.
     """
-    lock, prod = facts.lock, facts.image
-    rules = audit.forbidden(facts.tree, lock)
+    lock, prod, rules = facts.lock, facts.image, facts.rules
     control = {finding.what for finding in audit.leaks(facts.tree, rules, lock)}
     _refuse_stale(facts.dev, audit.staleness(facts.tree, (lock.main, lock.dev), lock, facts.app))
     findings = audit.declared(lock, facts.settings.get("denied-in-main", ("pytest",)))
@@ -252,16 +254,6 @@ def _beyond(findings: Iterable[audit.Finding], known: Iterable[audit.Finding]) -
         return any((finding.layer, "/".join(parts[: end + 1])) in told for end in range(len(parts)))
 
     return [finding for finding in findings if not is_told(finding)]
-
-
-def _over_budget(sizes: Mapping[str, int], budget: float | None) -> list[audit.Finding]:
-    """Return the finding that production is larger than pyproject.toml allows, with what is largest in it."""
-    total = sum(sizes.values()) / 1e6
-    if budget is None or total <= budget:
-        return []
-    largest = ", ".join(f"{source} {size / 1e6:.1f} MB" for source, size in list(sizes.items())[:5])
-    why = f"{total:.1f} MB, of which {largest}"
-    return [audit.Finding(f"more than {budget} MB", "pyproject.toml", "", why)]
 
 
 def _refuse_other_commit(facts: Facts, findings: Iterable[audit.Finding]) -> None:

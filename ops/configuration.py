@@ -100,15 +100,21 @@ def undeclared(image: Image, declaration: Declaration) -> list[Finding]:
     return found
 
 
-def composed(service: Mapping[str, Any], root: str) -> list[Finding]:
-    """Return where Compose's production service, resolved, runs something else than the image, or the working tree."""
+def composed(service: Mapping[str, Any], volumes: Mapping[str, Any], root: str) -> list[Finding]:
+    """Return where Compose's production service, resolved, runs something else than the image, or the working tree.
+
+    Takes the project's named volumes as well: one may be a folder of this machine.
+    """
     wrong = []
     target = (service.get("build") or {}).get("target")
     if target != "prod":
         wrong.append((f"target {target}", "builds another target"))
     for volume in service.get("volumes") or ():
         place = str(volume.get("source") or "")
-        if volume.get("type") == "bind" and (_within(place, root) or _within(root, place)):
+        if volume.get("type") == "volume":
+            # What the local driver hands to mount(8).
+            place = str(((volumes.get(place) or {}).get("driver_opts") or {}).get("device") or "")
+        if place and (_within(place, root) or _within(root, place)):
             wrong.append((place, "mounts it from the working tree"))
     for kind in ("configs", "secrets"):
         wrong += [(str(one.get("source")), f"mounts it as one of its {kind}") for one in service.get(kind) or ()]

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
+import tomllib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ops import compose, engine, site, source, stages
-from ops.failure import Failure
+from ops.audit import lock_from
 from ops.records import Declaration
+from ops.world import World, world_from
 
 
 class Expected(NamedTuple):
     """What golden.py says of base image, lock and app; what the Dockerfile declares; what Compose runs."""
 
     golden: Mapping[str, Any]
+    world: World
     declaration: Declaration
     service: Mapping[str, Any]
+    volumes: Mapping[str, Any]
+    # Name and version of what came into the lock since the size budget was set.
+    came: frozenset[str]
     # What it was made from; None where git tells nothing.
     commit: source.Commit | None
 
@@ -25,25 +32,33 @@ class Expected(NamedTuple):
 def obtain() -> Expected:
     """Return what production of this commit must be. Raises Failure where it can't be made out."""
     commit = source.commit()
-    app, committed = source.app()
-    if commit and not committed:
-        raise Failure("The commit has no `app/`, or git can't give it: commit it, then check again.")
-    image = stages.build("golden")
-    golden = engine.output(
-        "run",
-        "--rm",
-        "--interactive",
-        "--network=none",
-        image,
-        "python",
-        "-m",
-        "ops.golden",
-        "app",
-        given=app,
-        echo=True,
-    )
+    run = ("run", "--rm", "--interactive", "--network=none", stages.build("golden"))
+    golden = json.loads(engine.output(*run, "python", "-m", "ops.golden", "app", given=app(commit), echo=True))
+    world = world_from(golden["rows"])
     resolved = json.loads(engine.output("compose", "--profile=prod", "config", "--format=json"))
-    return Expected(json.loads(golden), declaration(commit), resolved["services"][compose.PROD[0]], commit)
+    service = resolved["services"][compose.PROD[0]]
+    volumes = resolved.get("volumes") or {}
+    return Expected(golden, world, declaration(commit), service, volumes, came(), commit)
+
+
+def came() -> frozenset[str]:
+    """Return name and version of what came into the lock's main group since the size budget was set, as git knows."""
+    before = source.locked_since("size-budget-mb")
+    if not before:
+        return frozenset()
+    now = (engine.ROOT / "poetry.lock").read_text(encoding="utf-8")
+    return lock_from(tomllib.loads(now)).pinned - lock_from(tomllib.loads(before)).pinned
+
+
+def app(commit: source.Commit | None) -> bytes:
+    """Return a tar of what a build takes from `app/`: as the commit has it, or where there is none as it is here.
+
+    Raises Failure where the commit has none.
+    """
+    options = ("--quiet", "--file=Dockerfile", "--target=sources", "--output=type=tar,dest=-")
+    with source.app(commit) as tree, tempfile.TemporaryFile() as archive:
+        engine.write(archive, "build", *options, str(tree))
+        return archive.read()
 
 
 def declaration(commit: source.Commit | None) -> Declaration:

@@ -11,7 +11,7 @@ import re
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import PurePosixPath
@@ -51,6 +51,12 @@ _KINDS = {
 
 # Says whether files of so many bytes are hashed.
 Sizes = Callable[[int], bool]
+# Says whether a file is, by path and sha256, one that is promised: what is packed into it is promised with it.
+Promise = Callable[[str, str], bool]
+
+
+def _nothing(_path: str, _digest: str) -> bool:
+    return False
 
 
 class _Tar(NamedTuple):
@@ -69,6 +75,7 @@ class _Terms(NamedTuple):
     budget: archives.Budget
     # Whether a RECORD is kept whole: dev's tell what belongs to whom.
     records: bool = False
+    promised: Promise = _nothing
 
 
 class _Region(io.RawIOBase):
@@ -102,11 +109,12 @@ class _Region(io.RawIOBase):
         return True
 
 
-def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
+def read(reference: str, archive: IO[bytes], hashed: Sizes, promised: Promise = _nothing) -> Image:
     """Return the facts of the one image in `archive`, a file that `docker save` wrote, compressed by gzip or not.
 
-    Files of the sizes that `hashed` accepts get their sha256. Raises Failure, code 2, where a layer is not, to the
-    last byte, what the image's configuration says it is.
+    Files of the sizes that `hashed` accepts get their sha256; archives that are not `promised` are looked into. Raises
+    Failure, code 2, where a layer is not, to the last byte, what the image's configuration says it is, or where one
+    Engine would take another image out of `archive` than the next.
     """
     try:
         with _mapped(archive) as file, _plain(_Tar(file, 0, len(file))) as saved, ThreadPoolExecutor(1) as pool:
@@ -115,6 +123,8 @@ def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
             if set(manifest) - _MANIFEST or len(manifest["Layers"]) > _LAYERS:
                 message = "a manifest that no Engine writes"
                 raise tarfile.ReadError(message)
+            if "index.json" in members:
+                _check_index(saved, members, manifest)
             configuration = _document(saved, members[manifest["Config"]])
             document = _parsed(configuration)
             _check_types(document)
@@ -127,7 +137,7 @@ def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
                     # On the other core: hashing does not hold the interpreter's lock.
                     verified = pool.submit(_verify, tar, diff_id)
                     try:
-                        files += _files(tar, _Terms(number, hashed, budget))
+                        files += _files(tar, _Terms(number, hashed, budget, promised=promised))
                     finally:
                         # In any case: the layer may not be let go of while it is being read.
                         verified.result()
@@ -154,6 +164,11 @@ def read(reference: str, archive: IO[bytes], hashed: Sizes) -> Image:
         raise Failure(
             f"{reference} unpacks to far more than its size, or has headers too large: it is broken, or a trap. "
             "Build or pull it again.",
+            CANNOT_CHECK,
+        ) from None
+    except archives.NoRoomError as error:
+        raise Failure(
+            f"There is no room to unpack {reference} ({error}): free some, or name another folder with TMPDIR.",
             CANNOT_CHECK,
         ) from None
 
@@ -277,6 +292,39 @@ def _named(saved: _Tar) -> dict[str, tarfile.TarInfo]:
     return members
 
 
+def _check_index(saved: _Tar, members: Mapping[str, tarfile.TarInfo], manifest: Mapping[str, Any]) -> None:
+    """Raise ReadError where index.json, which some Engines go by, leads to another image than manifest.json.
+
+    An index names manifests and further indexes, a manifest its configuration and its layers; what it names of other
+    platforms need not be there (https://github.com/opencontainers/image-spec/blob/main/image-layout.md).
+    """
+    wanted = [posixpath.normpath(name) for name in (manifest["Config"], *manifest["Layers"])]
+    pending, seen = ["index.json"], set()
+    while pending:
+        name = pending.pop()
+        if name in seen or name not in members:
+            continue
+        seen.add(name)
+        document = _parsed(_document(saved, members[name]))
+        pending += [_blob(one) for one in document.get("manifests") or () if not _is_attestation(one)]
+        if "config" in document:
+            named = [_blob(one) for one in (document["config"], *document["layers"])]
+            if named != wanted and named[0] in members:
+                message = "index.json leads to another image than manifest.json"
+                raise tarfile.ReadError(message)
+
+
+def _blob(descriptor: Mapping[str, str]) -> str:
+    """Return where an OCI layout has what a descriptor describes."""
+    return "blobs/" + descriptor["digest"].replace(":", "/")
+
+
+def _is_attestation(descriptor: Mapping[str, Any]) -> bool:
+    """Return whether a descriptor is of what BuildKit says about a build: an image of no platform."""
+    platform = descriptor.get("platform") or {}
+    return platform.get("os") == platform.get("architecture") == "unknown"
+
+
 @contextmanager
 def _plain(packed: _Tar) -> Iterator[_Tar]:
     """Give a tar that may be compressed: the containerd image store hands out layers so."""
@@ -287,9 +335,8 @@ def _plain(packed: _Tar) -> Iterator[_Tar]:
     budget = archives.Budget.of(end - start)
     chunks = (mapped[at : min(at + (1 << 20), end)] for at in range(start, end, 1 << 20))
     with tempfile.TemporaryFile() as plain:
-        for chunk in archives.unpacked(chunks, archives.GZIP, whole=True):
-            budget.take(len(chunk))
-            plain.write(chunk)
+        for chunk in archives.unpacked(chunks, archives.GZIP, budget, whole=True):
+            archives.store(plain, chunk)
         plain.flush()
         _forget(mapped, start, end)
         with _mapped(plain) as unpacked:
@@ -340,7 +387,7 @@ def _files(tar: _Tar, terms: _Terms, above: str = "/") -> Iterator[File]:
             file = file._replace(size=entry.size, sha256=digest, head=_head(path, content, terms))
             regular[path] = file
             yield file
-            if _is_archive(content, file.head):
+            if _is_archive(content, file.head) and not terms.promised(path, digest):
                 yield from _members(path, _Region(*content), entry.size, terms)
         elif entry.islnk() and (linked := regular.get(posixpath.normpath(root + entry.linkname))):
             yield file._replace(sha256=linked.sha256, head=linked.head)

@@ -6,13 +6,17 @@ The labels come from the commit alone, so that when and where an image is built 
 
 from __future__ import annotations
 
-import io
+import contextlib
 import os
 import re
+import shutil
 import subprocess
-import tarfile
+import tempfile
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
 from ops import engine
@@ -66,15 +70,33 @@ def arguments(made_from: Commit | None) -> dict[str, str]:
     return found
 
 
-def app() -> tuple[bytes, bool]:
-    """Return a tar of `app/` as the commit has it, and whether there is a commit: else it is the working tree's."""
-    archive = _git_bytes("archive", "--format=tar", "HEAD", "app")
-    if archive:
-        return archive, True
-    written = io.BytesIO()
-    with tarfile.open(fileobj=written, mode="w") as tar:
-        tar.add(engine.ROOT / "app", "app", filter=lambda member: None if "__pycache__" in member.name else member)
-    return written.getvalue(), False
+@contextmanager
+def app(made_from: Commit | None) -> Iterator[Path]:
+    """Give a folder with `app/` as the commit has it, and with .dockerignore; without a commit the working tree.
+
+    Raises Failure where the commit has no `app/`.
+    """
+    if not made_from:
+        yield engine.ROOT
+        return
+    # Checked out as git would, not `git archive`, which leaves out and fills in what .gitattributes say of releases.
+    below = _git("rev-parse", "--show-prefix").strip()
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder, "tree", below)
+        tree.mkdir(parents=True)
+        there = ("-c", f"core.hooksPath={os.devnull}", f"--work-tree={folder}/tree")
+        _git(*there, "checkout", "HEAD", "--", f"{below}app", GIT_INDEX_FILE=f"{folder}/index")
+        if not (tree / "app").is_dir():
+            raise Failure("The commit has no `app/`, or git can't give it: commit it, then check again.")
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(engine.ROOT / ".dockerignore", tree / ".dockerignore")
+        yield tree
+
+
+def locked_since(setting: str) -> str:
+    """Return poetry.lock as it was when a line of pyproject.toml that begins so was last changed, or ``."""
+    revision = _git("log", "-1", "--format=%H", f"-G^{setting}", "--", "pyproject.toml").strip()
+    return _git("show", f"{revision}:./poetry.lock") if revision else ""
 
 
 def knows(revision: str) -> bool:
@@ -82,14 +104,11 @@ def knows(revision: str) -> bool:
     return bool(re.fullmatch(r"[0-9a-f]{40,64}", revision)) and bool(_git("cat-file", "-t", revision))
 
 
-def _git(*args: str) -> str:
+def _git(*args: str, **environment: str) -> str:
     """Return what git prints, `` where it fails."""
-    return _git_bytes(*args).decode(errors="surrogateescape")
-
-
-def _git_bytes(*args: str) -> bytes:
+    command = ["git", "--no-optional-locks", *args]
     try:
-        done = subprocess.run(["git", "--no-optional-locks", *args], cwd=engine.ROOT, capture_output=True, check=False)
+        done = subprocess.run(command, cwd=engine.ROOT, env=os.environ | environment, capture_output=True, check=False)
     except OSError:
-        return b""
-    return b"" if done.returncode else done.stdout
+        return ""
+    return "" if done.returncode else done.stdout.decode(errors="surrogateescape")

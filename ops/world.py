@@ -54,6 +54,10 @@ class World:
         """Return all that is promised at a path."""
         return self.promised.get(path, ())
 
+    def has(self, path: str, digest: str) -> bool:
+        """Return whether a file of this sha256 is promised at a path."""
+        return any(one.content == digest for one in self.at(path))
+
     def base(self, path: str) -> set[str]:
         """Return the sha256 of what the base image has at a path."""
         return {one.content for one in self.at(path) if one.source == BASE}
@@ -239,3 +243,22 @@ def sizes(image: Image, world: World) -> dict[str, int]:
         source = world.source(file.path).removeprefix("bytecode of ") or "unaccounted"
         found[source] = found.get(source, 0) + file.size
     return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def over_budget(sizes: Mapping[str, int], budget: float | None, came: frozenset[str]) -> list[Finding]:
+    """Return the finding that an image is larger than pyproject.toml allows, with what is largest in it.
+
+    And with the largest of what came into the lock since the budget was set. The budget is in MB, sizes are in bytes.
+    """
+    total = sum(sizes.values()) / 1e6
+    if budget is None or total <= budget:
+        return []
+    why = f"{total:.1f} MB, of which {_largest(sizes)}"
+    since = {source: size for source, size in sizes.items() if source in came}
+    if since:
+        why += f"; new since the budget was set: {_largest(since)}"
+    return [Finding(f"more than {budget} MB", "pyproject.toml", "", why)]
+
+
+def _largest(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{source} {size / 1e6:.1f} MB" for source, size in list(sizes.items())[:5])

@@ -10,6 +10,7 @@ import json
 import lzma
 import marshal
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -374,15 +375,22 @@ def test_without_git_the_working_tree_is_compared(copy: Path) -> None:
     ("old", "new", "what"),
     [
         ('"127.0.0.1:${PORT:-8000}:8000"]', '"127.0.0.1:${PORT:-8000}:8000"]\n    volumes: ["./app:/srv/app"]', "/app"),
+        (
+            '"127.0.0.1:${PORT:-8000}:8000"]',
+            '"127.0.0.1:${PORT:-8000}:8000"]\n    volumes: ["code:/srv/app"]',
+            "/app",
+        ),
         ("      target: prod\n", "      target: dev\n", "target dev"),
         ('"127.0.0.1:${PORT:-8000}:8000"]', '"127.0.0.1:${PORT:-8000}:8000"]\n    command: [python]', "command"),
     ],
-    ids=["a mount", "another target", "another command"],
+    ids=["a mount", "a volume that is a folder", "another target", "another command"],
 )
 def test_a_compose_file_that_runs_something_else_is_found(copy: Path, old: str, new: str, what: str) -> None:
     """The image may be clean: what runs is not."""
     built(copy)
     edit(copy / "docker-compose.yml", old, new)
+    with (copy / "docker-compose.yml").open("a", encoding="utf-8") as file:
+        file.write("volumes:\n  code:\n    driver_opts: {type: none, o: bind, device: $PWD/app}\n")
     code, report = proof(cwd=copy)
     assert code == 1
     assert [one["path"] for one in report["findings"] if one["what"].endswith(what)] == ["docker-compose.yml"]
@@ -399,6 +407,39 @@ def test_the_project_may_deny_and_limit(copy: Path) -> None:
     assert (click["what"], click["path"]) == ("click", "poetry.lock")
     assert size["what"] == "more than 20 MB"
     assert "pydantic-core" in size["why"]
+
+
+def test_what_came_since_the_budget_was_set_is_named(repository: Path) -> None:
+    """As git knows it: the lock of then, the lock of now."""
+    lock, settings = repository / "poetry.lock", repository / "pyproject.toml"
+    now = lock.read_text(encoding="utf-8")
+    edit(lock, 'name = "click"\nversion = "', 'name = "click"\nversion = "0.')
+    edit(settings, "size-budget-mb = 70", "size-budget-mb = 20")
+    git(repository, "commit", "--quiet", "--all", "--message=budget")
+    lock.write_text(now, encoding="utf-8")
+    git(repository, "commit", "--quiet", "--all", "--message=click")
+    built(repository)
+    _, report = proof(cwd=repository)
+    (size,) = report["findings"]
+    assert re.search(r"; new since the budget was set: click [\d.]+ \d\.\d MB$", size["why"])
+
+
+@pytest.mark.parametrize("name", [".gitattributes", ".dockerignore"])
+def test_what_git_and_docker_make_of_app_is_what_is_expected(repository: Path, name: str) -> None:
+    """Attributes for releases change no checkout; what .dockerignore leaves out is in no image."""
+    (repository / "app" / "notes.txt").write_text("$Format:%H$\n", encoding="utf-8")
+    (repository / "app" / "hidden.txt").write_text("x\n", encoding="utf-8")
+    lines = {
+        ".gitattributes": "app/notes.txt export-subst\napp/hidden.txt export-ignore\n",
+        ".dockerignore": "app/hidden.txt\n",
+    }
+    with (repository / name).open("a", encoding="utf-8") as file:
+        file.write(lines[name])
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--message=notes")
+    built(repository)
+    code, report = proof(cwd=repository)
+    assert (code, report["findings"]) == (0, [])
 
 
 def test_the_report_for_people_tells_it_all() -> None:

@@ -87,6 +87,19 @@ def test_forbidden_is_what_dev_has_beyond_main() -> None:
     assert RULES.scripts == {"pytest": "pytest", "py.test": "pytest"}
 
 
+def test_what_main_brought_is_allowed_as_it_was_brought() -> None:
+    """At its path, with its content; nothing of dev is."""
+    module = MAIN[0]
+    assert RULES.allows(module.path, module.sha256)
+    assert not RULES.allows(module.path, "other")
+    assert not any(RULES.allows(entry.path, entry.sha256) for entry in DEV if "pytest" in entry.path.split("/")[-2])
+
+
+def test_a_lock_pins_names_with_versions() -> None:
+    """Of the main group."""
+    assert LOCK.pinned == {"anyio 4.16.0", "setuptools 80.0"}
+
+
 @pytest.mark.parametrize(
     ("path", "what", "reported"),
     [

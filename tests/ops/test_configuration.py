@@ -129,10 +129,16 @@ def test_a_setting_that_no_specification_has_is_found(name: str) -> None:
 SERVICE: dict[str, Any] = {"build": {"target": "prod", "context": "/w"}, "command": None, "entrypoint": None}
 
 
+VOLUMES: dict[str, Any] = {
+    "data": {"name": "x_data"},
+    "folder": {"driver_opts": {"type": "none", "o": "bind", "device": "/w/app"}},
+}
+
+
 def test_a_service_that_runs_its_image_is_no_finding() -> None:
     """A volume of its own, or a folder of the machine's, is none of the working tree."""
-    volumes = [{"type": "volume", "source": "data"}, {"type": "bind", "source": "/workshop"}, {"type": "tmpfs"}]
-    assert configuration.composed(SERVICE | {"volumes": volumes}, "/w") == []
+    mounts = [{"type": "volume", "source": "data"}, {"type": "bind", "source": "/workshop"}, {"type": "tmpfs"}]
+    assert configuration.composed(SERVICE | {"volumes": mounts}, VOLUMES, "/w") == []
 
 
 @pytest.mark.parametrize(
@@ -141,6 +147,7 @@ def test_a_service_that_runs_its_image_is_no_finding() -> None:
         ({"volumes": [{"type": "bind", "source": "/w"}]}, "/w"),
         ({"volumes": [{"type": "bind", "source": "/w/app"}]}, "/w/app"),
         ({"volumes": [{"type": "bind", "source": "/"}]}, "/"),
+        ({"volumes": [{"type": "volume", "source": "folder"}]}, "/w/app"),
         ({"post_start": [{"command": ["sh"]}]}, "post_start"),
         ({"build": {"target": "dev"}}, "target dev"),
         ({"build": {}}, "target None"),
@@ -152,5 +159,5 @@ def test_a_service_that_runs_its_image_is_no_finding() -> None:
 )
 def test_a_service_that_runs_something_else_is_found(more: dict[str, Any], what: str) -> None:
     """Whatever the image holds."""
-    (found,) = configuration.composed(SERVICE | more, "/w")
+    (found,) = configuration.composed(SERVICE | more, VOLUMES, "/w")
     assert (found.what, found.path) == (what, "docker-compose.yml")

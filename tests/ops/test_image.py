@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import hashlib
 import io
@@ -325,6 +326,101 @@ def test_a_hostile_manifest_is_refused(manifest: bytes) -> None:
     """Whatever it is instead."""
     with stored(tar({"manifest.json": manifest})) as archive, pytest.raises(Failure, match="can't be read") as failure:
         image.read("x:1", archive, lambda _: True)
+    assert failure.value.code == CANNOT_CHECK
+
+
+def indexed(manifests: dict[str, dict[str, object]], *more: dict[str, object]) -> IO[bytes]:
+    """Return a saved image of one layer, x, with an index of these manifests, and of further descriptors."""
+    layer = tar({"x": b"1"})
+    config = json.dumps({"rootfs": {"diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]}}).encode()
+    docker = [{"Config": "blobs/sha256/c", "Layers": ["blobs/sha256/l"]}]
+    index = {"manifests": [{"digest": f"sha256:{name}"} for name in manifests] + [*more]}
+    blobs = {f"blobs/sha256/{name}": json.dumps(manifest).encode() for name, manifest in manifests.items()}
+    blobs |= {"blobs/sha256/c": config, "blobs/sha256/l": layer, "blobs/sha256/other": config}
+    documents = {"index.json": json.dumps(index).encode(), "manifest.json": json.dumps(docker).encode()}
+    return stored(tar(blobs | documents))
+
+
+def oci(config: str, *layers: str) -> dict[str, object]:
+    """Return a manifest as an OCI layout has it."""
+    return {"config": {"digest": f"sha256:{config}"}, "layers": [{"digest": f"sha256:{one}"} for one in layers]}
+
+
+SOUND: dict[str, dict[str, dict[str, object]]] = {
+    "the same image": {"m": oci("c", "l")},
+    "by way of an index": {"i": {"manifests": [{"digest": "sha256:m"}]}, "m": oci("c", "l")},
+    "an index that leads to itself": {"i": {"manifests": [{"digest": "sha256:i"}]}, "m": oci("c", "l")},
+    "another platform, which is not there": {"m": oci("c", "l"), "n": oci("arm", "l2")},
+}
+ABSENT: dict[str, object] = {"digest": "sha256:absent"}
+ATTESTATION: dict[str, object] = {"digest": "sha256:a", "platform": {"os": "unknown", "architecture": "unknown"}}
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_an_index_that_leads_to_the_same_image_is_read(kind: str) -> None:
+    """Also beside what BuildKit attests, and what is not in the archive."""
+    with indexed(SOUND[kind], ABSENT, ATTESTATION) as archive:
+        assert paths(image.read("x:1", archive, lambda _: True)) == ["/x"]
+
+
+@pytest.mark.parametrize(
+    "manifests",
+    [
+        {"m": oci("other", "l")},
+        {"m": oci("c", "other")},
+        {"m": oci("c", "l", "other")},
+        {"m": oci("c", "l"), "n": oci("other", "l")},
+        {"i": {"manifests": [{"digest": "sha256:n"}]}, "n": oci("other", "l"), "m": oci("c", "l")},
+        {"m": {"config": {}, "layers": []}},
+    ],
+)
+def test_an_index_that_leads_to_another_image_is_refused(manifests: dict[str, dict[str, object]]) -> None:
+    """One Engine goes by index.json, another by manifest.json: they would load different images."""
+    with indexed(manifests) as archive, pytest.raises(Failure, match="can't be read") as failure:
+        image.read("x:1", archive, lambda _: True)
+    assert failure.value.code == CANNOT_CHECK
+
+
+def test_a_promised_archive_is_not_looked_into() -> None:
+    """What a locked wheel packs, it may pack; changed by one byte it is looked into again."""
+    packed = zipped({"pytest.py": b""})
+    for content, seen in ((packed, ["/a.zip"]), (b"#" + packed, ["/a.zip", "/a.zip!/pytest.py"])):
+        digest = hashlib.sha256(packed).hexdigest()
+        with saved(tar({"a.zip": content})) as archive:
+            facts = image.read("x:1", archive, lambda _: True, lambda *found: found == ("/a.zip", digest))  # noqa: B023
+        assert paths(facts) == seen
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_streams_count_even_if_they_are_empty(monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]) -> None:
+    """A megabyte of them takes a second to go through."""
+    monkeypatch.setattr(archives, "BUDGET_BYTES", 1 << 20)
+    monkeypatch.setattr(archives.Budget, "__init__", lambda self, _left=0: setattr(self, "left", 1 << 20))
+    assert paths(read(tar({"data": pack(b"") * 200}))) == ["/data"]
+    with pytest.raises(Failure, match="too deep or too large"):
+        read(tar({"data": pack(b"") * 300}))
+
+
+def test_a_layer_of_empty_streams_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They unpack to nothing, and would take minutes."""
+    monkeypatch.setattr(archives, "_START_BYTES", 1 << 20)
+    with pytest.raises(Failure, match="far more than its size"):
+        read(tar({"x": b""}), pack=lambda layer: gzip.compress(layer) + gzip.compress(b"") * 1000)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bytes], ids=["a layer", "a file"])
+def test_a_full_disk_is_no_damaged_archive(monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]) -> None:
+    """It would be passed over, and what is in it be missed."""
+
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with saved(tar({"a.gz": gzip.compress(b"content")}), pack=pack) as archive:
+        monkeypatch.setattr("tempfile.SpooledTemporaryFile", lambda _: Full())
+        monkeypatch.setattr("tempfile.TemporaryFile", Full)
+        with pytest.raises(Failure, match=r"no room to unpack .*TMPDIR") as failure:
+            image.read("x:1", archive, lambda _: True)
     assert failure.value.code == CANNOT_CHECK
 
 

@@ -186,11 +186,39 @@ def test_the_base_image_is_told_apart() -> None:
     assert WORLD.base("/srv/app/main.py") == set()
 
 
+def test_a_promise_is_of_a_path_and_a_content() -> None:
+    """Neither alone."""
+    (app,) = WORLD.at("/srv/app/main.py")
+    assert WORLD.has("/srv/app/main.py", app.content)
+    assert not WORLD.has("/srv/app/main.py", digest(b"other"))
+    assert not WORLD.has("/srv/app/other.py", app.content)
+
+
 def test_sizes_are_told_by_source() -> None:
     """The largest first, and what nobody promises as well."""
     sizes = world.sizes(image(file("/opt/x", b"x" * 100)), WORLD)
     assert list(sizes) == ["unaccounted", "the build", "h11 0.16", "app/", "venv"]
     assert sizes["unaccounted"] == 100
+
+
+SIZES = {"numpy 2.3": 30_000_000, "the base image": 20_000_000, "app/": 1_000_000, "click 8.4": 500_000}
+
+
+@pytest.mark.parametrize("budget", [None, 51.5, 60])
+def test_a_size_within_its_budget_is_no_finding(budget: float | None) -> None:
+    """Nor is any, where there is none."""
+    assert world.over_budget(SIZES, budget, frozenset()) == []
+
+
+@pytest.mark.parametrize(
+    ("came", "since"), [(set(), ""), ({"click 8.4", "gone 1"}, "; new since the budget was set: click 8.4 0.5 MB")]
+)
+def test_a_size_beyond_its_budget_is_found(came: set[str], since: str) -> None:
+    """With what is largest, and what has come."""
+    (finding,) = world.over_budget(SIZES, 51, frozenset(came))
+    assert finding.what == "more than 51 MB"
+    largest = "numpy 2.3 30.0 MB, the base image 20.0 MB, app/ 1.0 MB, click 8.4 0.5 MB"
+    assert finding.why == f"51.5 MB, of which {largest}{since}"
 
 
 @pytest.mark.parametrize(
