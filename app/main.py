@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
-from app import __version__, health, logs, quotes
+from app import __version__, body_limit, errors, health, logs, quotes
+from app.drain import CloseWhileStopping, Drain
 from app.request_log import RequestLog
 from app.settings import Settings
 
@@ -21,10 +23,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the service, configured by `settings` or else by the environment."""
     settings = settings or Settings.from_environment()
     logs.configure(settings)
-    readiness = health.Readiness()
-    app = FastAPI(title=settings.name, version=__version__, lifespan=readiness.lifespan)
+    drain = Drain(settings.drain_seconds)
+    app = FastAPI(
+        title=settings.name,
+        version=__version__,
+        lifespan=drain.lifespan,
+        responses={body_limit.STATUS: {"description": body_limit.DETAIL}},
+        exception_handlers={RequestValidationError: errors.invalid},
+    )
+    # The last one is the outermost.
+    app.add_middleware(body_limit.BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(RequestLog)
-    app.include_router(health.router(readiness))
+    app.add_middleware(CloseWhileStopping, drain=drain)
+    app.include_router(health.router(drain))
     app.include_router(quotes.router)
 
     @app.get("/")

@@ -38,7 +38,7 @@ class Quote(BaseModel):
 router = APIRouter(prefix="/quotes", tags=["quotes"])
 
 
-@router.post("")
+@router.post("", responses={400: {"description": "The body is no JSON"}})
 async def quote(order: Order) -> Quote:
     """Price an order."""
     subtotal = sum((line.price * line.pieces for line in order.lines), Decimal(0)).quantize(CENT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from app import __version__, health, quotes
+from app import __version__, drain, health, quotes
 
 
 class About(BaseModel):
@@ -17,7 +17,7 @@ class About(BaseModel):
 
 app = FastAPI(title="lockstep", version=__version__)
 # Never told to stop: no drain.
-app.include_router(health.router(health.Readiness()))
+app.include_router(health.router(drain.Drain(0)))
 app.include_router(quotes.router)
 
 

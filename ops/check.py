@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import gc
 import hashlib
+import io
 import json
 import sys
+import tarfile
 import tempfile
 import time
 import tomllib
@@ -193,6 +195,8 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
             system = image.tree(dev, _SYSTEM) if whole else ()
             sizes = {one.size for one in tree}
             rules = audit.forbidden(tree, lock)
+            if audit.staleness(tree, (lock.main, lock.dev), lock, app):
+                app = _taken_files()
             promise = obtaining.result() if obtaining else None
             promised = promise.world.has if promise else rules.allows
             if saving:
@@ -310,13 +314,20 @@ def _settings() -> Mapping[str, Any]:
 
 
 def _app_files() -> dict[str, str]:
-    """Return the sha256 of each file that a build takes from `app/`, by its path below it."""
+    """Return the sha256 of each file in `app/`, by its path below it."""
     app = engine.ROOT / "app"
     return {
         path.relative_to(app).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in app.rglob("*")
         if path.is_file() and not path.is_symlink() and "__pycache__" not in path.parts
     }
+
+
+def _taken_files() -> dict[str, str]:
+    """Return the same, but for what .dockerignore leaves out: Docker knows, and takes a while to say so."""
+    with tarfile.open(fileobj=io.BytesIO(expected.taken(engine.ROOT))) as archive:
+        files = {entry.name.removeprefix("app/"): archive.extractfile(entry) for entry in archive if entry.isreg()}
+        return {name: hashlib.sha256(file.read()).hexdigest() for name, file in files.items() if file}
 
 
 def _refuse_stale(reference: str, difference: str) -> None:

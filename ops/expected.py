@@ -7,6 +7,7 @@ import os
 import tempfile
 import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ops import compose, engine, site, source, stages
@@ -55,8 +56,14 @@ def app(commit: source.Commit | None) -> bytes:
 
     Raises Failure where the commit has none.
     """
+    with source.app(commit) as tree:
+        return taken(tree)
+
+
+def taken(tree: Path) -> bytes:
+    """Return a tar of what a build takes from `app/` in a folder: .dockerignore may leave files out."""
     options = ("--quiet", "--file=Dockerfile", "--target=sources", "--output=type=tar,dest=-")
-    with source.app(commit) as tree, tempfile.TemporaryFile() as archive:
+    with tempfile.TemporaryFile() as archive:
         engine.write(archive, "build", *options, str(tree))
         return archive.read()
 

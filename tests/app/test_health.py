@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
 import socket
 import threading
-from types import FrameType
 
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from app.health import Readiness
 from app.healthcheck import healthy
 
 
@@ -30,30 +25,6 @@ def test_ready_answers_503_before_the_start_and_after_the_stop(app: FastAPI) -> 
         assert started.get("/ready").status_code == 200
     assert (client.get("/ready").status_code, client.get("/ready").json()) == (503, {"status": "not ready"})
     assert client.get("/health").status_code == 200
-
-
-def test_the_signal_to_stop_makes_it_unready_before_the_server_stops() -> None:
-    """On SIGTERM readiness goes first, then the server's own handler runs."""
-    readiness = Readiness()
-    seen: list[bool] = []
-
-    def servers_handler(_number: int, _frame: FrameType | None) -> None:
-        seen.append(readiness.ready)
-
-    async def live() -> None:
-        async with readiness.lifespan(FastAPI()):
-            assert readiness.ready
-            os.kill(os.getpid(), signal.SIGTERM)
-            await asyncio.sleep(0.01)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    signal.signal(signal.SIGTERM, servers_handler)
-    try:
-        asyncio.run(live())
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    assert seen == [False]
 
 
 def answer_once(answer: bytes) -> int:

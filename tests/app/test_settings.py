@@ -20,7 +20,15 @@ def test_variables_set_the_fields() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("APP_NAME", ""), ("APP_LOG_FORMAT", "xml"), ("APP_LOG_LEVEL", "INFO")]
+    ("variable", "value"),
+    [
+        ("APP_NAME", ""),
+        ("APP_LOG_FORMAT", "xml"),
+        ("APP_LOG_LEVEL", "INFO"),
+        ("APP_MAX_BODY_BYTES", "-1"),
+        ("APP_DRAIN_SECONDS", "soon"),
+        ("UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN", "x"),
+    ],
 )
 def test_a_bad_value_is_named(variable: str, value: str) -> None:
     """The sentence names the variable and repeats the value."""
@@ -33,3 +41,20 @@ def test_a_bad_value_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APP_LOG_LEVEL", "loud")
     with pytest.raises(SystemExit, match="APP_LOG_LEVEL='loud'"):
         create_app()
+
+
+@pytest.mark.parametrize(("drain", "graceful", "grace"), [("2", "7", "10"), ("0", "9.5", "10"), ("20", None, "10")])
+def test_a_stop_within_the_grace_period_is_accepted(drain: str, graceful: str | None, grace: str) -> None:
+    """The defaults among them; without a graceful time nothing is known."""
+    environment = {"APP_DRAIN_SECONDS": drain, "APP_STOP_GRACE_SECONDS": grace}
+    if graceful:
+        environment["UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN"] = graceful
+    assert Settings.from_environment(environment).drain_seconds == float(drain)
+
+
+@pytest.mark.parametrize(("drain", "graceful"), [("3", "7"), ("20", "1"), ("0", "10")])
+def test_a_stop_beyond_the_grace_period_stops_the_start(drain: str, graceful: str) -> None:
+    """Else requests would be cut off, and nobody would know why."""
+    environment = {"APP_DRAIN_SECONDS": drain, "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": graceful}
+    with pytest.raises(BadSettings, match=rf"APP_DRAIN_SECONDS={drain} and .*={graceful} make .* s, not less than"):
+        Settings.from_environment(environment)

@@ -390,7 +390,7 @@ def test_a_compose_file_that_runs_something_else_is_found(copy: Path, old: str, 
     built(copy)
     edit(copy / "docker-compose.yml", old, new)
     with (copy / "docker-compose.yml").open("a", encoding="utf-8") as file:
-        file.write("volumes:\n  code:\n    driver_opts: {type: none, o: bind, device: $PWD/app}\n")
+        file.write(f"volumes:\n  code:\n    driver_opts: {{type: none, o: bind, device: {copy}/app}}\n")
     code, report = proof(cwd=copy)
     assert code == 1
     assert [one["path"] for one in report["findings"] if one["what"].endswith(what)] == ["docker-compose.yml"]
