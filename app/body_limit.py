@@ -27,15 +27,17 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        headers = scope["headers"] if scope["type"] == "http" else ()
-        length = next((value for name, value in headers if name == b"content-length"), b"0")
-        if int(length) > self.max_bytes:
+        length, chunked = 0, False
+        for name, value in scope["headers"] if scope["type"] == "http" else ():
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"transfer-encoding":
+                chunked = True
+        if length > self.max_bytes:
             await refuse(scope, receive, send)
-        elif any(name == b"transfer-encoding" for name, _ in headers):
-            await self.app(scope, self.counted(receive), send)
         else:
             # The server reads no more than the length that is given.
-            await self.app(scope, receive, send)
+            await self.app(scope, self.counted(receive) if chunked else receive, send)
 
     def counted(self, receive: Receive) -> Receive:
         """Return a `receive` that raises HTTPException where the body is too large."""
