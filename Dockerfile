@@ -4,7 +4,7 @@
 #                -> check              is the lock up to date? Where it is not, neither image is built
 #          -> lock                     what the lock says, as lists with hashes
 #          -> base -> main -> dev
-#                          -> lint, sbom
+#                          -> lint, sbom, deploy, fuzz
 #                          -> venv   ┐
 #                  -> system         ├ prod, from scratch
 #                  -> app            ┘
@@ -149,6 +149,37 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=cache,target=/root/.cache/uv \
     sh /online /uv pip install --compile-bytecode --no-deps --python /opt/venv --require-hashes -r /sbom.txt
 COPY ops/sbom.py /srv/
+
+
+# Validates deploy/, for `inv deploy-check`.
+FROM main AS deploy
+RUN --mount=type=secret,id=ca_bundle \
+    --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,source=ops/packages.sh,target=/packages \
+    --mount=type=tmpfs,target=/tmp \
+    sh /packages kubernetes-client
+RUN --mount=type=secret,id=ca_bundle \
+    --mount=type=secret,id=index_url \
+    --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
+    --mount=type=bind,from=lock,source=/lock/deploy.txt,target=/deploy.txt \
+    --mount=type=cache,target=/root/.cache/uv \
+    sh /online /uv pip install --compile-bytecode --no-deps --python /opt/venv --require-hashes -r /deploy.txt
+COPY ops/manifests.py /srv/
+USER 10001:10001
+CMD ["python", "/srv/manifests.py"]
+
+
+# Makes up requests from the OpenAPI document, for tests/images.
+FROM main AS fuzz
+RUN --mount=type=secret,id=ca_bundle \
+    --mount=type=secret,id=index_url \
+    --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
+    --mount=type=bind,from=lock,source=/lock/fuzz.txt,target=/fuzz.txt \
+    --mount=type=cache,target=/root/.cache/uv \
+    sh /online /uv pip install --compile-bytecode --no-deps --python /opt/venv --require-hashes -r /fuzz.txt
+USER 10001:10001
 
 
 # What prod is made of, as trees. Every file has one time: the same commit gives the same layers, whenever it is built.

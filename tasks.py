@@ -58,11 +58,16 @@ def setup(c: Context) -> None:
     machine.setup()
 
 
-@task(help={"no-cache": "Build every step anew. The same commit gives the same prod, by its id."})
+@task(
+    help={
+        "no-cache": "Build every step anew. The same commit gives the same prod, by its id.",
+        "platform": "Another platform than the Engine's own, say linux/arm64: by emulation, which it must have.",
+    }
+)
 @sentences
-def build(c: Context, no_cache: bool = False) -> None:
+def build(c: Context, no_cache: bool = False, platform: str = "") -> None:
     """Build both images, prod and dev, and print their ids and the commit that they were made from."""
-    compose.build_both(cache=not no_cache)
+    compose.build_both(platform, cache=not no_cache)
 
 
 @task(
@@ -139,6 +144,15 @@ def sbom(c: Context, image: str | None = None, output: str | None = None) -> int
     from ops import check
 
     return check.sbom(image, output)
+
+
+@task
+@sentences
+def deploy_check(c: Context) -> int:
+    """Check deploy/ against its schemas and docker-compose.yml: 0 valid and alike, 1 not, 2 cannot check."""
+    from ops import deploy
+
+    return deploy.check()
 
 
 @task

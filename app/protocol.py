@@ -75,6 +75,6 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answer, unless an answer has begun, and close the connection."""
         if not self.transport.is_closing():
             # To a client that has sent nothing an answer would be one to the request that may be on its way.
-            if self._head and not (self.cycle and self.cycle.response_started and not self.cycle.response_complete):
+            if self._received and not (self.cycle and self.cycle.response_started and not self.cycle.response_complete):
                 self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
             self.transport.close()

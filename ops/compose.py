@@ -28,8 +28,13 @@ def project() -> str:
     return str(name)
 
 
-def build_both(*, cache: bool) -> None:
-    """Build prod and dev, and print what they are and what they were made from."""
+def build_both(platform: str, *, cache: bool) -> None:
+    """Build prod and dev, and print what they are and what they were made from.
+
+    A platform (https://github.com/opencontainers/image-spec/blob/main/image-index.md) is one that the Engine can run.
+    """
+    if platform:
+        os.environ["DOCKER_DEFAULT_PLATFORM"] = platform
     made_from = source.commit()
     build(PROD, DEV, made_from=made_from, cache=cache)
     names = [f"{project()}:{target}" for _, target in (PROD, DEV)]
@@ -153,6 +158,6 @@ def clean() -> None:
     """Remove this project's containers, its network and the images that its tasks build."""
     engine.output("compose", "--profile=prod", "--profile=dev", "down", "--remove-orphans", echo=True)
     name = project()
-    for target in ("prod", "dev", "bare", "golden", "tools", "lock", "lint", "sbom"):
+    for target in ("prod", "dev", "bare", "golden", "tools", "lock", "lint", "sbom", "deploy", "fuzz"):
         if engine.output("image", "ls", "--quiet", f"{name}:{target}"):
             engine.output("image", "rm", f"{name}:{target}", echo=True)

@@ -45,6 +45,11 @@ _KNOWN = (
         "both on Debian and Ubuntu, elsewhere see https://docs.docker.com/compose/install/.",
     ),
     (
+        r"(?:exec (\S+): exec format error|failed to parse platform (\S+)|unknown operating system or architecture)",
+        "This Engine can't run programs of that platform: install emulators for it (Debian: `apt-get install "
+        "qemu-user-static`), or build where the platform is at home.",
+    ),
+    (
         r"(?:Bind for|listen tcp4?|exposing port TCP|failed to bind host port(?: for)?) ([\d.]+:\d+).*?"
         r"(?:already allocated|already in use|forbidden by its access permissions)",
         "{where} is in use: stop what listens there, or choose another port with `inv serve --port N`.",

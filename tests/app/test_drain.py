@@ -54,9 +54,9 @@ def live(drain: Drain, *signals: signal.Signals, seconds: float) -> list[bool]:
 def test_the_server_stops_once_the_drain_is_over(stops: list[float]) -> None:
     """Unready from the first moment, stopped not before its end."""
     started = time.monotonic()
-    assert live(Drain(0.2), signal.SIGTERM, seconds=0.4) == [True, False, False]
+    assert live(Drain(0.05), signal.SIGTERM, seconds=0.1) == [True, False, False]
     (stopped,) = stops
-    assert stopped - started >= 0.2
+    assert stopped - started >= 0.05
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import os
@@ -12,14 +13,18 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
+
+from ops import site
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = "lockstep-tests"
@@ -27,6 +32,7 @@ COPY = "lockstep-copy"
 PROD, DEV = f"{PROJECT}:prod", f"{PROJECT}:dev"
 PORT = 8765
 BASE = "python:3.13-slim-trixie"
+QUOTE = json.dumps({"lines": [{"article": "bolt", "pieces": 2, "price": "1.05"}]})
 # prod has no shell: a RUN on top of it borrows the base image's programs, and their libraries, for that one step.
 BORROWED = (
     f"--mount=type=bind,from={BASE},source=/usr/bin,target=/bin "
@@ -120,6 +126,39 @@ def images() -> Iterator[None]:
 
 
 @pytest.fixture
+def service() -> Iterator[str]:
+    """The id of production's container, as `inv serve` runs it, on PORT."""
+    done = inv("serve", "--detach", f"--port={PORT}")
+    assert done.returncode == 0, done.stderr
+    try:
+        yield docker("compose", "--profile=prod", "ps", "--quiet", "api-prod", cwd=ROOT).stdout.strip()
+    finally:
+        assert inv("stop").returncode == 0
+
+
+def until(condition: Callable[[], bool], seconds: float) -> float:
+    """Wait until a condition holds and return how many seconds that took."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, f"not so within {seconds} s"
+        time.sleep(0.02)
+    return time.monotonic() - started
+
+
+def answers(path: str = "/ready", port: int = PORT) -> bool:
+    """Return whether the service answers 200."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def python_in(container: str, script: str, *options: str) -> str:
+    """Return what a script prints in a running container."""
+    return docker("exec", *options, container, "python", "-c", script).stdout.strip()
+
+
+@pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the project that a test may change, whose images and containers are called COPY."""
     monkeypatch.setenv("COMPOSE_PROJECT_NAME", COPY)
@@ -136,6 +175,12 @@ def repository(copy: Path) -> Path:
     git(copy, "add", "--all")
     git(copy, "commit", "--quiet", "--message=x")
     return copy
+
+
+def secrets() -> list[str]:
+    """Return the options that hand a build this machine's certificates and package index."""
+    os.environ.update(site.environment())
+    return list(site.secrets())
 
 
 @contextmanager
@@ -157,30 +202,60 @@ def left_behind() -> list[str]:
     return (containers + networks).splitlines()
 
 
+class SecondEngine:
+    """An Engine beside the machine's own: with the containerd image store, and a bridge that leads nowhere."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.address = f"unix://{folder}/socket"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        settings = self.folder / "daemon.json"
+        settings.write_text(json.dumps({"features": {"containerd-snapshotter": True}}), encoding="utf-8")
+        options = [f"--config-file={settings}", f"--host={self.address}", f"--bridge={PROJECT}", "--iptables=false"]
+        places = [f"--{name}={self.folder}/{name}" for name in ("data-root", "exec-root", "pidfile")]
+        with Path(self.folder, "log").open("ab") as log:
+            self.process = subprocess.Popen(["dockerd", *options, *places], stdout=log, stderr=log)  # noqa: S607
+        until(lambda: self.docker("version", check=False).returncode == 0, 30)
+
+    def stop(self) -> None:
+        """Stop it as a machine does that is shut down."""
+        assert self.process
+        self.process.terminate()
+        self.process.wait(30)
+
+    def docker(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run `docker ARGS` on it."""
+        return docker(f"--host={self.address}", *args, check=check)
+
+    def load(self, image: str) -> None:
+        """Bring an image of the first Engine to it."""
+        saved = self.folder / "image.tar"
+        docker("save", f"--output={saved}", image)
+        self.docker("load", f"--input={saved}")
+
+
 @pytest.fixture(scope="session")
-def containerd_store() -> Iterator[str]:
-    """The address of a second Engine: with the containerd image store, the base image, and the host's network alone."""
+def second_engine() -> Iterator[SecondEngine]:
+    """A second Engine that runs."""
     if sys.platform != "linux" or os.geteuid() != 0 or not (shutil.which("dockerd") and shutil.which("ip")):
         pytest.skip("a second Engine needs Linux, root, dockerd and ip")
     with bridge(PROJECT), tempfile.TemporaryDirectory(prefix="engine-") as folder:
-        settings, address = Path(folder, "daemon.json"), f"unix://{folder}/socket"
-        settings.write_text(json.dumps({"features": {"containerd-snapshotter": True}}), encoding="utf-8")
-        options = [f"--config-file={settings}", f"--host={address}", f"--bridge={PROJECT}", "--iptables=false"]
-        places = [f"--{name}={folder}/{name}" for name in ("data-root", "exec-root", "pidfile")]
-        with Path(folder, "log").open("wb") as log:
-            engine = subprocess.Popen(["dockerd", *options, *places], stdout=log, stderr=log)  # noqa: S607
+        engine = SecondEngine(Path(folder))
+        engine.start()
         try:
-            for _ in range(300):
-                if docker(f"--host={address}", "version", check=False).returncode == 0:
-                    break
-                time.sleep(0.1)
-            saved = Path(folder, "base.tar")
-            docker("save", f"--output={saved}", BASE)
-            docker(f"--host={address}", "load", f"--input={saved}")
-            yield address
+            yield engine
         finally:
-            engine.terminate()
-            engine.wait(30)
+            engine.stop()
+
+
+@pytest.fixture(scope="session")
+def containerd_store(second_engine: SecondEngine) -> str:
+    """The address of an Engine with the containerd image store, which has the base image."""
+    second_engine.load(BASE)
+    return second_engine.address
 
 
 @contextmanager
@@ -191,3 +266,60 @@ def bridge(name: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["ip", "link", "delete", name], check=True)  # noqa: S607
+
+
+class Clients:
+    """So many clients that ask without a pause, each on one connection for as long as that is kept; none asks twice."""
+
+    def __init__(self, count: int) -> None:
+        self.answered = 0
+        self.lost: list[str] = []
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(count)]
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Let them ask."""
+        for thread in self._threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._stopped.set()
+            for thread in self._threads:
+                thread.join()
+
+    def _ask(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=15)
+        answered = 0
+        while not self._stopped.is_set():
+            try:
+                connection.request("POST", "/quotes", QUOTE, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                body = answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                wrong = repr(error)
+            else:
+                wrong = "" if answer.status == 200 and b'"2.10"' in body else f"{answer.status} {body!r}"
+            if wrong:
+                with self._lock:
+                    self.lost.append(wrong)
+            answered += 1
+            self._stopped.wait(0.03)
+        connection.close()
+        with self._lock:
+            self.answered += answered
+
+
+@pytest.fixture(scope="session")
+def proxy_image() -> Iterator[str]:
+    """HAProxy from Debian's packages, started as the official image starts it."""
+    tag = f"{PROJECT}:haproxy"
+    base = docker("build", "--quiet", "--target=base", "--build-arg=PACKAGES=haproxy", *secrets(), ".", cwd=ROOT)
+    command = '["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]'
+    instructions = f"FROM {base.stdout.strip()}\nUSER haproxy\nENTRYPOINT []\nCMD {command}\n"
+    docker("build", "--quiet", f"--tag={tag}", "-", input=instructions)
+    yield tag
+    docker("rmi", "--force", tag)

@@ -13,8 +13,8 @@ import pytest
 
 from tests.images.conftest import ROOT
 
-JUDGES = ("audit", "causes", "configuration", "inventory", "world")
-TESTS = ("test_audit.py", "test_configuration.py", "test_inventory.py", "test_world.py")
+JUDGES = ("audit", "causes", "configuration", "inventory", "terms", "world")
+TESTS = ("test_audit.py", "test_configuration.py", "test_inventory.py", "test_terms.py", "test_world.py")
 # What a function that is switched off returns, by the beginning of its return type. A function of another type builds
 # what the judges work on, and can't be switched off.
 NEUTRAL = {

@@ -34,7 +34,7 @@ def shown(command: str) -> str:
 def test_the_readme_shows_commands() -> None:
     """The tests below have something to test."""
     assert len(COMMANDS) >= 8
-    assert len(PLAIN) == 4
+    assert len(PLAIN) == 6
 
 
 @pytest.mark.parametrize("name", sorted(TASKS))
@@ -56,12 +56,12 @@ def test_every_other_command_is_run_by_a_test() -> None:
     assert others == PLAIN
 
 
-def test_the_commands_without_invoke(copy: Path) -> None:
+def test_the_commands_without_invoke(copy: Path, proxy_image: str) -> None:
     """One after the other, as they stand there, in a fresh copy."""
     script = "\n".join(PLAIN).replace(":8000/", f":{PORT}/")
     # Neither CA_BUNDLE nor INDEX_URL: whoever has no need of them sets nothing. (The layers are in the cache.)
     environment = {name: value for name, value in os.environ.items() if name not in {"CA_BUNDLE", "INDEX_URL"}}
-    environment["PORT"] = str(PORT)
+    environment |= {"PORT": str(PORT), "HAPROXY_IMAGE": proxy_image}
     done = subprocess.run(["sh", "-ec", script], cwd=copy, env=environment, capture_output=True, text=True, check=False)  # noqa: S607
     assert done.returncode == 0, done.stderr
     assert shown(PLAIN[1]) in done.stdout

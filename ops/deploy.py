@@ -1,0 +1,76 @@
+"""`inv deploy-check`: the files in deploy/ are valid, and run the service as docker-compose.yml does."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ops import compose, engine, stages, terms
+from ops.failure import CANNOT_CHECK, FAILED, Failure
+
+STACK, KUBERNETES, PROXY = "deploy/stack.yml", "deploy/k8s", "deploy/haproxy.cfg"
+# Where no IMAGE is set: only its form is judged.
+_EXAMPLE = "registry.example/lockstep@sha256:" + "0" * 64
+
+
+class Facts(NamedTuple):
+    """What the files say, resolved."""
+
+    reference: terms.Terms
+    others: Mapping[str, terms.Terms]
+    images: Mapping[str, str]
+    objects: list[Mapping[str, Any]]
+    # What no schema allows, a sentence each.
+    invalid: list[str]
+
+
+def check() -> int:
+    """Print what is wrong with the files in deploy/, and return 1, or 0 where nothing is.
+
+    Raises Failure, code 2, where that can't be told.
+    """
+    try:
+        facts = obtained()
+    except Failure as failure:
+        raise Failure(str(failure), CANNOT_CHECK) from None
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise Failure(f"The files in deploy/ are not as they are known here: {error!r}.", CANNOT_CHECK) from None
+    wrong = [
+        *facts.invalid,
+        *terms.differing(facts.reference, facts.others),
+        *terms.unpinned(facts.images),
+        *terms.unrestricted(facts.objects),
+    ]
+    for sentence in wrong:
+        print(sentence)
+    if not wrong:
+        kinds = ", ".join(sorted(str(one["kind"]) for one in facts.objects))
+        print(f"{STACK}, {KUBERNETES} ({kinds}) and {PROXY} are valid and agree with docker-compose.yml.")
+    return FAILED if wrong else 0
+
+
+def obtained() -> Facts:
+    """Obtain the facts. Raises Failure, or what parsing raises, where they can't be had."""
+    os.environ.setdefault("IMAGE", _EXAMPLE)
+    resolved = json.loads(engine.output("compose", "--profile=prod", "config", "--format=json"))
+    stack = engine.output("stack", "config", f"--compose-file={STACK}", echo=True)
+    given = (f"--volume={engine.ROOT / KUBERNETES}:/k8s:ro", "--interactive", "--network=none")
+    said = engine.output("run", "--rm", *given, stages.build("deploy"), given=stack.encode(), echo=True)
+    document = json.loads(said)
+    service, objects = document["stack"]["services"][compose.PROD[0]], document["objects"]
+    built = terms.of_image(_text("Dockerfile"), _text("app/healthcheck.py"))
+    proxy = terms.of_proxy(_text(PROXY))
+    asked = terms.Terms(ready=proxy.ready)
+    return Facts(
+        terms.merged(terms.of_compose(resolved["services"][compose.PROD[0]]), built, asked),
+        {PROXY: proxy, STACK: terms.of_stack(service), KUBERNETES: terms.of_kubernetes(objects)},
+        {STACK: str(service.get("image", "")), KUBERNETES: terms.image(objects)},
+        objects,
+        [f"{KUBERNETES}: {sentence}" for sentence in document["invalid"]],
+    )
+
+
+def _text(path: str) -> str:
+    return (engine.ROOT / path).read_text(encoding="utf-8")

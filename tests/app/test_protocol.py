@@ -1,0 +1,98 @@
+"""What a connection may cost, over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from app import protocol
+from app.main import create_app
+from app.settings import Settings
+
+KEPT = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+GET = KEPT + b"Connection: close\r\n"
+POST = b"POST /quotes HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+
+
+async def said(*parts: bytes, pause: float) -> bytes:
+    """Return what a server says to these parts, and a pause after each, until it closes."""
+    config = uvicorn.Config(create_app(Settings()), log_config=None)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: protocol.BoundedProtocol(config, ServerState(), {}), "127.0.0.1", 0)
+    answer = b""
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        for part in parts:
+            writer.write(part)
+            await asyncio.sleep(pause)
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(2):
+                while received := await reader.read(65536):
+                    answer += received
+        writer.close()
+    return answer
+
+
+def answered(*parts: bytes, pause: float = 0.0) -> bytes:
+    """Return the same, from outside of a loop."""
+    return asyncio.run(said(*parts, pause=pause))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (GET + b"\r\n",),
+        (GET, b"X: y\r\n", b"\r\n"),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"2\r\n{}\r\n", b"0\r\n", b"X: y\r\n\r\n"),
+        (POST + b"Content-Length: 300000\r\n\r\n" + b" " * 100_000, b" " * 200_000),
+        (KEPT + b"\r\n" + KEPT + b"X: " + b"y" * 50_000 + b"\r\n\r\n" + GET + b"X: " + b"y" * 50_000 + b"\r\n\r\n",),
+    ],
+    ids=["at once", "in pieces", "with a trailer", "a large body", "pipelined"],
+)
+def test_a_request_of_any_shape_is_answered(parts: tuple[bytes, ...]) -> None:
+    """The control: what is within the limits is not cut, however it comes."""
+    assert answered(*parts, pause=0.01).startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 422 "))
+
+
+@pytest.mark.parametrize(
+    "start", [GET + b"X: ", b"GET /", POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: "]
+)
+def test_a_head_or_a_trailer_without_an_end_is_cut(start: bytes) -> None:
+    """431, whatever of it does not end."""
+    assert b"HTTP/1.1 431 " in answered(start, *[b"y" * 10_000] * 7, pause=0.01)
+
+
+def test_many_headers_are_cut_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their sum."""
+    monkeypatch.setattr(protocol, "HEAD_BYTES", 1000)
+    assert answered(GET, *[b"X: y\r\n" * 50] * 4, pause=0.01).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("parts", [(b"GET /",), (GET,), (POST + b"Content-Length: 9\r\n\r\n", b"{")])
+def test_a_client_that_stalls_is_let_go(monkeypatch: pytest.MonkeyPatch, parts: tuple[bytes, ...]) -> None:
+    """408: it may ask again, on another connection."""
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.02)
+    assert answered(*parts).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+
+
+def test_a_client_that_says_nothing_is_let_go_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer could be taken for one to the request that is on its way."""
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.02)
+    assert answered() == b""
+
+
+def test_a_client_that_gets_on_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow, but not too slow: 1,000 bytes in each fiftieth of a second."""
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.02)
+    parts = [POST + b"Content-Length: 20000\r\n\r\n", *[b" " * 2000] * 10]
+    assert answered(*parts, pause=0.01).startswith(b"HTTP/1.1 422 ")
+
+
+def test_a_connection_between_two_requests_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long is another setting."""
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.02)
+    assert answered(KEPT + b"\r\n", GET + b"\r\n", pause=0.06).count(b"HTTP/1.1 200 ") == 2

@@ -1,0 +1,77 @@
+"""Replicas behind the proxy of deploy/: they are replaced one after the other, and no request is lost."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.images.conftest import PORT, ROOT, Clients, answers, docker, inspected, until
+
+FILES = ("--file=docker-compose.yml", "--file=deploy/proxy.yml", "--profile=prod")
+ROUNDS = 50
+CLIENTS = 100
+
+
+@contextmanager
+def proxied(image: str, **environment: str) -> Iterator[list[str]]:
+    """Run two replicas behind the proxy; give the replicas' containers."""
+    given = os.environ | {"HAPROXY_IMAGE": image, "PORT": str(PORT)} | environment
+    try:
+        docker("compose", *FILES, "up", "--detach", "--wait", "--no-build", cwd=ROOT, env=given)
+        until(lambda: answers("/health"), 10)
+        listed = docker("compose", *FILES, "ps", "--quiet", "api-prod", cwd=ROOT, env=given).stdout.split()
+        # Until the proxy knows both.
+        time.sleep(2)
+        yield listed
+    finally:
+        docker("compose", *FILES, "down", cwd=ROOT, env=given)
+
+
+def restart(container: str) -> None:
+    """Restart one replica, and wait until the proxy has it back."""
+    docker("restart", container)
+    until(lambda: bool(inspected(container)["State"]["Health"]["Status"] == "healthy"), 20)
+    # Two of the proxy's checks.
+    time.sleep(1)
+
+
+def rolled(replicas: list[str], rounds: int) -> Clients:
+    """Restart all replicas, one after the other and so often, while clients ask; return what the clients saw."""
+    clients = Clients(CLIENTS)
+    with clients.asking():
+        for _ in range(rounds):
+            for replica in replicas:
+                restart(replica)
+    return clients
+
+
+def test_a_rolling_restart_loses_no_request(proxy_image: str) -> None:
+    """Fifty of them, each of two replicas. Without the drain, a fifth as many lose some: that is what it is for."""
+    with proxied(proxy_image) as replicas:
+        kept = rolled(replicas, ROUNDS)
+    with proxied(proxy_image, APP_DRAIN_SECONDS="0") as replicas:
+        plain = rolled(replicas, ROUNDS // 5)
+    print(f"{kept.answered} requests, {len(kept.lost)} lost; plain {plain.answered}, {len(plain.lost)} lost")
+    assert kept.lost == []
+    assert kept.answered > 10_000
+    assert plain.lost
+
+
+def test_the_proxy_keeps_what_is_slow_or_large_to_itself(proxy_image: str) -> None:
+    """And tells the service who asks: its log has the id that the client gets."""
+    with proxied(proxy_image) as replicas:
+        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=15)
+        connection.request("POST", "/quotes", bytes(2 << 20))
+        assert connection.getresponse().status == 413
+        connection.close()
+        connection.request("GET", "/", headers={"x-request-id": "forged"})
+        answer = connection.getresponse()
+        identifier = answer.headers["x-request-id"]
+        answer.read()
+        assert identifier != "forged"
+        logs = "".join(docker("logs", replica).stdout for replica in replicas)
+        assert identifier in logs
+        assert "413" not in logs
