@@ -317,9 +317,11 @@ class Clients:
 def proxy_image() -> Iterator[str]:
     """HAProxy from Debian's packages, started as the official image starts it."""
     tag = f"{PROJECT}:haproxy"
-    base = docker("build", "--quiet", "--target=base", "--build-arg=PACKAGES=haproxy", *secrets(), ".", cwd=ROOT)
+    docker(
+        "build", "--quiet", f"--tag={tag}", "--target=base", "--build-arg=PACKAGES=haproxy", *secrets(), ".", cwd=ROOT
+    )
     command = '["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]'
-    instructions = f"FROM {base.stdout.strip()}\nUSER haproxy\nENTRYPOINT []\nCMD {command}\n"
+    instructions = f"FROM {tag}\nUSER haproxy\nENTRYPOINT []\nCMD {command}\n"
     docker("build", "--quiet", f"--tag={tag}", "-", input=instructions)
     yield tag
     docker("rmi", "--force", tag)
