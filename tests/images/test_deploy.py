@@ -10,7 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.images.conftest import PORT, PROD, ROOT, Clients, answers, docker, edit, inspected, inv, planted, until
+from tests.images.conftest import (
+    PORT,
+    PROD,
+    ROOT,
+    Clients,
+    answers,
+    docker,
+    edit,
+    inspected,
+    inv,
+    planted,
+    python_in,
+    until,
+)
 
 STACK = "lockstep-tests"
 SERVICE = f"{STACK}_api-prod"
@@ -79,7 +92,7 @@ def deploy(proxy_image: str) -> Iterator[Callable[[str], None]]:
     yield deploy_image
     docker("stack", "rm", STACK)
     # Its tasks end after the command has.
-    until(lambda: not docker("ps", "--quiet", f"--filter=label=com.docker.stack.namespace={STACK}").stdout, 30)
+    until(lambda: not docker("ps", "--all", "--quiet", f"--filter=label=com.docker.stack.namespace={STACK}").stdout, 30)
 
 
 def state() -> str:
@@ -88,10 +101,10 @@ def state() -> str:
     return found
 
 
-def running() -> int:
-    """Return how many replicas run and are healthy."""
+def running() -> list[str]:
+    """Return the containers of the replicas that run and are healthy."""
     filters = (f"--filter=label=com.docker.swarm.service.name={SERVICE}", "--filter=health=healthy")
-    return len(docker("ps", "--quiet", *filters).stdout.split())
+    return docker("ps", "--quiet", *filters).stdout.split()
 
 
 def images() -> set[str]:
@@ -100,24 +113,38 @@ def images() -> set[str]:
     return {task["Spec"]["ContainerSpec"]["Image"] for task in json.loads(docker("inspect", *names).stdout)}
 
 
+@pytest.fixture
+def updates() -> Iterator[tuple[str, str]]:
+    """A new image, and one that does not start."""
+    sound, broken = "LABEL version=2\nUSER 10001:10001", 'CMD ["python", "-c", "1/0"]\nUSER 10001:10001'
+    with planted(sound, "-") as new, planted(broken, "-") as bad:
+        yield new, bad
+
+
 @pytest.mark.usefixtures("swarm")
-def test_a_stack_is_updated_and_rolled_back_without_a_lost_request(deploy: Callable[[str], None]) -> None:
-    """A new image under load, then one that does not start and is taken back by itself."""
+def test_a_stack_is_updated_and_rolled_back_without_a_lost_request(
+    updates: tuple[str, str], deploy: Callable[[str], None]
+) -> None:
+    """A new image under load, then one that does not start and is taken back by itself. Replicas are hardened."""
+    new, bad = updates
     deploy(PROD)
-    until(lambda: running() == 2 and answers(), 60)
+    until(lambda: len(running()) == 2 and answers(), 60)
+    for replica in running():
+        script = "print(*(line.split()[1] for line in open('/proc/1/status') if line.startswith(('CapBnd', 'Uid'))))"
+        assert python_in(replica, f"{script}; open('/tmp/x', 'w')") == "10001 0000000000000000"
+        done = docker("exec", replica, "python", "-c", "open('/srv/x', 'w')", check=False)
+        assert "Read-only file system" in done.stderr
     # Until the proxy knows both.
     time.sleep(3)
     clients = Clients(100)
-    sound, broken = "LABEL version=2\nUSER 10001:10001", 'CMD ["python", "-c", "1/0"]\nUSER 10001:10001'
-    with planted(sound, "-") as new, planted(broken, "-") as bad:
-        with clients.asking():
-            deploy(new)
-            updated = until(lambda: state() == "completed", 120)
-            assert images() == {inspected(new)["Id"]}
-            deploy(bad)
-            rolled_back = until(lambda: state() == "rollback_completed", 120)
-            assert images() == {inspected(new)["Id"]}
-        print(f"updated in {updated:.0f} s, rolled back in {rolled_back:.0f} s")
-        print(f"{clients.answered} requests, {len(clients.lost)} lost")
-        assert clients.lost == []
-        assert clients.answered > 5_000
+    with clients.asking():
+        deploy(new)
+        updated = until(lambda: state() == "completed", 120)
+        assert images() == {inspected(new)["Id"]}
+        deploy(bad)
+        rolled_back = until(lambda: state() == "rollback_completed", 120)
+        assert images() == {inspected(new)["Id"]}
+    print(f"updated in {updated:.0f} s, rolled back in {rolled_back:.0f} s")
+    print(f"{clients.answered} requests, {len(clients.lost)} lost")
+    assert clients.lost == []
+    assert clients.answered > 5_000
