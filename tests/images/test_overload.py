@@ -33,13 +33,16 @@ def small() -> Iterator[str]:
 async def ask(queue: asyncio.Queue[float], seconds: list[float]) -> None:
     """Send what is due on one connection; note how long each answer took, from when it was due."""
     reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
-    while True:
-        due = await queue.get()
-        writer.write(REQUEST)
-        await reader.readuntil(b"\r\n\r\n")
-        await reader.readuntil(b"}")
-        seconds.append(time.monotonic() - due)
-        queue.task_done()
+    try:
+        while True:
+            due = await queue.get()
+            writer.write(REQUEST)
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readuntil(b"}")
+            seconds.append(time.monotonic() - due)
+    finally:
+        writer.close()
+        await writer.wait_closed()
 
 
 async def load(rate: float, duration: float) -> list[float]:
