@@ -177,11 +177,18 @@ def faketime() -> str:
 
 def test_a_clock_that_jumps_stops_nothing(faketime: str, tmp_path: Path) -> None:
     """A day forth and a day back: connections and answers go on, only the date that is told jumps."""
-    clock = tmp_path / "clock"
-    clock.write_text("+0d", encoding="utf-8")
+    tmp_path.chmod(0o755)
+
+    def jump_by(days: str) -> None:
+        # In one step: the library ends a process that sees an empty file.
+        new = tmp_path / "new"
+        new.write_text(days, encoding="utf-8")
+        new.rename(tmp_path / "now")
+
+    jump_by("+0d")
     options = [
         "--env=LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "--env=FAKETIME_NO_CACHE=1",
-        "--env=FAKETIME_DONT_FAKE_MONOTONIC=1", "--env=FAKETIME_TIMESTAMP_FILE=/clock", f"--volume={clock}:/clock:ro",
+        "--env=FAKETIME_DONT_FAKE_MONOTONIC=1", "--env=FAKETIME_TIMESTAMP_FILE=/clock/now", f"--volume={tmp_path}:/clock:ro",
     ]  # fmt: skip
     container = docker("run", "--detach", f"--publish=127.0.0.1:{PORT}:8000", *options, faketime).stdout.strip()
     try:
@@ -189,7 +196,7 @@ def test_a_clock_that_jumps_stops_nothing(faketime: str, tmp_path: Path) -> None
         days = []
         with httpx.Client(base_url=URL) as client:
             for jump in ("+0d", "+1d", "-1d", "+0d"):
-                clock.write_text(jump, encoding="utf-8")
+                jump_by(jump)
                 # The server makes its date header once a second.
                 time.sleep(1.5)
                 answer = client.get("/")
