@@ -9,7 +9,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 CENT = Decimal("0.01")
-Price = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2)]
+# As text: a number in JSON is one of binary fractions to most who read it, and 1.05 is none of these.
+Price = Annotated[str, Field(pattern=r"^[0-9]{1,10}(\.[0-9]{1,2})?$", examples=["1.05"])]
 
 
 class Line(BaseModel):
@@ -41,6 +42,6 @@ router = APIRouter(prefix="/quotes", tags=["quotes"])
 @router.post("", responses={400: {"description": "The body is no JSON"}})
 async def quote(order: Order) -> Quote:
     """Price an order."""
-    subtotal = sum((line.price * line.pieces for line in order.lines), Decimal(0)).quantize(CENT)
+    subtotal = sum((Decimal(line.price) * line.pieces for line in order.lines), Decimal(0)).quantize(CENT)
     discount = (subtotal * order.discount_percent / 100).quantize(CENT)
     return Quote(subtotal=subtotal, discount=discount, total=subtotal - discount)

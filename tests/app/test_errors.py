@@ -16,7 +16,7 @@ def post(client: TestClient, body: str | bytes) -> tuple[int, object]:
 
 def test_a_sound_request_is_answered(client: TestClient) -> None:
     """The positive control."""
-    assert post(client, LINE % "1")[0] == 200
+    assert post(client, LINE % '"1"')[0] == 200
 
 
 @pytest.mark.parametrize("price", ["NaN", "-Infinity", "1e400", '"\\ud800"', '"1e999999999"'])

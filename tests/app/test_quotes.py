@@ -19,7 +19,7 @@ def test_an_order_is_priced(client: TestClient) -> None:
 
 def test_a_price_without_places_gets_two(client: TestClient) -> None:
     """All three sums have the same form, whatever the prices had."""
-    answer = client.post("/quotes", json={"lines": [{"article": "bolt", "pieces": 1, "price": 5}]})
+    answer = client.post("/quotes", json={"lines": [{"article": "bolt", "pieces": 1, "price": "5"}]})
     assert answer.json() == {"subtotal": "5.00", "discount": "0.00", "total": "5.00"}
 
 
@@ -37,6 +37,7 @@ def test_an_order_has_no_discount_by_default(client: TestClient) -> None:
         ({"lines": [LINE], "discount_percent": 101}, ["body", "discount_percent"]),
         ({"lines": [{**LINE, "article": ""}]}, ["body", "lines", 0, "article"]),
         ({"lines": [{**LINE, "pieces": 0}]}, ["body", "lines", 0, "pieces"]),
+        ({"lines": [{**LINE, "price": 1.05}]}, ["body", "lines", 0, "price"]),
         ({"lines": [{**LINE, "price": "-1"}]}, ["body", "lines", 0, "price"]),
         ({"lines": [{**LINE, "price": "0.001"}]}, ["body", "lines", 0, "price"]),
     ],
