@@ -45,7 +45,7 @@ _KNOWN = (
         "both on Debian and Ubuntu, elsewhere see https://docs.docker.com/compose/install/.",
     ),
     (
-        r"(?:exec (\S+): exec format error|failed to parse platform (\S+)|unknown operating system or architecture)",
+        r"exec \S+: exec format error()",
         "This Engine can't run programs of that platform: install emulators for it (Debian: `apt-get install "
         "qemu-user-static`), or build where the platform is at home.",
     ),

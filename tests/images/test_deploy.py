@@ -22,6 +22,7 @@ from tests.images.conftest import (
     inv,
     planted,
     python_in,
+    sentence,
     until,
 )
 
@@ -148,3 +149,17 @@ def test_a_stack_is_updated_and_rolled_back_without_a_lost_request(
     print(f"{clients.answered} requests, {len(clients.lost)} lost")
     assert clients.lost == []
     assert clients.answered > 5_000
+
+
+def test_the_engines_own_platform_can_be_named() -> None:
+    """It gives the same image."""
+    platform = docker("version", "--format={{.Server.Os}}/{{.Server.Arch}}").stdout.strip()
+    named, usual = (inv("build", *options).stdout.splitlines()[0] for options in ([f"--platform={platform}"], []))
+    assert named == usual
+    assert inspected(PROD)["Architecture"] == platform.partition("/")[2]
+
+
+def test_a_platform_that_this_machine_can_not_build_gets_a_sentence() -> None:
+    """Here there is neither its base image nor, perhaps, an emulator."""
+    said = sentence(inv("build", "--platform=linux/s390x"))
+    assert "The base image python:3.13-slim-trixie is not here and can't be pulled" in said

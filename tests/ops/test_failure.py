@@ -42,6 +42,7 @@ SAID = {
         '"https://registry.example/v2/library/python/manifests/3.13-slim-trixie": dial tcp: lookup registry.example: '
         "no such host"
     ),
+    "This Engine can't run programs of that platform": "#5 0.094 exec /bin/sh: exec format error\n",
     "There is no image nope here": "Error response from daemon: No such image: nope:latest\n",
     "There is no image nope:1 here": "Error response from daemon: No such image: nope:1",
     "run `inv poetry -- lock`, review": (
