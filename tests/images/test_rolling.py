@@ -6,7 +6,7 @@ import http.client
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from tests.images.conftest import PORT, ROOT, Clients, answers, docker, inspected, until
 
@@ -63,14 +63,14 @@ def test_a_rolling_restart_loses_no_request(proxy_image: str) -> None:
 def test_the_proxy_keeps_what_is_slow_or_large_to_itself(proxy_image: str) -> None:
     """And tells the service who asks: its log has the id that the client gets."""
     with proxied(proxy_image) as replicas:
-        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=15)
-        connection.request("POST", "/quotes", bytes(2 << 20))
-        assert connection.getresponse().status == 413
-        connection.close()
-        connection.request("GET", "/", headers={"x-request-id": "forged"})
-        answer = connection.getresponse()
-        identifier = answer.headers["x-request-id"]
-        answer.read()
+        with closing(http.client.HTTPConnection("127.0.0.1", PORT, timeout=15)) as connection:
+            connection.request("POST", "/quotes", bytes(2 << 20))
+            with connection.getresponse() as answer:
+                assert answer.status == 413
+        with closing(http.client.HTTPConnection("127.0.0.1", PORT, timeout=15)) as connection:
+            connection.request("GET", "/", headers={"x-request-id": "forged"})
+            with connection.getresponse() as answer:
+                identifier = answer.headers["x-request-id"]
         assert identifier != "forged"
         logs = "".join(docker("logs", replica).stdout for replica in replicas)
         assert identifier in logs
