@@ -44,7 +44,9 @@ def test_a_killed_service_is_back_within_seconds(service: str) -> None:
     """SIGKILL, as from an operator or a kernel: the restart policy."""
     before = process(service)
     os.kill(before, signal.SIGKILL)
-    assert until(lambda: process(service) not in {0, before} and answers(), 10) < 5
+    seconds = until(lambda: process(service) not in {0, before} and answers(), 10)
+    print(f"killed, and back in {seconds:.1f} s")
+    assert seconds < 5
     assert inspected(service)["RestartCount"] == 1
 
 
@@ -55,7 +57,9 @@ def test_a_service_without_memory_is_back_within_seconds(service: str) -> None:
     # Of the container's processes it takes the one that it may take first: here process 1, and not who asks.
     Path("/proc", str(before), "oom_score_adj").write_text("1000", encoding="utf-8")
     docker("exec", service, "python", "-c", "bytearray(1 << 30)", check=False)
-    assert until(lambda: process(service) not in {0, before} and answers(), 10) < 5
+    seconds = until(lambda: process(service) not in {0, before} and answers(), 10)
+    print(f"out of memory, and back in {seconds:.1f} s")
+    assert seconds < 5
 
 
 def test_what_runs_beside_the_service_can_not_take_its_memory(service: str) -> None:
@@ -162,7 +166,9 @@ def test_a_client_that_vanished_is_let_go(service: str) -> None:
     try:
         until(lambda: open_connections(service) == 1, 10)
         docker("network", "disconnect", "--force", network, client)
-        assert 5 < until(lambda: open_connections(service) == 0, 30) < 25
+        seconds = until(lambda: open_connections(service) == 0, 30)
+        print(f"vanished, and let go after {seconds:.0f} s")
+        assert 5 < seconds < 25
     finally:
         docker("rm", "--force", client)
 
@@ -256,7 +262,9 @@ def test_a_restart_of_the_engine_is_survived_where_that_is_asked_for(
         second_engine.stop()
         second_engine.start()
         if state == "running":
-            assert until(lambda: seen("Status") == state and seen("Health.Status") == "healthy", 20) < 10
+            seconds = until(lambda: seen("Status") == state and seen("Health.Status") == "healthy", 20)
+            print(f"healthy {seconds:.1f} s after the Engine")
+            assert seconds < 10
         else:
             time.sleep(3)
         assert (seen("Status"), seen("ExitCode")) == (state, "0")
