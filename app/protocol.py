@@ -64,6 +64,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _check(self, before: int) -> None:
         """Answer 408 where the client has stalled (RFC 9110, 15.5.9)."""
+        if self not in self.connections:
+            # It speaks WebSocket by now.
+            return
         # What the service has not taken yet, the client can't go on with.
         waiting = self._receiving and not self.flow.read_paused
         if waiting and self._received - before < STALL_BYTES:
