@@ -123,7 +123,7 @@ def test_what_is_rare_is_answered(kind: str) -> None:
 
 def endless(part: bytes) -> Iterator[bytes]:
     """Give 64 MiB of it."""
-    block = part * (65536 // len(part))
+    block = part * max(1, 65536 // len(part))
     yield from (block for _ in range(1024))
 
 
