@@ -136,7 +136,7 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=bind,from=lock,source=/lock,target=/lock \
     --mount=type=cache,target=/root/.cache/uv \
     sh /online /uv pip install --compile-bytecode --no-deps --python /opt/venv --require-hashes \
-        -r /lock/dev.txt -r /lock/lint.txt
+        -r /lock/dev.txt -r /lock/images.txt -r /lock/lint.txt
 
 
 # Writes the bill of materials: `inv sbom` tells it what of.

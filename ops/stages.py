@@ -40,9 +40,10 @@ def lint(*, fix: bool) -> int:
 def test_images(arguments: list[str]) -> int:
     """Run tests/images on this host against the Engine, and return pytest's exit code.
 
-    Its packages are the lock's dev group, checked against its hashes, in an environment of their own.
+    Its packages are the lock's groups dev and images, checked against its hashes, in an environment of their own.
     """
-    listed = engine.output("run", "--rm", "--network=none", build("lock"), "cat", "/lock/dev.txt")
+    lists = ("/lock/dev.txt", "/lock/images.txt")
+    listed = engine.output("run", "--rm", "--network=none", build("lock"), "cat", *lists)
     python = HOST_VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     installed = HOST_VENV / "installed.txt"
     if not installed.is_file() or installed.read_text(encoding="utf-8") != listed:
@@ -51,7 +52,7 @@ def test_images(arguments: list[str]) -> int:
         requirements.write_text(listed, encoding="utf-8")
         install = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
         if subprocess.run([*install, "--requirement", str(requirements)], check=False).returncode:
-            raise Failure("pip could not install the dev group on this host; what it printed above says why.")
+            raise Failure("pip could not install the groups dev and images on this host; what it printed above says why.")
         requirements.rename(installed)
     command = [str(python), "-m", "pytest", "--override-ini=testpaths=tests/images", *arguments]
     with subprocess.Popen(command, cwd=engine.ROOT) as process:
