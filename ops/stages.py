@@ -52,7 +52,7 @@ def test_images(arguments: list[str]) -> int:
         requirements.write_text(listed, encoding="utf-8")
         install = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
         if subprocess.run([*install, "--requirement", str(requirements)], check=False).returncode:
-            raise Failure("pip could not install the groups dev and images on this host; what it printed above says why.")
+            raise Failure("pip could not install the test groups on this host; what it printed above says why.")
         requirements.rename(installed)
     command = [str(python), "-m", "pytest", "--override-ini=testpaths=tests/images", *arguments]
     with subprocess.Popen(command, cwd=engine.ROOT) as process:
