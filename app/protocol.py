@@ -22,9 +22,11 @@ STALL_BYTES = 1000
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
-    # Of the request that is being received: whether there is one, what came since the last byte of a body, and in all.
+    # Whether a request is being received, and what came of it since the last byte of a body.
     _receiving = True
     _head = 0
+    # Whole requests and bytes so far.
+    _requests = 0
     _received = 0
     _stall: asyncio.TimerHandle | None = None
 
@@ -56,20 +58,22 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Take the end of a request."""
         self._receiving = False
+        self._requests += 1
         self._head = 0
         super().on_message_complete()
 
     def _watch(self) -> None:
-        self._stall = self.loop.call_later(STALL_SECONDS, self._check, self._received)
+        at = (self._requests, self._received) if self._receiving else None
+        self._stall = self.loop.call_later(STALL_SECONDS, self._check, at)
 
-    def _check(self, before: int) -> None:
-        """Answer 408 where the client has stalled (RFC 9110, 15.5.9)."""
+    def _check(self, before: tuple[int, int] | None) -> None:
+        """Answer 408 where the client has stalled (RFC 9110, 15.5.9): with one request, all the time since before."""
         if self not in self.connections:
             # It speaks WebSocket by now.
             return
         # What the service has not taken yet, the client can't go on with.
         waiting = self._receiving and not self.flow.read_paused
-        if waiting and self._received - before < STALL_BYTES:
+        if before and waiting and self._requests == before[0] and self._received - before[1] < STALL_BYTES:
             self._refuse(408)
         else:
             self._watch()

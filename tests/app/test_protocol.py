@@ -96,3 +96,11 @@ def test_a_connection_between_two_requests_is_kept(monkeypatch: pytest.MonkeyPat
     """How long is another setting."""
     monkeypatch.setattr(protocol, "STALL_SECONDS", 0.02)
     assert answered(KEPT + b"\r\n", GET + b"\r\n", pause=0.06).count(b"HTTP/1.1 200 ") == 2
+
+
+@pytest.mark.parametrize("pause", [0.02, 0.03, 0.04])
+def test_a_request_has_all_of_its_time(monkeypatch: pytest.MonkeyPatch, pause: float) -> None:
+    """Whenever it begins: what is measured is not how far it has come by the end of somebody else's time."""
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.05)
+    parts = [KEPT + b"\r\n", KEPT, b"\r\n", GET, b"\r\n"]
+    assert answered(*parts, pause=pause).count(b"HTTP/1.1 200 ") == 3
