@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 STATUS = 413
 DETAIL = "Content Too Large"
+CLOSE = {"connection": "close"}
 # How long a client that goes on sending is listened to, so that it gets to see the answer.
 LINGER_SECONDS = 1
 
@@ -34,13 +35,15 @@ class BodyLimit:
             elif name == b"transfer-encoding":
                 chunked = True
         if length > self.max_bytes:
-            await refuse(scope, receive, send)
+            await JSONResponse({"detail": DETAIL}, STATUS, CLOSE)(scope, receive, lingering(receive, send))
+        elif chunked:
+            await self.count(scope, receive, send)
         else:
             # The server reads no more than the length that is given.
-            await self.app(scope, self.counted(receive) if chunked else receive, send)
+            await self.app(scope, receive, send)
 
-    def counted(self, receive: Receive) -> Receive:
-        """Return a `receive` that raises HTTPException where the body is too large."""
+    async def count(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request that does not say how large it is: who reads too much of it gets an HTTPException."""
         left = self.max_bytes
 
         async def receive_some() -> Message:
@@ -48,27 +51,29 @@ class BodyLimit:
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
-                raise HTTPException(STATUS, DETAIL, {"connection": "close"})
+                raise HTTPException(STATUS, DETAIL, CLOSE)
             return message
 
-        return receive_some
+        async def send_some(message: Message) -> None:
+            await (lingering(receive, send) if left < 0 else send)(message)
+
+        await self.app(scope, receive_some, send_some)
 
 
-async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer, and close the connection once the client has seen it.
+def lingering(receive: Receive, send: Send) -> Send:
+    """Return a `send` that ends a response only once the client has seen it.
 
-    Closed at once, with bytes unread, the client would be told of a broken connection (RFC 9112, 9.6).
+    A connection that is closed with bytes unread is a broken one to the client, whatever was answered (RFC 9112, 9.6).
     """
 
-    async def send_and_go_on(message: Message) -> None:
-        if message["type"] == "http.response.body":
-            message["more_body"] = True
+    async def send_and_listen(message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            await send({**message, "more_body": True})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_SECONDS):
+                    while (await receive()).get("more_body"):
+                        pass
+            message = {"type": "http.response.body"}
         await send(message)
 
-    answer = JSONResponse({"detail": DETAIL}, STATUS, {"connection": "close"})
-    await answer(scope, receive, send_and_go_on)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(LINGER_SECONDS):
-            while (await receive()).get("more_body"):
-                pass
-    await send({"type": "http.response.body"})
+    return send_and_listen

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 PREFIX = "APP_"
 # What the server reads from the environment for itself (https://uvicorn.dev/settings/).
 SERVERS = {"graceful_seconds": "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN"}
+# What ending takes beside that: the server looks ten times a second, then the interpreter cleans up.
+MARGIN_SECONDS = 0.5
 
 
 class BadSettings(SystemExit):
@@ -51,9 +53,10 @@ class Settings(BaseModel):
     def check_stop(self) -> None:
         """Raise BadSettings where the process would be killed while it may still answer."""
         stopping = self.drain_seconds + (self.graceful_seconds or 0)
-        if self.graceful_seconds is not None and stopping >= self.stop_grace_seconds:
+        if self.graceful_seconds is not None and stopping + MARGIN_SECONDS > self.stop_grace_seconds:
             raise BadSettings(
                 f"APP_DRAIN_SECONDS={self.drain_seconds:g} and {SERVERS['graceful_seconds']}={self.graceful_seconds:g} "
-                f"make {stopping:g} s, not less than APP_STOP_GRACE_SECONDS={self.stop_grace_seconds:g}, after which "
-                "the service is killed: lower one, or raise this and the orchestrator's grace period alike."
+                f"make {stopping:g} s; less than APP_STOP_GRACE_SECONDS={self.stop_grace_seconds:g}, after which the "
+                f"service is killed, by {MARGIN_SECONDS:g} s or more would do: lower one, or raise this and the "
+                "orchestrator's grace period alike."
             )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 
 import pytest
 import uvicorn
+from fastapi import FastAPI, Request
 from uvicorn.server import ServerState
 
 from app import protocol
@@ -18,9 +20,20 @@ GET = KEPT + b"Connection: close\r\n"
 POST = b"POST /quotes HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
 
 
+def with_slow(app: FastAPI) -> FastAPI:
+    """Return the service with a route that takes its time before it looks at the body."""
+
+    @app.api_route("/slow", methods=["GET", "POST"])
+    async def slow(request: Request) -> int:
+        await asyncio.sleep(0.1)
+        return len(await request.body()) if request.method == "GET" else 0
+
+    return app
+
+
 async def said(*parts: bytes, pause: float) -> bytes:
     """Return what a server says to these parts, and a pause after each, until it closes."""
-    config = uvicorn.Config(create_app(Settings()), log_config=None)
+    config = uvicorn.Config(with_slow(create_app(Settings())), log_config=None)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: protocol.BoundedProtocol(config, ServerState(), {}), "127.0.0.1", 0)
     answer = b""
@@ -104,3 +117,60 @@ def test_a_request_has_all_of_its_time(monkeypatch: pytest.MonkeyPatch, pause: f
     monkeypatch.setattr(protocol, "STALL_SECONDS", 0.05)
     parts = [KEPT + b"\r\n", KEPT, b"\r\n", GET, b"\r\n"]
     assert answered(*parts, pause=pause).count(b"HTTP/1.1 200 ") == 3
+
+
+def test_what_begins_behind_a_request_is_watched_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two in one packet, of which the second stays unfinished; an empty line behind a whole one."""
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.02)
+    answer = answered(KEPT + b"\r\n" + POST + b"Content-Length: 9\r\n\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"408"]
+    assert b"HTTP/1.1 200 " in answered(KEPT + b"\r\n", b"\r\n", pause=0.01)
+
+
+SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (SLOW + b"\r\n", b"\r\n"),
+        (SLOW + b"\r\n", b"GET /hea"),
+        (b"POST /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n",),
+    ],
+    ids=["an empty line", "the next request's beginning", "what waits for 100"],
+)
+def test_no_request_gets_the_answer_of_another(monkeypatch: pytest.MonkeyPatch, parts: tuple[bytes, ...]) -> None:
+    """Who waits for a slow answer has not stalled, whatever else came."""
+    monkeypatch.setattr(protocol, "STALL_SECONDS", 0.02)
+    assert re.findall(rb"HTTP/1.1 ([2-5]\d+)", answered(*parts, pause=0.01))[0] == b"200"
+
+
+@pytest.mark.parametrize(("count", "status"), [(protocol.PIPELINED, b"200"), (protocol.PIPELINED + 2, b"400")])
+def test_so_many_requests_may_wait(count: int, status: bytes) -> None:
+    """More are not taken: they would fill the memory."""
+    answer = answered((KEPT + b"\r\n") * count + GET + b"\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer)[0] == status
+
+
+def test_nothing_is_read_while_requests_wait() -> None:
+    """The next are read once these are answered, and not after each answer: nobody may send more than is taken."""
+
+    class Transport(asyncio.Transport):
+        paused = False
+
+        def pause_reading(self) -> None:
+            self.paused = True
+
+        def resume_reading(self) -> None:
+            self.paused = False
+
+    transport, waiting = Transport(), [1, 2]
+    flow = protocol.PatientFlow(transport, waiting)
+    flow.pause_reading()
+    seen = []
+    while waiting:
+        flow.resume_reading()
+        seen.append(transport.paused)
+        waiting.pop()
+    flow.resume_reading()
+    assert (seen, transport.paused) == ([True, True], False)
