@@ -198,7 +198,7 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
             if audit.staleness(tree, (lock.main, lock.dev), lock, app):
                 app = _taken_files()
             promise = obtaining.result() if obtaining else None
-            promised = promise.world.has if promise else rules.allows
+            promised = promise.world.brought if promise else rules.allows
             if saving:
                 saving.result()
             facts = image.read(prod, archive, (lambda _: True) if whole else sizes.__contains__, promised)

@@ -33,21 +33,24 @@ def check() -> int:
     """
     try:
         facts = obtained()
+        wrong = [
+            *facts.invalid,
+            *terms.differing(facts.reference, facts.others),
+            *terms.unpinned(facts.images),
+            *terms.unrestricted(facts.objects),
+            *terms.unselected(facts.objects),
+        ]
     except Failure as failure:
         raise Failure(str(failure), CANNOT_CHECK) from None
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise Failure(f"The files in deploy/ are not as they are known here: {error!r}.", CANNOT_CHECK) from None
-    wrong = [
-        *facts.invalid,
-        *terms.differing(facts.reference, facts.others),
-        *terms.unpinned(facts.images),
-        *terms.unrestricted(facts.objects),
-    ]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise Failure(
+            f"deploy/ is not as it is known here ({error!r}): compare it with this project's own.", CANNOT_CHECK
+        ) from None
     for sentence in wrong:
         print(sentence)
     if not wrong:
         kinds = ", ".join(sorted(str(one["kind"]) for one in facts.objects))
-        print(f"{STACK}, {KUBERNETES} ({kinds}) and {PROXY} are valid and agree with docker-compose.yml.")
+        print(f"{STACK} and {KUBERNETES} ({kinds}) are valid. They and {PROXY} agree with docker-compose.yml.")
     return FAILED if wrong else 0
 
 

@@ -48,7 +48,11 @@ def came() -> frozenset[str]:
     if not before:
         return frozenset()
     now = (engine.ROOT / "poetry.lock").read_text(encoding="utf-8")
-    return lock_from(tomllib.loads(now)).pinned - lock_from(tomllib.loads(before)).pinned
+    try:
+        return lock_from(tomllib.loads(now)).pinned - lock_from(tomllib.loads(before)).pinned
+    except (ValueError, KeyError):
+        # A lock of then that was none: nothing is known.
+        return frozenset()
 
 
 def app(commit: source.Commit | None) -> bytes:

@@ -27,6 +27,10 @@ def main() -> None:
     for one in objects:
         try:
             kubernetes_validate.validate(one, VERSION, strict=True)
+        except kubernetes_validate.SchemaNotFoundError:
+            invalid.append(
+                f"{one['kind']} {one['metadata']['name']}: Kubernetes {VERSION} has no such kind of its own."
+            )
         except kubernetes_validate.ValidationError as error:
             place = ".".join(map(str, error.path))
             invalid.append(f"{one['kind']} {one['metadata']['name']}: {place or 'it'}: {error.message}")

@@ -11,25 +11,31 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 _BY_DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
-_UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "k": 10**3, "M": 10**6, "G": 10**9}
+_UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "k": 10**3, "M": 10**6, "G": 10**9}
+
+
+# What a document says of a term; None where it is none of the document's business.
+Said = str | float | tuple[str, ...] | None
+# It would be, and the document does not say.
+UNSAID = "left open"
 
 
 class Terms(NamedTuple):
-    """On what terms the service is run. None: the document does not say."""
+    """On what terms the service is run."""
 
-    port: int | None = None
+    port: Said = None
     # Number of user and of group, as USER:GROUP.
-    user: str | None = None
+    user: Said = None
     # Where it is asked whether it is alive, and whether it is ready.
-    health: str | None = None
-    ready: str | None = None
+    health: Said = None
+    ready: Said = None
     # Seconds from the signal to stop until it is killed.
-    grace: float | None = None
+    grace: Said = None
     # Bytes, and cores.
-    memory: float | None = None
-    cpus: float | None = None
-    read_only: bool | None = None
-    dropped: tuple[str, ...] | None = None
+    memory: Said = None
+    cpus: Said = None
+    read_only: Said = None
+    dropped: Said = None
 
 
 def of_image(dockerfile: str, healthcheck: str) -> Terms:
@@ -68,10 +74,10 @@ def of_stack(service: Mapping[str, Any]) -> Terms:
     """Return what deploy/stack.yml says."""
     limits = service.get("deploy", {}).get("resources", {}).get("limits", {})
     return Terms(
-        user=service.get("user"),
-        grace=_seconds(service.get("stop_grace_period")),
-        memory=_number(limits.get("memory")),
-        cpus=_number(limits.get("cpus")),
+        user=service.get("user") or UNSAID,
+        grace=_seconds(service.get("stop_grace_period")) or UNSAID,
+        memory=_number(limits.get("memory")) or UNSAID,
+        cpus=_number(limits.get("cpus")) or UNSAID,
         read_only=bool(service.get("read_only")),
         dropped=tuple(service.get("cap_drop") or ()),
     )
@@ -90,8 +96,8 @@ def of_kubernetes(objects: Iterable[Mapping[str, Any]]) -> Terms:
         health=_probed(container, "livenessProbe"),
         ready=_probed(container, "readinessProbe"),
         grace=pod.get("terminationGracePeriodSeconds", 30) - before,
-        memory=_number(limits.get("memory")),
-        cpus=_number(limits.get("cpu")),
+        memory=_number(limits.get("memory")) or UNSAID,
+        cpus=_number(limits.get("cpu")) or UNSAID,
         read_only=bool(context.get("readOnlyRootFilesystem")),
         dropped=tuple(context.get("capabilities", {}).get("drop", ())),
     )
@@ -137,6 +143,18 @@ def unrestricted(objects: Iterable[Mapping[str, Any]]) -> Iterator[str]:
             yield f"deploy/k8s: {demand} is not what the restricted Pod Security Standard demands."
 
 
+def unselected(objects: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Give a sentence for each object that selects pods, and not the Deployment's."""
+    objects = tuple(objects)
+    (labels,) = (one["spec"]["template"]["metadata"]["labels"] for one in objects if one["kind"] == "Deployment")
+    for one in objects:
+        selector = one.get("spec", {}).get("selector") or {}
+        wanted = selector.get("matchLabels", selector) if one["kind"] == "PodDisruptionBudget" else selector
+        selects = one["kind"] in {"PodDisruptionBudget", "Service"}
+        if selects and not (wanted and wanted.items() <= labels.items()):
+            yield f"deploy/k8s: the {one['kind']} does not select the Deployment's pods."
+
+
 def image(objects: Iterable[Mapping[str, Any]]) -> str:
     """Return the image that the Deployment runs."""
     return str(_pod(objects)["containers"][0].get("image", ""))
@@ -163,7 +181,7 @@ def _found(pattern: str, text: str) -> str:
 
 def _number(text: object) -> float | None:
     """Return a number of bytes or cores, with or without a unit."""
-    match = re.fullmatch(r"([\d.]+)(m|[KMG]i|[kMG])?B?", str(text))
+    match = re.fullmatch(r"([\d.]+)(m|[KMGT]i|[kMG])?B?", str(text))
     if not match:
         return None
     return float(match[1]) / 1000 if match[2] == "m" else float(match[1]) * _UNITS.get(match[2] or "", 1)

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from ops.audit import Finding
 from ops.records import File, Image
 
-# What golden.py calls it.
+# What golden.py calls them.
 BASE = "the base image"
+APP = "app/"
 # Beyond these, permissions let others write, or let a program act as its owner (setuid, setgid).
 _HARMLESS = 0o755
 
@@ -54,9 +55,9 @@ class World:
         """Return all that is promised at a path."""
         return self.promised.get(path, ())
 
-    def has(self, path: str, digest: str) -> bool:
-        """Return whether a file of this sha256 is promised at a path."""
-        return any(one.content == digest for one in self.at(path))
+    def brought(self, path: str, digest: str) -> bool:
+        """Return whether a file of this sha256 comes to a path from elsewhere: a wheel, the base image; not `app/`."""
+        return any(one.content == digest and one.source != APP for one in self.at(path))
 
     def base(self, path: str) -> set[str]:
         """Return the sha256 of what the base image has at a path."""

@@ -36,7 +36,9 @@ def test_what_is_shipped_is_valid_and_of_one_mind() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     kinds = "Deployment, HorizontalPodAutoscaler, Namespace, PodDisruptionBudget, Service"
     assert done.stdout == (
-        f"deploy/stack.yml, deploy/k8s ({kinds}) and deploy/haproxy.cfg are valid and agree with docker-compose.yml.\n"
+        f"deploy/stack.yml and deploy/k8s ({kinds}) are valid. "
+        "They and deploy/haproxy.cfg agree with docker-compose.yml.
+"
     )
 
 
@@ -48,6 +50,8 @@ WRONG = {
     "a path": ("deploy/haproxy.cfg", "httpchk GET /ready", "httpchk GET /", "ready is /ready"),
     "a user": ("deploy/stack.yml", 'user: "10001:10001"', 'user: "0:0"', "user is 0:0"),
     "a tag": ("deploy/k8s/kustomization.yaml", "digest: sha256:" + "0" * 64, "newTag: latest", "named by its digest"),
+    "a selector": ("deploy/k8s/disruption.yaml", "name: lockstep}", "name: x}", "PodDisruptionBudget does not select"),
+    "a limit": ("deploy/stack.yml", 'cpus: "1", memory: 256M', 'cpus: "1"', "memory is left open"),
     "a privilege": ("deploy/k8s/deployment.yaml", "runAsNonRoot: true", "runAsNonRoot: false", "runAsNonRoot is not"),
 }
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 from tests.images.conftest import PORT, ROOT, Clients, answers, docker, inspected, until
 
@@ -74,4 +75,16 @@ def test_the_proxy_keeps_what_is_slow_or_large_to_itself(proxy_image: str) -> No
         assert identifier != "forged"
         logs = "".join(docker("logs", replica).stdout for replica in replicas)
         assert identifier in logs
-        assert "413" not in logs
+        assert " 413 " not in logs
+
+
+def test_slow_bodies_keep_nobody_from_the_service(proxy_image: str) -> None:
+    """More of them than connections to both replicas: they wait at the proxy."""
+    head = b"POST /quotes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    with proxied(proxy_image), ExitStack() as stack:
+        for _ in range(450):
+            stack.enter_context(socket.create_connection(("127.0.0.1", PORT))).sendall(head)
+        time.sleep(1)
+        started = time.monotonic()
+        assert answers("/")
+        assert time.monotonic() - started < 1

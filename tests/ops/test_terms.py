@@ -23,11 +23,12 @@ STACK: dict[str, Any] = {
 }  # fmt: skip
 DIGEST = "registry.example/x@sha256:" + "0" * 64
 OBJECTS: list[dict[str, Any]] = [
-    {"kind": "Service"},
+    {"kind": "Service", "spec": {"selector": {"name": "x"}}},
     {
         "kind": "Deployment",
         "spec": {
             "template": {
+                "metadata": {"labels": {"name": "x", "more": "y"}},
                 "spec": {
                     "securityContext": {
                         "runAsNonRoot": True, "runAsUser": 10001, "runAsGroup": 10001,
@@ -53,6 +54,7 @@ OBJECTS: list[dict[str, Any]] = [
             }
         },
     },
+    {"kind": "PodDisruptionBudget", "spec": {"selector": {"matchLabels": {"name": "x"}}}},
 ]  # fmt: skip
 REFERENCE = terms.Terms(8000, "10001:10001", "/health", "/ready", 10, 256 << 20, 1, read_only=True, dropped=("ALL",))
 
@@ -89,6 +91,8 @@ def test_all_documents_say_the_same() -> None:
         (lambda objects: container(objects).pop("lifecycle"), "grace"),
         (lambda objects: container(objects)["resources"]["limits"].update(memory="1Gi"), "memory"),
         (lambda objects: container(objects)["resources"]["limits"].update(cpu="500m"), "cpus"),
+        (lambda objects: container(objects)["resources"]["limits"].pop("memory"), "memory"),
+        (lambda objects: container(objects)["resources"]["limits"].pop("cpu"), "cpus"),
         (lambda objects: container(objects)["securityContext"].pop("readOnlyRootFilesystem"), "read_only"),
         (lambda objects: container(objects)["securityContext"].pop("capabilities"), "dropped"),
     ],
@@ -105,6 +109,10 @@ def test_another_term_is_told(change: Callable[[list[dict[str, Any]]], object], 
     ("change", "field"),
     [
         ({"user": "0"}, "user"),
+        ({"user": None}, "user"),
+        ({"stop_grace_period": None}, "grace"),
+        ({"deploy": {"resources": {"limits": {"cpus": "1"}}}}, "memory"),
+        ({"deploy": {"resources": {"limits": {"memory": "268435456"}}}}, "cpus"),
         ({"stop_grace_period": "1m30s"}, "grace"),
         ({"read_only": False}, "read_only"),
         ({"cap_drop": []}, "dropped"),
@@ -153,3 +161,14 @@ def test_a_demand_that_is_not_met_is_told(change: Callable[[list[dict[str, Any]]
 def test_a_duration_is_read(text: str | None, seconds: float | None) -> None:
     """As Compose writes it."""
     assert terms.of_compose({"stop_grace_period": text}).grace == seconds
+
+
+@pytest.mark.parametrize("selector", [None, {}, {"name": "z"}, {"matchLabels": {"name": "z"}}])
+@pytest.mark.parametrize("place", [0, 2])
+def test_an_object_that_selects_no_pod_is_told(place: int, selector: dict[str, Any] | None) -> None:
+    """Kubernetes says nothing of it."""
+    assert list(terms.unselected(OBJECTS)) == []
+    objects = copy.deepcopy(OBJECTS)
+    objects[place]["spec"]["selector"] = selector
+    (sentence,) = terms.unselected(objects)
+    assert sentence == f"deploy/k8s: the {objects[place]['kind']} does not select the Deployment's pods."

@@ -186,12 +186,15 @@ def test_the_base_image_is_told_apart() -> None:
     assert WORLD.base("/srv/app/main.py") == set()
 
 
-def test_a_promise_is_of_a_path_and_a_content() -> None:
-    """Neither alone."""
+def test_what_is_brought_is_of_a_path_and_a_content() -> None:
+    """Neither alone; and what is the project's own is looked into."""
+    path = f"{SITE}/h11/__init__.py"
+    (wheels,) = WORLD.at(path)
+    assert WORLD.brought(path, wheels.content)
+    assert not WORLD.brought(path, digest(b"other"))
+    assert not WORLD.brought("/elsewhere", wheels.content)
     (app,) = WORLD.at("/srv/app/main.py")
-    assert WORLD.has("/srv/app/main.py", app.content)
-    assert not WORLD.has("/srv/app/main.py", digest(b"other"))
-    assert not WORLD.has("/srv/app/other.py", app.content)
+    assert not WORLD.brought("/srv/app/main.py", app.content)
 
 
 def test_sizes_are_told_by_source() -> None:
