@@ -37,8 +37,7 @@ def test_what_is_shipped_is_valid_and_of_one_mind() -> None:
     kinds = "Deployment, HorizontalPodAutoscaler, Namespace, PodDisruptionBudget, Service"
     assert done.stdout == (
         f"deploy/stack.yml and deploy/k8s ({kinds}) are valid. "
-        "They and deploy/haproxy.cfg agree with docker-compose.yml.
-"
+        "They and deploy/haproxy.cfg agree with docker-compose.yml.\n"
     )
 
 
