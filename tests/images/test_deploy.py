@@ -49,7 +49,12 @@ WRONG = {
     "a path": ("deploy/haproxy.cfg", "httpchk GET /ready", "httpchk GET /", "ready is /ready"),
     "a user": ("deploy/stack.yml", 'user: "10001:10001"', 'user: "0:0"', "user is 0:0"),
     "a tag": ("deploy/k8s/kustomization.yaml", "digest: sha256:" + "0" * 64, "newTag: latest", "named by its digest"),
-    "a selector": ("deploy/k8s/disruption.yaml", "name: lockstep}", "name: x}", "PodDisruptionBudget does not select"),
+    "a selector": (
+        "deploy/k8s/disruption.yaml",
+        "  selector:\n    matchLabels: {app.kubernetes.io/name: lockstep}\n",
+        "",
+        "PodDisruptionBudget does not select",
+    ),
     "a limit": ("deploy/stack.yml", 'cpus: "1", memory: 256M', 'cpus: "1"', "memory is left open"),
     "a privilege": ("deploy/k8s/deployment.yaml", "runAsNonRoot: true", "runAsNonRoot: false", "runAsNonRoot is not"),
 }
