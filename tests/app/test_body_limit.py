@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
+from app import body_limit
 from app.main import create_app
 from app.settings import Settings
 
@@ -15,8 +16,9 @@ LIMIT = 100
 
 
 @pytest.fixture
-def client() -> Iterator[TestClient]:
+def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     """A service that takes LIMIT bytes, and tells how many it was sent, or does not read them at all."""
+    monkeypatch.setattr(body_limit, "LINGER_SECONDS", 0.01)
     app: FastAPI = create_app(Settings(max_body_bytes=LIMIT))
 
     @app.post("/count")
