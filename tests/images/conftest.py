@@ -125,15 +125,22 @@ def images() -> Iterator[None]:
     inv("clean")
 
 
-@pytest.fixture
-def service() -> Iterator[str]:
-    """The id of production's container, as `inv serve` runs it, on PORT."""
+@contextmanager
+def served() -> Iterator[str]:
+    """Run production as `inv serve` does, on PORT; give its container."""
     done = inv("serve", "--detach", f"--port={PORT}")
     assert done.returncode == 0, done.stderr
     try:
         yield docker("compose", "--profile=prod", "ps", "--quiet", "api-prod", cwd=ROOT).stdout.strip()
     finally:
         assert inv("stop").returncode == 0
+
+
+@pytest.fixture
+def service() -> Iterator[str]:
+    """Production's container, for one test."""
+    with served() as container:
+        yield container
 
 
 def until(condition: Callable[[], bool], seconds: float) -> float:

@@ -11,7 +11,7 @@ from functools import partial
 import httpx
 import pytest
 
-from tests.images.conftest import PORT, PROJECT, ROOT, answers, docker, inspected, inv, python_in, secrets
+from tests.images.conftest import PORT, PROJECT, ROOT, answers, docker, inspected, python_in, secrets, served
 
 MIB = 1 << 20
 HOST = b"Host: x\r\n"
@@ -27,14 +27,9 @@ BODY = b'{"lines": [{"article": "bolt", "pieces": 2, "price": "1.05"}]}'
 @pytest.fixture(scope="module", autouse=True)
 def service() -> Iterator[str]:
     """Production, through all of these tests: it may not be restarted."""
-    done = inv("serve", "--detach", f"--port={PORT}")
-    assert done.returncode == 0, done.stderr
-    container = docker("compose", "--profile=prod", "ps", "--quiet", "api-prod", cwd=ROOT).stdout.strip()
-    try:
+    with served() as container:
         yield container
         assert inspected(container)["RestartCount"] == 0
-    finally:
-        inv("stop")
 
 
 def said(*sent: bytes, chunks: Iterable[bytes] = ()) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.images.conftest import PORT, PROD, ROOT, content, docker, inspected, inv, python_in
+from tests.images.conftest import PORT, PROD, ROOT, content, docker, inspected, inv, python_in, served
 
 MIB = 1 << 20
 
@@ -15,10 +15,8 @@ MIB = 1 << 20
 @pytest.fixture(scope="module")
 def hardened() -> Iterator[str]:
     """Production's container, for questions alone."""
-    done = inv("serve", "--detach", f"--port={PORT}")
-    assert done.returncode == 0, done.stderr
-    yield docker("compose", "--profile=prod", "ps", "--quiet", "api-prod", cwd=ROOT).stdout.strip()
-    assert inv("stop").returncode == 0
+    with served() as container:
+        yield container
 
 
 def status(container: str, field: str) -> str:
