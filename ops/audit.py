@@ -145,7 +145,7 @@ def leaks(files: Iterable[File], rules: Forbidden, lock: Lock, image: Image | No
     )
     grouped: dict[tuple[int, _Hit], int] = {}
     for file in files:
-        if (file.path, file.sha256) in rules.allowed:
+        if rules.allows(file.path, file.sha256):
             continue
         hit = _judge(file, rules, lock, around)
         if hit:

@@ -165,6 +165,17 @@ def python_in(container: str, script: str, *options: str) -> str:
     return docker("exec", *options, container, "python", "-c", script).stdout.strip()
 
 
+def status(container: str, field: str) -> str:
+    """Return what the kernel says of process 1 (proc_pid_status(5))."""
+    script = f"print(*(line for line in open('/proc/1/status') if line.startswith('{field}:')))"
+    return python_in(container, script).partition(":")[2].strip()
+
+
+def memory(container: str) -> int:
+    """Return the bytes that process 1 has had in memory, at most so far."""
+    return int(status(container, "VmHWM").split()[0]) * 1024
+
+
 @pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the project that a test may change, whose images and containers are called COPY."""

@@ -11,7 +11,7 @@ from functools import partial
 import httpx
 import pytest
 
-from tests.images.conftest import PORT, PROJECT, ROOT, answers, docker, inspected, python_in, secrets, served
+from tests.images.conftest import PORT, PROJECT, ROOT, answers, docker, inspected, memory, secrets, served
 
 MIB = 1 << 20
 HOST = b"Host: x\r\n"
@@ -50,14 +50,6 @@ def said(*sent: bytes, chunks: Iterable[bytes] = ()) -> bytes:
 def statuses(answer: bytes) -> list[int]:
     """Return the status of each response."""
     return [int(number) for number in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
-
-
-def memory(container: str) -> int:
-    """Return the bytes that the service itself has in memory, at most so far."""
-    return (
-        int(python_in(container, "print(*(line for line in open('/proc/1/status') if line[:5] == 'VmHWM'))").split()[1])
-        * 1024
-    )
 
 
 BROKEN = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.images.conftest import PORT, PROD, ROOT, content, docker, inspected, inv, python_in, served
+from tests.images.conftest import PORT, PROD, ROOT, content, docker, inspected, inv, python_in, served, status
 
 MIB = 1 << 20
 
@@ -17,12 +17,6 @@ def hardened() -> Iterator[str]:
     """Production's container, for questions alone."""
     with served() as container:
         yield container
-
-
-def status(container: str, field: str) -> str:
-    """Return what the kernel says of process 1."""
-    script = f"print(*(line for line in open('/proc/1/status') if line.startswith('{field}:')))"
-    return python_in(container, script).partition(":")[2].strip()
 
 
 def refuses(container: str, script: str, error: str) -> bool:
