@@ -32,7 +32,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class BatchHandler(logging.StreamHandler[TextIO]):
-    """Writes the request log's lines a few at a time: under load, a system call for each costs as much as the routing.
+    """Writes the request log's lines a few at a time: one by one, they cost under load as much as the routing.
 
     A line waits DELAY seconds at most. Whatever else is logged, and whatever is worse than information, is written at
     once, behind the lines that wait. So is everything where no event loop runs.
@@ -42,19 +42,13 @@ class BatchHandler(logging.StreamHandler[TextIO]):
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._lines: list[str] = []
+        self._records: list[logging.LogRecord] = []
         # The loop that will flush.
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record."""
-        try:
-            # A lone surrogate would be lost with all that waits.
-            line = self.format(record).encode(errors="backslashreplace").decode()
-            self._lines.append(line + self.terminator)
-        except Exception:  # noqa: BLE001
-            self.handleError(record)
-            return
+        self._records.append(record)
         loop = _running_loop() if record.name == REQUESTS and record.levelno <= logging.INFO else None
         if not loop:
             self.flush()
@@ -66,15 +60,24 @@ class BatchHandler(logging.StreamHandler[TextIO]):
         """Write what was taken."""
         self.acquire()
         try:
-            taken, self._lines, self._loop = self._lines, [], None
+            taken, self._records, self._loop = self._records, [], None
             if taken:
-                self.stream.write("".join(taken))
+                self.stream.write("".join(map(self._line, taken)))
                 self.stream.flush()
         except (OSError, ValueError):
             # Broken or closed: nobody reads any more, so that nobody can be told.
             pass
         finally:
             self.release()
+
+    def _line(self, record: logging.LogRecord) -> str:
+        """Return a record's line, or `` where it can't be formatted: the others are not lost with it."""
+        try:
+            # Nor with a lone surrogate, which no stream takes.
+            return self.format(record).encode(errors="backslashreplace").decode() + self.terminator
+        except Exception:  # noqa: BLE001
+            self.handleError(record)
+            return ""
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

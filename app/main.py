@@ -5,8 +5,9 @@ from __future__ import annotations
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
-from app import __version__, body_limit, errors, health, logs, quotes
+from app import __version__, errors, health, logs, quotes
 from app.drain import CloseWhileStopping, Drain
 from app.request_log import RequestLog
 from app.settings import Settings
@@ -28,11 +29,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title=settings.name,
         version=__version__,
         lifespan=drain.lifespan,
-        responses={body_limit.STATUS: {"description": body_limit.DETAIL}},
+        responses={413: {"description": "The body is larger than APP_MAX_BODY_BYTES"}},
         exception_handlers={RequestValidationError: errors.invalid},
     )
-    # The last one is the outermost.
-    app.add_middleware(body_limit.BodyLimit, max_bytes=settings.max_body_bytes)
+    # The last one is the outermost. FastAPI's own `max_body_size` would be the very outermost, where no log sees it.
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes)
     app.add_middleware(RequestLog)
     app.add_middleware(CloseWhileStopping, drain=drain)
     app.include_router(health.router(drain))

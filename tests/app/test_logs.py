@@ -117,3 +117,26 @@ def test_what_no_encoding_has_is_written_escaped(requests: logging.Logger, strea
     """A lone surrogate takes no other line with it."""
     requests.info("a\ud800")
     assert stream.writes == ["a\\ud800\n"]
+
+
+def test_a_line_that_can_not_be_made_takes_no_other_with_it(
+    requests: logging.Logger, stream: Stream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told of on standard error instead."""
+
+    class Picky(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            if record.msg == "b":
+                raise TypeError
+            return super().format(record)
+
+    requests.handlers[0].setFormatter(Picky())
+
+    async def serve() -> None:
+        for line in "abc":
+            requests.info(line)
+        await asyncio.sleep(2 * logs.BatchHandler.DELAY)
+
+    asyncio.run(serve())
+    assert stream.writes == ["a\nc\n"]
+    assert "Logging error" in capsys.readouterr().err

@@ -136,15 +136,16 @@ def test_a_body_that_is_too_large_is_not_read() -> None:
     """413 to its head alone: the client has not sent a byte of it, and is not asked to."""
     with socket.create_connection(("127.0.0.1", PORT), timeout=5) as connection:
         connection.sendall(POST + b"Expect: 100-continue\r\nContent-Length: 1048577\r\n\r\n")
-        answer = b"".join(iter(partial(connection.recv, 4096), b""))
+        answer = connection.recv(4096)
     assert statuses(answer) == [413]
-    assert b"connection: close" in answer
 
 
 def test_a_client_that_sends_too_much_anyway_sees_the_answer() -> None:
-    """Not a broken connection: it is listened to for a while."""
-    answer = httpx.post(f"http://127.0.0.1:{PORT}/quotes", content=bytes(8 * MIB))
-    assert (answer.status_code, answer.json()) == (413, {"detail": "Content Too Large"})
+    """Not a broken connection: the rest is read and thrown away, and the connection serves the next request."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{PORT}") as client:
+        answer = client.post("/quotes", content=bytes(8 * MIB))
+        assert (answer.status_code, answer.text) == (413, "Content Too Large")
+        assert client.get("/health").is_success
 
 
 def test_a_body_that_turns_out_too_large_is_answered_as_well() -> None:
