@@ -16,17 +16,18 @@ from starlette.testclient import TestClient
 from app.drain import Drain
 from app.main import create_app
 from app.settings import Settings
+from tests.app import clock
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 @pytest.fixture
 def stops() -> Iterator[list[float]]:
-    """The times at which the server's own handler ran."""
+    """The times, by the loop's clock, at which the server's own handler ran."""
     seen: list[float] = []
 
     def servers_handler(_number: int, _frame: FrameType | None) -> None:
-        seen.append(time.monotonic())
+        seen.append(asyncio.get_running_loop().time())
 
     before = {number: signal.signal(number, servers_handler) for number in STOPS}
     yield seen
@@ -47,16 +48,16 @@ def live(drain: Drain, *signals: signal.Signals, seconds: float) -> list[bool]:
             await asyncio.sleep(seconds)
         ready.append(drain.ready)
 
-    asyncio.run(run())
+    clock.run(run())
     return ready
 
 
 def test_the_server_stops_once_the_drain_is_over(stops: list[float]) -> None:
     """Unready from the first moment, stopped not before its end."""
     started = time.monotonic()
-    assert live(Drain(0.05), signal.SIGTERM, seconds=0.1) == [True, False, False]
+    assert live(Drain(2), signal.SIGTERM, seconds=9) == [True, False, False]
     (stopped,) = stops
-    assert stopped - started >= 0.05
+    assert 2 <= stopped - started < 9
 
 
 @pytest.mark.parametrize(

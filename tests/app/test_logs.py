@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from app import logs
+from tests.app import clock
 
 
 class Stream(io.StringIO):
@@ -55,7 +56,7 @@ def test_the_lines_of_requests_are_written_together_and_soon(requests: logging.L
         requests.info("c")
         await asyncio.sleep(2 * logs.BatchHandler.DELAY)
 
-    asyncio.run(serve())
+    clock.run(serve())
     assert stream.writes == ["a\nb\n", "c\n"]
 
 
@@ -67,7 +68,7 @@ def test_an_error_is_written_at_once_behind_what_waits(requests: logging.Logger,
         requests.error("b")
         assert stream.writes == ["a\nb\n"]
 
-    asyncio.run(serve())
+    clock.run(serve())
 
 
 def test_any_other_line_is_written_at_once_behind_what_waits(requests: logging.Logger, stream: Stream) -> None:
@@ -80,7 +81,7 @@ def test_any_other_line_is_written_at_once_behind_what_waits(requests: logging.L
         server.warning("b")
         assert stream.writes == ["a\nb\n"]
 
-    asyncio.run(serve())
+    clock.run(serve())
 
 
 def test_without_an_event_loop_a_line_is_written_at_once(requests: logging.Logger, stream: Stream) -> None:
@@ -96,8 +97,8 @@ def test_what_one_loop_left_behind_the_next_writes(requests: logging.Logger, str
         requests.info(line)
         await asyncio.sleep(seconds)
 
-    asyncio.run(serve("a", 0))
-    asyncio.run(serve("b", 2 * logs.BatchHandler.DELAY))
+    clock.run(serve("a", 0))
+    clock.run(serve("b", 2 * logs.BatchHandler.DELAY))
     assert stream.writes == ["a\nb\n"]
 
 
@@ -137,6 +138,6 @@ def test_a_line_that_can_not_be_made_takes_no_other_with_it(
             requests.info(line)
         await asyncio.sleep(2 * logs.BatchHandler.DELAY)
 
-    asyncio.run(serve())
+    clock.run(serve())
     assert stream.writes == ["a\nc\n"]
     assert "Logging error" in capsys.readouterr().err

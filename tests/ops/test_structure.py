@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import sys
 from pathlib import Path
@@ -24,7 +25,8 @@ STAGED = {"manifests.py": {"kubernetes_validate", "yaml"}, "sbom.py": {"cycloned
 PURE = {"__future__", "collections", "dataclasses", "fnmatch", "ops", "pathlib", "re", "typing", "urllib"}
 
 
-def imported(source: str) -> set[str]:
+@functools.cache
+def imported(source: str) -> frozenset[str]:
     """Return the top-level names that a module's source imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
@@ -32,7 +34,7 @@ def imported(source: str) -> set[str]:
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names.add((node.module or "").split(".")[0])
-    return names
+    return frozenset(names)
 
 
 def test_imports_are_seen() -> None:
