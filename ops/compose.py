@@ -49,6 +49,8 @@ def build(*services: tuple[str, str], made_from: source.Commit | None, cache: bo
     os.environ.update(site.environment() | source.arguments(made_from))
     # An attestation holds the time of the build. With the containerd image store it is part of the image.
     os.environ.setdefault("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+    # For these, Buildx asks git six times a target.
+    os.environ.setdefault("BUILDX_GIT_INFO", "false")
     profiles = [f"--profile={profile}" for _, profile in services]
     names = [name for name, _ in services]
     engine.build("compose", *profiles, "build", *names, once=() if cache else ("--no-cache",))
