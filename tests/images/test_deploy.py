@@ -168,6 +168,6 @@ def test_the_engines_own_platform_can_be_named() -> None:
 
 
 def test_a_platform_that_this_machine_can_not_build_gets_a_sentence() -> None:
-    """Here there is neither its base image nor, perhaps, an emulator."""
+    """Either its base image is missing, or, where a registry has that, an emulator."""
     said = sentence(inv("build", "--platform=linux/s390x"))
-    assert "The base image python:3.13-slim-trixie is not here and can't be pulled" in said
+    assert "is not here and can't be pulled" in said or "can't run programs of that platform" in said

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
-from tests.images.conftest import PORT, ROOT, Clients, answers, docker, inspected, until
+from tests.images.conftest import DEV, PORT, PROJECT, ROOT, Clients, answers, docker, inspected, until
 
 FILES = ("--file=docker-compose.yml", "--file=deploy/proxy.yml", "--profile=prod")
 ROUNDS = 50
@@ -76,6 +76,26 @@ def test_the_proxy_keeps_what_is_slow_or_large_to_itself(proxy_image: str) -> No
         logs = "".join(docker("logs", replica).stdout for replica in replicas)
         assert identifier in logs
         assert " 413 " not in logs
+
+
+def test_the_proxys_word_is_taken_and_nobody_elses(proxy_image: str) -> None:
+    """Who asks by https is sent on by https: the proxy says so, its own clients can't, nor can anybody else."""
+    ask = """
+import http.client, sys
+connection = http.client.HTTPConnection(sys.argv[1])
+connection.request("GET", "/health/", headers={"X-Forwarded-Proto": "https"})
+print(connection.getresponse().headers["location"])
+"""
+
+    def sent_on(network: str, host: str) -> str:
+        done = docker("run", "--rm", f"--network={network}", DEV, "python", "-c", ask, host)
+        return done.stdout.partition(":")[0]
+
+    with proxied(proxy_image) as replicas:
+        proxys_network = f"{PROJECT}_default"
+        assert sent_on(proxys_network, "api-prod:8000") == "https"
+        assert sent_on(proxys_network, "proxy:8080") == "http"
+        assert sent_on(f"container:{replicas[0]}", "127.0.0.1:8000") == "http"
 
 
 def test_slow_bodies_keep_nobody_from_the_service(proxy_image: str) -> None:
