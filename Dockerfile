@@ -1,9 +1,9 @@
 # Two images from one lock: `docker build .` is prod, `docker build --target dev .` is dev.
 #
-#   pinned -> uv -> tools              Poetry, for `inv poetry`
-#                -> check              is the lock up to date? Where it is not, neither image is built
-#          -> lock                     what the lock says, as lists with hashes
-#          -> base -> main -> dev
+#   pinned -> base -> uv -> tools      Poetry, for `inv poetry`
+#                        -> check      is the lock up to date? Where it is not, neither image is built
+#                  -> lock             what the lock says, as lists with hashes
+#                  -> main -> dev
 #                          -> lint, sbom, deploy, fuzz
 #                          -> venv   ┐
 #                  -> system         ├ prod, from scratch
@@ -26,10 +26,10 @@ ARG PACKAGES=""
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=bind,source=ops/online.sh,target=/online \
     --mount=type=bind,source=ops/packages.sh,target=/packages \
-    --mount=type=bind,source=ops/bytecode.sh,target=/bytecode \
+    --mount=type=bind,source=ops/bytecode.py,target=/bytecode.py \
     --mount=type=tmpfs,target=/tmp \
     sh /packages "$PACKAGES" \
-    && sh /bytecode stdlib
+    && python /bytecode.py stdlib
 WORKDIR /srv
 
 
@@ -59,17 +59,18 @@ WORKDIR /srv
 
 
 # What `poetry check --lock` asks, and what of Poetry that takes: all of it would take five seconds of every cold build.
-FROM uv AS check
+FROM base AS check
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
     --mount=type=bind,source=ops/online.sh,target=/online \
     --mount=type=bind,source=ops/tools.txt,target=/tools.txt \
+    --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=cache,target=/root/.cache/uv \
     sed -nE '/^(packaging|poetry|poetry-core|tomlkit)==/,/# via/p' /tools.txt > /locker.txt \
-    && sh /online uv pip install --system --link-mode copy --no-deps --require-hashes -r /locker.txt
+    && sh /online /uv pip install --system --link-mode copy --no-deps --require-hashes -r /locker.txt
 RUN --network=none \
-    --mount=type=bind,source=pyproject.toml,target=/pyproject.toml \
-    --mount=type=bind,source=poetry.lock,target=/poetry.lock \
+    --mount=type=bind,source=pyproject.toml,target=/srv/pyproject.toml \
+    --mount=type=bind,source=poetry.lock,target=/srv/poetry.lock \
     python <<'END'
 import sys, tomllib
 from pathlib import Path
@@ -77,13 +78,13 @@ from poetry.packages.locker import Locker
 pyproject, lock = Path("pyproject.toml"), Path("poetry.lock")
 if not Locker(lock, tomllib.loads(pyproject.read_text(encoding="utf-8"))).is_fresh():
     sys.exit(f"{pyproject} changed significantly since {lock} was last generated")
-Path("out").mkdir()
-Path("out/fresh").touch()
+Path("/out").mkdir()
+Path("/out/fresh").touch()
 END
 
 
 # Installing starts from these lists and not from pyproject.toml: a version bump changes none, and nothing is installed.
-FROM pinned AS lock
+FROM base AS lock
 RUN --network=none \
     --mount=type=bind,source=ops/requirements.py,target=/requirements.py \
     --mount=type=bind,source=poetry.lock,target=/poetry.lock \
@@ -102,13 +103,13 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=bind,source=ops/online.sh,target=/online \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=bind,from=lock,source=/lock/main.txt,target=/main.txt \
-    --mount=type=bind,source=ops/bytecode.sh,target=/bytecode \
+    --mount=type=bind,source=ops/bytecode.py,target=/bytecode.py \
     --mount=type=cache,target=/root/.cache/uv \
     python -m venv --without-pip /opt/venv \
     && rm /opt/venv/bin/[Aa]ctivate* \
     && sh /online /uv pip sync --python /opt/venv --require-hashes /main.txt \
     && rm /opt/venv/.lock \
-    && sh /bytecode venv
+    && python /bytecode.py venv /opt/venv
 
 
 FROM main AS dev
@@ -118,10 +119,11 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=bind,from=lock,source=/lock/dev.txt,target=/dev.txt \
     --mount=type=bind,from=check,source=/out/fresh,target=/fresh \
+    --mount=type=bind,source=ops/bytecode.py,target=/bytecode.py \
     --mount=type=cache,target=/root/.cache/uv \
-    PYC_INVALIDATION_MODE=UNCHECKED_HASH sh /online /uv pip install --compile-bytecode --no-deps --python /opt/venv \
-        --require-hashes -r /dev.txt \
-    && rm /opt/venv/.lock
+    sh /online /uv pip install --no-deps --python /opt/venv --require-hashes -r /dev.txt \
+    && rm /opt/venv/.lock \
+    && python /bytecode.py venv /opt/venv
 COPY --chmod=755 . .
 USER 10001:10001
 CMD ["pytest"]
@@ -202,8 +204,8 @@ RUN --network=none \
 FROM base AS app
 COPY app /out/tree/srv/app
 RUN --network=none \
-    --mount=type=bind,source=ops/bytecode.sh,target=/bytecode \
-    sh /bytecode tree /out/tree \
+    --mount=type=bind,source=ops/bytecode.py,target=/bytecode.py \
+    python /bytecode.py tree /out/tree \
     && find /out/tree -type d -empty -delete \
     && find /out/tree -type d -exec chmod 755 {} + -o -type f -exec chmod 644 {} + \
     && find /out/tree -exec touch -hd @315532800 {} +
@@ -228,7 +230,7 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=tmpfs,target=/tmp \
     sh /packages "$PACKAGES"
 WORKDIR /golden
-COPY ops/__init__.py ops/bytecode.sh ops/collect.py ops/golden.py ops/
+COPY ops/__init__.py ops/bytecode.py ops/collect.py ops/golden.py ops/
 RUN --network=none \
     --mount=type=bind,source=poetry.lock,target=/golden/poetry.lock \
     --mount=type=bind,from=wheels,source=/out/wheels,target=/golden/wheels \

@@ -213,8 +213,13 @@ def install() -> tuple[dict[str, str], list[dict[str, str]]]:
         components.append({"name": name, "version": version, "file": wheel.name, "sha256": digest})
         for path in unpack(wheel, VENV, site_packages):
             brought[str(path)] = known[digest]
-    subprocess.run(["/bin/sh", str(HERE / "ops" / "bytecode.sh"), "venv"], check=True)
+    compile_("venv", str(VENV))
     return brought, components
+
+
+def compile_(*what: str) -> None:
+    """Compile as the build does: what a process has done before, as this one has, shows in the bytecode."""
+    subprocess.run([sys.executable, str(HERE / "ops" / "bytecode.py"), *what], check=True)
 
 
 def sources(brought: dict[str, str]) -> Sources:
@@ -235,7 +240,7 @@ def sources(brought: dict[str, str]) -> Sources:
 def world() -> None:
     """Write what the base image, the lock and the build give."""
     base = list(rows(Path("/"), lambda _: "the base image", required=False, skipped=FOREIGN | mounted()))
-    subprocess.run(["/bin/sh", str(HERE / "ops" / "bytecode.sh"), "stdlib"], check=True)
+    compile_("stdlib")
     brought, wheels = install()
     trees = [HERE / "system", HERE / "venv"]
     collect.system(str(trees[0]), str(STATUS))
@@ -265,7 +270,7 @@ def app() -> None:
         # CPython 3.11 has filters since 3.11.4.
         safely: dict[str, Any] = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}
         archive.extractall(tree / "srv", **safely)  # noqa: S202 - of this project's git
-    subprocess.run(["/bin/sh", str(HERE / "ops" / "bytecode.sh"), "tree", str(tree)], check=True)
+    compile_("tree", str(tree))
     for path in (tree / "srv").rglob("*"):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() else 0o644)

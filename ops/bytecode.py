@@ -1,0 +1,82 @@
+"""Compile to bytecode, the same every time, in a build step.
+
+    python bytecode.py stdlib         the standard library, which the official image brings as source alone
+    python bytecode.py venv FOLDER    what a virtual environment has that is not compiled yet
+    python bytecode.py tree FOLDER    a folder that will be the root
+
+No source changes after the build: no start has to look whether one has (PEP 552, unchecked).
+"""
+
+from __future__ import annotations
+
+import compileall
+import multiprocessing
+import re
+import sys
+import sysconfig
+from collections.abc import Callable, Sequence
+from importlib.util import MAGIC_NUMBER, cache_from_source
+from pathlib import Path
+from py_compile import PycInvalidationMode
+
+MODE = PycInvalidationMode.UNCHECKED_HASH
+# How bytecode of that mode begins.
+COMPILED = MAGIC_NUMBER + (1).to_bytes(4, "little")
+# Of the standard library: nothing of these runs in an image.
+UNUSED = re.compile(r"/(config-.*|ensurepip|idlelib|lib2to3|pydoc_data|site-packages|test|tests|tkinter|turtledemo)/")
+# How many files one process compiles.
+PORTION = 50
+
+
+def stdlib() -> bool:
+    """Compile the standard library, and return whether all of it could be."""
+    sources = Path(sysconfig.get_path("stdlib")).rglob("*.py")
+    return in_portions([source for source in sources if not UNUSED.search(str(source))], quiet=1)
+
+
+def venv(folder: str) -> bool:
+    """Compile the packages. What is no valid Python, a wheel's templates say, stays uncompiled."""
+    sources = Path(folder, "lib").rglob("*.py")
+    in_portions([source for source in sources if not is_compiled(source)], quiet=2)
+    return True
+
+
+def tree(folder: str) -> bool:
+    """Compile a tree, whose tracebacks name the files as they will be, and return whether all of it could be."""
+    return bool(compileall.compile_dir(folder, quiet=1, stripdir=folder, prependdir="/", invalidation_mode=MODE))
+
+
+def is_compiled(source: Path) -> bool:
+    """Return whether a source has bytecode as it is made here."""
+    bytecode = Path(cache_from_source(str(source)))
+    return bytecode.exists() and bytecode.read_bytes().startswith(COMPILED)
+
+
+def in_portions(sources: Sequence[Path], quiet: int) -> bool:
+    """Compile files, and return whether all of them could be.
+
+    Each portion in a process that begins in the same state: what a process has compiled before shows in the bytecode
+    (https://github.com/python/cpython/issues/129724).
+    """
+    ordered = sorted(sources)
+    portions = [ordered[start : start + PORTION] for start in range(0, len(ordered), PORTION)]
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=compile_all, args=(portion, quiet)) for portion in portions]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return not any(process.exitcode for process in processes)
+
+
+def compile_all(sources: Sequence[Path], quiet: int) -> None:
+    """Compile files, and exit with 1 where one could not be."""
+    # By force: it would leave other bytecode that is as new as its source.
+    done = [compileall.compile_file(source, quiet=quiet, force=True, invalidation_mode=MODE) for source in sources]
+    sys.exit(not all(done))
+
+
+COMMANDS: dict[str, Callable[..., bool]] = {"stdlib": stdlib, "venv": venv, "tree": tree}
+
+if __name__ == "__main__":
+    sys.exit(not COMMANDS[sys.argv[1]](*sys.argv[2:]))
