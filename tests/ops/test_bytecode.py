@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import marshal
+import os
 import py_compile
 import subprocess
 import sys
 from importlib.util import cache_from_source
 from pathlib import Path
 
+import pytest
+
 from ops import bytecode
 
-PROGRAM = bytecode.__file__
 HEADER = 16
 
 
@@ -20,47 +22,46 @@ def cached(source: Path) -> Path:
     return Path(cache_from_source(str(source)))
 
 
-def compiled(*arguments: str) -> int:
-    """Compile in a process of its own, as a build step does, and return its exit code."""
-    return subprocess.run([sys.executable, PROGRAM, *arguments], check=False, capture_output=True).returncode
+def compile_by(source: Path, mode: py_compile.PycInvalidationMode) -> None:
+    """Compile as others do."""
+    py_compile.compile(str(source), invalidation_mode=mode)
 
 
-def package(environment: Path, *names: str) -> list[Path]:
-    """Write modules into an environment's packages."""
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment's packages, compiled as a build step does it, in a process of its own."""
+    environment = tmp_path_factory.mktemp("venv")
     folder = environment / "lib" / "python" / "site-packages"
     folder.mkdir(parents=True)
-    sources = [folder / name for name in names]
-    for source in sources:
-        source.write_text("x = 1\n", encoding="utf-8")
-    return sources
+    names = ["done", "timed", *(f"module{number}" for number in range(bytecode.PORTION))]
+    for name in names:
+        (folder / f"{name}.py").write_text("x = 1\n", encoding="utf-8")
+    (folder / "a_template.py").write_text("class {{name}}: ...\n", encoding="utf-8")
+    compile_by(folder / "done.py", py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    compile_by(folder / "timed.py", py_compile.PycInvalidationMode.TIMESTAMP)
+    assert not bytecode.is_compiled(folder / "timed.py")
+    # Bytecode that is made again is another file, which takes its place.
+    os.link(cached(folder / "done.py"), folder / "done.before")
+    os.link(cached(folder / "timed.py"), folder / "timed.before")
+    subprocess.run([sys.executable, bytecode.__file__, "venv", str(environment)], check=True)
+    return folder
 
 
-def test_bytecode_is_taken_without_a_look_at_its_source(tmp_path: Path) -> None:
-    """Each of more files than one process compiles."""
-    sources = package(tmp_path, *(f"module{number}.py" for number in range(bytecode.PORTION + 1)))
-    assert not any(map(bytecode.is_compiled, sources))
-    assert compiled("venv", str(tmp_path)) == 0
-    assert all(map(bytecode.is_compiled, sources))
+def test_every_package_is_compiled(packages: Path) -> None:
+    """More of them than one process compiles, and those whose bytecode would look at its source's time."""
+    assert all(map(bytecode.is_compiled, [*packages.glob("module*.py"), packages / "timed.py"]))
 
 
-def test_what_is_no_valid_python_stays_uncompiled_in_a_package(tmp_path: Path) -> None:
-    """A template; the modules beside it are compiled all the same."""
-    template, module = package(tmp_path, "a_template.py", "module.py")
-    template.write_text("class {{name}}: ...\n", encoding="utf-8")
-    assert compiled("venv", str(tmp_path)) == 0
-    assert (bytecode.is_compiled(template), bytecode.is_compiled(module)) == (False, True)
+def test_what_is_no_valid_python_stays_uncompiled(packages: Path) -> None:
+    """A template among the packages: the modules beside it are compiled all the same."""
+    assert not bytecode.is_compiled(packages / "a_template.py")
+    assert bytecode.is_compiled(packages / "module0.py")
 
 
-def test_what_is_compiled_stays_as_it_is(tmp_path: Path) -> None:
-    """So dev compiles what it adds to main. Bytecode that would look at its source's time is replaced."""
-    done, timed = package(tmp_path, "done.py", "timed.py")
-    assert compiled("venv", str(tmp_path)) == 0
-    before = cached(done).stat().st_mtime_ns, cached(done).stat().st_ino
-    py_compile.compile(str(timed), invalidation_mode=py_compile.PycInvalidationMode.TIMESTAMP)
-    assert not bytecode.is_compiled(timed)
-    assert compiled("venv", str(tmp_path)) == 0
-    assert (cached(done).stat().st_mtime_ns, cached(done).stat().st_ino) == before
-    assert bytecode.is_compiled(timed)
+def test_what_is_compiled_stays_as_it_is(packages: Path) -> None:
+    """So dev compiles what it adds to main, and no more."""
+    assert cached(packages / "done.py").samefile(packages / "done.before")
+    assert not cached(packages / "timed.py").samefile(packages / "timed.before")
 
 
 def test_a_tree_is_named_as_the_root_that_it_will_be(tmp_path: Path) -> None:
@@ -68,11 +69,11 @@ def test_a_tree_is_named_as_the_root_that_it_will_be(tmp_path: Path) -> None:
     source = tmp_path / "srv" / "app" / "main.py"
     source.parent.mkdir(parents=True)
     source.write_text("x = 1\n", encoding="utf-8")
-    assert compiled("tree", str(tmp_path)) == 0
+    assert bytecode.tree(str(tmp_path))
     assert marshal.loads(cached(source).read_bytes()[HEADER:]).co_filename == "/srv/app/main.py"  # noqa: S302
 
 
 def test_an_app_that_is_no_python_fails_the_build(tmp_path: Path) -> None:
     """Sooner than the service's start."""
     (tmp_path / "main.py").write_text("def\n", encoding="utf-8")
-    assert compiled("tree", str(tmp_path)) == 1
+    assert not bytecode.tree(str(tmp_path))
