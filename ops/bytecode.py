@@ -10,11 +10,11 @@ No source changes after the build: no start has to look whether one has (PEP 552
 from __future__ import annotations
 
 import compileall
-import multiprocessing
+import os
 import re
 import sys
 import sysconfig
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from importlib.util import MAGIC_NUMBER, cache_from_source
 from pathlib import Path
 from py_compile import PycInvalidationMode
@@ -52,28 +52,28 @@ def is_compiled(source: Path) -> bool:
     return bytecode.exists() and bytecode.read_bytes().startswith(COMPILED)
 
 
-def in_portions(sources: Sequence[Path], quiet: int) -> bool:
-    """Compile files, and return whether all of them could be.
+def in_portions(sources: Iterable[Path], quiet: int) -> bool:
+    """Compile files on all cores, and return whether all of them could be.
 
     Each portion in a process that begins in the same state: what a process has compiled before shows in the bytecode
     (https://github.com/python/cpython/issues/129724).
     """
     ordered = sorted(sources)
-    portions = [ordered[start : start + PORTION] for start in range(0, len(ordered), PORTION)]
-    fork = multiprocessing.get_context("fork")
-    processes = [fork.Process(target=compile_all, args=(portion, quiet)) for portion in portions]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    return not any(process.exitcode for process in processes)
+    children = []
+    for start in range(0, len(ordered), PORTION):
+        child = os.fork()
+        if not child:
+            sys.exit(not compile_all(ordered[start : start + PORTION], quiet))
+        children.append(child)
+    codes = [os.waitpid(child, 0)[1] for child in children]
+    return not any(codes)
 
 
-def compile_all(sources: Sequence[Path], quiet: int) -> None:
-    """Compile files, and exit with 1 where one could not be."""
+def compile_all(sources: Iterable[Path], quiet: int) -> bool:
+    """Compile files, and return whether all of them could be."""
     # By force: it would leave other bytecode that is as new as its source.
     done = [compileall.compile_file(source, quiet=quiet, force=True, invalidation_mode=MODE) for source in sources]
-    sys.exit(not all(done))
+    return all(done)
 
 
 COMMANDS: dict[str, Callable[..., bool]] = {"stdlib": stdlib, "venv": venv, "tree": tree}
