@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sized
+from typing import cast
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from app.cork import Cork
 
 # What may arrive without a byte of a body in it: a request's line and headers, a chunked body's trailers.
 HEAD_BYTES = 64 << 10
@@ -54,8 +57,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
-        super().connection_made(transport)
-        self.flow = PatientFlow(transport, self.pipeline)
+        corked = cast("asyncio.Transport", Cork(transport))
+        super().connection_made(corked)
+        self.flow = PatientFlow(corked, self.pipeline)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:

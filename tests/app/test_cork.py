@@ -1,0 +1,165 @@
+"""What is sent together, and what is not held back."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from typing import cast
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from app.cork import HELD_BYTES, Cork
+from app.protocol import BoundedProtocol
+from tests.app import clock
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Recorder(asyncio.Transport):
+    """A transport that keeps what is done with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: list[bytes | str] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Keep what would be sent."""
+        self.done.append(bytes(data))
+
+    def close(self) -> None:
+        """Keep that it was closed."""
+        self.done.append("closed")
+
+    def pause_reading(self) -> None:
+        """Nothing comes by itself."""
+
+    def resume_reading(self) -> None:
+        """Nothing comes by itself."""
+
+    def is_closing(self) -> bool:
+        """Return whether it was closed."""
+        return "closed" in self.done
+
+
+async def answers(kind: type[HttpToolsProtocol], app: FastAPI, request: bytes, seconds: float) -> Sequence[bytes | str]:
+    """Return what a protocol does with its transport, so many seconds after a request."""
+    config = uvicorn.Config(app, log_config=None)
+    config.load()
+    transport = Recorder()
+    connection = kind(config, ServerState(), {})
+    connection.connection_made(transport)
+    connection.data_received(request)
+    await asyncio.sleep(seconds)
+    done = list(transport.done)
+    connection.connection_lost(None)
+    return done
+
+
+def service() -> FastAPI:
+    """Return a service with an answer of one part, and one whose first part takes a minute."""
+    app = FastAPI()
+
+    @app.get("/")
+    async def at_once() -> str:
+        return "at once"
+
+    @app.get("/late")
+    async def late() -> StreamingResponse:
+        async def parts() -> AsyncIterator[bytes]:
+            await asyncio.sleep(60)
+            yield b"late"
+
+        return StreamingResponse(parts())
+
+    return app
+
+
+@pytest.mark.parametrize(("kind", "pieces"), [(BoundedProtocol, 1), (HttpToolsProtocol, 2)])
+def test_a_response_is_sent_in_one_piece(kind: type[HttpToolsProtocol], pieces: int) -> None:
+    """The control: uvicorn itself makes two of it."""
+    done = clock.run(answers(kind, service(), GET, 1))
+    assert len(done) == pieces
+    assert re.fullmatch(rb'HTTP/1.1 200 OK\r\n.*\r\n\r\n"at once"', b"".join(cast("list[bytes]", done)), re.DOTALL)
+
+
+def test_requests_that_do_not_wait_get_a_piece_each() -> None:
+    """In their order."""
+    requests = GET + GET.replace(b"/ ", b"/nowhere ") + GET
+    done = cast("list[bytes]", clock.run(answers(BoundedProtocol, service(), requests, 1)))
+    assert [piece.split()[1] for piece in done] == [b"200", b"404", b"200"]
+
+
+def test_a_head_does_not_wait_for_a_late_body() -> None:
+    """Who listens for events wants to know at once that there will be some."""
+    (head,) = clock.run(answers(BoundedProtocol, service(), GET.replace(b"/ ", b"/late "), 30))
+    assert isinstance(head, bytes)
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert head.endswith(b"\r\n\r\n")
+
+
+def test_what_is_said_last_is_sent_before_the_end() -> None:
+    """A response that ends its connection."""
+    done = clock.run(answers(BoundedProtocol, service(), GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), 1))
+    assert len(done) == 2
+    assert done[1] == "closed"
+
+
+async def written(*parts: bytes) -> Sequence[bytes | str]:
+    """Return what has been sent of these parts before the loop takes another turn."""
+    transport = Recorder()
+    cork = Cork(transport)
+    for part in parts:
+        cork.write(part)
+    cork.is_closing()
+    return list(transport.done)
+
+
+def test_no_more_is_held_than_asyncio_holds_itself() -> None:
+    """An endless answer without a pause does not fill the memory: it meets asyncio's limit, and waits."""
+    assert clock.run(written(b"y" * HELD_BYTES)) == []
+    assert clock.run(written(b"y" * HELD_BYTES, b"z")) == [b"y" * HELD_BYTES + b"z"]
+
+
+# More than the kernel has room for.
+ENDLESS = 100_000_000
+
+
+async def streamed(seconds: float) -> int:
+    """Return how many bytes an app that never pauses has made for a client that does not read."""
+    made = 0
+
+    async def parts() -> AsyncIterator[bytes]:
+        nonlocal made
+        while made < ENDLESS:
+            made += 10_000
+            yield b"x" * 10_000
+
+    app = FastAPI()
+
+    @app.get("/")
+    async def endless() -> StreamingResponse:
+        return StreamingResponse(parts())
+
+    config = uvicorn.Config(app, log_config=None)
+    config.load()
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_server(lambda: BoundedProtocol(config, state, {}), "127.0.0.1", 0)
+    async with server:
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=1)
+        writer.write(GET)
+        await asyncio.sleep(seconds)
+        writer.close()
+        for task in state.tasks:
+            task.cancel()
+    return made
+
+
+def test_a_client_that_does_not_read_is_waited_for() -> None:
+    """What was made for it is what the kernel and asyncio have room for, not what the app would make."""
+    assert 100_000 < clock.run(streamed(5)) < ENDLESS
