@@ -1,7 +1,7 @@
 # Two images from one lock: `docker build .` is prod, `docker build --target dev .` is dev.
 #
-#   pinned -> base -> uv -> tools      Poetry, for `inv poetry`
-#                        -> check      is the lock up to date? Where it is not, neither image is built
+#   pinned -> uv -> tools              Poetry, for `inv poetry`
+#          -> base -> check            is the lock up to date? Where it is not, neither image is built
 #                  -> lock             what the lock says, as lists with hashes
 #                  -> main -> dev
 #                          -> lint, sbom, deploy, fuzz
@@ -33,7 +33,7 @@ RUN --mount=type=secret,id=ca_bundle \
 WORKDIR /srv
 
 
-# pip installs uv alone: resolving Poetry takes it eight seconds, uv installs it in one.
+# pip installs uv alone: resolving Poetry takes it eight seconds, uv installs it in one. Meanwhile base is compiled.
 FROM pinned AS uv
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
