@@ -28,7 +28,7 @@ ONE_MORE = "one-more"
 HERE = Path(__file__).parent
 # What a fresh clone has not.
 _LOCAL = (".git", ".venv*", ".*_cache", "__pycache__", ".ca-bundle.pem")
-# A tutorial's service depends on uvicorn alone.
+# A tutorial's service depends on uvicorn alone; the tests of this one's protocol need it.
 _NO_TUTORIALS = "httptools"
 
 
@@ -82,9 +82,12 @@ def depending(pyproject: str, names: Iterable[str]) -> str:
     return pyproject.replace(start, start + "".join(f'    "{name}",\n' for name in names), 1)
 
 
-def independent(pyproject: str, name: str) -> str:
-    """Return a pyproject.toml that does not depend on a distribution itself."""
-    return re.sub(rf'^    "{re.escape(name)}\b.*\n', "", pyproject, flags=re.MULTILINE)
+def for_tests_alone(pyproject: str, name: str) -> str:
+    """Return a pyproject.toml that depends on a distribution in its dev group instead of in production."""
+    requirement = re.search(rf'^    "{re.escape(name)}\b.*\n', pyproject, re.MULTILINE)
+    if not requirement:
+        return pyproject
+    return pyproject.replace(requirement[0], "", 1).replace("\ndev = [\n", f"\ndev = [\n{requirement[0]}", 1)
 
 
 def constrained(pyproject: str, lock: str) -> str:
@@ -129,7 +132,7 @@ def lock(folder: Path, wanted: Mapping[str, Sequence[str]]) -> None:
         locked = own["poetry.lock"]
         if names:
             locked = _locked(desk, full, locked)
-        plain = independent(full, _NO_TUTORIALS)
+        plain = for_tests_alone(full, _NO_TUTORIALS)
         plain_locked = _locked(desk, plain, locked)
         bound = constrained(plain, plain_locked)
         (desk / "pyproject.toml").write_text(bound, encoding="utf-8")

@@ -20,7 +20,7 @@ _NOTES = (
     "Every contender serves the same routes and runs the same tests, all of which passed in every round. None of the "
     "copies has a git repository.",
     "Requests are logged by all. `article` and `uv` serve with h11, because tutorials depend on `uvicorn` alone; "
-    "`lockstep` depends on httptools, so it has one package more.",
+    "`lockstep` depends on httptools, so its prod has one package more. Their dev images have it for the tests.",
     "A cold build has no layer and empty cache mounts; the base image, and uv's for `uv`, are present. `article` also "
     "installs the plugin by which Poetry reads an index of plain HTML.",
     "`lockstep` is driven by `inv build` and `inv test` where it says build with nothing to do and test verdict, all "

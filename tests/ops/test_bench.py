@@ -35,7 +35,19 @@ Running 8s test @ http://127.0.0.1:8000/
 Requests/sec:   3115.04
 Transfer/sec:    657.05KB
 """
-PYPROJECT = '[project]\nname = "x"\ndependencies = [\n    "httptools>=0.9",\n    "uvicorn>=0.54",\n]\n'
+PYPROJECT = """
+[project]
+name = "x"
+dependencies = [
+    "httptools>=0.9",
+    "uvicorn>=0.54",
+]
+
+[dependency-groups]
+dev = [
+    "pytest>=9",
+]
+"""
 LOCK = """
 [[package]]
 name = "a"
@@ -220,10 +232,12 @@ def test_a_pyproject_that_cannot_be_added_to_is_refused() -> None:
         contenders.depending("[project]\ndependencies = []\n", ["a"])
 
 
-def test_a_dependency_is_taken_away() -> None:
-    """That one alone, whatever its version."""
-    assert contenders.independent(PYPROJECT, "httptools") == PYPROJECT.replace('    "httptools>=0.9",\n', "")
-    assert contenders.independent(PYPROJECT, "http") == PYPROJECT
+def test_what_only_the_tests_need_is_in_dev() -> None:
+    """That one alone, whatever its version; the others stay where they are."""
+    moved = tomllib.loads(contenders.for_tests_alone(PYPROJECT, "httptools"))
+    assert moved["project"]["dependencies"] == ["uvicorn>=0.54"]
+    assert moved["dependency-groups"]["dev"] == ["httptools>=0.9", "pytest>=9"]
+    assert contenders.for_tests_alone(PYPROJECT, "http") == PYPROJECT
 
 
 def test_uv_is_bound_to_the_locked_versions() -> None:
