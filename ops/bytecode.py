@@ -10,6 +10,7 @@ No source changes after the build: no start has to look whether one has (PEP 552
 from __future__ import annotations
 
 import compileall
+import contextlib
 import os
 import re
 import sys
@@ -25,7 +26,7 @@ COMPILED = MAGIC_NUMBER + (1).to_bytes(4, "little")
 # Of the standard library: nothing of these runs in an image.
 UNUSED = re.compile(r"/(config-.*|ensurepip|idlelib|lib2to3|pydoc_data|site-packages|test|tests|tkinter|turtledemo)/")
 # How many files one process compiles.
-PORTION = 50
+PORTION = 100
 
 
 def stdlib() -> bool:
@@ -49,7 +50,10 @@ def tree(folder: str) -> bool:
 def is_compiled(source: Path) -> bool:
     """Return whether a source has bytecode as it is made here."""
     bytecode = Path(cache_from_source(str(source)))
-    return bytecode.exists() and bytecode.read_bytes().startswith(COMPILED)
+    if not bytecode.exists():
+        return False
+    with bytecode.open("rb") as file:
+        return file.read(len(COMPILED)) == COMPILED
 
 
 def in_portions(sources: Iterable[Path], quiet: int) -> bool:
@@ -59,13 +63,18 @@ def in_portions(sources: Iterable[Path], quiet: int) -> bool:
     (https://github.com/python/cpython/issues/129724).
     """
     ordered = sorted(sources)
-    children = []
+    free = len(os.sched_getaffinity(0))
+    codes = []
     for start in range(0, len(ordered), PORTION):
-        child = os.fork()
-        if not child:
+        if free:
+            free -= 1
+        else:
+            codes.append(os.wait()[1])
+        if not os.fork():
             sys.exit(not compile_all(ordered[start : start + PORTION], quiet))
-        children.append(child)
-    codes = [os.waitpid(child, 0)[1] for child in children]
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            codes.append(os.wait()[1])
     return not any(codes)
 
 
