@@ -10,7 +10,6 @@ No source changes after the build: no start has to look whether one has (PEP 552
 from __future__ import annotations
 
 import compileall
-import contextlib
 import os
 import re
 import sys
@@ -63,18 +62,16 @@ def in_portions(sources: Iterable[Path], quiet: int) -> bool:
     (https://github.com/python/cpython/issues/129724).
     """
     ordered = sorted(sources)
-    free = len(os.sched_getaffinity(0))
-    codes = []
+    cores = len(os.sched_getaffinity(0))
+    running, codes = 0, []
     for start in range(0, len(ordered), PORTION):
-        if free:
-            free -= 1
-        else:
+        if running == cores:
             codes.append(os.wait()[1])
+            running -= 1
         if not os.fork():
             sys.exit(not compile_all(ordered[start : start + PORTION], quiet))
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            codes.append(os.wait()[1])
+        running += 1
+    codes += [os.wait()[1] for _ in range(running)]
     return not any(codes)
 
 
