@@ -29,7 +29,7 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=bind,source=ops/bytecode.py,target=/bytecode.py \
     --mount=type=tmpfs,target=/tmp \
     sh /packages "$PACKAGES" \
-    && python /bytecode.py stdlib
+    && python -S /bytecode.py stdlib
 WORKDIR /srv
 
 
@@ -109,7 +109,7 @@ RUN --mount=type=secret,id=ca_bundle \
     && rm /opt/venv/bin/[Aa]ctivate* \
     && sh /online /uv pip sync --python /opt/venv --require-hashes /main.txt \
     && rm /opt/venv/.lock \
-    && python /bytecode.py venv /opt/venv
+    && python -S /bytecode.py venv /opt/venv
 
 
 FROM main AS dev
@@ -123,7 +123,7 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=cache,target=/root/.cache/uv \
     sh /online /uv pip install --no-deps --python /opt/venv --require-hashes -r /dev.txt \
     && rm /opt/venv/.lock \
-    && python /bytecode.py venv /opt/venv
+    && python -S /bytecode.py venv /opt/venv
 COPY --chmod=755 . .
 USER 10001:10001
 CMD ["pytest"]
@@ -205,7 +205,7 @@ FROM base AS app
 COPY app /out/tree/srv/app
 RUN --network=none \
     --mount=type=bind,source=ops/bytecode.py,target=/bytecode.py \
-    python /bytecode.py tree /out/tree \
+    python -S /bytecode.py tree /out/tree \
     && find /out/tree -type d -empty -delete \
     && find /out/tree -type d -exec chmod 755 {} + -o -type f -exec chmod 644 {} + \
     && find /out/tree -exec touch -hd @315532800 {} +

@@ -1,10 +1,12 @@
 """Compile to bytecode, the same every time, in a build step.
 
-    python bytecode.py stdlib         the standard library, which the official image brings as source alone
-    python bytecode.py venv FOLDER    what a virtual environment has that is not compiled yet
-    python bytecode.py tree FOLDER    a folder that will be the root
+    python -S bytecode.py stdlib         the standard library, which the official image brings as source alone
+    python -S bytecode.py venv FOLDER    what a virtual environment has that is not compiled yet
+    python -S bytecode.py tree FOLDER    a folder that will be the root
 
-No source changes after the build: no start has to look whether one has (PEP 552, unchecked).
+No source changes after the build: no start has to look whether one has (PEP 552, unchecked). -S, because what a process
+has compiled before shows in the bytecode (https://github.com/python/cpython/issues/129724), and a package can have
+itself imported at every start, by a .pth file.
 """
 
 from __future__ import annotations
@@ -58,8 +60,7 @@ def is_compiled(source: Path) -> bool:
 def in_portions(sources: Iterable[Path], quiet: int) -> bool:
     """Compile files on all cores, and return whether all of them could be.
 
-    Each portion in a process that begins in the same state: what a process has compiled before shows in the bytecode
-    (https://github.com/python/cpython/issues/129724).
+    Each portion in a process that begins in the same state.
     """
     ordered = sorted(sources)
     cores = len(os.sched_getaffinity(0))

@@ -219,7 +219,7 @@ def install() -> tuple[dict[str, str], list[dict[str, str]]]:
 
 def compile_(*what: str) -> None:
     """Compile as the build does: what a process has done before, as this one has, shows in the bytecode."""
-    subprocess.run([sys.executable, str(HERE / "ops" / "bytecode.py"), *what], check=True)
+    subprocess.run([sys.executable, "-S", str(HERE / "ops" / "bytecode.py"), *what], check=True)
 
 
 def sources(brought: dict[str, str]) -> Sources:

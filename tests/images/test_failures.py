@@ -263,7 +263,7 @@ def test_a_closed_standard_input() -> None:
 def test_an_interrupted_build(copy: Path, number: signal.Signals) -> None:
     """It ends at once with 130, and the next build succeeds."""
     # Another one each time: a build that once got through would be in the cache.
-    compiling = "python /bytecode.py tree /out/tree"
+    compiling = "python -S /bytecode.py tree /out/tree"
     slow = f"echo interrupt me now {uuid4()} && sleep 60 && {compiling}"
     edit(copy / "Dockerfile", compiling, slow)
     with subprocess.Popen(inv_command("build"), cwd=copy, stderr=subprocess.PIPE, text=True) as process:

@@ -43,7 +43,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Bytecode that is made again is another file, which takes its place.
     os.link(cached(folder / "done.py"), folder / "done.before")
     os.link(cached(folder / "timed.py"), folder / "timed.before")
-    subprocess.run([sys.executable, bytecode.__file__, "venv", str(environment)], check=True)
+    subprocess.run([sys.executable, "-S", bytecode.__file__, "venv", str(environment)], check=True)
     return folder
 
 
