@@ -26,6 +26,10 @@ _DIRECTORY_BYTES = 16 << 20
 _CHUNK = 1 << 20
 # What a compressed stream counts for besides what it holds: even an empty one costs time.
 _STREAM_BYTES = 4096
+# What has to be known of a stream before it is unpacked; no stream is shorter.
+_STREAM_HEAD = 12
+_FEXTRA = 4
+_FIELD_BYTES = 64
 # A zip's last record and the longest comment behind it (https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT).
 ZIP_END = b"PK\x05\x06"
 ZIP_TAIL = 22 + 65535
@@ -181,28 +185,65 @@ def store(plain: IO[bytes], content: bytes) -> int:
         raise NoRoomError(str(error)) from None
 
 
-def unpacked(chunks: Iterator[bytes], magic: bytes, budget: Budget, *, whole: bool = False) -> Iterator[bytes]:
+def unpacked(
+    chunks: Iterator[bytes], magic: bytes, budget: Budget, *, whole: bool = False, bare: bool = False
+) -> Iterator[bytes]:
     """Give what compressed chunks hold, in however many streams one after the other; stop at what is no stream.
 
-    Raises ReadError there, if the `whole` has to be compressed, and TooMuchError.
+    Raises ReadError there, if the `whole` has to be compressed, and where a gzip stream that has to be `bare` bears
+    more than what it compresses; and TooMuchError.
     """
-    unpacker = _UNPACKERS[magic]()
+    unpacker: _Unpacker | None = None
+    rest = b""
     for packed in chunks:
-        rest = packed
+        rest += packed
         while rest:
+            if not unpacker:
+                if len(rest) < _STREAM_HEAD:
+                    break
+                unpacker = _begun(rest, magic, bare=bare)
+            if not unpacker:
+                if not whole:
+                    return
+                _check_end(unpacker, rest)
+                rest = b""
+                break
             for piece in _pieces(unpacker, rest):
                 budget.take(len(piece))
                 yield piece
             rest = b""
             if unpacker.eof:
                 rest = unpacker.unused_data
-                if rest and not rest.startswith(magic):
-                    if whole and rest.strip(b"\0"):
-                        message = "bytes behind what is compressed"
-                        raise tarfile.ReadError(message)
-                    return
+                unpacker = None
                 budget.take(_STREAM_BYTES)
-                unpacker = _UNPACKERS[magic]()
+    if whole:
+        _check_end(unpacker, rest)
+
+
+def _begun(head: bytes, magic: bytes, *, bare: bool) -> _Unpacker | None:
+    """Return what unpacks the stream that begins here, or None where none does."""
+    if not head.startswith(magic):
+        return None
+    if bare and not _is_bare(head):
+        message = "a compressed layer with more in it than the layer"
+        raise tarfile.ReadError(message)
+    return _UNPACKERS[magic]()
+
+
+def _check_end(unpacker: _Unpacker | None, rest: bytes) -> None:
+    """Raise ReadError where a stream has not ended, or where more than padding is behind the last."""
+    if unpacker or rest.strip(b"\0"):
+        message = "a stream that ends too soon" if unpacker else "bytes behind what is compressed"
+        raise tarfile.ReadError(message)
+
+
+def _is_bare(head: bytes) -> bool:
+    """Return whether a gzip stream bears no name, no comment, and no field but a short one (RFC 1952, 2.3.1).
+
+    eStargz has such a field in its last stream.
+    """
+    flags, length = head[3], int.from_bytes(head[10:12], "little")
+    return flags == 0 or (flags == _FEXTRA and length <= _FIELD_BYTES)
 
 
 def _pieces(unpacker: _Unpacker, packed: bytes) -> Iterator[bytes]:

@@ -37,7 +37,10 @@ _NAME_BYTES = 4096
 _NUMBER = re.compile(rb"[0-7]+[ \0]*|[\x80\xff].{11}", re.DOTALL)
 # The headers that may precede an entry: one extended header, or GNU's long name and long link.
 _PRECEDING = {b"", b"x", b"L", b"K", b"LK", b"KL"}
-_RECORD = re.compile(rb"(\d{1,9}) [^=]+=")
+_RECORD = re.compile(rb"(\d{1,9}) ([^=]+)=")
+# What an extended header says by a number, and such a number (pax(1)).
+_NUMBERED = {b"atime", b"ctime", b"gid", b"mtime", b"size", b"uid"}
+_DECIMAL = re.compile(rb"-?\d{1,20}(\.\d{1,9})?")
 # A user or a group by name, or none (useradd(8)).
 _OWNER = re.compile(r"[a-z_][a-z0-9_-]{0,31}|")
 _MANIFEST = {"Config", "LayerSources", "Layers", "RepoTags"}
@@ -133,7 +136,8 @@ def read(reference: str, archive: IO[bytes], hashed: Sizes, promised: Promise = 
             files: list[File] = []
             for number, (name, diff_id) in enumerate(zip(manifest["Layers"], diff_ids, strict=True)):
                 member = members[name]
-                with _plain(_Tar(saved.map, member.offset_data, member.offset_data + member.size)) as tar:
+                layer = _Tar(saved.map, member.offset_data, member.offset_data + member.size)
+                with _plain(layer, bare=True) as tar:
                     # On the other core: hashing does not hold the interpreter's lock.
                     verified = pool.submit(_verify, tar, diff_id)
                     try:
@@ -270,13 +274,18 @@ def _check_headers(tar: _Tar, entry: tarfile.TarInfo) -> None:
 
 
 def _records(body: bytes) -> int:
-    """Return how many bytes of an extended header are records: `LENGTH NAME=VALUE`, LENGTH counts all (pax(1))."""
-    at = 0
+    """Return how many bytes of an extended header are records: `LENGTH NAME=VALUE`, LENGTH counts all (pax(1)).
+
+    Each name once, and numbers where numbers belong: of two values readers take one, and nobody sees the other.
+    """
+    at, names = 0, set()
     while match := _RECORD.match(body, at):
-        length = int(match[1])
-        if length <= match.end() - at or body[at + length - 1 : at + length] != b"\n":
+        end, name = at + int(match[1]), match[2]
+        sound = match.end() < end and body[end - 1 : end] == b"\n" and name not in names
+        if not sound or (name in _NUMBERED and not _DECIMAL.fullmatch(body[match.end() : end - 1])):
             break
-        at += length
+        names.add(name)
+        at = end
     return at
 
 
@@ -326,8 +335,8 @@ def _is_attestation(descriptor: Mapping[str, Any]) -> bool:
 
 
 @contextmanager
-def _plain(packed: _Tar) -> Iterator[_Tar]:
-    """Give a tar that may be compressed: the containerd image store hands out layers so."""
+def _plain(packed: _Tar, *, bare: bool = False) -> Iterator[_Tar]:
+    """Give a tar that may be compressed, as the containerd image store hands out layers; if so, as `bare` as asked."""
     mapped, start, end = packed
     if mapped[start : start + len(archives.GZIP)] != archives.GZIP:
         yield packed
@@ -335,7 +344,7 @@ def _plain(packed: _Tar) -> Iterator[_Tar]:
     budget = archives.Budget.of(end - start)
     chunks = (mapped[at : min(at + (1 << 20), end)] for at in range(start, end, 1 << 20))
     with tempfile.TemporaryFile() as plain:
-        for chunk in archives.unpacked(chunks, archives.GZIP, budget, whole=True):
+        for chunk in archives.unpacked(chunks, archives.GZIP, budget, whole=True, bare=bare):
             archives.store(plain, chunk)
         plain.flush()
         _forget(mapped, start, end)
@@ -371,7 +380,7 @@ def _files(tar: _Tar, terms: _Terms, above: str = "/") -> Iterator[File]:
     root = above.rstrip("/") + "/"
     regular: dict[str, File] = {}
     for entry in _entries(tar):
-        path = posixpath.normpath(root + entry.name)
+        path = posixpath.normpath(root + entry.name.lstrip("/"))
         file = File(
             path,
             terms.layer,
@@ -389,7 +398,7 @@ def _files(tar: _Tar, terms: _Terms, above: str = "/") -> Iterator[File]:
             yield file
             if _is_archive(content, file.head) and not terms.promised(path, digest):
                 yield from _members(path, _Region(*content), entry.size, terms)
-        elif entry.islnk() and (linked := regular.get(posixpath.normpath(root + entry.linkname))):
+        elif entry.islnk() and (linked := regular.get(posixpath.normpath(root + entry.linkname.lstrip("/")))):
             yield file._replace(sha256=linked.sha256, head=linked.head)
         else:
             yield file._replace(target=entry.linkname)
@@ -467,7 +476,7 @@ def _members(path: str, file: Any, size: int, terms: _Terms, depth: int = 1) -> 
         for name, content, length in archives.members(file, size, terms.budget):
             if depth > _ARCHIVE_DEPTH:
                 raise refusal
-            member = f"{path}!{posixpath.normpath('/' + name)}"
+            member = f"{path}!{posixpath.normpath('/' + name.lstrip('/'))}"
             content.seek(0)
             head = content.read(HEAD_BYTES)
             yield File(

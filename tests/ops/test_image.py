@@ -149,7 +149,7 @@ def test_archives_are_looked_into_by_content(kind: str) -> None:
     assert found[inner] == hashlib.sha256(content).hexdigest()
 
 
-@pytest.mark.parametrize("name", ["./pytest/x.py", "pytest//x.py", "a/../pytest/x.py"])
+@pytest.mark.parametrize("name", ["./pytest/x.py", "pytest//x.py", "a/../pytest/x.py", "/pytest/x.py"])
 def test_a_path_has_one_spelling(name: str) -> None:
     """In a layer as in an archive in it."""
     assert paths(read(tar({name: b"", "z": tar({name: b""})}))) == ["/pytest/x.py", "/z", "/z!/pytest/x.py"]
@@ -243,6 +243,60 @@ def test_bytes_behind_a_compressed_layer_are_refused() -> None:
     """The layer's digest does not cover them; whoever pulls the image gets them."""
     with pytest.raises(Failure, match="bytes behind what is compressed"):
         read(tar({"a": b"one"}), pack=lambda layer: gzip.compress(layer) + b"TOKEN=1")
+
+
+def with_flag(flag: int, field: bytes) -> Callable[[bytes], bytes]:
+    """Return what packs a layer into a gzip stream that bears one more field (RFC 1952, 2.3.1)."""
+
+    def pack(layer: bytes) -> bytes:
+        packed = gzip.compress(layer)
+        return packed[:3] + bytes([flag]) + packed[4:10] + field + packed[10:]
+
+    return pack
+
+
+FIELDS = {
+    "a comment": with_flag(16, b"TOKEN=1\0"),
+    "a name": with_flag(8, b"TOKEN=1\0"),
+    "a long field": with_flag(4, (65).to_bytes(2, "little") + b"x" * 65),
+}
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_what_a_compressed_layer_bears_beside_the_layer_is_refused(kind: str) -> None:
+    """No digest of the configuration covers it."""
+    layer = tar({"a": b"one"})
+    assert gzip.decompress(FIELDS[kind](layer)) == layer
+    with pytest.raises(Failure, match="more in it than the layer"):
+        read(layer, pack=FIELDS[kind])
+
+
+def test_a_compressed_layer_may_bear_a_short_field() -> None:
+    """As eStargz does in its last stream."""
+    footer = with_flag(4, (26).to_bytes(2, "little") + b"SG" + b"x" * 24)
+    assert paths(read(tar({"a": b"one"}), pack=lambda layer: gzip.compress(layer) + footer(b""))) == ["/a"]
+
+
+def test_streams_may_begin_anywhere() -> None:
+    """Also where one chunk of what is read ends."""
+    layer = tar({"a": b"1" * 3000})
+    packed = in_many_streams(layer)
+    for size in (1, 7, 20):
+        chunks = iter(packed[at : at + size] for at in range(0, len(packed), size))
+        plain = archives.unpacked(chunks, archives.GZIP, archives.Budget(), whole=True, bare=True)
+        assert b"".join(plain) == layer
+
+
+@pytest.mark.parametrize(
+    ("behind", "said"),
+    [(bytes(30) + b"x", "bytes behind"), (b"x", "bytes behind"), (gzip.compress(b"x")[:-1], "soon")],
+    ids=["far behind", "too short", "without an end"],
+)
+def test_whatever_is_behind_the_last_stream_is_seen(behind: bytes, said: str) -> None:
+    """Far behind it, too short for a stream, or a stream without its end."""
+    chunks = iter([gzip.compress(b"one"), *(behind[at : at + 10] for at in range(0, len(behind), 10))])
+    with pytest.raises(tarfile.ReadError, match=said):
+        list(archives.unpacked(chunks, archives.GZIP, archives.Budget(), whole=True))
 
 
 def damaged(files: dict[str, bytes]) -> bytes:
@@ -540,6 +594,8 @@ TWOFOLD = {
     "two extended headers": pax(mtime="1") + pax(comment="xyz") + raw(tarfile.REGTYPE) + END,
     "both kinds of them": pax(mtime="1") + raw(tarfile.GNUTYPE_LONGNAME, b"y\0") + raw(tarfile.REGTYPE) + END,
     "text behind the records": raw(tarfile.XHDTYPE, b"12 mtime=1.5\nTOKEN=1") + raw(tarfile.REGTYPE) + END,
+    "a name twice": raw(tarfile.XHDTYPE, b"10 path=a\n10 path=y\n") + raw(tarfile.REGTYPE) + END,
+    "text for a number": raw(tarfile.XHDTYPE, b"17 mtime=TOKEN=1\n") + raw(tarfile.REGTYPE) + END,
     "text behind a long name": raw(tarfile.GNUTYPE_LONGNAME, b"y\0TOKEN=1\0") + raw(tarfile.REGTYPE) + END,
     "a size that is no number": raw(tarfile.REGTYPE)[:124] + b"\0" + b"00000001000" + raw(tarfile.REGTYPE)[136:] + END,
     "a name of many folders": raw(tarfile.GNUTYPE_LONGNAME, b"a/" * 4000 + b"\0") + raw(tarfile.REGTYPE) + END,
