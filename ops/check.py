@@ -169,7 +169,7 @@ def judged(facts: Facts) -> tuple[list[audit.Finding], frozenset[str], dict[str,
         *_beyond(world.unaccounted(facts.image, promised), dev_leaks),
         *world.differing(facts.image.files, (*facts.tree, *facts.system)),
         *configuration.undeclared(facts.image, must_be.declaration),
-        *configuration.composed(must_be.service, must_be.volumes, str(engine.ROOT)),
+        *configuration.composed(must_be.service, must_be.volumes, f"{compose.project()}:prod", must_be.root),
         *world.over_budget(sizes, facts.settings.get("size-budget-mb"), must_be.came),
     ]
     _refuse_other_commit(facts, findings)

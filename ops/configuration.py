@@ -28,7 +28,12 @@ _CONFIG = {
     "OpenStdin", "CpuShares", "Shell", "StdinOnce", "StopSignal", "StopTimeout", "Tty", "User", "Volumes", "WorkingDir",
 }  # fmt: skip
 _STEP = {"comment", "created", "created_by", "empty_layer"}
-_COMMANDS = ("command", "entrypoint", "post_start", "pre_stop")
+# What a Compose service may say in place of the image.
+_REPLACED = (
+    "command", "entrypoint", "healthcheck", "post_start", "pre_stop", "user", "volumes_from", "working_dir",
+)  # fmt: skip
+# Variables that decide which programs and modules run (ld.so(8), https://docs.python.org/3/using/cmdline.html).
+_LOADING = re.compile(r"PATH|PYTHON.*|LD_.*")
 _COMMENTS = {"", "buildkit.dockerfile.v0"}
 _VALUE = re.compile(r"\b(?P<name>\w+)=(?P<value>\"[^\"]*\"|'[^']*'|\S+)")
 
@@ -100,12 +105,15 @@ def undeclared(image: Image, declaration: Declaration) -> list[Finding]:
     return found
 
 
-def composed(service: Mapping[str, Any], volumes: Mapping[str, Any], root: str) -> list[Finding]:
+def composed(service: Mapping[str, Any], volumes: Mapping[str, Any], name: str, root: str) -> list[Finding]:
     """Return where Compose's production service, resolved, runs something else than the image, or the working tree.
 
-    Takes the project's named volumes as well: one may be a folder of this machine.
+    Takes the project's named volumes as well, one may be a folder of this machine; the image's name; and the working
+    tree. All paths without symlinks.
     """
     wrong = []
+    if service.get("image") != name:
+        wrong.append((f"image {service.get('image')}", f"runs that instead of {name}"))
     target = (service.get("build") or {}).get("target")
     if target != "prod":
         wrong.append((f"target {target}", "builds another target"))
@@ -118,7 +126,12 @@ def composed(service: Mapping[str, Any], volumes: Mapping[str, Any], root: str) 
             wrong.append((place, "mounts it from the working tree"))
     for kind in ("configs", "secrets"):
         wrong += [(str(one.get("source")), f"mounts it as one of its {kind}") for one in service.get(kind) or ()]
-    wrong += [(name, "runs something else than the image declares") for name in _COMMANDS if service.get(name)]
+    wrong += [(key, "runs something else than the image declares") for key in _REPLACED if service.get(key)]
+    wrong += [
+        (variable, "sets it, and so decides which code runs")
+        for variable in service.get("environment") or ()
+        if _LOADING.fullmatch(variable)
+    ]
     return [Finding(what, "docker-compose.yml", "", f"the production service {why}") for what, why in wrong]
 
 

@@ -24,6 +24,8 @@ class Expected(NamedTuple):
     declaration: Declaration
     service: Mapping[str, Any]
     volumes: Mapping[str, Any]
+    # The working tree. Its path, and all paths in the two above, are without symlinks.
+    root: str
     # Name and version of what came into the lock since the size budget was set.
     came: frozenset[str]
     # What it was made from; None where git tells nothing.
@@ -37,9 +39,17 @@ def obtain() -> Expected:
     golden = json.loads(engine.output(*run, "python", "-m", "ops.golden", "app", given=app(commit), echo=True))
     world = world_from(golden["rows"])
     resolved = json.loads(engine.output("compose", "--profile=prod", "config", "--format=json"))
-    service = resolved["services"][compose.PROD[0]]
-    volumes = resolved.get("volumes") or {}
-    return Expected(golden, world, declaration(commit), service, volumes, came(), commit)
+    service, volumes = resolved["services"][compose.PROD[0]], resolved.get("volumes") or {}
+    for mount in service.get("volumes") or ():
+        if mount["type"] == "bind":
+            mount["source"] = os.path.realpath(mount["source"])
+    for volume in filter(None, volumes.values()):
+        options = volume.get("driver_opts") or {}
+        # What is no path, `tmpfs` say, stays as it is.
+        if os.path.isabs(device := options.get("device", "")):
+            options["device"] = os.path.realpath(device)
+    root = os.path.realpath(engine.ROOT)
+    return Expected(golden, world, declaration(commit), service, volumes, root, came(), commit)
 
 
 def came() -> frozenset[str]:

@@ -382,8 +382,10 @@ def test_without_git_the_working_tree_is_compared(copy: Path) -> None:
         ),
         ("      target: prod\n", "      target: dev\n", "target dev"),
         ('"127.0.0.1:${PORT:-8000}:8000"]', '"127.0.0.1:${PORT:-8000}:8000"]\n    command: [python]', "command"),
+        ('"127.0.0.1:${PORT:-8000}:8000"]', '"127.0.0.1:${PORT:-8000}:8000"]\n    user: "0:0"', "user"),
+        ("image: ${COMPOSE_PROJECT_NAME}:prod", "image: ${COMPOSE_PROJECT_NAME}:other", ":other"),
     ],
-    ids=["a mount", "a volume that is a folder", "another target", "another command"],
+    ids=["a mount", "a volume that is a folder", "another target", "another command", "another user", "another image"],
 )
 def test_a_compose_file_that_runs_something_else_is_found(copy: Path, old: str, new: str, what: str) -> None:
     """The image may be clean: what runs is not."""
@@ -394,6 +396,16 @@ def test_a_compose_file_that_runs_something_else_is_found(copy: Path, old: str, 
     code, report = proof(cwd=copy)
     assert code == 1
     assert [one["path"] for one in report["findings"] if one["what"].endswith(what)] == ["docker-compose.yml"]
+
+
+def test_a_mount_is_seen_through_a_link(copy: Path, tmp_path: Path) -> None:
+    """Compose says by which path it came to the working tree; it may be none without a symlink."""
+    built(copy)
+    edit(copy / "docker-compose.yml", '8000}:8000"]', '8000}:8000"]\n    volumes: ["./app:/srv/app"]')
+    link = tmp_path / "link"
+    link.symlink_to(copy)
+    done = inv("check-prod", "--json", cwd=link, PWD=str(link))
+    assert [one["what"] for one in json.loads(done.stdout)["findings"]] == [f"{copy.resolve()}/app"]
 
 
 def test_the_project_may_deny_and_limit(copy: Path) -> None:

@@ -126,7 +126,13 @@ def test_a_setting_that_no_specification_has_is_found(name: str) -> None:
     assert finding.what == name
 
 
-SERVICE: dict[str, Any] = {"build": {"target": "prod", "context": "/w"}, "command": None, "entrypoint": None}
+SERVICE: dict[str, Any] = {
+    "build": {"target": "prod", "context": "/w"},
+    "command": None,
+    "entrypoint": None,
+    "environment": {"APP_NAME": None, "UVICORN_TIMEOUT_KEEP_ALIVE": "5"},
+    "image": "x:prod",
+}
 
 
 VOLUMES: dict[str, Any] = {
@@ -138,7 +144,7 @@ VOLUMES: dict[str, Any] = {
 def test_a_service_that_runs_its_image_is_no_finding() -> None:
     """A volume of its own, or a folder of the machine's, is none of the working tree."""
     mounts = [{"type": "volume", "source": "data"}, {"type": "bind", "source": "/workshop"}, {"type": "tmpfs"}]
-    assert configuration.composed(SERVICE | {"volumes": mounts}, VOLUMES, "/w") == []
+    assert configuration.composed(SERVICE | {"volumes": mounts}, VOLUMES, "x:prod", "/w") == []
 
 
 @pytest.mark.parametrize(
@@ -155,9 +161,18 @@ def test_a_service_that_runs_its_image_is_no_finding() -> None:
         ({"entrypoint": ["sh"]}, "entrypoint"),
         ({"configs": [{"source": "settings"}]}, "settings"),
         ({"secrets": [{"source": "key"}]}, "key"),
+        ({"user": "0:0"}, "user"),
+        ({"working_dir": "/tmp"}, "working_dir"),
+        ({"volumes_from": ["other"]}, "volumes_from"),
+        ({"healthcheck": {"disable": True}}, "healthcheck"),
+        ({"image": "x:dev"}, "image x:dev"),
+        ({"image": None}, "image None"),
+        ({"environment": {"PATH": "/tmp"}}, "PATH"),
+        ({"environment": {"PYTHONPATH": "/tmp"}}, "PYTHONPATH"),
+        ({"environment": {"LD_PRELOAD": None}}, "LD_PRELOAD"),
     ],
 )
 def test_a_service_that_runs_something_else_is_found(more: dict[str, Any], what: str) -> None:
     """Whatever the image holds."""
-    (found,) = configuration.composed(SERVICE | more, VOLUMES, "/w")
+    (found,) = configuration.composed(SERVICE | more, VOLUMES, "x:prod", "/w")
     assert (found.what, found.path) == (what, "docker-compose.yml")
