@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-import sys
+import time
 
 from ops import engine, site, source
 from ops.failure import Failure
@@ -13,6 +14,8 @@ from ops.failure import Failure
 PROD = ("api-prod", "prod")
 DEV = ("api-tests", "dev")
 _LAST_PORT = 65535
+# How long the Engine may take to notice that a process has ended.
+_SETTLED_SECONDS = 5
 
 
 def project() -> str:
@@ -72,7 +75,7 @@ def serve(port: str, *, detach: bool) -> None:
         if not detach:
             _follow()
     except KeyboardInterrupt:
-        print(file=sys.stderr)
+        engine.say("")
         stop()
     except Failure:
         stop()
@@ -80,10 +83,36 @@ def serve(port: str, *, detach: bool) -> None:
 
 
 def _follow() -> None:
-    """Stream production's logs until it is interrupted. Raises Failure where the service stops by itself."""
-    # Not `docker compose logs`: some versions put escape sequences before each line.
-    engine.run("logs", "--follow", _container())
-    raise Failure("The service stopped by itself; its last lines above say why.")
+    """Stream production's logs until it is interrupted. Raises Failure where the service stops for good."""
+    container = _container()
+    started = _started(container)
+    while True:
+        # Not `docker compose logs`: some versions put escape sequences before each line.
+        engine.run("logs", "--follow", f"--since={started}", container)
+        # They end with the process, also where the restart policy starts it again.
+        started = _started(container, but=started)
+        engine.say("The service ended, and was started again.")
+
+
+def _started(container: str, but: str = "") -> str:
+    """Return when the container was started, and not at the time `but`: wait for the restart policy to do it.
+
+    Raises Failure where the container has stopped for good.
+    """
+    deadline = time.monotonic() + _SETTLED_SECONDS
+    while True:
+        try:
+            said = engine.output("inspect", "--format={{.State.Status}} {{.State.StartedAt}}", container)
+        except Failure:
+            # Removed, by `inv stop` say.
+            said = "removed never"
+        status, started = said.split()
+        if status == "running" and started != but:
+            return started
+        # How long the Engine waits before the next try is its own affair.
+        if status != "restarting" and (status != "running" or time.monotonic() > deadline):
+            raise Failure("The service stopped by itself; its last lines above say why.")
+        time.sleep(0.1)
 
 
 def _start() -> None:
@@ -99,8 +128,8 @@ def _start() -> None:
 
 
 def _container() -> str:
-    """Return the id of production's container, running or not, or `` where there is none."""
-    return engine.output("compose", "--profile=prod", "ps", "--all", "--quiet", "api-prod").strip()
+    """Return the id of production's container, running or not, of the first of several, or `` where there is none."""
+    return engine.output("compose", "--profile=prod", "ps", "--all", "--quiet", "api-prod").partition("\n")[0]
 
 
 def stop() -> None:
@@ -146,8 +175,9 @@ def _run(*args: str) -> int:
     try:
         return engine.run(*args[:where], "--rm", f"--name={name}", *args[where:])
     except KeyboardInterrupt:
-        # Docker may end and leave the container running.
-        engine.run("rm", "--force", name)
+        # Docker may end and leave the container running; where it has not, there is none to remove.
+        with engine.undisturbed(), contextlib.suppress(Failure):
+            engine.output("rm", "--force", name, echo=True, shielded=True)
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -71,7 +72,7 @@ def build(*args: str, once: tuple[str, ...] = ()) -> None:
     if run(*args, *once, stdout=sys.stderr.fileno()) == 0:
         return
     _check_reachable()
-    print("The build failed. It is run once more, unseen, for its reason.", file=sys.stderr, flush=True)
+    say("The build failed. It is run once more, unseen, for its reason.")
     try:
         output(*args)
     except Failure as failure:
@@ -80,8 +81,9 @@ def build(*args: str, once: tuple[str, ...] = ()) -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Let neither Ctrl-C nor SIGTERM interrupt what cleans up."""
-    signals = [signal.SIGINT, signal.SIGTERM]
+    """Let neither Ctrl-C nor SIGTERM nor a closing terminal, which may signal twice, interrupt what cleans up."""
+    # Windows has no SIGHUP.
+    signals = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
     try:
         yield
@@ -131,10 +133,16 @@ def _failure(args: tuple[str, ...], said: bytes) -> Failure:
     return Failure(explain(text) or f"`docker {shlex.join(args)}` failed: {_last_line(text)}")
 
 
+def say(sentence: str) -> None:
+    """Print a line on standard error, if that is still there: a closed terminal keeps nothing from being cleaned up."""
+    with contextlib.suppress(OSError):
+        # In one piece: two commands may run at a time.
+        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.flush()
+
+
 def _echo(args: tuple[str, ...]) -> None:
-    # In one piece: two commands may run at a time.
-    sys.stderr.write(f"$ docker {shlex.join(args)}\n")
-    sys.stderr.flush()
+    say(f"$ docker {shlex.join(args)}")
 
 
 def _last_line(text: str) -> str:

@@ -46,7 +46,7 @@ def obtain() -> Expected:
     for volume in filter(None, volumes.values()):
         options = volume.get("driver_opts") or {}
         # What is no path, `tmpfs` say, stays as it is.
-        if os.path.isabs(device := options.get("device", "")):
+        if Path(device := options.get("device", "")).is_absolute():
             options["device"] = os.path.realpath(device)
     root = os.path.realpath(engine.ROOT)
     return Expected(golden, world, declaration(commit), service, volumes, root, came(), commit)

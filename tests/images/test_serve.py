@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -16,7 +17,19 @@ from threading import Thread
 import httpx
 import pytest
 
-from tests.images.conftest import PORT, PROD, ROOT, docker, inspected, inv, inv_command, left_behind, sentence
+from tests.images.conftest import (
+    PORT,
+    PROD,
+    ROOT,
+    answers,
+    docker,
+    inspected,
+    inv,
+    inv_command,
+    left_behind,
+    sentence,
+    until,
+)
 
 URL = f"http://localhost:{PORT}"
 
@@ -77,6 +90,45 @@ def test_a_second_interruption_does_not_disturb_the_first() -> None:
             process.send_signal(signal.SIGINT)
             time.sleep(0.2)
         assert process.wait(20) == 0
+    assert left_behind() == []
+
+
+@pytest.mark.parametrize(
+    "task",
+    [("serve", f"--port={PORT}"), ("shell", "--", "sh", "-c", "echo Rea''ched; sleep 300")],
+    ids=["serve", "shell"],
+)
+def test_a_closed_terminal_leaves_nothing_behind(task: tuple[str, ...]) -> None:
+    """Nobody reads any more, and both the shell and the kernel may send a signal."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        inv_command(*task), cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    seen = b""
+    while not (b"answers" in seen or b"Reached" in seen):
+        seen += os.read(ours, 1024)
+    os.close(ours)
+    for _ in range(2):
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+    process.wait(30)
+    assert left_behind() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may end another user's process")
+def test_a_service_that_is_started_again_is_followed_again() -> None:
+    """A crash ends its log, and not `inv serve`; a stop that nobody revives does."""
+    with serving(APP_LOG_FORMAT="json") as (process, _):
+        (container,) = docker("ps", "--quiet", "--filter=name=api-prod").stdout.split()
+        before = inspected(container)["State"]["Pid"]
+        os.kill(before, signal.SIGKILL)
+        until(lambda: inspected(container)["State"]["Pid"] not in {0, before} and answers(), 10)
+        httpx.get(URL, headers={"x-request-id": "after-the-crash"})
+        assert process.stdout is not None
+        assert any("after-the-crash" in line for line in process.stdout)
+        docker("stop", container)
+        assert process.wait(20) == 1
     assert left_behind() == []
 
 
