@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +83,10 @@ def build(*args: str, once: tuple[str, ...] = ()) -> None:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Let neither Ctrl-C nor SIGTERM nor a closing terminal, which may signal twice, interrupt what cleans up."""
+    if threading.current_thread() is not threading.main_thread():
+        # Signals interrupt the main thread alone.
+        yield
+        return
     # Windows has no SIGHUP.
     signals = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
@@ -118,13 +123,14 @@ def _running(
         try:
             yield process
         except BaseException as interruption:
-            # A terminal's Ctrl-C reaches Docker as well, which then ends in good order.
-            if not (os.isatty(0) and type(interruption) is KeyboardInterrupt):
-                process.terminate()
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            with undisturbed():
+                # A terminal's Ctrl-C reaches Docker as well, which then ends in good order.
+                if not (os.isatty(0) and type(interruption) is KeyboardInterrupt):
+                    process.terminate()
+                try:
+                    process.wait(_STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
             raise
 
 
