@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ops import audit, causes, compose, configuration, engine, expected, image, inventory, stages, world
+from ops import audit, causes, compose, configuration, engine, expected, image, inventory, source, stages, world
 from ops.failure import CANNOT_CHECK, FAILED, Failure
 from ops.records import File, Image
 from ops.report import Report, read
@@ -115,7 +115,10 @@ def prod(reference: str | None, *, bill: str | None, as_json: bool) -> int:
 
 def _printed(report: Report, *, as_json: bool) -> int:
     """Print a report and return the exit code that it stands for."""
-    print(report.data() if as_json else report.lines())
+    text = report.data() if as_json else report.lines()
+    # Redirected on Windows, standard output may have room for 256 characters only.
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
     return FAILED if report.findings else 0
 
 
@@ -124,6 +127,11 @@ def sbom(reference: str | None, output: str | None) -> int:
 
     Return 1, and report, where the proof fails: what was not proved can't be listed.
     """
+    folder = Path(output or "").absolute().parent
+    if not folder.is_dir():
+        raise Failure(
+            f"{output} can't be written: there is no folder {folder}. Make it, or name another.", CANNOT_CHECK
+        )
     started = time.monotonic()
     facts = obtained(reference, whole=True)
     findings, _, _ = judged(facts)
@@ -181,9 +189,9 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
     # Tens of thousands of records, none of them in a cycle: looking for cycles would take a tenth of the time.
     gc.disable()
     try:
-        lock, app = _lock(), _app_files()
         project = compose.project()
         dev, prod = f"{project}:dev", reference or f"{project}:prod"
+        lock, settings, app = _lock(), _settings(), _app_files()
         file = Path(reference) if reference and Path(reference).is_file() else None
         identifiers = _identifiers(dev, *([] if file else [prod]))
         # Most of the time passes while the Engine packs prod: all that concerns dev is done meanwhile.
@@ -207,7 +215,7 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
     except OSError as error:
         raise Failure(f"{prod} can't be read: {error}.", CANNOT_CHECK) from None
     identifier = facts.identifier if file else identifiers[-1]
-    return Facts(prod, identifier, facts, dev, tree, lock, rules, app, _settings(), promise, system)
+    return Facts(prod, identifier, facts, dev, tree, lock, rules, app, settings, promise, system)
 
 
 def _dev_leaks(facts: Facts, base: Base) -> tuple[list[audit.Finding], str, frozenset[str]]:
@@ -307,9 +315,13 @@ def _lock() -> audit.Lock:
 
 
 def _settings() -> Mapping[str, Any]:
-    """Return what pyproject.toml says under `[tool.lockstep]`."""
-    document = tomllib.loads((engine.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    found: Mapping[str, Any] = document.get("tool", {}).get("lockstep", {})
+    """Return what pyproject.toml says under `[tool.lockstep]`. Raises Failure where it can't mean anything."""
+    found: Mapping[str, Any] = source.pyproject().get("tool", {}).get("lockstep", {})
+    denied, budget = found.get("denied-in-main", []), found.get("size-budget-mb", 0)
+    if not (isinstance(denied, list) and all(isinstance(name, str) for name in denied)):
+        raise Failure("pyproject.toml: `denied-in-main` must be a list of names, each in quotation marks.")
+    if not isinstance(budget, int | float):
+        raise Failure("pyproject.toml: `size-budget-mb` must be a number, without quotation marks.")
     return found
 
 

@@ -88,7 +88,7 @@ def undeclared(image: Image, declaration: Declaration) -> list[Finding]:
         if set(step) - _STEP
         or step.get("comment", "") not in _COMMENTS
         or not _WORD.fullmatch(step.get("created", ""))
-        or step.get("empty_layer", True) not in {True, False}
+        or not isinstance(step.get("empty_layer", True), bool)
     ]
     found += [
         Finding(name, "configuration", "", "it holds more than a build writes")

@@ -15,6 +15,8 @@ START_SECONDS = 60
 # The oldest that understand what the Dockerfile and docker-compose.yml say: HEALTHCHECK --start-interval
 # needs Engine 25 (https://docs.docker.com/reference/dockerfile/#healthcheck).
 OLDEST = {"Engine": (25, 0), "Compose": (2, 24), "Buildx": (0, 12)}
+# Where the Engine that a distribution installs listens, on Windows too.
+OWN = {"", "unix:///var/run/docker.sock", "unix:///run/docker.sock", "npipe:////./pipe/docker_engine"}
 QUESTIONS = {
     "Engine": ("version", "--format", "{{.Server.Version}}"),
     "Compose": ("compose", "version", "--short"),
@@ -25,6 +27,11 @@ QUESTIONS = {
 def setup() -> None:
     """Check the Engine, Compose, Buildx and the base image, mend what is missing, and say what was done."""
     done = dict.fromkeys((*OLDEST, "Base image"), "found")
+    if (address := elsewhere()) and not found("Engine"):
+        raise Failure(
+            f"The Docker Engine at {address} does not answer: start it there, or have this machine's own asked "
+            "(`unset DOCKER_HOST`, `docker context use default`)."
+        )
     lacking = [name for name in ("Compose", "Buildx") if not _recent(name)]
     if not found("Engine") and not debian.installed("dockerd") and trouble() != NO_PERMISSION:
         lacking.append("Engine")
@@ -37,9 +44,9 @@ def setup() -> None:
     for name, version in OLDEST.items():
         if not _recent(name):
             oldest = ".".join(map(str, version))
+            wrong = f"{found(name)} is too old" if found(name) else "does not answer"
             raise Failure(
-                f"{name} {found(name)} is too old: Lockstep needs {oldest} or newer; "
-                "see https://docs.docker.com/engine/install/."
+                f"{name} {wrong}: Lockstep needs {oldest} or newer; see https://docs.docker.com/engine/install/."
             )
         print(f"{name:<11} {found(name):<26} {done[name]}", flush=True)
     image = base.name()
@@ -55,6 +62,16 @@ def found(name: str) -> str | None:
     except Failure:
         return None
     return version[0] if version else None
+
+
+def elsewhere() -> str:
+    """Return the address of the Engine that `docker` is told to ask, or `` where that is this machine's own."""
+    try:
+        address = engine.output("context", "inspect", "--format={{.Endpoints.docker.Host}}").strip()
+    except Failure:
+        # Without a docker there is no Engine elsewhere.
+        return ""
+    return "" if address in OWN else address
 
 
 def trouble() -> str:

@@ -13,11 +13,11 @@ import shutil
 import subprocess
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ops import engine
 from ops.failure import Failure
@@ -54,10 +54,18 @@ def commit() -> Commit | None:
     return Commit(revision, int(seconds), len(changed) + len(unseen))
 
 
+def pyproject() -> Mapping[str, Any]:
+    """Return what pyproject.toml says. Raises Failure where it can't be read."""
+    try:
+        return tomllib.loads((engine.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Failure(f"pyproject.toml can't be read ({error}): mend it.") from None
+
+
 def arguments(made_from: Commit | None) -> dict[str, str]:
     """Return the build arguments that docker-compose.yml hands on; a SOURCE_DATE_EPOCH that is set stays."""
-    project = tomllib.loads((engine.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    found = {"VERSION": project["version"], "SOURCE": project.get("urls", {}).get("source", "")}
+    project = pyproject().get("project", {})
+    found = {"VERSION": project.get("version", ""), "SOURCE": project.get("urls", {}).get("source", "")}
     if made_from:
         epoch = os.environ.get("SOURCE_DATE_EPOCH") or str(made_from.seconds)
         if not epoch.isdecimal():

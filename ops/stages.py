@@ -46,7 +46,8 @@ def test_images(arguments: list[str]) -> int:
     listed = engine.output("run", "--rm", "--network=none", build("lock"), "cat", *lists)
     python = HOST_VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     installed = HOST_VENV / "installed.txt"
-    if not installed.is_file() or installed.read_text(encoding="utf-8") != listed:
+    # Its Python is gone where the host's was upgraded.
+    if not (python.exists() and installed.is_file()) or installed.read_text(encoding="utf-8") != listed:
         venv.create(HOST_VENV, clear=True, with_pip=True)
         requirements = HOST_VENV / "requirements.txt"
         requirements.write_text(listed, encoding="utf-8")

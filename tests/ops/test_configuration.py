@@ -98,6 +98,7 @@ def test_another_history_is_found(history: tuple[str, ...], told: str) -> None:
         {"rootfs": {"type": "layers", "note": "x"}},
         {"rootfs": {"type": "a token of mine"}},
         {"history": [{"created_by": "CMD", "empty_layer": "a token of mine"}]},
+        {"history": [{"created_by": "CMD", "empty_layer": ["a token of mine"]}]},
     ],
     ids=[
         "author",
@@ -110,6 +111,7 @@ def test_another_history_is_found(history: tuple[str, ...], told: str) -> None:
         "layers",
         "layers' type",
         "step's layer",
+        "step's layers",
     ],
 )
 def test_what_else_a_configuration_holds_is_found(document: dict[str, Any]) -> None:

@@ -65,6 +65,27 @@ def test_versions_are_compared_as_numbers(monkeypatch: pytest.MonkeyPatch, answe
     assert machine._recent("Engine") == recent
 
 
+@pytest.mark.parametrize("address", ["ssh://user@far.example", "unix:///run/user/1000/docker.sock"])
+def test_an_engine_elsewhere_is_not_started_here(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """Nothing is installed either: this machine's own Engine is not the one that is asked."""
+
+    def docker(*args: str) -> str:
+        if args[0] == "context":
+            return address + "\n"
+        raise Failure("no answer")
+
+    monkeypatch.setattr(engine, "output", docker)
+    monkeypatch.setattr(machine, "install", lambda _: pytest.fail("something is installed"))
+    with pytest.raises(Failure, match=f"The Docker Engine at {address} does not answer"):
+        machine.setup()
+
+
+def test_the_machines_own_engine_is_not_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the default context has it."""
+    monkeypatch.setattr(engine, "output", lambda *_: "unix:///var/run/docker.sock\n")
+    assert machine.elsewhere() == ""
+
+
 def test_what_does_not_answer_is_not_found() -> None:
     """Here there is no docker at all."""
     assert machine.found("Engine") is None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from ops import source
+from ops import engine, source
 from ops.failure import Failure
 from ops.source import Commit
 
@@ -55,6 +57,24 @@ def test_a_time_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> Non
     """As a variable that a script clears."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "")
     assert source.arguments(Commit("abc", 5, 0))["SOURCE_DATE_EPOCH"] == "5"
+
+
+@pytest.mark.parametrize("text", ["[project]\nname = 'x'\n", "[tool.poetry]\n"])
+def test_a_project_needs_no_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str) -> None:
+    """Poetry asks for none where a project is no package."""
+    monkeypatch.setattr(engine, "ROOT", tmp_path)
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    assert source.arguments(None) == {"VERSION": "", "SOURCE": ""}
+
+
+@pytest.mark.parametrize("content", [b"[project]\nname = 'x' version = '1'\n", b"\xff", None])
+def test_a_broken_pyproject_gets_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes) -> None:
+    """A typo, another encoding, no file."""
+    monkeypatch.setattr(engine, "ROOT", tmp_path)
+    if content:
+        (tmp_path / "pyproject.toml").write_bytes(content)
+    with pytest.raises(Failure, match=r"pyproject\.toml can't be read"):
+        source.arguments(None)
 
 
 def test_without_a_commit_nothing_is_made_up() -> None:
