@@ -57,7 +57,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
-        corked = cast("asyncio.Transport", Cork(transport))
+        self._cork = Cork(transport)
+        corked = cast("asyncio.Transport", self._cork)
         super().connection_made(corked)
         self.flow = PatientFlow(corked, self.pipeline)
         self._watch()
@@ -67,6 +68,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._stall:
             self._stall.cancel()
         super().connection_lost(exc)
+
+    def eof_received(self) -> None:
+        """Take the end of what the client sends: asyncio then closes behind what was written."""
+        self._cork.flush()
+        super().eof_received()
 
     def data_received(self, data: bytes) -> None:
         """Take what the client has sent; answer 431 where the head is too long (RFC 6585, 5)."""

@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from app.cork import HELD_BYTES, Cork
+from app.cork import JOINED_BYTES, Cork
 from app.protocol import BoundedProtocol
 from tests.app import clock
 
@@ -110,20 +110,94 @@ def test_what_is_said_last_is_sent_before_the_end() -> None:
     assert done[1] == "closed"
 
 
-async def written(*parts: bytes) -> Sequence[bytes | str]:
+async def written(*parts: bytes | memoryview) -> Sequence[bytes | str]:
     """Return what has been sent of these parts before the loop takes another turn."""
     transport = Recorder()
     cork = Cork(transport)
     for part in parts:
-        cork.write(part)
+        cork.write(part)  # type: ignore[arg-type]
     cork.is_closing()
     return list(transport.done)
 
 
-def test_no_more_is_held_than_asyncio_holds_itself() -> None:
-    """An endless answer without a pause does not fill the memory: it meets asyncio's limit, and waits."""
-    assert clock.run(written(b"y" * HELD_BYTES)) == []
-    assert clock.run(written(b"y" * HELD_BYTES, b"z")) == [b"y" * HELD_BYTES + b"z"]
+HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("parts", "sent"),
+    [
+        ([HEAD], []),
+        ([HEAD, b"body"], [HEAD + b"body"]),
+        ([HEAD, b""], [HEAD]),
+        ([HEAD, b"one", b"two"], [HEAD + b"one", b"two"]),
+        ([HEAD, HEAD], [HEAD + HEAD]),
+        ([b"frame"], [b"frame"]),
+        ([HEAD, b"y" * JOINED_BYTES + b"z"], [HEAD, b"y" * JOINED_BYTES + b"z"]),
+    ],
+    ids=["a head", "a response", "an empty one", "a stream", "two heads", "something else", "a large body"],
+)
+def test_nothing_waits_but_a_head(parts: list[bytes], sent: list[bytes]) -> None:
+    """What else the service does in the same turn would delay it; and no large body is copied."""
+    assert clock.run(written(*parts)) == sent
+
+
+def test_what_was_written_may_change_afterwards() -> None:
+    """A body may be a view of a buffer that is filled again."""
+    buffer = bytearray(b"one")
+
+    async def reused() -> Sequence[bytes | str]:
+        transport = Recorder()
+        cork = Cork(transport)
+        for part in (HEAD, b"two", b"six"):
+            buffer[:] = part
+            cork.write(memoryview(buffer))  # type: ignore[arg-type]
+        return list(transport.done)
+
+    assert clock.run(reused()) == [HEAD + b"two", b"six"]
+
+
+async def mistaken() -> Sequence[bytes | str]:
+    """Return what is sent of a response whose body is no bytes."""
+    transport = Recorder()
+    cork = Cork(transport)
+    cork.write(HEAD)
+    with pytest.raises(TypeError):
+        cork.write("text")  # type: ignore[arg-type]
+    await asyncio.sleep(1)
+    return transport.done
+
+
+def test_who_writes_no_bytes_hears_of_it() -> None:
+    """As from asyncio itself; the head is sent all the same."""
+    assert clock.run(mistaken()) == [HEAD]
+
+
+async def half_closed(kind: type[HttpToolsProtocol], request: bytes) -> bytes:
+    """Return what a client gets that ends its side of the connection right behind a request."""
+    app = service()
+
+    @app.head("/")
+    async def head() -> None:
+        """Answer a head alone."""
+
+    config = uvicorn.Config(app, log_config=None)
+    config.load()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: kind(config, ServerState(), {}), "127.0.0.1", 0)
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(request)
+        writer.write_eof()
+        answer = await reader.read()
+        writer.close()
+    return answer
+
+
+@pytest.mark.parametrize("kind", [BoundedProtocol, HttpToolsProtocol])
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_a_client_that_will_send_no_more_is_answered(kind: type[HttpToolsProtocol], method: bytes) -> None:
+    """As uvicorn itself does, the control: asyncio closes as soon as the client has, what is held would be lost."""
+    assert clock.run(half_closed(kind, GET.replace(b"GET", method))).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 # More than the kernel has room for.
