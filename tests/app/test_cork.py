@@ -14,6 +14,7 @@ from fastapi.responses import StreamingResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from app import cork
 from app.cork import JOINED_BYTES, Cork
 from app.protocol import BoundedProtocol
 from tests.app import clock
@@ -113,10 +114,10 @@ def test_what_is_said_last_is_sent_before_the_end() -> None:
 async def written(*parts: bytes | memoryview) -> Sequence[bytes | str]:
     """Return what has been sent of these parts before the loop takes another turn."""
     transport = Recorder()
-    cork = Cork(transport)
+    connection = Cork(transport)
     for part in parts:
-        cork.write(part)  # type: ignore[arg-type]
-    cork.is_closing()
+        connection.write(part)  # type: ignore[arg-type]
+    connection.is_closing()
     return list(transport.done)
 
 
@@ -141,16 +142,54 @@ def test_nothing_waits_but_a_head(parts: list[bytes], sent: list[bytes]) -> None
     assert clock.run(written(*parts)) == sent
 
 
+async def together(turns: int) -> list[Sequence[bytes | str]]:
+    """Return what three connections, each with a response in the same turn, have sent so many turns later."""
+    transports = [Recorder(), Recorder(), Recorder()]
+    for transport in transports:
+        connection = Cork(transport)
+        connection.write(HEAD)
+        connection.write(b"body")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    return [list(transport.done) for transport in transports]
+
+
+SENT = [HEAD + b"body"]
+
+
+@pytest.mark.parametrize(
+    ("held", "turns", "sent"),
+    [(60, 0, [SENT, [], []]), (60, 1, [SENT, SENT, SENT]), (-1, 0, [SENT, SENT, SENT])],
+    ids=["the first", "at the turn's end", "after a while"],
+)
+def test_responses_of_one_turn_are_sent_in_a_row(
+    monkeypatch: pytest.MonkeyPatch, held: float, turns: int, sent: list[Sequence[bytes | str]]
+) -> None:
+    """The first at once, the others behind it, and none waits for long while others are made."""
+    monkeypatch.setattr(cork, "HELD_SECONDS", held)
+    assert clock.run(together(turns)) == sent
+
+
+def test_each_turn_sends_its_first_response_at_once() -> None:
+    """On whichever loop: one that ended in the middle of a turn leaves nothing behind."""
+
+    async def twice() -> list[Sequence[bytes | str]]:
+        return [(await together(1))[2], (await together(0))[0]]
+
+    assert clock.run(twice()) == [SENT, SENT]
+    assert clock.run(twice()) == [SENT, SENT]
+
+
 def test_what_was_written_may_change_afterwards() -> None:
     """A body may be a view of a buffer that is filled again."""
     buffer = bytearray(b"one")
 
     async def reused() -> Sequence[bytes | str]:
         transport = Recorder()
-        cork = Cork(transport)
+        connection = Cork(transport)
         for part in (HEAD, b"two", b"six"):
             buffer[:] = part
-            cork.write(memoryview(buffer))  # type: ignore[arg-type]
+            connection.write(memoryview(buffer))  # type: ignore[arg-type]
         return list(transport.done)
 
     assert clock.run(reused()) == [HEAD + b"two", b"six"]
@@ -159,10 +198,10 @@ def test_what_was_written_may_change_afterwards() -> None:
 async def mistaken() -> Sequence[bytes | str]:
     """Return what is sent of a response whose body is no bytes."""
     transport = Recorder()
-    cork = Cork(transport)
-    cork.write(HEAD)
+    connection = Cork(transport)
+    connection.write(HEAD)
     with pytest.raises(TypeError):
-        cork.write("text")  # type: ignore[arg-type]
+        connection.write("text")  # type: ignore[arg-type]
     await asyncio.sleep(1)
     return transport.done
 
@@ -170,6 +209,21 @@ async def mistaken() -> Sequence[bytes | str]:
 def test_who_writes_no_bytes_hears_of_it() -> None:
     """As from asyncio itself; the head is sent all the same."""
     assert clock.run(mistaken()) == [HEAD]
+
+
+async def gone() -> Sequence[bytes | str]:
+    """Return what is done with a transport that has closed while a head was held."""
+    transport = Recorder()
+    connection = Cork(transport)
+    connection.write(HEAD)
+    transport.close()
+    await asyncio.sleep(1)
+    return transport.done
+
+
+def test_who_has_gone_is_sent_nothing() -> None:
+    """Some event loops say so in a traceback."""
+    assert clock.run(gone()) == ["closed"]
 
 
 async def half_closed(kind: type[HttpToolsProtocol], request: bytes) -> bytes:
