@@ -145,7 +145,10 @@ def sbom(reference: str | None, output: str | None) -> int:
     run = ("run", "--rm", "--interactive", "--network=none", stage, "python", "/srv/sbom.py")
     document = engine.output(*run, given=given, echo=True)
     if output:
-        Path(output).write_text(document, encoding="utf-8")
+        try:
+            Path(output).write_text(document, encoding="utf-8")
+        except OSError as error:
+            raise Failure(f"{output} can't be written: {error.strerror}.", CANNOT_CHECK) from None
     else:
         print(document, end="")
     return 0
