@@ -205,7 +205,7 @@ def unpacked(
             if not unpacker:
                 if not whole:
                     return
-                _check_end(unpacker, rest)
+                _check_end(None, rest)
                 rest = b""
                 break
             for piece in _pieces(unpacker, rest):

@@ -116,7 +116,7 @@ def prod(reference: str | None, *, bill: str | None, as_json: bool) -> int:
 def _printed(report: Report, *, as_json: bool) -> int:
     """Print a report and return the exit code that it stands for."""
     text = report.data() if as_json else report.lines()
-    # Redirected on Windows, standard output may have room for 256 characters only.
+    # As standard error does by itself: a name may be of no encoding, and an output know only 256 characters.
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding))
     return FAILED if report.findings else 0

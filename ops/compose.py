@@ -103,10 +103,10 @@ def _started(container: str, but: str = "") -> str:
     while True:
         try:
             said = engine.output("inspect", "--format={{.State.Status}} {{.State.StartedAt}}", container)
+            status, started = said.split()
         except Failure:
-            # Removed, by `inv stop` say.
-            said = "removed never"
-        status, started = said.split()
+            # By `inv stop`, say.
+            status, started = "removed", ""
         if status == "running" and started != but:
             return started
         # How long the Engine waits before the next try is its own affair.

@@ -36,7 +36,7 @@ class Report(NamedTuple):
         return json.dumps(facts | found | dict(self.more) | {"read": self.read}, indent=2)
 
     def lines(self) -> str:
-        """Return the report as text: any name in an image can be printed."""
+        """Return the report as text, with names as the image has them: they may be of no encoding."""
         lines = [_line(finding) for finding in self.findings]
         many = "s" if len(self.findings) > 1 else ""
         verdict = f"holds {len(self.findings)} leak{many}" if self.findings else self.verdict
@@ -45,7 +45,7 @@ class Report(NamedTuple):
             f"{self.read['bytes'] / 1e6:.1f} MB in {self.read['seconds']:.1f} s, with "
             f"{self.read['memory'] / 1e6:.0f} MB of memory."
         )
-        return "\n".join((*lines, *self.notes)).encode(errors="backslashreplace").decode()
+        return "\n".join((*lines, *self.notes))
 
 
 def read(image: Image, seconds: float) -> dict[str, float]:

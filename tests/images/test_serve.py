@@ -105,14 +105,17 @@ def test_a_closed_terminal_leaves_nothing_behind(task: tuple[str, ...]) -> None:
         inv_command(*task), cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
     )
     os.close(theirs)
-    seen = b""
-    while not (b"answers" in seen or b"Reached" in seen):
-        seen += os.read(ours, 1024)
-    os.close(ours)
-    for _ in range(2):
-        process.send_signal(signal.SIGHUP)
-        time.sleep(0.3)
-    process.wait(30)
+    try:
+        seen = b""
+        while not (b"answers" in seen or b"Reached" in seen):
+            seen += os.read(ours, 1024)
+        os.close(ours)
+        for _ in range(2):
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.3)
+        process.wait(30)
+    finally:
+        process.kill()
     assert left_behind() == []
 
 

@@ -53,10 +53,10 @@ def test_a_bill_needs_a_folder(tmp_path: Path) -> None:
 
 
 def test_any_name_can_be_printed_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where standard output knows 256 characters."""
+    """Of no encoding, and also where standard output knows 256 characters."""
     printed = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="cp1252", newline="", write_through=True))
     read = {"layers": 1, "files": 1, "bytes": 1, "seconds": 1, "memory": 1}
-    report = Report("x:1", "sha256:1", [Finding("a file", "/\u65e5", "", "nobody promised it")], "", read, {})
+    report = Report("x:1", "sha256:1", [Finding("a file", "/\u65e5\udcff", "", "nobody promised it")], "", read, {})
     assert check._printed(report, as_json=False) == FAILED
-    assert rb"LEAK a file: /\u65e5" in printed.getvalue()
+    assert rb"LEAK a file: /\u65e5\udcff" in printed.getvalue()
