@@ -27,10 +27,11 @@ import pytest
 from ops import site
 
 ROOT = Path(__file__).parent.parent.parent
-PROJECT = "lockstep-tests"
-COPY = "lockstep-copy"
+# Two checkouts can run these tests at the same time, with a name and a port each.
+NAME = os.environ.get("TESTS_NAME", "lockstep")
+PROJECT, COPY = f"{NAME}-tests", f"{NAME}-copy"
 PROD, DEV = f"{PROJECT}:prod", f"{PROJECT}:dev"
-PORT = 8765
+PORT = int(os.environ.get("TESTS_PORT", "8765"))
 BASE = "python:3.13-slim-trixie"
 QUOTE = json.dumps({"lines": [{"article": "bolt", "pieces": 2, "price": "1.05"}]})
 # prod has no shell: a RUN on top of it borrows the base image's programs, and their libraries, for that one step.

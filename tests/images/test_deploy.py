@@ -13,6 +13,7 @@ import pytest
 from tests.images.conftest import (
     PORT,
     PROD,
+    PROJECT,
     ROOT,
     Clients,
     answers,
@@ -26,7 +27,7 @@ from tests.images.conftest import (
     until,
 )
 
-STACK = "lockstep-tests"
+STACK = PROJECT
 SERVICE = f"{STACK}_api-prod"
 
 

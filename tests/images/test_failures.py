@@ -160,10 +160,11 @@ def test_images_that_were_never_built() -> None:
 
 def test_an_image_of_somebody_elses() -> None:
     """A foreign image is neither clean nor a leak."""
-    docker("build", "--quiet", "--tag=lockstep-tests-foreign", "-", input="FROM python:3.13-slim-trixie\nCMD true\n")
-    done = inv("check-prod-has-no-pytest", "--image=lockstep-tests-foreign")
-    docker("rmi", "lockstep-tests-foreign")
-    assert sentence(done) == "lockstep-tests-foreign is not an image of this project: it has no /srv/app."
+    foreign = f"{PROJECT}-foreign"
+    docker("build", "--quiet", f"--tag={foreign}", "-", input="FROM python:3.13-slim-trixie\nCMD true\n")
+    done = inv("check-prod-has-no-pytest", f"--image={foreign}")
+    docker("rmi", foreign)
+    assert sentence(done) == f"{foreign} is not an image of this project: it has no /srv/app."
     assert done.returncode == 2
 
 

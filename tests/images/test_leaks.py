@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ops import site
-from tests.images.conftest import BASE, DEV, ROOT, check, docker, inv, planted
+from tests.images.conftest import BASE, DEV, PROJECT, ROOT, check, docker, inv, planted
 
 SITE = "/opt/venv/lib/python3.13/site-packages"
 BASE_SITE = "/usr/local/lib/python3.13/site-packages"
@@ -218,7 +218,7 @@ def test_the_report_for_people_names_all_four(context: Path) -> None:
 @pytest.mark.parametrize(("folder", "found"), [(BASE_SITE, False), ("/usr/local/lib/python3.13", True)])
 def test_a_base_image_with_pytest(copy: Path, context: Path, folder: str, found: bool) -> None:  # noqa: FBT001
     """What was installed in the base image stays behind; where it hides in the standard library, it is found."""
-    base = "lockstep-tests-base:1"
+    base = f"{PROJECT}-base:1"
     settings = f"id=ca_bundle,src={site.environment()['CA_BUNDLE']}"
     recipe = f"FROM {BASE}\n{PIP.replace(BASE_PIP, '')} install --target={folder} pytest\n"
     docker("build", "--quiet", f"--secret={settings}", f"--tag={base}", "--file=-", str(context), input=recipe)
