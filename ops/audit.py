@@ -9,32 +9,18 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
+from ops import rules
 from ops.records import File, Image
+from ops.rules import Finding, Rule
 
 # Where the Dockerfile puts things.
 VENV = "/opt/venv"
 HOME = "/srv"
 APP = "/srv/app"
 
-BY_CONTENT = "its content, byte for byte, is a file of it"
 # Shorter content says too little to be traced to an owner.
 _TELLING_BYTES = 64
 _IMPORTABLE = (".py", ".pyc", ".so", ".pyd")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A leak: what it is, where it is, which instruction brought it, and why it may not be there."""
-
-    what: str
-    path: str
-    instruction: str
-    why: str
-    files: int = 1
-    # The number of the layer that holds it, from 0.
-    layer: int | None = None
-    # What usually brings it about.
-    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,7 +122,7 @@ def forbidden(dev: Iterable[File], lock: Lock) -> Forbidden:
     )
 
 
-def leaks(files: Iterable[File], rules: Forbidden, lock: Lock, image: Image | None = None) -> list[Finding]:
+def leaks(files: Iterable[File], forbidden: Forbidden, lock: Lock, image: Image | None = None) -> list[Finding]:
     """Return every leak among files, those of all layers where they are an image's."""
     files = tuple(files)
     around = _Surroundings(
@@ -145,13 +131,13 @@ def leaks(files: Iterable[File], rules: Forbidden, lock: Lock, image: Image | No
     )
     grouped: dict[tuple[int, _Hit], int] = {}
     for file in files:
-        if rules.allows(file.path, file.sha256):
+        if forbidden.allows(file.path, file.sha256):
             continue
-        hit = _judge(file, rules, lock, around)
+        hit = _judge(file, forbidden, lock, around)
         if hit:
             grouped[file.layer, hit] = grouped.get((file.layer, hit), 0) + 1
     return [
-        Finding(hit.what, hit.path, image.layers[layer].instruction if image else "", hit.why, count, layer)
+        Finding(hit.rule, hit.what, hit.path, image.layers[layer].instruction if image else "", hit.why, count, layer)
         for (layer, hit), count in grouped.items()
     ]
 
@@ -161,7 +147,7 @@ def declared(lock: Lock, denied: Iterable[str]) -> list[Finding]:
     why = "pyproject.toml declares it, or something that needs it, in the main group"
     patterns = [normalized(name.replace("*", "\0")).replace("\0", "*") for name in denied]
     return [
-        Finding(name, "poetry.lock", "", why)
+        Finding(rules.DENIED, name, "poetry.lock", "", why)
         for name in sorted(lock.main)
         if any(fnmatchcase(name, pattern) for pattern in patterns)
     ]
@@ -272,8 +258,9 @@ def _distribution_part(path: str) -> re.Match[str] | None:
 
 
 class _Hit(NamedTuple):
-    """What a file is, the path to report and why it is a leak."""
+    """The rule that a file breaks, what it is, the path to report, and the reason."""
 
+    rule: Rule
     what: str
     path: str
     why: str
@@ -287,20 +274,20 @@ class _Surroundings:
     distributions: frozenset[tuple[str, str]]
 
 
-def _judge(file: File, rules: Forbidden, lock: Lock, around: _Surroundings) -> _Hit | None:
+def _judge(file: File, forbidden: Forbidden, lock: Lock, around: _Surroundings) -> _Hit | None:
     if file.directory:
         # What it holds is judged.
         return None
     return (
-        _as_distribution(file, rules, lock, around)
-        or _as_import(file, rules, around)
-        or _as_script(file, rules)
+        _as_distribution(file, forbidden, lock, around)
+        or _as_import(file, forbidden, around)
+        or _as_script(file, forbidden)
         or _as_own_file(file)
-        or _as_content(file, rules)
+        or _as_content(file, forbidden)
     )
 
 
-def _as_distribution(file: File, rules: Forbidden, lock: Lock, around: _Surroundings) -> _Hit | None:
+def _as_distribution(file: File, forbidden: Forbidden, lock: Lock, around: _Surroundings) -> _Hit | None:
     metadata = file.path.endswith(("/METADATA", "/PKG-INFO"))
     match = _distribution_part(file.path)
     if not match and not metadata:
@@ -311,81 +298,88 @@ def _as_distribution(file: File, rules: Forbidden, lock: Lock, around: _Surround
     names = {found[0]} if found else set()
     if stated:
         names.add(normalized(stated[1].decode(errors="replace")))
-    for name in sorted(names & rules.distributions):
-        return _Hit(name, where, "a distribution that only the dev group has")
+    for name in sorted(names & forbidden.distributions):
+        return _Hit(rules.DEV_DISTRIBUTION, name, where, "a distribution that only the dev group has")
     if where.endswith(_DATA_TOO):
         # sales-2026.zip is no distribution of anybody's.
         return None
     for name in sorted(names - set(lock.main)):
-        return _Hit(name, where, "a distribution that poetry.lock does not have in the main group")
+        return _Hit(rules.UNLOCKED_DISTRIBUTION, name, where, "poetry.lock does not have it in the main group")
     if found and found[1] not in lock.main[found[0]]:
         locked = lock.main[found[0]]
         if any((found[0], version) in around.distributions for version in locked):
-            return _Hit(found[0], where, f"poetry.lock has version {', '.join(sorted(locked))}, which is there as well")
+            return _Hit(
+                rules.SECOND_VERSION,
+                found[0],
+                where,
+                f"poetry.lock has version {', '.join(sorted(locked))}, which is there as well",
+            )
     return None
 
 
-def _as_import(file: File, rules: Forbidden, around: _Surroundings) -> _Hit | None:
+def _as_import(file: File, forbidden: Forbidden, around: _Surroundings) -> _Hit | None:
     """Find a package of a dev distribution's name anywhere, a module of it where it would be imported by that name."""
-    if not file.path.endswith(_IMPORTABLE) or (file.path, file.sha256) in rules.app:
+    if not file.path.endswith(_IMPORTABLE) or (file.path, file.sha256) in forbidden.app:
         return None
     *folders, last = file.path.split("/")
     for number, folder in enumerate(folders):
-        if folder in rules.packages:
+        if folder in forbidden.packages:
             path = "/".join(folders[: number + 1])
             if path in around.packages or "/".join(folders[:number]) not in around.packages:
-                return _Hit(rules.packages[folder], path, f"imported as {folder}")
+                return _Hit(rules.DEV_IMPORT, forbidden.packages[folder], path, f"imported as {folder}")
     name = last.split(".")[0]
-    owner = rules.modules.get(name) or rules.packages.get(name)
+    owner = forbidden.modules.get(name) or forbidden.packages.get(name)
     if folders[-1] == "__pycache__":
         folders.pop()
     if owner and "/".join(folders) not in around.packages:
-        return _Hit(owner, file.path, f"imported as {name}")
+        return _Hit(rules.DEV_IMPORT, owner, file.path, f"imported as {name}")
     return None
 
 
-def _as_script(file: File, rules: Forbidden) -> _Hit | None:
+def _as_script(file: File, forbidden: Forbidden) -> _Hit | None:
     if file.target:
         for part in (_name(file.path), *reversed(PurePosixPath(file.target).parts)):
-            owner = rules.scripts.get(part) or rules.packages.get(part)
+            owner = forbidden.scripts.get(part) or forbidden.packages.get(part)
             if owner:
-                return _Hit(owner, file.path, f"a link to {file.target}")
+                return _Hit(rules.DEV_COMMAND, owner, file.path, f"a link to {file.target}")
         return None
-    owner = rules.scripts.get(_name(file.path))
+    owner = forbidden.scripts.get(_name(file.path))
     if owner and (file.path.split("/")[-2] in {"bin", "sbin"} or file.mode & 0o111) and file.size:
-        return _Hit(owner, file.path, "a script of it")
+        return _Hit(rules.DEV_COMMAND, owner, file.path, "a script of it")
     if file.head.startswith(b"#!"):
         script = file.head.decode(errors="replace")
-        for name in started(script, rules) or _commands(script, rules):
-            return _Hit(str(rules.owner(name)), file.path, f"a script that runs {name}")
+        for name in started(script, forbidden) or _commands(script, forbidden):
+            return _Hit(rules.DEV_COMMAND, str(forbidden.owner(name)), file.path, f"a script that runs {name}")
     return None
 
 
-def started(script: str, rules: Forbidden) -> list[str]:
+def started(script: str, forbidden: Forbidden) -> list[str]:
     """Return what of the dev distributions a script or a command line imports, or starts by `python -m`."""
     names = re.findall(r"^\s*(?:from|import)\s+(\w+)|(?:^|\s)-m\s*(\w+)", script, re.MULTILINE)
-    return [name for pair in names for name in pair if name in rules.packages or name in rules.modules]
+    return [name for pair in names for name in pair if name in forbidden.packages or name in forbidden.modules]
 
 
-def _commands(script: str, rules: Forbidden) -> list[str]:
+def _commands(script: str, forbidden: Forbidden) -> list[str]:
     """Return what of the dev distributions a shell script starts: a word in the place of a command."""
     if "sh" not in script.partition("\n")[0]:
         return []
     prefix = r"(?:(?:command|do|else|env|exec|if|nohup|sudo|then|time|xargs)\s+|\w+=\S*\s+)*"
     words = re.findall(rf"(?:^|[;&|(])\s*{prefix}[\"']?([\w./-]+)", script, re.MULTILINE)
-    return [_name(word) for word in words if _name(word) in rules.scripts]
+    return [_name(word) for word in words if _name(word) in forbidden.scripts]
 
 
-def _as_content(file: File, rules: Forbidden) -> _Hit | None:
-    owner = rules.contents.get(file.sha256)
-    return _Hit(owner, file.path, BY_CONTENT) if owner else None
+def _as_content(file: File, forbidden: Forbidden) -> _Hit | None:
+    owner = forbidden.contents.get(file.sha256)
+    return _Hit(rules.DEV_CONTENT, owner, file.path, "its content, byte for byte, is a file of it") if owner else None
 
 
 def _as_own_file(file: File) -> _Hit | None:
     parts = PurePosixPath(file.path).parts
     for number, part in enumerate(parts):
         if part in {".git", ".env"} or part.startswith(".env."):
-            return _Hit(part, str(PurePosixPath(*parts[: number + 1])), "it does not belong in an image")
+            return _Hit(
+                rules.PRIVATE_FILE, part, str(PurePosixPath(*parts[: number + 1])), "it does not belong in an image"
+            )
     if _within(file.path, HOME) and not _within(file.path, APP):
-        return _Hit(parts[2], str(PurePosixPath(*parts[:3])), f"only app/ belongs in {HOME}")
+        return _Hit(rules.PROJECT_FILE, parts[2], str(PurePosixPath(*parts[:3])), f"only app/ belongs in {HOME}")
     return None

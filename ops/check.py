@@ -13,24 +13,25 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ops import audit, causes, compose, configuration, engine, expected, image, inventory, source, stages, world
+from ops import audit, compose, configuration, engine, expected, image, inventory, rules, source, stages, world
 from ops.failure import CANNOT_CHECK, FAILED, Failure
 from ops.records import File, Image
 from ops.report import Report, read
+from ops.rules import Finding
 
 # What dev and prod take from the base image alike.
 _SYSTEM = "/usr/local"
-_LABELS = "org.opencontainers.image."
-_REVISION = f"{_LABELS}revision"
+_REVISION = "org.opencontainers.image.revision"
 
 
 # Returns the sha256 of what the base image has at a path.
-Base = Callable[[str], set[str]]
+Base = Callable[[str], AbstractSet[str]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Facts:
     dev: str
     tree: tuple[File, ...]
     lock: audit.Lock
-    rules: audit.Forbidden
+    forbidden: audit.Forbidden
     app: Mapping[str, str]
     # What pyproject.toml says under `[tool.lockstep]`.
     settings: Mapping[str, Any]
@@ -97,7 +98,7 @@ def prod(reference: str | None, *, bill: str | None, as_json: bool) -> int:
     others = "the same" if rebuilt else "other"
     if not (reference or rebuilt or findings):
         why = "a bare `docker build .` gives other layers, though their files are the same"
-        findings = [audit.Finding("layers", "Dockerfile", "", why)]
+        findings = [Finding(rules.OTHER_LAYERS, "layers", "Dockerfile", "", why)]
     report = Report(
         facts.prod,
         facts.identifier,
@@ -134,7 +135,8 @@ def sbom(reference: str | None, output: str | None) -> int:
         )
     started = time.monotonic()
     facts = obtained(reference, whole=True)
-    findings, _, _ = judged(facts)
+    # A size that is not wanted says nothing against the bill of materials.
+    findings = [finding for finding in judged(facts)[0] if finding.rule is not rules.OVER_BUDGET]
     if findings:
         seconds = time.monotonic() - started
         report = Report(facts.prod, facts.identifier, _told(findings), "", read(facts.image, seconds), {})
@@ -158,7 +160,7 @@ def _inventory(facts: Facts) -> dict[str, Any]:
     return inventory.inventory(compose.project(), facts.image, facts.must_be.golden)
 
 
-def _mismatches(bill: Path, facts: Facts) -> list[audit.Finding]:
+def _mismatches(bill: Path, facts: Facts) -> list[Finding]:
     """Return how a bill of materials and the image differ. Raises Failure, code 2, where it is none."""
     try:
         return inventory.mismatches(json.loads(bill.read_text(encoding="utf-8")), _inventory(facts))
@@ -166,24 +168,23 @@ def _mismatches(bill: Path, facts: Facts) -> list[audit.Finding]:
         raise Failure(f"{bill} is no CycloneDX document ({error}): make one with `inv sbom`.", CANNOT_CHECK) from None
 
 
-def judged(facts: Facts) -> tuple[list[audit.Finding], frozenset[str], dict[str, int]]:
+def judged(facts: Facts) -> tuple[list[Finding], frozenset[str], dict[str, int]]:
     """Return all findings of the whole proof, the forbidden distributions, and the bytes that each source has.
 
     Raises Failure, code 2, where the proof would prove nothing.
     """
     must_be = facts.must_be
     promised = must_be.world
-    dev_leaks, _, forbidden = _dev_leaks(facts, promised.base)
+    dev_leaks, _, forbidden = _dev_leaks(facts, promised.in_base)
     sizes = world.sizes(facts.image, promised)
     findings = [
         *dev_leaks,
         *_beyond(world.unaccounted(facts.image, promised), dev_leaks),
         *world.differing(facts.image.files, (*facts.tree, *facts.system)),
-        *configuration.undeclared(facts.image, must_be.declaration),
+        *configuration.undeclared(facts.image, must_be.declaration, compose.project()),
         *configuration.composed(must_be.service, must_be.volumes, f"{compose.project()}:prod", must_be.root),
         *world.over_budget(sizes, facts.settings.get("size-budget-mb"), must_be.came),
     ]
-    _refuse_other_commit(facts, findings)
     return findings, forbidden, sizes
 
 
@@ -197,41 +198,48 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
         lock, settings, app = _lock(), _settings(), _app_files()
         file = Path(reference) if reference and Path(reference).is_file() else None
         identifiers = _identifiers(dev, *([] if file else [prod]))
+        made_from = source.commit() if whole else None
+        if whole and not file:
+            # Before anything is built for the comparison.
+            labels = engine.output("image", "inspect", "--format={{json .Config.Labels}}", identifiers[-1])
+            _refuse_other_commit(prod, json.loads(labels) or {}, made_from)
         # Most of the time passes while the Engine packs prod: all that concerns dev is done meanwhile.
         with file.open("rb") if file else tempfile.TemporaryFile() as archive, ThreadPoolExecutor() as pool:
             # By its id: a name without a tag would bring every tag of it.
             saving = None if file else pool.submit(engine.write, archive, "save", identifiers[-1])
-            obtaining = pool.submit(expected.obtain) if whole else None
+            obtaining = pool.submit(expected.obtain, made_from) if whole else None
             tree = image.tree(dev, audit.VENV, audit.HOME)
             system = image.tree(dev, _SYSTEM) if whole else ()
             sizes = {one.size for one in tree}
-            rules = audit.forbidden(tree, lock)
+            forbidden = audit.forbidden(tree, lock)
             if audit.staleness(tree, (lock.main, lock.dev), lock, app):
                 app = _taken_files()
             promise = obtaining.result() if obtaining else None
-            promised = promise.world.brought if promise else rules.allows
+            promised = promise.world.brought if promise else forbidden.allows
             if saving:
                 saving.result()
             facts = image.read(prod, archive, (lambda _: True) if whole else sizes.__contains__, promised)
+            if whole:
+                _refuse_other_commit(prod, facts.config.get("Labels") or {}, made_from)
     except Failure as failure:
         raise Failure(str(failure), CANNOT_CHECK) from None
     except OSError as error:
         raise Failure(f"{prod} can't be read: {error}.", CANNOT_CHECK) from None
     identifier = facts.identifier if file else identifiers[-1]
-    return Facts(prod, identifier, facts, dev, tree, lock, rules, app, settings, promise, system)
+    return Facts(prod, identifier, facts, dev, tree, lock, forbidden, app, settings, promise, system)
 
 
-def _dev_leaks(facts: Facts, base: Base) -> tuple[list[audit.Finding], str, frozenset[str]]:
+def _dev_leaks(facts: Facts, base: Base) -> tuple[list[Finding], str, frozenset[str]]:
     """Return what of the dev group is in production, how production is stale, and which distributions are forbidden.
 
     Takes what the base image has at a path: time zones, say, which a distribution of dev carries as well.
     Raises Failure, code 2, where the probe proves nothing.
     """
-    lock, prod, rules = facts.lock, facts.image, facts.rules
-    control = {finding.what for finding in audit.leaks(facts.tree, rules, lock)}
+    lock, prod, forbidden = facts.lock, facts.image, facts.forbidden
+    control = {finding.what for finding in audit.leaks(facts.tree, forbidden, lock)}
     _refuse_stale(facts.dev, audit.staleness(facts.tree, (lock.main, lock.dev), lock, facts.app))
     findings = audit.declared(lock, facts.settings.get("denied-in-main", ("pytest",)))
-    missed = sorted((rules.distributions | {"pytest"}) - control)
+    missed = sorted((forbidden.distributions | {"pytest"}) - control)
     if missed and not findings:
         raise Failure(
             f"The probe does not find {missed[0]} in {facts.dev}, where it must be: have it in the dev group and run "
@@ -243,11 +251,11 @@ def _dev_leaks(facts: Facts, base: Base) -> tuple[list[audit.Finding], str, froz
     digests = {(file.layer, file.path): file.sha256 for file in prod.files}
     findings += [
         finding
-        for finding in audit.leaks(prod.files, rules, lock, prod)
-        if finding.why != audit.BY_CONTENT or digests[finding.layer or 0, finding.path] not in base(finding.path)
+        for finding in audit.leaks(prod.files, forbidden, lock, prod)
+        if finding.rule is not rules.DEV_CONTENT or digests[finding.layer or 0, finding.path] not in base(finding.path)
     ]
-    findings += configuration.leaks(prod, rules)
-    return findings, audit.staleness(prod.files, (lock.main,), lock, facts.app), rules.distributions
+    findings += configuration.leaks(prod, forbidden)
+    return findings, audit.staleness(prod.files, (lock.main,), lock, facts.app), forbidden.distributions
 
 
 def _in_base(dev: str, path: str) -> set[str]:
@@ -260,48 +268,35 @@ def _in_base(dev: str, path: str) -> set[str]:
         return set()
 
 
-def _beyond(findings: Iterable[audit.Finding], known: Iterable[audit.Finding]) -> list[audit.Finding]:
+def _beyond(findings: Iterable[Finding], known: Iterable[Finding]) -> list[Finding]:
     """Return the findings that no known one already tells of: in its layer, at or below its path."""
     told = {(finding.layer, finding.path) for finding in known}
 
-    def is_told(finding: audit.Finding) -> bool:
+    def is_told(finding: Finding) -> bool:
         parts = finding.path.split("/")
         return any((finding.layer, "/".join(parts[: end + 1])) in told for end in range(len(parts)))
 
     return [finding for finding in findings if not is_told(finding)]
 
 
-def _refuse_other_commit(facts: Facts, findings: Iterable[audit.Finding]) -> None:
-    """Raise Failure, code 2, where the image is of another commit and nothing but that commit's marks are found."""
-    held = (facts.image.config.get("Labels") or {}).get(_REVISION, "")
-    wanted = (facts.must_be.declaration.config.get("Labels") or {}).get(_REVISION, "")
-    if held != wanted and all(map(_marks_commit, findings)):
+def _refuse_other_commit(reference: str, labels: Mapping[str, str], made_from: source.Commit | None) -> None:
+    """Raise Failure, code 2, where an image's label says that it was made from another commit of this repository.
+
+    An image without that label may still be compared, byte for byte.
+    """
+    held = labels.get(_REVISION, "")
+    wanted = source.arguments(made_from).get("REVISION", "")
+    if held != wanted and source.knows(held.removesuffix("-dirty")):
         raise Failure(
-            f"{facts.prod} is stale: it was made from {held or 'no commit'}, this is {wanted or 'none'}. "
+            f"{reference} is stale: it was made from {held}, this is {wanted or 'no commit'}. "
             "Run `inv build`, then check again.",
             CANNOT_CHECK,
         )
 
 
-def _marks_commit(finding: audit.Finding) -> bool:
-    """Return whether a finding may come from another commit alone: its labels, its `app/`."""
-    return (
-        (finding.path.startswith(f"{audit.APP}/") and finding.what in world.KINDS)
-        or finding.what.startswith(_LABELS)
-        or finding.instruction.startswith(f"LABEL {_LABELS}")
-    )
-
-
-def _told(findings: Iterable[audit.Finding]) -> list[audit.Finding]:
-    """Return findings as they may be printed: with their usual causes, and without a secret in them."""
-    return [
-        replace(
-            finding,
-            instruction=configuration.masked(finding.instruction),
-            cause=causes.usual(finding.path, finding.why),
-        )
-        for finding in findings
-    ]
+def _told(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings as they may be printed: without a secret in them."""
+    return [replace(finding, instruction=configuration.masked(finding.instruction)) for finding in findings]
 
 
 def _identifiers(*references: str) -> list[str]:

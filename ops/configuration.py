@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ops.audit import Finding, Forbidden, started
+from ops import rules
+from ops.audit import Forbidden, started
 from ops.records import Declaration, Image
+from ops.rules import Finding
 
 _SECRET = re.compile(
     r".*(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|SECRET_?KEY|PRIVATE_?KEY|CREDENTIALS?)", re.IGNORECASE
 )
 # A password, or on its own a token, before the host of an address (RFC 3986, 3.2.1).
 _IN_URL = re.compile(r"(?<=://)(?:[^/\s:@\"']*:[^/\s@\"']+|(?<=https://)[^/\s@\"']+)(?=@)")
-_COMPOSE_LABELS = {f"com.docker.compose.{name}" for name in ("project", "service", "version")}
+# What Compose writes into labels of its own: a pattern for each.
+_COMPOSE_LABELS = {
+    "com.docker.compose.project": "{project}",
+    "com.docker.compose.service": "api-prod",
+    "com.docker.compose.version": r"v?\d[\w.+-]{{0,40}}",
+}
 # What an image's configuration and its history consist of (https://github.com/opencontainers/image-spec/blob/main/config.md).
 _DOCUMENT = {"architecture", "config", "created", "history", "os", "os.version", "rootfs", "variant"}
 _WORDS = {"architecture", "created", "os", "os.version", "variant"}
-_WORD = re.compile(r"[\w.:+/-]{0,40}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)|")
 _ROOTFS = {"diff_ids", "type"}
 # What Docker and the specification know in a configuration; nothing else may be there, not even empty.
 _CONFIG = {
@@ -35,74 +43,124 @@ _REPLACED = (
 # Variables that decide which programs and modules run (ld.so(8), https://docs.python.org/3/using/cmdline.html).
 _LOADING = re.compile(r"PATH|PYTHON.*|LD_.*")
 _COMMENTS = {"", "buildkit.dockerfile.v0"}
+# Whether an instruction makes a layer; WORKDIR makes one only where it makes a folder.
+_MAKES_LAYER = {"ADD": True, "COPY": True, "RUN": True} | dict.fromkeys(
+    (
+        "ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD", "SHELL",
+        "STOPSIGNAL", "USER", "VOLUME",
+    ),
+    False,
+)  # fmt: skip
 _VALUE = re.compile(r"\b(?P<name>\w+)=(?P<value>\"[^\"]*\"|'[^']*'|\S+)")
 
 
-def leaks(image: Image, rules: Forbidden) -> list[Finding]:
+def leaks(image: Image, forbidden: Forbidden) -> list[Finding]:
     """Return the dev tools that an image would run, and the secrets in its environment, labels and history."""
     config = image.config
     return [
-        *_tools("CMD", config.get("Cmd"), rules),
-        *_tools("ENTRYPOINT", config.get("Entrypoint"), rules),
-        *_tools("HEALTHCHECK", (config.get("Healthcheck") or {}).get("Test"), rules),
-        *_tools("ONBUILD", config.get("OnBuild"), rules),
-        *_tools("SHELL", config.get("Shell"), rules),
+        *_tools("CMD", config.get("Cmd"), forbidden),
+        *_tools("ENTRYPOINT", config.get("Entrypoint"), forbidden),
+        *_tools("HEALTHCHECK", (config.get("Healthcheck") or {}).get("Test"), forbidden),
+        *_tools("ONBUILD", config.get("OnBuild"), forbidden),
+        *_tools("SHELL", config.get("Shell"), forbidden),
         *_secrets("ENV", config.get("Env") or ()),
         *_secrets("LABEL", (f"{name}={value}" for name, value in (config.get("Labels") or {}).items())),
         *(finding for step in image.history for finding in _secret_arguments(step)),
     ]
 
 
-def undeclared(image: Image, declaration: Declaration) -> list[Finding]:
-    """Return what an image is configured to be, or says of how it was made, and the Dockerfile does not declare.
+def undeclared(image: Image, declaration: Declaration, project: str) -> list[Finding]:
+    """Return what an image is configured to be, or records of how it was made, and the Dockerfile does not declare.
 
-    Takes what a bare `docker build .` of the same commit gives. What Compose adds are labels of its own.
+    Takes what a bare `docker build .` of the same commit gives, and the name of the Compose project: Compose adds
+    labels of its own.
     """
-    found = []
+    return [
+        *_settings_undeclared(image, declaration, project),
+        *_steps_undeclared(image, declaration),
+        *_fields_undeclared(image, declaration),
+    ]
+
+
+def _settings_undeclared(image: Image, declaration: Declaration, project: str) -> Iterator[Finding]:
     names = {name for name, value in (*image.config.items(), *declaration.config.items()) if value}
     for name in sorted(names):
         held, declared = _settings(image.config.get(name)), _settings(declaration.config.get(name))
         for setting in sorted(held.keys() | declared.keys()):
             value = held.get(setting)
-            if value == declared.get(setting) or (setting in _COMPOSE_LABELS and _WORD.fullmatch(str(value))):
+            compose = name == "Labels" and _COMPOSE_LABELS.get(setting)
+            if _same(value, declared.get(setting)) or (
+                compose and re.fullmatch(compose.format(project=re.escape(project)), str(value))
+            ):
                 continue
             said = masked(f"{setting}={value}" if setting else f"{value}")
             why = f"{name} is {said}" if value is not None else f"{name} lacks {setting or 'what is declared'}"
-            found.append(Finding(setting or name, "configuration", "", f"{why}, which the Dockerfile does not declare"))
-    steps = list(declaration.history)
+            why += ", which the Dockerfile does not declare"
+            yield Finding(rules.SETTING, setting or name, "configuration", "", why)
+
+
+def _steps_undeclared(image: Image, declaration: Declaration) -> Iterator[Finding]:
+    missing = list(declaration.history)
     for step in image.history:
-        if step in steps:
-            steps.remove(step)
+        if step in missing:
+            missing.remove(step)
         else:
-            found.append(Finding("an instruction", "history", masked(step), "the Dockerfile does not have it"))
-    found += [
-        Finding("an instruction", "history", masked(step), "the Dockerfile has it, the image not") for step in steps
-    ]
-    found += [
-        Finding(name, "configuration", "", "an image has no such setting by the specification")
-        for name in sorted(set(image.document) - _DOCUMENT)
-    ]
-    found += [
-        Finding("a comment", "history", masked(step.get("created_by", "")), "it holds more than a build writes")
-        for step in image.document.get("history") or ()
-        if set(step) - _STEP
-        or step.get("comment", "") not in _COMMENTS
-        or not _WORD.fullmatch(step.get("created", ""))
-        or not isinstance(step.get("empty_layer", True), bool)
-    ]
-    found += [
-        Finding(name, "configuration", "", "it holds more than a build writes")
-        for name in sorted(_WORDS & set(image.document))
-        if not _WORD.fullmatch(str(image.document[name]))
-    ]
-    found += [
-        Finding(name, "configuration", "", "a configuration has no such setting by the specification")
-        for name in sorted(set(image.config) - _CONFIG)
-    ]
+            yield _step(step, "the Dockerfile does not have it")
+    for step in missing:
+        yield _step(step, "the Dockerfile has it, the image does not")
+    if sorted(image.history) == sorted(declaration.history):
+        for step, declared in zip(image.history, declaration.history, strict=True):
+            if step != declared:
+                yield _step(step, "it is not in the place where the Dockerfile has it")
+    created = declaration.document.get("created")
+    for entry in image.document.get("history") or ():
+        if why := _recorded_otherwise(entry, created):
+            yield _step(str(entry.get("created_by", "")), why)
+
+
+def _recorded_otherwise(entry: Mapping[str, Any], created: str | None) -> str:
+    """Return how an entry of the history differs from what a build at a time records, or ``."""
+    empty = entry.get("empty_layer", False)
+    if set(entry) - _STEP or entry.get("comment", "") not in _COMMENTS or not isinstance(empty, bool):
+        return "it holds more than a build writes"
+    if not _is_time(entry.get("created", ""), created):
+        return f"its time is {str(entry.get('created'))[:100]}, which must be {created or 'a time'}"
+    makes_layer = _MAKES_LAYER.get(str(entry.get("created_by", "")).split(" ")[0], not empty)
+    return "" if makes_layer is not empty else "it is recorded " + ("without" if makes_layer else "with") + " a layer"
+
+
+def _fields_undeclared(image: Image, declaration: Declaration) -> Iterator[Finding]:
+    for name in sorted(set(image.document) - _DOCUMENT):
+        yield Finding(rules.UNKNOWN_FIELD, name, "configuration", "", "an image has no such field by the specification")
+    for name in sorted(set(image.config) - _CONFIG):
+        why = "a configuration has no such setting by the specification"
+        yield Finding(rules.UNKNOWN_FIELD, name, "configuration", "", why)
+    for name in sorted(_WORDS - {"created"}):
+        held, declared = image.document.get(name) or "", declaration.document.get(name) or ""
+        if held != declared:
+            why = f"{name} is {masked(str(held))[:100] or 'not set'}, which must be {declared or 'unset'}"
+            yield Finding(rules.PLATFORM, name, "configuration", "", why)
+    created = declaration.document.get("created")
+    if "created" in image.document and not _is_time(image.document["created"], created):
+        why = f"created is {str(image.document['created'])[:100]}, which must be {created or 'a time'}"
+        yield Finding(rules.PLATFORM, "created", "configuration", "", why)
     rootfs = image.document.get("rootfs") or {}
     if set(rootfs) - _ROOTFS or rootfs.get("type", "layers") != "layers":
-        found.append(Finding("rootfs", "configuration", "", "it holds more than a build writes"))
-    return found
+        yield Finding(rules.UNKNOWN_FIELD, "rootfs", "configuration", "", "it holds more than a build writes")
+
+
+def _step(step: str, why: str) -> Finding:
+    return Finding(rules.INSTRUCTION, "an instruction", "history", masked(step), why)
+
+
+def _same(one: object, other: object) -> bool:
+    """Return whether two values are the same JSON: in Python, 1 and True are equal."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def _is_time(text: object, declared: str | None) -> bool:
+    """Return whether a time is the declared one; where none is declared, whether it is a time (RFC 3339)."""
+    return text == declared if declared else bool(_TIME.fullmatch(str(text)))
 
 
 def composed(service: Mapping[str, Any], volumes: Mapping[str, Any], name: str, root: str) -> list[Finding]:
@@ -113,26 +171,31 @@ def composed(service: Mapping[str, Any], volumes: Mapping[str, Any], name: str, 
     """
     wrong = []
     if service.get("image") != name:
-        wrong.append((f"image {service.get('image')}", f"runs that instead of {name}"))
+        wrong.append((rules.COMPOSE_IMAGE, f"image {service.get('image')}", f"runs that instead of {name}"))
     target = (service.get("build") or {}).get("target")
     if target != "prod":
-        wrong.append((f"target {target}", "builds another target"))
+        wrong.append((rules.COMPOSE_IMAGE, f"target {target}", "builds another target"))
     for volume in service.get("volumes") or ():
         place = str(volume.get("source") or "")
         if volume.get("type") == "volume":
             # What the local driver hands to mount(8).
             place = str(((volumes.get(place) or {}).get("driver_opts") or {}).get("device") or "")
         if place and (_within(place, root) or _within(root, place)):
-            wrong.append((place, "mounts it from the working tree"))
+            wrong.append((rules.COMPOSE_MOUNT, place, "mounts it from the working tree"))
     for kind in ("configs", "secrets"):
-        wrong += [(str(one.get("source")), f"mounts it as one of its {kind}") for one in service.get(kind) or ()]
-    wrong += [(key, "runs something else than the image declares") for key in _REPLACED if service.get(key)]
+        wrong += [
+            (rules.COMPOSE_MOUNT, str(one.get("source")), f"mounts it as one of its {kind}")
+            for one in service.get(kind) or ()
+        ]
     wrong += [
-        (variable, "sets it, and so decides which code runs")
+        (rules.COMPOSE_KEY, key, "runs something else than the image declares") for key in _REPLACED if service.get(key)
+    ]
+    wrong += [
+        (rules.COMPOSE_VARIABLE, variable, "sets it, and so decides which code runs")
         for variable in service.get("environment") or ()
         if _LOADING.fullmatch(variable)
     ]
-    return [Finding(what, "docker-compose.yml", "", f"the production service {why}") for what, why in wrong]
+    return [Finding(rule, what, "docker-compose.yml", "", f"the production service {why}") for rule, what, why in wrong]
 
 
 def _within(place: str, folder: str) -> bool:
@@ -163,14 +226,20 @@ def masked(instruction: str) -> str:
     return _VALUE.sub(mask, _IN_URL.sub("***", instruction))
 
 
-def _tools(instruction: str, words: Iterable[str] | None, rules: Forbidden) -> Iterator[Finding]:
+def _tools(instruction: str, words: Iterable[str] | None, forbidden: Forbidden) -> Iterator[Finding]:
     """Find what is named as a word of its own, or started by a shell or by `python -m`."""
     for text in words or ():
-        named = [word for word in re.findall(r"[\w.-]+", text) if rules.owner(word)]
-        for word in named or started(text, rules):
-            owner = rules.owner(word)
+        named = [word for word in re.findall(r"[\w.-]+", text) if forbidden.owner(word)]
+        for word in named or started(text, forbidden):
+            owner = forbidden.owner(word)
             if owner:
-                yield Finding(owner, "configuration", masked(f"{instruction} {text}"), f"{instruction} names {word}")
+                yield Finding(
+                    rules.DEV_PROCESS,
+                    owner,
+                    "configuration",
+                    masked(f"{instruction} {text}"),
+                    f"{instruction} names {word}",
+                )
 
 
 def _secrets(instruction: str, settings: Iterable[str]) -> Iterator[Finding]:
@@ -178,7 +247,7 @@ def _secrets(instruction: str, settings: Iterable[str]) -> Iterator[Finding]:
         name, _, value = text.partition("=")
         if _IN_URL.search(value) or (value and _SECRET.fullmatch(re.sub(r"\W", "_", name))):
             why = "a secret that everyone who has the image can read"
-            yield Finding(name, "configuration", f"{instruction} {name}=***", why)
+            yield Finding(rules.SECRET, name, "configuration", f"{instruction} {name}=***", why)
 
 
 def _secret_arguments(step: str) -> Iterator[Finding]:
@@ -188,6 +257,8 @@ def _secret_arguments(step: str) -> Iterator[Finding]:
     names = re.findall(r"(\w+)(?:=\S*)?", declared[1]) if declared else re.findall(r"(\w+)=", used[1]) if used else []
     for name in names:
         if _SECRET.fullmatch(name):
-            yield Finding(name, "history", f"ARG {name}", "the value of a build argument stays in the history")
+            yield Finding(
+                rules.SECRET, name, "history", f"ARG {name}", "the value of a build argument stays in the history"
+            )
     if _IN_URL.search(step):
-        yield Finding("a secret in an address", "history", masked(step), "the history keeps it")
+        yield Finding(rules.SECRET, "a secret in an address", "history", masked(step), "the history keeps it")

@@ -32,9 +32,8 @@ class Expected(NamedTuple):
     commit: source.Commit | None
 
 
-def obtain() -> Expected:
+def obtain(commit: source.Commit | None) -> Expected:
     """Return what production of this commit must be. Raises Failure where it can't be made out."""
-    commit = source.commit()
     run = ("run", "--rm", "--interactive", "--network=none", stages.build("golden"))
     golden = json.loads(engine.output(*run, "python", "-m", "ops.golden", "app", given=app(commit), echo=True))
     world = world_from(golden["rows"])
@@ -91,6 +90,11 @@ def declaration(commit: source.Commit | None) -> Declaration:
     engine.build("build", f"--tag={tag}", *options, *site.secrets(), ".")
     (facts,) = json.loads(engine.output("image", "inspect", tag))
     steps = engine.output("history", "--no-trunc", "--format={{json .CreatedBy}}", tag).splitlines()
+    # https://github.com/opencontainers/image-spec/blob/main/config.md has these names in lower case.
+    names = {"architecture": "Architecture", "os": "Os", "os.version": "OsVersion", "variant": "Variant"}
+    document = {name: facts.get(field) or "" for name, field in names.items()}
+    if commit:
+        document["created"] = arguments["CREATED"]
     return Declaration(
-        facts["Config"], tuple(json.loads(step) for step in reversed(steps)), tuple(facts["RootFS"]["Layers"])
+        facts["Config"], tuple(json.loads(step) for step in reversed(steps)), tuple(facts["RootFS"]["Layers"]), document
     )

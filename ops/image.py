@@ -12,6 +12,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import PurePosixPath
@@ -43,9 +44,24 @@ _NUMBERED = {b"atime", b"ctime", b"gid", b"mtime", b"size", b"uid"}
 _DECIMAL = re.compile(rb"-?\d{1,20}(\.\d{1,9})?")
 # A user or a group by name, or none (useradd(8)).
 _OWNER = re.compile(r"[a-z_][a-z0-9_-]{0,31}|")
-_MANIFEST = {"Config", "LayerSources", "Layers", "RepoTags"}
+# Names that mean something to Docker, as it writes them: in manifest.json, in an OCI index or manifest, and in a
+# configuration.
+_SAVED = frozenset({"Config", "LayerSources", "Layers", "RepoTags"})
+_OCI = frozenset({"config", "digest", "layers", "manifests", "mediaType", "platform", "schemaVersion", "size"})
+_CONFIGURATION = frozenset(
+    {
+        "architecture", "comment", "config", "created", "created_by", "diff_ids", "empty_layer", "history", "os",
+        "os.version", "rootfs", "variant", "ArgsEscaped", "Cmd", "Entrypoint", "Env", "ExposedPorts", "Healthcheck",
+        "Interval", "Labels", "OnBuild", "Retries", "Shell", "StartInterval", "StartPeriod", "StopSignal", "Test",
+        "Timeout", "User", "Volumes", "WorkingDir",
+    }
+)  # fmt: skip
+# What a user names: there case counts.
+_MAPS = {"Annotations", "ExposedPorts", "Labels", "LayerSources", "Volumes", "annotations"}
 # More than any Engine builds or pulls.
 _LAYERS = 127
+# A file, a hard link, a symbolic link, a folder. Readers take other types for one of these, or leave them out.
+_PLAIN_TYPES = {tarfile.REGTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE}
 _KINDS = {
     tarfile.CHRTYPE: "a character device",
     tarfile.BLKTYPE: "a block device",
@@ -122,14 +138,14 @@ def read(reference: str, archive: IO[bytes], hashed: Sizes, promised: Promise = 
     try:
         with _mapped(archive) as file, _plain(_Tar(file, 0, len(file))) as saved, ThreadPoolExecutor(1) as pool:
             members = _named(saved)
-            (manifest,) = _parsed(_document(saved, members["manifest.json"]))
-            if set(manifest) - _MANIFEST or len(manifest["Layers"]) > _LAYERS:
+            (manifest,) = _parsed(_document(saved, members["manifest.json"]), _SAVED)
+            if set(manifest) - _SAVED or len(manifest["Layers"]) > _LAYERS:
                 message = "a manifest that no Engine writes"
                 raise tarfile.ReadError(message)
             if "index.json" in members:
                 _check_index(saved, members, manifest)
             configuration = _document(saved, members[manifest["Config"]])
-            document = _parsed(configuration)
+            document = _parsed(configuration, _CONFIGURATION)
             _check_types(document)
             diff_ids = document["rootfs"]["diff_ids"]
             budget = archives.Budget()
@@ -314,7 +330,7 @@ def _check_index(saved: _Tar, members: Mapping[str, tarfile.TarInfo], manifest: 
         if name in seen or name not in members:
             continue
         seen.add(name)
-        document = _parsed(_document(saved, members[name]))
+        document = _parsed(_document(saved, members[name]), _OCI)
         pending += [_blob(one) for one in document.get("manifests") or () if not _is_attestation(one)]
         if "config" in document:
             named = [_blob(one) for one in (document["config"], *document["layers"])]
@@ -415,7 +431,7 @@ def _extra(tar: _Tar, entry: tarfile.TarInfo) -> str:
         carried.append(f"the owner {entry.uname}:{entry.gname}")
     if entry.linkname and not (entry.issym() or entry.islnk()):
         carried.append(f"a link's target, {entry.linkname}")
-    if not (entry.isreg() or entry.isdir() or entry.issym() or entry.islnk()):
+    if entry.type not in _PLAIN_TYPES:
         carried.append(_KINDS.get(entry.type, f"an entry of type {entry.type!r}"))
     return ", ".join(carried)
 
@@ -439,8 +455,12 @@ def _is_archive(content: _Tar, head: bytes) -> bool:
     return archives.looks_packed(head) or content.map.find(archives.ZIP_END, tail, content.end) >= 0
 
 
-def _parsed(document: bytes) -> Any:  # noqa: ANN401
-    """Return a JSON document. Raises ValueError where a name is there twice: which one counts, each reader decides."""
+def _parsed(document: bytes, known: AbstractSet[str]) -> Any:  # noqa: ANN401
+    """Return a JSON document. Raises ValueError where readers would understand it differently.
+
+    Docker reads known names without regard to case (https://pkg.go.dev/encoding/json#Unmarshal): of `config` and
+    `Config` the last one counts there.
+    """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -449,7 +469,23 @@ def _parsed(document: bytes) -> Any:  # noqa: ANN401
             raise ValueError(message)
         return found
 
-    return json.loads(document, object_pairs_hook=once)
+    parsed = json.loads(document, object_pairs_hook=once)
+    _check_names(parsed, {name.casefold(): name for name in known})
+    return parsed
+
+
+def _check_names(value: object, known: Mapping[str, str]) -> None:
+    """Raise ValueError where a name is a known one in another case. Takes the known names by their folded form."""
+    if isinstance(value, list):
+        for one in value:
+            _check_names(one, known)
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            if known.get(name.casefold(), name) != name:
+                message = f"{name}, which Docker reads as {known[name.casefold()]}"
+                raise ValueError(message)
+            if name not in _MAPS:
+                _check_names(one, known)
 
 
 def _check_types(document: Any) -> None:  # noqa: ANN401

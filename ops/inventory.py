@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
-from ops.audit import Finding, normalized
+from ops import rules
+from ops.audit import normalized
 from ops.records import Image
+from ops.rules import Finding
 
 _CONFIGURATION = "lockstep:image:configuration"
 _LAYER = "lockstep:image:layer"
@@ -55,11 +57,16 @@ def mismatches(bill: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Findin
     root = bill["metadata"]["component"]
     image = {one["value"] for one in root.get("properties", ()) if one["name"] in {_CONFIGURATION, _LAYER}}
     layers = facts["image"]["properties"]
-    found = [(purl, "the image has it, the bill of materials not") for purl, _ in sorted(held - told)]
-    found += [(purl, "the bill of materials has it, the image not") for purl, _ in sorted(told - held)]
+    found = [
+        (rules.BILL_COMPONENT, purl, "the image has it, the bill of materials not") for purl, _ in sorted(held - told)
+    ]
+    found += [
+        (rules.BILL_COMPONENT, purl, "the bill of materials has it, the image not") for purl, _ in sorted(told - held)
+    ]
     if image != {layers[_CONFIGURATION], *layers[_LAYER]}:
-        found.append((facts["image"]["purl"], "the bill of materials is of another image, by its digests"))
-    return [Finding(what, "bill of materials", "", why) for what, why in found]
+        why = "the bill of materials is of another image, by its digests"
+        found.append((rules.BILL_IMAGE, facts["image"]["purl"], why))
+    return [Finding(rule, what, "bill of materials", "", why) for rule, what, why in found]
 
 
 def _component(kind: str, name: str, version: str, purl: str) -> dict[str, Any]:

@@ -65,3 +65,5 @@ class Declaration:
     config: Mapping[str, Any]
     history: tuple[str, ...]
     diff_ids: tuple[str, ...]
+    # Beside `config`: architecture, os, variant; the time of creation where the commit determines it.
+    document: Mapping[str, str] = field(default_factory=dict)

@@ -1,15 +1,17 @@
-"""Say what was found: one line a finding for people, or the same as data."""
+"""Print findings: a line each for people, or as data.
+
+python -m ops.report > docs/rules.md        prints the rules that findings refer to, as a page of documentation
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from ops.audit import Finding
 from ops.records import Image
+from ops.rules import RULES, Finding
 
 if sys.platform != "win32":
     import resource
@@ -32,7 +34,7 @@ class Report(NamedTuple):
     def data(self) -> str:
         """Return the report as JSON."""
         facts = {"image": self.image, "id": self.identifier, "clean": not self.findings}
-        found = {"findings": [asdict(finding) for finding in self.findings]}
+        found = {"findings": [_data(finding) for finding in self.findings]}
         return json.dumps(facts | found | dict(self.more) | {"read": self.read}, indent=2)
 
     def lines(self) -> str:
@@ -68,9 +70,36 @@ def _memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def _data(finding: Finding) -> dict[str, Any]:
+    """Return a finding as data, with its rule's code and advice."""
+    rule = finding.rule
+    advice = {"code": rule.code, "title": rule.title, "cause": rule.cause, "remedy": rule.remedy}
+    return advice | {name: value for name, value in vars(finding).items() if name != "rule"}
+
+
 def _line(finding: Finding) -> str:
     files = f" ({finding.files} files)" if finding.files > 1 else ""
     layer = "" if finding.layer is None else f", layer {finding.layer + 1}"
     brought = f"; brought by: {' '.join(finding.instruction.split())[:100]}" if finding.instruction else ""
-    cause = f"; usually: {finding.cause}" if finding.cause else ""
-    return f"LEAK {finding.what}: {finding.path}{files}{layer}: {finding.why}{brought}{cause}"
+    return (
+        f"LEAK {finding.what}: {finding.path}{files}{layer}: {finding.why} [{finding.rule.code}]{brought}"
+        f"; usually: {finding.rule.cause} To fix it: {finding.rule.remedy}"
+    )
+
+
+def rules_page() -> str:
+    """Return the rules as a page of documentation, in Markdown."""
+    lines = [
+        "# Rules",
+        "",
+        "Each finding of `inv check-prod-has-no-pytest` and `inv check-prod` refers to a rule by its code, `code`",
+        "in `--json`. `python -m ops.report > docs/rules.md` writes this page.",
+    ]
+    for rule in RULES:
+        lines += ["", f"## {rule.code} {rule.title}", "", rule.meaning, ""]
+        lines += [f"- Usual cause: {rule.cause}", f"- To fix it: {rule.remedy}"]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(rules_page())

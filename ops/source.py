@@ -7,13 +7,15 @@ The labels come from the commit alone, so that when and where an image is built 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import os
 import re
 import shutil
 import subprocess
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +23,26 @@ from typing import Any, NamedTuple
 
 from ops import engine
 from ops.failure import Failure
+
+# What describes a build, beside what .dockerignore allows.
+DESCRIBING = (
+    ".dockerignore",
+    "Dockerfile",
+    "Dockerfile.dockerignore",
+    "docker-compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.yml",
+)
+# How git writes that a path is a symbolic link or a submodule, and how long the name of an object is (git-ls-tree(1)).
+_LINK, _SUBMODULE = "120000", "160000"
+_SHA1_DIGITS = 40
+# How a record of a change begins in `git status --porcelain=v2`, and how many fields stand before its path.
+_CHANGED = {"1": 8, "u": 10, "?": 1}
+# Variables that make git read another repository than the one of this folder (git(1)).
+_REDIRECTING = {
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DIR", "GIT_INDEX_FILE", "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY", "GIT_REPLACE_REF_BASE", "GIT_WORK_TREE",
+}  # fmt: skip
 
 
 class Commit(NamedTuple):
@@ -39,19 +61,93 @@ class Commit(NamedTuple):
 
 
 def commit() -> Commit | None:
-    """Return the commit that is checked out, or None where no repository holds this project, or there is no git."""
-    if not _git("ls-files", "pyproject.toml"):
+    """Return the commit that is checked out, or None where no repository has this project.
+
+    Raises Failure where there is a repository and git can't read it.
+    """
+    if not _in_repository():
         return None
-    last = _git("log", "-1", "--no-show-signature", "--format=%H %ct").split()
-    if not last:
-        # A repository without a commit.
+    status = _git("status", "--porcelain=v2", "-z", "--branch", "--untracked-files=all", "--no-renames", "--", ".")
+    records = status.split("\0")
+    revision = next(record.split(" ")[2] for record in records if record.startswith("# branch.oid "))
+    if revision == "(initial)" or not _git("ls-tree", "-z", revision):
+        # A repository without a commit, or one of a folder above that does not have this project.
         return None
-    revision, seconds = last
-    changed = _git("status", "--porcelain", "--untracked-files=all", "--", ".").splitlines()
-    # A build takes from app/ what git ignores as well, but for bytecode.
-    ignored = _git("ls-files", "--others", "--ignored", "--exclude-standard", "--", "app").splitlines()
-    unseen = [path for path in ignored if "__pycache__" not in path]
-    return Commit(revision, int(seconds), len(changed) + len(unseen))
+    prefix = _git("rev-parse", "--show-prefix").strip()
+    changed = {_changed_path(record).removeprefix(prefix) for record in records if record[:1] in _CHANGED}
+    seconds = _git("log", "-1", "--no-show-signature", "--format=%ct", revision)
+    return Commit(revision, int(seconds), len(changed | differing(revision)))
+
+
+def _changed_path(record: str) -> str:
+    """Return the path in a record of `git status --porcelain=v2 -z`."""
+    return record.split(" ", _CHANGED[record[0]])[-1]
+
+
+def differing(revision: str) -> set[str]:
+    """Return the paths of what a build reads that a commit does not have so, byte for byte, and of what is removed.
+
+    Not as `git status` has it: the index may be told to assume that a file is unchanged, filters may convert contents.
+    Permissions do not count: a build sets its own.
+    """
+    committed = {path: (mode, name) for path, mode, name in _tree(revision, *build_inputs())}
+    found = {path for path in _present(build_inputs()) if path not in committed}
+    for path, (mode, name) in committed.items():
+        content = _content(engine.ROOT / path, mode)
+        if content is None or _blob_name(content, name) != name:
+            found.add(path)
+    return found
+
+
+def build_inputs() -> tuple[str, ...]:
+    """Return the files and folders that a build reads: what .dockerignore allows, and what describes the build."""
+    try:
+        lines = (engine.ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        # Then a build reads everything.
+        return (".",)
+    allowed = [line[1:].strip().strip("/") for line in lines if line.startswith("!")]
+    # Of a pattern, the folder before the first special character.
+    folders = [re.sub(r"[^/]*[*?\[].*", "", path).rstrip("/") or "." for path in allowed]
+    return (*DESCRIBING, *folders)
+
+
+def _present(paths: Iterable[str]) -> Iterator[str]:
+    """Give the files at or below paths of the working tree, but for bytecode, which no build reads."""
+    for path in paths:
+        place = engine.ROOT / path
+        if place.is_dir() and not place.is_symlink():
+            for folder, folders, files in os.walk(place):
+                folders[:] = [name for name in folders if name not in {".git", "__pycache__"} and ".venv" not in name]
+                links = [name for name in folders if Path(folder, name).is_symlink()]
+                for name in (*files, *links):
+                    yield Path(folder, name).relative_to(engine.ROOT).as_posix()
+        elif os.path.lexists(place):
+            yield path
+
+
+def _tree(revision: str, *paths: str) -> Iterator[tuple[str, str, str]]:
+    """Give path, mode and object name of each file that a commit has at or below paths of this project."""
+    for entry in filter(None, _git("ls-tree", "-r", "-z", revision, "--", *paths).split("\0")):
+        described, path = entry.split("\t", 1)
+        mode, _, name = described.split(" ")[:3]
+        yield path, mode, name
+
+
+def _content(place: Path, mode: str) -> bytes | None:
+    """Return what git would store of a file or a link, None where there is none of this kind."""
+    try:
+        if mode == _LINK:
+            return os.fsencode(place.readlink())
+        return None if place.is_symlink() else place.read_bytes()
+    except OSError:
+        return None
+
+
+def _blob_name(content: bytes, like: str) -> str:
+    """Return the object name that git gives a content (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects)."""
+    kind = hashlib.sha1 if len(like) == _SHA1_DIGITS else hashlib.sha256
+    return kind(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def pyproject() -> Mapping[str, Any]:
@@ -87,36 +183,79 @@ def app(made_from: Commit | None) -> Iterator[Path]:
     if not made_from:
         yield engine.ROOT
         return
-    # Checked out as git would, not `git archive`, which leaves out and fills in what .gitattributes say of releases.
-    below = _git("rev-parse", "--show-prefix").strip()
     with tempfile.TemporaryDirectory() as folder:
-        tree = Path(folder, "tree", below)
-        tree.mkdir(parents=True)
-        there = ("-c", f"core.hooksPath={os.devnull}", f"--work-tree={folder}/tree")
-        _git(*there, "checkout", "HEAD", "--", f"{below}app", GIT_INDEX_FILE=f"{folder}/index")
+        tree = Path(folder)
+        # Blob by blob: a checkout applies filters, and `git archive` what .gitattributes say of releases.
+        for path, mode, content in _blobs(made_from.revision, "app"):
+            place = tree / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if mode == _LINK:
+                place.symlink_to(os.fsdecode(content))
+            else:
+                place.write_bytes(content)
         if not (tree / "app").is_dir():
-            raise Failure("The commit has no `app/`, or git can't give it: commit it, then check again.")
+            raise Failure("The commit must have `app/` (got none). To fix it: commit `app/`, then check again.")
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(engine.ROOT / ".dockerignore", tree / ".dockerignore")
         yield tree
 
 
+def _blobs(revision: str, path: str) -> Iterator[tuple[str, str, bytes]]:
+    """Give path, mode and content of each file that a commit has below a path of this project."""
+    entries = [entry for entry in _tree(revision, path) if entry[1] != _SUBMODULE]
+    given = "".join(f"{name}\n" for _, _, name in entries).encode()
+    contents = io.BytesIO(_git_bytes("cat-file", "--batch", given=given))
+    for name, mode, _ in entries:
+        size = int(contents.readline().split()[2])
+        yield name, mode, contents.read(size)
+        contents.read(1)
+
+
 def locked_since(setting: str) -> str:
     """Return poetry.lock as it was when a line of pyproject.toml that begins so was last changed, or ``."""
+    if not _in_repository():
+        return ""
     revision = _git("log", "-1", "--format=%H", f"-G^{setting}", "--", "pyproject.toml").strip()
-    return _git("show", f"{revision}:./poetry.lock") if revision else ""
+    if not revision or not _git("ls-tree", revision, "--", "poetry.lock"):
+        return ""
+    return _git("show", f"{revision}:./poetry.lock")
 
 
 def knows(revision: str) -> bool:
     """Return whether a revision is a commit of this repository."""
-    return bool(re.fullmatch(r"[0-9a-f]{40,64}", revision)) and bool(_git("cat-file", "-t", revision))
+    if not (re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", revision) and _in_repository()):
+        return False
+    return _git_bytes("cat-file", "--batch-check", given=revision.encode()).split()[1:2] == [b"commit"]
 
 
-def _git(*args: str, **environment: str) -> str:
-    """Return what git prints, `` where it fails."""
-    command = ["git", "--no-optional-locks", *args]
+def _in_repository() -> bool:
+    """Return whether this folder or one above it is a git repository's."""
+    root = engine.ROOT.resolve()
+    return any(os.path.lexists(folder / ".git") for folder in (root, *root.parents))
+
+
+def _git(*args: str) -> str:
+    """Return what git prints. Raises Failure where it fails."""
+    return _git_bytes(*args).decode(errors="surrogateescape")
+
+
+def _git_bytes(*args: str, given: bytes = b"") -> bytes:
+    # What a hook or a script sets would lead to another repository, another index, other objects.
+    environment = {name: value for name, value in os.environ.items() if name not in _REDIRECTING}
+    command = ["git", "--no-optional-locks", "--no-replace-objects", *args]
     try:
-        done = subprocess.run(command, cwd=engine.ROOT, env=os.environ | environment, capture_output=True, check=False)
-    except OSError:
-        return ""
-    return "" if done.returncode else done.stdout.decode(errors="surrogateescape")
+        done = subprocess.run(command, cwd=engine.ROOT, env=environment, input=given, capture_output=True, check=False)
+    except OSError as error:
+        raise _unreadable(f"{error.strerror or error}: git", "install git") from None
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip()
+        reason = next((line for line in said.splitlines() if line.startswith("fatal: ")), said)
+        remedy = "make git read this repository"
+        if "dubious ownership" in said:
+            remedy = f"run `git config --global --add safe.directory {engine.ROOT}`, or make the folder your own"
+        raise _unreadable(reason.removeprefix("fatal: ") or f"exit code {done.returncode}", remedy)
+    return done.stdout
+
+
+def _unreadable(reason: str, remedy: str) -> Failure:
+    return Failure(f"git must be able to read the repository (got: {reason}). To fix it: {remedy}.")

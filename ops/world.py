@@ -6,27 +6,36 @@ app; nothing is asked of the image itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from ops.audit import Finding
+from ops import rules
 from ops.records import File, Image
+from ops.rules import Finding, Rule
 
 # What golden.py calls them.
 BASE = "the base image"
 APP = "app/"
-# Beyond these, permissions let others write, or let a program act as its owner (setuid, setgid).
-_HARMLESS = 0o755
-
-
-# What a finding is called here; others are called by what they are of.
-KINDS = {"file", "files", "folder", "link"}
+# Which rule a path breaks that nothing accounts for. The first match counts.
+_UNACCOUNTED = (
+    (re.compile(r"/srv/app(/|$)"), rules.UNACCOUNTED_SOURCE),
+    (re.compile(r"/srv(/|$)"), rules.PROJECT_FILE),
+    (re.compile(r"/root(/|$)|/home(/|$)|.*/\.cache(/|$)"), rules.UNACCOUNTED_CACHE),
+    (re.compile(r".*(/__pycache__(/|$)|\.pyc$)"), rules.UNACCOUNTED_BYTECODE),
+    (re.compile(r".*/site-packages(/|$)"), rules.UNACCOUNTED_MODULE),
+)
+# The same for a file whose content is not the promised one.
+_CHANGED = (
+    (re.compile(r".*\.pyc$"), rules.UNACCOUNTED_BYTECODE),
+    (re.compile(r"/srv/app/"), rules.CHANGED_SOURCE),
+)
 
 
 class Promised(NamedTuple):
-    """What may be at a path: a file, link or folder, and where it comes from."""
+    """What must be at a path: a file, link or folder, and where it comes from."""
 
     path: str
     kind: str
@@ -36,20 +45,15 @@ class Promised(NamedTuple):
     size: int
     owner: tuple[int, int]
     source: str
-    required: bool
 
 
 @dataclass(frozen=True)
 class World:
-    """All that may be in an image, by path. The base image and the build may promise different things at one path."""
+    """All that an image must hold, by path, and nothing else. Of a folder there may be several promises."""
 
     promised: Mapping[str, tuple[Promised, ...]]
-
-    @property
-    def required(self) -> Iterator[Promised]:
-        """What must be there as well."""
-        for choices in self.promised.values():
-            yield from (choice for choice in choices if choice.required)
+    # The sha256 of what the base image has at a path: only what production takes of it is promised.
+    base: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def at(self, path: str) -> tuple[Promised, ...]:
         """Return all that is promised at a path."""
@@ -59,9 +63,9 @@ class World:
         """Return whether a file of this sha256 comes to a path from elsewhere: a wheel, the base image; not `app/`."""
         return any(one.content == digest and one.source != APP for one in self.at(path))
 
-    def base(self, path: str) -> set[str]:
+    def in_base(self, path: str) -> frozenset[str]:
         """Return the sha256 of what the base image has at a path."""
-        return {one.content for one in self.at(path) if one.source == BASE}
+        return self.base.get(path, frozenset())
 
     def source(self, path: str) -> str:
         """Return where the file at a path comes from, or `` where none is promised."""
@@ -72,10 +76,14 @@ class World:
 def world_from(rows: Iterable[Iterable[Any]]) -> World:
     """Return the world that golden.py's rows describe."""
     promised: dict[str, tuple[Promised, ...]] = {}
-    for path, kind, mode, content, size, owner, source, required in rows:
-        one = Promised(path, kind, mode, content, size, tuple(owner), source, required)
-        promised[one.path] = (*promised.get(one.path, ()), one)
-    return World(promised)
+    base: dict[str, frozenset[str]] = {}
+    for path, kind, mode, content, size, owner, source, taken in rows:
+        if taken:
+            one = Promised(path, kind, mode, content, size, tuple(owner), source)
+            promised[path] = (*promised.get(path, ()), one)
+        elif kind == "file":
+            base[path] = base.get(path, frozenset()) | {content}
+    return World(promised, base)
 
 
 def kind(file: File) -> str:
@@ -83,94 +91,94 @@ def kind(file: File) -> str:
     return "folder" if file.directory else "link" if file.target and not file.sha256 else "file"
 
 
-def deleted(file: File, _world: World) -> str:
+# The rule that a file breaks, and how.
+Verdict = tuple[Rule, str] | None
+
+
+def deleted(file: File, _world: World) -> Verdict:
     """Judge a whiteout (https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts)."""
-    hidden = PurePosixPath(file.path).name
-    return f"deletes what a layer below still holds: {hidden[4:]}" if hidden.startswith(".wh.") else ""
+    name = PurePosixPath(file.path).name
+    return (rules.DELETED, f"deletes what a layer below still holds: {name[4:]}") if name.startswith(".wh.") else None
 
 
-def unpromised(file: File, world: World) -> str:
+def unpromised(file: File, world: World) -> Verdict:
     """Judge the path."""
-    return "" if file.path in world.promised else "neither the lock, nor app/, nor the base image has it"
+    if file.path in world.promised:
+        return None
+    path = topmost(file.path, world)
+    rule = next((rule for place, rule in _UNACCOUNTED if place.match(path)), rules.UNACCOUNTED)
+    why = "neither the lock, nor app/, nor what production takes of the base image has it"
+    return rule, why
 
 
-def of_another_kind(file: File, world: World) -> str:
+def of_another_kind(file: File, world: World) -> Verdict:
     """Judge whether it is a file, a link or a folder."""
     kinds = {choice.kind for choice in world.at(file.path)}
-    return f"a {kind(file)}, which must be a {' or '.join(sorted(kinds))}" if kinds and kind(file) not in kinds else ""
+    wrong = kinds and kind(file) not in kinds
+    return (rules.WRONG_KIND, f"a {kind(file)}, which must be a {' or '.join(sorted(kinds))}") if wrong else None
 
 
-def led_elsewhere(file: File, world: World) -> str:
+def led_elsewhere(file: File, world: World) -> Verdict:
     """Judge the target of a link."""
     targets = {choice.content for choice in world.at(file.path) if choice.kind == "link"}
     wrong = targets and kind(file) == "link" and file.target not in targets
-    return f"a link to {file.target}, which must lead to {' or '.join(sorted(targets))}" if wrong else ""
+    must_be = " or ".join(sorted(targets))
+    return (rules.WRONG_LINK, f"a link to {file.target}, which must lead to {must_be}") if wrong else None
 
 
-def changed(file: File, world: World) -> str:
+def changed(file: File, world: World) -> Verdict:
     """Judge the content of a file."""
     contents = {choice.content: choice for choice in world.at(file.path) if choice.kind == "file"}
-    wrong = contents and kind(file) == "file" and file.sha256 not in contents
-    return f"not, byte for byte, what {list(contents.values())[-1].source} has there" if wrong else ""
+    if not contents or kind(file) != "file" or file.sha256 in contents:
+        return None
+    rule = next((rule for place, rule in _CHANGED if place.match(file.path)), rules.CHANGED)
+    return rule, f"not, byte for byte, what {list(contents.values())[-1].source} has there"
 
 
-def permitted_too_much(file: File, world: World) -> str:
-    """Judge the permissions: nobody but root may write, but to a folder that is for everyone; nothing is setuid."""
-    shared = file.directory and file.mode in modes(file.path, world)
-    return f"permissions {file.mode:o}" if file.mode & ~_HARMLESS and kind(file) != "link" and not shared else ""
+def permitted_otherwise(file: File, world: World) -> Verdict:
+    """Judge the permissions; those of a link mean nothing."""
+    modes = {choice.mode for choice in world.at(file.path)}
+    wrong = modes and kind(file) != "link" and file.mode not in modes
+    must_be = " or ".join(f"{mode:o}" for mode in sorted(modes))
+    return (rules.WRONG_MODE, f"permissions {file.mode:o}, which must be {must_be}") if wrong else None
 
 
-def modes(path: str, world: World) -> set[int]:
-    """Return the permissions that are promised at a path."""
-    return {choice.mode for choice in world.at(path)}
-
-
-def made_executable(file: File, world: World) -> str:
-    """Judge the permission to execute a file."""
-    plain = file.path in world.promised and not any(mode & 0o111 for mode in modes(file.path, world))
-    return "executable, and must not be" if plain and kind(file) == "file" and file.mode & 0o111 else ""
-
-
-def unreadable(file: File, world: World) -> str:
-    """Judge whether the service, which is not root, can read what it should."""
-    shut = ~file.mode & (0o005 if file.directory else 0o004) and file.mode not in modes(file.path, world)
-    return f"permissions {file.mode:o} keep the service out" if shut and kind(file) != "link" else ""
-
-
-def owned(file: File, world: World) -> str:
+def owned_otherwise(file: File, world: World) -> Verdict:
     """Judge the owner: what the service owns it could change."""
-    owners = {choice.owner for choice in world.at(file.path)} | {(0, 0)}
-    return f"owned by {file.owner[0]}:{file.owner[1]}, not by root" if file.owner not in owners else ""
+    owners = {choice.owner for choice in world.at(file.path)}
+    wrong = owners and file.owner not in owners
+    must_be = " or ".join(f"{user}:{group}" for user, group in sorted(owners))
+    found = f"{file.owner[0]}:{file.owner[1]}"
+    return (rules.WRONG_OWNER, f"owned by {found}, which must be {must_be}") if wrong else None
 
 
-def loaded(file: File, _world: World) -> str:
+def loaded(file: File, _world: World) -> Verdict:
     """Judge what an entry carries beside its content."""
-    return f"it has {file.extra}" if file.extra else ""
+    return (rules.EXTRA_DATA, f"it has {file.extra}") if file.extra else None
 
 
-Rule = Callable[[File, World], str]
-# Each says why a file may not be there as it is, or ``. The first that has something to say is heard.
-RULES: tuple[Rule, ...] = (
-    deleted, unpromised, of_another_kind, led_elsewhere, changed, permitted_too_much, made_executable, unreadable,
-    owned, loaded,
+Judge = Callable[[File, World], Verdict]
+# Each finds that a file may not be there as it is. The first verdict counts.
+JUDGES: tuple[Judge, ...] = (
+    deleted, unpromised, of_another_kind, led_elsewhere, changed, permitted_otherwise, owned_otherwise, loaded,
 )  # fmt: skip
 
 
-def unaccounted(image: Image, world: World, rules: Iterable[Rule] = RULES) -> list[Finding]:
+def unaccounted(image: Image, world: World, judges: Iterable[Judge] = JUDGES) -> list[Finding]:
     """Return every file of every layer that is not, or not as, promised; and every promise that is not kept."""
-    rules = tuple(rules)
-    grouped: dict[tuple[int, str, str], list[File]] = {}
+    judges = tuple(judges)
+    grouped: dict[tuple[int, str, Rule, str], list[File]] = {}
     for file in image.files:
         # What is packed into a promised file is promised; what is packed into another is found with it.
         if file.packed:
             continue
-        why = next(filter(None, (rule(file, world) for rule in rules)), "")
-        if why:
-            path = topmost(file.path, world) if why == unpromised(file, world) else file.path
-            grouped.setdefault((file.layer, path, why), []).append(file)
+        verdict = next(filter(None, (judge(file, world) for judge in judges)), None)
+        if verdict:
+            path = file.path if verdict[0] is rules.DELETED else topmost(file.path, world)
+            grouped.setdefault((file.layer, path, *verdict), []).append(file)
     found = [
-        Finding(kind(files[0]), path, image.layers[layer].instruction, why, count(files), layer)
-        for (layer, path, why), files in grouped.items()
+        Finding(rule, kind(files[0]), path, image.layers[layer].instruction, why, count(files), layer)
+        for (layer, path, rule, why), files in grouped.items()
     ]
     return found + missing(image, world)
 
@@ -202,11 +210,13 @@ def missing(image: Image, world: World) -> list[Finding]:
         return layer >= 0 and max(later) <= layer
 
     lost: dict[tuple[str, str], list[Promised]] = {}
-    for one in world.required:
-        if not is_seen(one.path):
-            lost.setdefault((one.path.rpartition("/")[0], one.source), []).append(one)
+    for path, choices in world.promised.items():
+        if not is_seen(path):
+            for one in choices:
+                lost.setdefault((path.rpartition("/")[0], one.source), []).append(one)
     return [
         Finding(
+            rules.MISSING,
             one.kind if len(group) == 1 else "files",
             one.path if len(group) == 1 else folder,
             "",
@@ -231,7 +241,7 @@ def differing(prod: Iterable[File], dev: Iterable[File]) -> list[Finding]:
     shipped = {file.path: file for file in prod if not (file.packed or file.directory)}
     tested = {file.path: file for file in dev if not (file.packed or file.directory)}
     return [
-        Finding("file", path, "", "dev has another content there: what was tested is not what ships")
+        Finding(rules.UNTESTED, "file", path, "", "dev has another content there: what was tested is not what ships")
         for path in sorted(shipped.keys() & tested.keys())
         if (shipped[path].sha256, shipped[path].target) != (tested[path].sha256, tested[path].target)
     ]
@@ -254,11 +264,11 @@ def over_budget(sizes: Mapping[str, int], budget: float | None, came: frozenset[
     total = sum(sizes.values()) / 1e6
     if budget is None or total <= budget:
         return []
-    why = f"{total:.1f} MB, of which {_largest(sizes)}"
+    why = f"{total:.1f} MB, more than size-budget-mb = {budget:g}; the largest: {_largest(sizes)}"
     since = {source: size for source, size in sizes.items() if source in came}
     if since:
         why += f"; new since the budget was set: {_largest(since)}"
-    return [Finding(f"more than {budget} MB", "pyproject.toml", "", why)]
+    return [Finding(rules.OVER_BUDGET, "size-budget-mb", "pyproject.toml", "", why)]
 
 
 def _largest(sizes: Mapping[str, int]) -> str:

@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 
 from ops import audit, check, image
 from ops.failure import Failure
+from ops.rules import Finding
 from tests.images.conftest import DEV, PROD, docker, edit, git, inspected, inv, planted
 
 SITE = "/opt/venv/lib/python3.13/site-packages"
@@ -96,7 +97,7 @@ def with_layers(facts: check.Facts, *layers: bytes) -> check.Facts:
     return replace(facts, image=replace(prod, layers=prod.layers + added.layers, files=prod.files + files))
 
 
-def found(facts: check.Facts, *layers: bytes) -> list[audit.Finding]:
+def found(facts: check.Facts, *layers: bytes) -> list[Finding]:
     """Return what is found in the layers that are added to prod."""
     findings, _, _ = check.judged(with_layers(facts, *layers))
     return [finding for finding in findings if finding.instruction == INSTRUCTION]
@@ -219,7 +220,7 @@ def test_whatever_hides_is_found(facts: check.Facts, contents: dict[str, bytes],
     assert any(finding.layer == first and tells(finding, where) for finding in findings), findings
 
 
-def tells(finding: audit.Finding, where: str) -> bool:
+def tells(finding: Finding, where: str) -> bool:
     """Return whether a finding is about a path, or a folder above it; `/opt/` stands for any path in it."""
     above = f"{finding.path}/"
     return where.startswith(above) or finding.path == where or (where.endswith("/") and above.startswith(where))
@@ -416,8 +417,8 @@ def test_the_project_may_deny_and_limit(copy: Path) -> None:
     code, report = proof(cwd=copy)
     assert code == 1
     click, size = report["findings"]
-    assert (click["what"], click["path"]) == ("click", "poetry.lock")
-    assert size["what"] == "more than 20 MB"
+    assert (click["code"], click["what"], click["path"]) == ("LS112", "click", "poetry.lock")
+    assert (size["code"], size["what"]) == ("LS217", "size-budget-mb")
     assert "pydantic-core" in size["why"]
 
 
@@ -460,7 +461,7 @@ def test_the_report_for_people_tells_it_all() -> None:
         done = inv("check-prod", f"--image={tag}")
     assert done.returncode == 1
     line = next(line for line in done.stdout.splitlines() if "/srv/notes.txt" in line)
-    for part in ("LEAK notes.txt: /srv/notes.txt, layer 5: ", "; brought by: RUN ", "; usually: `COPY . .`"):
+    for part in ("LEAK notes.txt: /srv/notes.txt, layer 5: ", " [LS107]; brought by: RUN ", "; usually: `COPY . .`"):
         assert part in line
 
 

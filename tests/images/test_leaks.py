@@ -208,9 +208,10 @@ def test_the_report_for_people_names_all_four(context: Path) -> None:
     assert done.returncode == 1
     *leaks, summary = done.stdout.splitlines()
     assert (
-        "LEAK pytest: /opt/x/main.py, layer 5: its content, byte for byte, is a file of it; "
+        "LEAK pytest: /opt/x/main.py, layer 5: its content, byte for byte, is a file of it [LS106]; "
         f"brought by: COPY {SITE}/_pytest /opt/x # buildkit; "
-        "usually: something of dev was copied, or a step installs beside the lock"
+        "usually: A file of the dev image was copied, perhaps under another name. "
+        "To fix it: Remove the COPY or RUN that brings it, in the layer that brings it."
     ) in leaks
     assert summary.startswith(f"{tag} holds {len(leaks)} leaks. Read ")
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from ops import audit, configuration
+from ops import audit, configuration, rules
 from ops.records import File, Image, Layer
+from ops.rules import Finding
 
 SITE = "/opt/venv/lib/python3.13/site-packages"
 LONG = b"# long enough to be traced to its owner, whatever it is called and wherever it lies\n"
@@ -179,19 +180,19 @@ def test_content_gives_bytecode_and_programs_away() -> None:
     compiled = file(f"{SITE}/_pytest/__pycache__/main.cpython-313.pyc", bytecode)
     tool = [*distribution("ruff", "1.0", scripts=()), file("/opt/venv/bin/ruff", program)]
     record = tool[1]._replace(head=tool[1].head + b"../../../bin/ruff,,\n")
-    rules = audit.forbidden([*DEV, compiled, tool[0], record, tool[2]], LOCK)
+    forbidden = audit.forbidden([*DEV, compiled, tool[0], record, tool[2]], LOCK)
     planted = [file("/opt/x/a.pyc", bytecode), file("/usr/local/bin/qa", program)]
-    assert [one.what for one in audit.leaks([*PROD, *planted], rules, LOCK)] == ["pytest", "ruff"]
+    assert [one.what for one in audit.leaks([*PROD, *planted], forbidden, LOCK)] == ["pytest", "ruff"]
 
 
 def test_a_file_of_the_app_may_be_called_as_it_likes() -> None:
     """Where dev has the same file in app/; its content may still not be a dev distribution's."""
     mine = file("/srv/app/adapters/packaging.py", b"# ports and adapters\n" + LONG)
-    rules = audit.forbidden([*DEV, mine], LOCK)
-    assert audit.leaks([*PROD, mine], rules, LOCK) == []
+    forbidden = audit.forbidden([*DEV, mine], LOCK)
+    assert audit.leaks([*PROD, mine], forbidden, LOCK) == []
     vendored = file("/srv/app/quality.py", PYTEST)
-    rules = audit.forbidden([*DEV, vendored], LOCK)
-    assert [one.what for one in audit.leaks([*PROD, vendored], rules, LOCK)] == ["pytest"]
+    forbidden = audit.forbidden([*DEV, vendored], LOCK)
+    assert [one.what for one in audit.leaks([*PROD, vendored], forbidden, LOCK)] == ["pytest"]
 
 
 def test_content_of_this_projects_tests_and_tasks_is_found() -> None:
@@ -230,9 +231,9 @@ def test_what_a_distribution_vendors_is_not_one_of_its_own() -> None:
     record = next(entry for entry in MAIN if entry.path.endswith("setuptools-80.0.dist-info/RECORD"))
     lines = "".join(f"{entry.path.removeprefix(SITE + '/')},,\n" for entry in inside)
     dev = [*(entry for entry in DEV if entry != record), record._replace(head=record.head + lines.encode()), *inside]
-    rules = audit.forbidden(dev, LOCK)
-    assert rules.distributions == {"pytest", "packaging"}
-    assert audit.leaks([*PROD, File(vendored, directory=True), *inside], rules, LOCK) == []
+    forbidden = audit.forbidden(dev, LOCK)
+    assert forbidden.distributions == {"pytest", "packaging"}
+    assert audit.leaks([*PROD, File(vendored, directory=True), *inside], forbidden, LOCK) == []
 
 
 @pytest.mark.parametrize(
@@ -294,7 +295,7 @@ def test_a_finding_names_its_instruction_and_counts_its_files() -> None:
     planted = [file(f"/opt/x/pytest/{number}.py", layer=1) for number in range(3)]
     facts = image([*PROD, *planted])
     (finding,) = audit.leaks(facts.files, RULES, LOCK, facts)
-    assert finding == audit.Finding("pytest", "/opt/x/pytest", "COPY prod", "imported as pytest", 3, 1)
+    assert finding == Finding(rules.DEV_IMPORT, "pytest", "/opt/x/pytest", "COPY prod", "imported as pytest", 3, 1)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ops import check, engine
-from ops.audit import Finding
+from ops import check, engine, rules
 from ops.failure import CANNOT_CHECK, FAILED, Failure
 from ops.report import Report
+from ops.rules import Finding
 
 
 def settings(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> object:
@@ -57,6 +57,13 @@ def test_any_name_can_be_printed_anywhere(monkeypatch: pytest.MonkeyPatch) -> No
     printed = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="cp1252", newline="", write_through=True))
     read = {"layers": 1, "files": 1, "bytes": 1, "seconds": 1, "memory": 1}
-    report = Report("x:1", "sha256:1", [Finding("a file", "/\u65e5\udcff", "", "nobody promised it")], "", read, {})
+    report = Report(
+        "x:1",
+        "sha256:1",
+        [Finding(rules.UNACCOUNTED, "a file", "/\u65e5\udcff", "", "nobody promised it")],
+        "",
+        read,
+        {},
+    )
     assert check._printed(report, as_json=False) == FAILED
     assert rb"LEAK a file: /\u65e5\udcff" in printed.getvalue()

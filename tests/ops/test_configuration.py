@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ops import configuration
+from ops import configuration, rules
 from ops.records import Declaration, Image
+from ops.rules import Rule
 
 CONFIG: dict[str, Any] = {
     "Env": ["PATH=/opt/venv/bin", "PYTHONUNBUFFERED=1"],
@@ -20,23 +22,36 @@ CONFIG: dict[str, Any] = {
     "OnBuild": None,
 }
 HISTORY = ("COPY /out/tree / # buildkit", "ENV PATH=/opt/venv/bin", 'CMD ["uvicorn"]')
-DECLARED = Declaration(CONFIG | {"Hostname": "", "AttachStdin": False}, HISTORY, ("sha256:0",))
+PLATFORM = {"architecture": "amd64", "created": "2026-01-02T03:04:05Z", "os": "linux"}
+DECLARED = Declaration(CONFIG | {"Hostname": "", "AttachStdin": False}, HISTORY, ("sha256:0",), PLATFORM)
 
 
 def undeclared(config: dict[str, Any] | None = None, history: tuple[str, ...] = HISTORY, **document: Any) -> list[str]:  # noqa: ANN401
     """Return what is found in an image whose configuration differs so."""
-    image = Image("x:1", (), document, CONFIG | (config or {}), history, ())
-    return [f"{one.what}: {one.instruction or one.why}" for one in configuration.undeclared(image, DECLARED)]
+    image = Image("x:1", (), PLATFORM | document, CONFIG | (config or {}), history, ())
+    return [f"{one.what}: {one.instruction or one.why}" for one in configuration.undeclared(image, DECLARED, "x")]
 
 
 def test_what_is_declared_is_no_finding() -> None:
-    """Nor is what Compose adds, or what an Engine writes for nothing."""
-    labels = CONFIG["Labels"] | {"com.docker.compose.version": "2"}
-    step = {"created_by": "CMD", "created": "x", "comment": "buildkit.dockerfile.v0", "empty_layer": True}
-    assert undeclared({"Labels": labels, "OnBuild": [], "Domainname": ""}, os="linux", history=HISTORY) == []
-    assert undeclared(architecture="amd64", rootfs={}) == []
-    image = Image("x:1", (), {"history": [step]}, CONFIG, HISTORY, ())
-    assert configuration.undeclared(image, DECLARED) == []
+    """Nor is what Compose adds, or what an Engine writes for an empty setting."""
+    labels = CONFIG["Labels"] | {"com.docker.compose.version": "2.26.1", "com.docker.compose.service": "api-prod"}
+    step = {"created_by": "CMD", "created": PLATFORM["created"], "comment": "buildkit.dockerfile.v0"}
+    assert undeclared({"Labels": labels, "OnBuild": [], "Domainname": ""}) == []
+    assert undeclared(rootfs={}, history=HISTORY) == []
+    image = Image("x:1", (), PLATFORM | {"history": [step | {"empty_layer": True}]}, CONFIG, HISTORY, ())
+    assert configuration.undeclared(image, DECLARED, "x") == []
+
+
+def test_without_a_declared_time_any_time_will_do() -> None:
+    """Without a commit, two builds have two times; what is no time is a finding nevertheless."""
+    undated = replace(DECLARED, document={"architecture": "amd64", "os": "linux"})
+    for created, codes in (("2026-05-06T07:08:09.123456789Z", []), ("a token", ["LS304", "LS302"])):
+        document = PLATFORM | {
+            "created": created,
+            "history": [{"created_by": "CMD", "empty_layer": True, "created": created}],
+        }
+        image = Image("x:1", (), document, CONFIG, HISTORY, ())
+        assert sorted(one.rule.code for one in configuration.undeclared(image, undated, "x")) == sorted(codes)
 
 
 @pytest.mark.parametrize(
@@ -55,11 +70,17 @@ def test_what_is_declared_is_no_finding() -> None:
         ({"WorkingDir": "/"}, "WorkingDir: WorkingDir is /"),
         ({"ExposedPorts": {"22/tcp": {}}}, "ExposedPorts: "),
         ({"Volumes": {"/data": {}}}, "Volumes: "),
-        ({"Labels": {"org.opencontainers.image.version": "2"}}, "org.opencontainers.image.version: Labels is "),
+        (
+            {"Labels": CONFIG["Labels"] | {"org.opencontainers.image.version": "2"}},
+            "org.opencontainers.image.version: Labels is ",
+        ),
         ({"Labels": {**CONFIG["Labels"], "note": "x"}}, "note: Labels is note=x"),
         ({"Labels": {**CONFIG["Labels"], "com.docker.compose.note": "x"}}, "com.docker.compose.note: Labels is "),
         ({"Healthcheck": {"Test": ["NONE"]}}, "Healthcheck: "),
         ({"OnBuild": ["RUN true"]}, "OnBuild: OnBuild is ['RUN true']"),
+        ({"Labels": {**CONFIG["Labels"], "com.docker.compose.project": "y"}}, "com.docker.compose.project: Labels is "),
+        ({"Labels": {**CONFIG["Labels"], "com.docker.compose.service": "y"}}, "com.docker.compose.service: Labels is "),
+        ({"ArgsEscaped": 1}, "ArgsEscaped: ArgsEscaped is 1"),
         ({"Shell": ["/bin/x"]}, "Shell: "),
         ({"StopSignal": "SIGKILL"}, "StopSignal: "),
     ],
@@ -85,46 +106,49 @@ def test_another_history_is_found(history: tuple[str, ...], told: str) -> None:
     assert undeclared(history=history) == [told]
 
 
+def test_a_history_in_another_order_is_found() -> None:
+    """Each instruction that is not in its place."""
+    assert len(undeclared(history=(HISTORY[1], HISTORY[0], HISTORY[2]))) == 2
+
+
+STEP = {"created_by": "CMD", "created": PLATFORM["created"], "empty_layer": True}
+
+
 @pytest.mark.parametrize(
-    "document",
+    ("document", "rule"),
     [
-        {"author": "x"},
-        {"container_config": {}},
-        {"history": [{"created_by": "CMD", "author": "x"}]},
-        {"history": [{"created_by": "CMD", "comment": "TOKEN=1"}]},
-        {"history": [{"created_by": "CMD", "created": "a token of mine"}]},
-        {"os": "linux, and a token of mine"},
-        {"created": "x" * 41},
-        {"rootfs": {"type": "layers", "note": "x"}},
-        {"rootfs": {"type": "a token of mine"}},
-        {"history": [{"created_by": "CMD", "empty_layer": "a token of mine"}]},
-        {"history": [{"created_by": "CMD", "empty_layer": ["a token of mine"]}]},
+        ({"author": "x"}, rules.UNKNOWN_FIELD),
+        ({"container_config": {}}, rules.UNKNOWN_FIELD),
+        ({"rootfs": {"type": "layers", "note": "x"}}, rules.UNKNOWN_FIELD),
+        ({"rootfs": {"type": "a token of mine"}}, rules.UNKNOWN_FIELD),
+        ({"architecture": "arm64"}, rules.PLATFORM),
+        ({"architecture": ""}, rules.PLATFORM),
+        ({"os": "linux, and a token of mine"}, rules.PLATFORM),
+        ({"os.version": "10"}, rules.PLATFORM),
+        ({"variant": "v8"}, rules.PLATFORM),
+        ({"created": "2027-01-02T03:04:05Z"}, rules.PLATFORM),
+        ({"history": [STEP | {"author": "x"}]}, rules.INSTRUCTION),
+        ({"history": [STEP | {"comment": "TOKEN=1"}]}, rules.INSTRUCTION),
+        ({"history": [STEP | {"created": "2027-01-02T03:04:05Z"}]}, rules.INSTRUCTION),
+        ({"history": [STEP | {"empty_layer": False}]}, rules.INSTRUCTION),
+        ({"history": [{"created_by": "CMD", "created": PLATFORM["created"]}]}, rules.INSTRUCTION),
+        ({"history": [STEP | {"created_by": "COPY a b"}]}, rules.INSTRUCTION),
+        ({"history": [STEP | {"empty_layer": "a token of mine"}]}, rules.INSTRUCTION),
+        ({"history": [STEP | {"empty_layer": ["a token of mine"]}]}, rules.INSTRUCTION),
     ],
-    ids=[
-        "author",
-        "container",
-        "step's author",
-        "comment",
-        "step's time",
-        "system",
-        "time",
-        "layers",
-        "layers' type",
-        "step's layer",
-        "step's layers",
-    ],
+    ids=str,
 )
-def test_what_else_a_configuration_holds_is_found(document: dict[str, Any]) -> None:
-    """Everyone who has the image can read it."""
-    image = Image("x:1", (), document, CONFIG, HISTORY, ())
-    assert len(configuration.undeclared(image, DECLARED)) == 1
+def test_a_field_with_another_value_is_found(document: dict[str, Any], rule: Rule) -> None:
+    """By value: a form that looks harmless may still be another one."""
+    image = Image("x:1", (), PLATFORM | document, CONFIG, HISTORY, ())
+    assert [one.rule for one in configuration.undeclared(image, DECLARED, "x")] == [rule]
 
 
 @pytest.mark.parametrize("name", ["env", "A secret of mine"])
 def test_a_setting_that_no_specification_has_is_found(name: str) -> None:
     """Whatever it is set to: Go reads names in any case."""
-    image = Image("x:1", (), {}, CONFIG | {name: ""}, HISTORY, ())
-    (finding,) = configuration.undeclared(image, DECLARED)
+    image = Image("x:1", (), PLATFORM, CONFIG | {name: ""}, HISTORY, ())
+    (finding,) = configuration.undeclared(image, DECLARED, "x")
     assert finding.what == name
 
 
