@@ -48,6 +48,8 @@ class Facts:
     app: Mapping[str, str]
     # What pyproject.toml says under `[tool.lockstep]`.
     settings: Mapping[str, Any]
+    # What the working tree is made from; None where no repository has this project.
+    commit: source.Commit | None
     # What production must be, and dev's part of the base image; only the whole proof asks for them.
     promise: expected.Expected | None = None
     system: tuple[File, ...] = ()
@@ -77,7 +79,10 @@ def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
         f"is clean: nothing of pytest and {len(forbidden) - 1} other dev distributions",
         read(facts.image, time.monotonic() - started),
         {"stale": difference, "forbidden": sorted(forbidden)},
-        [f"It is stale as well: {difference}. Run `inv build`, then check again."] if difference else [],
+        [
+            _compared(facts),
+            *([f"It is stale as well: {difference}. Run `inv build`, then check again."] if difference else []),
+        ],
     )
     return _printed(report, as_json=as_json)
 
@@ -107,11 +112,16 @@ def prod(reference: str | None, *, bill: str | None, as_json: bool) -> int:
         read(facts.image, time.monotonic() - started),
         {"forbidden": sorted(forbidden), "sizes": sizes, "rebuilt": rebuilt, "wheels": must_be.golden["wheels"]},
         [
-            f"Compared with {must_be.commit or 'the working tree: git tells no commit here'}.",
+            _compared(facts),
             f"A bare `docker build .` gives {others} layers, by their digests.",
         ],
     )
     return _printed(report, as_json=as_json)
+
+
+def _compared(facts: Facts) -> str:
+    """Return the line that names what an image was compared with."""
+    return f"Compared with {facts.commit or 'the working tree: no repository has this project'}."
 
 
 def _printed(report: Report, *, as_json: bool) -> int:
@@ -193,12 +203,12 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
     # Tens of thousands of records, none of them in a cycle: looking for cycles would take a tenth of the time.
     gc.disable()
     try:
+        made_from = source.commit()
         project = compose.project()
         dev, prod = f"{project}:dev", reference or f"{project}:prod"
         lock, settings, app = _lock(), _settings(), _app_files()
         file = Path(reference) if reference and Path(reference).is_file() else None
         identifiers = _identifiers(dev, *([] if file else [prod]))
-        made_from = source.commit() if whole else None
         if whole and not file:
             # Before anything is built for the comparison.
             labels = engine.output("image", "inspect", "--format={{json .Config.Labels}}", identifiers[-1])
@@ -226,7 +236,7 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
     except OSError as error:
         raise Failure(f"{prod} can't be read: {error}.", CANNOT_CHECK) from None
     identifier = facts.identifier if file else identifiers[-1]
-    return Facts(prod, identifier, facts, dev, tree, lock, forbidden, app, settings, promise, system)
+    return Facts(prod, identifier, facts, dev, tree, lock, forbidden, app, settings, made_from, promise, system)
 
 
 def _dev_leaks(facts: Facts, base: Base) -> tuple[list[Finding], str, frozenset[str]]:

@@ -44,7 +44,7 @@ def build_both(platform: str, *, cache: bool) -> None:
     identifiers = engine.output("image", "inspect", "--format={{.Id}}", *names).split()
     for name, identifier in zip(names, identifiers, strict=True):
         print(f"{name:<20} {identifier}")
-    print(f"Made from {made_from or 'no commit: git tells none here'}.")
+    print(f"Made from {made_from or 'no commit: no repository has this project'}.")
 
 
 def build(*services: tuple[str, str], made_from: source.Commit | None, cache: bool = True) -> None:

@@ -28,8 +28,6 @@ class Expected(NamedTuple):
     root: str
     # Name and version of what came into the lock since the size budget was set.
     came: frozenset[str]
-    # What it was made from; None where git tells nothing.
-    commit: source.Commit | None
 
 
 def obtain(commit: source.Commit | None) -> Expected:
@@ -48,7 +46,7 @@ def obtain(commit: source.Commit | None) -> Expected:
         if Path(device := options.get("device", "")).is_absolute():
             options["device"] = os.path.realpath(device)
     root = os.path.realpath(engine.ROOT)
-    return Expected(golden, world, declaration(commit), service, volumes, root, came(), commit)
+    return Expected(golden, world, declaration(commit), service, volumes, root, came())
 
 
 def came() -> frozenset[str]:

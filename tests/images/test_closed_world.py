@@ -339,6 +339,100 @@ def test_a_saved_file_is_checked_as_well(tmp_path: Path, pack: Callable[[bytes],
     assert (code, report["findings"]) == (0, [])
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A saved image, to be changed and saved again."""
+
+    layers: list[bytes]
+    document: dict[str, Any]
+
+    @classmethod
+    def of(cls, reference: str) -> Saved:
+        """Return what `docker save` gives of an image."""
+        saved = subprocess.run(["docker", "save", reference], check=True, capture_output=True).stdout  # noqa: S607
+        with tarfile.open(fileobj=io.BytesIO(saved)) as archive:
+            members = {member.name: archive.extractfile(member) for member in archive if member.isfile()}
+            contents = {name: file.read() for name, file in members.items() if file}
+        (manifest,) = json.loads(contents["manifest.json"])
+        return cls([contents[name] for name in manifest["Layers"]], json.loads(contents[manifest["Config"]]))
+
+    def change(self, change: Callable[[tarfile.TarInfo], None]) -> None:
+        """Change the entries of the layers."""
+        for number, packed in enumerate(self.layers):
+            written = io.BytesIO()
+            with (
+                tarfile.open(fileobj=io.BytesIO(packed)) as old,
+                tarfile.open(fileobj=written, mode="w", format=tarfile.PAX_FORMAT) as new,
+            ):
+                for member in old:
+                    content = old.extractfile(member) if member.isreg() else None
+                    change(member)
+                    new.addfile(member, content)
+            self.layers[number] = written.getvalue()
+
+    def write(self, file: Path) -> None:
+        """Write it to a file, with the digests of its layers as they are now."""
+        self.document["rootfs"]["diff_ids"] = ["sha256:" + sha256(one).hexdigest() for one in self.layers]
+        blobs = {f"/layer{number}": one for number, one in enumerate(self.layers)}
+        manifest = [{"Config": "config", "Layers": [name[1:] for name in blobs]}]
+        named = blobs | {"/config": json.dumps(self.document).encode(), "/manifest.json": json.dumps(manifest).encode()}
+        file.write_bytes(layer(*(Entry(name, content) for name, content in named.items())))
+
+
+def test_an_image_that_was_saved_again_is_no_leak(tmp_path: Path) -> None:
+    """The control for the next test: other headers alone are reported as other layers."""
+    image = Saved.of(PROD)
+    image.change(lambda _: None)
+    image.write(tmp_path / "prod.tar")
+    code, report = proof(f"--image={tmp_path / 'prod.tar'}")
+    assert (code, report["findings"]) == (0, [])
+
+
+def test_small_differences_are_found(tmp_path: Path) -> None:
+    """Type, permissions, owner, platform and times are equal to what the sources promise, or are findings."""
+    image = Saved.of(PROD)
+
+    def change(member: tarfile.TarInfo) -> None:
+        path = "/" + member.name.strip("/")
+        if path == "/usr/local/bin/python3.13":
+            member.mode = 0o644
+        if path == f"{SITE}/click/core.py":
+            member.type = tarfile.CONTTYPE
+        if path == "/srv/app/main.py":
+            member.gid = 1
+        if path == "/srv":
+            member.mode = 0o711
+
+    image.change(change)
+    image.document.update({"architecture": "arm64", "created": "2001-01-01T00:00:00Z"})
+    image.document["history"][0]["created"] = "2001-01-01T00:00:00Z"
+    image.document["history"][2]["empty_layer"] = False
+    image.document["history"][0]["empty_layer"] = True
+    image.write(tmp_path / "prod.tar")
+    code, report = proof(f"--image={tmp_path / 'prod.tar'}")
+    assert code == 1
+    found = {(one["code"], one["path"], one["what"]) for one in report["findings"]}
+    assert {
+        ("LS210", "/usr/local/bin/python3.13", "file"),
+        ("LS212", f"{SITE}/click/core.py", "file"),
+        ("LS211", "/srv/app/main.py", "file"),
+        ("LS210", "/srv", "folder"),
+        ("LS304", "configuration", "architecture"),
+        ("LS304", "configuration", "created"),
+        ("LS302", "history", "an instruction"),
+    } == found
+
+
+def test_a_configuration_in_another_case_is_refused(tmp_path: Path) -> None:
+    """Docker would start the container with it."""
+    image = Saved.of(PROD)
+    image.document["Config"] = image.document["config"] | {"Entrypoint": ["/bin/sh"]}
+    image.write(tmp_path / "prod.tar")
+    done = inv("check-prod", f"--image={tmp_path / 'prod.tar'}")
+    assert done.returncode == 2
+    assert "Config, which Docker reads as config" in done.stderr
+
+
 def built(folder: Path) -> None:
     """Build both images."""
     done = inv("build", cwd=folder)
@@ -362,6 +456,20 @@ def test_an_image_of_another_commit_is_stale(repository: Path) -> None:
     done = inv("check-prod", cwd=repository)
     assert done.returncode == 2
     assert "is stale: it was made from" in done.stderr
+    # Said at once: nothing is built for a comparison that will not be made.
+    assert "docker build" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_repository_that_git_refuses_is_not_taken_for_none(repository: Path) -> None:
+    """As CI containers mount it: whose commit this is can't be said, so that nothing can be checked."""
+    subprocess.run(["chown", "--recursive", "1234", str(repository)], check=True)  # noqa: S607
+    edit(repository / "app" / "main.py", "from __future__", "# edited\nfrom __future__")
+    for task in ("check-prod", "check-prod-has-no-pytest"):
+        done = inv(task, cwd=repository, HOME=str(repository), GIT_CONFIG_NOSYSTEM="1")
+        assert done.returncode == 2, done.stdout
+        assert done.stderr.startswith("git must be able to read the repository (got: detected dubious ownership")
+        assert "safe.directory" in done.stderr
 
 
 def test_without_git_the_working_tree_is_compared(copy: Path) -> None:

@@ -669,3 +669,52 @@ def test_a_configuration_of_other_types_is_refused(document: dict[str, object]) 
 def test_members_of_archives_are_marked() -> None:
     """A path of the layer's own may look like theirs."""
     assert [file.packed for file in read(tar({"a!/b": b"", "z": zipped({"c": b""})})).files] == [False, False, True]
+
+
+@pytest.mark.parametrize("kind", [tarfile.CONTTYPE, tarfile.AREGTYPE, b"Q"], ids=["contiguous", "old", "unknown"])
+def test_a_file_of_an_unusual_type_is_reported(kind: bytes) -> None:
+    """Readers take it for a file, for something else, or leave it out."""
+    entry = tarfile.TarInfo("x")
+    entry.type = kind
+    (file,) = read(entry.tobuf(tarfile.USTAR_FORMAT) + bytes(1024)).files
+    assert file.extra == f"an entry of type {kind!r}"
+
+
+def renamed(name: str, old: bytes, new: bytes) -> IO[bytes]:
+    """Return a saved image in which one of its documents has another text in place of one of the same length."""
+    with saved(tar({"a": b"x"})) as archive:
+        content = archive.read() if archive.seek(0) == 0 else b""
+    document = content.index(name.encode().ljust(100, b"\0"))
+    return stored(content[:document] + content[document:].replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("config.json", b'"config"', b'"Config"'),
+        ("config.json", b'"rootfs"', b'"rootFS"'),
+        ("config.json", b'"Cmd"', b'"cmd"'),
+        ("config.json", b'"created_by"', b'"Created_by"'),
+        ("manifest.json", b'"Layers"', b'"layers"'),
+    ],
+)
+def test_a_name_in_another_case_is_refused(name: str, old: bytes, new: bytes) -> None:
+    """Docker reads it as the known name; other readers overlook it."""
+    with renamed(name, old, old) as archive:
+        assert image.read("x:1", archive, lambda _: True).files
+    with renamed(name, old, new) as archive, pytest.raises(Failure, match="can't be read"):
+        image.read("x:1", archive, lambda _: True)
+
+
+@pytest.mark.parametrize("name", ["config", "Cmd", "user", "ENV"])
+def test_a_label_may_have_any_name(name: str) -> None:
+    """Names of labels are the user's, and count as they are written."""
+    document = json.dumps({"config": {"Labels": {name: "x", name.swapcase(): "y"}}}).encode()
+    assert image._parsed(document, image._CONFIGURATION)["config"]["Labels"][name] == "x"
+
+
+@pytest.mark.parametrize("name", ["\u017fhell", "wor\u212aingdir", "ENTRYPOINT"])
+def test_a_name_that_go_folds_is_refused(name: str) -> None:
+    """The long s and the Kelvin sign count as s and k there."""
+    with pytest.raises(ValueError, match="which Docker reads as"):
+        image._parsed(json.dumps({"config": {name: []}}).encode(), image._CONFIGURATION)
