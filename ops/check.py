@@ -268,14 +268,20 @@ def _dev_leaks(facts: Facts, base: Base) -> tuple[list[Finding], str, frozenset[
     return findings, audit.staleness(prod.files, (lock.main,), lock, facts.app), forbidden.distributions
 
 
-def _in_base(dev: str, path: str) -> set[str]:
-    """Return the sha256 of what dev has at a path from the base image, of nothing where it is dev's own."""
-    if path.startswith((f"{audit.VENV}/", f"{audit.HOME}/")):
-        return set()
-    try:
-        return {file.sha256 for file in image.tree(dev, path)}
-    except Failure:
-        return set()
+@functools.cache
+def _base_files(dev: str) -> Mapping[str, frozenset[str]]:
+    """Return the sha256 of each file that dev has from the base image, by path.
+
+    All of them at once: a folder of dev's that was copied under another name is a thousand questions.
+    """
+    own = (f"{audit.VENV}/", f"{audit.HOME}/")
+    files = (file for file in image.tree(dev, "/") if not file.packed and not file.path.startswith(own))
+    return {file.path: frozenset({file.sha256}) for file in files}
+
+
+def _in_base(dev: str, path: str) -> frozenset[str]:
+    """Return the sha256 of what dev has at a path from the base image."""
+    return _base_files(dev).get(path, frozenset())
 
 
 def _beyond(findings: Iterable[Finding], known: Iterable[Finding]) -> list[Finding]:

@@ -543,6 +543,8 @@ def test_what_came_since_the_budget_was_set_is_named(repository: Path) -> None:
     _, report = proof(cwd=repository)
     (size,) = report["findings"]
     assert re.search(r"; new since the budget was set: click [\d.]+ \d\.\d MB$", size["why"])
+    # A size that is not wanted says nothing against the bill of materials.
+    assert inv("sbom", cwd=repository).returncode == 0
 
 
 @pytest.mark.parametrize("name", [".gitattributes", ".dockerignore"])

@@ -233,6 +233,15 @@ def test_a_base_image_with_pytest(copy: Path, context: Path, folder: str, found:
     assert (f"LEAK pytest: {folder}/pytest" in done.stdout) == found
 
 
+def test_a_renamed_folder_of_packages_is_found_in_bounds(context: Path) -> None:
+    """Every file of it, by its content; what the base image has is asked for once, not once a file."""
+    with plant(f"{FROM_DEV} {SITE}/_pytest /opt/lib/quality", context) as tag:
+        code, report = check(f"--image={tag}")
+    assert code == 1
+    assert len(report["findings"]) > 100
+    assert report["read"]["seconds"] < 20
+
+
 def test_pytest_in_the_main_group_is_found(copy: Path) -> None:
     """The lock itself says that it belongs into production."""
     assert inv("poetry", "--", "add", "--lock", "pytest", cwd=copy).returncode == 0
