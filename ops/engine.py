@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ops.failure import Failure, explain
+from ops import build_failure
+from ops.failure import Failure, describe
 
 ROOT = Path(__file__).parent.parent
 NO_DOCKER = (
@@ -45,7 +46,7 @@ def output(*args: str, given: bytes | None = None, echo: bool = False, shielded:
     with _running(args, subprocess.PIPE, subprocess.PIPE, stdin=stdin, shielded=shielded) as process:
         out, err = process.communicate(given)
     if process.returncode:
-        raise _failure(args, err + out)
+        raise _failure(args, process.returncode, err + out)
     return out.decode()
 
 
@@ -58,26 +59,27 @@ def write(to: IO[bytes], *args: str) -> None:
     with _running(args, to, subprocess.PIPE) as process:
         _, err = process.communicate()
     if process.returncode:
-        raise _failure(args, err)
+        raise _failure(args, process.returncode, err)
     to.seek(0)
 
 
 def build(*args: str, once: tuple[str, ...] = ()) -> None:
-    """Run `docker ARGS`, a build, on this terminal; with the options `once` where it is not run again.
+    """Run `docker ARGS`, a build, on this terminal, with the options that are for `build` alone.
 
-    Raises Failure with the sentence for what went wrong. A terminal's progress display can't be read while it
-    is shown, so a failed build is run once more, unseen: its finished steps are cached, and the failing one
-    says why. Where the second try succeeds, the fault was a passing one and the build is done.
+    Raises Failure with what went wrong where. A terminal's progress display can't be read while it is shown, so a
+    failed build is run once more, unseen: its finished steps are cached, and the failing one prints its reason.
+    Where the second try succeeds, the fault was a passing one and the build is done.
     """
     # Progress is not a task's output: some versions of Compose would mix it in.
     if run(*args, *once, stdout=sys.stderr.fileno()) == 0:
         return
     _check_reachable()
     say("The build failed. It is run once more, unseen, for its reason.")
-    try:
-        output(*args)
-    except Failure as failure:
-        raise Failure(f"The build failed. {failure}") from None
+    # `--no-cache` again: what an older build has left in the cache is no second try.
+    with _running((*args, *once), subprocess.PIPE, subprocess.STDOUT) as process:
+        out, _ = process.communicate()
+    if process.returncode:
+        raise _failure((*args, *once), process.returncode, out)
 
 
 @contextmanager
@@ -134,9 +136,18 @@ def _running(
             raise
 
 
-def _failure(args: tuple[str, ...], said: bytes) -> Failure:
-    text = said.decode(errors="replace")
-    return Failure(explain(text) or f"`docker {shlex.join(args)}` failed: {_last_line(text)}")
+def _failure(args: tuple[str, ...], code: int, printed: bytes) -> Failure:
+    """Return the failure of `docker ARGS`: a build's step, or what the command printed."""
+    text = printed.decode(errors="replace")
+    if "build" in args:
+        # What `docker build` itself prints of its Dockerfile, Compose does not.
+        try:
+            dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8") if args[0] == "compose" else ""
+        except (OSError, ValueError):
+            dockerfile = ""
+        found = build_failure.describe(text, dockerfile)
+        return Failure(found or f"The build failed. {describe(args, code, text)}")
+    return Failure(describe(args, code, text))
 
 
 def say(sentence: str) -> None:
@@ -149,8 +160,3 @@ def say(sentence: str) -> None:
 
 def _echo(args: tuple[str, ...]) -> None:
     say(f"$ docker {shlex.join(args)}")
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else "it printed nothing"

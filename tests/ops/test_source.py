@@ -45,12 +45,21 @@ def test_a_time_that_is_set_goes_before_the_commits(monkeypatch: pytest.MonkeyPa
     assert source.arguments(Commit("abc", 5, 0))["CREATED"] == "1970-01-01T00:00:01Z"
 
 
-@pytest.mark.parametrize("time", ["soon", "-1", "1.5"])
-def test_a_time_that_is_none_gets_a_sentence(monkeypatch: pytest.MonkeyPatch, time: str) -> None:
-    """Seconds since 1970, and whole ones."""
+@pytest.mark.parametrize("made_from", [Commit("abc", 5, 0), None])
+@pytest.mark.parametrize("time", ["soon", "-1", "1.5", "9e16", "99999999999999", "\uff19", " 1"])
+def test_source_date_epoch_must_be_seconds_of_a_date(
+    monkeypatch: pytest.MonkeyPatch, time: str, made_from: Commit | None
+) -> None:
+    """Whole seconds since 1970, of a year with four digits; Docker reads the variable without a commit too."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", time)
-    with pytest.raises(Failure, match="is no number of seconds"):
-        source.arguments(Commit("abc", 5, 0))
+    with pytest.raises(Failure, match=r"^SOURCE_DATE_EPOCH must be a whole number from 0 to 253402300799 \(got"):
+        source.arguments(made_from)
+
+
+def test_source_date_epoch_may_be_the_last_second_of_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The labels hold years of four digits."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(source.LAST_SECOND))
+    assert source.arguments(Commit("abc", 5, 0))["CREATED"] == "9999-12-31T23:59:59Z"
 
 
 def test_a_time_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
