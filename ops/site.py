@@ -13,15 +13,23 @@ import ssl
 import sys
 from pathlib import Path
 
+from ops import integers
 from ops.failure import Failure
 
 EXPORTED = Path(__file__).parent.parent / ".ca-bundle.pem"
 # Where Debian, Fedora, Alpine and macOS keep the bundle, for a Python whose own default names none of them.
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
+# The end of the year 9999: no date in an image's configuration can be later.
+LAST_SECOND = 253402300799
+
 
 def environment() -> dict[str, str]:
-    """Return CA_BUNDLE and INDEX_URL: what the user set, else what this machine uses itself."""
+    """Return CA_BUNDLE and INDEX_URL: what the user set, else what this machine uses itself.
+
+    Raises Failure where no build could use them, or SOURCE_DATE_EPOCH, which Docker reads in every build.
+    """
+    epoch()
     bundle = os.environ.get("CA_BUNDLE") or ca_bundle()
     check_bundle(bundle)
     index = os.environ.get("INDEX_URL") or index_url()
@@ -37,6 +45,14 @@ def environment() -> dict[str, str]:
 def secrets() -> tuple[str, str]:
     """Return the options that hand CA_BUNDLE and INDEX_URL, both in the environment by now, to `docker build`."""
     return ("--secret=id=ca_bundle,src=" + os.environ["CA_BUNDLE"], "--secret=id=index_url,env=INDEX_URL")
+
+
+def epoch() -> int | None:
+    """Return SOURCE_DATE_EPOCH in seconds since 1970, or None where it is not set."""
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if not text:
+        return None
+    return integers.whole(text, "SOURCE_DATE_EPOCH", 0, LAST_SECOND, "set seconds since 1970, or unset it")
 
 
 def check_bundle(bundle: str) -> None:

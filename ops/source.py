@@ -19,11 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ops import engine, integers
+from ops import engine, site
 from ops.failure import Failure
-
-# The end of the year 9999: no date in an image's configuration can be later.
-LAST_SECOND = 253402300799
 
 
 class Commit(NamedTuple):
@@ -66,15 +63,12 @@ def pyproject() -> Mapping[str, Any]:
 
 
 def arguments(made_from: Commit | None) -> dict[str, str]:
-    """Return the build arguments that docker-compose.yml hands on; a SOURCE_DATE_EPOCH that is set stays.
-
-    Raises Failure where that is no time: Docker reads it in any case, with a commit or without.
-    """
-    epoch = os.environ.get("SOURCE_DATE_EPOCH") or str(made_from.seconds if made_from else 0)
-    seconds = integers.whole(epoch, "SOURCE_DATE_EPOCH", 0, LAST_SECOND, "set seconds since 1970, or unset it")
+    """Return the build arguments that docker-compose.yml hands on; a SOURCE_DATE_EPOCH that is set stays."""
+    epoch = site.epoch()
     project = pyproject().get("project", {})
     found = {"VERSION": project.get("version", ""), "SOURCE": project.get("urls", {}).get("source", "")}
     if made_from:
+        seconds = made_from.seconds if epoch is None else epoch
         found |= {
             "REVISION": made_from.revision + ("-dirty" if made_from.changes else ""),
             "CREATED": datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from ops import build_failure
@@ -389,14 +387,6 @@ def test_a_programs_words_prove_nothing_of_another(tool: str) -> None:
         if instruction == tool:
             said = describe(failed(*text.splitlines(), step="main 1/1] RUN make install"), DOCKERFILE)
             assert all(line.startswith(("This Engine", "A file system")) for line in remedies(said))
-
-
-def test_this_projects_dockerfile_is_read_as_buildkit_reads_it() -> None:
-    """Every instruction begins on its line, and each stage has the name that its FROM gives it."""
-    text = Path("Dockerfile").read_text(encoding="utf-8") if Path("Dockerfile").exists() else DOCKERFILE
-    lines = text.splitlines()
-    for instruction in instructions(text):
-        assert lines[instruction.line - 1].split()[0] == instruction.keyword
 
 
 def test_instructions_have_stage_line_and_text() -> None:

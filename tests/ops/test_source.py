@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops import engine, source
+from ops import engine, site, source
 from ops.failure import Failure
 from ops.source import Commit
 
@@ -58,7 +58,7 @@ def test_source_date_epoch_must_be_seconds_of_a_date(
 
 def test_source_date_epoch_may_be_the_last_second_of_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
     """The labels hold years of four digits."""
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(source.LAST_SECOND))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(site.LAST_SECOND))
     assert source.arguments(Commit("abc", 5, 0))["CREATED"] == "9999-12-31T23:59:59Z"
 
 
