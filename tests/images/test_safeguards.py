@@ -72,7 +72,7 @@ def test_this_projects_dockerfile_is_read_as_buildkit_reads_it() -> None:
     for instruction in DOCKERFILE:
         assert lines[instruction.line - 1].split()[0] == instruction.keyword
     assert {instruction.keyword for instruction in DOCKERFILE} <= keywords
-    assert len(DOCKERFILE) == sum(line.split()[:1] != [] and line.split()[0] in keywords for line in lines)
+    assert len(DOCKERFILE) == sum(bool(re.match(r"[A-Z]+ ", line)) for line in lines)
 
 
 def keys(service: str) -> set[str]:
@@ -227,7 +227,10 @@ def test_what_is_not_named_reaches_no_build(copy: Path, tmp_path: Path) -> None:
     assert not [name for name in found if "__pycache__" in name or "notes" in name]
 
 
-THREADS = "import threading, time; [threading.Thread(target=time.sleep, args=(9,)).start() for _ in range(99)]"
+THREADS = """
+import threading, time
+for _ in range(99): threading.Thread(target=time.sleep, args=(9,), daemon=True).start()
+"""
 WRITE = "open('/srv/x', 'w')"
 OWN = "import os; open('/tmp/x', 'w'); os.chown('/tmp/x', 1, 1)"
 # What a script in the container attempts, as which user, and the error.
