@@ -180,7 +180,7 @@ _SOLVER_CAUSES = (
     ),
     (
         r"",
-        r"did not complete successfully: exit code: 137$",
+        r"did not complete successfully: exit code: 137\b",
         "The step was killed, as it is when memory runs out: give Docker more memory, or end what else uses it.",
     ),
     (
@@ -197,7 +197,7 @@ def describe(output: str, dockerfile: str) -> str | None:
     `dockerfile` is the text of the file that was built, for what BuildKit does not print of it.
     """
     text = printable(output)
-    solved = re.search(r"^(?:ERROR: )?(?:target \S+: )?failed to solve: (.*)$", text, re.MULTILINE)
+    solved = re.search(r"^(?:ERROR: )?(?:failed to build: |target \S+: )*failed to solve: (.*)$", text, re.MULTILINE)
     if not solved:
         return None
     error = re.sub(r"failed to (?:compute cache key|calculate checksum of ref \S+): ", "", solved[1])
@@ -214,7 +214,7 @@ def describe(output: str, dockerfile: str) -> str | None:
     instruction = found.text if found else step.instruction if step and numbered else ""
     if instruction:
         head += f", `{shortened(instruction)}`"
-    exited = re.search(r"did not complete successfully: exit code: (\d+)$", error)
+    exited = re.search(r"did not complete successfully: exit code: (\d+)\b", error)
     if step and exited:
         head += f", with exit code {exited[1]}{quoted(step.lines)}"
     else:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -22,6 +22,8 @@ NO_DOCKER = (
     "There is no `docker` on PATH that can be run: run `inv setup` on Debian or Ubuntu, "
     "elsewhere install Docker from https://docs.docker.com/get-docker/."
 )
+# A build's progress as ops/build_failure.py reads it, whatever a user has set for the terminal.
+READABLE = {"BUILDKIT_PROGRESS": "plain", "COMPOSE_PROGRESS": "plain"}
 # A container's grace period is 10 s, Compose needs a little more to report it.
 _STOP_SECONDS = 15
 
@@ -76,7 +78,7 @@ def build(*args: str, once: tuple[str, ...] = ()) -> None:
     _check_reachable()
     say("The build failed. It is run once more, unseen, for its reason.")
     # `--no-cache` again: what an older build has left in the cache is no second try.
-    with _running((*args, *once), subprocess.PIPE, subprocess.STDOUT) as process:
+    with _running((*args, *once), subprocess.PIPE, subprocess.STDOUT, env=READABLE) as process:
         out, _ = process.communicate()
     if process.returncode:
         raise _failure((*args, *once), process.returncode, out)
@@ -106,18 +108,25 @@ def _check_reachable() -> None:
 
 
 @contextmanager
-def _running(
+def _running(  # noqa: PLR0913 - what a process is started with
     args: tuple[str, ...],
     stdout: IO[bytes] | int | None = None,
     stderr: int | None = None,
     *,
     stdin: int | None = None,
     shielded: bool = False,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Give the process of `docker ARGS`; interrupted, end it before the interruption goes on, so that nothing stays."""
     try:
         process = subprocess.Popen(
-            ["docker", *args], cwd=ROOT, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=shielded
+            ["docker", *args],
+            cwd=ROOT,
+            env=os.environ | dict(env or {}),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=shielded,
         )
     except (FileNotFoundError, PermissionError):
         raise Failure(NO_DOCKER) from None

@@ -62,11 +62,24 @@ def pyproject() -> Mapping[str, Any]:
         raise Failure(f"pyproject.toml can't be read ({error}): mend it.") from None
 
 
+def _text(table: Mapping[str, Any], *names: str) -> str:
+    """Return a string of pyproject.toml by the names that lead to it, or `` where it is not set."""
+    value: object = table
+    for name in names:
+        if not isinstance(value, Mapping):
+            break
+        value = value.get(name, {})
+    else:
+        if isinstance(value, str) or value == {}:
+            return str(value or "")
+    raise Failure(f"{'.'.join(names)} in pyproject.toml must be a string (got {value!r}). To fix it: correct it.")
+
+
 def arguments(made_from: Commit | None) -> dict[str, str]:
     """Return the build arguments that docker-compose.yml hands on; a SOURCE_DATE_EPOCH that is set stays."""
     epoch = site.epoch()
-    project = pyproject().get("project", {})
-    found = {"VERSION": project.get("version", ""), "SOURCE": project.get("urls", {}).get("source", "")}
+    project = pyproject()
+    found = {"VERSION": _text(project, "project", "version"), "SOURCE": _text(project, "project", "urls", "source")}
     if made_from:
         seconds = made_from.seconds if epoch is None else epoch
         found |= {

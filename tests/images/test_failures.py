@@ -218,7 +218,8 @@ def test_a_failed_build_names_the_step_and_the_line(copy: Path, kind: str) -> No
     """Whatever the cause: the Dockerfile's line, the instruction, its last lines; a remedy only for a known one."""
     instruction, begins, ends = BROKEN[kind]
     edit(copy / "Dockerfile", COPIED, f"{COPIED}{instruction}\n")
-    said = message(inv("build", cwd=copy))
+    # What a user has set for the terminal does not hide the reason.
+    said = message(inv("build", cwd=copy, BUILDKIT_PROGRESS="quiet"))
     assert said.startswith("The build failed " + begins.format(line=line_of(copy / "Dockerfile", instruction)))
     assert said.endswith(ends)
 

@@ -168,7 +168,7 @@ def test_a_line_that_buildkit_prints_itself_is_taken_with_its_file() -> None:
         ),
     ],
 )
-@pytest.mark.parametrize("prefix", ["", "ERROR: ", "target api-prod: "])
+@pytest.mark.parametrize("prefix", ["", "ERROR: ", "target api-prod: ", "ERROR: failed to build: "])
 def test_an_error_before_any_step_is_repeated(prefix: str, error: str, message: str) -> None:
     """With its line, where it names one or an image."""
     assert describe(f"#1 DONE 0.0s\n{prefix}failed to solve: {error}\n", DOCKERFILE) == message

@@ -86,6 +86,26 @@ def test_a_broken_pyproject_gets_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp
         source.arguments(None)
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("project = 'x'\n", "project.version"),
+        ("[project]\nversion = 1\n", "project.version"),
+        ("[project]\nversion = ['1']\n", "project.version"),
+        ("[project]\nurls = 'https://x'\n", "project.urls.source"),
+        ("[project.urls]\nsource = false\n", "project.urls.source"),
+    ],
+)
+def test_what_the_labels_take_of_pyproject_must_be_strings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, name: str
+) -> None:
+    """Anything else gets a message that names the setting."""
+    monkeypatch.setattr(engine, "ROOT", tmp_path)
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(Failure, match=rf"^{name} in pyproject\.toml must be a string \(got "):
+        source.arguments(None)
+
+
 def test_without_a_commit_nothing_is_made_up() -> None:
     """No revision and no time."""
     assert set(source.arguments(None)) == {"VERSION", "SOURCE"}
