@@ -40,8 +40,8 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=bind,source=ops/online.sh,target=/online \
     --mount=type=bind,source=ops/tools.txt,target=/tools.txt \
     sed -n '/^uv==/,/# via/p' /tools.txt > /uv.txt \
-    && sh /online pip install --disable-pip-version-check --root-user-action ignore --no-cache-dir --no-compile \
-        --require-hashes -r /uv.txt
+    && sh /online pip install --disable-pip-version-check --root-user-action ignore --no-input --no-cache-dir \
+        --no-compile --only-binary :all: --require-hashes -r /uv.txt
 
 
 # All of Poetry, for `inv poetry`. No other stage needs it.
@@ -52,7 +52,8 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=bind,source=ops/tools.txt,target=/tools.txt \
     --mount=type=cache,target=/root/.cache/uv \
     python -m venv --without-pip /opt/tools \
-    && UV_LINK_MODE=copy sh /online uv pip sync --compile-bytecode --python /opt/tools --require-hashes /tools.txt
+    && UV_LINK_MODE=copy sh /online uv pip sync --compile-bytecode --only-binary :all: --python /opt/tools \
+        --require-hashes /tools.txt
 COPY --chmod=755 ops/online.sh /usr/local/bin/online
 ENV PATH=/opt/tools/bin:$PATH
 WORKDIR /srv
@@ -67,7 +68,8 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=cache,target=/root/.cache/uv \
     sed -nE '/^(packaging|poetry|poetry-core|tomlkit)==/,/# via/p' /tools.txt > /locker.txt \
-    && sh /online /uv pip install --system --link-mode copy --no-deps --require-hashes -r /locker.txt
+    && sh /online /uv pip install --system --link-mode copy --only-binary :all: --no-deps --require-hashes \
+        -r /locker.txt
 RUN --network=none \
     --mount=type=bind,source=pyproject.toml,target=/srv/pyproject.toml \
     --mount=type=bind,source=poetry.lock,target=/srv/poetry.lock \
@@ -93,22 +95,17 @@ RUN --network=none \
 
 
 FROM base AS main
-# Wheels only: building a source distribution would run code that no hash in the lock covers. From whichever index has
-# the locked version: the hashes tell whether it is the right one.
-ENV UV_INDEX_STRATEGY=unsafe-best-match \
-    UV_LINK_MODE=copy \
-    UV_NO_BUILD=1
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
     --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,source=ops/install.sh,target=/install \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=bind,from=lock,source=/lock/main.txt,target=/main.txt \
     --mount=type=bind,source=ops/bytecode.py,target=/bytecode.py \
     --mount=type=cache,target=/root/.cache/uv \
     python -m venv --without-pip /opt/venv \
     && rm /opt/venv/bin/[Aa]ctivate* \
-    && sh /online /uv pip sync --python /opt/venv --require-hashes /main.txt \
-    && rm /opt/venv/.lock \
+    && sh /install /main.txt \
     && python -S /bytecode.py venv /opt/venv
 
 
@@ -116,13 +113,13 @@ FROM main AS dev
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
     --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,source=ops/install.sh,target=/install \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=bind,from=lock,source=/lock/dev.txt,target=/dev.txt \
     --mount=type=bind,from=check,source=/out/fresh,target=/fresh \
     --mount=type=bind,source=ops/bytecode.py,target=/bytecode.py \
     --mount=type=cache,target=/root/.cache/uv \
-    sh /online /uv pip install --no-deps --python /opt/venv --require-hashes -r /dev.txt \
-    && rm /opt/venv/.lock \
+    sh /install /dev.txt \
     && python -S /bytecode.py venv /opt/venv
 COPY --chmod=755 . .
 USER 10001:10001
@@ -134,11 +131,11 @@ FROM main AS lint
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
     --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,source=ops/install.sh,target=/install \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=bind,from=lock,source=/lock,target=/lock \
     --mount=type=cache,target=/root/.cache/uv \
-    sh /online /uv pip install --compile-bytecode --no-deps --python /opt/venv --require-hashes \
-        -r /lock/dev.txt -r /lock/images.txt -r /lock/lint.txt
+    sh /install --compile-bytecode /lock/dev.txt /lock/images.txt /lock/lint.txt
 
 
 # Writes the bill of materials: `inv sbom` tells it what of.
@@ -146,10 +143,11 @@ FROM main AS sbom
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
     --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,source=ops/install.sh,target=/install \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=bind,from=lock,source=/lock/sbom.txt,target=/sbom.txt \
     --mount=type=cache,target=/root/.cache/uv \
-    sh /online /uv pip install --compile-bytecode --no-deps --python /opt/venv --require-hashes -r /sbom.txt
+    sh /install --compile-bytecode /sbom.txt
 COPY ops/sbom.py /srv/
 
 
@@ -163,10 +161,11 @@ RUN --mount=type=secret,id=ca_bundle \
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
     --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,source=ops/install.sh,target=/install \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=bind,from=lock,source=/lock/deploy.txt,target=/deploy.txt \
     --mount=type=cache,target=/root/.cache/uv \
-    sh /online /uv pip install --compile-bytecode --no-deps --python /opt/venv --require-hashes -r /deploy.txt
+    sh /install --compile-bytecode /deploy.txt
 COPY ops/manifests.py /srv/
 USER 10001:10001
 CMD ["python", "/srv/manifests.py"]
@@ -177,10 +176,11 @@ FROM main AS fuzz
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
     --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,source=ops/install.sh,target=/install \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=bind,from=lock,source=/lock/fuzz.txt,target=/fuzz.txt \
     --mount=type=cache,target=/root/.cache/uv \
-    sh /online /uv pip install --compile-bytecode --no-deps --python /opt/venv --require-hashes -r /fuzz.txt
+    sh /install --compile-bytecode /fuzz.txt
 USER 10001:10001
 
 
@@ -217,8 +217,8 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
     --mount=type=bind,source=ops/online.sh,target=/online \
     --mount=type=bind,from=lock,source=/lock/main.txt,target=/main.txt \
-    sh /online pip download --quiet --disable-pip-version-check --no-cache-dir --no-deps --only-binary :all: \
-        --require-hashes --dest /out/wheels -r /main.txt
+    sh /online pip download --quiet --disable-pip-version-check --no-input --no-cache-dir --no-deps \
+        --only-binary :all: --require-hashes --dest /out/wheels -r /main.txt
 
 FROM pinned AS golden
 ENV PATH=/opt/venv/bin:$PATH \

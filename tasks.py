@@ -183,7 +183,7 @@ def test_images(c: Context) -> int:
     }
 )
 @sentences
-def bench(c: Context, rounds: int = 5, json: bool = False) -> int:
+def bench(c: Context, rounds: str = "5", json: bool = False) -> int:
     """Measure this project beside a tutorial's Dockerfile and uv's. Exit code 1: a target is missed."""
     from bench import run
 

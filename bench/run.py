@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench import contenders, figures, work
 from bench.contenders import ONE_MORE, PLAIN, PREFIX, TOOLS, UV_BINARY, Contender
-from ops import engine, site
+from ops import engine, integers, site
 from ops.failure import FAILED, Failure
 
 _NOTES = (
@@ -29,15 +29,15 @@ _NOTES = (
     "`docker save | gzip` gives.",
 )
 _CORES = 2
+_MOST_ROUNDS = 1000
 
 
-def run(rounds: int, *, as_json: bool) -> int:
+def run(given: str, *, as_json: bool) -> int:
     """Measure in so many rounds, print the results and write them to bench/. Return 1 where a target is missed.
 
     Raises Failure where something can't be built or a test fails.
     """
-    if rounds < 1:
-        raise Failure("There is no bench of no rounds: `inv bench --rounds N` takes 1 or more.")
+    rounds = integers.whole(given, "The number of rounds", 1, _MOST_ROUNDS, "`inv bench --rounds N`")
     os.environ.update(site.environment())
     machine = _machine()
     samples: dict[str, dict[str, list[float]]] = {}

@@ -16,7 +16,11 @@ BUILDABLE = "python:3.13-slim-trixie"
 
 def name() -> str:
     """Return the image that the Dockerfile starts from: the default of its `BASE` argument."""
-    match = re.search(r"^ARG BASE=(\S+)", (engine.ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    try:
+        text = (engine.ROOT / "Dockerfile").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise Failure(f"The Dockerfile must be a readable text (got: {error}). To fix it: restore it.") from None
+    match = re.search(r"^ARG BASE=(\S+)", text, re.MULTILINE)
     if not match:
         raise Failure("The Dockerfile names no base image: it needs a line `ARG BASE=IMAGE` before the first FROM.")
     return match[1]

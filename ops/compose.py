@@ -8,12 +8,11 @@ import os
 import re
 import time
 
-from ops import engine, site, source
+from ops import engine, integers, site, source
 from ops.failure import Failure
 
 PROD = ("api-prod", "prod")
 DEV = ("api-tests", "dev")
-_LAST_PORT = 65535
 # How long the Engine may take to notice that a process has ended.
 _SETTLED_SECONDS = 5
 
@@ -65,8 +64,7 @@ def serve(port: str, *, detach: bool) -> None:
     Then stream its logs until it is interrupted, and stop it within its grace period; or, detached, return.
     """
     port = port or os.environ.get("PORT") or "8000"
-    if not (port.isdecimal() and 0 < int(port) <= _LAST_PORT):
-        raise Failure(f"{port!r} is no port: give a number from 1 to {_LAST_PORT} with `inv serve --port N`.")
+    port = str(integers.whole(port, "The port", 1, integers.LAST_PORT, "`inv serve --port N`, or set PORT"))
     os.environ["PORT"] = port
     build(PROD, made_from=source.commit())
     try:

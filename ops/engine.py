@@ -9,18 +9,21 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ops.failure import Failure, explain
+from ops import build_failure
+from ops.failure import Failure, describe
 
 ROOT = Path(__file__).parent.parent
 NO_DOCKER = (
     "There is no `docker` on PATH that can be run: run `inv setup` on Debian or Ubuntu, "
     "elsewhere install Docker from https://docs.docker.com/get-docker/."
 )
+# A build's progress as ops/build_failure.py reads it, whatever a user has set for the terminal.
+READABLE = {"BUILDKIT_PROGRESS": "plain", "COMPOSE_PROGRESS": "plain"}
 # A container's grace period is 10 s, Compose needs a little more to report it.
 _STOP_SECONDS = 15
 
@@ -45,7 +48,7 @@ def output(*args: str, given: bytes | None = None, echo: bool = False, shielded:
     with _running(args, subprocess.PIPE, subprocess.PIPE, stdin=stdin, shielded=shielded) as process:
         out, err = process.communicate(given)
     if process.returncode:
-        raise _failure(args, err + out)
+        raise _failure(args, process.returncode, err + out)
     return out.decode()
 
 
@@ -58,26 +61,27 @@ def write(to: IO[bytes], *args: str) -> None:
     with _running(args, to, subprocess.PIPE) as process:
         _, err = process.communicate()
     if process.returncode:
-        raise _failure(args, err)
+        raise _failure(args, process.returncode, err)
     to.seek(0)
 
 
 def build(*args: str, once: tuple[str, ...] = ()) -> None:
-    """Run `docker ARGS`, a build, on this terminal; with the options `once` where it is not run again.
+    """Run `docker ARGS`, a build, on this terminal, with the options that are for `build` alone.
 
-    Raises Failure with the sentence for what went wrong. A terminal's progress display can't be read while it
-    is shown, so a failed build is run once more, unseen: its finished steps are cached, and the failing one
-    says why. Where the second try succeeds, the fault was a passing one and the build is done.
+    Raises Failure with what went wrong where. A terminal's progress display can't be read while it is shown, so a
+    failed build is run once more, unseen: its finished steps are cached, and the failing one prints its reason.
+    Where the second try succeeds, the fault was a passing one and the build is done.
     """
     # Progress is not a task's output: some versions of Compose would mix it in.
     if run(*args, *once, stdout=sys.stderr.fileno()) == 0:
         return
     _check_reachable()
     say("The build failed. It is run once more, unseen, for its reason.")
-    try:
-        output(*args)
-    except Failure as failure:
-        raise Failure(f"The build failed. {failure}") from None
+    # `--no-cache` again: what an older build has left in the cache is no second try.
+    with _running((*args, *once), subprocess.PIPE, subprocess.STDOUT, env=READABLE) as process:
+        out, _ = process.communicate()
+    if process.returncode:
+        raise _failure((*args, *once), process.returncode, out)
 
 
 @contextmanager
@@ -104,18 +108,25 @@ def _check_reachable() -> None:
 
 
 @contextmanager
-def _running(
+def _running(  # noqa: PLR0913 - what a process is started with
     args: tuple[str, ...],
     stdout: IO[bytes] | int | None = None,
     stderr: int | None = None,
     *,
     stdin: int | None = None,
     shielded: bool = False,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Give the process of `docker ARGS`; interrupted, end it before the interruption goes on, so that nothing stays."""
     try:
         process = subprocess.Popen(
-            ["docker", *args], cwd=ROOT, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=shielded
+            ["docker", *args],
+            cwd=ROOT,
+            env=os.environ | dict(env or {}),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=shielded,
         )
     except (FileNotFoundError, PermissionError):
         raise Failure(NO_DOCKER) from None
@@ -134,9 +145,18 @@ def _running(
             raise
 
 
-def _failure(args: tuple[str, ...], said: bytes) -> Failure:
-    text = said.decode(errors="replace")
-    return Failure(explain(text) or f"`docker {shlex.join(args)}` failed: {_last_line(text)}")
+def _failure(args: tuple[str, ...], code: int, printed: bytes) -> Failure:
+    """Return the failure of `docker ARGS`: a build's step, or what the command printed."""
+    text = printed.decode(errors="replace")
+    if "build" in args:
+        # What `docker build` itself prints of its Dockerfile, Compose does not.
+        try:
+            dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8") if args[0] == "compose" else ""
+        except (OSError, ValueError):
+            dockerfile = ""
+        found = build_failure.describe(text, dockerfile)
+        return Failure(found or f"The build failed. {describe(args, code, text)}")
+    return Failure(describe(args, code, text))
 
 
 def say(sentence: str) -> None:
@@ -149,8 +169,3 @@ def say(sentence: str) -> None:
 
 def _echo(args: tuple[str, ...]) -> None:
     say(f"$ docker {shlex.join(args)}")
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else "it printed nothing"

@@ -1,16 +1,23 @@
-"""What an expected failure is: one sentence with its remedy, and an exit code."""
+"""What an expected failure is: a message with its remedy, and an exit code. What a failed `docker` command reports."""
 
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Sequence
+from typing import NamedTuple
 
 FAILED = 1
 CANNOT_CHECK = 2
 INTERRUPTED = 130
+# How much of a command's output a message repeats.
+LAST_LINES = 12
+# `docker run` fails itself with this code or a higher one; with any other, the program in the container has failed.
+_RUN_FAILED = 125
 
 
 class Failure(Exception):
-    """An expected failure: `str()` is the sentence shown to the user, `code` the exit code."""
+    """An expected failure: `str()` is the message shown to the user, `code` the exit code."""
 
     def __init__(self, sentence: str, code: int = FAILED) -> None:
         super().__init__(sentence)
@@ -18,87 +25,76 @@ class Failure(Exception):
 
 
 class Terminated(KeyboardInterrupt):
-    """An interruption that did not come from the terminal, so that no other process has heard of it."""
+    """An interruption that did not come from the terminal, so that no other process has received it."""
+
+
+class Cause(NamedTuple):
+    """A known cause: the line that a program prints for it, and the message; the line's group is {where} in it."""
+
+    line: str
+    message: str
 
 
 NO_PERMISSION = (
     "You may not use Docker's socket: run `sudo usermod -aG docker $USER` and log in again, "
     "or run this command as root."
 )
-
-# What Docker, Poetry, uv and pip say, and what a user should hear. The first match wins; what its group holds
-# stands for {where}.
-_KNOWN = (
-    (
-        r"permission denied.*docker(?:\.sock| daemon| API)()",
+# How the error messages of `docker` and its plugins begin.
+_ERROR = r"^(?:docker: |ERROR: |Error: |unable to get image '[^']*': )?"
+_CAUSES = (
+    Cause(
+        rf"{_ERROR}(?:Got )?permission denied while trying to connect to the (?:Docker daemon socket|docker API) at ",
         NO_PERMISSION,
     ),
-    (
-        r"(?:Cannot connect to the Docker daemon|error during connect|failed to connect to the docker API)()",
+    Cause(
+        rf"{_ERROR}(?:Cannot connect to the Docker daemon at |error during connect: "
+        r"|failed to connect to the docker API at )",
         "The Docker Engine is not running: start it (`inv setup` does on Debian and Ubuntu, "
         "Docker Desktop does elsewhere).",
     ),
-    (
-        r"(?:'(?:compose|buildx)' is not a docker command|unknown command: docker (?:compose|buildx)"
-        r"|unknown flag: \S+\s+Usage:\s+docker \[OPTIONS\] COMMAND)()",
+    Cause(
+        r"^(?:docker: '(?:compose|buildx)' is not a docker command|docker: unknown command: docker (?:compose|buildx)"
+        r"|unknown (?:shorthand )?flag: .*(?:\nSee 'docker --help'\.)?\n+Usage: +docker \[OPTIONS\] COMMAND"
+        r"|ERROR: BuildKit is enabled but the buildx component is missing)",
         "Docker Compose v2 or Buildx is missing (v1, `docker-compose`, will not do): `inv setup` installs "
         "both on Debian and Ubuntu, elsewhere see https://docs.docker.com/compose/install/.",
     ),
-    (
-        r"exec \S+: exec format error()",
-        "This Engine can't run programs of that platform: install emulators for it (Debian: `apt-get install "
-        "qemu-user-static`), or build where the platform is at home.",
-    ),
-    (
-        r"(?:Bind for|listen tcp4?|exposing port TCP|failed to bind host port(?: for)?) ([\d.]+:\d+).*?"
+    Cause(
+        rf"{_ERROR}Error response from daemon: .*"
+        r"(?:Bind for|listen tcp[46]?|exposing port TCP|failed to bind host port(?: for)?) "
+        r"(?P<where>(?:[\d.]+|\[[\da-f:]*\]):\d+)\b.*"
         r"(?:already allocated|already in use|forbidden by its access permissions)",
-        "{where} is in use: stop what listens there, or choose another port with `inv serve --port N`.",
+        "{where} is in use: stop what listens there, or choose another port (`inv serve --port N` for the service's).",
     ),
-    (
-        r"No such image: (\S+?)(?::latest)?(?=\s|$)",
+    Cause(
+        rf"{_ERROR}(?:Error response from daemon: )?No such image: (?P<where>\S+?)(?::latest)?\.?$",
         "There is no image {where} here: build this project's with `inv build`.",
-    ),
-    (
-        r"(?:failed to resolve source metadata for|load metadata for|pull access denied for) (?:docker\.io/)?"
-        r"(?:library/)?([\w./:-]*\w)(?=.*(?:no such host|connection refused|certificate|timeout|denied|not found|EOF))",
-        "The base image {where} is not here and can't be pulled: `inv setup` builds it on Debian, "
-        "elsewhere bring it here with `docker load`.",
-    ),
-    (
-        r"(pyproject\.toml changed significantly since poetry\.lock was last generated|poetry\.lock was not found)",
-        "{where}: run `inv poetry -- lock`, review what it changed, and commit it.",
-    ),
-    (
-        r"(poetry\.lock can't be installed: .*)",
-        "{where}",
-    ),
-    (
-        r"Hash mismatch for `([^`]+)`",
-        "What the package index serves as {where} is not what poetry.lock was made with, by its sha256: "
-        "find out why before you run `inv poetry -- lock`.",
-    ),
-    (
-        r"THESE PACKAGES DO NOT MATCH THE HASHES()",
-        "What the package index serves as uv is not what ops/tools.txt names, by its sha256: find out why.",
-    ),
-    (
-        r"(?:certificate verify failed|invalid peer certificate)()",
-        "The package index shows a certificate that the build does not trust: name your company's bundle of "
-        "certificate authorities with CA_BUNDLE=FILE.",
-    ),
-    (
-        r"(?:dns error|Temporary failure in name resolution|Name or service not known|Connection refused"
-        r"|Network is unreachable|error sending request|Failed to establish a new connection)()",
-        "The build can't reach the package index: check the network, or name an index that can be reached with "
-        "INDEX_URL=ADDRESS.",
     ),
 )
 
 
-def explain(output: str) -> str | None:
-    """Return the sentence for what a command printed, or None where it is nothing known."""
-    for pattern, sentence in _KNOWN:
-        match = re.search(pattern, output, re.IGNORECASE | re.MULTILINE)
-        if match:
-            return sentence.format(where=match[1])
-    return None
+def describe(args: Sequence[str], code: int, output: str) -> str:
+    """Return the message for a `docker` command that failed: its known cause, or else its last lines."""
+    text = printable(output)
+    if args[:1] != ("run",) or code >= _RUN_FAILED:
+        for cause in _CAUSES:
+            match = re.search(cause.line, text, re.MULTILINE)
+            if match:
+                return cause.message.format(**match.groupdict())
+    return f"`docker {shlex.join(args)}` failed with exit code {code}{quoted(text.splitlines())}"
+
+
+def quoted(lines: Sequence[str]) -> str:
+    """Return the end of a message that repeats a program's last lines; a single one stands behind a colon."""
+    said = [line.rstrip() for line in lines if line.strip()]
+    if not said:
+        return " and printed nothing."
+    if len(said) == 1:
+        return f": {said[0].strip()}"
+    return ". Its last lines:" + "".join(f"\n    {line}" for line in said[-LAST_LINES:])
+
+
+def printable(text: str) -> str:
+    """Return a program's output without what moves a terminal's cursor or colours it."""
+    text = re.sub(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))", "", text)
+    return "".join(character for character in text if character in "\n\t" or character.isprintable())

@@ -8,31 +8,67 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import ssl
 import sys
 from pathlib import Path
 
+from ops import integers
 from ops.failure import Failure
 
 EXPORTED = Path(__file__).parent.parent / ".ca-bundle.pem"
 # Where Debian, Fedora, Alpine and macOS keep the bundle, for a Python whose own default names none of them.
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
+# The end of the year 9999: no date in an image's configuration can be later.
+LAST_SECOND = 253402300799
+
 
 def environment() -> dict[str, str]:
-    """Return CA_BUNDLE and INDEX_URL: what the user set, else what this machine uses itself."""
+    """Return CA_BUNDLE and INDEX_URL: what the user set, else what this machine uses itself.
+
+    Raises Failure where no build could use them, or SOURCE_DATE_EPOCH, which Docker reads in every build.
+    """
+    epoch()
     bundle = os.environ.get("CA_BUNDLE") or ca_bundle()
-    if not Path(bundle).exists():
-        raise Failure(f"CA_BUNDLE names {bundle}, which does not exist: name a file of certificates, or unset it.")
-    return {
-        "CA_BUNDLE": str(Path(bundle).absolute()),
-        "INDEX_URL": os.environ.get("INDEX_URL") or index_url(),
-    }
+    check_bundle(bundle)
+    index = os.environ.get("INDEX_URL") or index_url()
+    # It may hold a password: no message repeats it.
+    if index and not re.fullmatch(r"https?://[!-~]+", index):
+        raise Failure(
+            "The package index must be an address that begins with http:// or https://, without spaces (got another). "
+            "To fix it: set INDEX_URL, or correct index-url in pip's configuration."
+        )
+    return {"CA_BUNDLE": str(Path(bundle).absolute()), "INDEX_URL": index}
 
 
 def secrets() -> tuple[str, str]:
     """Return the options that hand CA_BUNDLE and INDEX_URL, both in the environment by now, to `docker build`."""
     return ("--secret=id=ca_bundle,src=" + os.environ["CA_BUNDLE"], "--secret=id=index_url,env=INDEX_URL")
+
+
+def epoch() -> int | None:
+    """Return SOURCE_DATE_EPOCH in seconds since 1970, or None where it is not set."""
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if not text:
+        return None
+    return integers.whole(text, "SOURCE_DATE_EPOCH", 0, LAST_SECOND, "set seconds since 1970, or unset it")
+
+
+def check_bundle(bundle: str) -> None:
+    """Raise Failure where a build step could not read a file as certificates, before it fails far from the cause.
+
+    An empty one is as good as none: /dev/null is what docker-compose.yml names where nothing is set.
+    """
+    try:
+        if Path(bundle).read_bytes():
+            ssl.create_default_context(cafile=bundle)
+    except (OSError, ValueError) as error:
+        reason = "a file without any" if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None) or error
+        raise Failure(
+            f"CA_BUNDLE must be a readable file of certificates in PEM format (got {bundle}: {reason}). To fix it: "
+            "name such a file, or unset CA_BUNDLE."
+        ) from None
 
 
 def ca_bundle() -> str:

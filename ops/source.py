@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ops import engine
+from ops import engine, site
 from ops.failure import Failure
 
 # What describes a build, beside what .dockerignore allows.
@@ -158,18 +158,30 @@ def pyproject() -> Mapping[str, Any]:
         raise Failure(f"pyproject.toml can't be read ({error}): mend it.") from None
 
 
+def _text(table: Mapping[str, Any], *names: str) -> str:
+    """Return a string of pyproject.toml by the names that lead to it, or `` where it is not set."""
+    value: object = table
+    for name in names:
+        if not isinstance(value, Mapping):
+            break
+        value = value.get(name, {})
+    else:
+        if isinstance(value, str) or value == {}:
+            return str(value or "")
+    raise Failure(f"{'.'.join(names)} in pyproject.toml must be a string (got {value!r}). To fix it: correct it.")
+
+
 def arguments(made_from: Commit | None) -> dict[str, str]:
     """Return the build arguments that docker-compose.yml hands on; a SOURCE_DATE_EPOCH that is set stays."""
-    project = pyproject().get("project", {})
-    found = {"VERSION": project.get("version", ""), "SOURCE": project.get("urls", {}).get("source", "")}
+    epoch = site.epoch()
+    project = pyproject()
+    found = {"VERSION": _text(project, "project", "version"), "SOURCE": _text(project, "project", "urls", "source")}
     if made_from:
-        epoch = os.environ.get("SOURCE_DATE_EPOCH") or str(made_from.seconds)
-        if not epoch.isdecimal():
-            raise Failure(f"SOURCE_DATE_EPOCH={epoch} is no number of seconds since 1970: set one, or unset it.")
+        seconds = made_from.seconds if epoch is None else epoch
         found |= {
             "REVISION": made_from.revision + ("-dirty" if made_from.changes else ""),
-            "CREATED": datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "SOURCE_DATE_EPOCH": epoch,
+            "CREATED": datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "SOURCE_DATE_EPOCH": str(seconds),
         }
     return found
 

@@ -51,7 +51,7 @@ def test_images(arguments: list[str]) -> int:
         venv.create(HOST_VENV, clear=True, with_pip=True)
         requirements = HOST_VENV / "requirements.txt"
         requirements.write_text(listed, encoding="utf-8")
-        install = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
+        install = [str(python), "-m", "pip", "install", "-q", "--require-hashes", "--only-binary", ":all:", "--no-deps"]
         if subprocess.run([*install, "--requirement", str(requirements)], check=False).returncode:
             raise Failure("pip could not install the test groups on this host; what it printed above says why.")
         requirements.rename(installed)

@@ -86,35 +86,191 @@ PLUGINS = (
 )
 
 
+def message(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the message of a task whose build failed as expected: all behind the progress of both tries."""
+    sentence(done)
+    assert done.stderr.count("The build failed. It is run once more") == 1
+    return "The build failed" + done.stderr.rpartition("The build failed")[2].rstrip()
+
+
+def line_of(file: Path, text: str) -> int:
+    """Return the number of the first line of a file that begins with a text."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return next(number for number, line in enumerate(lines, 1) if line.startswith(text))
+
+
 def test_a_stale_lock(copy: Path) -> None:
-    """A dependency was added by hand: the build stops and says how to lock again."""
+    """A dependency was added by hand: neither image is built, and the message says how to lock again."""
     edit(copy / "pyproject.toml", '"fastapi>=0.165",', '"fastapi>=0.165",\n    "certifi",')
-    said = sentence(inv("build", cwd=copy))
-    assert said == (
-        "The build failed. pyproject.toml changed significantly since poetry.lock was last generated: "
+    said = message(inv("build", cwd=copy))
+    line = line_of(copy / "Dockerfile", "FROM base AS check")
+    assert re.match(r"The build failed at Dockerfile:\d+, stage check, step \d/\d, `RUN --network=none python", said)
+    assert line < int(re.findall(r"Dockerfile:(\d+)", said)[0]) < line_of(copy / "Dockerfile", "FROM base AS lock")
+    assert said.endswith(
+        "\npyproject.toml changed significantly since poetry.lock was last generated: "
         "run `inv poetry -- lock`, review what it changed, and commit it."
     )
-    done = docker("build", ".", cwd=copy, check=False)
-    assert done.returncode != 0
-    assert "pyproject.toml changed significantly since poetry.lock was last generated" in done.stderr
+    for target in ("prod", "dev"):
+        done = docker("build", f"--target={target}", ".", cwd=copy, check=False)
+        assert done.returncode != 0
+        assert "pyproject.toml changed significantly since poetry.lock was last generated" in done.stderr
 
 
-def test_a_wheel_that_is_not_the_locked_one(copy: Path) -> None:
-    """The index serves something else than what was locked: the build stops and names it."""
+# What builds the list that an entry of poetry.lock is in.
+INSTALLING = {"h11": ("main", ["build"]), "pluggy": ("dev", ["test"])}
+
+
+def locked(copy: Path, name: str, pattern: str, new: str) -> None:
+    """Change the files of a distribution in poetry.lock; pyproject.toml still matches it."""
     lock = copy / "poetry.lock"
     text = lock.read_text(encoding="utf-8")
-    start = text.index('name = "h11"')
-    wrong = re.sub(r"sha256:[0-9a-f]{64}", "sha256:" + "0" * 64, text[start:], count=2)
-    lock.write_text(text[:start] + wrong, encoding="utf-8")
-    said = sentence(inv("build", cwd=copy))
-    assert said.startswith("The build failed. What the package index serves as h11==")
+    start = text.index(f'name = "{name}"')
+    end = text.index("\n]\n", start)
+    changed = re.sub(pattern, new, text[start:end])
+    assert changed != text[start:end]
+    lock.write_text(text[:start] + changed + text[end:], encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", INSTALLING)
+def test_a_wheel_that_is_not_the_locked_one(copy: Path, name: str) -> None:
+    """The index serves something else than what was locked, for either image: the build stops and names it."""
+    stage, task = INSTALLING[name]
+    locked(copy, name, r"sha256:[0-9a-f]{64}", "sha256:" + "0" * 64)
+    said = message(inv(*task, cwd=copy))
+    assert f", stage {stage}, step 1/" in said
+    assert said.splitlines()[-1].startswith(f"What the package index serves as {name}==")
+
+
+@pytest.mark.parametrize("wheel", ["", "-cp312-cp312-manylinux_2_17_x86_64.whl", "-cp313-cp313-win_amd64.whl"])
+def test_a_dependency_without_a_wheel(copy: Path, wheel: str) -> None:
+    """None at all, of another Python, for another platform: nothing is built from source, and nothing else stops."""
+    locked(copy, "pluggy", r"-py3-none-any\.whl", wheel or ".zip")
+    said = message(inv("test", cwd=copy))
+    assert ", stage dev, step 1/2, `RUN sh /install /dev.txt" in said
+    platform = docker("version", "--format={{.Server.Os}}/{{.Server.Arch}}").stdout.strip()
+    assert re.search(rf", with exit code 1: pluggy [\d.]+ has no wheel for Python 3\.13 on {platform}, and n", said)
+    assert docker("build", ".", cwd=copy).returncode == 0
+
+
+def test_an_index_without_the_locked_wheel(copy: Path) -> None:
+    """poetry.lock names a wheel, and the index serves the source alone: uv does not build it either."""
+    text = (copy / "poetry.lock").read_text(encoding="utf-8")
+    entry = (
+        '[[package]]\nname = "docopt"\nversion = "0.6.2"\ngroups = ["main"]\nfiles = [\n'
+        '    {file = "docopt-0.6.2-py3-none-any.whl", hash = "sha256:' + "0" * 64 + '"},\n'
+        '    {file = "docopt-0.6.2.tar.gz", hash = '
+        '"sha256:49b3a825280bd66b3aa83585ef59c4a8c82f2c8a522dbe754a8bc8d08c85c491"},\n]\n\n'
+    )
+    (copy / "poetry.lock").write_text(text.replace("[[package]]", f"{entry}[[package]]", 1), encoding="utf-8")
+    said = message(inv("build", cwd=copy))
+    assert ", stage main, step 1/1" in said
+    assert said.splitlines()[-1].startswith("The package index serves no wheel of docopt==0.6.2 that can be installed")
 
 
 def test_no_network(copy: Path) -> None:
     """No index can be reached: the build stops and says what to check."""
     install_again(copy)
-    said = sentence(inv("build", cwd=copy, INDEX_URL="http://127.0.0.1:9/simple"))
-    assert said.startswith("The build failed. The build can't reach the package index: check the network")
+    said = message(inv("build", cwd=copy, INDEX_URL="http://127.0.0.1:9/simple"))
+    assert ", stage main, step 1/1, `RUN python -m venv" in said
+    assert said.splitlines()[-1].startswith("The build can't reach the package index: check the network")
+
+
+# What is changed of the Dockerfile, and the message. All of it fails in the last steps: the others are cached.
+COPIED = "FROM base AS app\nCOPY app /out/tree/srv/app\n"
+BROKEN = {
+    "a message of its own": (
+        'RUN --network=none echo certificate verify failed; echo "Connection refused: my reason" >&2; exit 3',
+        "at Dockerfile:{line}, stage app, step 2/3, `RUN --network=none echo certificate verify failed; echo "
+        '"Connection refused: my reason" >&2; exit 3`, with exit code 3. Its last lines:\n',
+        "    Connection refused: my reason",
+    ),
+    "no message": ("RUN false", "at Dockerfile:{line}, stage app, step 2/3, `RUN false`, with", "printed nothing."),
+    "a killed process": (
+        "RUN sh -c 'kill -9 $$'; exit $?",
+        "at Dockerfile:{line}, stage app, step 2/3, `RUN sh -c 'kill -9 $$'; exit $?`, with exit code 137",
+        "The step was killed, as it is when memory runs out: give Docker more memory, or end what else uses it.",
+    ),
+    "a full file system": (
+        "RUN --mount=type=tmpfs,target=/small,size=4096 head -c 100000 /dev/zero > /small/x",
+        "at Dockerfile:{line}, stage app, step 2/3, `RUN head -c 100000 /dev/zero > /small/x`, with exit code 1: head:",
+        "A file system that the step writes to is full: `docker system df` shows what Docker keeps, `df` the disks.",
+    ),
+    "an unknown instruction": (
+        "FOO bar",
+        "at Dockerfile:{line}, `FOO bar`: dockerfile parse error on line {line}: unknown instruction: FOO",
+        "",
+    ),
+    "an absent source": (
+        "COPY nope /out/",
+        'at Dockerfile:{line}, stage app, step 2/3, `COPY nope /out/`: "/nope": not found\n',
+        "`nope` is not in the build context: create it, or, if it exists, let .dockerignore pass it (`!nope`).",
+    ),
+    "an unknown stage": (
+        "COPY --from=bsae /x /y",
+        "at Dockerfile:{line}, `COPY --from=bsae /x /y`: bsae: failed to resolve source metadata",
+        "No stage before that line is called bsae, and no image of that name can be pulled: correct the name.",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_failed_build_names_the_step_and_the_line(copy: Path, kind: str) -> None:
+    """Whatever the cause: the Dockerfile's line, the instruction, its last lines; a remedy only for a known one."""
+    instruction, begins, ends = BROKEN[kind]
+    edit(copy / "Dockerfile", COPIED, f"{COPIED}{instruction}\n")
+    # What a user has set for the terminal does not hide the reason.
+    said = message(inv("build", cwd=copy, BUILDKIT_PROGRESS="quiet"))
+    assert said.startswith("The build failed " + begins.format(line=line_of(copy / "Dockerfile", instruction)))
+    assert said.endswith(ends)
+
+
+def test_a_syntax_error_in_the_service(copy: Path) -> None:
+    """The compiler's own message, with file and line."""
+    quotes = copy / "app" / "quotes.py"
+    quotes.write_text(quotes.read_text(encoding="utf-8") + "\ndef broken(:\n", encoding="utf-8")
+    said = message(inv("build", cwd=copy))
+    assert ", stage app, step 2/2, `RUN --network=none python -S /bytecode.py tree /out/tree" in said
+    assert f'File "/srv/app/quotes.py", line {len(quotes.read_text().splitlines())}\n' in said
+    assert said.endswith("SyntaxError: invalid syntax")
+
+
+def test_a_build_without_its_files(copy: Path) -> None:
+    """No lock, a base image without a sensible name, no Dockerfile."""
+    (copy / "poetry.lock").rename(copy / "moved")
+    said = message(inv("build", cwd=copy))
+    assert re.match(r"The build failed at Dockerfile:\d+, stage \w+, step \d/\d, `RUN --network=none ", said)
+    assert said.splitlines()[-1].startswith("`poetry.lock` is not in the build context: create it")
+    (copy / "moved").rename(copy / "poetry.lock")
+    edit(copy / "Dockerfile", "ARG BASE=python:3.13-slim-trixie", 'ARG BASE="Python 3"')
+    line = line_of(copy / "Dockerfile", "FROM ${BASE} AS pinned")
+    said = message(inv("build", cwd=copy))
+    assert said.startswith(f"The build failed at Dockerfile:{line}, `FROM ${{BASE}} AS pinned`: failed to parse")
+    (copy / "Dockerfile").unlink()
+    said = message(inv("build", cwd=copy))
+    assert said.endswith("There is no Dockerfile here: restore it (`git restore Dockerfile`).")
+
+
+def test_a_second_try_builds_every_step_anew_as_well(tmp_path: Path) -> None:
+    """With `--no-cache`, what an older build has left in the cache is no success."""
+    # Stands in for a fault that only a step that is run again meets.
+    program = tmp_path / "docker"
+    fault = 'case "$*" in *--no-cache*) echo "failed to solve: on purpose"; exit 1;; esac'
+    program.write_text(f'#!/bin/sh\n{fault}\nexec {shutil.which("docker")} "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    assert message(inv("build", "--no-cache", PATH=path)) == "The build failed: on purpose"
+    assert inv("build", PATH=path).returncode == 0
+
+
+def test_a_second_try_that_succeeds_is_a_success(tmp_path: Path) -> None:
+    """The fault was a passing one."""
+    program = tmp_path / "docker"
+    fault = f'case "$*" in *" build "*) [ -e {tmp_path}/tried ] || {{ touch {tmp_path}/tried; exit 1; }};; esac'
+    program.write_text(f'#!/bin/sh\n{fault}\nexec {shutil.which("docker")} "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    done = inv("build", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert done.returncode == 0
+    assert "The build failed. It is run once more, unseen, for its reason." in done.stderr
 
 
 def test_poetry_asks_the_index_that_is_named(copy: Path) -> None:
@@ -200,19 +356,43 @@ def test_a_dev_group_without_pytest(copy: Path) -> None:
     assert done.returncode == 2
 
 
-@pytest.mark.parametrize("port", ["abc", "0", "65536", "-1"])
-def test_an_impossible_port(port: str) -> None:
-    """Said before anything is built."""
-    done = inv("serve", f"--port={port}")
-    assert sentence(done) == f"'{port}' is no port: give a number from 1 to 65535 with `inv serve --port N`."
+NUMBERS = ["abc", "0", "65536", "-1", "8_0", "1" * 5000, "\uff18\uff11\uff12\uff13", "\u0668"]
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=range(len(NUMBERS)))
+def test_a_number_that_is_none(number: str) -> None:
+    """Refused in one line before anything is built, in whatever way it is given."""
+    for name, done in {
+        "The port must be a whole number from 1 to 65535": inv("serve", f"--port={number}"),
+        "The port must be a whole number from 1 to 65535 ": inv("serve", PORT=number),
+        "The number of rounds must be a whole number from 1 to 1000": inv("bench", f"--rounds={number}"),
+    }.items():
+        assert sentence(done).startswith(f"{name.strip()} (got {number!r}). To fix it: `inv ")
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("seconds", ["soon", "9e16", "99999999999999", "\uff19"])
+def test_a_time_that_is_none(seconds: str) -> None:
+    """SOURCE_DATE_EPOCH is the time that the image bears."""
+    for task in ("build", "serve", "test", "lint", "poetry", "check-prod"):
+        said = sentence(inv(task, SOURCE_DATE_EPOCH=seconds))
+        assert said.startswith(f"SOURCE_DATE_EPOCH must be a whole number from 0 to 253402300799 (got {seconds!r})")
+
+
+@pytest.mark.parametrize("bundle", ["/nowhere.pem", "/tmp", __file__])
+def test_certificates_that_no_step_could_use(bundle: str) -> None:
+    """An absent file, a folder, a file without any: refused in one line before anything is built."""
+    done = inv("build", CA_BUNDLE=bundle)
+    assert sentence(done).startswith(f"CA_BUNDLE must be a readable file of certificates in PEM format (got {bundle}: ")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_bench_of_no_rounds() -> None:
-    """Said before anything is built."""
-    assert sentence(inv("bench", "--rounds=0")) == (
-        "There is no bench of no rounds: `inv bench --rounds N` takes 1 or more."
-    )
+def test_a_package_index_that_no_step_could_use() -> None:
+    """No address, and no password in the message."""
+    done = inv("build", INDEX_URL="user:secret@index.example/simple")
+    assert sentence(done).startswith("The package index must be an address that begins with http:// or https://, ")
+    assert done.stderr.count("\n") == 1
+    assert "secret" not in done.stderr
 
 
 def test_a_shell_beside_nothing() -> None:
@@ -229,8 +409,9 @@ def test_a_dependency_that_no_hash_covers(copy: Path) -> None:
     start = text.index('name = "h11"')
     end = text.index("\n\n[[package]]", start)
     lock.write_text(text[:end] + "\n" + source + text[end:], encoding="utf-8")
-    said = sentence(inv("build", cwd=copy))
-    assert said.startswith("The build failed. poetry.lock can't be installed: h11==0.16.0 comes from a git; only what")
+    said = message(inv("build", cwd=copy))
+    assert ", stage lock, step 1/1, `RUN --network=none " in said
+    assert ": poetry.lock can't be installed: h11==0.16.0 comes from a git; only what" in said
 
 
 def test_a_dry_run() -> None:
@@ -307,8 +488,10 @@ def unpacked(image: str) -> list[bytes]:
 def test_no_base_image(copy: Path) -> None:
     """Neither here nor in a registry that can be reached: the way to it is named."""
     edit(copy / "Dockerfile", "ARG BASE=python:3.13-slim-trixie", "ARG BASE=registry.invalid/python:1")
-    said = sentence(inv("build", cwd=copy))
-    assert said.startswith("The build failed. The base image registry.invalid/python:1 is not here and can't be pulled")
+    said = message(inv("build", cwd=copy))
+    line = line_of(copy / "Dockerfile", "FROM ${BASE} AS pinned")
+    assert said.startswith(f"The build failed at Dockerfile:{line}, `FROM ${{BASE}} AS pinned`: registry.invalid/")
+    assert said.splitlines()[-1].startswith("The base image registry.invalid/python:1 is not here and can't be pulled")
 
 
 def test_a_lock_that_can_not_be_read(copy: Path) -> None:

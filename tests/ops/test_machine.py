@@ -109,6 +109,9 @@ def test_the_base_image_is_read_from_the_dockerfile(monkeypatch: pytest.MonkeyPa
     (tmp_path / "Dockerfile").write_text("FROM python:3.12-slim\n", encoding="utf-8")
     with pytest.raises(Failure, match="needs a line `ARG BASE=IMAGE`"):
         base.name()
+    (tmp_path / "Dockerfile").unlink()
+    with pytest.raises(Failure, match=r"^The Dockerfile must be a readable text \(got: .*No such file"):
+        base.name()
 
 
 def test_without_root_and_sudo_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

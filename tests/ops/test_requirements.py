@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.tags import Tag, sys_tags
 
 from ops import requirements
 
@@ -65,6 +66,77 @@ def test_another_index_is_named_where_something_comes_from_it() -> None:
     found = requirements.lists({"package": [package("a", source=source), package("b", groups=["dev"])]})
     assert found["main"][0] == "--extra-index-url https://index.example/simple"
     assert [line.split("==")[0] for lines in found.values() for line in lines[-1:]] == ["a", "b"]
+
+
+TAGS = frozenset({Tag("cp313", "cp313", "manylinux_2_17_x86_64"), Tag("py3", "none", "any")})
+
+
+def files(*names: str) -> list[dict[str, str]]:
+    """Return files as poetry.lock has them."""
+    return [{"file": name, "hash": "sha256:aa"} for name in names]
+
+
+@pytest.mark.parametrize(
+    ("name", "installable"),
+    [
+        ("a-1.0-py3-none-any.whl", True),
+        ("a-1.0-py2.py3-none-any.whl", True),
+        ("a-1.0-1build-cp313-cp313-manylinux_2_17_x86_64.manylinux2014_x86_64.whl", True),
+        ("a-1.0.tar.gz", False),
+        ("a-1.0.zip", False),
+        ("a-1.0-py2-none-any.whl", False),
+        ("a-1.0-cp312-cp312-manylinux_2_17_x86_64.whl", False),
+        ("a-1.0-cp313-cp313t-manylinux_2_17_x86_64.whl", False),
+        ("a-1.0-cp313-cp313-musllinux_1_2_x86_64.whl", False),
+        ("a-1.0-cp313-cp313-manylinux_2_17_aarch64.whl", False),
+        ("a-1.0-cp313-cp313-win_amd64.whl", False),
+        ("nonsense.whl", False),
+    ],
+)
+def test_a_wheel_is_installable_by_its_tags(name: str, installable: bool) -> None:  # noqa: FBT001
+    """Another Python, another binary interface, another platform, another C library, a source distribution."""
+    lock = {"package": [package("a", files=files("a-1.0.tar.gz", name))]}
+    assert requirements.without_wheel(lock, TAGS) == ({} if installable else {"main": ["a 1.0"]})
+
+
+@pytest.mark.parametrize(
+    ("settings", "groups"),
+    [
+        ({"groups": ["main", "dev"]}, {"main", "dev"}),
+        ({"groups": ["dev"]}, {"dev"}),
+        ({"markers": "sys_platform == 'win32'"}, set()),
+        ({"markers": "python_version >= '3'"}, {"main"}),
+        ({"groups": ["main", "dev"], "markers": {"main": "sys_platform == 'win32'"}}, {"dev"}),
+        ({"optional": True, "markers": "extra == 'x'"}, set()),
+    ],
+)
+def test_what_is_not_installed_needs_no_wheel(settings: dict[str, Any], groups: set[str]) -> None:
+    """By its marker, its group, or as part of an extra."""
+    lock = {"package": [package("a", files=files("a-1.0.tar.gz"), **settings)]}
+    assert set(requirements.without_wheel(lock, TAGS)) == groups
+
+
+def test_this_projects_own_lock_has_a_wheel_for_everything() -> None:
+    """The control: no false alarm."""
+    lock = tomllib.loads(Path("poetry.lock").read_text(encoding="utf-8"))
+    assert requirements.without_wheel(lock, frozenset(sys_tags())) == {}
+
+
+def test_the_program_marks_the_list_of_a_group_that_can_not_be_installed(tmp_path: Path) -> None:
+    """Only that one: what production does not need does not stop it."""
+    text = Path("poetry.lock").read_text(encoding="utf-8")
+    entry = (
+        '[[package]]\nname = "docopt"\nversion = "0.6.2"\ngroups = ["dev"]\n'
+        'files = [{file = "docopt-0.6.2.tar.gz", hash = "sha256:aa"}]\n\n'
+    )
+    lock = tmp_path / "poetry.lock"
+    lock.write_text(text.replace("[[package]]", f"{entry}[[package]]", 1), encoding="utf-8")
+    subprocess.run([sys.executable, "ops/requirements.py", str(lock), str(tmp_path)], check=True)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    first = {path.stem: path.read_text(encoding="utf-8").splitlines()[0] for path in tmp_path.glob("*.txt")}
+    assert first["dev"].startswith(f"# docopt 0.6.2 has no wheel for Python {version} on {sys.platform}/")
+    assert " To fix it: lock a version that has one" in first["dev"]
+    assert not first["main"].startswith("#")
 
 
 def test_the_program_writes_a_file_for_each_group(tmp_path: Path) -> None:

@@ -73,10 +73,47 @@ def test_a_broken_file_of_pips_is_named(bare: Path) -> None:
         site.index_url()
 
 
-def test_a_bundle_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def bundle(path: Path, kind: str) -> Path:
+    """Make what is not a file of certificates, and return its path."""
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "text":
+        path.write_text("no certificate\n", encoding="utf-8")
+    elif kind == "binary":
+        path.write_bytes(bytes(range(256)))
+    elif kind == "broken":
+        path.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["absent", "folder", "text", "binary", "broken"])
+def test_a_bundle_must_be_a_file_of_certificates(bare: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """Before a build fails far from the cause."""
-    monkeypatch.setenv("CA_BUNDLE", "/nowhere.pem")
-    with pytest.raises(Failure, match=r"CA_BUNDLE names /nowhere\.pem, which does not exist"):
+    path = bundle(bare / "ca.pem", kind)
+    monkeypatch.setenv("CA_BUNDLE", str(path))
+    with pytest.raises(Failure, match=rf"^CA_BUNDLE must be a readable file of certificates .* \(got {path}: "):
+        site.environment()
+
+
+@pytest.mark.parametrize("made", [os.devnull, ssl.get_default_verify_paths().cafile or os.devnull])
+def test_a_bundle_may_be_empty_or_the_machines(monkeypatch: pytest.MonkeyPatch, made: str) -> None:
+    """The control."""
+    monkeypatch.setenv("CA_BUNDLE", made)
+    assert site.environment()["CA_BUNDLE"] == made
+
+
+@pytest.mark.parametrize(
+    "address", ["index.example/simple", "file:///srv/index", "ftp://u:secret@x", "https://a b", "https://é", "https://"]
+)
+def test_an_index_must_be_a_web_address(bare: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """As the variable or in pip's configuration; the message does not repeat a password."""
+    monkeypatch.setenv("INDEX_URL", address)
+    with pytest.raises(Failure, match=r"^The package index must be an address that begins with http") as failure:
+        site.environment()
+    assert "secret" not in str(failure.value)
+    monkeypatch.delenv("INDEX_URL")
+    configure(bare / ".config/pip/pip.conf", f"[global]\nindex-url = {address}\n")
+    with pytest.raises(Failure, match=r"^The package index must be an address"):
         site.environment()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops import engine, source
+from ops import engine, site, source
 from ops.failure import Failure
 from ops.source import Commit
 
@@ -45,12 +45,21 @@ def test_a_time_that_is_set_goes_before_the_commits(monkeypatch: pytest.MonkeyPa
     assert source.arguments(Commit("abc", 5, 0))["CREATED"] == "1970-01-01T00:00:01Z"
 
 
-@pytest.mark.parametrize("time", ["soon", "-1", "1.5"])
-def test_a_time_that_is_none_gets_a_sentence(monkeypatch: pytest.MonkeyPatch, time: str) -> None:
-    """Seconds since 1970, and whole ones."""
+@pytest.mark.parametrize("made_from", [Commit("abc", 5, 0), None])
+@pytest.mark.parametrize("time", ["soon", "-1", "1.5", "9e16", "99999999999999", "\uff19", " 1"])
+def test_source_date_epoch_must_be_seconds_of_a_date(
+    monkeypatch: pytest.MonkeyPatch, time: str, made_from: Commit | None
+) -> None:
+    """Whole seconds since 1970, of a year with four digits; Docker reads the variable without a commit too."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", time)
-    with pytest.raises(Failure, match="is no number of seconds"):
-        source.arguments(Commit("abc", 5, 0))
+    with pytest.raises(Failure, match=r"^SOURCE_DATE_EPOCH must be a whole number from 0 to 253402300799 \(got"):
+        source.arguments(made_from)
+
+
+def test_source_date_epoch_may_be_the_last_second_of_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The labels hold years of four digits."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(site.LAST_SECOND))
+    assert source.arguments(Commit("abc", 5, 0))["CREATED"] == "9999-12-31T23:59:59Z"
 
 
 def test_a_time_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,6 +83,26 @@ def test_a_broken_pyproject_gets_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp
     if content:
         (tmp_path / "pyproject.toml").write_bytes(content)
     with pytest.raises(Failure, match=r"pyproject\.toml can't be read"):
+        source.arguments(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("project = 'x'\n", "project.version"),
+        ("[project]\nversion = 1\n", "project.version"),
+        ("[project]\nversion = ['1']\n", "project.version"),
+        ("[project]\nurls = 'https://x'\n", "project.urls.source"),
+        ("[project.urls]\nsource = false\n", "project.urls.source"),
+    ],
+)
+def test_what_the_labels_take_of_pyproject_must_be_strings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, name: str
+) -> None:
+    """Anything else gets a message that names the setting."""
+    monkeypatch.setattr(engine, "ROOT", tmp_path)
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(Failure, match=rf"^{name} in pyproject\.toml must be a string \(got "):
         source.arguments(None)
 
 
