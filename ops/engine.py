@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -21,18 +21,40 @@ NO_DOCKER = (
     "There is no `docker` on PATH that can be run: run `inv setup` on Debian or Ubuntu, "
     "elsewhere install Docker from https://docs.docker.com/get-docker/."
 )
+# What makes Compose act on other files, another project or other services than a command names, be it only the names of
+# its containers (https://docs.docker.com/compose/how-tos/environment-variables/envvars/).
+REDIRECTING = (
+    "COMPOSE_COMPATIBILITY",
+    "COMPOSE_DISABLE_ENV_FILE",
+    "COMPOSE_ENV_FILES",
+    "COMPOSE_FILE",
+    "COMPOSE_IGNORE_ORPHANS",
+    "COMPOSE_PATH_SEPARATOR",
+    "COMPOSE_PROFILES",
+    "COMPOSE_PROJECT_NAME",
+    "COMPOSE_REMOVE_ORPHANS",
+)
 # A container's grace period is 10 s, Compose needs a little more to report it.
 _STOP_SECONDS = 15
 
 
-def run(*args: str, stdout: int | None = None) -> int:
-    """Run `docker ARGS` on this terminal, print the command first, and return its exit code."""
+def run(*args: str, stdout: int | None = None, env: Mapping[str, str] | None = None) -> int:
+    """Run `docker ARGS` on this terminal, print the command first, and return its exit code.
+
+    Here as in the functions below, `env` adds variables to this process's environment.
+    """
     _echo(args)
-    with _running(args, stdout) as process:
+    with _running(args, stdout, env=env) as process:
         return process.wait()
 
 
-def output(*args: str, given: bytes | None = None, echo: bool = False, shielded: bool = False) -> str:
+def output(
+    *args: str,
+    given: bytes | None = None,
+    echo: bool = False,
+    shielded: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> str:
     """Return what `docker ARGS` prints on standard output, given something on standard input or not.
 
     Shielded, it does not see the terminal's Ctrl-C.
@@ -42,7 +64,7 @@ def output(*args: str, given: bytes | None = None, echo: bool = False, shielded:
     if echo:
         _echo(args)
     stdin = None if given is None else subprocess.PIPE
-    with _running(args, subprocess.PIPE, subprocess.PIPE, stdin=stdin, shielded=shielded) as process:
+    with _running(args, subprocess.PIPE, subprocess.PIPE, stdin=stdin, shielded=shielded, env=env) as process:
         out, err = process.communicate(given)
     if process.returncode:
         raise _failure(args, err + out)
@@ -62,7 +84,7 @@ def write(to: IO[bytes], *args: str) -> None:
     to.seek(0)
 
 
-def build(*args: str, once: tuple[str, ...] = ()) -> None:
+def build(*args: str, once: tuple[str, ...] = (), env: Mapping[str, str] | None = None) -> None:
     """Run `docker ARGS`, a build, on this terminal; with the options `once` where it is not run again.
 
     Raises Failure with the sentence for what went wrong. A terminal's progress display can't be read while it
@@ -70,12 +92,12 @@ def build(*args: str, once: tuple[str, ...] = ()) -> None:
     says why. Where the second try succeeds, the fault was a passing one and the build is done.
     """
     # Progress is not a task's output: some versions of Compose would mix it in.
-    if run(*args, *once, stdout=sys.stderr.fileno()) == 0:
+    if run(*args, *once, stdout=sys.stderr.fileno(), env=env) == 0:
         return
     _check_reachable()
     say("The build failed. It is run once more, unseen, for its reason.")
     try:
-        output(*args)
+        output(*args, env=env)
     except Failure as failure:
         raise Failure(f"The build failed. {failure}") from None
 
@@ -104,18 +126,25 @@ def _check_reachable() -> None:
 
 
 @contextmanager
-def _running(
+def _running(  # noqa: PLR0913 - what a process is started with
     args: tuple[str, ...],
     stdout: IO[bytes] | int | None = None,
     stderr: int | None = None,
     *,
     stdin: int | None = None,
     shielded: bool = False,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Give the process of `docker ARGS`; interrupted, end it before the interruption goes on, so that nothing stays."""
     try:
         process = subprocess.Popen(
-            ["docker", *args], cwd=ROOT, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=shielded
+            ["docker", *args],
+            cwd=ROOT,
+            env=environment(env),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=shielded,
         )
     except (FileNotFoundError, PermissionError):
         raise Failure(NO_DOCKER) from None
@@ -132,6 +161,12 @@ def _running(
                 except subprocess.TimeoutExpired:
                     process.kill()
             raise
+
+
+def environment(added: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a `docker` command: this process's, without what redirects Compose, and `added`."""
+    kept = {name: value for name, value in os.environ.items() if name not in REDIRECTING}
+    return kept | dict(added or {})
 
 
 def _failure(args: tuple[str, ...], said: bytes) -> Failure:
