@@ -276,7 +276,8 @@ def _started(container: str, but: str = "") -> str:
 def stop() -> None:
     """Stop and remove what `inv serve` or a plain `docker compose up` started in this checkout, and nothing else."""
     there = [one for one in _of_project() if not one.once]
-    containers.remove([one for one in there if one.here and one.usual], project())
+    if mine := [one for one in there if one.here and one.usual]:
+        containers.remove(mine, project())
     for other in there:
         if not (other.here and other.usual):
             engine.say(f"Left as it is: {other}. To stop it: {other.remedy()}.")
