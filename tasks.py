@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from types import FrameType
+from typing import Any
 
 from invoke.context import Context
 from invoke.exceptions import Exit
-from invoke.tasks import task
+from invoke.main import program
+from invoke.parser.argument import Argument
+from invoke.tasks import Task, task
 
 from ops import compose, machine, stages
 from ops.failure import FAILED, INTERRUPTED, Failure, Terminated
@@ -51,6 +55,48 @@ def handed_on() -> list[str]:
     return sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
 
 
+class HandingOn(Task[Any]):
+    """A task that hands on what follows `--`, and says so where a user has left the `--` out.
+
+    Invoke would say "No idea what '-k' is!", or take `-e` or `--version` for an option of its own.
+    """
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """Return the task's options. Invoke asks for them before it parses the command line."""
+        arguments: list[Argument] = super().get_arguments(ignore_unknown_help)
+        task = self.name.replace("_", "-")
+        names = {"help", "h"} | {name for argument in arguments for name in argument.names}
+        options = {f"--{name}" if len(name) > 1 else f"-{name}" for name in names}
+        tasks = {value.name.replace("_", "-") for value in globals().values() if isinstance(value, Task)}
+        if line := separated(sys.argv[1:], task, options, tasks):
+            raise Exit(f"What `{task}` hands on must follow `--`. To fix it: `inv {shlex.join(line)}`.", code=FAILED)
+        return arguments
+
+
+def separated(line: Sequence[str], task: str, options: Collection[str], tasks: Collection[str]) -> list[str] | None:
+    """Return a command line with the `--` that it lacks after a task, its options and other tasks, or None.
+
+    Another task is one to run next.
+    """
+    words = line[: line.index("--")] if "--" in line else line
+    if task not in words:
+        return None
+    first = words.index(task) + 1
+    for number, word in enumerate(words[first:], first):
+        if word in tasks:
+            return None
+        if word not in options:
+            return [*words[:number], "--", *words[number:], *line[len(words) + 1 :]]
+    return None
+
+
+@task(name="help", default=True)
+@sentences
+def list_tasks(c: Context) -> None:
+    """List the tasks, as `inv` alone does; `inv --help TASK` explains one."""
+    program.run(["inv", "--list"], exit=False)
+
+
 @task
 @sentences
 def setup(c: Context) -> None:
@@ -85,18 +131,21 @@ def serve(c: Context, port: str = "", detach: bool = False) -> None:
 @task
 @sentences
 def stop(c: Context) -> None:
-    """Stop what `inv serve --detach` started."""
+    """Stop what `inv serve --detach` started in this checkout, and nothing else."""
     compose.stop()
 
 
-@task
+@task(klass=HandingOn)
 @sentences
 def test(c: Context) -> int:
     """Build dev and run pytest in it: `inv test -- -k health -x` hands on what follows `--`."""
     return compose.test(handed_on())
 
 
-@task(help={"prod": "Beside the running prod container, which has no shell: in its network and process namespaces."})
+@task(
+    klass=HandingOn,
+    help={"prod": "Beside the running prod container, which has no shell: in its network and process namespaces."},
+)
 @sentences
 def shell(c: Context, prod: bool = False) -> int:
     """Open a shell in the dev image, or run what follows `--` in it."""
@@ -155,7 +204,7 @@ def deploy_check(c: Context) -> int:
     return deploy.check()
 
 
-@task
+@task(klass=HandingOn)
 @sentences
 def poetry(c: Context) -> int:
     """Run Poetry in its stage: `inv poetry -- add --lock httpx`, `inv poetry -- lock`."""
@@ -169,7 +218,7 @@ def lint(c: Context, fix: bool = False) -> int:
     return stages.lint(fix=fix)
 
 
-@task
+@task(klass=HandingOn)
 @sentences
 def test_images(c: Context) -> int:
     """Test the images themselves on this machine's Engine: `inv test-images -- -k leak`."""
@@ -193,5 +242,5 @@ def bench(c: Context, rounds: str = "5", json: bool = False) -> int:
 @task
 @sentences
 def clean(c: Context) -> None:
-    """Remove this project's containers, network and images."""
+    """Remove this checkout's containers, network and images."""
     compose.clean()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.figures import ARTICLE, CONTENDERS, LOCKSTEP, SIZES, UV
-from ops import engine, requirements
+from ops import engine, requirements, site
 from ops.failure import Failure
 
 # Every container, image and network of a bench has a name that begins so.
@@ -27,7 +27,7 @@ ONE_MORE = "one-more"
 
 HERE = Path(__file__).parent
 # What a fresh clone has not.
-_LOCAL = (".git", ".venv*", ".*_cache", "__pycache__", ".ca-bundle.pem")
+_LOCAL = (".git", ".venv*", ".*_cache", "__pycache__", ".env*", ".lockstep")
 # A tutorial's service depends on uvicorn alone; the tests of this one's protocol need it.
 _NO_TUTORIALS = "httptools"
 
@@ -125,7 +125,7 @@ def lock(folder: Path, wanted: Mapping[str, Sequence[str]]) -> None:
     own = {name: (engine.ROOT / name).read_text(encoding="utf-8") for name in ("pyproject.toml", "poetry.lock")}
     desk = folder / "desk"
     desk.mkdir(parents=True)
-    shutil.copy(os.environ["CA_BUNDLE"], desk / ".ca-bundle.pem")
+    shutil.copy(site.environment()["CA_BUNDLE"], desk / ".ca-bundle.pem")
     for variant, names in wanted.items():
         print(f"locking: {variant}", file=sys.stderr, flush=True)
         full = depending(own["pyproject.toml"], names)
@@ -154,13 +154,14 @@ def _locked(desk: Path, pyproject: str, lock: str) -> str:
 def _tool(desk: Path, *command: str) -> None:
     """Run Poetry or uv on a folder, with this site's certificates and package index."""
     options = [f"--volume={desk}:/srv", "--env=HOME=/srv/home", "--env=CA_BUNDLE=/srv/.ca-bundle.pem"]
-    if index := os.environ["INDEX_URL"]:
-        # By name: an address may hold a password.
-        os.environ |= {"POETRY_PYPI_MIRROR_URL": index, "UV_DEFAULT_INDEX": index}
-        options += ["--env=POETRY_PYPI_MIRROR_URL", "--env=UV_DEFAULT_INDEX"]
+    index = site.environment()["INDEX_URL"]
+    # By name: an address may hold a password.
+    settings = dict.fromkeys(("POETRY_PYPI_MIRROR_URL", "UV_DEFAULT_INDEX"), index) if index else {}
+    options += [f"--env={name}" for name in settings]
     if sys.platform != "win32":
         options.append(f"--user={os.getuid()}:{os.getgid()}")
-    engine.output("run", "--rm", "--init", f"--name={PREFIX}locking", *options, TOOLS, "online", *command)
+    run = ("run", "--rm", "--init", f"--name={PREFIX}locking", *options, TOOLS, "online", *command)
+    engine.output(*run, env=settings)
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:

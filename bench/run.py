@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import sys
 import tempfile
@@ -38,7 +37,6 @@ def run(given: str, *, as_json: bool) -> int:
     Raises Failure where something can't be built or a test fails.
     """
     rounds = integers.whole(given, "The number of rounds", 1, _MOST_ROUNDS, "`inv bench --rounds N`")
-    os.environ.update(site.environment())
     machine = _machine()
     samples: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix=PREFIX) as folder, _swept():
@@ -135,8 +133,10 @@ def _machine() -> dict[str, str]:
 def _instruments() -> None:
     """Build what measures: wrk and the chart's image, this project's tool stage, and the stand-in for uv's image."""
     print("building the instruments", file=sys.stderr, flush=True)
-    engine.output("build", f"--tag={work.INSTRUMENTS}", "--build-context=ops=ops", *site.secrets(), "bench")
-    engine.output("build", f"--tag={TOOLS}", "--target=tools", *site.secrets(), ".")
+    settings = site.environment()
+    secrets = site.secrets(settings)
+    engine.output("build", f"--tag={work.INSTRUMENTS}", "--build-context=ops=ops", *secrets, "bench", env=settings)
+    engine.output("build", f"--tag={TOOLS}", "--target=tools", *secrets, ".", env=settings)
     with tempfile.TemporaryDirectory() as nothing:
         recipe = Path(nothing, "Dockerfile")
         recipe.write_text(

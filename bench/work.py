@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from bench import figures
 from bench.contenders import PREFIX, Contender
-from ops import engine
+from ops import engine, site
 from ops.failure import Failure
 
 INSTRUMENTS = PREFIX + "instruments"
@@ -112,7 +112,8 @@ def _edit(contender: Contender) -> None:
 
 
 def _compose(contender: Contender, *args: str) -> None:
-    engine.output("compose", f"--project-directory={contender.folder}", f"--project-name={contender.project}", *args)
+    where = (f"--project-directory={contender.folder}", f"--project-name={contender.project}")
+    engine.output("compose", *where, *args, env=site.environment())
 
 
 def _test(contender: Contender) -> None:
@@ -131,7 +132,7 @@ def _test(contender: Contender) -> None:
 
 def _inv(contender: Contender, *args: str) -> None:
     """Run `inv ARGS` in the contender's folder. Raises Failure, with the last line it printed, where it fails."""
-    environment = os.environ | {"COMPOSE_PROJECT_NAME": contender.project}
+    environment = os.environ | {"LOCKSTEP_PROJECT": contender.project}
     with subprocess.Popen(
         [sys.executable, "-m", "invoke", *args],
         cwd=contender.folder,

@@ -6,28 +6,72 @@ import contextlib
 import json
 import os
 import re
+import sys
 import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
-from ops import engine, integers, site, source
+from ops import containers, engine, integers, site, source
 from ops.failure import Failure
 
 PROD = ("api-prod", "prod")
 DEV = ("api-tests", "dev")
+# What Compose takes for a project's name.
+_NAME = "[a-z0-9][a-z0-9_-]*"
 # How long the Engine may take to notice that a process has ended.
 _SETTLED_SECONDS = 5
+# How long it may take to create a container that it has been asked for.
+_CREATING_SECONDS = 0.5
 
 
 def project() -> str:
-    """Return the project's name, as Compose makes it out: its images are called `NAME:TARGET`."""
-    if name := os.environ.get("COMPOSE_PROJECT_NAME"):
-        return name
-    text = (engine.ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    plain = re.search(r"^name: ([a-z0-9_-]+)$", text, re.MULTILINE)
-    if plain and not (engine.ROOT / ".env").exists():
-        return plain[1]
-    # Compose knows in any case, but takes a tenth of a second to say so.
-    name = json.loads(engine.output("compose", "config", "--format=json"))["name"]
-    return str(name)
+    """Return the project's name: its containers and images are called `NAME-SERVICE-1` and `NAME:TARGET`.
+
+    It is LOCKSTEP_PROJECT where that is set, else what the Compose files say. Neither COMPOSE_PROJECT_NAME nor `.env`
+    changes it: a task that removes containers must not be redirected to those of another project.
+    """
+    if given := os.environ.get("LOCKSTEP_PROJECT"):
+        if not re.fullmatch(_NAME, given):
+            raise Failure(
+                "LOCKSTEP_PROJECT must be lower-case letters, digits, `_` and `-`, beginning with a letter or a digit "
+                f"(got {given!r}). To fix it: set such a name, or unset it."
+            )
+        return given
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files())
+    # The override comes last, and wins.
+    names = re.findall(r"^name:(.*)$", text, re.MULTILINE)
+    if names and (plain := re.fullmatch(rf"\s+([\"']?)({_NAME})\1(\s+#.*)?\s*", names[-1])):
+        return plain[2]
+    # A variable, say, or no name at all. Compose takes a tenth of a second to answer.
+    asked = engine.output("compose", *_of_this_folder(), "config", "--format=json", env={"COMPOSE_PROJECT_NAME": ""})
+    return str(json.loads(asked)["name"])
+
+
+def files() -> list[Path]:
+    """Return the Compose files that a plain `docker compose` reads here: the usual one, and its override if any."""
+    kinds = (containers.FILES, containers.OVERRIDES)
+    found = [[engine.ROOT / name for name in kind if (engine.ROOT / name).is_file()] for kind in kinds]
+    if not found[0]:
+        raise Failure(
+            f"{engine.ROOT} must have a docker-compose.yml (got none). To fix it: restore it, or copy Lockstep's own."
+        )
+    return [paths[0] for paths in found if paths]
+
+
+def command(*profiles: str) -> tuple[str, ...]:
+    """Return the beginning of each Compose command: files, folder, project and profiles, so that nothing redirects it.
+
+    Not a variable of the environment, nor one of `.env`: see `engine.REDIRECTING`.
+    """
+    chosen = (f"--profile={profile}" for profile in profiles)
+    return ("compose", *_of_this_folder(), f"--project-name={project()}", *chosen)
+
+
+def _of_this_folder() -> tuple[str, ...]:
+    # Relative to the folder that the engine runs in: shorter to print.
+    return (*(f"--file={file.name}" for file in files()), "--project-directory=.")
 
 
 def build_both(platform: str, *, cache: bool) -> None:
@@ -35,10 +79,9 @@ def build_both(platform: str, *, cache: bool) -> None:
 
     A platform (https://github.com/opencontainers/image-spec/blob/main/image-index.md) is one that the Engine can run.
     """
-    if platform:
-        os.environ["DOCKER_DEFAULT_PLATFORM"] = platform
     made_from = source.commit()
-    build(PROD, DEV, made_from=made_from, cache=cache)
+    settings = {"DOCKER_DEFAULT_PLATFORM": platform} if platform else {}
+    build(PROD, DEV, made_from=made_from, cache=cache, env=settings)
     names = [f"{project()}:{target}" for _, target in (PROD, DEV)]
     identifiers = engine.output("image", "inspect", "--format={{.Id}}", *names).split()
     for name, identifier in zip(names, identifiers, strict=True):
@@ -46,43 +89,159 @@ def build_both(platform: str, *, cache: bool) -> None:
     print(f"Made from {made_from or 'no commit: no repository has this project'}.")
 
 
-def build(*services: tuple[str, str], made_from: source.Commit | None, cache: bool = True) -> None:
+def build(
+    *services: tuple[str, str],
+    made_from: source.Commit | None,
+    cache: bool = True,
+    env: Mapping[str, str] | None = None,
+) -> None:
     """Build the images of the services, each under its own profile."""
-    os.environ.update(site.environment() | source.arguments(made_from))
-    # An attestation holds the time of the build. With the containerd image store it is part of the image.
-    os.environ.setdefault("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
-    # For these, Buildx asks git six times a target.
-    os.environ.setdefault("BUILDX_GIT_INFO", "false")
-    profiles = [f"--profile={profile}" for _, profile in services]
+    settings = {
+        # An attestation holds the time of the build. With the containerd image store it is part of the image.
+        "BUILDX_NO_DEFAULT_ATTESTATIONS": os.environ.get("BUILDX_NO_DEFAULT_ATTESTATIONS", "1"),
+        # For these, Buildx asks git six times a target.
+        "BUILDX_GIT_INFO": os.environ.get("BUILDX_GIT_INFO", "false"),
+    }
+    settings |= site.environment() | source.arguments(made_from) | dict(env or {})
+    profiles = [profile for _, profile in services]
     names = [name for name, _ in services]
-    engine.build("compose", *profiles, "build", *names, once=() if cache else ("--no-cache",))
+    engine.build(*command(*profiles), "build", *names, once=() if cache else ("--no-cache",), env=settings)
 
 
 def serve(port: str, *, detach: bool) -> None:
     """Build and start production, and print its address once it is healthy.
 
     Then stream its logs until it is interrupted, and stop it within its grace period; or, detached, return.
+    Raises Failure where production runs already: only what this run has made is ever stopped by it.
     """
     port = port or os.environ.get("PORT") or "8000"
     port = str(integers.whole(port, "The port", 1, integers.LAST_PORT, "`inv serve --port N`, or set PORT"))
-    os.environ["PORT"] = port
-    build(PROD, made_from=source.commit())
+    settings = {"PORT": port}
+    with _alone():
+        _make_way()
+        build(PROD, made_from=source.commit(), env=settings)
+        made = _create(settings)
+        answered = False
+        try:
+            _start(made, settings)
+            print(f"http://localhost:{port} answers. {'`inv stop`' if detach else 'Ctrl-C'} stops it.", flush=True)
+            answered = True
+            if not detach:
+                _follow(next(one.identifier for one in made if one.service == PROD[0]))
+        except KeyboardInterrupt:
+            engine.say("")
+            containers.remove(made, project())
+            if not answered:
+                raise
+        except Failure:
+            containers.remove(made, project())
+            raise
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep a second `inv serve` of this checkout away, until this process ends. Raises Failure in the second.
+
+    The Compose file is locked, not a file of the task's own: there is none to be left behind. Without such locks, on
+    Windows say, `_make_way` and `_create` still refuse a second one that does not come at the same moment.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl  # noqa: PLC0415 - Windows has none
+
+    with files()[0].open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if there := _in_the_way():
+                raise _refusal(there) from None
+            raise Failure("Another `inv serve` is starting in this folder. To stop it: press Ctrl-C there.") from None
+        except OSError:
+            # A file system that knows no locks.
+            pass
+        yield
+
+
+def _make_way() -> None:
+    """Remove what a killed `inv serve` of this checkout has left. Raises Failure where production is there already."""
+    there = _in_the_way()
+    left = [one for one in there if one.here and one.usual and one.state in {"created", "exited", "dead"}]
+    if len(left) < len(there):
+        raise _refusal([one for one in there if one not in left])
+    if left:
+        containers.remove(left, project())
+
+
+def _in_the_way() -> list[containers.Container]:
+    """Return production's containers under this project's name, and any that a user has given such a name."""
+    named = re.compile(rf"{re.escape(project())}[-_]{PROD[0]}[-_]\d+")
+    return [one for one in containers.listed() if _is_production(one) or named.fullmatch(one.name)]
+
+
+def _is_production(container: containers.Container) -> bool:
+    return (container.project, container.service, container.once) == (project(), PROD[0], False)
+
+
+def _refusal(there: Sequence[containers.Container]) -> Failure:
+    """Return the failure that says what is where, and how to stop it."""
+    return Failure(f"Production is there already: {there[0]}. To stop it: {there[0].remedy()}.")
+
+
+def _create(settings: Mapping[str, str]) -> list[containers.Container]:
+    """Create production's containers, which do not run yet, and return those that were not there before.
+
+    Raises Failure where production's own is not among these: then another command was quicker, and keeps it.
+    """
+    before = {one.identifier for one in containers.listed()}
+
+    def made() -> list[containers.Container]:
+        return [one for one in _of_project() if one.here and one.usual and one.identifier not in before]
+
+    reason: Failure | KeyboardInterrupt
     try:
-        _start()
-        print(f"http://localhost:{port} answers. {'`inv stop`' if detach else 'Ctrl-C'} stops it.", flush=True)
-        if not detach:
-            _follow()
-    except KeyboardInterrupt:
-        engine.say("")
-        stop()
+        options = ("--no-build", "--no-recreate")
+        engine.output(*command(PROD[1]), "create", *options, PROD[0], env=settings, echo=True)
+        created = made()
+        if any(map(_is_production, created)):
+            return created
+        reason = Failure(f"Compose created no container of {PROD[0]}.")
+    except (Failure, KeyboardInterrupt) as caught:
+        reason = caught
+    with engine.undisturbed():
+        if isinstance(reason, KeyboardInterrupt):
+            # The Engine may still be at work on what an interrupted Compose has asked for.
+            time.sleep(_CREATING_SECONDS)
+        containers.remove(made(), project())
+    there = _in_the_way()
+    if isinstance(reason, Failure) and there:
+        raise _refusal(there)
+    raise reason
+
+
+def _of_project() -> list[containers.Container]:
+    """Return all containers under this project's name."""
+    return [one for one in containers.listed() if one.project == project()]
+
+
+def _start(made: Sequence[containers.Container], settings: Mapping[str, str]) -> None:
+    """Start production and wait until it is healthy. Raises Failure, with what the failing services said."""
+    options = ("--detach", "--wait", "--no-build", "--no-recreate")
+    try:
+        engine.output(*command(PROD[1]), "up", *options, PROD[0], env=settings, echo=True)
     except Failure:
-        stop()
-        raise
+        failing = containers.failed(made, PROD[0])
+        if not failing:
+            raise
+        for one in failing:
+            engine.say(f"The last lines of {one.service}:")
+            engine.run("logs", "--tail=20", one.identifier)
+        names = " and ".join(one.service for one in failing)
+        raise Failure(f"{names} did not become healthy; the last lines above say why.") from None
 
 
-def _follow() -> None:
+def _follow(container: str) -> None:
     """Stream production's logs until it is interrupted. Raises Failure where the service stops for good."""
-    container = _container()
     started = _started(container)
     while True:
         # Not `docker compose logs`: some versions put escape sequences before each line.
@@ -103,8 +262,7 @@ def _started(container: str, but: str = "") -> str:
             said = engine.output("inspect", "--format={{.State.Status}} {{.State.StartedAt}}", container)
             status, started = said.split()
         except Failure:
-            # By `inv stop`, say.
-            status, started = "removed", ""
+            raise Failure("The service was removed by another command, `inv stop` say.") from None
         if status == "running" and started != but:
             return started
         # How long the Engine waits before the next try is its own affair.
@@ -113,27 +271,14 @@ def _started(container: str, but: str = "") -> str:
         time.sleep(0.1)
 
 
-def _start() -> None:
-    """Start production and wait until it is healthy. Raises Failure, with what the service said, where it is not."""
-    try:
-        engine.output("compose", "--profile=prod", "up", "--detach", "--wait", "--no-build", "api-prod", echo=True)
-    except Failure:
-        container = _container()
-        if not container or engine.output("inspect", "--format={{.State.Status}}", container).strip() == "created":
-            raise
-        engine.run("logs", "--tail=20", container)
-        raise Failure("The service did not become healthy; its last lines above say why.") from None
-
-
-def _container() -> str:
-    """Return the id of production's container, running or not, of the first of several, or `` where there is none."""
-    return engine.output("compose", "--profile=prod", "ps", "--all", "--quiet", "api-prod").partition("\n")[0]
-
-
 def stop() -> None:
-    """Stop production within its grace period and remove its container and network, undisturbed by another Ctrl-C."""
-    with engine.undisturbed():
-        engine.output("compose", "--profile=prod", "down", echo=True, shielded=True)
+    """Stop and remove what `inv serve` or a plain `docker compose up` started in this checkout, and nothing else."""
+    there = [one for one in _of_project() if not one.once]
+    if mine := [one for one in there if one.here and one.usual]:
+        containers.remove(mine, project())
+    for other in there:
+        if not (other.here and other.usual):
+            engine.say(f"Left as it is: {other}. To stop it: {other.remedy()}.")
 
 
 def test(arguments: list[str]) -> int:
@@ -142,33 +287,34 @@ def test(arguments: list[str]) -> int:
     return _in_dev("pytest", *arguments)
 
 
-def shell(command: list[str], *, beside_prod: bool) -> int:
-    """Build dev, open a shell in it or run `command`, and return the exit code.
+def shell(words: list[str], *, beside_prod: bool) -> int:
+    """Build dev, open a shell in it or run a command, and return the exit code.
 
     Beside production it is in the running container's namespaces: it sees its processes, its network, and under
     /proc/1/root its files. Production itself has no shell.
     """
     build(DEV, made_from=None)
-    command = command or ["bash"]
+    words = words or ["bash"]
     if not beside_prod:
-        return _in_dev(*command)
-    container = _container()
-    if not container or engine.output("inspect", "--format={{.State.Running}}", container).strip() != "true":
+        return _in_dev(*words)
+    running = [one.identifier for one in _of_project() if one.here and _is_production(one) and one.state == "running"]
+    if not running:
         raise Failure("Production is not running here: start it with `inv serve`.")
     terminal = ("--interactive", "--tty") if _has_terminal() else ("--interactive",)
-    namespaces = (f"--network=container:{container}", f"--pid=container:{container}")
-    return _run("run", *terminal, *namespaces, f"{project()}:dev", *command)
+    namespaces = (f"--network=container:{running[0]}", f"--pid=container:{running[0]}")
+    return _run("run", *terminal, *namespaces, f"{project()}:dev", *words)
 
 
-def _in_dev(*command: str) -> int:
+def _in_dev(*words: str) -> int:
     """Run a command in a container of dev, and return its exit code."""
     terminal = () if _has_terminal() else ("--no-TTY",)
-    return _run("compose", "--profile=dev", "run", *terminal, "api-tests", *command)
+    return _run(*command(DEV[1]), "run", *terminal, DEV[0], *words)
 
 
 def _run(*args: str) -> int:
     """Run `docker ARGS`, whose `run` starts a container that goes when it ends, and return the exit code."""
-    name = f"{project()}-dev-{os.getpid()}"
+    # No other container is called so, be it of another machine that uses the same Engine.
+    name = f"{project()}-dev-{uuid.uuid4().hex[:12]}"
     where = args.index("run") + 1
     try:
         return engine.run(*args[:where], "--rm", f"--name={name}", *args[where:])
@@ -185,9 +331,19 @@ def _has_terminal() -> bool:
 
 
 def clean() -> None:
-    """Remove this project's containers, its network and the images that its tasks build."""
-    engine.output("compose", "--profile=prod", "--profile=dev", "down", "--remove-orphans", echo=True)
+    """Remove this checkout's containers, their network and the images that its tasks build."""
     name = project()
+    there = _of_project()
+    containers.remove([one for one in there if one.here], name)
+    for other in there:
+        if not other.here:
+            engine.say(f"Left as it is: {other}. To stop it: {other.remedy()}.")
+    tags = engine.output("image", "ls", "--format={{.Tag}}", name).split()
     for target in ("prod", "dev", "bare", "golden", "tools", "lock", "lint", "sbom", "deploy", "fuzz"):
-        if engine.output("image", "ls", "--quiet", f"{name}:{target}"):
-            engine.output("image", "rm", f"{name}:{target}", echo=True)
+        image = f"{name}:{target}"
+        if target not in tags:
+            continue
+        if engine.output("ps", "--all", "--quiet", f"--filter=ancestor={image}"):
+            engine.say(f"Left as it is: the image {image}, which a container uses.")
+        else:
+            engine.output("image", "rm", image, echo=True)

@@ -56,9 +56,9 @@ def check() -> int:
 
 def obtained() -> Facts:
     """Obtain the facts. Raises Failure, or what parsing raises, where they can't be had."""
-    os.environ.setdefault("IMAGE", _EXAMPLE)
-    resolved = json.loads(engine.output("compose", "--profile=prod", "config", "--format=json"))
-    stack = engine.output("stack", "config", f"--compose-file={STACK}", echo=True)
+    settings = {"IMAGE": os.environ.get("IMAGE", _EXAMPLE)}
+    resolved = json.loads(engine.output(*compose.command(compose.PROD[1]), "config", "--format=json"))
+    stack = engine.output("stack", "config", f"--compose-file={STACK}", echo=True, env=settings)
     given = (f"--volume={engine.ROOT / KUBERNETES}:/k8s:ro", "--interactive", "--network=none")
     said = engine.output("run", "--rm", *given, stages.build("deploy"), given=stack.encode(), echo=True)
     document = json.loads(said)

@@ -24,18 +24,40 @@ NO_DOCKER = (
 )
 # A build's progress as ops/build_failure.py reads it, whatever a user has set for the terminal.
 READABLE = {"BUILDKIT_PROGRESS": "plain", "COMPOSE_PROGRESS": "plain"}
+# What makes Compose act on other files, another project or other services than a command names, be it only the names of
+# its containers (https://docs.docker.com/compose/how-tos/environment-variables/envvars/).
+REDIRECTING = (
+    "COMPOSE_COMPATIBILITY",
+    "COMPOSE_DISABLE_ENV_FILE",
+    "COMPOSE_ENV_FILES",
+    "COMPOSE_FILE",
+    "COMPOSE_IGNORE_ORPHANS",
+    "COMPOSE_PATH_SEPARATOR",
+    "COMPOSE_PROFILES",
+    "COMPOSE_PROJECT_NAME",
+    "COMPOSE_REMOVE_ORPHANS",
+)
 # A container's grace period is 10 s, Compose needs a little more to report it.
 _STOP_SECONDS = 15
 
 
-def run(*args: str, stdout: int | None = None) -> int:
-    """Run `docker ARGS` on this terminal, print the command first, and return its exit code."""
+def run(*args: str, stdout: int | None = None, env: Mapping[str, str] | None = None) -> int:
+    """Run `docker ARGS` on this terminal, print the command first, and return its exit code.
+
+    Here as in the functions below, `env` adds variables to this process's environment.
+    """
     _echo(args)
-    with _running(args, stdout) as process:
+    with _running(args, stdout, env=env) as process:
         return process.wait()
 
 
-def output(*args: str, given: bytes | None = None, echo: bool = False, shielded: bool = False) -> str:
+def output(
+    *args: str,
+    given: bytes | None = None,
+    echo: bool = False,
+    shielded: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> str:
     """Return what `docker ARGS` prints on standard output, given something on standard input or not.
 
     Shielded, it does not see the terminal's Ctrl-C.
@@ -45,7 +67,7 @@ def output(*args: str, given: bytes | None = None, echo: bool = False, shielded:
     if echo:
         _echo(args)
     stdin = None if given is None else subprocess.PIPE
-    with _running(args, subprocess.PIPE, subprocess.PIPE, stdin=stdin, shielded=shielded) as process:
+    with _running(args, subprocess.PIPE, subprocess.PIPE, stdin=stdin, shielded=shielded, env=env) as process:
         out, err = process.communicate(given)
     if process.returncode:
         raise _failure(args, process.returncode, err + out)
@@ -65,7 +87,7 @@ def write(to: IO[bytes], *args: str) -> None:
     to.seek(0)
 
 
-def build(*args: str, once: tuple[str, ...] = ()) -> None:
+def build(*args: str, once: tuple[str, ...] = (), env: Mapping[str, str] | None = None) -> None:
     """Run `docker ARGS`, a build, on this terminal, with the options that are for `build` alone.
 
     Raises Failure with what went wrong where. A terminal's progress display can't be read while it is shown, so a
@@ -73,12 +95,12 @@ def build(*args: str, once: tuple[str, ...] = ()) -> None:
     Where the second try succeeds, the fault was a passing one and the build is done.
     """
     # Progress is not a task's output: some versions of Compose would mix it in.
-    if run(*args, *once, stdout=sys.stderr.fileno()) == 0:
+    if run(*args, *once, stdout=sys.stderr.fileno(), env=env) == 0:
         return
     _check_reachable()
     say("The build failed. It is run once more, unseen, for its reason.")
     # `--no-cache` again: what an older build has left in the cache is no second try.
-    with _running((*args, *once), subprocess.PIPE, subprocess.STDOUT, env=READABLE) as process:
+    with _running((*args, *once), subprocess.PIPE, subprocess.STDOUT, env=dict(env or {}) | READABLE) as process:
         out, _ = process.communicate()
     if process.returncode:
         raise _failure((*args, *once), process.returncode, out)
@@ -122,7 +144,7 @@ def _running(  # noqa: PLR0913 - what a process is started with
         process = subprocess.Popen(
             ["docker", *args],
             cwd=ROOT,
-            env=os.environ | dict(env or {}),
+            env=environment(env),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -143,6 +165,12 @@ def _running(  # noqa: PLR0913 - what a process is started with
                 except subprocess.TimeoutExpired:
                     process.kill()
             raise
+
+
+def environment(added: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a `docker` command: this process's, without what redirects Compose, and `added`."""
+    kept = {name: value for name, value in os.environ.items() if name not in REDIRECTING}
+    return kept | dict(added or {})
 
 
 def _failure(args: tuple[str, ...], code: int, printed: bytes) -> Failure:

@@ -35,7 +35,7 @@ def obtain(commit: source.Commit | None) -> Expected:
     run = ("run", "--rm", "--interactive", "--network=none", stages.build("golden"))
     golden = json.loads(engine.output(*run, "python", "-m", "ops.golden", "app", given=app(commit), echo=True))
     world = world_from(golden["rows"])
-    resolved = json.loads(engine.output("compose", "--profile=prod", "config", "--format=json"))
+    resolved = json.loads(engine.output(*compose.command(compose.PROD[1]), "config", "--format=json"))
     service, volumes = resolved["services"][compose.PROD[0]], resolved.get("volumes") or {}
     for mount in service.get("volumes") or ():
         if mount["type"] == "bind":
@@ -82,10 +82,10 @@ def taken(tree: Path) -> bytes:
 def declaration(commit: source.Commit | None) -> Declaration:
     """Return what the Dockerfile makes of this commit, built by a bare `docker build .`: no Compose, no target."""
     arguments = source.arguments(commit)
-    os.environ.update(site.environment() | arguments)
+    settings = site.environment()
     tag = f"{compose.project()}:bare"
     options = [f"--build-arg={name}" for name in arguments]
-    engine.build("build", f"--tag={tag}", *options, *site.secrets(), ".")
+    engine.build("build", f"--tag={tag}", *options, *site.secrets(settings), ".", env=settings | arguments)
     (facts,) = json.loads(engine.output("image", "inspect", tag))
     steps = engine.output("history", "--no-trunc", "--format={{json .CreatedBy}}", tag).splitlines()
     # https://github.com/opencontainers/image-spec/blob/main/config.md has these names in lower case.

@@ -11,12 +11,14 @@ import os
 import re
 import ssl
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from ops import integers
 from ops.failure import Failure
 
-EXPORTED = Path(__file__).parent.parent / ".ca-bundle.pem"
+# In a folder that git ignores, whatever an adopter's .gitignore says.
+EXPORTED = Path(__file__).parent.parent / ".lockstep" / "ca-bundle.pem"
 # Where Debian, Fedora, Alpine and macOS keep the bundle, for a Python whose own default names none of them.
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
@@ -42,9 +44,21 @@ def environment() -> dict[str, str]:
     return {"CA_BUNDLE": str(Path(bundle).absolute()), "INDEX_URL": index}
 
 
-def secrets() -> tuple[str, str]:
-    """Return the options that hand CA_BUNDLE and INDEX_URL, both in the environment by now, to `docker build`."""
-    return ("--secret=id=ca_bundle,src=" + os.environ["CA_BUNDLE"], "--secret=id=index_url,env=INDEX_URL")
+def secrets(settings: Mapping[str, str]) -> tuple[str, str]:
+    """Return the options that hand CA_BUNDLE and INDEX_URL, the second by its name, to `docker build`."""
+    return ("--secret=id=ca_bundle,src=" + settings["CA_BUNDLE"], "--secret=id=index_url,env=INDEX_URL")
+
+
+def export(certificates: bytes) -> None:
+    """Write certificates to EXPORTED."""
+    EXPORTED.parent.mkdir(exist_ok=True)
+    ignore(EXPORTED.parent)
+    EXPORTED.write_bytes(certificates)
+
+
+def ignore(folder: Path) -> None:
+    """Let git ignore a folder that a task has made, without a line in the project's .gitignore."""
+    (folder / ".gitignore").write_text("*\n", encoding="ascii")
 
 
 def epoch() -> int | None:
@@ -81,7 +95,7 @@ def ca_bundle() -> str:
         if path and Path(path).is_file():
             return path
     trusted = ssl.create_default_context().get_ca_certs(binary_form=True)
-    EXPORTED.write_text("".join(map(ssl.DER_cert_to_PEM_cert, trusted)), encoding="ascii")
+    export("".join(map(ssl.DER_cert_to_PEM_cert, trusted)).encode("ascii"))
     return str(EXPORTED)
 
 

@@ -17,12 +17,14 @@ HOST_VENV = engine.ROOT / ".venv-images"
 def poetry(arguments: list[str]) -> int:
     """Run Poetry on this project's pyproject.toml and poetry.lock, and return its exit code."""
     tools = build("tools")
+    given = site.environment()
     # In the working tree, because that is what the container sees; by name, because an address may hold a password.
     # Read before it is written: it may be that very file.
-    site.EXPORTED.write_bytes(Path(os.environ["CA_BUNDLE"]).read_bytes())
-    os.environ["POETRY_PYPI_MIRROR_URL"] = os.environ["INDEX_URL"]
-    settings = ("--env=HOME=/tmp", "--env=POETRY_PYPI_MIRROR_URL", f"--env=CA_BUNDLE=/srv/{site.EXPORTED.name}")
-    return engine.run("run", "--rm", "--init", *_on_working_tree(), *settings, tools, "online", "poetry", *arguments)
+    site.export(Path(given["CA_BUNDLE"]).read_bytes())
+    bundle = site.EXPORTED.relative_to(engine.ROOT).as_posix()
+    settings = ("--env=HOME=/tmp", "--env=POETRY_PYPI_MIRROR_URL", f"--env=CA_BUNDLE=/srv/{bundle}")
+    command = ("run", "--rm", "--init", *_on_working_tree(), *settings, tools, "online", "poetry", *arguments)
+    return engine.run(*command, env={"POETRY_PYPI_MIRROR_URL": given["INDEX_URL"]})
 
 
 def lint(*, fix: bool) -> int:
@@ -49,6 +51,7 @@ def test_images(arguments: list[str]) -> int:
     # Its Python is gone where the host's was upgraded.
     if not (python.exists() and installed.is_file()) or installed.read_text(encoding="utf-8") != listed:
         venv.create(HOST_VENV, clear=True, with_pip=True)
+        site.ignore(HOST_VENV)
         requirements = HOST_VENV / "requirements.txt"
         requirements.write_text(listed, encoding="utf-8")
         install = [str(python), "-m", "pip", "install", "-q", "--require-hashes", "--only-binary", ":all:", "--no-deps"]
@@ -63,9 +66,9 @@ def test_images(arguments: list[str]) -> int:
 
 def build(stage: str) -> str:
     """Build a stage that is no service and return its image's name. Raises Failure where that fails."""
-    os.environ.update(site.environment())
+    settings = site.environment()
     tag = f"{compose.project()}:{stage}"
-    engine.build("build", "--target", stage, "--tag", tag, *site.secrets(), ".")
+    engine.build("build", "--target", stage, "--tag", tag, *site.secrets(settings), ".", env=settings)
     return tag
 
 

@@ -117,7 +117,8 @@ def git(folder: Path, *args: str) -> str:
 @pytest.fixture(scope="session", autouse=True)
 def images() -> Iterator[None]:
     """Both images, built as a user builds them; removed at the end."""
-    os.environ["COMPOSE_PROJECT_NAME"] = PROJECT
+    # The second is for the plain `docker compose` commands of the tests alone: `inv` ignores it.
+    os.environ |= {"LOCKSTEP_PROJECT": PROJECT, "COMPOSE_PROJECT_NAME": PROJECT}
     # A shell's background jobs ignore Ctrl-C and hand that on: what is tested here must not.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     built = inv("build")
@@ -180,8 +181,9 @@ def memory(container: str) -> int:
 @pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the project that a test may change, whose images and containers are called COPY."""
+    monkeypatch.setenv("LOCKSTEP_PROJECT", COPY)
     monkeypatch.setenv("COMPOSE_PROJECT_NAME", COPY)
-    ignored = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache")
+    ignored = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", ".env*", ".lockstep")
     folder = Path(shutil.copytree(ROOT, tmp_path / "copy", ignore=ignored))
     yield folder
     inv("clean", cwd=folder)
@@ -198,8 +200,9 @@ def repository(copy: Path) -> Path:
 
 def secrets() -> list[str]:
     """Return the options that hand a build this machine's certificates and package index."""
-    os.environ.update(site.environment())
-    return list(site.secrets())
+    settings = site.environment()
+    os.environ.update(settings)
+    return list(site.secrets(settings))
 
 
 @contextmanager
@@ -215,7 +218,7 @@ def planted(instructions: str, *args: str) -> Iterator[str]:
 
 def left_behind() -> list[str]:
     """Return this project's containers and networks."""
-    mine = f"label=com.docker.compose.project={os.environ['COMPOSE_PROJECT_NAME']}"
+    mine = f"label=com.docker.compose.project={os.environ['LOCKSTEP_PROJECT']}"
     containers = docker("ps", "--all", "--filter", mine, "--format", "container {{.Names}}").stdout
     networks = docker("network", "ls", "--filter", mine, "--format", "network {{.Name}}").stdout
     return (containers + networks).splitlines()

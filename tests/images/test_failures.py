@@ -65,7 +65,7 @@ def test_no_permission_on_the_socket(verb: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide Docker's plugins")
 @pytest.mark.parametrize(
-    "verb", [verb for verb in VERBS if verb[0] not in {"check-prod-has-no-pytest", "lint"}], ids=lambda verb: verb[0]
+    "verb", [verb for verb in VERBS if verb[0] in {"build", "serve", "test"}], ids=lambda verb: verb[0]
 )
 def test_no_compose(verb: list[str]) -> None:
     """Compose is a plugin; without its folder, `docker compose` is no command. v1 on PATH does not help."""
@@ -285,7 +285,8 @@ def test_poetry_asks_the_index_that_is_named(copy: Path) -> None:
 
 def test_poetry_takes_the_exported_bundle_as_it_is(copy: Path) -> None:
     """Where the machine's store is no file, CA_BUNDLE is the very file that the container is shown."""
-    bundle = copy / site.EXPORTED.name
+    bundle = copy / site.EXPORTED.relative_to(ROOT)
+    bundle.parent.mkdir()
     bundle.write_bytes(Path(site.environment()["CA_BUNDLE"]).read_bytes())
     before = bundle.read_bytes()
     done = inv("poetry", "--", "--version", cwd=copy, CA_BUNDLE=str(bundle))
@@ -309,7 +310,7 @@ def test_an_absent_image() -> None:
 
 def test_images_that_were_never_built() -> None:
     """Before the first `inv build` there is nothing to check."""
-    done = inv("check-prod-has-no-pytest", COMPOSE_PROJECT_NAME="lockstep-never")
+    done = inv("check-prod-has-no-pytest", LOCKSTEP_PROJECT="lockstep-never")
     assert sentence(done) == "There is no image lockstep-never:dev here: build this project's with `inv build`."
     assert done.returncode == 2
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from threading import Thread
 
 import httpx
@@ -35,11 +36,11 @@ URL = f"http://localhost:{PORT}"
 
 
 @contextmanager
-def serving(*args: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+def serving(*args: str, cwd: Path = ROOT, **environment: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     """Run `inv serve` and wait until it has printed its address; give the process and the lines so far."""
     process = subprocess.Popen(
         inv_command("serve", f"--port={PORT}", *args),
-        cwd=ROOT,
+        cwd=cwd,
         env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -182,7 +183,7 @@ def test_a_busy_port_is_named() -> None:
 def test_a_bad_setting_stops_the_start() -> None:
     """The service says which variable is wrong; nothing is left behind."""
     done = inv("serve", f"--port={PORT}", APP_LOG_LEVEL="loud")
-    assert sentence(done) == "The service did not become healthy; its last lines above say why."
+    assert sentence(done) == "api-prod did not become healthy; the last lines above say why."
     assert "APP_LOG_LEVEL='loud' is not valid" in done.stdout + done.stderr
     assert left_behind() == []
 

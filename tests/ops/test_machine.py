@@ -86,8 +86,9 @@ def test_the_machines_own_engine_is_not_elsewhere(monkeypatch: pytest.MonkeyPatc
     assert machine.elsewhere() == ""
 
 
-def test_what_does_not_answer_is_not_found() -> None:
-    """Here there is no docker at all."""
+def test_what_does_not_answer_is_not_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without docker on PATH, which the machine that runs this test may have."""
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert machine.found("Engine") is None
     assert machine.trouble().startswith("There is no `docker` on PATH")
 

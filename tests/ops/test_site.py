@@ -144,13 +144,14 @@ def test_the_bundle_is_the_machines_trust_store(bare: Path, monkeypatch: pytest.
 
 def test_without_a_file_what_python_trusts_is_written_to_one(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on Windows, whose store is no file; an empty one is a bundle too."""
-    context = ssl.create_default_context(cafile="/etc/ssl/certs/ca-certificates.crt")
+    context = ssl.create_default_context(cafile=next(path for path in site._BUNDLES if Path(path).is_file()))
     for trusting in (context, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)):
         monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
         monkeypatch.setattr(site, "_BUNDLES", ())
-        monkeypatch.setattr(site, "EXPORTED", bare / "exported.pem")
+        monkeypatch.setattr(site, "EXPORTED", bare / "own" / "exported.pem")
         monkeypatch.setattr(ssl, "create_default_context", lambda trusting=trusting: trusting)
-        assert site.ca_bundle() == str(bare / "exported.pem")
-        written = (bare / "exported.pem").read_text(encoding="ascii")
+        assert site.ca_bundle() == str(bare / "own" / "exported.pem")
+        written = (bare / "own" / "exported.pem").read_text(encoding="ascii")
         assert written.count("BEGIN CERTIFICATE") == len(trusting.get_ca_certs())
     assert len(context.get_ca_certs()) > 0
+    assert (bare / "own" / ".gitignore").read_text(encoding="ascii") == "*\n"
