@@ -69,13 +69,13 @@ class Settings(BaseModel):
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Return the settings that `environment` gives; raise BadSettings naming each variable that is wrong."""
-        variables = {field: SERVERS.get(field, PREFIX + field.upper()) for field in cls.model_fields}
-        given = {field: environment[variable] for field, variable in variables.items() if variable in environment}
+        names = variables()
+        given = {field: environment[name] for field, name in names.items() if name in environment}
         try:
             settings = cls.model_validate(given)
         except ValidationError as error:
             wrong = [
-                f"{variables[str(problem['loc'][0])]}={problem['input']!r} is not valid: {problem['msg']}."
+                f"{names[str(problem['loc'][0])]}={problem['input']!r} is not valid: {problem['msg']}."
                 for problem in error.errors()
             ]
             raise BadSettings(" ".join(wrong)) from None
@@ -92,3 +92,8 @@ class Settings(BaseModel):
                 f"service is killed, by {MARGIN_SECONDS:g} s or more would do: lower one, or raise this and the "
                 "orchestrator's grace period alike."
             )
+
+
+def variables() -> dict[str, str]:
+    """Return the variable of each setting, by its field."""
+    return {field: SERVERS.get(field, PREFIX + field.upper()) for field in Settings.model_fields}
