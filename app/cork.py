@@ -13,7 +13,7 @@ JOINED_BYTES = 64 << 10
 
 
 class Cork:
-    """A transport (https://docs.python.org/3/library/asyncio-protocol.html) that holds a head until its body is written.
+    """A transport (https://docs.python.org/3/library/asyncio-protocol.html) that holds a head until its body comes.
 
     Until anything else is done with the transport, or the loop turns, at the latest.
     """

@@ -40,7 +40,7 @@ class Head:
         await self.app(scope, receive, send_unless_refused)
         if refused:
             # A copy: the server must go on to see HEAD.
-            as_get = scope | {"method": "GET"}
+            as_get = {**scope, "method": "GET"}
             try:
                 await self.app(as_get, receive, send_head)
             finally:

@@ -36,12 +36,14 @@ class JsonFormatter(logging.Formatter):
 class BatchHandler(logging.StreamHandler[TextIO]):
     """Writes the request log's lines a few at a time: one by one, they cost under load as much as the routing.
 
-    A line waits DELAY seconds, or until the next one if the loop was busy for longer. Whatever else is logged, and
-    whatever is worse than information, is written at once, behind the lines that wait. So is everything where no event
-    loop runs. At the end of the process `logging.shutdown` writes the rest: only a kill loses lines.
+    A line waits DELAY seconds, or for the loop, but not behind another line for more than LATE. Whatever else is
+    logged, and whatever is worse than information, is written at once, behind the lines that wait. So is everything
+    where no event loop runs. At the end of the process `logging.shutdown` writes the rest: only a kill loses lines.
     """
 
     DELAY = 0.01
+    # A loop that is busy for so long lets no timer run: then the next line writes those that wait.
+    LATE = 0.1
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
@@ -53,7 +55,7 @@ class BatchHandler(logging.StreamHandler[TextIO]):
         """Take a record."""
         self._records.append(record)
         loop = _running_loop() if record.name == REQUESTS and record.levelno <= logging.INFO else None
-        if not loop or record.created - self._records[0].created > self.DELAY:
+        if not loop or record.created - self._records[0].created > self.LATE:
             self.flush()
         elif loop is not self._loop:
             self._loop = loop

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
@@ -11,7 +13,7 @@ from app import __version__, errors, health, healthcheck, logs, quotes, server
 from app.drain import Drain
 from app.head import Head
 from app.request_log import RequestLog
-from app.settings import Settings
+from app.settings import Settings, without_effect
 
 
 class About(BaseModel):
@@ -54,4 +56,7 @@ def create_app(settings: Settings | None = None, drain: Drain | None = None) -> 
 def serve() -> int:
     """Run the service as the environment configures it, until a signal stops it; return the exit code."""
     settings, drain = Settings.from_environment(), Drain()
-    return server.run(create_app(settings, drain), drain, settings, healthcheck.PORT)
+    app = create_app(settings, drain)
+    for name in without_effect():
+        logging.getLogger(__name__).warning("%s has no effect: this server does not read it.", name)
+    return server.run(app, drain, settings, healthcheck.PORT)

@@ -24,6 +24,8 @@ _SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _SAFE_ADDRESS = re.compile(r"[A-Za-z0-9._:%-]{1,64}")
 # Most lines would be about these.
 PROBES = {"/health", "/ready"}
+# https://www.iana.org/assignments/websocket/websocket.xhtml#close-code-number
+SERVICE_RESTART = 1012
 CUT = "cut off: the grace period of the stop was over"
 
 
@@ -79,7 +81,9 @@ class Exchange:
         self.log_cut()
 
     def log_cut(self) -> None:
-        """Log that the stop cut the request off."""
+        """Log that the stop cut the request off. uvicorn has closed a WebSocket connection with this code."""
+        if self.is_websocket:
+            self.status = self.status or SERVICE_RESTART
         self.log(logging.WARNING, CUT)
 
     def log(self, level: int, note: str = "", error: BaseException | None = None) -> None:
@@ -141,32 +145,25 @@ class RequestLog:
         except WebSocketDisconnect:
             # What a handler gets that does not expect the client to leave, or the service to stop.
             pass
-        except asyncio.CancelledError as cancelled:
-            level = logging.WARNING
-            if _is_cut(self._drain):
-                note = CUT
-                status, detail = 503, "Service Unavailable"
+        except BaseException as raised:
+            begun = exchange.status or exchange.is_websocket
+            if self._is_cut(raised):
+                await exchange.cut()
             else:
-                note, error = "the application raised CancelledError", cancelled
-                status, detail = 500, "Internal Server Error"
-            await _end(exchange, cancelled, status, detail)
-        except BaseException as unhandled:
-            level, error = logging.ERROR, unhandled
-            await _end(exchange, unhandled, 500, "Internal Server Error")
+                level, error = logging.ERROR, raised
+                if isinstance(raised, asyncio.CancelledError):
+                    level, note = logging.WARNING, "the application raised CancelledError"
+                await exchange.answer(500, "Internal Server Error")
+            if begun:
+                # Only a broken connection can still tell the client. What breaks it logs the exception as well.
+                setattr(raised, LOGGED, True)
+                raise
         finally:
             self._drain.unfinished.discard(exchange)
             exchange.log(level, note, error)
 
-
-def _is_cut(drain: Drain) -> bool:
-    """Return whether the server has cancelled the request that is being served."""
-    task = asyncio.current_task()
-    return drain.stopping and task is not None and task.cancelling() > 0
-
-
-async def _end(exchange: Exchange, error: BaseException, status: int, detail: str) -> None:
-    """Answer with an error; raise it again where a response has begun: only a broken connection can tell the client."""
-    if exchange.status or exchange.is_websocket:
-        setattr(error, LOGGED, True)
-        raise error
-    await exchange.answer(status, detail)
+    def _is_cut(self, error: BaseException) -> bool:
+        """Return whether an exception is the server's cancellation of this request at the end of the grace period."""
+        task = asyncio.current_task()
+        cancelled = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+        return cancelled and self._drain.stopping

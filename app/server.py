@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from types import FrameType
 from typing import Any
 
@@ -191,9 +191,7 @@ def run(app: ASGIApp, drain: Drain, settings: Settings, port: int) -> int:
     )
     config.load()
     config.lifespan_class = Lifespan
-    server = Server(
-        config, drain, drain_seconds=settings.drain_seconds, grace_seconds=settings.stop_grace_seconds
-    )
+    server = Server(config, drain, drain_seconds=settings.drain_seconds, grace_seconds=settings.stop_grace_seconds)
     logger.info("Starting on %s.", _names(sockets))
     try:
         server.run(sockets)

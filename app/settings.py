@@ -94,6 +94,11 @@ class Settings(BaseModel):
             )
 
 
+def without_effect(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return uvicorn's variables in the environment that this server does not read."""
+    return sorted(name for name in environment if name.startswith("UVICORN_") and name not in SERVERS.values())
+
+
 def variables() -> dict[str, str]:
     """Return the variable of each setting, by its field."""
     return {field: SERVERS.get(field, PREFIX + field.upper()) for field in Settings.model_fields}

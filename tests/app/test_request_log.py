@@ -99,9 +99,7 @@ def test_a_request_that_is_refused_has_its_route(
 
 @pytest.mark.parametrize("root_path", ["", "/api"])
 @pytest.mark.parametrize("path", ["/health", "/ready"])
-def test_probes_are_logged_at_debug(
-    app: FastAPI, caplog: pytest.LogCaptureFixture, path: str, root_path: str
-) -> None:
+def test_probes_are_logged_at_debug(app: FastAPI, caplog: pytest.LogCaptureFixture, path: str, root_path: str) -> None:
     """Orchestrators ask every second."""
     caplog.set_level("DEBUG")
     TestClient(app, root_path=root_path).get(root_path + path)
@@ -126,7 +124,7 @@ def test_a_probe_that_fails_is_an_error(app: FastAPI, caplog: pytest.LogCaptureF
 def test_an_address_from_the_proxy_can_not_forge_a_line(
     app: FastAPI, caplog: pytest.LogCaptureFixture, given: str, logged: str
 ) -> None:
-    """uvicorn takes it from X-Forwarded-For as it is."""
+    """Uvicorn takes it from X-Forwarded-For as it is."""
     caplog.set_level("INFO")
     TestClient(app, client=(given, 1)).get("/")
     (line,) = lines(caplog)
@@ -208,7 +206,7 @@ def test_a_request_without_a_response_is_a_warning(caplog: pytest.LogCaptureFixt
 
 
 def test_an_exception_is_logged_once(faulty: FastAPI, capsys: pytest.CaptureFixture[str]) -> None:
-    """uvicorn logs again what it gets; the control is one that the request log has not seen."""
+    """Uvicorn logs again what it gets; the control is one that the request log has not seen."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
@@ -244,9 +242,7 @@ def conversation(app: FastAPI) -> FastAPI:
 
 
 @pytest.mark.parametrize("code", [1000, 1012])
-def test_a_websocket_connection_is_one_line(
-    conversation: FastAPI, caplog: pytest.LogCaptureFixture, code: int
-) -> None:
+def test_a_websocket_connection_is_one_line(conversation: FastAPI, caplog: pytest.LogCaptureFixture, code: int) -> None:
     """With its close code, and without a traceback where the handler does not expect its end; 1012 is the stop's."""
     caplog.set_level("INFO")
     with TestClient(conversation).websocket_connect("/echo", headers={"x-request-id": "asked"}) as socket:
@@ -258,9 +254,7 @@ def test_a_websocket_connection_is_one_line(
     assert re.fullmatch(rf"WEBSOCKET '/echo' {code} \d+\.\d ms testclient /echo asked", line.getMessage())
 
 
-def test_an_error_of_a_websocket_connection_is_logged(
-    conversation: FastAPI, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_error_of_a_websocket_connection_is_logged(conversation: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
     """With its traceback."""
     with pytest.raises(RuntimeError), TestClient(conversation).websocket_connect("/boom") as socket:
         socket.receive_text()

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from app.main import create_app
-from app.settings import BadSettings, Settings
+from app.settings import BadSettings, Settings, without_effect
 
 
 def test_unset_variables_leave_the_defaults() -> None:
@@ -66,6 +66,12 @@ def test_a_bad_value_is_named(variable: str, value: str) -> None:
 def test_the_servers_variables_set_the_fields(variable: str, field: str, value: str) -> None:
     """By uvicorn's names."""
     assert getattr(Settings.from_environment({variable: value}), field) == value
+
+
+def test_a_variable_of_uvicorns_that_is_not_read_is_found() -> None:
+    """It is logged at the start: uvicorn's own command would read it."""
+    environment = {"UVICORN_WORKERS": "4", "UVICORN_ROOT_PATH": "/api", "PATH": "/bin"}
+    assert without_effect(environment) == ["UVICORN_WORKERS"]
 
 
 def test_a_bad_value_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,7 +150,9 @@ def test_scanners_see_the_system_libraries() -> None:
         stated = dict(line.split(": ", 1) for line in record.splitlines() if line[0] != " " and ": " in line)
         assert stated["Package"] == package
         assert [stated["Version"], stated["Architecture"]] == known[package]
-    assert {"base-files", "ca-certificates", "coreutils", "libc6", "libssl3t64", "libsqlite3-0", "tzdata"} <= set(records)
+    assert {"base-files", "ca-certificates", "coreutils", "libc6", "libssl3t64", "libsqlite3-0", "tzdata"} <= set(
+        records
+    )
     assert not {"apt", "bash", "dpkg"} & set(records)
 
 

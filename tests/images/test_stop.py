@@ -122,11 +122,9 @@ def test_ipv6_is_answered_where_the_network_has_it() -> None:
     try:
         for host, reached in {"": (True, True), "0.0.0.0": (True, False), "::": (False, True)}.items():  # noqa: S104
             with started(f"--network={network}", f"--env=UVICORN_HOST={host}") as container:
-                until(lambda container=container: healthy(container), 20)
+                until(partial(healthy, container), 20)
                 addresses = inspected(container)["NetworkSettings"]["Networks"][network]
-                found = tuple(
-                    connects(network, addresses[name]) for name in ("IPAddress", "GlobalIPv6Address")
-                )
+                found = tuple(connects(network, addresses[name]) for name in ("IPAddress", "GlobalIPv6Address"))
                 assert found == reached
     finally:
         docker("network", "rm", network)
@@ -135,7 +133,7 @@ def test_ipv6_is_answered_where_the_network_has_it() -> None:
 def test_a_container_without_ipv6_is_healthy() -> None:
     """Where the kernel has it switched off."""
     with started("--sysctl=net.ipv6.conf.all.disable_ipv6=1") as container:
-        until(lambda: healthy(container), 20)
+        until(partial(healthy, container), 20)
 
 
 def healthy(container: str) -> bool:

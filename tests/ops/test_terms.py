@@ -86,7 +86,11 @@ def test_all_documents_say_the_same() -> None:
     said = terms.merged(terms.of_compose(COMPOSE), terms.of_image(DOCKERFILE, HEALTHCHECK), terms.Terms(ready="/ready"))
     assert said == REFERENCE
     assert terms.of_kubernetes(OBJECTS) == REFERENCE
-    others = {"stack": terms.of_stack(STACK, SUBNETS), "k8s": terms.of_kubernetes(OBJECTS), "proxy": terms.of_proxy(PROXY)}
+    others = {
+        "stack": terms.of_stack(STACK, SUBNETS),
+        "k8s": terms.of_kubernetes(OBJECTS),
+        "proxy": terms.of_proxy(PROXY),
+    }
     assert list(terms.differing(REFERENCE, others)) == []
 
 
@@ -154,7 +158,9 @@ def test_a_proxy_that_hands_on_any_scheme_is_told() -> None:
     assert "forwarded is every client" in sentence
 
 
-@pytest.mark.parametrize(("listed", "forwarded"), [("10.250.0.0/24", terms.PROXYS), ("", terms.UNSAID), ("::/0", "every client")])
+@pytest.mark.parametrize(
+    ("listed", "forwarded"), [("10.250.0.0/24", terms.PROXYS), ("", terms.UNSAID), ("::/0", "every client")]
+)
 def test_the_proxys_own_compose_file_names_its_network(listed: str, forwarded: str) -> None:
     """Nobody else's."""
     assert terms.of_proxied({"environment": {"FORWARDED_ALLOW_IPS": listed}}, SUBNETS).forwarded == forwarded

@@ -22,6 +22,14 @@ LONG = 30
 def faulty(settings: Settings, drain: Drain, kind: str) -> FastAPI:
     """Return the service with more routes, and a lifespan of some kind around its own."""
     app = create_app(settings, drain)
+    add_lifespan(app, kind)
+    add_waiting(app)
+    add_streams(app)
+    return app
+
+
+def add_lifespan(app: FastAPI, kind: str) -> None:
+    """Put a lifespan around the service's own."""
     own = app.router.lifespan_context
 
     @asynccontextmanager
@@ -42,6 +50,10 @@ def faulty(settings: Settings, drain: Drain, kind: str) -> FastAPI:
             print("lifespan ends", flush=True)
 
     app.router.lifespan_context = lifespan
+
+
+def add_waiting(app: FastAPI) -> None:
+    """Add handlers that take long, each in another way."""
 
     @app.get("/slow")
     async def slow(seconds: float = LONG) -> str:
@@ -69,6 +81,10 @@ def faulty(settings: Settings, drain: Drain, kind: str) -> FastAPI:
                 print("not cancelled", flush=True)
         return "stubborn"
 
+
+def add_streams(app: FastAPI) -> None:
+    """Add responses that begin before they are complete, and one after which work is left."""
+
     @app.get("/half")
     async def half() -> StreamingResponse:
         async def body() -> AsyncIterator[bytes]:
@@ -89,8 +105,6 @@ def faulty(settings: Settings, drain: Drain, kind: str) -> FastAPI:
     async def background(tasks: BackgroundTasks) -> str:
         tasks.add_task(asyncio.sleep, LONG)
         return "background"
-
-    return app
 
 
 def main() -> int:
