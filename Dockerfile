@@ -264,5 +264,6 @@ HEALTHCHECK --interval=30s --timeout=3s --start-period=30s --start-interval=250m
 # An idle connection is kept for longer than proxies keep theirs, so that none is closed just as it is used again.
 ENV UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN=7 \
     UVICORN_TIMEOUT_KEEP_ALIVE=75
-CMD ["uvicorn", "app.main:create_app", "--factory", "--host", "0.0.0.0", "--port", "8000", \
-     "--http", "app.protocol:BoundedProtocol"]
+# The kernel drops a signal that process 1 does not handle, but keeps a blocked one: a stop during the interpreter's start
+# is not lost. `app` takes the signals before it imports the service.
+CMD ["env", "--block-signal=TERM,INT", "python", "-m", "app"]

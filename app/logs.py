@@ -12,6 +12,8 @@ from app.settings import Settings
 
 # The logger of one line a request.
 REQUESTS = "app.request"
+# An attribute of an exception that the request log has logged.
+LOGGED = "__logged__"
 
 
 class JsonFormatter(logging.Formatter):
@@ -34,11 +36,14 @@ class JsonFormatter(logging.Formatter):
 class BatchHandler(logging.StreamHandler[TextIO]):
     """Writes the request log's lines a few at a time: one by one, they cost under load as much as the routing.
 
-    A line waits DELAY seconds at most. Whatever else is logged, and whatever is worse than information, is written at
-    once, behind the lines that wait. So is everything where no event loop runs.
+    A line waits DELAY seconds, or for the loop, but not behind another line for more than LATE. Whatever else is
+    logged, and whatever is worse than information, is written at once, behind the lines that wait. So is everything
+    where no event loop runs. At the end of the process `logging.shutdown` writes the rest: only a kill loses lines.
     """
 
     DELAY = 0.01
+    # A loop that is busy for so long lets no timer run: then the next line writes those that wait.
+    LATE = 0.1
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
@@ -50,7 +55,7 @@ class BatchHandler(logging.StreamHandler[TextIO]):
         """Take a record."""
         self._records.append(record)
         loop = _running_loop() if record.name == REQUESTS and record.levelno <= logging.INFO else None
-        if not loop:
+        if not loop or record.created - self._records[0].created > self.LATE:
             self.flush()
         elif loop is not self._loop:
             self._loop = loop
@@ -80,6 +85,11 @@ class BatchHandler(logging.StreamHandler[TextIO]):
             return ""
 
 
+def is_new(record: logging.LogRecord) -> bool:
+    """Return whether a record is not about an exception that the request log has logged: uvicorn logs it again."""
+    return not (record.exc_info and getattr(record.exc_info[1], LOGGED, False))
+
+
 def _running_loop() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_running_loop()
@@ -99,6 +109,7 @@ def configure(settings: Settings) -> None:
                 "text": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"},
                 "json": {"()": JsonFormatter},
             },
+            "filters": {"new": {"()": lambda: is_new}},
             "handlers": {
                 "stdout": {
                     "()": BatchHandler,
@@ -107,10 +118,11 @@ def configure(settings: Settings) -> None:
                 }
             },
             "root": {"handlers": ["stdout"], "level": settings.log_level.upper()},
-            # uvicorn gives its loggers handlers of their own before it loads the application. Its access log is
-            # off: app.request_log writes that line, with an id.
+            # uvicorn's own command gives its loggers handlers before it loads the application. Its access log is off:
+            # app.request_log writes that line, with an id.
             "loggers": {
                 "uvicorn": {"handlers": [], "propagate": True},
+                "uvicorn.error": {"filters": ["new"]},
                 "uvicorn.access": {"handlers": [], "propagate": False},
             },
         }

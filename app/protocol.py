@@ -1,7 +1,5 @@
 """uvicorn's HTTP protocol, with the limits that it lacks: on a head's length, on what waits, on slow clients.
 
-    uvicorn --http app.protocol:BoundedProtocol
-
 Without them one connection fills the memory with a header that never ends, or with requests that it does not wait for;
 and connections that send nothing are kept for ever.
 """
@@ -96,6 +94,11 @@ class BoundedProtocol(HttpToolsProtocol):
             raise TooManyError
         super().on_headers_complete()
         self._headed = True
+
+    def on_response_complete(self) -> None:
+        """Send what is held: a response without a body, to HEAD say, is complete with its head."""
+        self._cork.flush()
+        super().on_response_complete()
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""

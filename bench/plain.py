@@ -17,7 +17,7 @@ class About(BaseModel):
 
 app = FastAPI(title="lockstep", version=__version__)
 # Never told to stop: no drain.
-app.include_router(health.router(drain.Drain(0)))
+app.include_router(health.router(drain.Drain()))
 app.include_router(quotes.router)
 
 

@@ -47,6 +47,8 @@ UNCOMPILED = {
 }  # fmt: skip
 # Loaded without being linked to: glibc opens it when a thread ends early (pthread_exit).
 LOADED = "libgcc_s.so.1"
+# Programs beside the interpreter: env(1) starts it with signals blocked.
+PROGRAMS = ("/usr/bin/env",)
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 # What Python and the libraries read, beside certificates and time zones.
 READ = (
@@ -205,10 +207,12 @@ def contents() -> dict[str, set[str]]:
 
 
 def add_python(tree: Tree) -> None:
-    """Add the interpreter under each of its names, and the standard library."""
+    """Add the interpreter under each of its names, the programs that start it, and the standard library."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     for name in ("python", "python3", f"python{version}"):
         tree.add(Path(sys.base_prefix, "bin", name))
+    for program in PROGRAMS:
+        tree.add(Path(program))
     library = Path(sysconfig.get_path("stdlib"))
     for path in library.rglob("*"):
         if runs(path.relative_to(library)) and not path.is_dir():

@@ -11,6 +11,7 @@ from ops import compose, engine, stages, terms
 from ops.failure import CANNOT_CHECK, FAILED, Failure
 
 STACK, KUBERNETES, PROXY = "deploy/stack.yml", "deploy/k8s", "deploy/haproxy.cfg"
+BASE, PROXIED = "docker-compose.yml", "deploy/proxy.yml"
 # Where no IMAGE is set: only its form is judged.
 _EXAMPLE = "registry.example/lockstep@sha256:" + "0" * 64
 
@@ -50,29 +51,43 @@ def check() -> int:
         print(sentence)
     if not wrong:
         kinds = ", ".join(sorted(str(one["kind"]) for one in facts.objects))
-        print(f"{STACK} and {KUBERNETES} ({kinds}) are valid. They and {PROXY} agree with docker-compose.yml.")
+        print(f"{STACK} and {KUBERNETES} ({kinds}) are valid. They, {PROXIED} and {PROXY} agree with {BASE}.")
     return FAILED if wrong else 0
 
 
 def obtained() -> Facts:
     """Obtain the facts. Raises Failure, or what parsing raises, where they can't be had."""
     settings = {"IMAGE": os.environ.get("IMAGE", _EXAMPLE)}
-    resolved = json.loads(engine.output(*compose.command(compose.PROD[1]), "config", "--format=json"))
+    config = ("config", "--format=json")
+    command = compose.command(compose.PROD[1])
+    resolved = json.loads(engine.output(*command, *config))
+    proxied = json.loads(engine.output(*command, f"--file={PROXIED}", *config))
     stack = engine.output("stack", "config", f"--compose-file={STACK}", echo=True, env=settings)
     given = (f"--volume={engine.ROOT / KUBERNETES}:/k8s:ro", "--interactive", "--network=none")
     said = engine.output("run", "--rm", *given, stages.build("deploy"), given=stack.encode(), echo=True)
     document = json.loads(said)
     service, objects = document["stack"]["services"][compose.PROD[0]], document["objects"]
     built = terms.of_image(_text("Dockerfile"), _text("app/healthcheck.py"))
-    proxy = terms.of_proxy(_text(PROXY))
-    asked = terms.Terms(ready=proxy.ready)
+    plain, proxy = terms.of_compose(resolved["services"][compose.PROD[0]]), terms.of_proxy(_text(PROXY))
+    asked = terms.Terms(ready=proxy.ready, forwarded=terms.PROXYS)
     return Facts(
-        terms.merged(terms.of_compose(resolved["services"][compose.PROD[0]]), built, asked),
-        {PROXY: proxy, STACK: terms.of_stack(service), KUBERNETES: terms.of_kubernetes(objects)},
+        terms.merged(plain._replace(forwarded=None), built, asked),
+        {
+            BASE: terms.Terms(forwarded=plain.forwarded),
+            PROXIED: terms.of_proxied(proxied["services"][compose.PROD[0]], _subnets(proxied)),
+            PROXY: proxy,
+            STACK: terms.of_stack(service, _subnets(document["stack"])),
+            KUBERNETES: terms.of_kubernetes(objects),
+        },
         {STACK: str(service.get("image", "")), KUBERNETES: terms.image(objects)},
         objects,
         [f"{KUBERNETES}: {sentence}" for sentence in document["invalid"]],
     )
+
+
+def _subnets(project: Mapping[str, Any]) -> list[str]:
+    """Return the subnets of the network that a Compose or stack file gives its services."""
+    return [str(one["subnet"]) for one in project["networks"]["default"]["ipam"]["config"]]
 
 
 def _text(path: str) -> str:

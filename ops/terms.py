@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 _BY_DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
+_SETS_SCHEME = r"^\s*http-request set-header x-forwarded-proto %\[ssl_fc,iif\(https,http\)\]( unless outer scheme)?$"
 _UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "k": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -18,6 +19,8 @@ _UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "k": 10**3
 Said = str | float | tuple[str, ...] | None
 # It would be, and the document does not say.
 UNSAID = "left open"
+# Whose X-Forwarded-For and X-Forwarded-Proto are believed.
+PROXYS, EVERYBODYS = "the proxy's network", "every client"
 
 
 class Terms(NamedTuple):
@@ -36,6 +39,9 @@ class Terms(NamedTuple):
     cpus: Said = None
     read_only: Said = None
     dropped: Said = None
+    # Whose word on a client's address and scheme is taken, and the path that a proxy in front strips.
+    forwarded: Said = None
+    root_path: Said = None
 
 
 def of_image(dockerfile: str, healthcheck: str) -> Terms:
@@ -53,11 +59,14 @@ def of_proxy(configuration: str) -> Terms:
     return Terms(
         port=int(_found(r"^\s*server\S* .*:(\d+)", configuration)),
         ready=_found(r"^\s*option httpchk GET (\S+)", configuration),
+        # What a client has sent itself is replaced.
+        forwarded=PROXYS if re.search(_SETS_SCHEME, configuration, re.MULTILINE) else EVERYBODYS,
     )
 
 
 def of_compose(service: Mapping[str, Any]) -> Terms:
-    """Return what docker-compose.yml says."""
+    """Return what docker-compose.yml says. Which proxy there is, its user knows: the variable is handed on."""
+    environment = service.get("environment") or {}
     ports = [port["target"] for port in service.get("ports") or ()]
     return Terms(
         port=ports[0] if ports else None,
@@ -67,11 +76,20 @@ def of_compose(service: Mapping[str, Any]) -> Terms:
         cpus=_number(service.get("cpus")),
         read_only=bool(service.get("read_only")),
         dropped=tuple(service.get("cap_drop") or ()),
+        forwarded=PROXYS if "FORWARDED_ALLOW_IPS" in environment else UNSAID,
+        root_path=environment.get("UVICORN_ROOT_PATH") or "",
     )
 
 
-def of_stack(service: Mapping[str, Any]) -> Terms:
-    """Return what deploy/stack.yml says."""
+def of_proxied(service: Mapping[str, Any], subnets: Iterable[str]) -> Terms:
+    """Return what deploy/proxy.yml changes. Takes the subnets of the network that the proxy is in as well."""
+    environment = service.get("environment") or {}
+    return Terms(forwarded=_forwarded(environment, subnets), root_path=environment.get("UVICORN_ROOT_PATH") or "")
+
+
+def of_stack(service: Mapping[str, Any], subnets: Iterable[str]) -> Terms:
+    """Return what deploy/stack.yml says. Takes the subnets of the network that the proxy is in as well."""
+    environment = service.get("environment") or {}
     limits = service.get("deploy", {}).get("resources", {}).get("limits", {})
     return Terms(
         user=service.get("user") or UNSAID,
@@ -80,6 +98,8 @@ def of_stack(service: Mapping[str, Any]) -> Terms:
         cpus=_number(limits.get("cpus")) or UNSAID,
         read_only=bool(service.get("read_only")),
         dropped=tuple(service.get("cap_drop") or ()),
+        forwarded=_forwarded(environment, subnets),
+        root_path=environment.get("UVICORN_ROOT_PATH") or "",
     )
 
 
@@ -89,6 +109,7 @@ def of_kubernetes(objects: Iterable[Mapping[str, Any]]) -> Terms:
     (container,) = pod["containers"]
     security, context = pod.get("securityContext", {}), container.get("securityContext", {})
     limits = container.get("resources", {}).get("limits", {})
+    environment = {one["name"]: one.get("value") for one in container.get("env") or ()}
     before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     return Terms(
         port=container["ports"][0]["containerPort"],
@@ -100,7 +121,19 @@ def of_kubernetes(objects: Iterable[Mapping[str, Any]]) -> Terms:
         cpus=_number(limits.get("cpu")) or UNSAID,
         read_only=bool(context.get("readOnlyRootFilesystem")),
         dropped=tuple(context.get("capabilities", {}).get("drop", ())),
+        # Which network that is, only the cluster knows.
+        forwarded=_forwarded(environment, ()),
+        root_path=environment.get("UVICORN_ROOT_PATH") or "",
     )
+
+
+def _forwarded(environment: Mapping[str, Any], subnets: Iterable[str]) -> str:
+    named = [item.strip() for item in str(environment.get("FORWARDED_ALLOW_IPS") or "").split(",") if item.strip()]
+    if not named:
+        return UNSAID
+    if any(item == "*" or item.endswith("/0") for item in named):
+        return EVERYBODYS
+    return PROXYS if set(subnets) <= set(named) else ",".join(named)
 
 
 def merged(*terms: Terms) -> Terms:

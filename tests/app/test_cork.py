@@ -11,10 +11,10 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from app import cork
 from app.cork import JOINED_BYTES, Cork
 from app.protocol import BoundedProtocol
 from tests.app import clock
@@ -66,7 +66,7 @@ def service() -> FastAPI:
     """Return a service with an answer of one part, and one whose first part takes a minute."""
     app = FastAPI()
 
-    @app.get("/")
+    @app.api_route("/", methods=["GET", "HEAD"])
     async def at_once() -> str:
         return "at once"
 
@@ -121,7 +121,8 @@ async def written(*parts: bytes | memoryview) -> Sequence[bytes | str]:
     return list(transport.done)
 
 
-HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -132,67 +133,79 @@ HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
         ([HEAD, b""], [HEAD]),
         ([HEAD, b"one", b"two"], [HEAD + b"one", b"two"]),
         ([HEAD, HEAD], [HEAD + HEAD]),
+        ([CHUNKED], [CHUNKED]),
+        ([CHUNKED, b"4\r\nbody\r\n"], [CHUNKED, b"4\r\nbody\r\n"]),
         ([b"frame"], [b"frame"]),
         ([HEAD, b"y" * JOINED_BYTES + b"z"], [HEAD, b"y" * JOINED_BYTES + b"z"]),
     ],
-    ids=["a head", "a response", "an empty one", "a stream", "two heads", "something else", "a large body"],
-)
-def test_nothing_waits_but_a_head(parts: list[bytes], sent: list[bytes]) -> None:
-    """What else the service does in the same turn would delay it; and no large body is copied."""
+    ids=[
+        "a head", "a response", "an empty one", "several parts", "two heads", "a head of a stream", "a stream",
+        "something else", "a large body",
+    ],
+)  # fmt: skip
+def test_only_the_head_of_a_complete_body_is_held(parts: list[bytes], sent: list[bytes]) -> None:
+    """A stream may block before its first part; and no large body is copied."""
     assert clock.run(written(*parts)) == sent
 
 
-async def together(turns: int) -> list[Sequence[bytes | str]]:
-    """Return what three connections, each with a response in the same turn, have sent so many turns later."""
+async def together() -> list[Sequence[bytes | str]]:
+    """Return what three connections, each with a response in the same turn, have sent before the next turn."""
     transports = [Recorder(), Recorder(), Recorder()]
     for transport in transports:
         connection = Cork(transport)
         connection.write(HEAD)
         connection.write(b"body")
-    for _ in range(turns):
-        await asyncio.sleep(0)
     return [list(transport.done) for transport in transports]
 
 
-SENT = [HEAD + b"body"]
+def test_no_complete_response_waits_for_another_connection() -> None:
+    """Each is sent as soon as it is written, whatever else the turn of the loop has to do."""
+    assert clock.run(together()) == [[HEAD + b"body"]] * 3
 
 
-@pytest.mark.parametrize(
-    ("held", "turns", "sent"),
-    [(60, 0, [SENT, [], []]), (60, 1, [SENT, SENT, SENT]), (-1, 0, [SENT, SENT, SENT])],
-    ids=["the first", "at the turn's end", "after a while"],
-)
-def test_responses_of_one_turn_are_sent_in_a_row(
-    monkeypatch: pytest.MonkeyPatch, held: float, turns: int, sent: list[Sequence[bytes | str]]
-) -> None:
-    """The first at once, the others behind it, and none waits for long while others are made."""
-    monkeypatch.setattr(cork, "HELD_SECONDS", held)
-    assert clock.run(together(turns)) == sent
+async def before_the_next_turn(request: bytes) -> Sequence[bytes | str]:
+    """Return what is sent by the time the application has returned: then another task blocks the loop."""
+    done: list[bytes | str] = []
+    transport = Recorder()
+    app = service()
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, send)
+        done.extend(transport.done)
+
+    config = uvicorn.Config(watched, log_config=None)
+    config.load()
+    connection = BoundedProtocol(config, ServerState(), {})
+    connection.connection_made(transport)
+    connection.data_received(request)
+    await asyncio.sleep(1)
+    connection.connection_lost(None)
+    return done
 
 
-def test_each_turn_sends_its_first_response_at_once() -> None:
-    """On whichever loop: one that ended in the middle of a turn leaves nothing behind."""
-
-    async def twice() -> list[Sequence[bytes | str]]:
-        return [(await together(1))[2], (await together(0))[0]]
-
-    assert clock.run(twice()) == [SENT, SENT]
-    assert clock.run(twice()) == [SENT, SENT]
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_a_response_is_sent_before_its_application_returns(method: bytes) -> None:
+    """Also one without a body, which is complete with its head."""
+    (sent,) = clock.run(before_the_next_turn(GET.replace(b"GET", method)))
+    assert isinstance(sent, bytes)
+    assert sent.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert sent.endswith(b'"at once"') == (method == b"GET")
 
 
 def test_what_was_written_may_change_afterwards() -> None:
-    """A body may be a view of a buffer that is filled again."""
+    """A body may be a buffer that is filled again, and may look like a head."""
     buffer = bytearray(b"one")
 
     async def reused() -> Sequence[bytes | str]:
         transport = Recorder()
         connection = Cork(transport)
-        for part in (HEAD, b"two", b"six"):
+        connection.write(HEAD)
+        for part in (b"two", b"six", HEAD, b"ten"):
             buffer[:] = part
-            connection.write(memoryview(buffer))  # type: ignore[arg-type]
+            connection.write(buffer)  # type: ignore[arg-type]
         return list(transport.done)
 
-    assert clock.run(reused()) == [HEAD + b"two", b"six"]
+    assert clock.run(reused()) == [HEAD + b"two", b"six", HEAD, b"ten"]
 
 
 async def mistaken() -> Sequence[bytes | str]:
@@ -228,13 +241,7 @@ def test_who_has_gone_is_sent_nothing() -> None:
 
 async def half_closed(kind: type[HttpToolsProtocol], request: bytes) -> bytes:
     """Return what a client gets that ends its side of the connection right behind a request."""
-    app = service()
-
-    @app.head("/")
-    async def head() -> None:
-        """Answer a head alone."""
-
-    config = uvicorn.Config(app, log_config=None)
+    config = uvicorn.Config(service(), log_config=None)
     config.load()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: kind(config, ServerState(), {}), "127.0.0.1", 0)

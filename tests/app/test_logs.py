@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import time
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -58,6 +60,34 @@ def test_the_lines_of_requests_are_written_together_and_soon(requests: logging.L
 
     clock.run(serve())
     assert stream.writes == ["a\nb\n", "c\n"]
+
+
+def test_a_busy_loop_does_not_hold_lines_back(
+    requests: logging.Logger, stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no timer runs for a while, the next line writes those that wait."""
+
+    async def serve() -> None:
+        requests.info("a")
+        moment = time.time()
+        monkeypatch.setattr(time, "time", lambda: moment + 1)
+        monkeypatch.setattr(time, "time_ns", lambda: int((moment + 1) * 1e9))
+        requests.info("b")
+        assert stream.writes == ["a\nb\n"]
+
+    clock.run(serve())
+
+
+def test_the_end_of_the_process_writes_what_waits(requests: logging.Logger, stream: Stream) -> None:
+    """As `logging` does at the exit of the interpreter."""
+
+    async def serve() -> None:
+        requests.info("a")
+        assert stream.writes == []
+
+    clock.run(serve())
+    logging.shutdown([weakref.ref(handler) for handler in requests.handlers])
+    assert stream.writes == ["a\n"]
 
 
 def test_an_error_is_written_at_once_behind_what_waits(requests: logging.Logger, stream: Stream) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from app.main import create_app
-from app.settings import BadSettings, Settings
+from app.settings import BadSettings, Settings, without_effect
 
 
 def test_unset_variables_leave_the_defaults() -> None:
@@ -27,13 +29,49 @@ def test_variables_set_the_fields() -> None:
         ("APP_LOG_LEVEL", "INFO"),
         ("APP_MAX_BODY_BYTES", "-1"),
         ("APP_DRAIN_SECONDS", "soon"),
+        ("APP_DRAIN_SECONDS", "nan"),
+        ("APP_DRAIN_SECONDS", "inf"),
+        ("APP_DRAIN_SECONDS", "1e9"),
+        ("APP_DRAIN_SECONDS", "２"),  # noqa: RUF001
+        ("APP_DRAIN_SECONDS", ""),
+        ("APP_STOP_GRACE_SECONDS", "1e400"),
+        ("APP_MAX_BODY_BYTES", "１"),  # noqa: RUF001
         ("UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN", "x"),
+        ("UVICORN_TIMEOUT_KEEP_ALIVE", "-1"),
+        ("UVICORN_HOST", "localhost"),
+        ("UVICORN_HOST", "1.2.3"),
+        ("UVICORN_ROOT_PATH", "api"),
+        ("UVICORN_ROOT_PATH", "/api/"),
+        ("UVICORN_ROOT_PATH", "/ä"),
+        ("FORWARDED_ALLOW_IPS", "10.0.0.1/8"),
+        ("FORWARDED_ALLOW_IPS", "10.0.0.0/8,proxy"),
     ],
 )
 def test_a_bad_value_is_named(variable: str, value: str) -> None:
     """The sentence names the variable and repeats the value."""
-    with pytest.raises(BadSettings, match=f"^{variable}='{value}' is not valid: .+"):
+    with pytest.raises(BadSettings, match=re.escape(f"{variable}={value!r} is not valid: ")):
         Settings.from_environment({variable: value})
+
+
+@pytest.mark.parametrize(
+    ("variable", "field", "value"),
+    [
+        ("UVICORN_HOST", "host", "::"),
+        ("UVICORN_HOST", "host", ""),
+        ("UVICORN_ROOT_PATH", "root_path", "/api/v1"),
+        ("FORWARDED_ALLOW_IPS", "forwarded_allow_ips", "10.0.0.0/8, 2001:db8::1"),
+        ("FORWARDED_ALLOW_IPS", "forwarded_allow_ips", "*"),
+    ],
+)
+def test_the_servers_variables_set_the_fields(variable: str, field: str, value: str) -> None:
+    """By uvicorn's names."""
+    assert getattr(Settings.from_environment({variable: value}), field) == value
+
+
+def test_a_variable_of_uvicorns_that_is_not_read_is_found() -> None:
+    """It is logged at the start: uvicorn's own command would read it."""
+    environment = {"UVICORN_WORKERS": "4", "UVICORN_ROOT_PATH": "/api", "PATH": "/bin"}
+    assert without_effect(environment) == ["UVICORN_WORKERS"]
 
 
 def test_a_bad_value_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def test_what_is_shipped_is_valid_and_of_one_mind() -> None:
     kinds = "Deployment, HorizontalPodAutoscaler, Namespace, PodDisruptionBudget, Service"
     assert done.stdout == (
         f"deploy/stack.yml and deploy/k8s ({kinds}) are valid. "
-        "They and deploy/haproxy.cfg agree with docker-compose.yml.\n"
+        "They, deploy/proxy.yml and deploy/haproxy.cfg agree with docker-compose.yml.\n"
     )
 
 
@@ -57,6 +57,21 @@ WRONG = {
         "PodDisruptionBudget does not select",
     ),
     "a limit": ("deploy/stack.yml", 'cpus: "1", memory: 256M', 'cpus: "1"', "memory is left open"),
+    "a proxy that everybody is": ("deploy/k8s/deployment.yaml", "value: 10.0.0.0/8", 'value: "*"', "every client"),
+    "another network": (
+        "deploy/proxy.yml",
+        "IPS=${PROXY_SUBNET:-172.31.250.0/24}",
+        "IPS=10.0.0.0/8",
+        "forwarded is 10",
+    ),
+    "no proxy": (
+        "docker-compose.yml",
+        "      - FORWARDED_ALLOW_IPS\n",
+        "",
+        "docker-compose.yml: forwarded is left open",
+    ),
+    "a forged scheme": ("deploy/haproxy.cfg", "iif(https,http)] unless outer scheme", "iif(a,b)]", "every client"),
+    "a path in front": ("deploy/stack.yml", "PATH: ${UVICORN_ROOT_PATH:-}", "PATH: /api", "root_path is /api"),
     "a privilege": ("deploy/k8s/deployment.yaml", "runAsNonRoot: true", "runAsNonRoot: false", "runAsNonRoot is not"),
 }
 

@@ -91,11 +91,14 @@ print(connection.getresponse().headers["location"])
         done = docker("run", "--rm", f"--network={network}", DEV, "python", "-c", ask, host)
         return done.stdout.partition(":")[0]
 
+    proxys_network = f"{PROJECT}_default"
     with proxied(proxy_image) as replicas:
-        proxys_network = f"{PROJECT}_default"
         assert sent_on(proxys_network, "api-prod:8000") == "https"
         assert sent_on(proxys_network, "proxy:8080") == "http"
         assert sent_on(f"container:{replicas[0]}", "127.0.0.1:8000") == "http"
+    # A proxy in front of the proxy, where it is named.
+    with proxied(proxy_image, OUTER_PROXY="172.31.250.0/24"):
+        assert sent_on(proxys_network, "proxy:8080") == "https"
 
 
 def test_slow_bodies_keep_nobody_from_the_service(proxy_image: str) -> None:

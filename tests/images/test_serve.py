@@ -29,6 +29,7 @@ from tests.images.conftest import (
     inv_command,
     left_behind,
     sentence,
+    status,
     until,
 )
 
@@ -202,11 +203,15 @@ def container() -> Iterator[str]:
         docker("rm", "--force", name)
 
 
-def test_uvicorn_is_process_1(container: str) -> None:
-    """No shell stands between the service and the signals."""
+def test_the_service_is_process_1(container: str) -> None:
+    """Neither a shell nor env(1) stands between it and the signals; none of these is blocked or ignored any more."""
     script = "import pathlib; print(pathlib.Path('/proc/1/cmdline').read_text(), end='')"
     command = docker("exec", container, "python", "-c", script).stdout.split("\0")
-    assert command[1:3] == ["/opt/venv/bin/uvicorn", "app.main:create_app"]
+    assert command[:3] == ["python", "-m", "app"]
+    masks = {field: int(status(container, field), 16) for field in ("SigBlk", "SigIgn", "SigCgt")}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        bit = 1 << (number - 1)
+        assert [bool(mask & bit) for mask in masks.values()] == [False, False, True]
 
 
 def test_stop_answers_the_request_in_flight(container: str) -> None:

@@ -12,13 +12,19 @@ from ops import terms
 
 DOCKERFILE = "FROM x AS y\nUSER root\nEXPOSE 1\nFROM scratch AS prod\nUSER 10001:10001\nEXPOSE 8000\n"
 HEALTHCHECK = 'connection.sendall(b"GET /health HTTP/1.1")'
-PROXY = "backend service\n    option httpchk GET /ready\n    server-template replica 4 api-prod:8000\n"
+PROXY = (
+    "frontend public\n    http-request set-header x-forwarded-proto %[ssl_fc,iif(https,http)]\n"
+    "backend service\n    option httpchk GET /ready\n    server-template replica 4 api-prod:8000\n"
+)
+SUBNETS = ["10.250.0.0/24"]
+FORWARDED = {"FORWARDED_ALLOW_IPS": "10.250.0.0/24,192.0.2.1"}
 COMPOSE: dict[str, Any] = {
     "ports": [{"target": 8000}], "stop_grace_period": "10s", "mem_limit": "268435456", "cpus": 1, "read_only": True,
-    "cap_drop": ["ALL"],
+    "cap_drop": ["ALL"], "environment": {"FORWARDED_ALLOW_IPS": None},
 }  # fmt: skip
 STACK: dict[str, Any] = {
     "user": "10001:10001", "stop_grace_period": "10s", "read_only": True, "cap_drop": ["ALL"],
+    "environment": FORWARDED,
     "deploy": {"resources": {"limits": {"cpus": "1", "memory": "268435456"}}},
 }  # fmt: skip
 DIGEST = "registry.example/x@sha256:" + "0" * 64
@@ -39,6 +45,7 @@ OBJECTS: list[dict[str, Any]] = [
                     "containers": [
                         {
                             "image": DIGEST,
+                            "env": [{"name": "FORWARDED_ALLOW_IPS", "value": "10.0.0.0/8"}],
                             "ports": [{"containerPort": 8000}],
                             "livenessProbe": {"httpGet": {"path": "/health"}},
                             "readinessProbe": {"httpGet": {"path": "/ready"}},
@@ -56,7 +63,10 @@ OBJECTS: list[dict[str, Any]] = [
     },
     {"kind": "PodDisruptionBudget", "spec": {"selector": {"matchLabels": {"name": "x"}}}},
 ]  # fmt: skip
-REFERENCE = terms.Terms(8000, "10001:10001", "/health", "/ready", 10, 256 << 20, 1, read_only=True, dropped=("ALL",))
+REFERENCE = terms.Terms(
+    8000, "10001:10001", "/health", "/ready", 10, 256 << 20, 1, read_only=True, dropped=("ALL",),
+    forwarded=terms.PROXYS, root_path="",
+)  # fmt: skip
 
 
 def pod(objects: list[dict[str, Any]]) -> dict[str, Any]:
@@ -76,7 +86,11 @@ def test_all_documents_say_the_same() -> None:
     said = terms.merged(terms.of_compose(COMPOSE), terms.of_image(DOCKERFILE, HEALTHCHECK), terms.Terms(ready="/ready"))
     assert said == REFERENCE
     assert terms.of_kubernetes(OBJECTS) == REFERENCE
-    others = {"stack": terms.of_stack(STACK), "k8s": terms.of_kubernetes(OBJECTS), "proxy": terms.of_proxy(PROXY)}
+    others = {
+        "stack": terms.of_stack(STACK, SUBNETS),
+        "k8s": terms.of_kubernetes(OBJECTS),
+        "proxy": terms.of_proxy(PROXY),
+    }
     assert list(terms.differing(REFERENCE, others)) == []
 
 
@@ -95,6 +109,9 @@ def test_all_documents_say_the_same() -> None:
         (lambda objects: container(objects)["resources"]["limits"].pop("cpu"), "cpus"),
         (lambda objects: container(objects)["securityContext"].pop("readOnlyRootFilesystem"), "read_only"),
         (lambda objects: container(objects)["securityContext"].pop("capabilities"), "dropped"),
+        (lambda objects: container(objects).pop("env"), "forwarded"),
+        (lambda objects: container(objects)["env"][0].update(value="*"), "forwarded"),
+        (lambda objects: container(objects)["env"].append({"name": "UVICORN_ROOT_PATH", "value": "/x"}), "root_path"),
     ],
 )
 def test_another_term_is_told(change: Callable[[list[dict[str, Any]]], object], field: str) -> None:
@@ -117,11 +134,15 @@ def test_another_term_is_told(change: Callable[[list[dict[str, Any]]], object], 
         ({"read_only": False}, "read_only"),
         ({"cap_drop": []}, "dropped"),
         ({"deploy": {"resources": {"limits": {"cpus": "1", "memory": "1G"}}}}, "memory"),
+        ({"environment": {}}, "forwarded"),
+        ({"environment": {"FORWARDED_ALLOW_IPS": "0.0.0.0/0"}}, "forwarded"),
+        ({"environment": {"FORWARDED_ALLOW_IPS": "10.0.0.0/24"}}, "forwarded"),
+        ({"environment": FORWARDED | {"UVICORN_ROOT_PATH": "/api"}}, "root_path"),
     ],
 )
 def test_another_term_of_a_stack_is_told(change: dict[str, Any], field: str) -> None:
     """The same for Swarm."""
-    (sentence,) = terms.differing(REFERENCE, {"deploy/stack.yml": terms.of_stack(STACK | change)})
+    (sentence,) = terms.differing(REFERENCE, {"deploy/stack.yml": terms.of_stack(STACK | change, SUBNETS)})
     assert f": {field} is " in sentence
 
 
@@ -129,6 +150,20 @@ def test_another_port_of_the_proxy_is_told() -> None:
     """And another question."""
     other = terms.of_proxy(PROXY.replace("8000", "80").replace("/ready", "/"))
     assert len(list(terms.differing(REFERENCE, {"proxy": other}))) == 2
+
+
+def test_a_proxy_that_hands_on_any_scheme_is_told() -> None:
+    """The control is in the first test."""
+    (sentence,) = terms.differing(REFERENCE, {"proxy": terms.of_proxy(PROXY.replace("set-header", "add-header"))})
+    assert "forwarded is every client" in sentence
+
+
+@pytest.mark.parametrize(
+    ("listed", "forwarded"), [("10.250.0.0/24", terms.PROXYS), ("", terms.UNSAID), ("::/0", "every client")]
+)
+def test_the_proxys_own_compose_file_names_its_network(listed: str, forwarded: str) -> None:
+    """Nobody else's."""
+    assert terms.of_proxied({"environment": {"FORWARDED_ALLOW_IPS": listed}}, SUBNETS).forwarded == forwarded
 
 
 @pytest.mark.parametrize("name", ["", "lockstep", "lockstep:1.0", "x@sha256:0"])

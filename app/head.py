@@ -1,0 +1,52 @@
+"""HEAD for every resource that has GET (RFC 9110, 9.3.2): load balancers and uptime monitors ask it."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+METHOD_NOT_ALLOWED = 405
+
+
+class Head:
+    """ASGI middleware: where the application refuses HEAD but takes GET, answer as to GET, without the body.
+
+    An application's own answer to HEAD goes first.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+
+        refused = False
+
+        async def send_unless_refused(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start":
+                refused = message["status"] == METHOD_NOT_ALLOWED and _allows_get(message)
+            if not refused:
+                await send(message)
+
+        async def send_head(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                # At once: the body that is left out may have no end.
+                await send({"type": "http.response.body"})
+
+        await self.app(scope, receive, send_unless_refused)
+        if refused:
+            # A copy: the server must go on to see HEAD.
+            as_get = {**scope, "method": "GET"}
+            try:
+                await self.app(as_get, receive, send_head)
+            finally:
+                scope["route"] = as_get.get("route")
+
+
+def _allows_get(message: Message) -> bool:
+    allowed = (value for name, value in message.get("headers", ()) if name.lower() == b"allow")
+    return any(method.strip() == b"GET" for value in allowed for method in value.split(b","))
