@@ -93,9 +93,9 @@ def for_tests_alone(pyproject: str, name: str) -> str:
 def constrained(pyproject: str, lock: str) -> str:
     """Return a pyproject.toml that lets uv choose no other versions than those of a poetry.lock."""
     pins = [
-        f"{package['name']}=={package['version']}"
-        + requirements.marker(package.get("markers", ""), package["groups"][0])
+        f"{package['name']}=={package['version']}" + (f" ; {marker}" if marker else "")
         for package in tomllib.loads(lock)["package"]
+        for marker in [requirements.marker(package.get("markers", ""), package["groups"][0])]
     ]
     # A JSON string is a TOML string.
     return f"{pyproject}\n[tool.uv]\nconstraint-dependencies = {json.dumps(pins, indent=4)}\n"
@@ -103,7 +103,7 @@ def constrained(pyproject: str, lock: str) -> str:
 
 def main_packages(lock: str) -> int:
     """Return how many packages a poetry.lock has in the main group."""
-    return sum("main" in package["groups"] for package in tomllib.loads(lock)["package"])
+    return len(requirements.pinned(lock, "main"))
 
 
 def variants(names: Sequence[str], present: int) -> dict[str, list[str]]:
