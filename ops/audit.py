@@ -290,7 +290,8 @@ def _as_distribution(file: File, forbidden: Forbidden, lock: Lock, around: _Surr
         # sales-2026.zip is no distribution of anybody's.
         return None
     for name in sorted(names - set(lock.main)):
-        return _Hit(rules.UNLOCKED_DISTRIBUTION, name, where, "poetry.lock does not have it in the main group")
+        why = "poetry.lock's main group does not need it in this environment"
+        return _Hit(rules.UNLOCKED_DISTRIBUTION, name, where, why)
     if found and found[1] not in lock.main[found[0]]:
         locked = lock.main[found[0]]
         if any((found[0], version) in around.distributions for version in locked):

@@ -213,8 +213,8 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
         file = Path(reference) if reference and Path(reference).is_file() else None
         identifiers = _identifiers(dev, *([] if file else [prod]))
         made_from = source.commit() if whole else None
+        # Before anything is built for the comparison.
         if whole and not file:
-            # Before anything is built for the comparison.
             labels = engine.output("image", "inspect", "--format={{json .Config.Labels}}", identifiers[-1])
             _refuse_other_commit(prod, json.loads(labels) or {}, made_from)
         if whole:

@@ -72,7 +72,7 @@ def test_every_folder_is_there_on_purpose(files: dict[str, tarfile.TarInfo]) -> 
     }  # fmt: skip
     assert names(files, "/srv") == ["app"]
     assert names(content(DEV), "/srv") == [
-        "app", "bench", "ops", "poetry.lock", "pyproject.toml", "selection.json", "tasks.py", "tests",
+        "app", "bench", "docs", "ops", "poetry.lock", "pyproject.toml", "selection.json", "tasks.py", "tests",
     ]  # fmt: skip
 
 
