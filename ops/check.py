@@ -209,7 +209,7 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
     try:
         project = compose.project()
         dev, prod = f"{project}:dev", reference or f"{project}:prod"
-        locked, settings, app = _lock_digest(), _settings(), _app_files()
+        locked, settings, app = _lock_content(), _settings(), _app_files()
         file = Path(reference) if reference and Path(reference).is_file() else None
         identifiers = _identifiers(dev, *([] if file else [prod]))
         made_from = source.commit() if whole else None
@@ -321,34 +321,42 @@ def _identifiers(*references: str) -> list[str]:
     return engine.output("image", "inspect", "--format={{.Id}}", *references).split()
 
 
-def _lock_digest() -> str:
-    """Return the sha256 of poetry.lock. Raises Failure where it is not a lock that has groups."""
+def _lock_content() -> bytes:
+    """Return what poetry.lock holds. Raises Failure where there is none."""
     try:
-        content = (engine.ROOT / "poetry.lock").read_bytes()
-        requirements.pinned(content.decode(), "main")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise Failure(f"poetry.lock can't be read ({reason}): make it anew with `inv poetry -- lock`.") from None
-    return hashlib.sha256(content).hexdigest()
+        return (engine.ROOT / "poetry.lock").read_bytes()
+    except OSError as error:
+        raise _unreadable_lock(error) from None
 
 
-def _lock(dev: str, tree: Iterable[File], digest: str) -> audit.Lock:
-    """Return what the build of dev took of poetry.lock, which has this sha256 now.
+def _lock(dev: str, tree: Iterable[File], content: bytes) -> audit.Lock:
+    """Return what the build of dev took of poetry.lock, which holds `content` now.
 
-    Raises Failure where dev does not state it, or was built from another lock.
+    Raises Failure where dev does not state it, or was built from another lock; where poetry.lock is not a lock, that.
     """
-    written = next((file.head for file in tree if file.path == _SELECTION), None)
-    if written is None:
-        raise _stale(dev, f"it has no {_SELECTION}, which every build of this project's dev image writes")
     try:
-        selection = json.loads(written)
+        selection = json.loads(next(file.head for file in tree if file.path == _SELECTION))
         if selection["schema"] != requirements.SCHEMA:
-            raise _stale(dev, f"its {_SELECTION} is of another version of this project's build")
-        if selection["lock"] != digest:
-            raise _stale(dev, "poetry.lock has changed since")
-        return audit.lock_from(selection)
+            difference = f"its {_SELECTION} is of another version of this project's build"
+        elif selection["lock"] != hashlib.sha256(content).hexdigest():
+            difference = "poetry.lock has changed since"
+        else:
+            return audit.lock_from(selection)
+    except StopIteration:
+        difference = f"it has no {_SELECTION}, which every build of this project's dev image writes"
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _stale(dev, f"its {_SELECTION} can't be read ({error!r})") from None
+        difference = f"its {_SELECTION} can't be read ({error!r})"
+    # Only now: parsing a lock takes a twentieth of the check.
+    try:
+        requirements.pinned(content.decode(), "main")
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable_lock(error) from None
+    raise _stale(dev, difference)
+
+
+def _unreadable_lock(error: Exception) -> Failure:
+    reason = f"it has no {error}" if isinstance(error, KeyError) else error
+    return Failure(f"poetry.lock can't be read ({reason}): make it anew with `inv poetry -- lock`.", CANNOT_CHECK)
 
 
 def _settings() -> Mapping[str, Any]:

@@ -73,42 +73,21 @@ def test_any_name_can_be_printed_anywhere(monkeypatch: pytest.MonkeyPatch) -> No
     assert rb"LEAK a file: /\u65e5\udcff" in printed.getvalue()
 
 
-def read_lock(folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> str:
-    """Return the sha256 of a poetry.lock with this content, as the check reads it."""
-    monkeypatch.setattr(engine, "ROOT", folder)
-    (folder / "poetry.lock").write_bytes(content)
-    return check._lock_digest()
-
-
-LOCK = b'[[package]]\nname = "a"\nversion = "1"\ngroups = ["main"]\n'
-
-
-def test_the_digest_of_the_lock_is_that_of_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a build sees them, line ends included."""
-    content = LOCK.replace(b"\n", b"\r\n")
-    assert read_lock(tmp_path, monkeypatch, content) == hashlib.sha256(content).hexdigest()
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"<<<<<<< HEAD\n" + LOCK, LOCK.replace(b"groups", b"group"), b"package = 1\n", b'package = ["a"]\n', b"\xff"],
-)
-def test_what_is_no_lock_gets_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
-    """An empty file, a merge conflict, a lock of a Poetry before 2.0, other TOML, other bytes."""
-    with pytest.raises(Failure, match=r"poetry\.lock can't be read \(.+\): make it anew with `inv poetry -- lock`"):
-        read_lock(tmp_path, monkeypatch, content)
+LOCK = b'[[package]]\r\nname = "a"\r\nversion = "1"\r\ngroups = ["main"]\r\n'
 
 
 def selection(**changes: object) -> File:
     """Return the file of dev that states what its build took of poetry.lock."""
     groups = {"main": [{"name": "a", "version": "1", "sha256": ["12"]}]}
-    written = {"schema": requirements.SCHEMA, "lock": "34", "groups": groups} | changes
+    # Of its bytes, line ends included, as a build sees them.
+    digest = hashlib.sha256(LOCK).hexdigest()
+    written = {"schema": requirements.SCHEMA, "lock": digest, "groups": groups} | changes
     return File("/srv/selection.json", head=json.dumps(written).encode())
 
 
 def test_what_the_build_of_dev_took_of_the_lock_is_believed() -> None:
     """Where it was built from the lock that is here."""
-    assert check._lock("x:dev", [File("/srv/a"), selection()], "34").main == {"a": {"1"}}
+    assert check._lock("x:dev", [File("/srv/a"), selection()], LOCK).main == {"a": {"1"}}
 
 
 @pytest.mark.parametrize(
@@ -128,5 +107,23 @@ def test_what_the_build_of_dev_took_of_the_lock_is_believed() -> None:
 def test_a_dev_image_of_another_lock_is_stale(files: list[File], said: str) -> None:
     """Or one that does not state what it was built from: then nothing is known of main."""
     with pytest.raises(Failure, match=re.escape(said)) as failure:
-        check._lock("x:dev", files, "34")
+        check._lock("x:dev", files, LOCK)
     assert failure.value.code == CANNOT_CHECK
+
+
+@pytest.mark.parametrize("files", [[], [selection()]], ids=["a dev that states nothing", "a dev of another lock"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<<<<<<< HEAD\n" + LOCK, LOCK.replace(b"groups", b"group"), b"package = 1\n", b'package = ["a"]\n', b"\xff"],
+)
+def test_what_is_no_lock_gets_a_sentence(files: list[File], content: bytes) -> None:
+    """An empty file, a merge conflict, a lock of a Poetry before 2.0, other TOML, other bytes."""
+    with pytest.raises(Failure, match=r"poetry\.lock can't be read \(.+\): make it anew with `inv poetry -- lock`"):
+        check._lock("x:dev", files, content)
+
+
+def test_without_a_lock_nothing_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is asked of Docker."""
+    monkeypatch.setattr(engine, "ROOT", tmp_path)
+    with pytest.raises(Failure, match=r"poetry\.lock can't be read \(.+\): make it anew with `inv poetry -- lock`"):
+        check._lock_content()
