@@ -2,7 +2,7 @@
 #
 #   pinned -> uv -> tools              Poetry, for `inv poetry`
 #          -> base -> check            is the lock up to date? Where it is not, neither image is built
-#                  -> lock             what the lock says, as lists with hashes
+#                  -> lock             what the lock has for this environment, as lists with hashes
 #                  -> main -> dev
 #                          -> lint, sbom, deploy, fuzz
 #                          -> venv   ┐
@@ -110,6 +110,8 @@ RUN --mount=type=secret,id=ca_bundle \
 
 
 FROM main AS dev
+# What the checks know of the lock: markers are evaluated in a build alone.
+COPY --from=lock /lock/selection.json /srv/
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
     --mount=type=bind,source=ops/online.sh,target=/online \
@@ -232,7 +234,7 @@ RUN --mount=type=secret,id=ca_bundle \
 WORKDIR /golden
 COPY ops/__init__.py ops/bytecode.py ops/collect.py ops/golden.py ops/
 RUN --network=none \
-    --mount=type=bind,source=poetry.lock,target=/golden/poetry.lock \
+    --mount=type=bind,from=lock,source=/lock/selection.json,target=/golden/selection.json \
     --mount=type=bind,from=wheels,source=/out/wheels,target=/golden/wheels \
     --mount=type=bind,from=pinned,source=/var/lib/dpkg/status,target=/golden/status \
     python -m ops.golden world

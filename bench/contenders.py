@@ -92,18 +92,19 @@ def for_tests_alone(pyproject: str, name: str) -> str:
 
 def constrained(pyproject: str, lock: str) -> str:
     """Return a pyproject.toml that lets uv choose no other versions than those of a poetry.lock."""
-    pins = [
-        f"{package['name']}=={package['version']}"
-        + requirements.marker(package.get("markers", ""), package["groups"][0])
-        for package in tomllib.loads(lock)["package"]
-    ]
+    pins = []
+    for package in tomllib.loads(lock)["package"]:
+        markers = {requirements.marker(package.get("markers", ""), group) for group in package["groups"]}
+        # Where one group needs it anywhere, the version is bound anywhere.
+        condition = "" if "" in markers else " ; " + " or ".join(sorted(markers))
+        pins.append(f"{package['name']}=={package['version']}{condition}")
     # A JSON string is a TOML string.
     return f"{pyproject}\n[tool.uv]\nconstraint-dependencies = {json.dumps(pins, indent=4)}\n"
 
 
 def main_packages(lock: str) -> int:
     """Return how many packages a poetry.lock has in the main group."""
-    return sum("main" in package["groups"] for package in tomllib.loads(lock)["package"])
+    return len(requirements.pinned(lock, "main"))
 
 
 def variants(names: Sequence[str], present: int) -> dict[str, list[str]]:

@@ -25,17 +25,10 @@ _IMPORTABLE = (".py", ".pyc", ".so", ".pyd")
 
 @dataclass(frozen=True)
 class Lock:
-    """The versions that poetry.lock allows of each distribution, by normalized name."""
+    """The versions of each distribution that the installer takes of poetry.lock, by normalized name."""
 
     main: Mapping[str, frozenset[str]]
     dev: Mapping[str, frozenset[str]]
-    # The distributions that some platform leaves out.
-    optional: frozenset[str] = frozenset()
-
-    @property
-    def pinned(self) -> frozenset[str]:
-        """Name and version of each distribution in the main group."""
-        return frozenset(f"{name} {version}" for name, versions in self.main.items() for version in versions)
 
 
 @dataclass(frozen=True)
@@ -70,18 +63,13 @@ def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def lock_from(document: Mapping[str, Any]) -> Lock:
-    """Return what a parsed poetry.lock allows in the main and the dev group. Raises KeyError where it has no groups."""
-    groups: dict[str, dict[str, set[str]]] = {"main": {}, "dev": {}}
-    optional = set()
-    for package in document["package"]:
-        name = normalized(package["name"])
-        for group in package["groups"]:
-            groups.setdefault(group, {}).setdefault(name, set()).add(package["version"])
-        if package.get("markers") or package.get("optional"):
-            optional.add(name)
-    main, dev = ({name: frozenset(found) for name, found in groups[group].items()} for group in ("main", "dev"))
-    return Lock(main, dev, frozenset(optional))
+def lock_from(selection: Mapping[str, Any]) -> Lock:
+    """Return what a selection, as requirements.py writes it, has in the main and the dev group."""
+    main, dev = (
+        {normalized(one["name"]): frozenset({one["version"]}) for one in selection["groups"].get(group, [])}
+        for group in ("main", "dev")
+    )
+    return Lock(main, dev)
 
 
 def forbidden(dev: Iterable[File], lock: Lock) -> Forbidden:
@@ -153,10 +141,8 @@ def declared(lock: Lock, denied: Iterable[str]) -> list[Finding]:
     ]
 
 
-def staleness(
-    files: Iterable[File], groups: Iterable[Mapping[str, frozenset[str]]], lock: Lock, app: Mapping[str, str]
-) -> str:
-    """Return how an image differs from the lock and from `app/` (paths below it and their sha256), or ``."""
+def staleness(files: Iterable[File], groups: Iterable[Mapping[str, frozenset[str]]], app: Mapping[str, str]) -> str:
+    """Return how an image differs from the lock's groups and from `app/` (paths below it and their sha256), or ``."""
     # Of a path in several layers the last one counts.
     last = {file.path: file for file in files if not file.packed}
     held: dict[str, set[str]] = {}
@@ -165,9 +151,9 @@ def staleness(
             held.setdefault(found[0], set()).add(found[1])
     for group in groups:
         for name, versions in group.items():
-            if name not in held and name not in lock.optional:
+            if name not in held:
                 return f"it lacks {name}, which poetry.lock has"
-            if name in held and not held[name] & versions:
+            if not held[name] & versions:
                 return f"it has {name} {', '.join(sorted(held[name]))}, poetry.lock has {', '.join(sorted(versions))}"
     built = {
         path.removeprefix(APP + "/"): file.sha256
@@ -304,7 +290,8 @@ def _as_distribution(file: File, forbidden: Forbidden, lock: Lock, around: _Surr
         # sales-2026.zip is no distribution of anybody's.
         return None
     for name in sorted(names - set(lock.main)):
-        return _Hit(rules.UNLOCKED_DISTRIBUTION, name, where, "poetry.lock does not have it in the main group")
+        why = "poetry.lock's main group does not need it in this environment"
+        return _Hit(rules.UNLOCKED_DISTRIBUTION, name, where, why)
     if found and found[1] not in lock.main[found[0]]:
         locked = lock.main[found[0]]
         if any((found[0], version) in around.distributions for version in locked):

@@ -11,7 +11,6 @@ import sys
 import tarfile
 import tempfile
 import time
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ops import audit, compose, configuration, engine, expected, image, inventory, rules, source, stages, world
+from ops import (
+    audit,
+    compose,
+    configuration,
+    engine,
+    expected,
+    image,
+    inventory,
+    requirements,
+    rules,
+    source,
+    stages,
+    world,
+)  # fmt: skip
 from ops.failure import CANNOT_CHECK, FAILED, Failure
 from ops.records import File, Image
 from ops.report import Report, read
@@ -28,6 +40,8 @@ from ops.rules import Finding
 # What dev and prod take from the base image alike.
 _SYSTEM = "/usr/local"
 _REVISION = "org.opencontainers.image.revision"
+# Where dev has what its build took of poetry.lock.
+_SELECTION = f"{audit.HOME}/selection.json"
 
 
 # Returns the sha256 of what the base image has at a path.
@@ -206,23 +220,26 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
         made_from = source.commit()
         project = compose.project()
         dev, prod = f"{project}:dev", reference or f"{project}:prod"
-        lock, settings, app = _lock(), _settings(), _app_files()
+        locked, settings, app = _lock_content(), _settings(), _app_files()
         file = Path(reference) if reference and Path(reference).is_file() else None
         identifiers = _identifiers(dev, *([] if file else [prod]))
+        # Before anything is built for the comparison.
         if whole and not file:
-            # Before anything is built for the comparison.
             labels = engine.output("image", "inspect", "--format={{json .Config.Labels}}", identifiers[-1])
             _refuse_other_commit(prod, json.loads(labels) or {}, made_from)
+        if whole:
+            _lock(dev, image.tree(dev, audit.HOME), locked)
         # Most of the time passes while the Engine packs prod: all that concerns dev is done meanwhile.
         with file.open("rb") if file else tempfile.TemporaryFile() as archive, ThreadPoolExecutor() as pool:
             # By its id: a name without a tag would bring every tag of it.
             saving = None if file else pool.submit(engine.write, archive, "save", identifiers[-1])
             obtaining = pool.submit(expected.obtain, made_from) if whole else None
             tree = image.tree(dev, audit.VENV, audit.HOME)
+            lock = _lock(dev, tree, locked)
             system = image.tree(dev, _SYSTEM) if whole else ()
             sizes = {one.size for one in tree}
             forbidden = audit.forbidden(tree, lock)
-            if audit.staleness(tree, (lock.main, lock.dev), lock, app):
+            if audit.staleness(tree, (lock.main, lock.dev), app):
                 app = _taken_files()
             promise = obtaining.result() if obtaining else None
             promised = promise.world.brought if promise else forbidden.allows
@@ -247,7 +264,7 @@ def _dev_leaks(facts: Facts, base: Base) -> tuple[list[Finding], str, frozenset[
     """
     lock, prod, forbidden = facts.lock, facts.image, facts.forbidden
     control = {finding.what for finding in audit.leaks(facts.tree, forbidden, lock)}
-    _refuse_stale(facts.dev, audit.staleness(facts.tree, (lock.main, lock.dev), lock, facts.app))
+    _refuse_stale(facts.dev, audit.staleness(facts.tree, (lock.main, lock.dev), facts.app))
     findings = audit.declared(lock, facts.settings.get("denied-in-main", ("pytest",)))
     missed = sorted((forbidden.distributions | {"pytest"}) - control)
     if missed and not findings:
@@ -265,7 +282,7 @@ def _dev_leaks(facts: Facts, base: Base) -> tuple[list[Finding], str, frozenset[
         if finding.rule is not rules.DEV_CONTENT or digests[finding.layer or 0, finding.path] not in base(finding.path)
     ]
     findings += configuration.leaks(prod, forbidden)
-    return findings, audit.staleness(prod.files, (lock.main,), lock, facts.app), forbidden.distributions
+    return findings, audit.staleness(prod.files, (lock.main,), facts.app), forbidden.distributions
 
 
 @functools.cache
@@ -320,12 +337,42 @@ def _identifiers(*references: str) -> list[str]:
     return engine.output("image", "inspect", "--format={{.Id}}", *references).split()
 
 
-def _lock() -> audit.Lock:
-    """Return what poetry.lock allows."""
+def _lock_content() -> bytes:
+    """Return what poetry.lock holds. Raises Failure where there is none."""
     try:
-        return audit.lock_from(tomllib.loads((engine.ROOT / "poetry.lock").read_text(encoding="utf-8")))
-    except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
-        raise Failure(f"poetry.lock can't be read ({error}): make it anew with `inv poetry -- lock`.") from None
+        return (engine.ROOT / "poetry.lock").read_bytes()
+    except OSError as error:
+        raise _unreadable_lock(error) from None
+
+
+def _lock(dev: str, tree: Iterable[File], content: bytes) -> audit.Lock:
+    """Return what the build of dev took of poetry.lock, which holds `content` now.
+
+    Raises Failure where dev does not state it, or was built from another lock; where poetry.lock is not a lock, that.
+    """
+    try:
+        selection = json.loads(next(file.head for file in tree if file.path == _SELECTION))
+        if selection["schema"] != requirements.SCHEMA:
+            difference = f"its {_SELECTION} is of another version of this project's build"
+        elif selection["lock"] != hashlib.sha256(content).hexdigest():
+            difference = "poetry.lock has changed since"
+        else:
+            return audit.lock_from(selection)
+    except StopIteration:
+        difference = f"it has no {_SELECTION}, which every build of this project's dev image writes"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        difference = f"its {_SELECTION} can't be read ({error!r})"
+    # Only now: parsing a lock takes a twentieth of the check.
+    try:
+        requirements.pinned(content.decode(), "main")
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable_lock(error) from None
+    raise _stale(dev, difference)
+
+
+def _unreadable_lock(error: Exception) -> Failure:
+    reason = f"it has no {error}" if isinstance(error, KeyError) else error
+    return Failure(f"poetry.lock can't be read ({reason}): make it anew with `inv poetry -- lock`.", CANNOT_CHECK)
 
 
 def _settings() -> Mapping[str, Any]:
@@ -358,4 +405,8 @@ def _taken_files() -> dict[str, str]:
 
 def _refuse_stale(reference: str, difference: str) -> None:
     if difference:
-        raise Failure(f"{reference} is stale: {difference}. Run `inv build`, then check again.", CANNOT_CHECK)
+        raise _stale(reference, difference)
+
+
+def _stale(reference: str, difference: str) -> Failure:
+    return Failure(f"{reference} is stale: {difference}. Run `inv build`, then check again.", CANNOT_CHECK)

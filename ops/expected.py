@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ops import compose, engine, site, source, stages
-from ops.audit import lock_from
+from ops import compose, engine, requirements, site, source, stages
 from ops.records import Declaration
 from ops.world import World, world_from
 
@@ -46,20 +44,21 @@ def obtain(commit: source.Commit | None) -> Expected:
         if Path(device := options.get("device", "")).is_absolute():
             options["device"] = os.path.realpath(device)
     root = os.path.realpath(engine.ROOT)
-    return Expected(golden, world, declaration(commit), service, volumes, root, came())
+    return Expected(golden, world, declaration(commit), service, volumes, root, came(golden["wheels"]))
 
 
-def came() -> frozenset[str]:
-    """Return name and version of what came into the lock's main group since the size budget was set, as git knows."""
+def came(wheels: Iterable[Mapping[str, str]]) -> frozenset[str]:
+    """Return name and version of the wheels that the lock's main group did not have when the size budget was set.
+
+    As git knows it, and for whatever environment the lock of then had them: its markers are not evaluated.
+    """
     before = source.locked_since("size-budget-mb")
-    if not before:
-        return frozenset()
-    now = (engine.ROOT / "poetry.lock").read_text(encoding="utf-8")
     try:
-        return lock_from(tomllib.loads(now)).pinned - lock_from(tomllib.loads(before)).pinned
+        known = requirements.pinned(before, "main")
     except (ValueError, KeyError):
         # A lock of then that was none: nothing is known.
         return frozenset()
+    return frozenset(f"{one['name']} {one['version']}" for one in wheels) - known
 
 
 def app(commit: source.Commit | None) -> bytes:

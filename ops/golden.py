@@ -25,7 +25,6 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-import tomllib
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -37,7 +36,8 @@ HERE = Path(__file__).parent.parent
 WORLD = HERE / "world.json"
 VENV = Path("/opt/venv")
 WHEELS = HERE / "wheels"
-LOCK = HERE / "poetry.lock"
+# What requirements.py selected of poetry.lock.
+SELECTION = HERE / "selection.json"
 # dpkg's status of the base image, before any package is added.
 STATUS = HERE / "status"
 # Where the kernel, Docker and this program have their files.
@@ -91,14 +91,10 @@ def mounted() -> set[str]:
     return {line.split()[4] for line in lines}
 
 
-def locked(lock: Path) -> dict[str, str]:
-    """Return name and version of each distribution in the lock's main group, by the sha256 of each of its files."""
-    found = {}
-    for package in tomllib.loads(lock.read_text(encoding="utf-8"))["package"]:
-        if "main" in package["groups"]:
-            for file in package["files"]:
-                found[file["hash"].removeprefix("sha256:")] = f"{package['name']} {package['version']}"
-    return found
+def locked(selection: Path) -> dict[str, str]:
+    """Return name and version of each distribution selected for main, by the sha256 of each of its files."""
+    main = json.loads(selection.read_text(encoding="utf-8"))["groups"].get("main", [])
+    return {digest: f"{one['name']} {one['version']}" for one in main for digest in one["sha256"]}
 
 
 def unpack(wheel: Path, environment: Path, site_packages: Path) -> Iterator[Path]:
@@ -199,7 +195,7 @@ def install() -> tuple[dict[str, str], list[dict[str, str]]]:
 
     Return the source of each path, and name, version, file name and sha256 of each wheel.
     """
-    known = locked(LOCK)
+    known = locked(SELECTION)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(VENV)], check=True)
     for script in (VENV / "bin").glob("[Aa]ctivate*"):
         script.unlink()
@@ -213,6 +209,9 @@ def install() -> tuple[dict[str, str], list[dict[str, str]]]:
         components.append({"name": name, "version": version, "file": wheel.name, "sha256": digest})
         for path in unpack(wheel, VENV, site_packages):
             brought[str(path)] = known[digest]
+    absent = sorted(set(known.values()) - set(brought.values()))
+    if absent:
+        sys.exit(f"The index gave no wheel of {absent[0]}, which poetry.lock's main group has.")
     compile_("venv", str(VENV))
     return brought, components
 

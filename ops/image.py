@@ -39,6 +39,9 @@ _NUMBER = re.compile(rb"[0-7]+[ \0]*|[\x80\xff].{11}", re.DOTALL)
 # The headers that may precede an entry: one extended header, or GNU's long name and long link.
 _PRECEDING = {b"", b"x", b"L", b"K", b"LK", b"KL"}
 _RECORD = re.compile(rb"(\d{1,9}) ([^=]+)=")
+# How the paths end of the documents of dev that are kept whole: which files a distribution owns, what its build took
+# of poetry.lock.
+_DOCUMENTS = (".dist-info/RECORD", "/selection.json")
 # What an extended header says by a number, and such a number (pax(1)).
 _NUMBERED = {b"atime", b"ctime", b"gid", b"mtime", b"size", b"uid"}
 _DECIMAL = re.compile(rb"-?\d{1,20}(\.\d{1,9})?")
@@ -92,7 +95,7 @@ class _Terms(NamedTuple):
     layer: int
     hashed: Sizes
     budget: archives.Budget
-    # Whether a RECORD is kept whole: dev's tell what belongs to whom.
+    # Whether the documents of dev are kept whole.
     records: bool = False
     promised: Promise = _nothing
 
@@ -437,7 +440,7 @@ def _extra(tar: _Tar, entry: tarfile.TarInfo) -> str:
 
 
 def _head(path: str, content: _Tar, terms: _Terms) -> bytes:
-    kept = _DOCUMENT_BYTES if terms.records and path.endswith(".dist-info/RECORD") else HEAD_BYTES
+    kept = _DOCUMENT_BYTES if terms.records and path.endswith(_DOCUMENTS) else HEAD_BYTES
     return content.map[content.start : min(content.end, content.start + kept)]
 
 

@@ -19,7 +19,7 @@ class File(NamedTuple):
     target: str = ""
     # Empty for anything but a regular file, and for one whose size was not asked for.
     sha256: str = ""
-    # The first kilobyte; all of a distribution's RECORD.
+    # The first kilobyte; of dev also all of a distribution's RECORD and of selection.json.
     head: bytes = b""
     # Number of user and of group.
     owner: tuple[int, int] = (0, 0)

@@ -42,9 +42,10 @@ def lint(*, fix: bool) -> int:
 def test_images(arguments: list[str]) -> int:
     """Run tests/images on this host against the Engine, and return pytest's exit code.
 
-    Its packages are the lock's groups dev and images, checked against its hashes, in an environment of their own.
+    Its packages are the lock's groups dev and images, checked against its hashes, in an environment of their own. Which
+    of them this host needs, pip finds by their markers.
     """
-    lists = ("/lock/dev.txt", "/lock/images.txt")
+    lists = ("/lock/host/dev.txt", "/lock/host/images.txt")
     listed = engine.output("run", "--rm", "--network=none", build("lock"), "cat", *lists)
     python = HOST_VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     installed = HOST_VENV / "installed.txt"

@@ -72,7 +72,9 @@ def test_every_folder_is_there_on_purpose(files: dict[str, tarfile.TarInfo]) -> 
         "services", "ssl",
     }  # fmt: skip
     assert names(files, "/srv") == ["app"]
-    assert names(content(DEV), "/srv") == ["app", "bench", "ops", "poetry.lock", "pyproject.toml", "tasks.py", "tests"]
+    assert names(content(DEV), "/srv") == [
+        "app", "bench", "docs", "ops", "poetry.lock", "pyproject.toml", "selection.json", "tasks.py", "tests",
+    ]  # fmt: skip
 
 
 def test_prod_is_smaller_than_the_image_that_it_is_taken_from() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from ops import audit, configuration, rules
+from ops import audit, configuration, requirements, rules
 from ops.records import File, Image, Layer
 from ops.rules import Finding
 
@@ -94,11 +94,6 @@ def test_what_main_brought_is_allowed_as_it_was_brought() -> None:
     assert RULES.allows(module.path, module.sha256)
     assert not RULES.allows(module.path, "other")
     assert not any(RULES.allows(entry.path, entry.sha256) for entry in DEV if "pytest" in entry.path.split("/")[-2])
-
-
-def test_a_lock_pins_names_with_versions() -> None:
-    """Of the main group."""
-    assert LOCK.pinned == {"anyio 4.16.0", "setuptools 80.0"}
 
 
 @pytest.mark.parametrize(
@@ -377,43 +372,48 @@ APP_NOW = {"main.py": APP[1].sha256, "__init__.py": APP[0].sha256}
 
 def test_a_fresh_image_is_not_stale() -> None:
     """Versions as locked, app/ as it is."""
-    assert audit.staleness(PROD, (LOCK.main,), LOCK, APP_NOW) == ""
-    assert audit.staleness(DEV, (LOCK.main, LOCK.dev), LOCK, APP_NOW) == ""
+    assert audit.staleness(PROD, (LOCK.main,), APP_NOW) == ""
+    assert audit.staleness(DEV, (LOCK.main, LOCK.dev), APP_NOW) == ""
 
 
 def test_a_changed_app_makes_an_image_stale() -> None:
     """A file that was edited, added or removed since."""
-    assert audit.staleness(PROD, (LOCK.main,), LOCK, {**APP_NOW, "main.py": "0"}) == "app/main.py has changed since"
-    assert audit.staleness(PROD, (LOCK.main,), LOCK, {**APP_NOW, "new.py": "0"}) == "app/new.py has changed since"
+    assert audit.staleness(PROD, (LOCK.main,), {**APP_NOW, "main.py": "0"}) == "app/main.py has changed since"
+    assert audit.staleness(PROD, (LOCK.main,), {**APP_NOW, "new.py": "0"}) == "app/new.py has changed since"
     removed = {"__init__.py": APP_NOW["__init__.py"]}
-    assert audit.staleness(PROD, (LOCK.main,), LOCK, removed) == "app/main.py has changed since"
+    assert audit.staleness(PROD, (LOCK.main,), removed) == "app/main.py has changed since"
 
 
 def test_a_changed_lock_makes_an_image_stale() -> None:
     """Another version, or a distribution that is not there yet."""
     newer = replace(LOCK, main={**LOCK.main, "anyio": frozenset({"5.0"})})
-    assert audit.staleness(PROD, (newer.main,), newer, APP_NOW) == "it has anyio 4.16.0, poetry.lock has 5.0"
+    assert audit.staleness(PROD, (newer.main,), APP_NOW) == "it has anyio 4.16.0, poetry.lock has 5.0"
     more = replace(LOCK, main={**LOCK.main, "attrs": frozenset({"1"})})
-    assert audit.staleness(PROD, (more.main,), more, APP_NOW) == "it lacks attrs, which poetry.lock has"
+    assert audit.staleness(PROD, (more.main,), APP_NOW) == "it lacks attrs, which poetry.lock has"
 
 
-def test_a_distribution_for_another_platform_may_be_absent() -> None:
-    """Colorama is for Windows: its marker says so."""
-    other = replace(LOCK, main={**LOCK.main, "colorama": frozenset({"1"})}, optional=frozenset({"colorama"}))
-    assert audit.staleness(PROD, (other.main,), other, APP_NOW) == ""
-
-
-def test_the_locks_groups_are_read() -> None:
-    """Names are normalized, a package may be in several groups and in several versions."""
-    lock = audit.lock_from(
-        {
-            "package": [
-                {"name": "Any_IO", "version": "1", "groups": ["main", "dev"]},
-                {"name": "colorama", "version": "1", "groups": ["dev"], "markers": 'sys_platform == "win32"'},
-                {"name": "any-io", "version": "2", "groups": ["main"]},
-            ]
-        }
+def test_the_groups_of_a_selection_are_read() -> None:
+    """Names are normalized; a group of which nothing was selected is empty."""
+    shared = {"name": "Any_IO", "version": "1", "sha256": ["12"]}
+    selection = {"groups": {"main": [shared], "dev": [shared, {"name": "pytest", "version": "9", "sha256": []}]}}
+    assert audit.lock_from(selection) == audit.Lock(
+        {"any-io": frozenset({"1"})}, {"any-io": frozenset({"1"}), "pytest": frozenset({"9"})}
     )
-    assert lock.main == {"any-io": {"1", "2"}}
-    assert lock.dev == {"any-io": {"1"}, "colorama": {"1"}}
-    assert lock.optional == {"colorama"}
+    assert audit.lock_from({"groups": {"main": [shared]}}).dev == {}
+
+
+def test_what_main_has_by_an_extra_alone_is_forbidden() -> None:
+    """The lock names pytest in both groups; main would need it for an extra that no image is built with."""
+    locked = [
+        {"name": name, "version": version, "files": [], "groups": ["main", "dev"], "markers": {"main": marker}}
+        for name, version, marker in (
+            ("pytest", "9.2.0", 'extra == "test"'),
+            ("packaging", "26.3", 'sys_platform == "win32"'),
+            ("anyio", "4.16.0", ""),
+        )
+    ]
+    taken = requirements.selected(requirements.requirements({"package": locked}), {"sys_platform": "linux"})
+    lock = audit.lock_from(requirements.selection(taken, ["main", "dev"], ""))
+    assert audit.declared(lock, ["pytest"]) == []
+    assert audit.forbidden(DEV, lock).distributions >= {"pytest", "packaging"}
+    assert "anyio" not in audit.forbidden(DEV, lock).distributions

@@ -250,6 +250,20 @@ def test_uv_is_bound_to_the_locked_versions() -> None:
     ]
 
 
+def test_uv_is_bound_wherever_one_group_needs_a_version() -> None:
+    """The lock has a marker for each group: what main needs on Windows, dev may need anywhere."""
+    shared = '[[package]]\nname = "a"\nversion = "1"\ngroups = ["main", "dev"]\nmarkers = {0}\n'
+    for markers, pin in (
+        ("{main = \"os_name == 'nt'\"}", "a==1"),
+        (
+            "{main = \"os_name == 'nt'\", dev = \"python_version < '4'\"}",
+            "a==1 ; os_name == 'nt' or python_version < '4'",
+        ),
+    ):
+        bound = tomllib.loads(contenders.constrained(PYPROJECT, shared.format(markers)))
+        assert bound["tool"]["uv"]["constraint-dependencies"] == [pin]
+
+
 def test_the_packages_of_production_are_counted() -> None:
     """Those of the main group, also where dev has them as well."""
     assert contenders.main_packages(LOCK) == 3

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from ops import check, engine, rules
+from ops import check, engine, requirements, rules
 from ops.failure import CANNOT_CHECK, FAILED, Failure
+from ops.records import File
 from ops.report import Report
 from ops.rules import Finding
 
@@ -67,3 +71,59 @@ def test_any_name_can_be_printed_anywhere(monkeypatch: pytest.MonkeyPatch) -> No
     )
     assert check._printed(report, as_json=False) == FAILED
     assert rb"LEAK a file: /\u65e5\udcff" in printed.getvalue()
+
+
+LOCK = b'[[package]]\r\nname = "a"\r\nversion = "1"\r\ngroups = ["main"]\r\n'
+
+
+def selection(**changes: object) -> File:
+    """Return the file of dev that states what its build took of poetry.lock."""
+    groups = {"main": [{"name": "a", "version": "1", "sha256": ["12"]}]}
+    # Of its bytes, line ends included, as a build sees them.
+    digest = hashlib.sha256(LOCK).hexdigest()
+    written = {"schema": requirements.SCHEMA, "lock": digest, "groups": groups} | changes
+    return File("/srv/selection.json", head=json.dumps(written).encode())
+
+
+def test_what_the_build_of_dev_took_of_the_lock_is_believed() -> None:
+    """Where it was built from the lock that is here."""
+    assert check._lock("x:dev", [File("/srv/a"), selection()], LOCK).main == {"a": {"1"}}
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ([], "x:dev is stale: it has no /srv/selection.json, which every build of this project's dev image writes."),
+        ([selection()._replace(path="/opt/venv/selection.json")], "x:dev is stale: it has no /srv/selection.json"),
+        ([selection(lock="56")], "x:dev is stale: poetry.lock has changed since. Run `inv build`, then check again."),
+        ([selection(schema=0)], "x:dev is stale: its /srv/selection.json is of another version of this project's"),
+        ([selection(groups=[])], "x:dev is stale: its /srv/selection.json can't be read"),
+        ([selection(groups={"main": [{"name": "a"}]})], "x:dev is stale: its /srv/selection.json can't be read"),
+        ([selection(groups={"main": [{"name": 1, "version": []}]})], "x:dev is stale: its /srv/selection.json can't"),
+        ([File("/srv/selection.json", head=b"[]")], "x:dev is stale: its /srv/selection.json can't be read"),
+        ([File("/srv/selection.json", head=b"\xff{")], "x:dev is stale: its /srv/selection.json can't be read"),
+    ],
+)
+def test_a_dev_image_of_another_lock_is_stale(files: list[File], said: str) -> None:
+    """Or one that does not state what it was built from: then nothing is known of main."""
+    with pytest.raises(Failure, match=re.escape(said)) as failure:
+        check._lock("x:dev", files, LOCK)
+    assert failure.value.code == CANNOT_CHECK
+
+
+@pytest.mark.parametrize("files", [[], [selection()]], ids=["a dev that states nothing", "a dev of another lock"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<<<<<<< HEAD\n" + LOCK, LOCK.replace(b"groups", b"group"), b"package = 1\n", b'package = ["a"]\n', b"\xff"],
+)
+def test_what_is_no_lock_gets_a_sentence(files: list[File], content: bytes) -> None:
+    """An empty file, a merge conflict, a lock of a Poetry before 2.0, other TOML, other bytes."""
+    with pytest.raises(Failure, match=r"poetry\.lock can't be read \(.+\): make it anew with `inv poetry -- lock`"):
+        check._lock("x:dev", files, content)
+
+
+def test_without_a_lock_nothing_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is asked of Docker."""
+    monkeypatch.setattr(engine, "ROOT", tmp_path)
+    with pytest.raises(Failure, match=r"poetry\.lock can't be read \(.+\): make it anew with `inv poetry -- lock`"):
+        check._lock_content()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -107,14 +108,31 @@ def test_a_wheel_that_leaves_the_environment_is_refused(tmp_path: Path, places: 
         list(golden.unpack(wheel(tmp_path, MEMBERS | {name: b""}), *places))
 
 
-def test_the_lock_names_the_wheels_of_main(tmp_path: Path) -> None:
+def test_the_selection_names_the_wheels_of_main(tmp_path: Path) -> None:
     """By their sha256; those of other groups are none."""
-    lock = tmp_path / "poetry.lock"
-    entry = (
-        '[[package]]\nname = "{0}"\nversion = "1"\ngroups = ["{1}"]\nfiles = [{{file = "x", hash = "sha256:{2}"}}]\n'
-    )
-    lock.write_text(entry.format("shop", "main", "12") + entry.format("pytest", "dev", "34"), encoding="utf-8")
-    assert golden.locked(lock) == {"12": "shop 1"}
+    selection = tmp_path / "selection.json"
+    main = {"name": "shop", "version": "1", "sha256": ["12", "56"]}
+    dev = {"name": "pytest", "version": "1", "sha256": ["34"]}
+    selection.write_text(json.dumps({"groups": {"main": [main], "dev": [dev]}}), encoding="utf-8")
+    assert golden.locked(selection) == {"12": "shop 1", "56": "shop 1"}
+
+
+@pytest.mark.parametrize(
+    ("digest", "said"),
+    [("", "The index gave shop_kit-1.0-py3-none-any.whl, whose sha256"), ("x", "The index gave no wheel of other 1")],
+)
+def test_the_wheels_are_those_of_main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digest: str, said: str) -> None:
+    """Each of them, and no other one."""
+    given = hashlib.sha256(wheel(tmp_path, MEMBERS).read_bytes()).hexdigest()
+    main = [{"name": "other", "version": "1", "sha256": ["x"]}]
+    if digest:
+        main.append({"name": "shop-kit", "version": "1.0", "sha256": [given]})
+    (tmp_path / "selection.json").write_text(json.dumps({"groups": {"main": main}}), encoding="utf-8")
+    monkeypatch.setattr(golden, "SELECTION", tmp_path / "selection.json")
+    monkeypatch.setattr(golden, "WHEELS", tmp_path)
+    monkeypatch.setattr(golden, "VENV", tmp_path / "venv")
+    with pytest.raises(SystemExit, match=said):
+        golden.install()
 
 
 def test_every_file_folder_and_link_has_a_row(tmp_path: Path) -> None:

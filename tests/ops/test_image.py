@@ -107,10 +107,11 @@ def test_only_sizes_that_were_asked_for_are_hashed() -> None:
     assert [bool(file.sha256) for file in facts.files] == [False, True]
 
 
-def test_a_record_is_kept_whole_where_it_is_asked_for() -> None:
-    """Those of dev tell what belongs to whom; those of an image under test would fill the memory."""
+@pytest.mark.parametrize("path", ["x-1.dist-info/RECORD", "srv/selection.json"])
+def test_a_document_is_kept_whole_where_it_is_asked_for(path: str) -> None:
+    """Those of dev tell what belongs to whom, and what the lock has; those of an image under test fill the memory."""
     record = b"a.py,,\n" * 1000
-    packed = tar({"x-1.dist-info/RECORD": record})
+    packed = tar({path: record})
     (file,) = read(packed).files
     assert file.head == record[: image.HEAD_BYTES]
     with stored(packed) as archive, image._mapped(archive) as mapped:
