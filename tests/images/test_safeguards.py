@@ -164,12 +164,12 @@ def test_a_tool_that_is_not_the_pinned_one(copy: Path, name: str, stage: str) ->
 
 
 class Index(http.server.BaseHTTPRequestHandler):
-    """A package index that has one wheel, and tells no hash of it."""
+    """A package index that has one wheel, without its hash."""
 
     wheel = b""
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Serve the page of the wheel, or the wheel."""
         is_wheel = self.path.endswith(".whl")
         page = b"<!DOCTYPE html><a href='/h11-0.16.0-py3-none-any.whl'>h11-0.16.0-py3-none-any.whl</a>"
         content = self.wheel if is_wheel else page
@@ -180,7 +180,7 @@ class Index(http.server.BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Print nothing."""
 
 
 def test_another_index_serves_locked_files_alone(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
