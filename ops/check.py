@@ -19,7 +19,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ops import audit, compose, configuration, engine, expected, image, inventory, rules, source, stages, world
+from ops import (
+    audit,
+    compose,
+    configuration,
+    engine,
+    expected,
+    image,
+    inventory,
+    rules,
+    services,
+    source,
+    stages,
+    world,
+)
 from ops.failure import CANNOT_CHECK, FAILED, Failure
 from ops.records import File, Image
 from ops.report import Report, read
@@ -99,16 +112,25 @@ def prod(reference: str | None, *, bill: str | None, as_json: bool) -> int:
     if not (reference or rebuilt or findings):
         why = "a bare `docker build .` gives other layers, though their files are the same"
         findings = [Finding(rules.OTHER_LAYERS, "layers", "Dockerfile", "", why)]
+    unjudged = services.unjudged(must_be.project)
+    listed = ", ".join(f"{name} ({image})" for name, image in unjudged.items())
     report = Report(
         facts.prod,
         facts.identifier,
         _told(findings),
         f"is {len(must_be.golden['wheels'])} locked wheels, app/ and the base image, byte for byte",
         read(facts.image, time.monotonic() - started),
-        {"forbidden": sorted(forbidden), "sizes": sizes, "rebuilt": rebuilt, "wheels": must_be.golden["wheels"]},
+        {
+            "forbidden": sorted(forbidden),
+            "sizes": sizes,
+            "rebuilt": rebuilt,
+            "wheels": must_be.golden["wheels"],
+            "unjudged": unjudged,
+        },
         [
             f"Compared with {must_be.commit or 'the working tree: git tells no commit here'}.",
             f"A bare `docker build .` gives {others} layers, by their digests.",
+            *([f"Compose runs images of others as well, which are not judged: {listed}."] if unjudged else []),
         ],
     )
     return _printed(report, as_json=as_json)
@@ -182,7 +204,7 @@ def judged(facts: Facts) -> tuple[list[Finding], frozenset[str], dict[str, int]]
         *_beyond(world.unaccounted(facts.image, promised), dev_leaks),
         *world.differing(facts.image.files, (*facts.tree, *facts.system)),
         *configuration.undeclared(facts.image, must_be.declaration, compose.project()),
-        *configuration.composed(must_be.service, must_be.volumes, f"{compose.project()}:prod", must_be.root),
+        *services.judged(must_be.project, must_be.declaration, promised, facts.settings.get("environment", ())),
         *world.over_budget(sizes, facts.settings.get("size-budget-mb"), must_be.came),
     ]
     return findings, forbidden, sizes
@@ -208,6 +230,8 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
             # By its id: a name without a tag would bring every tag of it.
             saving = None if file else pool.submit(engine.write, archive, "save", identifiers[-1])
             obtaining = pool.submit(expected.obtain, made_from) if whole else None
+            # Only whether there is a project at all: a check of what Compose runs must fail where it can run nothing.
+            resolving = None if whole else pool.submit(expected.resolved)
             tree = image.tree(dev, audit.VENV, audit.HOME)
             system = image.tree(dev, _SYSTEM) if whole else ()
             sizes = {one.size for one in tree}
@@ -216,15 +240,18 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
                 app = _taken_files()
             promise = obtaining.result() if obtaining else None
             promised = promise.world.brought if promise else forbidden.allows
-            if saving:
-                saving.result()
+            for waiting in (saving, resolving):
+                if waiting:
+                    waiting.result()
             facts = image.read(prod, archive, (lambda _: True) if whole else sizes.__contains__, promised)
             if whole:
                 _refuse_other_commit(prod, facts.config.get("Labels") or {}, made_from)
     except Failure as failure:
         raise Failure(str(failure), CANNOT_CHECK) from None
     except OSError as error:
-        raise Failure(f"{prod} can't be read: {error}.", CANNOT_CHECK) from None
+        # Without a file name it is the temporary one that an image is saved to.
+        read = error.filename or "The image"
+        raise Failure(f"{read} can't be read: {error.strerror or error}.", CANNOT_CHECK) from None
     identifier = facts.identifier if file else identifiers[-1]
     return Facts(prod, identifier, facts, dev, tree, lock, forbidden, app, settings, promise, system)
 
@@ -318,6 +345,20 @@ def _settings() -> Mapping[str, Any]:
     denied, budget = found.get("denied-in-main", []), found.get("size-budget-mb", 0)
     if not (isinstance(denied, list) and all(isinstance(name, str) for name in denied)):
         raise Failure("pyproject.toml: `denied-in-main` must be a list of names, each in quotation marks.")
+    allowed = found.get("environment", [])
+    if not (
+        isinstance(allowed, list)
+        and all(isinstance(name, str) and services.VARIABLE.fullmatch(name) for name in allowed)
+    ):
+        raise Failure(
+            "pyproject.toml: `environment` under [tool.lockstep] must be a list of names of variables "
+            f'(got {allowed!r}). To fix it: write `environment = ["NAME"]`.'
+        )
+    if deciding := [name for name in allowed if services.decides_code(name)]:
+        raise Failure(
+            "pyproject.toml: `environment` under [tool.lockstep] must not have variables that decide which code runs "
+            f"(got {', '.join(deciding)}). To fix it: set them in the Dockerfile."
+        )
     if not isinstance(budget, int | float):
         raise Failure("pyproject.toml: `size-budget-mb` must be a number, without quotation marks.")
     return found

@@ -22,13 +22,23 @@ def project() -> str:
     """Return the project's name, as Compose makes it out: its images are called `NAME:TARGET`."""
     if name := os.environ.get("COMPOSE_PROJECT_NAME"):
         return name
-    text = (engine.ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    plain = re.search(r"^name: ([a-z0-9_-]+)$", text, re.MULTILINE)
+    plain = re.search(r"^name: ([a-z0-9_-]+)$", text(), re.MULTILINE)
     if plain and not (engine.ROOT / ".env").exists():
         return plain[1]
     # Compose knows in any case, but takes a tenth of a second to say so.
     name = json.loads(engine.output("compose", "config", "--format=json"))["name"]
     return str(name)
+
+
+def text() -> str:
+    """Return docker-compose.yml as it is. Raises Failure where it can't be read."""
+    try:
+        return (engine.ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise Failure(
+            f"docker-compose.yml must be a readable file in UTF-8 (got: {getattr(error, 'strerror', error)}). "
+            "To fix it: restore it."
+        ) from None
 
 
 def build_both(platform: str, *, cache: bool) -> None:

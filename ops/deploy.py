@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ops import compose, engine, stages, terms
+from ops import compose, engine, expected, services, stages, terms
 from ops.failure import CANNOT_CHECK, FAILED, Failure
 
 STACK, KUBERNETES, PROXY = "deploy/stack.yml", "deploy/k8s", "deploy/haproxy.cfg"
@@ -24,6 +24,8 @@ class Facts(NamedTuple):
     objects: list[Mapping[str, Any]]
     # What no schema allows, a sentence each.
     invalid: list[str]
+    # Settings of the service that docker-compose.yml drops, a sentence each.
+    dropped: list[str]
 
 
 def check() -> int:
@@ -35,6 +37,7 @@ def check() -> int:
         facts = obtained()
         wrong = [
             *facts.invalid,
+            *facts.dropped,
             *terms.differing(facts.reference, facts.others),
             *terms.unpinned(facts.images),
             *terms.unrestricted(facts.objects),
@@ -57,7 +60,7 @@ def check() -> int:
 def obtained() -> Facts:
     """Obtain the facts. Raises Failure, or what parsing raises, where they can't be had."""
     os.environ.setdefault("IMAGE", _EXAMPLE)
-    resolved = json.loads(engine.output("compose", "--profile=prod", "config", "--format=json"))
+    composed = expected.resolved()["services"][compose.PROD[0]]
     stack = engine.output("stack", "config", f"--compose-file={STACK}", echo=True)
     given = (f"--volume={engine.ROOT / KUBERNETES}:/k8s:ro", "--interactive", "--network=none")
     said = engine.output("run", "--rm", *given, stages.build("deploy"), given=stack.encode(), echo=True)
@@ -67,11 +70,12 @@ def obtained() -> Facts:
     proxy = terms.of_proxy(_text(PROXY))
     asked = terms.Terms(ready=proxy.ready)
     return Facts(
-        terms.merged(terms.of_compose(resolved["services"][compose.PROD[0]]), built, asked),
+        terms.merged(terms.of_compose(composed), built, asked),
         {PROXY: proxy, STACK: terms.of_stack(service), KUBERNETES: terms.of_kubernetes(objects)},
         {STACK: str(service.get("image", "")), KUBERNETES: terms.image(objects)},
         objects,
         [f"{KUBERNETES}: {sentence}" for sentence in document["invalid"]],
+        list(services.unhanded(composed, expected.settings_variables())),
     )
 
 
