@@ -28,10 +28,11 @@ from ops import (
     inventory,
     requirements,
     rules,
+    services,
     source,
     stages,
     world,
-)  # fmt: skip
+)
 from ops.failure import CANNOT_CHECK, FAILED, Failure
 from ops.records import File, Image
 from ops.report import Report, read
@@ -118,16 +119,25 @@ def prod(reference: str | None, *, bill: str | None, as_json: bool) -> int:
     if not (reference or rebuilt or findings):
         why = "a bare `docker build .` gives other layers, though their files are the same"
         findings = [Finding(rules.OTHER_LAYERS, "layers", "Dockerfile", "", why)]
+    unjudged = services.unjudged(must_be.project)
+    listed = ", ".join(f"{name} ({image})" for name, image in unjudged.items())
     report = Report(
         facts.prod,
         facts.identifier,
         _told(findings),
         f"is {len(must_be.golden['wheels'])} locked wheels, app/ and the base image, byte for byte",
         read(facts.image, time.monotonic() - started),
-        {"forbidden": sorted(forbidden), "sizes": sizes, "rebuilt": rebuilt, "wheels": must_be.golden["wheels"]},
+        {
+            "forbidden": sorted(forbidden),
+            "sizes": sizes,
+            "rebuilt": rebuilt,
+            "wheels": must_be.golden["wheels"],
+            "unjudged": unjudged,
+        },
         [
             _compared(facts),
             f"A bare `docker build .` gives {others} layers, by their digests.",
+            *([f"Compose runs images of others as well, which are not judged: {listed}."] if unjudged else []),
         ],
     )
     return _printed(report, as_json=as_json)
@@ -206,7 +216,7 @@ def judged(facts: Facts) -> tuple[list[Finding], frozenset[str], dict[str, int]]
         *_beyond(world.unaccounted(facts.image, promised), dev_leaks),
         *world.differing(facts.image.files, (*facts.tree, *facts.system)),
         *configuration.undeclared(facts.image, must_be.declaration, compose.project()),
-        *configuration.composed(must_be.service, must_be.volumes, f"{compose.project()}:prod", must_be.root),
+        *services.judged(must_be.project, must_be.declaration, promised, facts.settings.get("environment", ())),
         *world.over_budget(sizes, facts.settings.get("size-budget-mb"), must_be.came),
     ]
     return findings, forbidden, sizes
@@ -251,7 +261,9 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
     except Failure as failure:
         raise Failure(str(failure), CANNOT_CHECK) from None
     except OSError as error:
-        raise Failure(f"{prod} can't be read: {error}.", CANNOT_CHECK) from None
+        # Without a file name it is the temporary one that an image is saved to.
+        read = error.filename or "The image"
+        raise Failure(f"{read} can't be read: {error.strerror or error}.", CANNOT_CHECK) from None
     identifier = facts.identifier if file else identifiers[-1]
     return Facts(prod, identifier, facts, dev, tree, lock, forbidden, app, settings, made_from, promise, system)
 
@@ -381,6 +393,20 @@ def _settings() -> Mapping[str, Any]:
     denied, budget = found.get("denied-in-main", []), found.get("size-budget-mb", 0)
     if not (isinstance(denied, list) and all(isinstance(name, str) for name in denied)):
         raise Failure("pyproject.toml: `denied-in-main` must be a list of names, each in quotation marks.")
+    allowed = found.get("environment", [])
+    if not (
+        isinstance(allowed, list)
+        and all(isinstance(name, str) and services.VARIABLE.fullmatch(name) for name in allowed)
+    ):
+        raise Failure(
+            "pyproject.toml: `environment` under [tool.lockstep] must be a list of names of variables "
+            f'(got {allowed!r}). To fix it: write `environment = ["NAME"]`.'
+        )
+    if deciding := [name for name in allowed if services.decides_code(name)]:
+        raise Failure(
+            "pyproject.toml: `environment` under [tool.lockstep] must not have variables that decide which code runs "
+            f"(got {', '.join(deciding)}). To fix it: set them in the Dockerfile."
+        )
     if not isinstance(budget, int | float):
         raise Failure("pyproject.toml: `size-budget-mb` must be a number, without quotation marks.")
     return found

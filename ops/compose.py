@@ -39,7 +39,7 @@ def project() -> str:
                 f"(got {given!r}). To fix it: set such a name, or unset it."
             )
         return given
-    text = "\n".join(file.read_text(encoding="utf-8") for file in files())
+    text = "\n".join(map(_text, files()))
     # The override comes last, and wins.
     names = re.findall(r"^name:(.*)$", text, re.MULTILINE)
     if names and (plain := re.fullmatch(rf"\s+([\"']?)({_NAME})\1(\s+#.*)?\s*", names[-1])):
@@ -72,6 +72,17 @@ def command(*profiles: str) -> tuple[str, ...]:
 def _of_this_folder() -> tuple[str, ...]:
     # Relative to the folder that the engine runs in: shorter to print.
     return (*(f"--file={file.name}" for file in files()), "--project-directory=.")
+
+
+def _text(file: Path) -> str:
+    """Return a Compose file as it is. Raises Failure where it can't be read."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise Failure(
+            f"{file.name} must be a readable file in UTF-8 (got: {getattr(error, 'strerror', error)}). "
+            "To fix it: restore it."
+        ) from None
 
 
 def build_both(platform: str, *, cache: bool) -> None:

@@ -36,12 +36,6 @@ _CONFIG = {
     "OpenStdin", "CpuShares", "Shell", "StdinOnce", "StopSignal", "StopTimeout", "Tty", "User", "Volumes", "WorkingDir",
 }  # fmt: skip
 _STEP = {"comment", "created", "created_by", "empty_layer"}
-# What a Compose service may say in place of the image.
-_REPLACED = (
-    "command", "entrypoint", "healthcheck", "post_start", "pre_stop", "user", "volumes_from", "working_dir",
-)  # fmt: skip
-# Variables that decide which programs and modules run (ld.so(8), https://docs.python.org/3/using/cmdline.html).
-_LOADING = re.compile(r"PATH|PYTHON.*|LD_.*")
 _COMMENTS = {"", "buildkit.dockerfile.v0"}
 # Whether an instruction makes a layer; WORKDIR makes one only where it makes a folder.
 _MAKES_LAYER = {"ADD": True, "COPY": True, "RUN": True} | dict.fromkeys(
@@ -161,46 +155,6 @@ def _same(one: object, other: object) -> bool:
 def _is_time(text: object, declared: str | None) -> bool:
     """Return whether a time is the declared one; where none is declared, whether it is a time (RFC 3339)."""
     return text == declared if declared else bool(_TIME.fullmatch(str(text)))
-
-
-def composed(service: Mapping[str, Any], volumes: Mapping[str, Any], name: str, root: str) -> list[Finding]:
-    """Return where Compose's production service, resolved, runs something else than the image, or the working tree.
-
-    Takes the project's named volumes as well, one may be a folder of this machine; the image's name; and the working
-    tree. All paths without symlinks.
-    """
-    wrong = []
-    if service.get("image") != name:
-        wrong.append((rules.COMPOSE_IMAGE, f"image {service.get('image')}", f"runs that instead of {name}"))
-    target = (service.get("build") or {}).get("target")
-    if target != "prod":
-        wrong.append((rules.COMPOSE_IMAGE, f"target {target}", "builds another target"))
-    for volume in service.get("volumes") or ():
-        place = str(volume.get("source") or "")
-        if volume.get("type") == "volume":
-            # What the local driver hands to mount(8).
-            place = str(((volumes.get(place) or {}).get("driver_opts") or {}).get("device") or "")
-        if place and (_within(place, root) or _within(root, place)):
-            wrong.append((rules.COMPOSE_MOUNT, place, "mounts it from the working tree"))
-    for kind in ("configs", "secrets"):
-        wrong += [
-            (rules.COMPOSE_MOUNT, str(one.get("source")), f"mounts it as one of its {kind}")
-            for one in service.get(kind) or ()
-        ]
-    wrong += [
-        (rules.COMPOSE_KEY, key, "runs something else than the image declares") for key in _REPLACED if service.get(key)
-    ]
-    wrong += [
-        (rules.COMPOSE_VARIABLE, variable, "sets it, and so decides which code runs")
-        for variable in service.get("environment") or ()
-        if _LOADING.fullmatch(variable)
-    ]
-    return [Finding(rule, what, "docker-compose.yml", "", f"the production service {why}") for rule, what, why in wrong]
-
-
-def _within(place: str, folder: str) -> bool:
-    """Return whether a path is a folder or below it, by either system's separators."""
-    return place == folder or place.startswith((folder.rstrip("/") + "/", f"{folder}\\"))
 
 
 def _settings(value: object) -> dict[str, object]:

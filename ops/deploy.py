@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ops import compose, engine, stages, terms
+from ops import compose, engine, expected, services, stages, terms
 from ops.failure import CANNOT_CHECK, FAILED, Failure
 
 STACK, KUBERNETES, PROXY = "deploy/stack.yml", "deploy/k8s", "deploy/haproxy.cfg"
@@ -25,6 +25,8 @@ class Facts(NamedTuple):
     objects: list[Mapping[str, Any]]
     # What no schema allows, a sentence each.
     invalid: list[str]
+    # Settings of the service that docker-compose.yml drops, a sentence each.
+    dropped: list[str]
 
 
 def check() -> int:
@@ -36,6 +38,7 @@ def check() -> int:
         facts = obtained()
         wrong = [
             *facts.invalid,
+            *facts.dropped,
             *terms.differing(facts.reference, facts.others),
             *terms.unpinned(facts.images),
             *terms.unrestricted(facts.objects),
@@ -58,17 +61,15 @@ def check() -> int:
 def obtained() -> Facts:
     """Obtain the facts. Raises Failure, or what parsing raises, where they can't be had."""
     settings = {"IMAGE": os.environ.get("IMAGE", _EXAMPLE)}
-    config = ("config", "--format=json")
-    command = compose.command(compose.PROD[1])
-    resolved = json.loads(engine.output(*command, *config))
-    proxied = json.loads(engine.output(*command, f"--file={PROXIED}", *config))
+    composed = expected.resolved()["services"][compose.PROD[0]]
+    proxied = expected.resolved(PROXIED)
     stack = engine.output("stack", "config", f"--compose-file={STACK}", echo=True, env=settings)
     given = (f"--volume={engine.ROOT / KUBERNETES}:/k8s:ro", "--interactive", "--network=none")
     said = engine.output("run", "--rm", *given, stages.build("deploy"), given=stack.encode(), echo=True)
     document = json.loads(said)
     service, objects = document["stack"]["services"][compose.PROD[0]], document["objects"]
     built = terms.of_image(_text("Dockerfile"), _text("app/healthcheck.py"))
-    plain, proxy = terms.of_compose(resolved["services"][compose.PROD[0]]), terms.of_proxy(_text(PROXY))
+    plain, proxy = terms.of_compose(composed), terms.of_proxy(_text(PROXY))
     asked = terms.Terms(ready=proxy.ready, forwarded=terms.PROXYS)
     return Facts(
         terms.merged(plain._replace(forwarded=None), built, asked),
@@ -82,6 +83,7 @@ def obtained() -> Facts:
         {STACK: str(service.get("image", "")), KUBERNETES: terms.image(objects)},
         objects,
         [f"{KUBERNETES}: {sentence}" for sentence in document["invalid"]],
+        list(services.unhanded(composed, expected.settings_variables())),
     )
 
 

@@ -6,12 +6,17 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ops import compose, engine, requirements, site, source, stages
+from ops import compose, engine, requirements, services, site, source, stages
+from ops.failure import Failure
 from ops.records import Declaration
 from ops.world import World, world_from
+
+# The service's settings, as variables.
+SETTINGS = "app/settings.py"
 
 
 class Expected(NamedTuple):
@@ -20,31 +25,85 @@ class Expected(NamedTuple):
     golden: Mapping[str, Any]
     world: World
     declaration: Declaration
-    service: Mapping[str, Any]
-    volumes: Mapping[str, Any]
-    # The working tree. Its path, and all paths in the two above, are without symlinks.
-    root: str
+    project: services.Project
     # Name and version of what came into the lock since the size budget was set.
     came: frozenset[str]
 
 
 def obtain(commit: source.Commit | None) -> Expected:
     """Return what production of this commit must be. Raises Failure where it can't be made out."""
+    # Before anything is built for the comparison.
+    composed = project()
     run = ("run", "--rm", "--interactive", "--network=none", stages.build("golden"))
     golden = json.loads(engine.output(*run, "python", "-m", "ops.golden", "app", given=app(commit), echo=True))
     world = world_from(golden["rows"])
-    resolved = json.loads(engine.output(*compose.command(compose.PROD[1]), "config", "--format=json"))
-    service, volumes = resolved["services"][compose.PROD[0]], resolved.get("volumes") or {}
-    for mount in service.get("volumes") or ():
-        if mount["type"] == "bind":
-            mount["source"] = os.path.realpath(mount["source"])
-    for volume in filter(None, volumes.values()):
-        options = volume.get("driver_opts") or {}
-        # What is no path, `tmpfs` say, stays as it is.
-        if Path(device := options.get("device", "")).is_absolute():
-            options["device"] = os.path.realpath(device)
-    root = os.path.realpath(engine.ROOT)
-    return Expected(golden, world, declaration(commit), service, volumes, root, came(golden["wheels"]))
+    return Expected(golden, world, declaration(commit), composed, came(golden["wheels"]))
+
+
+def resolved(*more: str) -> Mapping[str, Any]:
+    """Return what Compose makes of its files, and more of them, for the profile prod.
+
+    Raises Failure where that is no project of ours.
+    """
+    files = (f"--file={name}" for name in more)
+    document = json.loads(engine.output(*compose.command(compose.PROD[1]), *files, "config", "--format=json"))
+    if compose.PROD[0] not in (document.get("services") or {}):
+        raise Failure(
+            f"{services.FILE} must have a service {compose.PROD[0]} in the profile {compose.PROD[1]} (got none). "
+            "To fix it: compare the file with this project's own."
+        )
+    found: Mapping[str, Any] = document
+    return found
+
+
+def project() -> services.Project:
+    """Return the Compose project, and what it refers to. Raises Failure where that can't be made out."""
+    document, name = resolved(), compose.project()
+    real = {place: os.path.realpath(place) for place in services.places(document)}
+    found = services.Project(document, name, os.path.realpath(engine.ROOT), real, frozenset(), settings_variables())
+    others = set(services.unjudged(found).values())
+    own = _own_layers(name) if others else frozenset()
+    return replace(found, aliases=frozenset(image for image in others if _is_of_project(image, name, own)))
+
+
+def settings_variables() -> frozenset[str]:
+    """Return the variables of the service's settings. Raises Failure where they can't be made out."""
+    try:
+        return services.settings_variables((engine.ROOT / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise Failure(
+            f"{SETTINGS} must have a class `Settings` whose fields are named as in this project's own (got: {error}). "
+            "To fix it: restore the class."
+        ) from None
+
+
+def _own_layers(name: str) -> frozenset[str]:
+    """Return the last layer of each of a project's images: files of this project, which no other image has."""
+    facts = filter(None, (_inspected(f"{name}:{target}") for _, target in (compose.DEV, compose.PROD)))
+    return frozenset(layer for one in facts for layer in (one["RootFS"].get("Layers") or ())[-1:])
+
+
+def _is_of_project(image: str, name: str, own: frozenset[str]) -> bool:
+    """Return whether a reference, by an id say, leads to an image that was built here, or on top of one.
+
+    By its names, by the label that Compose gives and that later builds inherit, or by a layer.
+    """
+    facts = _inspected(image)
+    if not facts:
+        return False
+    labels, layers = facts["Config"].get("Labels") or {}, facts["RootFS"].get("Layers") or ()
+    named = any(tag.startswith(f"{name}:") for tag in facts.get("RepoTags") or ())
+    return named or labels.get("com.docker.compose.project") == name or not own.isdisjoint(layers)
+
+
+def _inspected(image: str) -> Mapping[str, Any] | None:
+    """Return what the Engine reports of an image, or None where it has none: such an image was not built here."""
+    try:
+        (facts,) = json.loads(engine.output("image", "inspect", image))
+    except Failure:
+        return None
+    found: Mapping[str, Any] = facts
+    return found
 
 
 def came(wheels: Iterable[Mapping[str, str]]) -> frozenset[str]:

@@ -275,30 +275,42 @@ PLATFORM = Rule(
 COMPOSE_IMAGE = Rule(
     "LS401",
     "Service that runs another image",
-    "A service of the profile prod that is built here is not the image that is checked.",
+    "A service of the profile prod is built here or runs an image of this project, and it is not the image that is "
+    "checked: another target, tag, folder, Dockerfile, argument or cache.",
     "An override file, or a service for development in the profile prod.",
     "Build the target prod, name its image, and put services for development into the profile dev.",
 )
 COMPOSE_KEY = Rule(
     "LS402",
     "Compose key that may change what runs",
-    "A service of the profile prod has a key that is not on the list of keys that leave the image as it is.",
+    "A service of the profile prod has a key, or a value of one, that is not on the list of those that leave the image "
+    "as it is (`KEYS` in ops/services.py).",
     "An override file for development in the working folder.",
     "Remove the key, or set it in the image.",
 )
 COMPOSE_MOUNT = Rule(
     "LS403",
     "Mount over the image's files",
-    "A volume, secret or config of a service in the profile prod hides files of the image or adds code to it.",
+    "A volume, secret or config of a service in the profile prod hides files of the image, adds code to it, or shows "
+    "the working tree.",
     "A bind mount for development.",
-    "Mount data where the image has no code, outside of /srv, /opt, /usr and /etc.",
+    "Mount data where the image has no code, outside of /srv, /opt, /usr and /etc, from outside of the working tree.",
 )
 COMPOSE_VARIABLE = Rule(
     "LS404",
     "Variable that the service does not know",
     "Compose sets a variable that neither the settings of the service nor the server list, nor pyproject.toml allows.",
     "A variable for development, or a new one that was not listed.",
-    "Add a field to `Settings`, or the name to `environment` under [tool.lockstep] in pyproject.toml.",
+    "Add a field to `Settings`, or the name to `environment` under [tool.lockstep] in pyproject.toml; variables that "
+    "decide which code runs can't be allowed.",
+)
+COMPOSE_REACH = Rule(
+    "LS405",
+    "Service of others that can reach production's code",
+    "A service of the profile prod runs an image that is not built here, and has the means to change what others run: "
+    "the sources, the Engine, the machine, or their processes.",
+    "A tool for monitoring or a proxy that reads the Engine's socket.",
+    "Take the means from the service, or run it in a Compose project of its own.",
 )
 
 # 5: the bill of materials.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.images.conftest import DEV, PROD, check, docker, inspected, install_again, inv, planted
+from tests.images.conftest import DEV, PROD, check, docker, edit, inspected, install_again, inv, planted
 
 ADDED = {
     "labels, variables and an argument": (
@@ -66,16 +66,11 @@ def test_other_dependencies_pass_too(copy: Path) -> None:
     assert "packaging" in json.loads(done.stdout)["forbidden"]
 
 
-@pytest.mark.parametrize("place", ["name: prices", 'name: "prices"', ".env"])
-def test_a_service_of_another_name_passes(copy: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    """Wherever Compose takes the name from."""
-    monkeypatch.delenv("COMPOSE_PROJECT_NAME")
-    if place == ".env":
-        (copy / ".env").write_text("COMPOSE_PROJECT_NAME=prices\n", encoding="utf-8")
-    else:
-        compose = copy / "docker-compose.yml"
-        text = compose.read_text(encoding="utf-8")
-        compose.write_text(text.replace("name: lockstep\n", f"{place}\n"), encoding="utf-8")
+@pytest.mark.parametrize("name", ["prices", '"prices"'])
+def test_a_service_of_another_name_passes(copy: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """As docker-compose.yml names it."""
+    monkeypatch.delenv("LOCKSTEP_PROJECT")
+    edit(copy / "docker-compose.yml", "name: lockstep\n", f"name: {name}\n")
     done = inv("build", "check-prod-has-no-pytest", cwd=copy)
     docker("rmi", "prices:prod", "prices:dev")
     assert done.returncode == 0, done.stderr

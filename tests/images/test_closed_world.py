@@ -29,7 +29,20 @@ from hypothesis import strategies as st
 from ops import audit, check, image
 from ops.failure import Failure
 from ops.rules import Finding
-from tests.images.conftest import DEV, PROD, docker, edit, git, inspected, inv, planted
+from tests.images.conftest import (
+    COPY,
+    DEV,
+    PROD,
+    PROJECT,
+    docker,
+    edit,
+    git,
+    inspected,
+    inv,
+    planted,
+    secrets,
+    sentence,
+)
 
 SITE = "/opt/venv/lib/python3.13/site-packages"
 LIBRARY = "/usr/local/lib/python3.13"
@@ -480,41 +493,150 @@ def test_without_git_the_working_tree_is_compared(copy: Path) -> None:
     assert "Compared with the working tree" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "what"),
-    [
-        ('"127.0.0.1:${PORT:-8000}:8000"]', '"127.0.0.1:${PORT:-8000}:8000"]\n    volumes: ["./app:/srv/app"]', "/app"),
-        (
-            '"127.0.0.1:${PORT:-8000}:8000"]',
-            '"127.0.0.1:${PORT:-8000}:8000"]\n    volumes: ["code:/srv/app"]',
-            "/app",
-        ),
-        ("      target: prod\n", "      target: dev\n", "target dev"),
-        ('"127.0.0.1:${PORT:-8000}:8000"]', '"127.0.0.1:${PORT:-8000}:8000"]\n    command: [python]', "command"),
-        ('"127.0.0.1:${PORT:-8000}:8000"]', '"127.0.0.1:${PORT:-8000}:8000"]\n    user: "0:0"', "user"),
-        ("image: ${COMPOSE_PROJECT_NAME}:prod", "image: ${COMPOSE_PROJECT_NAME}:other", ":other"),
-    ],
-    ids=["a mount", "a volume that is a folder", "another target", "another command", "another user", "another image"],
-)
-def test_a_compose_file_that_runs_something_else_is_found(copy: Path, old: str, new: str, what: str) -> None:
-    """The image may be clean: what runs is not."""
-    built(copy)
-    edit(copy / "docker-compose.yml", old, new)
-    with (copy / "docker-compose.yml").open("a", encoding="utf-8") as file:
-        file.write(f"volumes:\n  code:\n    driver_opts: {{type: none, o: bind, device: {copy}/app}}\n")
-    code, report = proof(cwd=copy)
-    assert code == 1
-    assert [one["path"] for one in report["findings"] if one["what"].endswith(what)] == ["docker-compose.yml"]
+# What an override file can make run beside or instead of the image's program: here as Compose merges it.
+OVERRIDE = """\
+services:
+  api-prod:
+    build: {args: {BASE: "python:3.12"}, cache_from: [other], additional_contexts: {prod: ./bench}}
+    command: [python]
+    entrypoint: [python]
+    user: "0:0"
+    working_dir: /tmp
+    healthcheck: {disable: true}
+    privileged: true
+    pid: host
+    cap_add: [SYS_ADMIN]
+    security_opt: ["seccomp=unconfined"]
+    init: true
+    environment: {UVICORN_APP_DIR: /x, OPENSSL_CONF: /x, PYTHONPATH: /x, DEBUG: "1"}
+    env_file: [more.env]
+    volumes: ["ELSEWHERE:/srv/app", "code:/x", "./app:/y", "ELSEWHERE:/data/../lib", "/var/run/docker.sock:/z"]
+    tmpfs: ["/opt/venv"]
+    secrets: [{source: key, target: /srv/app/main.py}]
+    configs: [{source: text, target: /etc/ld.so.preload}]
+  worker:
+    profiles: [prod]
+    image: ${COMPOSE_PROJECT_NAME}:dev
+  another:
+    image: DEV
+  under-another-name:
+    image: ALIAS
+  api-tests:
+    profiles: !reset []
+  proxy:
+    image: haproxy:3.0
+    pid: service:api-prod
+volumes:
+  code:
+    driver_opts: {type: none, o: bind, device: HERE/app}
+secrets:
+  key: {file: more.env}
+configs:
+  text: {content: x}
+"""
+OVERRIDDEN = {
+    "LS401": {
+        "build.args BASE", "build.additional_contexts", "build.cache_from", "image {project}:dev", "image {dev}",
+        "image {alias}", "target dev",
+    },
+    "LS402": {
+        "cap_add", "command", "entrypoint", "healthcheck", "init", "pid", "privileged", "security_opt", "user",
+        "working_dir",
+    },
+    "LS403": {
+        "{elsewhere}:/srv/app", "{here}/app:/x", "{here}/app:/y", "{elsewhere}:/lib", "tmpfs:/opt/venv",
+        "key:/srv/app/main.py", "text:/etc/ld.so.preload", "{socket}:/z",
+    },
+    "LS404": {"UVICORN_APP_DIR", "OPENSSL_CONF", "PYTHONPATH", "DEBUG", "FROM_FILE"},
+    "LS405": {"pid"},
+}  # fmt: skip
+# What a project may well add.
+ALLOWED = """\
+services:
+  api-prod:
+    environment: [APP_LOG_LEVEL=debug, TZ=Europe/Rome, DATABASE_URL=postgresql://db/x, FORWARDED_ALLOW_IPS]
+    volumes: ["data:/data", "ELSEWHERE:/var/lib/uploads:ro"]
+    tmpfs: ["/run"]
+    secrets: [key, {source: token, target: tokens/token}]
+    configs: [{source: text, target: /run/text}]
+    deploy: {replicas: 2, update_config: {order: start-first}}
+    logging: {driver: json-file, options: {max-size: 10m}}
+    healthcheck: {interval: 5s}
+    ulimits: {nofile: 4096}
+    depends_on: {db: {condition: service_healthy}}
+  db:
+    image: postgres:16
+    volumes: ["data:/var/lib/postgresql/data"]
+volumes: {data: {}}
+secrets:
+  key: {file: more.env}
+  token: {environment: TOKEN}
+configs:
+  text: {content: x}
+"""
 
 
-def test_a_mount_is_seen_through_a_link(copy: Path, tmp_path: Path) -> None:
-    """Compose says by which path it came to the working tree; it may be none without a symlink."""
+def test_compose_runs_the_image_as_it_is(copy: Path, tmp_path: Path) -> None:
+    """The image may be clean: what runs must be so, too. An override file changes no image, so one is built for all."""
     built(copy)
-    edit(copy / "docker-compose.yml", '8000}:8000"]', '8000}:8000"]\n    volumes: ["./app:/srv/app"]')
-    link = tmp_path / "link"
+    override, link = copy / "docker-compose.override.yml", tmp_path / "link"
     link.symlink_to(copy)
-    done = inv("check-prod", "--json", cwd=link, PWD=str(link))
-    assert [one["what"] for one in json.loads(done.stdout)["findings"]] == [f"{copy.resolve()}/app"]
+    named = {
+        "elsewhere": str(tmp_path / "elsewhere"),
+        "here": str(copy.resolve()),
+        "project": COPY,
+        "alias": f"notes-of-{COPY}:1",
+    }
+    named |= {"dev": inspected(f"{COPY}:dev")["Id"], "socket": os.path.realpath("/var/run/docker.sock")}
+    (copy / "more.env").write_text("FROM_FILE=1\n", encoding="utf-8")
+
+    # Compose says by which path it came to the working tree; it may be one with a symlink.
+    text = OVERRIDE.replace("ELSEWHERE", named["elsewhere"]).replace("HERE", str(copy)).replace("DEV", named["dev"])
+    override.write_text(text.replace("ALIAS", named["alias"]), encoding="utf-8")
+    docker("build", "--quiet", "--target=dev", f"--tag={named['alias']}", *secrets(), ".", cwd=copy)
+    try:
+        done = inv("check-prod", "--json", cwd=link, PWD=str(link))
+    finally:
+        docker("rmi", named["alias"])
+    assert done.returncode == 1, done.stderr
+    findings = json.loads(done.stdout)["findings"]
+    assert {one["path"] for one in findings} == {"docker-compose.yml"}
+    wanted = {(code, what.format_map(named)) for code, whats in OVERRIDDEN.items() for what in whats}
+    assert {(one["code"], one["what"]) for one in findings} == wanted
+
+    override.write_text(ALLOWED.replace("ELSEWHERE", named["elsewhere"]), encoding="utf-8")
+    edit(copy / "pyproject.toml", "environment = []", 'environment = ["DATABASE_URL"]')
+    done = inv("check-prod", cwd=copy)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Compose runs images of others as well, which are not judged: db (postgres:16)." in done.stdout
+
+
+UNUSABLE = {
+    "no file": (None, "docker-compose.yml"),
+    "no YAML": ("name: x\nservices: [\n", "yaml"),
+    "no text": ("name: x\n\udcff", "docker-compose.yml"),
+    "an unknown key": ("name: x\nservices: {api-prod: {image: x, imagine: x}}\n", "imagine"),
+    "no service": ("name: x\nservices: {}\n", "must have a service api-prod in the profile prod"),
+    "another profile": ("name: x\nservices: {api-prod: {profiles: [dev], image: x}}\n", "must have a service api-prod"),
+}
+
+
+def test_without_a_compose_project_nothing_can_be_checked(copy: Path) -> None:
+    """A sentence and exit code 2, whatever is wrong with the file and whichever task needs it."""
+    for name in ("prod", "dev"):
+        docker("tag", f"{PROJECT}:{name}", f"{COPY}:{name}")
+    others = [(task, kind) for task in ("check-prod-has-no-pytest", "sbom") for kind in ("no file", "no service")]
+    for task, kind in [*(("deploy-check", kind) for kind in UNUSABLE), ("check-prod", "no file"), *others]:
+        text, told = UNUSABLE[kind]
+        file = copy / "docker-compose.yml"
+        file.unlink(missing_ok=True)
+        if text is not None:
+            file.write_bytes(os.fsencode(text))
+        done = inv(task, cwd=copy)
+        assert (done.returncode, done.stdout) == (2, ""), (task, kind, done.stderr)
+        assert told in sentence(done), (task, kind, done.stderr)
+        (line,) = (one for one in done.stderr.splitlines() if not one.startswith("$ docker"))
+        assert line
 
 
 def test_the_project_may_deny_and_limit(copy: Path) -> None:

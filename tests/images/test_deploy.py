@@ -56,6 +56,12 @@ WRONG = {
         "",
         "PodDisruptionBudget does not select",
     ),
+    "a setting that Compose drops": (
+        "app/settings.py",
+        "    name: str",
+        "    new: int = 1\n    name: str",
+        "docker-compose.yml: `environment` of api-prod must hand on APP_NEW",
+    ),
     "a limit": ("deploy/stack.yml", 'cpus: "1", memory: 256M', 'cpus: "1"', "memory is left open"),
     "a proxy that everybody is": ("deploy/k8s/deployment.yaml", "value: 10.0.0.0/8", 'value: "*"', "every client"),
     "another network": (

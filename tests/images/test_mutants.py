@@ -13,8 +13,8 @@ import pytest
 
 from tests.images.conftest import ROOT
 
-JUDGES = ("audit", "configuration", "inventory", "terms", "world")
-TESTS = ("test_audit.py", "test_configuration.py", "test_inventory.py", "test_terms.py", "test_world.py")
+JUDGES = ("audit", "configuration", "inventory", "services", "terms", "world")
+TESTS = tuple(f"test_{name}.py" for name in JUDGES)
 # What a function that is switched off returns, by the beginning of its return type. A function of another type builds
 # what the judges work on, and can't be switched off.
 NEUTRAL = {
@@ -53,7 +53,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "ops", folder / "ops", ignore=ignored)
     shutil.copytree(ROOT / "tests" / "ops", folder / "tests" / "ops", ignore=ignored)
-    for name in ("tests/__init__.py", "pyproject.toml"):
+    shutil.copytree(ROOT / "app", folder / "app", ignore=ignored)
+    for name in ("docker-compose.yml", "tests/__init__.py", "pyproject.toml"):
         shutil.copy(ROOT / name, folder / name)
     return folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import json
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ops import check, engine, requirements, rules
+from ops import check, engine, expected, requirements, rules
 from ops.failure import CANNOT_CHECK, FAILED, Failure
 from ops.records import File
 from ops.report import Report
@@ -26,7 +27,13 @@ def settings(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> object
 
 
 @pytest.mark.parametrize(
-    "text", ['denied-in-main = ["pip", "pytest-*"]', "size-budget-mb = 70", "size-budget-mb = 0.5"]
+    "text",
+    [
+        'denied-in-main = ["pip", "pytest-*"]',
+        "size-budget-mb = 70",
+        "size-budget-mb = 0.5",
+        'environment = ["DATABASE_URL", "SSL_CERT_FILE"]',
+    ],
 )
 def test_sound_settings_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """As pyproject.toml has them."""
@@ -39,6 +46,13 @@ def test_sound_settings_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ('denied-in-main = "pytest"', "must be a list of names"),
         ("denied-in-main = [1]", "must be a list of names"),
         ('size-budget-mb = "70"', "must be a number"),
+        ('environment = "DEBUG"', r"`environment` under \[tool.lockstep\] must be a list of names"),
+        ("environment = [1]", r"must be a list of names of variables \(got \[1\]\)"),
+        ('environment = ["A B"]', "must be a list of names"),
+        ('environment = [""]', "must be a list of names"),
+        ('environment = ["APP_*"]', "must be a list of names"),
+        ('environment = ["DEBUG=1"]', "must be a list of names"),
+        ('environment = ["DEBUG", "PYTHONPATH"]', r"decide which code runs \(got PYTHONPATH\)"),
     ],
 )
 def test_settings_that_mean_nothing_get_a_sentence(
@@ -47,6 +61,83 @@ def test_settings_that_mean_nothing_get_a_sentence(
     """One name would deny each of its letters, and so nothing at all."""
     with pytest.raises(Failure, match=said):
         settings(tmp_path, monkeypatch, text)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"services: ["], ids=["absent", "no text", "no YAML"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_without_a_compose_file_nothing_can_be_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, *, whole: bool
+) -> None:
+    """Code 2, and the file is named."""
+
+    def refuse(*_: str, **__: object) -> str:
+        raise Failure("`docker compose` failed: docker-compose.yml: line 1")
+
+    monkeypatch.setattr(gc, "disable", gc.enable)
+    monkeypatch.setattr(engine, "ROOT", tmp_path)
+    monkeypatch.setattr(engine, "output", refuse)
+    monkeypatch.delenv("LOCKSTEP_PROJECT", raising=False)
+    if content is not None:
+        (tmp_path / "docker-compose.yml").write_bytes(content)
+    with pytest.raises(Failure, match=r"docker-compose\.yml") as failure:
+        check.obtained(None, whole=whole)
+    assert failure.value.code == CANNOT_CHECK
+
+
+@pytest.mark.parametrize("text", [None, "x = (", "x = 1\n"], ids=["absent", "no Python", "no settings"])
+def test_without_settings_no_variable_can_be_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    """It is no empty list of variables."""
+    monkeypatch.setattr(engine, "ROOT", tmp_path)
+    if text is not None:
+        (tmp_path / "app").mkdir()
+        (tmp_path / "app" / "settings.py").write_text(text, encoding="utf-8")
+    with pytest.raises(Failure, match=r"app/settings\.py must have a class `Settings`"):
+        expected.settings_variables()
+
+
+@pytest.mark.parametrize("text", ['{"services": {"api-tests": {}}}', '{"services": null}', "{}"])
+def test_a_project_needs_the_production_service(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """In the profile that production is started with."""
+    monkeypatch.setattr(engine, "output", lambda *_, **__: text)
+    with pytest.raises(Failure, match="must have a service api-prod in the profile prod"):
+        expected.resolved()
+
+
+@pytest.mark.parametrize(
+    ("tags", "labels", "layers", "is_of_project"),
+    [
+        (["x:dev"], {}, [], True),
+        (["y:1", "x:prod"], None, None, True),
+        (None, {"com.docker.compose.project": "x"}, [], True),
+        (["y:1"], None, ["sha256:0", "sha256:1"], True),
+        (["y:dev"], {"com.docker.compose.project": "y"}, ["sha256:0"], False),
+        ([], None, None, False),
+    ],
+)
+def test_an_image_of_the_project_is_known_by_another_name(
+    monkeypatch: pytest.MonkeyPatch,
+    tags: list[str] | None,
+    labels: dict[str, str] | None,
+    layers: list[str] | None,
+    *,
+    is_of_project: bool,
+) -> None:
+    """By its tags, by the label that Compose gives and later builds inherit, by a layer."""
+    facts = [{"RepoTags": tags, "Config": {"Labels": labels}, "RootFS": {"Layers": layers}}]
+    monkeypatch.setattr(engine, "output", lambda *_, **__: json.dumps(facts))
+    assert expected._is_of_project("0123456789ab", "x", frozenset({"sha256:1"})) is is_of_project
+
+
+def test_an_image_that_is_not_here_is_none_of_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be pulled."""
+
+    def refuse(*_: str, **__: object) -> str:
+        raise Failure("There is no image postgres:16 here.")
+
+    monkeypatch.setattr(engine, "output", refuse)
+    assert expected._is_of_project("postgres:16", "x", frozenset()) is False
 
 
 def test_a_bill_needs_a_folder(tmp_path: Path) -> None:
