@@ -73,10 +73,23 @@ class Forbidden:
     @functools.cached_property
     def named(self) -> re.Pattern[bytes]:
         """The names of what these distributions bring to import or to run, as a text may contain them."""
+        return re.compile(rb"(?:%s)(?!\w)" % self._names)
+
+    @functools.cached_property
+    def _imported(self) -> re.Pattern[bytes]:
+        """The same in the place of a module's name, and what may hide one: escapes, other letters, other encodings."""
+        return re.compile(rb"(?<![\w.])(?:%s)(?!\w)|\\[NUux0-7]|[\x80-\xff]|coding[:=]" % self._names)
+
+    @functools.cached_property
+    def _names(self) -> bytes:
         tops = {name.partition(".")[0] for name in self.submodules}
         names = sorted(filter(None, {*self.packages, *self.modules, *self.scripts, *tops}))
         # Without names, what matches nothing.
-        return re.compile(rb"(?:%s)(?!\w)" % b"|".join(re.escape(name.encode()) for name in names) if names else rb"(?!)")
+        return b"|".join(re.escape(name.encode()) for name in names) or rb"(?!)"
+
+    def may_import(self, source: bytes) -> bool:
+        """Return whether a source may import something of these, and is worth being parsed."""
+        return bool(self._imported.search(source))
 
     def tells(self, path: str, content: bytes) -> bool:
         """Return whether the content of a file is worth judging: most need not be kept."""
@@ -94,12 +107,15 @@ class Forbidden:
 
     def tool(self, name: str) -> str | None:
         """Return the tool of development that a file or folder of this name belongs to."""
-        owner = tooling.FILES.get(name) or next((one for form, one in tooling.PATTERNS if form.fullmatch(name)), None)
-        return owner if owner not in self.locked and owner else self._files_of_commands.get(name)
+        owner = self._tool_files.get(name)
+        if not owner and name.startswith(tooling.CHANGING):
+            owner = next((one for form, one in tooling.PATTERNS if form.fullmatch(name)), None)
+        return None if owner in self.locked else owner
 
     @functools.cached_property
-    def _files_of_commands(self) -> Mapping[str, str]:
-        return {form.format(command): owner for command, owner in self.scripts.items() for form in tooling.OF_COMMAND}
+    def _tool_files(self) -> Mapping[str, str]:
+        made = {form.format(command): owner for command, owner in self.scripts.items() for form in tooling.OF_COMMAND}
+        return made | tooling.FILES
 
     def variable(self, name: str, value: str) -> str | None:
         """Return the tool of development that reads a variable, or that its value names."""
@@ -211,7 +227,7 @@ def leaks(files: Iterable[File], forbidden: Forbidden, lock: Lock, image: Image 
     around = _Surroundings(
         packages=frozenset(file.path.rpartition("/")[0] for file in files if "/__init__." in file.path),
         distributions=frozenset(match for file in files if (match := _distribution(file.path))),
-        provided=frozenset(match[1] or match[2] for file in files if (match := _ROOTS.match(file.path))),
+        provided=frozenset(root[1] or root[2] for file in files if (root := _ROOTS.match(file.path))),
         sources={file.path: file.layer for file in files if _within(file.path, APP)},
     )
     grouped: dict[tuple[int, _Hit], int] = {}
@@ -440,7 +456,10 @@ def _as_script(file: File, forbidden: Forbidden, around: _Surroundings) -> _Hit 
     if owner and (file.path.split("/")[-2] in {"bin", "sbin"} or file.mode & 0o111) and file.size:
         return _Hit(rules.DEV_COMMAND, owner, file.path, "a script of it")
     shebang = file.head.partition(b"\n")[0].decode(errors="replace") if file.head.startswith(b"#!") else ""
-    if "python" in shebang and not file.path.endswith(_SOURCES):
+    if file.path.endswith(_SOURCES):
+        # Read as a module is, whatever starts it.
+        return None
+    if "python" in shebang:
         for name, owner, _ in _needed(file.head, forbidden, around):
             return _Hit(rules.DEV_COMMAND, owner, file.path, f"a script that runs {name}")
     elif shebang or file.path.endswith(_SHELL):
@@ -492,7 +511,7 @@ def _as_importing(file: File, forbidden: Forbidden, around: _Surroundings) -> It
     is_replaced = around.sources.get(file.path, file.layer) != file.layer
     if not (is_source or is_path_file) or is_replaced or not _is_whole(file) or _is_brought(file, forbidden):
         return
-    if not (_within(file.path, APP) or forbidden.named.search(file.head)):
+    if not forbidden.may_import(file.head):
         return
     source = file.head
     if is_path_file:
@@ -526,7 +545,8 @@ def _as_tool_file(file: File, forbidden: Forbidden) -> _Hit | None:
         owner = forbidden.tool(part)
         if owner:
             path = "/".join(parts[: number + 1])
-            if _is_brought(file, forbidden) or (file.directory and any(_within(one, path) for one, _ in forbidden.allowed)):
+            brought = any(_within(one, path) for one, _ in forbidden.allowed) if file.directory else False
+            if brought or _is_brought(file, forbidden):
                 return None
             return _Hit(rules.TOOL_TRACE, owner, path, "a name that only this tool uses")
     if parts[-1] in tooling.SHARED and (match := tooling.SECTION.search(file.head)):
@@ -538,13 +558,12 @@ def _as_tool_file(file: File, forbidden: Forbidden) -> _Hit | None:
 
 def _as_secret(file: File, forbidden: Forbidden) -> Iterator[_Hit]:
     """Find credentials by the format of the content, or by the name of the file that holds them."""
-    if _is_brought(file, forbidden):
-        return
-    kinds = credentials.formatted(file.head) if _is_whole(file) else []
-    for kind in kinds:
-        yield _Hit(rules.SECRET, kind, file.path, "a file that everyone who has the image can read has it")
+    kinds = credentials.formatted(file.head) if b"\0" not in file.head and _is_whole(file) else []
+    why = "a file that everyone who has the image can read contains it"
     if not kinds and file.size and credentials.FILES.search(file.path):
-        yield _Hit(rules.SECRET, _name(file.path), file.path, "a file of this name holds credentials")
+        kinds, why = [_name(file.path)], "a file of this name contains credentials"
+    if kinds and not _is_brought(file, forbidden):
+        yield from (_Hit(rules.SECRET, kind, file.path, why) for kind in kinds)
 
 
 def _as_content(file: File, forbidden: Forbidden) -> _Hit | None:
@@ -553,12 +572,10 @@ def _as_content(file: File, forbidden: Forbidden) -> _Hit | None:
 
 
 def _as_own_file(file: File) -> _Hit | None:
-    parts = PurePosixPath(file.path).parts
+    parts = file.path.split("/")
     for number, part in enumerate(parts):
         if part in {".git", ".env"} or part.startswith(".env."):
-            return _Hit(
-                rules.PRIVATE_FILE, part, str(PurePosixPath(*parts[: number + 1])), "it does not belong in an image"
-            )
+            return _Hit(rules.PRIVATE_FILE, part, "/".join(parts[: number + 1]), "it does not belong in an image")
     if _within(file.path, HOME) and not _within(file.path, APP):
-        return _Hit(rules.PROJECT_FILE, parts[2], str(PurePosixPath(*parts[:3])), f"only app/ belongs in {HOME}")
+        return _Hit(rules.PROJECT_FILE, parts[2], "/".join(parts[:3]), f"only app/ belongs in {HOME}")
     return None

@@ -19,7 +19,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ops import audit, compose, configuration, credentials, engine, expected, image, inventory, rules, source, stages, world
+from ops import (
+    audit,
+    compose,
+    configuration,
+    credentials,
+    engine,
+    expected,
+    image,
+    inventory,
+    rules,
+    source,
+    stages,
+    world,
+)
 from ops.failure import CANNOT_CHECK, FAILED, Failure
 from ops.records import File, Image
 from ops.report import Report, read
@@ -220,7 +233,8 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
             promised = promise.world.brought if promise else forbidden.allows
             if saving:
                 saving.result()
-            facts = image.read(prod, archive, (lambda _: True) if whole else sizes.__contains__, promised, forbidden.tells)
+            hashed = (lambda _: True) if whole else sizes.__contains__
+            facts = image.read(prod, archive, hashed, promised, forbidden.tells)
             if whole:
                 _refuse_other_commit(prod, facts.config.get("Labels") or {}, made_from)
     except Failure as failure:

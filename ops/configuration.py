@@ -266,7 +266,9 @@ def _secrets_in_command(instruction: str, words: Iterable[str] | None) -> Iterat
     """Find secrets in what a container runs."""
     text = " ".join(words or ())
     for what in found(text):
-        yield Finding(rules.SECRET, what, "configuration", masked(f"{instruction} {text}"), f"{instruction} contains it")
+        yield Finding(
+            rules.SECRET, what, "configuration", masked(f"{instruction} {text}"), f"{instruction} contains it"
+        )
 
 
 def _secrets_in_history(history: Iterable[str], told: AbstractSet[str]) -> Iterator[Finding]:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 MASK = "***"
-_LONGEST = 16384
+# How much of a text is looked at, or printed, in one piece.
+_LONGEST = 8192
 
 # Formats that nothing but a credential has, with the beginning that each has in common, for a quick search.
 _FORMATS = (
@@ -40,14 +41,18 @@ _FORMATS = (
     ("a Databricks token", ("dapi",), r"dapi[0-9a-f]{32}(?![0-9A-Za-z])"),
     ("a Shopify token", ("shpat_", "shpca_", "shppa_", "shpss_"), r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}"),
     ("an age key", ("AGE-SECRET-KEY-",), r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
-    ("an Azure storage key", ("AccountKey=", "SharedAccessKey="), r"(?:Account|SharedAccess)Key=[A-Za-z0-9+/]{40,90}={0,2}"),
+    (
+        "an Azure storage key", ("AccountKey=", "SharedAccessKey="),
+        r"(?:Account|SharedAccess)Key=[A-Za-z0-9+/]{40,90}={0,2}",
+    ),
     ("a signed address", ("sig=", "X-Amz-Signature="), r"[?&](?:sig|X-Amz-Signature)=[\w%+/=-]{30,255}"),
     # Header and payload of a JSON Web Token are JSON objects, in base64 (RFC 7519).
     ("a JSON Web Token", ("eyJ",), r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?"),
 )  # fmt: skip
 # Text of a private key (RFC 7468, OpenPGP, PuTTY): its label, and what follows it.
 _KEY = (
-    r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:\s|\\n|\\r){0,8}(?:[\w-]{1,40}: [^\n]{0,200}\s{1,4}){0,8}[A-Za-z0-9+/=]{16}"
+    r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:\s|\\n|\\r){0,8}"
+    r"(?:[\w-]{1,40}: [^\n]{0,200}\s{1,4}){0,8}[A-Za-z0-9+/=]{16}"
     r"(?:(?!-----BEGIN)[^-]|-(?!----))*(?:-----END [A-Z0-9 ]*-----)?"
     r"|PuTTY-User-Key-File-\d: [^\n]{0,200}(?:\n[^\n]{0,200}){0,60}?\nPrivate-Lines: \d+\n[A-Za-z0-9+/=\n]*"
 )
@@ -55,8 +60,9 @@ _KEY_MARKERS = ("PRIVATE KEY", "PuTTY-User-Key-File-")
 
 # A file is looked at more closely where it contains one of these: the commonest, since each takes time.
 MARKERS = (
-    b"PRIVATE KEY", b"PuTTY-User-Key-File-", b"ghp_", b"gho_", b"ghs_", b"github_pat_", b"glpat-", b"AKIA", b"xox", b"AIza",
-    b"GOCSPX-", b"k_live_", b"npm_", b":_auth", b"pypi-Ag", b"dckr_pat_", b"hooks.slack.com/", b"sk-ant-", b"T3BlbkFJ", b"SG.",
+    b"PRIVATE KEY", b"PuTTY-User-Key-File-", b"ghp_", b"gho_", b"ghs_", b"github_pat_", b"glpat-", b"AKIA", b"ASIA", b"xox",
+    b"AIza", b"GOCSPX-", b"k_live_", b"npm_", b":_auth", b"pypi-Ag", b"dckr_pat_", b"hooks.slack.com/", b"sk-ant-",
+    b"T3BlbkFJ", b"SG.",
     b"hvs.", b"eyJ", b"AGE-SECRET-KEY-", b"AccountKey=",
 )  # fmt: skip
 
@@ -65,7 +71,8 @@ _IN_URL = re.compile(r"(?<=://)(?:[^/\s:@\"']*:[^/\s@\"']+|(?<=https://)[^/\s@\"
 _SCHEMES = ("basic", "bearer", "digest", "negotiate", "token", "apikey", "aws4-hmac-sha256")
 # What a request proves itself with (RFC 9110, 11.6.2), wherever it is passed to a client.
 _IN_HEADER = re.compile(
-    r"\bauthorization[\"']?\s{0,5}[:=]\s{0,5}[\"']?(?:(?:basic|bearer|digest|negotiate|token|apikey|aws4-hmac-sha256)\s+)?"
+    r"\bauthorization[\"']?\s{0,5}[:=]\s{0,5}[\"']?"
+    r"(?:(?:basic|bearer|digest|negotiate|token|apikey|aws4-hmac-sha256)\s+)?"
     r"(?P<value>[^\s\"'\\]+)"
     r"|\bbearer\s+(?P<bearer>(?=[^\s\"']*\d)[\w.~+/=-]{8,})",
     re.IGNORECASE,
@@ -79,7 +86,10 @@ _IN_OPTION = re.compile(
 )
 
 # A name, and what stands between it and its value: `NAME=`, `"name": `, `name: `, `--name `.
-_NAMED = re.compile(r"(?<![\w.$-])(?P<option>--?)?(?P<name>[A-Za-z_][\w.-]*)(?:\\?[\"']?(?P<sign>=|:\s{0,5}|\s{1,5}[=:]\s{1,5})|(?P<space>\s{1,5}))")
+_NAMED = re.compile(
+    r"(?<![\w.$-])(?<!\$\{)(?P<option>--?)?(?P<name>[A-Za-z_][\w.-]*)"
+    r"(?:\\?[\"']?(?P<sign>=|:\s{0,5}|\s{1,5}[=:]\s{1,5})|(?P<space>\s{1,5}))"
+)
 _QUOTED = re.compile(r"(?P<quote>\\?[\"'])(?P<value>.*?)(?<!\\)(?P=quote)", re.DOTALL)
 _BARE = re.compile(r"[^\s\"'`]+")
 # In these instructions a history has values without their quotation marks: one ends where the next name begins.
@@ -90,44 +100,48 @@ _UNQUOTED = re.compile(r".*?(?=\s[\w.-]+=|$)", re.DOTALL)
 # Words of a name that tell of a secret wherever they stand.
 _SECRET = frozenset(
     {
-        "AUTHTOKEN", "BEARER", "CREDENTIAL", "CREDENTIALS", "CREDS", "MNEMONIC", "PASS", "PASSCODE", "PASSPHRASE", "PASSWD",
-        "PASSWORD", "PASSWORDS", "PASSWRD", "PAT", "PSK", "PSWD", "PWD", "SECRET", "SECRETS", "TOKEN", "TOKENS",
+        "AUTHTOKEN", "BEARER", "CREDENTIAL", "CREDENTIALS", "CREDS", "MNEMONIC", "PASS", "PASSCODE", "PASSPHRASE",
+        "PASSWD", "PASSWORD", "PASSWORDS", "PASSWRD", "PAT", "PSK", "PSWD", "PWD", "SECRET", "SECRETS", "TOKEN",
+        "TOKENS",
     }
 )  # fmt: skip
 # The same, as the end of a longer word: PGPASSWORD, accesstoken.
 _SECRET_ENDS = (
-    "PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "APIKEY", "SECRETKEY", "PRIVATEKEY", "ACCESSKEY", "SIGNINGKEY",
-    "ENCRYPTIONKEY", "MASTERKEY", "SSHKEY", "AUTHKEY", "DBPASS", "CREDENTIALS",
+    "PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "APIKEY", "SECRETKEY", "PRIVATEKEY", "ACCESSKEY",
+    "SIGNINGKEY", "ENCRYPTIONKEY", "MASTERKEY", "SSHKEY", "AUTHKEY", "DBPASS", "CREDENTIALS",
 )  # fmt: skip
 # Words that do only at the end of a name, and where the value is no plain word.
 _SECRET_LAST = frozenset({"AUTH", "KEY", "KEYS", "PEPPER", "SALT"})
 # Words before KEY that make a secret of any value.
 _SECRET_KEY = frozenset(
     {
-        "ACCESS", "ACCOUNT", "ADMIN", "AES", "API", "APP", "AUTH", "CLIENT", "COOKIE", "CRYPTO", "DECRYPTION", "DEPLOY",
-        "ENCRYPT", "ENCRYPTION", "FERNET", "HMAC", "JWE", "JWK", "JWT", "LICENCE", "LICENSE", "MASTER", "PRIVATE", "ROOT", "RSA",
-        "SECRET", "SERVICE", "SESSION", "SHARED", "SIGN", "SIGNATURE", "SIGNING", "SSH", "SSL", "STORAGE", "TLS", "WEBHOOK",
+        "ACCESS", "ACCOUNT", "ADMIN", "AES", "API", "APP", "AUTH", "CLIENT", "COOKIE", "CRYPTO", "DECRYPTION",
+        "DEPLOY", "ENCRYPT", "ENCRYPTION", "FERNET", "HMAC", "JWE", "JWK", "JWT", "LICENCE", "LICENSE", "MASTER",
+        "PRIVATE", "ROOT", "RSA", "SECRET", "SERVICE", "SESSION", "SHARED", "SIGN", "SIGNATURE", "SIGNING", "SSH",
+        "SSL", "STORAGE", "TLS", "WEBHOOK",
     }
 )  # fmt: skip
 # Words before KEY: such a key is known to all, or names a place in a table.
 _PUBLIC_KEY = frozenset(
     {
-        "ANSWER", "APT", "AUTHORIZED", "CACHE", "COMPOSITE", "COMPOUND", "FOREIGN", "GPG", "GROUP", "HOST", "IDEMPOTENCY", "INDEX",
-        "LOOKUP", "OBJECT", "PARTITION", "PGP", "PRIMARY", "PUB", "PUBLIC", "PUBLISHABLE", "RANGE", "RECV", "RELEASE",
-        "ROUTING", "SHARD", "SITE", "SORT", "TRUSTED", "UNIQUE", "VERIFICATION", "VERIFY", "VERIFYING",
+        "ANSWER", "APT", "AUTHORIZED", "CACHE", "COMPOSITE", "COMPOUND", "FOREIGN", "GPG", "GROUP", "HOST",
+        "IDEMPOTENCY", "INDEX", "LOOKUP", "OBJECT", "PARTITION", "PGP", "PRIMARY", "PUB", "PUBLIC", "PUBLISHABLE",
+        "RANGE", "RECV", "RELEASE", "ROUTING", "SHARD", "SITE", "SORT", "TRUSTED", "UNIQUE", "VERIFICATION", "VERIFY",
+        "VERIFYING",
     }
 )  # fmt: skip
 # Words at the end of a name: the value describes a secret, names one, or says where one is.
 _ABOUT = frozenset(
     {
-        "ALG", "ALGO", "ALGORITHM", "ALGORITHMS", "ALLOWED", "ARN", "AUDIENCE", "BACKEND", "BITS", "BUCKET", "BYTES", "CHARS",
-        "CLASS", "COLUMN", "COUNT", "DAYS", "DIGITS", "DIR", "DIRECTORY", "DISABLED", "DURATION", "ENABLED", "ENDPOINT", "ENGINE",
-        "EXPIRATION", "EXPIRE", "EXPIRES", "EXPIRY", "FIELD", "FILE", "FILENAME", "FILES", "FINGERPRINT", "FOLDER", "FORMAT",
-        "GRACE", "HASHER", "HASHERS", "HEADER", "HELPER", "HISTORY", "HOST", "HOURS", "ID", "IDS", "INTERVAL", "ISSUER", "KIND",
-        "LEEWAY", "LENGTH", "LEVEL", "LIFETIME", "LIMIT", "LIMITS", "LOCATION", "MANAGER", "MAX", "METHOD", "MIN", "MINUTES",
-        "MODE", "MODEL", "MODULE", "MOUNT", "NAME", "NAMES", "NAMESPACE", "OPTIONS", "PARALLELISM", "PARAM", "PATH", "PATHS",
-        "POLICY", "PORT", "PREFIX", "PROVIDER", "REF", "REGEX", "REGION", "REQUIRED", "ROTATION", "ROUNDS", "SCHEME", "SCOPE",
-        "SCOPES", "SECONDS", "SERVER", "SIZE", "SOURCE", "STDIN", "STORE", "STRENGTH", "SUFFIX", "THROUGH", "TIMEOUT", "TTL",
+        "ALG", "ALGO", "ALGORITHM", "ALGORITHMS", "ALLOWED", "ARN", "AUDIENCE", "BACKEND", "BITS", "BUCKET", "BYTES",
+        "CHARS", "CLASS", "COLUMN", "COUNT", "DAYS", "DIGITS", "DIR", "DIRECTORY", "DISABLED", "DURATION", "ENABLED",
+        "ENDPOINT", "ENGINE", "EXPIRATION", "EXPIRE", "EXPIRES", "EXPIRY", "FIELD", "FILE", "FILENAME", "FILES",
+        "FINGERPRINT", "FOLDER", "FORMAT", "GRACE", "HASHER", "HASHERS", "HEADER", "HELPER", "HISTORY", "HOST",
+        "HOURS", "ID", "IDS", "INTERVAL", "ISSUER", "KIND", "LEEWAY", "LENGTH", "LEVEL", "LIFETIME", "LIMIT",
+        "LIMITS", "LOCATION", "MANAGER", "MAX", "METHOD", "MIN", "MINUTES", "MODE", "MODEL", "MODULE", "MOUNT",
+        "NAME", "NAMES", "NAMESPACE", "OPTIONS", "PARALLELISM", "PARAM", "PATH", "PATHS", "POLICY", "PORT", "PREFIX",
+        "PROVIDER", "REF", "REGEX", "REGION", "REQUIRED", "ROTATION", "ROUNDS", "SCHEME", "SCOPE", "SCOPES",
+        "SECONDS", "SERVER", "SIZE", "SOURCE", "STDIN", "STORE", "STRENGTH", "SUFFIX", "THROUGH", "TIMEOUT", "TTL",
         "TYPE", "TYPES", "URI", "URL", "USER", "USERNAME", "VALIDATORS", "VERSION", "WINDOW",
     }
 )  # fmt: skip
@@ -140,13 +154,18 @@ _HARMLESS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 # Values that describe rather than open: a number, a place, a plain word.
-_PLACE = r"/\S*|\.{1,2}/\S*|https?://\S*"
-_PLAIN = re.compile(rf"-?\d{{1,6}}(?:\.\d+)?[a-z]{{0,2}}|[a-z]{{1,12}}|{_PLACE}", re.IGNORECASE)
+_PLAIN = re.compile(r"-?\d{1,6}(?:\.\d+)?[a-z]{0,2}|[a-z]{1,12}|\.{0,2}/\S*|https?://\S*", re.IGNORECASE)
+_PLACE = re.compile(r"\.{0,2}/\S*|https?://\S*")
+# Values that are no secret behind a name that ends so.
+_HARMLESS_FOR = {
+    frozenset({"PASS", "PAT", "TOKENS"}): re.compile(r"-?\d{1,6}"),
+    frozenset({"CREDENTIAL", "CREDENTIALS", "CREDS", "PWD"}): _PLACE,
+}
 
 # Files that hold credentials and little else, by the end of their path.
 FILES = re.compile(
-    r"/(?:\.aws/credentials|\.azure/[^/]*(?:token|profile)[^/]*|\.docker/config\.json|\.dockercfg|\.git-credentials|\.htpasswd"
-    r"|\.kube/config|\.my\.cnf|\.netrc|\.pgpass|\.pypirc|\.ssh/id_[^/.]+|id_(?:rsa|dsa|ecdsa|ed25519)|[^/]+\.(?:p12|pfx|jks|ppk|kdbx))"
+    r"/(?:\.aws/credentials|\.azure/[^/]*(?:token|profile)[^/]*|\.docker/config\.json|\.dockercfg|\.git-credentials"
+    r"|\.htpasswd|\.kube/config|\.my\.cnf|\.netrc|\.pgpass|\.pypirc|\.ssh/id_[^/.]+|id_(?:rsa|dsa|ecdsa|ed25519)|[^/]+\.(?:p12|pfx|jks|ppk|kdbx))"
 )
 
 
@@ -158,34 +177,35 @@ class _Span(NamedTuple):
     what: str
 
 
-_PATTERNS = (("a private key", _KEY_MARKERS, re.compile(_KEY)),) + tuple(
-    (what, marks, re.compile(rf"(?<![A-Za-z0-9_]){pattern}" if pattern[0].isalnum() else pattern))
-    for what, marks, pattern in _FORMATS
+_PATTERNS = (
+    ("a private key", _KEY_MARKERS, re.compile(_KEY)),
+    *(
+        (what, marks, re.compile(rf"(?<![A-Za-z0-9_]){pattern}" if pattern[0].isalnum() else pattern))
+        for what, marks, pattern in _FORMATS
+    ),
 )
 
 
 def is_named(name: str, value: str | None) -> bool:
-    """Return whether what is given to a name is a secret, by the words of the name. None is a value that is not known."""
+    """Return whether the words of a name make a secret of its value. None is a value that is not known."""
     words = _words(name)
     if not words or words[-1] in _ABOUT:
         return False
-    if value is not None and _HARMLESS.fullmatch(value.strip().strip("\"'")):
+    given = value.strip().strip("\"'") if value is not None else None
+    if given is not None and _HARMLESS.fullmatch(given):
         return False
-    given = value.strip("\"'") if value is not None else None
     last, before = words[-1], words[-2] if len(words) > 1 else ""
+    harmless: re.Pattern[str] | None
     if last in {"KEY", "KEYS"}:
-        if before in _PUBLIC_KEY:
-            return False
-        harmless = re.compile(_PLACE) if before in _SECRET_KEY or before in _SECRET else _PLAIN
-        return given is None or not harmless.fullmatch(given)
-    if "PWD" in words and (len(words) == 1 or (given or "").startswith("/")):
-        # The working directory, as a shell names it.
-        return False
-    if any(word in _SECRET or word.endswith(_SECRET_ENDS) for word in words):
-        counts = last in {"PASS", "PAT", "TOKENS"} and given and re.fullmatch(r"-?\d{1,6}", given)
-        leads = last in {"CREDENTIAL", "CREDENTIALS", "CREDS"} and given and re.fullmatch(_PLACE, given)
-        return not (counts or leads)
-    return last in _SECRET_LAST and (given is None or not _PLAIN.fullmatch(given))
+        harmless = _PLACE if before in _SECRET_KEY or before in _SECRET else _PLAIN
+        secret = before not in _PUBLIC_KEY
+    elif any(word in _SECRET or word.endswith(_SECRET_ENDS) for word in words):
+        harmless = next((form for known, form in _HARMLESS_FOR.items() if last in known), None)
+        # PWD alone is the working directory.
+        secret = words != ["PWD"]
+    else:
+        harmless, secret = _PLAIN, last in _SECRET_LAST
+    return secret and not (given and harmless and harmless.fullmatch(given))
 
 
 def found(text: str) -> list[str]:
@@ -213,10 +233,11 @@ def shown(name: str, value: str) -> str:
 
 
 def formatted(content: bytes) -> list[str]:
-    """Return the kinds of credentials in the content of a file, by their formats alone: names of variables abound in code."""
+    """Return the kinds of credentials in a file, by their formats alone: code is full of names of variables."""
     if not any(marker in content for marker in MARKERS):
         return []
-    return list(dict.fromkeys(span.what for span in _in_format(content.decode("latin-1")) if span.what != "a signed address"))
+    kinds = (span.what for span in _in_format(content.decode("latin-1")))
+    return [kind for kind in dict.fromkeys(kinds) if kind != "a signed address"]
 
 
 def _words(name: str) -> list[str]:

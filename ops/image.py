@@ -85,8 +85,6 @@ def _no_text(_path: str, _content: bytes) -> bool:
     return False
 
 
-
-
 class _Tar(NamedTuple):
     """An uncompressed tar within a mapped file: from a byte to a byte of it."""
 
@@ -151,9 +149,10 @@ def read(
 ) -> Image:
     """Return the facts of the one image in `archive`, a file that `docker save` wrote, compressed by gzip or not.
 
-    Files of the sizes that `hashed` accepts get their sha256. Of what is not `promised`, archives are looked into, and
-    texts that are `telling` are kept whole. Raises Failure, code 2, where a layer is not, to the last byte, what the image's configuration says it is, or where one
-    Engine would take another image out of `archive` than the next.
+    Files of the sizes that `hashed` accepts get their sha256. Of what is not `promised`, archives are looked into,
+    and texts that are `telling` are kept whole. Raises Failure, code 2, where there are too many of these, where a
+    layer is not, to the last byte, what the image's configuration says it is, or where one Engine would take another
+    image out of `archive` than the next.
     """
     try:
         with _mapped(archive) as file, _plain(_Tar(file, 0, len(file))) as saved, ThreadPoolExecutor(1) as pool:
@@ -178,7 +177,15 @@ def read(
                     # On the other core: hashing does not hold the interpreter's lock.
                     verified = pool.submit(_verify, tar, diff_id)
                     try:
-                        terms = _Terms(number, hashed, budget, False, promised, telling, room, has_library)
+                        terms = _Terms(
+                            number,
+                            hashed,
+                            budget,
+                            promised=promised,
+                            telling=telling,
+                            room=room,
+                            has_library=has_library,
+                        )
                         found = list(_files(tar, terms))
                     finally:
                         # In any case: the layer may not be let go of while it is being read.

@@ -63,7 +63,7 @@ def _text(source: bytes | str) -> str:
 
 
 def _skeleton(source: bytes | str) -> str:
-    """Return the imports of a source and the blocks that they are in, without anything that a newer Python has added."""
+    """Return the imports of a source and the blocks that they are in, without what a newer Python has added."""
     lines: list[str] = []
     logical: list[tokenize.TokenInfo] = []
     depth = 0
@@ -228,5 +228,7 @@ def _asks_for_module(test: ast.expr) -> bool:
     if isinstance(test, ast.UnaryOp):
         return False
     return any(
-        _last_name(node) in {"find_spec", "modules"} for node in ast.walk(test) if isinstance(node, ast.Name | ast.Attribute)
+        _last_name(node) in {"find_spec", "modules"}
+        for node in ast.walk(test)
+        if isinstance(node, ast.Name | ast.Attribute)
     ) and not any(isinstance(node, ast.Is | ast.Eq | ast.NotIn) for node in ast.walk(test))

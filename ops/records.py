@@ -36,9 +36,12 @@ class File(NamedTuple):
 
 
 def is_library(path: str) -> bool:
-    """Return whether a path is of a module or package of the standard library."""
+    """Return whether a path is of a module or package of the standard library.
+
+    The image's may be newer than this interpreter's: what is new has mostly a private name.
+    """
     match = _LIBRARY.match(path)
-    return bool(match) and match[1] in sys.stdlib_module_names  # type: ignore[index]
+    return match is not None and (match[1] in sys.stdlib_module_names or match[1].startswith("_"))
 
 
 @dataclass(frozen=True)

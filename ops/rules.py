@@ -101,7 +101,7 @@ PRIVATE_FILE = Rule(
 TOOL_TRACE = Rule(
     "LS109",
     "Configuration or cache of a dev tool",
-    "A file, a folder or a variable has a name that only a tool of development uses, and no locked main wheel brings it.",
+    "A file, a folder or a variable has a name that only a dev tool uses, and no locked main wheel brings it.",
     "A tool ran in a stage that production takes files from, or its settings were copied with the sources.",
     "Keep it out of the sources (tests beside them, not in them), and set variables in the dev stage only.",
 )

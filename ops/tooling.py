@@ -39,6 +39,8 @@ PATTERNS = (
     # How pytest names the bytecode of a test module.
     (re.compile(r".+-pytest-\d[\w.]*\.pyc"), "pytest"),
 )
+# How these begin: few names do.
+CHANGING = (".coverage.", "conftest.", "test_")
 # Names that a tool makes of the name of its command: of each command of the dev group.
 OF_COMMAND = (".{}_cache", ".{}rc", "{}.ini", ".{}.ini")
 

@@ -13,8 +13,8 @@ import pytest
 
 from tests.images.conftest import ROOT
 
-JUDGES = ("audit", "configuration", "inventory", "terms", "world")
-TESTS = ("test_audit.py", "test_configuration.py", "test_inventory.py", "test_terms.py", "test_world.py")
+JUDGES = ("audit", "configuration", "credentials", "imports", "inventory", "terms", "world")
+TESTS = tuple(f"test_{judge}.py" for judge in JUDGES)
 # What a function that is switched off returns, by the beginning of its return type. A function of another type builds
 # what the judges work on, and can't be switched off.
 NEUTRAL = {

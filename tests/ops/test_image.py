@@ -119,6 +119,61 @@ def test_a_record_is_kept_whole_where_it_is_asked_for() -> None:
     assert file.head == record
 
 
+def told(layers: tuple[bytes, ...], **more: Callable[[str, str], bool]) -> dict[str, int]:
+    """Return how many bytes are kept of each file of which more than the head is."""
+    with saved(*layers) as archive:
+        facts = image.read("x:1", archive, lambda _: False, telling=lambda _, text: b"pytest" in text, **more)
+    assert all(file.sha256 for file in facts.files if len(file.head) > image.HEAD_BYTES)
+    return {f"{file.path} {file.layer}": len(file.head) for file in facts.files if len(file.head) > image.HEAD_BYTES}
+
+
+TEXT = b"#" * 5000 + b"pytest"
+
+
+def test_a_text_that_tells_is_kept_whole_and_hashed() -> None:
+    """Also within an archive; not what only fills memory."""
+    packed = zipped({"b.py": TEXT, "c.py": TEXT[:-1]})
+    layer = tar({"a.py": TEXT, "c.py": TEXT[:-1], "d.bin": b"\0" + TEXT, "x.zip": packed})
+    assert told((layer,)) == {"/a.py 0": len(TEXT), "/x.zip!/b.py 0": len(TEXT)}
+
+
+def test_of_a_very_long_text_a_part_is_kept() -> None:
+    """What stands behind it is not seen."""
+    assert told((tar({"a.py": TEXT + b"#" * image.TEXT_BYTES}),)) == {"/a.py 0": image.TEXT_BYTES}
+    assert told((tar({"a.py": b"#" * image.TEXT_BYTES + TEXT}),)) == {}
+
+
+def test_what_is_promised_is_not_kept() -> None:
+    """The locked wheels' files need no reading."""
+    assert told((tar({"a.py": TEXT, "b.py": TEXT}),), promised=lambda path, _: path == "/a.py") == {
+        "/b.py 0": len(TEXT)
+    }
+
+
+def test_the_standard_library_is_not_read_but_a_second_copy_is() -> None:
+    """Nor are modules beside it taken for it."""
+    library = "usr/local/lib/python3.13"
+    names = ("json/decoder.py", "site.py", "sitecustomize.py", "x.pth", "site-packages/x.py", "_pyrepl/x.py")
+    below = tar({f"{library}/{name}": TEXT for name in names})
+    above = tar({f"{library}/site.py": TEXT})
+    kept = {f"/{library}/{name} 0": len(TEXT) for name in ("sitecustomize.py", "x.pth", "site-packages/x.py")}
+    assert told((below,)) == kept
+    assert told((below, above)) == kept | {f"/{library}/site.py 1": len(TEXT)}
+
+
+def test_too_many_texts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded; what could not be judged is no clean image."""
+    monkeypatch.setattr(image, "_KEPT_BYTES", 2 * len(TEXT))
+    assert len(told((tar({"a.py": TEXT, "b.py": TEXT}),))) == 2
+    for layer in (
+        tar({"a.py": TEXT, "b.py": TEXT, "c.py": TEXT}),
+        tar({"x.zip": zipped({name: TEXT for name in "abc"})}),
+    ):
+        with pytest.raises(Failure, match="of texts to judge") as failure:
+            told((layer,))
+        assert failure.value.code == CANNOT_CHECK
+
+
 def test_links_keep_their_targets() -> None:
     """A symbolic link points somewhere, a hard link is the file again."""
     links = {"soft": (tarfile.SYMTYPE, "/opt/x"), "hard": (tarfile.LNKTYPE, "f")}
