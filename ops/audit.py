@@ -447,26 +447,30 @@ def _as_import(file: File, forbidden: Forbidden, around: _Surroundings) -> _Hit 
 
 def _as_script(file: File, forbidden: Forbidden, around: _Surroundings) -> _Hit | None:
     if file.target:
-        for part in (_name(file.path), *reversed(PurePosixPath(file.target).parts)):
-            owner = forbidden.scripts.get(part) or forbidden.packages.get(part)
-            if owner:
-                return _Hit(rules.DEV_COMMAND, owner, file.path, f"a link to {file.target}")
-        return None
+        parts = (_name(file.path), *reversed(PurePosixPath(file.target).parts))
+        owners = (forbidden.scripts.get(part) or forbidden.packages.get(part) for part in parts)
+        linked = next(filter(None, owners), None)
+        return _Hit(rules.DEV_COMMAND, linked, file.path, f"a link to {file.target}") if linked else None
     owner = forbidden.scripts.get(_name(file.path))
     if owner and (file.path.split("/")[-2] in {"bin", "sbin"} or file.mode & 0o111) and file.size:
         return _Hit(rules.DEV_COMMAND, owner, file.path, "a script of it")
-    shebang = file.head.partition(b"\n")[0].decode(errors="replace") if file.head.startswith(b"#!") else ""
-    if file.path.endswith(_SOURCES):
-        # Read as a module is, whatever starts it.
+    names = _run_by(file, forbidden, around)
+    if not names:
         return None
+    owner = forbidden.provider(names[0]) or forbidden.owner(names[0])
+    return _Hit(rules.DEV_COMMAND, str(owner), file.path, f"a script that runs {names[0]}")
+
+
+def _run_by(file: File, forbidden: Forbidden, around: _Surroundings) -> list[str]:
+    """Return what of the dev distributions a script imports or starts."""
+    shebang = file.head.partition(b"\n")[0].decode(errors="replace") if file.head.startswith(b"#!") else ""
+    if file.path.endswith(_SOURCES) or not (shebang or file.path.endswith(_SHELL)):
+        # A module is read as one, whatever starts it.
+        return []
     if "python" in shebang:
-        for name, owner, _ in _needed(file.head, forbidden, around):
-            return _Hit(rules.DEV_COMMAND, owner, file.path, f"a script that runs {name}")
-    elif shebang or file.path.endswith(_SHELL):
-        script = file.head.decode(errors="replace")
-        for name in started(script, forbidden) or _commands(script, forbidden):
-            return _Hit(rules.DEV_COMMAND, str(forbidden.owner(name)), file.path, f"a script that runs {name}")
-    return None
+        return [name for name, _, _ in _needed(file.head, forbidden, around)]
+    script = file.head.decode(errors="replace")
+    return started(script, forbidden) or _commands(script, forbidden)
 
 
 def started(script: str, forbidden: Forbidden) -> list[str]:

@@ -48,6 +48,8 @@ _MAKES_LAYER = {"ADD": True, "COPY": True, "RUN": True} | dict.fromkeys(
     ),
     False,
 )  # fmt: skip
+# Instructions that the configuration repeats.
+_REPEATED = re.compile(r"(?:/bin/sh -c #\(nop\)\s+)?(?:CMD|ENTRYPOINT|HEALTHCHECK|ONBUILD|SHELL)\b")
 # An instruction that declares variables, as BuildKit or the legacy builder writes it.
 _DECLARES = re.compile(r"(?:/bin/sh -c #\(nop\)\s+)?(?P<instruction>ARG|ENV|LABEL)\s+(?P<given>.*)", re.DOTALL)
 
@@ -57,7 +59,6 @@ def leaks(image: Image, forbidden: Forbidden) -> list[Finding]:
     config = image.config
     variables = [(name, value) for name, _, value in (text.partition("=") for text in config.get("Env") or ())]
     labels = list((config.get("Labels") or {}).items())
-    told = [*_secrets("ENV", variables), *_secrets("LABEL", labels)]
     commands = {
         "CMD": config.get("Cmd"),
         "ENTRYPOINT": config.get("Entrypoint"),
@@ -65,11 +66,12 @@ def leaks(image: Image, forbidden: Forbidden) -> list[Finding]:
         "ONBUILD": config.get("OnBuild"),
         "SHELL": config.get("Shell"),
     }
+    told = [*_secrets("ENV", variables), *_secrets("LABEL", labels)]
+    told += [finding for name, words in commands.items() for finding in _secrets_in_command(name, words)]
     return [
         *(finding for name, words in commands.items() for finding in _tools(name, words, forbidden)),
         *_tool_variables(variables, image.history, forbidden),
         *told,
-        *(finding for name, words in commands.items() for finding in _secrets_in_command(name, words)),
         *_secrets_in_history(image.history, {finding.what for finding in told}),
     ]
 
@@ -272,7 +274,7 @@ def _secrets_in_command(instruction: str, words: Iterable[str] | None) -> Iterat
 
 
 def _secrets_in_history(history: Iterable[str], told: AbstractSet[str]) -> Iterator[Finding]:
-    """Find secrets in the instructions, but for variables and labels that were told of."""
+    """Find secrets in the instructions, but for those of the configuration that were told of."""
     for step in history:
         match = _DECLARES.match(step)
         names = dict.fromkeys(found(step))
@@ -283,5 +285,7 @@ def _secrets_in_history(history: Iterable[str], told: AbstractSet[str]) -> Itera
         elif match:
             given = set(re.findall(r"(?<!\S)([\w.-]+)=", match["given"]))
             names = {name: None for name in names if name not in told and not given & told}
+        elif _REPEATED.match(step):
+            names = {name: None for name in names if name not in told}
         for name in names:
             yield Finding(rules.SECRET, name, "history", masked(step), "the history keeps it")

@@ -60,10 +60,9 @@ _KEY_MARKERS = ("PRIVATE KEY", "PuTTY-User-Key-File-")
 
 # A file is looked at more closely where it contains one of these: the commonest, since each takes time.
 MARKERS = (
-    b"PRIVATE KEY", b"PuTTY-User-Key-File-", b"ghp_", b"gho_", b"ghs_", b"github_pat_", b"glpat-", b"AKIA", b"ASIA", b"xox",
-    b"AIza", b"GOCSPX-", b"k_live_", b"npm_", b":_auth", b"pypi-Ag", b"dckr_pat_", b"hooks.slack.com/", b"sk-ant-",
-    b"T3BlbkFJ", b"SG.",
-    b"hvs.", b"eyJ", b"AGE-SECRET-KEY-", b"AccountKey=",
+    b"PRIVATE KEY", b"PuTTY-User-Key-File-", b"ghp_", b"gho_", b"ghs_", b"github_pat_", b"glpat-", b"AKIA", b"ASIA",
+    b"xox", b"AIza", b"GOCSPX-", b"k_live_", b"npm_", b":_auth", b"pypi-Ag", b"dckr_pat_", b"hooks.slack.com/",
+    b"sk-ant-", b"T3BlbkFJ", b"SG.", b"hvs.", b"eyJ", b"AGE-SECRET-KEY-", b"AccountKey=",
 )  # fmt: skip
 
 # A password, or on its own a token, before the host of an address (RFC 3986, 3.2.1).
@@ -79,16 +78,16 @@ _IN_HEADER = re.compile(
 )
 # Options that take a user and a password, or a password, whatever they are called.
 _IN_OPTION = re.compile(
-    r"\bcurl\b[^\n;&|]{0,2000}?\s(?:-u|--user|--proxy-user|-U)[\s=]+[\"']?(?P<value>[^\s:\"']+:[^\s\"']+)"
+    r"\bcurl\b[^\n;&|]{0,2000}?[\s\"'](?:-u|--user|--proxy-user|-U)(?:[\s=]+|[\"'],?\s{0,5})[\"']?(?P<value>[^\s:\"']+:[^\s\"']+)"
     r"|\bsshpass\s+-p\s*[\"']?(?P<password>[^\s\"']+)"
-    r"|\bdocker\s+login\b[^\n;&|]{0,2000}?\s-p[\s=]*[\"']?(?P<login>[^\s\"']+)"
-    r"|\b(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\n;&|]{0,2000}?\s-p(?P<sql>[^\s\"']+)"
+    r"|\bdocker\s+login\b[^\n;&|]{0,2000}?[\s\"']-p(?:[\s=]*|[\"'],?\s{0,5})[\"']?(?P<login>[^\s\"']+)"
+    r"|\b(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\n;&|]{0,2000}?[\s\"']-p(?P<sql>[^\s\"']+)"
 )
 
-# A name, and what stands between it and its value: `NAME=`, `"name": `, `name: `, `--name `.
+# A name, and what stands between it and its value: `NAME=`, `"name": `, `name: `, `--name `, `"--name", `.
 _NAMED = re.compile(
     r"(?<![\w.$-])(?<!\$\{)(?P<option>--?)?(?P<name>[A-Za-z_][\w.-]*)"
-    r"(?:\\?[\"']?(?P<sign>=|:\s{0,5}|\s{1,5}[=:]\s{1,5})|(?P<space>\s{1,5}))"
+    r"(?:\\?[\"']?(?P<sign>=|:\s{0,5}|\s{1,5}[=:]\s{1,5})|(?P<space>[\"']?,?\s{1,5}|[\"'],(?=[\"'])))"
 )
 _QUOTED = re.compile(r"(?P<quote>\\?[\"'])(?P<value>.*?)(?<!\\)(?P=quote)", re.DOTALL)
 _BARE = re.compile(r"[^\s\"'`]+")

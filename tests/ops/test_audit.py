@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from ops import audit, configuration, rules
+from ops import audit, configuration, credentials, rules
 from ops.records import File, Image, Layer
 from ops.rules import Finding, Rule
 
@@ -277,10 +277,10 @@ def test_a_script_that_only_speaks_of_a_test_runner_is_none(script: bytes) -> No
     ("planted", "rule"),
     [
         (file("/srv/app/settings.py", b"import os\nimport pytest\n"), rules.DEV_ONLY_IMPORT),
-        (file("/srv/app/settings.py", b"x = 1\n" * 1000 + b"def f():\n    from pytest import x\n"), rules.DEV_ONLY_IMPORT),
+        (file("/srv/app/settings.py", b"#\n" * 1000 + b"def f():\n    from pytest import x"), rules.DEV_ONLY_IMPORT),
         (file("/srv/app/tests/test_x.py", b"import pytest\n"), rules.DEV_ONLY_IMPORT),
-        (file("/srv/app/plugins.py", b"import importlib\nimportlib.import_module('packaging.version')"), rules.DEV_ONLY_IMPORT),
-        (file("/srv/app/plugins.py", b"import importlib\nimportlib.import_module('\\x70ytest')"), rules.DEV_ONLY_IMPORT),
+        (file("/srv/app/plugins.py", b"importlib.import_module('packaging.version')"), rules.DEV_ONLY_IMPORT),
+        (file("/srv/app/plugins.py", b"importlib.import_module('\\x70ytest')"), rules.DEV_ONLY_IMPORT),
         (file("/srv/app/plugins.py", "import \uff50\uff59".encode()), rules.DEV_ONLY_IMPORT),
         (file(f"{SITE}/sitecustomize.py", b"import pytest"), rules.DEV_ONLY_IMPORT),
         (file("/usr/local/lib/python3.13/usercustomize.py", b"import pytest"), rules.DEV_ONLY_IMPORT),
@@ -539,10 +539,12 @@ def test_an_ordinary_history_is_clean(step: str) -> None:
 
 def test_a_secret_that_the_configuration_has_is_told_once() -> None:
     """The history repeats variables and labels."""
-    facts = image(config={"Env": ["DB_PASS=x"]}, history=("ENV DB_PASS=x", "RUN |1 DB_PASS=x /bin/sh -c true"))
+    config: dict[str, object] = {"Env": ["DB_PASS=x"], "Cmd": ["--token", "abc"]}
+    facts = image(config=config, history=('CMD ["--token" "abc"]', "ENV DB_PASS=x", "RUN |1 DB_PASS=x /bin/sh -c true"))
     found = configuration.leaks(facts, RULES)
     assert [(one.path, one.instruction) for one in found] == [
         ("configuration", "ENV DB_PASS=***"),
+        ("configuration", "CMD --token ***"),
         ("history", "RUN |1 DB_PASS=*** /bin/sh -c true"),
     ]
 
@@ -551,7 +553,7 @@ def test_what_is_printed_of_an_instruction_has_no_secrets() -> None:
     """A finding may stand in a public log."""
     said = "RUN |1 TOKEN=abc LEVEL=2 /bin/sh -c pip install -i https://u:p@index.example/simple x"
     shown = "RUN |1 TOKEN=*** LEVEL=2 /bin/sh -c pip install -i https://***@index.example/simple x"
-    assert configuration.masked(said) == shown
+    assert credentials.masked(said) == shown
 
 
 def test_pytest_in_the_main_group_is_a_leak_at_its_source() -> None:

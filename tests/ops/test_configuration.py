@@ -65,6 +65,7 @@ def test_without_a_declared_time_any_time_will_do() -> None:
         ({"Env": [*CONFIG["Env"], "INDEX=https://u:secret@x/"]}, "INDEX: Env is INDEX=https://***@x/"),
         ({"Env": [*CONFIG["Env"], "DB_PASS=a secret"]}, "DB_PASS: Env is DB_PASS=***"),
         ({"Env": [*CONFIG["Env"], "X=curl -H 'Authorization: Bearer secret'"]}, "X: Env is X=curl -H 'Authorization: "),
+        ({"Cmd": ["sh", "--token", "secret"]}, "Cmd: Cmd is ['sh', '--token', '***']"),
         ({"Cmd": ["sh", "--token=secret"]}, "Cmd: Cmd is ['sh', '--token=***']"),
         ({"Cmd": ["sh"]}, "Cmd: Cmd is ['sh']"),
         ({"Entrypoint": ["false"]}, "Entrypoint: Entrypoint is ['false']"),

@@ -20,7 +20,7 @@ import pytest
 
 from ops import archives, image
 from ops.failure import CANNOT_CHECK, Failure
-from ops.records import Image
+from ops.records import HEAD_BYTES, Image
 
 
 def tar(files: dict[str, bytes], links: dict[str, tuple[bytes, str]] | None = None) -> bytes:
@@ -97,7 +97,7 @@ def test_a_file_has_its_size_its_hash_and_its_head() -> None:
     content = b"x" * 5000
     (file,) = read(tar({"f": content})).files
     assert (file.size, file.sha256) == (5000, hashlib.sha256(content).hexdigest())
-    assert file.head == content[: image.HEAD_BYTES]
+    assert file.head == content[:HEAD_BYTES]
 
 
 def test_only_sizes_that_were_asked_for_are_hashed() -> None:
@@ -112,7 +112,7 @@ def test_a_record_is_kept_whole_where_it_is_asked_for() -> None:
     record = b"a.py,,\n" * 1000
     packed = tar({"x-1.dist-info/RECORD": record})
     (file,) = read(packed).files
-    assert file.head == record[: image.HEAD_BYTES]
+    assert file.head == record[:HEAD_BYTES]
     with stored(packed) as archive, image._mapped(archive) as mapped:
         terms = image._Terms(0, lambda _: True, archives.Budget(), records=True)
         (file,) = image._files(image._Tar(mapped, 0, len(mapped)), terms)
@@ -123,8 +123,8 @@ def told(layers: tuple[bytes, ...], **more: Callable[[str, str], bool]) -> dict[
     """Return how many bytes are kept of each file of which more than the head is."""
     with saved(*layers) as archive:
         facts = image.read("x:1", archive, lambda _: False, telling=lambda _, text: b"pytest" in text, **more)
-    assert all(file.sha256 for file in facts.files if len(file.head) > image.HEAD_BYTES)
-    return {f"{file.path} {file.layer}": len(file.head) for file in facts.files if len(file.head) > image.HEAD_BYTES}
+    assert all(file.sha256 for file in facts.files if len(file.head) > HEAD_BYTES)
+    return {f"{file.path} {file.layer}": len(file.head) for file in facts.files if len(file.head) > HEAD_BYTES}
 
 
 TEXT = b"#" * 5000 + b"pytest"
@@ -167,7 +167,7 @@ def test_too_many_texts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(told((tar({"a.py": TEXT, "b.py": TEXT}),))) == 2
     for layer in (
         tar({"a.py": TEXT, "b.py": TEXT, "c.py": TEXT}),
-        tar({"x.zip": zipped({name: TEXT for name in "abc"})}),
+        tar({"x.zip": zipped(dict.fromkeys("abc", TEXT))}),
     ):
         with pytest.raises(Failure, match="of texts to judge") as failure:
             told((layer,))
