@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,8 +10,8 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from ops import rules
-from ops.records import File, Image
+from ops import credentials, imports, rules, tooling
+from ops.records import HEAD_BYTES, File, Image, is_library
 from ops.rules import Finding, Rule
 
 # Where the Dockerfile puts things.
@@ -21,6 +22,9 @@ APP = "/srv/app"
 # Shorter content says too little to be traced to an owner.
 _TELLING_BYTES = 64
 _IMPORTABLE = (".py", ".pyc", ".so", ".pyd")
+_SOURCES = (".py", ".pyw")
+# Where the interpreter finds modules beside site-packages.
+_ROOTS = re.compile(r"/srv/([^/.]+)|/usr/(?:local/)?lib/python3[^/]*/(?:lib-dynload/)?([^/.]+)")
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,76 @@ class Forbidden:
     allowed: frozenset[tuple[str, str]] = field(repr=False)
     # The files of app/, which may be called as they like.
     app: frozenset[tuple[str, str]] = field(repr=False)
+    # Modules by their dotted names, below packages that a distribution of main shares (`google.cloud.x`).
+    submodules: Mapping[str, str] = field(default_factory=dict)
+    # The distributions of main.
+    locked: frozenset[str] = frozenset()
 
     def allows(self, path: str, digest: str) -> bool:
         """Return whether one of main's own wheels brought a file of this sha256 at a path."""
         return (path, digest) in self.allowed
+
+    @functools.cached_property
+    def brought(self) -> frozenset[tuple[str, str]]:
+        """What main's wheels brought, by the path below whichever site-packages, and sha256."""
+        return frozenset(("/".join(_inside(path)), digest) for path, digest in self.allowed)
+
+    @functools.cached_property
+    def named(self) -> re.Pattern[bytes]:
+        """The names of what these distributions bring to import or to run, as a text may contain them."""
+        return re.compile(rb"(?:%s)(?!\w)" % self._names)
+
+    @functools.cached_property
+    def _imported(self) -> re.Pattern[bytes]:
+        """The same in the place of a module's name, and what may hide one: escapes, other letters, other encodings."""
+        return re.compile(rb"(?<![\w.])(?:%s)(?!\w)|\\[NUux0-7]|[\x80-\xff]|coding[:=]" % self._names)
+
+    @functools.cached_property
+    def _names(self) -> bytes:
+        tops = {name.partition(".")[0] for name in self.submodules}
+        names = sorted(filter(None, {*self.packages, *self.modules, *self.scripts, *tops}))
+        # Without names, what matches nothing.
+        return b"|".join(re.escape(name.encode()) for name in names) or rb"(?!)"
+
+    def may_import(self, source: bytes) -> bool:
+        """Return whether a source may import something of these, and is worth being parsed."""
+        return bool(self._imported.search(source))
+
+    def tells(self, path: str, content: bytes) -> bool:
+        """Return whether the content of a file is worth judging: most need not be kept."""
+        if _within(path, APP) and path.endswith(_SOURCES):
+            return True
+        if path.endswith(tooling.SHARED) or self.named.search(content) or self.tool(_name(path)):
+            return True
+        return any(marker in content for marker in credentials.MARKERS)
+
+    def provider(self, name: str) -> str | None:
+        """Return the distribution that a module, by its dotted name, comes from, where only that one has it."""
+        parts = name.split(".")
+        longer = (self.submodules.get(".".join(parts[:end])) for end in range(2, len(parts) + 1))
+        return self.packages.get(parts[0]) or self.modules.get(parts[0]) or next(filter(None, longer), None)
+
+    def tool(self, name: str) -> str | None:
+        """Return the tool of development that a file or folder of this name belongs to."""
+        owner = self._tool_files.get(name)
+        if not owner and name.startswith(tooling.CHANGING):
+            owner = next((one for form, one in tooling.PATTERNS if form.fullmatch(name)), None)
+        return None if owner in self.locked else owner
+
+    @functools.cached_property
+    def _tool_files(self) -> Mapping[str, str]:
+        made = {form.format(command): owner for command, owner in self.scripts.items() for form in tooling.OF_COMMAND}
+        return made | tooling.FILES
+
+    def variable(self, name: str, value: str) -> str | None:
+        """Return the tool of development that reads a variable, or that its value names."""
+        if name in tooling.NAMING:
+            return self.provider(value.rpartition(".")[0] or value)
+        match = tooling.VARIABLES.fullmatch(name)
+        if match and match.lastgroup:
+            owner = match[match.lastgroup] if match.lastgroup == "owner" else match.lastgroup
+            return None if normalized(owner) in self.locked else normalized(owner)
+        return next((owner for command, owner in self.scripts.items() if _is_of(name, command)), None)
 
     def owner(self, word: str) -> str | None:
         """Return the distribution that a word names: its own name, a script or an import of it."""
@@ -56,6 +126,12 @@ class Forbidden:
         if name in self.distributions:
             return name
         return self.scripts.get(word) or self.packages.get(word) or self.modules.get(word)
+
+
+def _is_of(variable: str, command: str) -> bool:
+    """Return whether a variable is called after a command: PYTEST_ADDOPTS after pytest."""
+    prefix = re.sub(r"\W", "_", command).upper()
+    return variable == prefix or variable.startswith(f"{prefix}_")
 
 
 def normalized(name: str) -> str:
@@ -107,7 +183,30 @@ def forbidden(dev: Iterable[File], lock: Lock) -> Forbidden:
         contents=_without(mine, app.values()) | _without(contents, main.values()),
         allowed=frozenset((path, file.sha256) for path, file in main.items()),
         app=frozenset((path, file.sha256) for path, file in app.items()),
+        submodules=_submodules(only_dev, main),
+        locked=frozenset(lock.main),
     )
+
+
+def _submodules(only_dev: Mapping[str, str], main: Iterable[str]) -> dict[str, str]:
+    """Return the modules of dev that main does not have, below the packages that both have."""
+    shared = {prefix for path in main for prefix in _prefixes(path)}
+    return {
+        prefix: name
+        for path, name in only_dev.items()
+        for prefix in _prefixes(path)
+        if prefix not in shared and prefix.partition(".")[0] in shared
+    }
+
+
+def _prefixes(path: str) -> list[str]:
+    """Return the dotted names of a module in site-packages and of the packages that it is in."""
+    if not path.endswith(_IMPORTABLE) or "/site-packages/" not in path or "/__pycache__/" in path:
+        return []
+    *folders, last = _inside(path)
+    parts = [*folders, last.split(".")[0]]
+    parts = parts[:-1] if parts[-1] == "__init__" else parts
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)] if all(map(str.isidentifier, parts)) else []
 
 
 def leaks(files: Iterable[File], forbidden: Forbidden, lock: Lock, image: Image | None = None) -> list[Finding]:
@@ -116,16 +215,19 @@ def leaks(files: Iterable[File], forbidden: Forbidden, lock: Lock, image: Image 
     around = _Surroundings(
         packages=frozenset(file.path.rpartition("/")[0] for file in files if "/__init__." in file.path),
         distributions=frozenset(match for file in files if (match := _distribution(file.path))),
+        provided=frozenset(root[1] or root[2] for file in files if (root := _ROOTS.match(file.path))),
+        sources={file.path: file.layer for file in files if _within(file.path, APP)},
     )
     grouped: dict[tuple[int, _Hit], int] = {}
     for file in files:
         if forbidden.allows(file.path, file.sha256):
             continue
-        hit = _judge(file, forbidden, lock, around)
-        if hit:
-            grouped[file.layer, hit] = grouped.get((file.layer, hit), 0) + 1
+        for hit in _judge(file, forbidden, lock, around):
+            grouped[file.layer, hit] = grouped.get((file.layer, hit), 0) + (not file.directory)
     return [
-        Finding(hit.rule, hit.what, hit.path, image.layers[layer].instruction if image else "", hit.why, count, layer)
+        Finding(
+            hit.rule, hit.what, hit.path, image.layers[layer].instruction if image else "", hit.why, count or 1, layer
+        )
         for (layer, hit), count in grouped.items()
     ]
 
@@ -258,19 +360,26 @@ class _Surroundings:
 
     packages: frozenset[str]
     distributions: frozenset[tuple[str, str]]
+    # Modules that the standard library and the sources provide.
+    provided: frozenset[str]
+    # The last layer that has a file of app/.
+    sources: Mapping[str, int]
 
 
-def _judge(file: File, forbidden: Forbidden, lock: Lock, around: _Surroundings) -> _Hit | None:
+def _judge(file: File, forbidden: Forbidden, lock: Lock, around: _Surroundings) -> list[_Hit]:
     if file.directory:
-        # What it holds is judged.
-        return None
-    return (
+        # What it contains is judged, but for its name.
+        hit = _as_tool_file(file, forbidden)
+        return [hit] if hit else []
+    hit = (
         _as_distribution(file, forbidden, lock, around)
         or _as_import(file, forbidden, around)
-        or _as_script(file, forbidden)
+        or _as_script(file, forbidden, around)
         or _as_own_file(file)
         or _as_content(file, forbidden)
+        or _as_tool_file(file, forbidden)
     )
+    return [hit] if hit else [*_as_importing(file, forbidden, around), *_as_secret(file, forbidden)]
 
 
 def _as_distribution(file: File, forbidden: Forbidden, lock: Lock, around: _Surroundings) -> _Hit | None:
@@ -323,36 +432,129 @@ def _as_import(file: File, forbidden: Forbidden, around: _Surroundings) -> _Hit 
     return None
 
 
-def _as_script(file: File, forbidden: Forbidden) -> _Hit | None:
+def _as_script(file: File, forbidden: Forbidden, around: _Surroundings) -> _Hit | None:
     if file.target:
-        for part in (_name(file.path), *reversed(PurePosixPath(file.target).parts)):
-            owner = forbidden.scripts.get(part) or forbidden.packages.get(part)
-            if owner:
-                return _Hit(rules.DEV_COMMAND, owner, file.path, f"a link to {file.target}")
-        return None
+        parts = (_name(file.path), *reversed(PurePosixPath(file.target).parts))
+        owners = (forbidden.scripts.get(part) or forbidden.packages.get(part) for part in parts)
+        linked = next(filter(None, owners), None)
+        return _Hit(rules.DEV_COMMAND, linked, file.path, f"a link to {file.target}") if linked else None
     owner = forbidden.scripts.get(_name(file.path))
     if owner and (file.path.split("/")[-2] in {"bin", "sbin"} or file.mode & 0o111) and file.size:
         return _Hit(rules.DEV_COMMAND, owner, file.path, "a script of it")
-    if file.head.startswith(b"#!"):
-        script = file.head.decode(errors="replace")
-        for name in started(script, forbidden) or _commands(script, forbidden):
-            return _Hit(rules.DEV_COMMAND, str(forbidden.owner(name)), file.path, f"a script that runs {name}")
-    return None
+    names = _run_by(file, forbidden, around)
+    if not names:
+        return None
+    owner = forbidden.provider(names[0]) or forbidden.owner(names[0])
+    return _Hit(rules.DEV_COMMAND, str(owner), file.path, f"a script that runs {names[0]}")
+
+
+def _run_by(file: File, forbidden: Forbidden, around: _Surroundings) -> list[str]:
+    """Return what of the dev distributions a script imports or starts."""
+    shebang = file.head.partition(b"\n")[0].decode(errors="replace") if file.head.startswith(b"#!") else ""
+    if file.path.endswith(_SOURCES) or not (shebang or file.path.endswith(_SHELL)):
+        # A module is read as one, whatever starts it.
+        return []
+    if "python" in shebang:
+        return [name for name, _, _ in _needed(file.head, forbidden, around)]
+    script = file.head.decode(errors="replace")
+    return started(script, forbidden) or _commands(script, forbidden)
 
 
 def started(script: str, forbidden: Forbidden) -> list[str]:
     """Return what of the dev distributions a script or a command line imports, or starts by `python -m`."""
-    names = re.findall(r"^\s*(?:from|import)\s+(\w+)|(?:^|\s)-m\s*(\w+)", script, re.MULTILINE)
+    # No pattern may look across lines: a file of empty ones would take hours.
+    names = re.findall(r"^[ \t]*(?:from|import)[ \t]+(\w+)|(?:^|[ \t])-m[ \t]*(\w+)", script, re.MULTILINE)
     return [name for pair in names for name in pair if name in forbidden.packages or name in forbidden.modules]
 
 
 def _commands(script: str, forbidden: Forbidden) -> list[str]:
     """Return what of the dev distributions a shell script starts: a word in the place of a command."""
-    if "sh" not in script.partition("\n")[0]:
+    first = script.partition("\n")[0]
+    if first.startswith("#!") and "sh" not in first:
         return []
-    prefix = r"(?:(?:command|do|else|env|exec|if|nohup|sudo|then|time|xargs)\s+|\w+=\S*\s+)*"
-    words = re.findall(rf"(?:^|[;&|(])\s*{prefix}[\"']?([\w./-]+)", script, re.MULTILINE)
+    words = re.findall(rf"(?:^|[;&|(])[ \t]*{_BEFORE}[\"']?([\w./-]+)", script, re.MULTILINE)
     return [_name(word) for word in words if _name(word) in forbidden.scripts]
+
+
+_SHELL = (".sh", ".bash")
+# What may stand before a command.
+_BEFORE = (
+    r"(?:(?:(?:pdm|pipenv|poetry|rye|uv)[ \t]+run|command|do|else|env|exec|if|nohup|sudo|then|time|xargs)[ \t]+"
+    r"|\w{1,100}=(?:\"[^\"\n]{0,200}\"|'[^'\n]{0,200}'|[^\s;&|(\"']*)[ \t]+){0,20}"
+)
+
+
+def _needed(source: bytes, forbidden: Forbidden, around: _Surroundings) -> Iterator[tuple[str, str, int]]:
+    """Give each module that a source imports and only dev has: its name, its distribution, and the line."""
+    for found in imports.imported(source):
+        if found.name.partition(".")[0] in around.provided:
+            continue
+        for name in (found.name, *(f"{found.name}.{member}" for member in found.members)):
+            owner = forbidden.provider(name)
+            if owner:
+                yield name, owner, found.line
+                break
+
+
+def _as_importing(file: File, forbidden: Forbidden, around: _Surroundings) -> Iterator[_Hit]:
+    """Find a Python file, or a line of a `.pth` file, that imports what only dev has."""
+    is_source, is_path_file = file.path.endswith(_SOURCES), file.path.endswith(".pth")
+    is_replaced = around.sources.get(file.path, file.layer) != file.layer
+    if not (is_source or is_path_file) or is_replaced or not _is_whole(file) or _is_brought(file, forbidden):
+        return
+    if not forbidden.may_import(file.head):
+        return
+    source = file.head
+    if is_path_file:
+        # Other lines are folders (https://docs.python.org/3/library/site.html).
+        lines = source.splitlines()
+        source = b"\n".join(line if line.startswith((b"import ", b"import\t")) else b"" for line in lines)
+    owners: dict[str, _Hit] = {}
+    for name, owner, line in _needed(source, forbidden, around):
+        why = f"line {line} imports {name}, which only the dev group provides"
+        owners.setdefault(owner, _Hit(rules.DEV_ONLY_IMPORT, owner, file.path, why))
+    yield from owners.values()
+
+
+def _is_whole(file: File) -> bool:
+    """Return whether all that is to be judged of a file's content was kept."""
+    return len(file.head) == file.size or len(file.head) > HEAD_BYTES
+
+
+def _is_brought(file: File, forbidden: Forbidden) -> bool:
+    """Return whether one of main's wheels brought a file, into whichever site-packages."""
+    return ("/".join(_inside(file.path)), file.sha256) in forbidden.brought
+
+
+def _as_tool_file(file: File, forbidden: Forbidden) -> _Hit | None:
+    """Find what has the name of a dev tool's configuration or cache."""
+    if is_library(file.path):
+        # Its packages have settings of their authors' tools: `tomllib/mypy.ini`.
+        return None
+    parts = file.path.split("/")
+    for number, part in enumerate(parts):
+        owner = forbidden.tool(part)
+        if owner:
+            path = "/".join(parts[: number + 1])
+            brought = any(_within(one, path) for one, _ in forbidden.allowed) if file.directory else False
+            if brought or _is_brought(file, forbidden):
+                return None
+            return _Hit(rules.TOOL_TRACE, owner, path, "a name that only this tool uses")
+    if parts[-1] in tooling.SHARED and (match := tooling.SECTION.search(file.head)):
+        owner = match[1].decode()
+        if owner not in forbidden.locked:
+            return _Hit(rules.TOOL_TRACE, owner, file.path, f"it has settings of {owner}")
+    return None
+
+
+def _as_secret(file: File, forbidden: Forbidden) -> Iterator[_Hit]:
+    """Find credentials by the format of the content, or by the name of the file that holds them."""
+    kinds = credentials.formatted(file.head) if b"\0" not in file.head and _is_whole(file) else []
+    why = "a file that everyone who has the image can read contains it"
+    if not kinds and file.size and credentials.FILES.search(file.path):
+        kinds, why = [_name(file.path)], "a file of this name contains credentials"
+    if kinds and not _is_brought(file, forbidden):
+        yield from (_Hit(rules.SECRET, kind, file.path, why) for kind in kinds)
 
 
 def _as_content(file: File, forbidden: Forbidden) -> _Hit | None:
@@ -361,12 +563,10 @@ def _as_content(file: File, forbidden: Forbidden) -> _Hit | None:
 
 
 def _as_own_file(file: File) -> _Hit | None:
-    parts = PurePosixPath(file.path).parts
+    parts = file.path.split("/")
     for number, part in enumerate(parts):
         if part in {".git", ".env"} or part.startswith(".env."):
-            return _Hit(
-                rules.PRIVATE_FILE, part, str(PurePosixPath(*parts[: number + 1])), "it does not belong in an image"
-            )
+            return _Hit(rules.PRIVATE_FILE, part, "/".join(parts[: number + 1]), "it does not belong in an image")
     if _within(file.path, HOME) and not _within(file.path, APP):
-        return _Hit(rules.PROJECT_FILE, parts[2], str(PurePosixPath(*parts[:3])), f"only app/ belongs in {HOME}")
+        return _Hit(rules.PROJECT_FILE, parts[2], "/".join(parts[:3]), f"only app/ belongs in {HOME}")
     return None

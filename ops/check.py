@@ -22,6 +22,7 @@ from ops import (
     audit,
     compose,
     configuration,
+    credentials,
     engine,
     expected,
     image,
@@ -45,6 +46,8 @@ _REVISION = "org.opencontainers.image.revision"
 _SELECTION = f"{audit.HOME}/selection.json"
 
 
+# The rules that content breaks which the base image may have at the same path: it is none of dev's then.
+_MAY_BE_BASE = (rules.DEV_CONTENT, rules.DEV_ONLY_IMPORT, rules.SECRET, rules.TOOL_TRACE)
 # Returns the sha256 of what the base image has at a path.
 Base = Callable[[str], AbstractSet[str]]
 
@@ -255,7 +258,8 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
             promised = promise.world.brought if promise else forbidden.allows
             if saving:
                 saving.result()
-            facts = image.read(prod, archive, (lambda _: True) if whole else sizes.__contains__, promised)
+            hashed = (lambda _: True) if whole else sizes.__contains__
+            facts = image.read(prod, archive, hashed, promised, forbidden.tells)
             if whole:
                 _refuse_other_commit(prod, facts.config.get("Labels") or {}, made_from)
     except Failure as failure:
@@ -291,7 +295,8 @@ def _dev_leaks(facts: Facts, base: Base) -> tuple[list[Finding], str, frozenset[
     findings += [
         finding
         for finding in audit.leaks(prod.files, forbidden, lock, prod)
-        if finding.rule is not rules.DEV_CONTENT or digests[finding.layer or 0, finding.path] not in base(finding.path)
+        if finding.rule not in _MAY_BE_BASE
+        or digests.get((finding.layer or 0, finding.path), "?") not in base(finding.path)
     ]
     findings += configuration.leaks(prod, forbidden)
     return findings, audit.staleness(prod.files, (lock.main,), facts.app), forbidden.distributions
@@ -341,7 +346,10 @@ def _refuse_other_commit(reference: str, labels: Mapping[str, str], made_from: s
 
 def _told(findings: Iterable[Finding]) -> list[Finding]:
     """Return findings as they may be printed: without a secret in them."""
-    return [replace(finding, instruction=configuration.masked(finding.instruction)) for finding in findings]
+    return [
+        replace(finding, instruction=credentials.masked(finding.instruction), why=credentials.masked(finding.why))
+        for finding in findings
+    ]
 
 
 def _identifiers(*references: str) -> list[str]:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from ops import rules
 from ops.audit import Forbidden, started
+from ops.credentials import MASK, found, is_named, masked, shown
 from ops.records import Declaration, Image
 from ops.rules import Finding
 
-_SECRET = re.compile(
-    r".*(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|SECRET_?KEY|PRIVATE_?KEY|CREDENTIALS?)", re.IGNORECASE
-)
-# A password, or on its own a token, before the host of an address (RFC 3986, 3.2.1).
-_IN_URL = re.compile(r"(?<=://)(?:[^/\s:@\"']*:[^/\s@\"']+|(?<=https://)[^/\s@\"']+)(?=@)")
 # What Compose writes into labels of its own: a pattern for each.
 _COMPOSE_LABELS = {
     "com.docker.compose.project": "{project}",
@@ -45,21 +42,31 @@ _MAKES_LAYER = {"ADD": True, "COPY": True, "RUN": True} | dict.fromkeys(
     ),
     False,
 )  # fmt: skip
-_VALUE = re.compile(r"\b(?P<name>\w+)=(?P<value>\"[^\"]*\"|'[^']*'|\S+)")
+# Instructions that the configuration repeats.
+_REPEATED = re.compile(r"(?:/bin/sh -c #\(nop\)\s+)?(?:CMD|ENTRYPOINT|HEALTHCHECK|ONBUILD|SHELL)\b")
+# An instruction that declares variables, as BuildKit or the legacy builder writes it.
+_DECLARES = re.compile(r"(?:/bin/sh -c #\(nop\)\s+)?(?P<instruction>ARG|ENV|LABEL)\s+(?P<given>.*)", re.DOTALL)
 
 
 def leaks(image: Image, forbidden: Forbidden) -> list[Finding]:
     """Return the dev tools that an image would run, and the secrets in its environment, labels and history."""
     config = image.config
+    variables = [(name, value) for name, _, value in (text.partition("=") for text in config.get("Env") or ())]
+    labels = list((config.get("Labels") or {}).items())
+    commands = {
+        "CMD": config.get("Cmd"),
+        "ENTRYPOINT": config.get("Entrypoint"),
+        "HEALTHCHECK": (config.get("Healthcheck") or {}).get("Test"),
+        "ONBUILD": config.get("OnBuild"),
+        "SHELL": config.get("Shell"),
+    }
+    told = [*_secrets("ENV", variables), *_secrets("LABEL", labels)]
+    told += [finding for name, words in commands.items() for finding in _secrets_in_command(name, words)]
     return [
-        *_tools("CMD", config.get("Cmd"), forbidden),
-        *_tools("ENTRYPOINT", config.get("Entrypoint"), forbidden),
-        *_tools("HEALTHCHECK", (config.get("Healthcheck") or {}).get("Test"), forbidden),
-        *_tools("ONBUILD", config.get("OnBuild"), forbidden),
-        *_tools("SHELL", config.get("Shell"), forbidden),
-        *_secrets("ENV", config.get("Env") or ()),
-        *_secrets("LABEL", (f"{name}={value}" for name, value in (config.get("Labels") or {}).items())),
-        *(finding for step in image.history for finding in _secret_arguments(step)),
+        *(finding for name, words in commands.items() for finding in _tools(name, words, forbidden)),
+        *_tool_variables(variables, image.history, forbidden),
+        *told,
+        *_secrets_in_history(image.history, {finding.what for finding in told}),
     ]
 
 
@@ -87,7 +94,7 @@ def _settings_undeclared(image: Image, declaration: Declaration, project: str) -
                 compose and re.fullmatch(compose.format(project=re.escape(project)), str(value))
             ):
                 continue
-            said = masked(f"{setting}={value}" if setting else f"{value}")
+            said = shown(setting, f"{value}") if setting else masked(f"{value}")
             why = f"{name} is {said}" if value is not None else f"{name} lacks {setting or 'what is declared'}"
             why += ", which the Dockerfile does not declare"
             yield Finding(rules.SETTING, setting or name, "configuration", "", why)
@@ -171,15 +178,6 @@ def _settings(value: object) -> dict[str, object]:
     return {"": value} if value else {}
 
 
-def masked(instruction: str) -> str:
-    """Return an instruction without the secrets in it, fit to be printed."""
-
-    def mask(match: re.Match[str]) -> str:
-        return f"{match['name']}=***" if _SECRET.fullmatch(match["name"]) else match[0]
-
-    return _VALUE.sub(mask, _IN_URL.sub("***", instruction))
-
-
 def _tools(instruction: str, words: Iterable[str] | None, forbidden: Forbidden) -> Iterator[Finding]:
     """Find what is named as a word of its own, or started by a shell or by `python -m`."""
     for text in words or ():
@@ -196,23 +194,52 @@ def _tools(instruction: str, words: Iterable[str] | None, forbidden: Forbidden) 
                 )
 
 
-def _secrets(instruction: str, settings: Iterable[str]) -> Iterator[Finding]:
-    for text in settings:
-        name, _, value = text.partition("=")
-        if _IN_URL.search(value) or (value and _SECRET.fullmatch(re.sub(r"\W", "_", name))):
-            why = "a secret that everyone who has the image can read"
-            yield Finding(rules.SECRET, name, "configuration", f"{instruction} {name}=***", why)
+def _tool_variables(
+    variables: Iterable[tuple[str, str]], history: Iterable[str], forbidden: Forbidden
+) -> Iterator[Finding]:
+    """Find variables, and build arguments, that a dev tool reads."""
+    for name, value in variables:
+        if owner := forbidden.variable(name, value):
+            instruction = masked(f"ENV {name}={value}")
+            yield Finding(rules.TOOL_TRACE, owner, "configuration", instruction, f"{name} is a variable of this tool")
+    for step in history:
+        match = _DECLARES.match(step)
+        for name in re.findall(r"(?<!\S)(\w+)", match["given"]) if match and match["instruction"] == "ARG" else ():
+            if owner := forbidden.variable(name, ""):
+                yield Finding(rules.TOOL_TRACE, owner, "history", masked(step), f"{name} is a variable of this tool")
 
 
-def _secret_arguments(step: str) -> Iterator[Finding]:
-    """Give the secrets in one instruction of the history, as BuildKit or the legacy builder wrote it."""
-    declared = re.match(r"(?:/bin/sh -c #\(nop\) +)?ARG (.*)", step)
-    used = re.match(r"(?:RUN )?\|\d+ (.*?) /bin/", step)
-    names = re.findall(r"(\w+)(?:=\S*)?", declared[1]) if declared else re.findall(r"(\w+)=", used[1]) if used else []
-    for name in names:
-        if _SECRET.fullmatch(name):
-            yield Finding(
-                rules.SECRET, name, "history", f"ARG {name}", "the value of a build argument stays in the history"
-            )
-    if _IN_URL.search(step):
-        yield Finding(rules.SECRET, "a secret in an address", "history", masked(step), "the history keeps it")
+def _secrets(instruction: str, settings: Iterable[tuple[str, str]]) -> Iterator[Finding]:
+    """Find variables and labels that are a secret by their name, or that contain one."""
+    for name, value in settings:
+        contained = [] if is_named(name, value) else found(value)
+        if contained or is_named(name, value):
+            why = "a secret that everyone who has the image can read" + (f": {contained[0]}" if contained else "")
+            yield Finding(rules.SECRET, name, "configuration", f"{instruction} {name}={MASK}", why)
+
+
+def _secrets_in_command(instruction: str, words: Iterable[str] | None) -> Iterator[Finding]:
+    """Find secrets in what a container runs."""
+    text = " ".join(words or ())
+    for what in found(text):
+        yield Finding(
+            rules.SECRET, what, "configuration", masked(f"{instruction} {text}"), f"{instruction} contains it"
+        )
+
+
+def _secrets_in_history(history: Iterable[str], told: AbstractSet[str]) -> Iterator[Finding]:
+    """Find secrets in the instructions, but for those of the configuration that were told of."""
+    for step in history:
+        match = _DECLARES.match(step)
+        names = dict.fromkeys(found(step))
+        if match and match["instruction"] == "ARG":
+            # Without a value here: where it is given one, a later instruction has it.
+            declared = [name for name in re.findall(r"(?<!\S)(\w+)(?=\s|$)", match["given"]) if is_named(name, None)]
+            names |= dict.fromkeys(declared)
+        elif match:
+            given = set(re.findall(r"(?<!\S)([\w.-]+)=", match["given"]))
+            names = {name: None for name in names if name not in told and not given & told}
+        elif _REPEATED.match(step):
+            names = {name: None for name in names if name not in told}
+        for name in names:
+            yield Finding(rules.SECRET, name, "history", masked(step), "the history keeps it")

@@ -20,10 +20,11 @@ from typing import IO, Any, NamedTuple, cast
 
 from ops import archives, engine
 from ops.failure import CANNOT_CHECK, Failure
-from ops.records import File, Image, Layer
+from ops.records import HEAD_BYTES, File, Image, Layer, is_library
 
-# How much of a file is kept for the judges: enough for a script, or for the name in a METADATA file.
-HEAD_BYTES = 1024
+# How much of a text is shown to the judges, and how much of all texts is kept for them.
+TEXT_BYTES = 4 << 20
+_KEPT_BYTES = 64 << 20
 _ARCHIVE_DEPTH = 4
 # No manifest, configuration or RECORD is larger.
 _DOCUMENT_BYTES = 16 << 20
@@ -73,11 +74,17 @@ _KINDS = {
 
 # Says whether files of so many bytes are hashed.
 Sizes = Callable[[int], bool]
+# Says whether a text, by path and content, is kept whole.
+Telling = Callable[[str, bytes], bool]
 # Says whether a file is, by path and sha256, one that is promised: what is packed into it is promised with it.
 Promise = Callable[[str, str], bool]
 
 
 def _nothing(_path: str, _digest: str) -> bool:
+    return False
+
+
+def _no_text(_path: str, _content: bytes) -> bool:
     return False
 
 
@@ -98,6 +105,11 @@ class _Terms(NamedTuple):
     # Whether the documents of dev are kept whole.
     records: bool = False
     promised: Promise = _nothing
+    telling: Telling = _no_text
+    # How many bytes of texts may still be kept.
+    room: archives.Budget | None = None
+    # Whether a layer below brought the standard library: another copy of a module is then read.
+    has_library: bool = False
 
 
 class _Region(io.RawIOBase):
@@ -131,12 +143,19 @@ class _Region(io.RawIOBase):
         return True
 
 
-def read(reference: str, archive: IO[bytes], hashed: Sizes, promised: Promise = _nothing) -> Image:
+def read(
+    reference: str,
+    archive: IO[bytes],
+    hashed: Sizes,
+    promised: Promise = _nothing,
+    telling: Telling = _no_text,
+) -> Image:
     """Return the facts of the one image in `archive`, a file that `docker save` wrote, compressed by gzip or not.
 
-    Files of the sizes that `hashed` accepts get their sha256; archives that are not `promised` are looked into. Raises
-    Failure, code 2, where a layer is not, to the last byte, what the image's configuration says it is, or where one
-    Engine would take another image out of `archive` than the next.
+    Files of the sizes that `hashed` accepts get their sha256. Of what is not `promised`, archives are looked into,
+    and texts that are `telling` are kept whole. Raises Failure, code 2, where there are too many of these, where a
+    layer is not, to the last byte, what the image's configuration says it is, or where one Engine would take another
+    image out of `archive` than the next.
     """
     try:
         with _mapped(archive) as file, _plain(_Tar(file, 0, len(file))) as saved, ThreadPoolExecutor(1) as pool:
@@ -151,7 +170,8 @@ def read(reference: str, archive: IO[bytes], hashed: Sizes, promised: Promise = 
             document = _parsed(configuration, _CONFIGURATION)
             _check_types(document)
             diff_ids = document["rootfs"]["diff_ids"]
-            budget = archives.Budget()
+            budget, room = archives.Budget(), archives.Budget(_KEPT_BYTES)
+            has_library = False
             files: list[File] = []
             for number, (name, diff_id) in enumerate(zip(manifest["Layers"], diff_ids, strict=True)):
                 member = members[name]
@@ -160,10 +180,21 @@ def read(reference: str, archive: IO[bytes], hashed: Sizes, promised: Promise = 
                     # On the other core: hashing does not hold the interpreter's lock.
                     verified = pool.submit(_verify, tar, diff_id)
                     try:
-                        files += _files(tar, _Terms(number, hashed, budget, promised=promised))
+                        terms = _Terms(
+                            number,
+                            hashed,
+                            budget,
+                            promised=promised,
+                            telling=telling,
+                            room=room,
+                            has_library=has_library,
+                        )
+                        found = list(_files(tar, terms))
                     finally:
                         # In any case: the layer may not be let go of while it is being read.
                         verified.result()
+                files += found
+                has_library = has_library or any(is_library(file.path) for file in found)
         steps = document.get("history") or []
         made = [step.get("created_by", "") for step in steps if not step.get("empty_layer")]
         made += ["unknown"] * (len(diff_ids) - len(made))
@@ -412,10 +443,13 @@ def _files(tar: _Tar, terms: _Terms, above: str = "/") -> Iterator[File]:
         if entry.isreg():
             content = _Tar(tar.map, entry.offset_data, entry.offset_data + entry.size)
             digest = _digest(content) if terms.hashed(entry.size) else ""
-            file = file._replace(size=entry.size, sha256=digest, head=_head(path, content, terms))
+            head, promised = _head(path, content, terms), terms.promised(path, digest)
+            if not promised and (text := _text(path, head, _Region(*content), terms)):
+                digest, head = digest or _digest(content), text
+            file = file._replace(size=entry.size, sha256=digest, head=head)
             regular[path] = file
             yield file
-            if _is_archive(content, file.head) and not terms.promised(path, digest):
+            if not promised and _is_archive(content, file.head):
                 yield from _members(path, _Region(*content), entry.size, terms)
         elif entry.islnk() and (linked := regular.get(posixpath.normpath(root + entry.linkname.lstrip("/")))):
             yield file._replace(sha256=linked.sha256, head=linked.head)
@@ -442,6 +476,28 @@ def _extra(tar: _Tar, entry: tarfile.TarInfo) -> str:
 def _head(path: str, content: _Tar, terms: _Terms) -> bytes:
     kept = _DOCUMENT_BYTES if terms.records and path.endswith(_DOCUMENTS) else HEAD_BYTES
     return content.map[content.start : min(content.end, content.start + kept)]
+
+
+def _text(path: str, head: bytes, content: IO[bytes] | io.RawIOBase, terms: _Terms) -> bytes:
+    """Return the content of a text that is kept whole, or nothing. Raises Failure, code 2, where these are too many."""
+    if not head or b"\0" in head or (is_library(path) and not terms.has_library):
+        return b""
+    text = head
+    if len(head) >= HEAD_BYTES:
+        content.seek(0)
+        text = content.read(TEXT_BYTES) or b""
+    if not terms.telling(path, text):
+        return b""
+    try:
+        if terms.room:
+            terms.room.take(len(text))
+    except archives.TooMuchError:
+        raise Failure(
+            f"The image has more than {_KEPT_BYTES >> 20} MiB of texts to judge, up to {path}: remove what is not the "
+            "service's.",
+            CANNOT_CHECK,
+        ) from None
+    return text
 
 
 def _document(tar: _Tar, entry: tarfile.TarInfo) -> bytes:
@@ -518,14 +574,10 @@ def _members(path: str, file: Any, size: int, terms: _Terms, depth: int = 1) -> 
             member = f"{path}!{posixpath.normpath('/' + name.lstrip('/'))}"
             content.seek(0)
             head = content.read(HEAD_BYTES)
-            yield File(
-                member,
-                terms.layer,
-                length,
-                sha256=_hash(content) if terms.hashed(length) else "",
-                head=head,
-                packed=True,
-            )
+            digest = _hash(content) if terms.hashed(length) else ""
+            if text := _text(member, head, content, terms):
+                digest, head = digest or _hash(content), text
+            yield File(member, terms.layer, length, sha256=digest, head=head, packed=True)
             if archives.is_archive(content, length):
                 yield from _members(member, content, length, terms, depth + 1)
     except archives.TooMuchError:

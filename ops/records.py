@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+_LIBRARY = re.compile(r"/usr/(?:local/)?lib/python3\.\d+/([^/.]+)")
+# How much of a file is kept for the judges: enough for the name in a METADATA file.
+HEAD_BYTES = 1024
 
 
 class File(NamedTuple):
@@ -19,7 +25,7 @@ class File(NamedTuple):
     target: str = ""
     # Empty for anything but a regular file, and for one whose size was not asked for.
     sha256: str = ""
-    # The first kilobyte; of dev also all of a distribution's RECORD and of selection.json.
+    # The first kilobyte; all of a text that the judges asked for, of dev also of each RECORD and of selection.json.
     head: bytes = b""
     # Number of user and of group.
     owner: tuple[int, int] = (0, 0)
@@ -27,6 +33,15 @@ class File(NamedTuple):
     extra: str = ""
     # Whether it is a member of an archive, and no entry of the layer.
     packed: bool = False
+
+
+def is_library(path: str) -> bool:
+    """Return whether a path is of a module or package of the standard library.
+
+    The image's may be newer than this interpreter's: what is new has mostly a private name.
+    """
+    match = _LIBRARY.match(path)
+    return match is not None and (match[1] in sys.stdlib_module_names or match[1].startswith("_"))
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,13 @@ PRIVATE_FILE = Rule(
     "`COPY . .` without an allow-list in .dockerignore.",
     "Copy the sources by name, and replace every secret that was in the file.",
 )
+TOOL_TRACE = Rule(
+    "LS109",
+    "Configuration or cache of a dev tool",
+    "A file, a folder or a variable has a name that only a dev tool uses, and no locked main wheel brings it.",
+    "A tool ran in a stage that production takes files from, or its settings were copied with the sources.",
+    "Keep it out of the sources (tests beside them, not in them), and set variables in the dev stage only.",
+)
 DEV_PROCESS = Rule(
     "LS110",
     "Command of the image that starts a dev tool",
@@ -108,8 +115,8 @@ DEV_PROCESS = Rule(
 SECRET = Rule(
     "LS111",
     "Secret that everyone who has the image can read",
-    "A variable, a label, a build argument or an instruction contains a password, a token or a private key.",
-    "A password was passed as ENV or ARG.",
+    "A variable, a label, a build argument, an instruction or a file has a password, a token or a private key in it.",
+    "It was passed as ENV or ARG, written into a RUN, or copied with the sources.",
     "Pass it as a build secret (`RUN --mount=type=secret`) or at run time, and replace the secret.",
 )
 DENIED = Rule(
@@ -118,6 +125,13 @@ DENIED = Rule(
     "The lock's main group has a distribution that pyproject.toml lists in `denied-in-main`.",
     "`poetry add` without `--group dev`, or a dependency that needs it.",
     "Move it to the dev group: `inv poetry -- remove --lock NAME`, `inv poetry -- add --lock --group dev NAME`.",
+)
+DEV_ONLY_IMPORT = Rule(
+    "LS113",
+    "Import that only the dev group provides",
+    "A Python file imports a module that only a distribution of the dev group has: in production the import fails.",
+    "The tests pass because dev has the distribution, or a test was put among the sources.",
+    "Move the distribution to the main group, handle `ImportError`, or move the file out of the sources.",
 )
 
 # 2: the closed world.

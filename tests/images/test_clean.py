@@ -19,6 +19,12 @@ ADDED = {
         " && echo y > /data/packaging/list.csv && echo z > /data/.environment"
     ),
     "an archive of data": ("RUN python -c \"import tarfile; tarfile.open('/data.tar.gz', 'w:gz').add('/etc/passwd')\""),
+    "optional imports, data and names that only look like a dev tool's or a secret": (
+        "RUN printf 'try:\\n    import pytest\\nexcept ImportError:\\n    pytest = None\\n' > /opt/optional.py"
+        " && echo 'import pytest' > /opt/notes.txt && echo '[x]' > /opt/packaging.ini"
+        " && echo 'BEGIN PRIVATE KEY' > /opt/about.txt\n"
+        "ENV COMPASS=north GPG_KEY=ABC DB_PASSWORD_FILE=/run/secrets/db MAX_TOKENS=4096 COVERAGE_LIMIT=1 TOKEN="
+    ),
     "a command that runs no test": 'CMD ["python", "-c", "print(1)"]',
     "a package of Debian's": "RUN cp /bin/dpkg /usr/local/bin/tool",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tomllib
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from ops import site
-from tests.images.conftest import BASE, DEV, PROJECT, ROOT, check, docker, inv, planted
+from tests.images.conftest import BASE, DEV, PROJECT, ROOT, check, docker, edit, inv, planted
 
 SITE = "/opt/venv/lib/python3.13/site-packages"
 BASE_SITE = "/usr/local/lib/python3.13/site-packages"
@@ -192,6 +193,75 @@ def test_a_leak_is_found(kind: str, reports: dict[str, Future[tuple[int, dict[st
         and leak.instruction in finding["instruction"]
     ]
     assert found, report["findings"]
+
+
+# Many in one image: each by its own path or name.
+TRACES = r"""
+RUN mkdir -p app/tests /root/.aws && echo 'import pytest' > app/tests/test_x.py
+RUN printf 'import os\nimport httpx\n' > app/settings.py && printf 'try:\n    import httpx\nexcept ImportError:\n    httpx = None\n' > app/optional.py
+RUN mkdir -p /tmp/.pytest_cache /opt/x && echo '[pytest]' > app/pytest.ini && echo 'x = 1' > app/conftest.py
+RUN echo 'import pytest' > {site}/sitecustomize.py && echo 'import pytest; pytest.main()' > {site}/z.pth
+RUN echo '#!/usr/bin/env python3' > /opt/qa && for n in 1 2 3 4 5 6 7 8 9 0; do printf '%0200d\n' 0 | tr 0 '#' >> /opt/qa; done && echo 'import pytest' >> /opt/qa
+RUN printf -- '-----BEGIN RSA PRIVATE %s-----\nMIIEowIBAAKCAQEA0123456789abcdef\n-----END RSA PRIVATE KEY-----\n' KEY > app/data.txt
+RUN echo '[default]' > /root/.aws/credentials
+RUN echo 'import pytest' >> /usr/local/lib/python3.13/json/decoder.py
+RUN : curl -H "Authorization: Bearer hunter2" https://api.example
+RUN DB_PASS=hunter2 : make
+ENV PYTEST_ADDOPTS=-x DB_PASS=hunter2 GITHUB_PAT=ghp_hunter2 SIGNING_KEY=hunter2 COMPASS=north
+LABEL note=ghp_{token}
+HEALTHCHECK CMD ["serve", "--password", "hunter2"]
+"""
+FOUND = {
+    ("LS113", "pytest", "/srv/app/tests/test_x.py"),
+    ("LS113", "httpx", "/srv/app/settings.py"),
+    ("LS109", "pytest", "/tmp/.pytest_cache"),
+    ("LS109", "pytest", "/srv/app/pytest.ini"),
+    ("LS109", "pytest", "/srv/app/conftest.py"),
+    ("LS113", "pytest", f"{SITE}/sitecustomize.py"),
+    ("LS113", "pytest", f"{SITE}/z.pth"),
+    ("LS105", "pytest", "/opt/qa"),
+    ("LS111", "a private key", "/srv/app/data.txt"),
+    ("LS111", "credentials", "/root/.aws/credentials"),
+    ("LS113", "pytest", "/usr/local/lib/python3.13/json/decoder.py"),
+    ("LS111", "a secret in a header", "history"),
+    ("LS111", "DB_PASS", "history"),
+    ("LS109", "pytest", "configuration"),
+    ("LS111", "DB_PASS", "configuration"),
+    ("LS111", "GITHUB_PAT", "configuration"),
+    ("LS111", "SIGNING_KEY", "configuration"),
+    ("LS111", "note", "configuration"),
+    ("LS111", "password", "configuration"),
+}
+
+
+def test_imports_names_and_secrets_are_found(context: Path) -> None:
+    """Each once, by its rule; neither check prints a secret."""
+    token = "a1" * 18
+    with plant(TRACES.replace("{site}", SITE).replace("{token}", token).strip(), context) as tag:
+        code, report = check(f"--image={tag}")
+        printed = [inv("check-prod-has-no-pytest", f"--image={tag}").stdout]
+        printed += [inv("check-prod", "--json", f"--image={tag}").stdout, json.dumps(report)]
+    assert code == 1
+    assert {(one["code"], one["what"], one["path"]) for one in report["findings"]} == FOUND
+    for text in printed:
+        assert "pytest" in text
+        assert "hunter2" not in text
+        assert token not in text
+
+
+def test_an_import_that_only_dev_provides_is_found_at_its_source(copy: Path) -> None:
+    """The tests pass, since dev has it; both checks find it in the image, though it is what the sources say."""
+    edit(copy / "app" / "quotes.py", "\nfrom fastapi", "\nimport httpx\nfrom fastapi")
+    (copy / "app" / "tests").mkdir()
+    (copy / "app" / "tests" / "test_x.py").write_text("import pytest\n", encoding="utf-8")
+    assert inv("build", cwd=copy).returncode == 0
+    for task in ("check-prod-has-no-pytest", "check-prod"):
+        done = inv(task, "--json", cwd=copy)
+        assert done.returncode == 1, done.stderr
+        assert {(one["code"], one["what"], one["path"]) for one in json.loads(done.stdout)["findings"]} == {
+            ("LS113", "httpx", "/srv/app/quotes.py"),
+            ("LS113", "pytest", "/srv/app/tests/test_x.py"),
+        }
 
 
 def test_dev_in_prods_place_is_found() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.images.conftest import ROOT
 
-JUDGES = ("audit", "configuration", "inventory", "services", "terms", "world")
+JUDGES = ("audit", "configuration", "credentials", "imports", "inventory", "services", "terms", "world")
 TESTS = tuple(f"test_{name}.py" for name in JUDGES)
 # What a function that is switched off returns, by the beginning of its return type. A function of another type builds
 # what the judges work on, and can't be switched off.

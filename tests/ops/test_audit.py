@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import replace
 
 import pytest
 
-from ops import audit, configuration, requirements, rules
+from ops import audit, configuration, credentials, requirements, rules
 from ops.records import File, Image, Layer
-from ops.rules import Finding
+from ops.rules import Finding, Rule
 
 SITE = "/opt/venv/lib/python3.13/site-packages"
 LONG = b"# long enough to be traced to its owner, whatever it is called and wherever it lies\n"
@@ -268,6 +269,164 @@ def test_a_script_that_only_speaks_of_a_test_runner_is_none(script: bytes) -> No
 
 
 @pytest.mark.parametrize(
+    ("planted", "rule"),
+    [
+        (file("/srv/app/settings.py", b"import os\nimport pytest\n"), rules.DEV_ONLY_IMPORT),
+        (file("/srv/app/settings.py", b"#\n" * 1000 + b"def f():\n    from pytest import x"), rules.DEV_ONLY_IMPORT),
+        (file("/srv/app/tests/test_x.py", b"import pytest\n"), rules.DEV_ONLY_IMPORT),
+        (file("/srv/app/plugins.py", b"importlib.import_module('packaging.version')"), rules.DEV_ONLY_IMPORT),
+        (file("/srv/app/plugins.py", b"importlib.import_module('\\x70ytest')"), rules.DEV_ONLY_IMPORT),
+        (file("/srv/app/plugins.py", "import \uff50\uff59".encode()), rules.DEV_ONLY_IMPORT),
+        (file(f"{SITE}/sitecustomize.py", b"import pytest"), rules.DEV_ONLY_IMPORT),
+        (file("/usr/local/lib/python3.13/usercustomize.py", b"import pytest"), rules.DEV_ONLY_IMPORT),
+        (file(f"{SITE}/x.pth", b"/opt/x\nimport pytest; pytest.main()\n"), rules.DEV_ONLY_IMPORT),
+        (file("/opt/tools/run.py", b"#!/usr/bin/python3\nimport pytest"), rules.DEV_ONLY_IMPORT),
+        (file("/srv/app/data.zip!/x.py", b"import pytest", packed=True), rules.DEV_ONLY_IMPORT),
+        (file("/opt/qa", b"#!/usr/bin/python3\n" + b"#\n" * 1000 + b"import os, pytest\n"), rules.DEV_COMMAND),
+        (file("/opt/qa", b"#!/bin/sh\n" + b"#\n" * 1000 + b"pytest -x\n"), rules.DEV_COMMAND),
+        (file("/opt/qa.sh", b"pytest -x\n"), rules.DEV_COMMAND),
+        (file("/opt/qa.sh", b"poetry run pytest\n"), rules.DEV_COMMAND),
+        (file("/srv/app/pytest.ini"), rules.TOOL_TRACE),
+        (file("/srv/app/conftest.py", b"x = 1"), rules.TOOL_TRACE),
+        (file("/srv/app/.pytest_cache/v/x"), rules.TOOL_TRACE),
+        (File("/tmp/.pytest_cache", directory=True), rules.TOOL_TRACE),
+        (file("/srv/app/.mypy_cache/3.13/x.json"), rules.TOOL_TRACE),
+        (file("/opt/.coverage.host.123"), rules.TOOL_TRACE),
+        (file("/srv/app/__pycache__/test_x.cpython-313-pytest-9.2.0.pyc"), rules.TOOL_TRACE),
+        (file("/srv/app/.pytestrc"), rules.TOOL_TRACE),
+        (file("/srv/app/pyproject.toml", b"[project]\n[tool.pytest.ini_options]\n"), rules.TOOL_TRACE),
+        (file("/srv/app/setup.cfg", b"[tool:pytest]\n"), rules.TOOL_TRACE),
+        (file("/srv/app/key.py", b'TOKEN = "ghp_' + b"a1" * 18 + b'"'), rules.SECRET),
+        (file("/opt/x.pem", b"-----BEGIN RSA PRIVATE " + b"KEY-----\nMIIEowIBAAKCAQEA0123456789\n"), rules.SECRET),
+        (file("/root/.netrc", b"machine x"), rules.SECRET),
+    ],
+    ids=lambda value: value.path if isinstance(value, File) else value.code,
+)  # fmt: skip
+def test_imports_names_and_contents_are_evidence(planted: File, rule: Rule) -> None:
+    """In the sources and elsewhere, and by the rule that says what it is."""
+    facts = image([*PROD, planted])
+    (finding,) = audit.leaks(facts.files, RULES, LOCK, facts)
+    assert finding.rule is rule
+    assert planted.path.startswith(finding.path)
+    if planted.head:
+        assert RULES.tells(planted.path, planted.head) or planted.path == "/root/.netrc"
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        file("/srv/app/a.py", b"try:\n    import pytest\nexcept ImportError:\n    pytest = None\n"),
+        file("/srv/app/a.py", b"from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pytest\n"),
+        file("/srv/app/a.py", b"import anyio.pytest_plugin, app.pytest\nfrom . import pytest\nfrom .pytest import x\n"),
+        file("/srv/app/a.py", b'"""Run pytest: import pytest."""\nname = "pytest"\n'),
+        file("/srv/app/a.py", b"import json, no_such_module\n"),
+        file("/srv/app/a.txt", b"import pytest\n"),
+        file("/srv/app/data/pytest/notes.csv", b"pytest,1\n"),
+        file("/srv/app/data/coverage.json", b"{}"),
+        file("/srv/app/data/packaging.ini", b"[x]"),
+        file("/srv/app/test_x.py", b"x = 1\n"),
+        file("/srv/app/pyproject.toml", b"[project]\nname = 'pytest'\n"),
+        file("/srv/app/data/x.sh.txt", b"pytest\n"),
+        file(f"{SITE}/x.pth", b"/opt/pytest\n# import pytest\n"),
+        file("/usr/local/lib/python3.13/tomllib/mypy.ini", b"[mypy]\n"),
+        file("/srv/app/keys.py", b'BEGIN = "-----BEGIN PRIVATE KEY-----"\npassword = "x"\n'),
+        file("/srv/app/public.pem", b"-----BEGIN PUBLIC KEY-----\nMIIEowIBAAKCAQEA0123456789\n"),
+        file("/srv/app/a.py", b"import pytest" + b"\n" * 3000)._replace(head=b"import pytest" + b"\n" * 1011),
+    ],
+    ids=lambda planted: f"{planted.path}: {planted.head[:40]!r}",
+)
+def test_what_only_looks_like_evidence_is_none(planted: File) -> None:
+    """Optional imports, prose, data; and a file of which only the beginning was kept is not judged by that."""
+    assert found(planted) == []
+
+
+def test_an_import_of_what_the_sources_or_the_interpreter_provide_is_none() -> None:
+    """Dev may have a distribution of the same name."""
+    source = file("/srv/app/a.py", b"import packaging")
+    assert found(source) == [("packaging", "/srv/app/a.py")]
+    for provided in (
+        "/usr/local/lib/python3.13/packaging/data",
+        "/usr/local/lib/python3.13/lib-dynload/packaging.so.x",
+    ):
+        assert found(source, file(provided)) == []
+
+
+def test_only_the_last_version_of_a_source_is_read() -> None:
+    """A later layer has replaced the one that imports it; of other files each layer counts."""
+    one, two = (
+        file("/srv/app/a.py", content, layer=layer) for layer, content in enumerate((b"import pytest", b"x = 1"))
+    )
+    assert found(one, two) == []
+    assert found(two._replace(layer=0), one._replace(layer=1)) == [("pytest", "/srv/app/a.py")]
+    elsewhere = [entry._replace(path="/opt/a.py") for entry in (one, two)]
+    assert found(*elsewhere) == [("pytest", "/opt/a.py")]
+
+
+def test_what_a_main_wheel_brings_is_no_evidence_in_another_environment_either() -> None:
+    """An optional extra of a main distribution, its own tests and keys: at its path in whichever site-packages."""
+    key = b"-----BEGIN PRIVATE " + b"KEY-----\nMIIEowIBAAKCAQEA0123456789\n"
+    carried = {"anyio/conftest.py": b"import pytest", "anyio/.hypothesis/x": LONG, "anyio/key.pem": key}
+    mine = [file(f"{SITE}/{path}", content) for path, content in carried.items()]
+    record = next(entry for entry in MAIN if entry.path.endswith("anyio-4.16.0.dist-info/RECORD"))
+    dev = [entry for entry in DEV if entry is not record]
+    dev += [*mine, record._replace(head=record.head + "".join(f"{path},,\n" for path in carried).encode())]
+    forbidden = audit.forbidden(dev, LOCK)
+    other = [entry._replace(path=entry.path.replace("/opt/venv", "/code/.venv")) for entry in mine]
+    folder = File(f"{SITE}/anyio/.hypothesis", directory=True)
+    assert audit.leaks([*PROD, *mine, *other, folder], forbidden, LOCK) == []
+    assert (
+        len(
+            audit.leaks(
+                [*PROD, *(entry._replace(path=f"/opt/{n}.py") for n, entry in enumerate(mine))], forbidden, LOCK
+            )
+        )
+        == 2
+    )
+
+
+def test_a_namespace_that_main_and_dev_share_is_told_apart() -> None:
+    """By the longer name: `google.cloud` is both's, `google.cloud.tasks` only dev's."""
+    main = distribution("google_storage", "1", "google/cloud/storage/__init__.py")
+    dev = distribution("google_tasks", "1", "google/cloud/tasks/__init__.py", "google/cloud/tasks/v2.py")
+    lock = replace(LOCK, main={**LOCK.main, "google-storage": frozenset({"1"})})
+    forbidden = audit.forbidden([*DEV, *main, *dev], lock)
+    for source, expected in {
+        "import google.cloud.storage, google, google.auth": [],
+        "from google.cloud import storage": [],
+        "from google.cloud.storage import tasks": [],
+        "import google.cloud.tasks.v2": ["google-tasks"],
+        "from google.cloud import tasks": ["google-tasks"],
+        "from google.cloud.tasks import v2": ["google-tasks"],
+    }.items():
+        leaks = audit.leaks([*PROD, *main, file("/srv/app/a.py", source.encode())], forbidden, lock)
+        assert [leak.what for leak in leaks] == expected, source
+
+
+def test_a_tool_of_main_leaves_no_evidence() -> None:
+    """Where the lock's main group has it, its files and variables are the service's own."""
+    forbidden = replace(RULES, locked=frozenset({"coverage"}))
+    assert audit.leaks([*PROD, file("/srv/app/.coveragerc")], forbidden, LOCK) == []
+    assert forbidden.variable("COVERAGE_FILE", "x") is None
+    assert RULES.variable("COVERAGE_FILE", "x") == "coverage"
+
+
+def test_most_files_are_not_worth_keeping() -> None:
+    """What names nothing of dev's and has no mark of a secret."""
+    assert not RULES.tells("/etc/services", b"http 80/tcp\n")
+    assert not RULES.may_import(b"import json\n")
+    assert RULES.tells("/srv/app/a.py", b"import json\n")
+    assert RULES.tells("/etc/x", b"-----BEGIN PRIVATE KEY-----")
+
+
+def test_hostile_scripts_take_no_time() -> None:
+    """Each pattern stays within a line."""
+    script = b"#!/bin/sh\n" + b"\n" * 1_000_000 + b"A=1\n" * 100_000 + b"a=(" * 100_000
+    started = time.monotonic()
+    assert found(file("/opt/x", script)) == []
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "/usr/local/lib/python3.13/site-packages/pip-25.1.dist-info/METADATA",
@@ -307,6 +466,20 @@ def test_a_finding_names_its_instruction_and_counts_its_files() -> None:
         ({"Env": ["PIP_INDEX_URL=https://u:p@index.example/simple"]}, "PIP_INDEX_URL"),
         ({"Env": ["DEPLOY_TOKEN=x"]}, "DEPLOY_TOKEN"),
         ({"Labels": {"source": "https://u:p@git.example"}}, "source"),
+        ({"Env": ["DB_PASS=hunter2"]}, "DB_PASS"),
+        ({"Env": ["GITHUB_PAT=ghp_abc"]}, "GITHUB_PAT"),
+        ({"Env": ["SIGNING_KEY=abc"]}, "SIGNING_KEY"),
+        ({"Env": ["NOTE=ghp_" + "a1" * 18]}, "NOTE"),
+        ({"Env": ["DSN=host=x password=hunter2"]}, "DSN"),
+        ({"Env": ["PEM=-----BEGIN PRIVATE " + "KEY-----\nMIIEowIBAAKCAQEA0123456789"]}, "PEM"),
+        ({"Cmd": ["serve", "--password", "hunter2"]}, "password"),
+        ({"Healthcheck": {"Test": ["CMD-SHELL", "curl -H 'Authorization: Bearer abc' x"]}}, "a secret in a header"),
+        ({"OnBuild": ["ENV DB_PASS=x"]}, "DB_PASS"),
+        ({"Env": ["PYTEST_ADDOPTS=-x"]}, "pytest"),
+        ({"Env": ["PYTEST_ADDOPTS="]}, "pytest"),
+        ({"Env": ["PY_TEST_X=1"]}, "pytest"),
+        ({"Env": ["MYPYPATH=/x"]}, "mypy"),
+        ({"Env": ["PYTHONBREAKPOINT=pytest.set_trace"]}, "pytest"),
     ],
 )
 def test_the_configuration_is_judged(config: dict[str, object], what: str) -> None:
@@ -319,6 +492,8 @@ def test_the_configuration_is_judged(config: dict[str, object], what: str) -> No
     [
         {"Cmd": ["uvicorn", "app.main:create_app"], "Env": ["PATH=/opt/venv/bin", "GPG_KEY=ABC", "PYTHON_SHA256=1"]},
         {"Env": ["TOKENIZERS_PARALLELISM=false", "ACCESS_TOKEN_EXPIRE_MINUTES=30", "DB_PASSWORD_FILE=/run/secrets/db"]},
+        {"Env": ["COVERAGE_LIMIT=1", "BLACK_LIST=x", "PACKAGING_LEVEL=1", "PYTHONBREAKPOINT=0", "PYTESTING=1"]},
+        {"Env": ["COMPASS=n", "SECRET=/run/secrets/x"], "Cmd": ["serve", "--token", "$TOKEN"]},
         {"Env": ["SERVICE=packaging", "TOKEN=", "PROXY=http://proxy.example:3128", "MAIL=mailto:a@b.example"]},
         {"Labels": {"org.opencontainers.image.source": "https://git.example/x"}},
         {"Cmd": None, "Entrypoint": None, "Env": None, "Labels": None, "OnBuild": None, "Healthcheck": None},
@@ -338,6 +513,12 @@ def test_an_ordinary_configuration_is_clean(config: dict[str, object]) -> None:
         "RUN |1 DEPLOY_TOKEN=abc /bin/sh -c make # buildkit",
         "|2 A=1 DB_PASSWORD=abc /bin/sh -c make",
         "RUN /bin/sh -c pip install --index-url https://u:p@index.example/simple x # buildkit",
+        "RUN /bin/sh -c curl -H 'Authorization: Bearer abc' https://x # buildkit",
+        "RUN /bin/sh -c DB_PASS=x make # buildkit",
+        "ENV DB_PASS=x",
+        "ARG DB_PASS",
+        "ARG PYTEST_ADDOPTS=-x",
+        "COPY x /y # ghp_" + "a1" * 18,
     ],
 )
 def test_a_secret_in_the_history_is_found(step: str) -> None:
@@ -351,11 +532,23 @@ def test_an_ordinary_history_is_clean(step: str) -> None:
     assert configuration.leaks(image(history=(step,)), RULES) == []
 
 
+def test_a_secret_that_the_configuration_has_is_told_once() -> None:
+    """The history repeats variables and labels."""
+    config: dict[str, object] = {"Env": ["DB_PASS=x"], "Cmd": ["--token", "abc"]}
+    facts = image(config=config, history=('CMD ["--token" "abc"]', "ENV DB_PASS=x", "RUN |1 DB_PASS=x /bin/sh -c true"))
+    found = configuration.leaks(facts, RULES)
+    assert [(one.path, one.instruction) for one in found] == [
+        ("configuration", "ENV DB_PASS=***"),
+        ("configuration", "CMD --token ***"),
+        ("history", "RUN |1 DB_PASS=*** /bin/sh -c true"),
+    ]
+
+
 def test_what_is_printed_of_an_instruction_has_no_secrets() -> None:
     """A finding may stand in a public log."""
     said = "RUN |1 TOKEN=abc LEVEL=2 /bin/sh -c pip install -i https://u:p@index.example/simple x"
     shown = "RUN |1 TOKEN=*** LEVEL=2 /bin/sh -c pip install -i https://***@index.example/simple x"
-    assert configuration.masked(said) == shown
+    assert credentials.masked(said) == shown
 
 
 def test_pytest_in_the_main_group_is_a_leak_at_its_source() -> None:

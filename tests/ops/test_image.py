@@ -20,7 +20,7 @@ import pytest
 
 from ops import archives, image
 from ops.failure import CANNOT_CHECK, Failure
-from ops.records import Image
+from ops.records import HEAD_BYTES, Image
 
 
 def tar(files: dict[str, bytes], links: dict[str, tuple[bytes, str]] | None = None) -> bytes:
@@ -97,7 +97,7 @@ def test_a_file_has_its_size_its_hash_and_its_head() -> None:
     content = b"x" * 5000
     (file,) = read(tar({"f": content})).files
     assert (file.size, file.sha256) == (5000, hashlib.sha256(content).hexdigest())
-    assert file.head == content[: image.HEAD_BYTES]
+    assert file.head == content[:HEAD_BYTES]
 
 
 def test_only_sizes_that_were_asked_for_are_hashed() -> None:
@@ -113,11 +113,66 @@ def test_a_document_is_kept_whole_where_it_is_asked_for(path: str) -> None:
     record = b"a.py,,\n" * 1000
     packed = tar({path: record})
     (file,) = read(packed).files
-    assert file.head == record[: image.HEAD_BYTES]
+    assert file.head == record[:HEAD_BYTES]
     with stored(packed) as archive, image._mapped(archive) as mapped:
         terms = image._Terms(0, lambda _: True, archives.Budget(), records=True)
         (file,) = image._files(image._Tar(mapped, 0, len(mapped)), terms)
     assert file.head == record
+
+
+def told(layers: tuple[bytes, ...], **more: Callable[[str, str], bool]) -> dict[str, int]:
+    """Return how many bytes are kept of each file of which more than the head is."""
+    with saved(*layers) as archive:
+        facts = image.read("x:1", archive, lambda _: False, telling=lambda _, text: b"pytest" in text, **more)
+    assert all(file.sha256 for file in facts.files if len(file.head) > HEAD_BYTES)
+    return {f"{file.path} {file.layer}": len(file.head) for file in facts.files if len(file.head) > HEAD_BYTES}
+
+
+TEXT = b"#" * 5000 + b"pytest"
+
+
+def test_a_text_that_tells_is_kept_whole_and_hashed() -> None:
+    """Also within an archive; not what only fills memory."""
+    packed = zipped({"b.py": TEXT, "c.py": TEXT[:-1]})
+    layer = tar({"a.py": TEXT, "c.py": TEXT[:-1], "d.bin": b"\0" + TEXT, "x.zip": packed})
+    assert told((layer,)) == {"/a.py 0": len(TEXT), "/x.zip!/b.py 0": len(TEXT)}
+
+
+def test_of_a_very_long_text_a_part_is_kept() -> None:
+    """What stands behind it is not seen."""
+    assert told((tar({"a.py": TEXT + b"#" * image.TEXT_BYTES}),)) == {"/a.py 0": image.TEXT_BYTES}
+    assert told((tar({"a.py": b"#" * image.TEXT_BYTES + TEXT}),)) == {}
+
+
+def test_what_is_promised_is_not_kept() -> None:
+    """The locked wheels' files need no reading."""
+    assert told((tar({"a.py": TEXT, "b.py": TEXT}),), promised=lambda path, _: path == "/a.py") == {
+        "/b.py 0": len(TEXT)
+    }
+
+
+def test_the_standard_library_is_not_read_but_a_second_copy_is() -> None:
+    """Nor are modules beside it taken for it."""
+    library = "usr/local/lib/python3.13"
+    names = ("json/decoder.py", "site.py", "sitecustomize.py", "x.pth", "site-packages/x.py", "_pyrepl/x.py")
+    below = tar({f"{library}/{name}": TEXT for name in names})
+    above = tar({f"{library}/site.py": TEXT})
+    kept = {f"/{library}/{name} 0": len(TEXT) for name in ("sitecustomize.py", "x.pth", "site-packages/x.py")}
+    assert told((below,)) == kept
+    assert told((below, above)) == kept | {f"/{library}/site.py 1": len(TEXT)}
+
+
+def test_too_many_texts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded; what could not be judged is no clean image."""
+    monkeypatch.setattr(image, "_KEPT_BYTES", 2 * len(TEXT))
+    assert len(told((tar({"a.py": TEXT, "b.py": TEXT}),))) == 2
+    for layer in (
+        tar({"a.py": TEXT, "b.py": TEXT, "c.py": TEXT}),
+        tar({"x.zip": zipped(dict.fromkeys("abc", TEXT))}),
+    ):
+        with pytest.raises(Failure, match="of texts to judge") as failure:
+            told((layer,))
+        assert failure.value.code == CANNOT_CHECK
 
 
 def test_links_keep_their_targets() -> None:

@@ -22,23 +22,13 @@ MODULES = sorted(Path().glob("ops/*.py")) + sorted(Path().glob("app/*.py"))
 # What programs import that run in a stage of their own.
 STAGED = {
     "manifests.py": {"kubernetes_validate", "yaml"},
-    "requirements.py": {"packaging", "pip"},
     "sbom.py": {"cyclonedx", "packageurl"},
 }
 # What a judge may import.
 PURE = {
-    "__future__",
-    "ast",
-    "collections",
-    "dataclasses",
-    "fnmatch",
-    "json",
-    "ops",
-    "pathlib",
-    "re",
-    "typing",
-    "urllib",
-}
+    "__future__", "ast", "collections", "dataclasses", "fnmatch", "functools", "io", "json", "ops", "pathlib", "re",
+    "tokenize", "typing", "urllib", "warnings",
+}  # fmt: skip
 
 
 @functools.cache
@@ -90,9 +80,12 @@ def test_only_the_engine_starts_docker() -> None:
     ("module", "known"),
     [
         ("audit", {"", "records", "rules"}),
+        ("credentials", set()),
+        ("imports", set()),
+        ("tooling", set()),
         ("rules", set()),
         ("terms", set()),
-        ("configuration", {"", "audit", "records", "rules"}),
+        ("configuration", {"", "audit", "credentials", "records", "rules"}),
         ("inventory", {"", "audit", "records", "rules"}),
         ("services", {"", "records", "rules", "world"}),
         ("world", {"", "records", "rules"}),
