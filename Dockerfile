@@ -262,10 +262,6 @@ EXPOSE 8000
 # start-interval: the first answer comes within half a second, so wait for it in small steps.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=30s --start-interval=250ms \
     CMD ["python", "-S", "app/healthcheck.py"]
-# Requests in flight have 7 s to finish, once APP_DRAIN_SECONDS are over: less than the 10 s after which Docker kills.
-# An idle connection is kept for longer than proxies keep theirs, so that none is closed just as it is used again.
-ENV UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN=7 \
-    UVICORN_TIMEOUT_KEEP_ALIVE=75
 # The kernel drops a signal that process 1 does not handle, but keeps a blocked one: a stop during the interpreter's start
 # is not lost. `app` takes the signals before it imports the service.
 CMD ["env", "--block-signal=TERM,INT", "python", "-m", "app"]

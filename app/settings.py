@@ -55,10 +55,10 @@ class Settings(BaseModel):
     # From the signal to stop: how long requests are still answered, how long those in flight may then take, and when
     # the process will be killed. Docker kills after 10 s where nobody says otherwise.
     drain_seconds: Seconds = 2
-    graceful_seconds: Seconds | None = None
+    graceful_seconds: Seconds = 7
     stop_grace_seconds: Seconds = 10
-    # How long an idle connection is kept.
-    keep_alive_seconds: Seconds = 5
+    # How long an idle connection is kept: longer than proxies keep theirs, so that none closes just as it is used again.
+    keep_alive_seconds: Seconds = 75
     # The address to listen on; without one, all of IPv4 and IPv6.
     host: Annotated[str, AfterValidator(_address)] = ""
     # The path that a proxy in front strips (https://asgi.readthedocs.io/en/latest/specs/www.html#http-connection-scope).
@@ -84,8 +84,8 @@ class Settings(BaseModel):
 
     def check_stop(self) -> None:
         """Raise BadSettings where the process would be killed while it may still answer."""
-        stopping = self.drain_seconds + (self.graceful_seconds or 0)
-        if self.graceful_seconds is not None and stopping + MARGIN_SECONDS > self.stop_grace_seconds:
+        stopping = self.drain_seconds + self.graceful_seconds
+        if stopping + MARGIN_SECONDS > self.stop_grace_seconds:
             raise BadSettings(
                 f"APP_DRAIN_SECONDS={self.drain_seconds:g} and {SERVERS['graceful_seconds']}={self.graceful_seconds:g} "
                 f"make {stopping:g} s; less than APP_STOP_GRACE_SECONDS={self.stop_grace_seconds:g}, after which the "

@@ -82,14 +82,20 @@ def test_a_bad_value_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("drain", "graceful", "grace"), [("2", "7", "10"), ("0", "9.5", "10"), ("2.5", "7", "10"), ("20", None, "10")]
+    ("drain", "graceful", "grace"), [("2", "7", "10"), ("0", "9.5", "10"), ("2.5", "7", "10"), ("20", "9", "30")]
 )
-def test_a_stop_within_the_grace_period_is_accepted(drain: str, graceful: str | None, grace: str) -> None:
-    """The defaults among them; without a graceful time nothing is known."""
-    environment = {"APP_DRAIN_SECONDS": drain, "APP_STOP_GRACE_SECONDS": grace}
-    if graceful:
-        environment["UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN"] = graceful
+def test_a_stop_within_the_grace_period_is_accepted(drain: str, graceful: str, grace: str) -> None:
+    """The defaults among them."""
+    environment = {
+        "APP_DRAIN_SECONDS": drain, "APP_STOP_GRACE_SECONDS": grace, "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": graceful,
+    }  # fmt: skip
     assert Settings.from_environment(environment).drain_seconds == float(drain)
+
+
+def test_a_drain_alone_that_is_too_long_stops_the_start() -> None:
+    """The graceful time has a default."""
+    with pytest.raises(BadSettings, match="make 27 s; less than APP_STOP_GRACE_SECONDS=10"):
+        Settings.from_environment({"APP_DRAIN_SECONDS": "20"})
 
 
 @pytest.mark.parametrize(("drain", "graceful"), [("3", "7"), ("20", "1"), ("0", "10"), ("2.6", "7")])
