@@ -66,13 +66,13 @@ def test_other_dependencies_pass_too(copy: Path) -> None:
     assert "packaging" in json.loads(done.stdout)["forbidden"]
 
 
-@pytest.mark.parametrize("place", ["name: prices", 'name: "prices"', ".env"])
+@pytest.mark.parametrize("place", ["name: prices", 'name: "prices"', "LOCKSTEP_PROJECT"])
 def test_a_service_of_another_name_passes(copy: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    """Wherever Compose takes the name from."""
-    monkeypatch.delenv("COMPOSE_PROJECT_NAME")
-    if place == ".env":
-        (copy / ".env").write_text("COMPOSE_PROJECT_NAME=prices\n", encoding="utf-8")
+    """Named by the Compose file or by the variable."""
+    if place == "LOCKSTEP_PROJECT":
+        monkeypatch.setenv(place, "prices")
     else:
+        monkeypatch.delenv("LOCKSTEP_PROJECT")
         compose = copy / "docker-compose.yml"
         text = compose.read_text(encoding="utf-8")
         compose.write_text(text.replace("name: lockstep\n", f"{place}\n"), encoding="utf-8")
