@@ -57,7 +57,11 @@ def files() -> list[Path]:
         raise Failure(
             f"{engine.ROOT} must have a docker-compose.yml (got none). To fix it: restore it, or copy Lockstep's own."
         )
-    return [paths[0] for paths in found if paths]
+    chosen = [paths[0] for paths in found if paths]
+    for file in chosen:
+        if not os.access(file, os.R_OK):
+            raise Failure(f"{file} must be readable (got no permission). To fix it: change its mode.")
+    return chosen
 
 
 def command(*profiles: str) -> tuple[str, ...]:
@@ -344,17 +348,18 @@ def _has_terminal() -> bool:
 def clean() -> None:
     """Remove this checkout's containers, their network and the images that its tasks build."""
     name = project()
-    there = _of_project()
-    containers.remove([one for one in there if one.here], name)
-    for other in there:
-        if not other.here:
+    there = containers.listed()
+    containers.remove([one for one in there if one.here and one.project == name], name)
+    others = [one for one in there if not one.here]
+    for other in others:
+        if other.project == name:
             engine.say(f"Left as it is: {other}. To stop it: {other.remedy()}.")
     tags = engine.output("image", "ls", "--format={{.Tag}}", name).split()
     for target in ("prod", "dev", "bare", "golden", "tools", "lock", "lint", "sbom", "deploy", "fuzz"):
         image = f"{name}:{target}"
         if target not in tags:
             continue
-        if engine.output("ps", "--all", "--quiet", f"--filter=ancestor={image}"):
+        if image in {one.image for one in others}:
             engine.say(f"Left as it is: the image {image}, which a container uses.")
         else:
             engine.output("image", "rm", image, echo=True)

@@ -28,7 +28,7 @@ OVERRIDES = (
 _LABELS = ("project", "service", "oneoff", "project.working_dir", "project.config_files")
 _FORMAT = "\t".join(
     (
-        *("{{.ID}}", "{{.Names}}", "{{.State}}", "{{.Ports}}"),
+        *("{{.ID}}", "{{.Names}}", "{{.Image}}", "{{.State}}", "{{.Ports}}"),
         *(f'{{{{.Label "com.docker.compose.{label}"}}}}' for label in _LABELS),
     )
 )
@@ -39,6 +39,8 @@ class Container(NamedTuple):
 
     identifier: str
     name: str
+    # By the name that it was started with.
+    image: str
     state: str
     ports: str
     project: str
@@ -80,12 +82,11 @@ class Container(NamedTuple):
 
 def parsed(line: str) -> Container:
     """Return the container that a line of `docker ps` describes."""
-    identifier, names, state, ports, project, service, once, folder, files = line.split("\t")
+    identifier, names, image, state, ports, project, service, once, folder, files = line.split("\t")
     # A link gives a container further names, `OTHER/ALIAS`.
     name = next(name for name in names.split(",") if "/" not in name)
-    return Container(
-        identifier, name, state, ports, project, service, once == "True", folder, tuple(filter(None, files.split(",")))
-    )
+    paths = tuple(filter(None, files.split(",")))
+    return Container(identifier, name, image, state, ports, project, service, once == "True", folder, paths)
 
 
 def listed() -> list[Container]:

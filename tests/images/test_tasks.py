@@ -229,7 +229,7 @@ def test_a_dependency_is_stopped_by_the_serve_that_started_it(copy: Path) -> Non
     for started_before in (False, True):
         if started_before:
             docker("compose", "--profile=prod", "up", "--detach", "--wait", "--no-build", "db", cwd=copy)
-        with serving(cwd=copy) as (process, _):
+        with serving(cwd=copy, APP_DRAIN_SECONDS="0") as (process, _):
             assert running(f"{COPY}-db-1")
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0

@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_project_reads_the_name_from_the_compose_file(folder: Path, line: str, name: str) -> None:
     """Without Compose, so that `inv stop` works where the rest of the file or `.env` is broken."""
-    (folder / "docker-compose.yml").write_text(f"{line}\nservices: [broken\n", encoding="utf-8")
+    (folder / "docker-compose.yml").write_bytes(f"{line}\nservices: [broken \u00fc\n".encode("latin-1"))
     (folder / ".env").write_text("COMPOSE_PROJECT_NAME=other\n", encoding="utf-8")
     assert compose.project() == name
 
@@ -100,6 +100,13 @@ def test_a_missing_compose_file_is_named(folder: Path) -> None:
         compose.project()
 
 
+def test_a_compose_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read any, so that the question is answered here."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(Failure, match=r"docker-compose\.yml must be readable \(got no permission\)"):
+        compose.project()
+
+
 @pytest.mark.parametrize("name", engine.REDIRECTING)
 def test_docker_does_not_see_what_redirects_compose(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Other variables it sees, and what a task adds."""
@@ -116,6 +123,7 @@ def line(**changed: str) -> str:
     columns = {
         "identifier": "0123456789ab",
         "names": "shop-api-prod-1",
+        "image": "shop:prod",
         "state": "running",
         "ports": "127.0.0.1:8001->8000/tcp",
         "project": "shop",
