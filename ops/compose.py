@@ -81,12 +81,10 @@ def _of_this_folder() -> tuple[str, ...]:
 def _text(file: Path) -> str:
     """Return a Compose file as it is. Raises Failure where it can't be read."""
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise Failure(
-            f"{file.name} must be a readable file in UTF-8 (got: {getattr(error, 'strerror', error)}). "
-            "To fix it: restore it."
-        ) from None
+        # Whatever the encoding of the rest is: a name is ASCII.
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise Failure(f"{file.name} must be readable (got: {error.strerror}). To fix it: restore it.") from None
 
 
 def build_both(platform: str, *, cache: bool) -> None:
