@@ -38,8 +38,16 @@ class Report(NamedTuple):
         return json.dumps(facts | found | dict(self.more) | {"read": self.read}, indent=2)
 
     def lines(self) -> str:
-        """Return the report as text, with names as the image has them: they may be of no encoding."""
+        """Return the report as text: findings, what their rules advise, verdict, notes.
+
+        With names as the image has them: they may be of no encoding.
+        """
         lines = [_line(finding) for finding in self.findings]
+        broken = {finding.rule.code: finding.rule for finding in self.findings}
+        lines += [
+            f"{code} {rule.title}. Usual cause: {rule.cause} To fix it: {rule.remedy}"
+            for code, rule in sorted(broken.items())
+        ]
         many = "s" if len(self.findings) > 1 else ""
         verdict = f"holds {len(self.findings)} leak{many}" if self.findings else self.verdict
         lines.append(
@@ -81,10 +89,7 @@ def _line(finding: Finding) -> str:
     files = f" ({finding.files} files)" if finding.files > 1 else ""
     layer = "" if finding.layer is None else f", layer {finding.layer + 1}"
     brought = f"; brought by: {' '.join(finding.instruction.split())[:100]}" if finding.instruction else ""
-    return (
-        f"LEAK {finding.what}: {finding.path}{files}{layer}: {finding.why} [{finding.rule.code}]{brought}"
-        f"; usually: {finding.rule.cause} To fix it: {finding.rule.remedy}"
-    )
+    return f"LEAK {finding.what}: {finding.path}{files}{layer}: {finding.why} [{finding.rule.code}]{brought}"
 
 
 def rules_page() -> str:
