@@ -21,8 +21,8 @@ PLAIN = [command for command in COMMANDS if "inv " not in command]
 
 
 def shape(text: str) -> str:
-    """Return a text with its figures masked: they are another machine's, another day's."""
-    return re.sub(r"[\d.,]*\d", "N", text)
+    """Return a text with its figures and commits masked: they are another machine's, another day's."""
+    return re.sub(r"[\d.,]*\d", "N", re.sub(r"(Compared with commit ).*", r"\1N", text))
 
 
 def shown(command: str) -> str:
