@@ -236,19 +236,19 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
         locked, settings, app = _lock_content(), _settings(), _app_files()
         file = Path(reference) if reference and Path(reference).is_file() else None
         identifiers = _identifiers(dev, *([] if file else [prod]))
-        # Before anything is built for the comparison.
         if whole and not file:
+            # Before anything is built for the comparison.
             labels = engine.output("image", "inspect", "--format={{json .Config.Labels}}", identifiers[-1])
             _refuse_other_commit(prod, json.loads(labels) or {}, made_from)
-        if whole:
-            _lock(dev, image.tree(dev, audit.HOME), locked)
         # Most of the time passes while the Engine packs prod: all that concerns dev is done meanwhile.
         with file.open("rb") if file else tempfile.TemporaryFile() as archive, ThreadPoolExecutor() as pool:
             # By its id: a name without a tag would bring every tag of it.
             saving = None if file else pool.submit(engine.write, archive, "save", identifiers[-1])
+            home = image.tree(dev, audit.HOME)
+            # Before anything is built for the comparison, too.
+            lock = _lock(dev, home, locked)
             obtaining = pool.submit(expected.obtain, made_from) if whole else None
-            tree = image.tree(dev, audit.VENV, audit.HOME)
-            lock = _lock(dev, tree, locked)
+            tree = (*image.tree(dev, audit.VENV), *home)
             system = image.tree(dev, _SYSTEM) if whole else ()
             sizes = {one.size for one in tree}
             forbidden = audit.forbidden(tree, lock)

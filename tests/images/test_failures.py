@@ -18,6 +18,7 @@ import pytest
 
 from ops import site
 from tests.images.conftest import (
+    BASE,
     COPY,
     DEV,
     PORT,
@@ -334,18 +335,21 @@ def test_a_stale_image(copy: Path) -> None:
     assert done.returncode == 2
 
 
-def test_prod_in_devs_place() -> None:
-    """Another image than dev can't say what is forbidden."""
+@pytest.mark.parametrize("other", [PROD, BASE])
+@pytest.mark.parametrize("name", ["check-prod-has-no-pytest", "check-prod"])
+def test_another_image_in_devs_place(other: str, name: str) -> None:
+    """An image that does not state what its build took of the lock can't say what is forbidden."""
     kept = f"{PROJECT}:kept"
     docker("tag", DEV, kept)
-    docker("tag", PROD, DEV)
+    docker("tag", other, DEV)
     try:
-        done = inv("check-prod-has-no-pytest")
+        done = inv(name)
     finally:
         docker("tag", kept, DEV)
         docker("rmi", kept)
     assert sentence(done).startswith(f"{DEV} is stale: it has no /srv/selection.json, which every build of this")
     assert done.returncode == 2
+    assert "docker build" not in done.stderr
 
 
 def test_a_dev_group_without_pytest(copy: Path) -> None:
