@@ -100,8 +100,8 @@ _UNQUOTED = re.compile(r".*?(?=\s[\w.-]+=|$)", re.DOTALL)
 _SECRET = frozenset(
     {
         "AUTHTOKEN", "BEARER", "CREDENTIAL", "CREDENTIALS", "CREDS", "MNEMONIC", "PASS", "PASSCODE", "PASSPHRASE",
-        "PASSWD", "PASSWORD", "PASSWORDS", "PASSWRD", "PAT", "PSK", "PSWD", "PWD", "SECRET", "SECRETS", "TOKEN",
-        "TOKENS",
+        "PASSWD", "PASSWORD", "PASSWORDS", "PASSWRD", "PAT", "PSK", "PSWD", "PWD", "PWORD", "SECRET", "SECRETS",
+        "TOKEN", "TOKENS",
     }
 )  # fmt: skip
 # The same, as the end of a longer word: PGPASSWORD, accesstoken.
@@ -204,7 +204,9 @@ def is_named(name: str, value: str | None) -> bool:
         secret = words != ["PWD"]
     else:
         harmless, secret = _PLAIN, last in _SECRET_LAST
-    return secret and not (given and harmless and harmless.fullmatch(given))
+    # Where the value is not known, it is no plain word of a kind of name that may have one.
+    plain = harmless is _PLAIN if given is None else bool(harmless and harmless.fullmatch(given))
+    return secret and not plain
 
 
 def found(text: str) -> list[str]:

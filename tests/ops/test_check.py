@@ -67,3 +67,10 @@ def test_any_name_can_be_printed_anywhere(monkeypatch: pytest.MonkeyPatch) -> No
     )
     assert check._printed(report, as_json=False) == FAILED
     assert rb"LEAK a file: /\u65e5\udcff" in printed.getvalue()
+
+
+def test_no_secret_is_printed() -> None:
+    """Neither in the instruction nor in the reason of a finding, whichever judge wrote it."""
+    said = "RUN curl -H 'Authorization: Bearer abc' x"
+    (told,) = check._told([Finding(rules.SETTING, "Cmd", "configuration", said, f"Cmd is {said}")])
+    assert "abc" not in told.instruction + told.why
