@@ -177,9 +177,9 @@ class _Span(NamedTuple):
 
 
 _PATTERNS = (
-    ("a private key", _KEY_MARKERS, re.compile(_KEY)),
+    ("a private key", _KEY_MARKERS, _KEY),
     *(
-        (what, marks, re.compile(rf"(?<![A-Za-z0-9_]){pattern}" if pattern[0].isalnum() else pattern))
+        (what, marks, rf"(?<![A-Za-z0-9_]){pattern}" if pattern[0].isalnum() else pattern)
         for what, marks, pattern in _FORMATS
     ),
 )
@@ -266,7 +266,8 @@ def _spans(text: str) -> Iterator[_Span]:
 def _in_format(text: str) -> Iterator[_Span]:
     for what, marks, pattern in _PATTERNS:
         if any(mark in text for mark in marks):
-            yield from (_Span(*match.span(), what) for match in pattern.finditer(text))
+            # Compiled when it is needed: of a clean image none is.
+            yield from (_Span(*match.span(), what) for match in re.finditer(pattern, text))
 
 
 def _in_assignments(text: str) -> Iterator[_Span]:
