@@ -21,7 +21,10 @@ _FORMATS = (
     ("a GitLab token", ("glpat-", "gldt-", "glrt-", "glcbt-", "glptt-"), r"gl(?:pat|dt|rt|cbt|ptt)-[\w.-]{20,255}"),
     # The last is the example of the documentation.
     ("an AWS access key", ("AKIA", "ASIA"), r"A[KS]IA[A-Z0-9]{16}(?![A-Za-z0-9])(?<!EXAMPLE)"),
-    ("a Slack token", ("xox", "xapp-"), r"(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{10,255}"),
+    (
+        "a Slack token", ("xoxa-", "xoxb-", "xoxe-", "xoxo-", "xoxp-", "xoxr-", "xoxs-", "xapp-"),
+        r"(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{10,255}",
+    ),
     ("a Slack webhook", ("hooks.slack.com/",), r"hooks\.slack\.com/(?:services|workflows|triggers)/[\w/]{20,255}"),
     ("a Discord webhook", ("/api/webhooks/",), r"/api/webhooks/\d{17,20}/[\w-]{60,100}"),
     ("a Google API key", ("AIza",), r"AIza[\w-]{35}(?![\w-])"),
@@ -47,7 +50,7 @@ _FORMATS = (
     ),
     ("a signed address", ("sig=", "X-Amz-Signature="), r"[?&](?:sig|X-Amz-Signature)=[\w%+/=-]{30,255}"),
     # Header and payload of a JSON Web Token are JSON objects, in base64 (RFC 7519).
-    ("a JSON Web Token", ("eyJ",), r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?"),
+    ("a JSON Web Token", (".eyJ",), r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?"),
 )  # fmt: skip
 # Text of a private key (RFC 7468, OpenPGP, PuTTY): its label, and what follows it.
 _KEY = (
@@ -61,8 +64,8 @@ _KEY_MARKERS = ("PRIVATE KEY", "PuTTY-User-Key-File-")
 # A file is looked at more closely where it contains one of these: the commonest, since each takes time.
 MARKERS = (
     b"PRIVATE KEY", b"PuTTY-User-Key-File-", b"ghp_", b"gho_", b"ghs_", b"github_pat_", b"glpat-", b"AKIA", b"ASIA",
-    b"xox", b"AIza", b"GOCSPX-", b"k_live_", b"npm_", b":_auth", b"pypi-Ag", b"dckr_pat_", b"hooks.slack.com/",
-    b"sk-ant-", b"T3BlbkFJ", b"SG.", b"hvs.", b"eyJ", b"AGE-SECRET-KEY-", b"AccountKey=",
+    b"xoxb-", b"xoxp-", b"AIza", b"GOCSPX-", b"k_live_", b"npm_", b":_auth", b"pypi-Ag", b"dckr_pat_", b"hooks.slack.com/",
+    b"sk-ant-", b"T3BlbkFJ", b"SG.", b"hvs.", b".eyJ", b"AGE-SECRET-KEY-", b"AccountKey=",
 )  # fmt: skip
 
 # A password, or on its own a token, before the host of an address (RFC 3986, 3.2.1).
