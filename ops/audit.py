@@ -23,6 +23,7 @@ APP = "/srv/app"
 _TELLING_BYTES = 64
 _IMPORTABLE = (".py", ".pyc", ".so", ".pyd")
 _SOURCES = (".py", ".pyw")
+_SHORT = 4
 # Where the interpreter finds modules beside site-packages.
 _ROOTS = re.compile(r"/srv/([^/.]+)|/usr/(?:local/)?lib/python3[^/]*/(?:lib-dynload/)?([^/.]+)")
 
@@ -66,7 +67,9 @@ class Forbidden:
     @functools.cached_property
     def named(self) -> re.Pattern[bytes]:
         """The names of what these distributions bring to import or to run, as a text may contain them."""
-        return re.compile(rb"(?:%s)(?!\w)" % self._names)
+        # Short names are the end of many words, `copy` say; to look behind each name would take ten times as long.
+        names = [rb"(?<!\w)" + name if len(name) < _SHORT else name for name in self._names.split(b"|")]
+        return re.compile(rb"(?:%s)(?!\w)" % b"|".join(names))
 
     @functools.cached_property
     def _imported(self) -> re.Pattern[bytes]:

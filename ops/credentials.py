@@ -21,7 +21,10 @@ _FORMATS = (
     ("a GitLab token", ("glpat-", "gldt-", "glrt-", "glcbt-", "glptt-"), r"gl(?:pat|dt|rt|cbt|ptt)-[\w.-]{20,255}"),
     # The last is the example of the documentation.
     ("an AWS access key", ("AKIA", "ASIA"), r"A[KS]IA[A-Z0-9]{16}(?![A-Za-z0-9])(?<!EXAMPLE)"),
-    ("a Slack token", ("xox", "xapp-"), r"(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{10,255}"),
+    (
+        "a Slack token", ("xoxa-", "xoxb-", "xoxe-", "xoxo-", "xoxp-", "xoxr-", "xoxs-", "xapp-"),
+        r"(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{10,255}",
+    ),
     ("a Slack webhook", ("hooks.slack.com/",), r"hooks\.slack\.com/(?:services|workflows|triggers)/[\w/]{20,255}"),
     ("a Discord webhook", ("/api/webhooks/",), r"/api/webhooks/\d{17,20}/[\w-]{60,100}"),
     ("a Google API key", ("AIza",), r"AIza[\w-]{35}(?![\w-])"),
@@ -47,7 +50,7 @@ _FORMATS = (
     ),
     ("a signed address", ("sig=", "X-Amz-Signature="), r"[?&](?:sig|X-Amz-Signature)=[\w%+/=-]{30,255}"),
     # Header and payload of a JSON Web Token are JSON objects, in base64 (RFC 7519).
-    ("a JSON Web Token", ("eyJ",), r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?"),
+    ("a JSON Web Token", (".eyJ",), r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?"),
 )  # fmt: skip
 # Text of a private key (RFC 7468, OpenPGP, PuTTY): its label, and what follows it.
 _KEY = (
@@ -61,8 +64,8 @@ _KEY_MARKERS = ("PRIVATE KEY", "PuTTY-User-Key-File-")
 # A file is looked at more closely where it contains one of these: the commonest, since each takes time.
 MARKERS = (
     b"PRIVATE KEY", b"PuTTY-User-Key-File-", b"ghp_", b"gho_", b"ghs_", b"github_pat_", b"glpat-", b"AKIA", b"ASIA",
-    b"xox", b"AIza", b"GOCSPX-", b"k_live_", b"npm_", b":_auth", b"pypi-Ag", b"dckr_pat_", b"hooks.slack.com/",
-    b"sk-ant-", b"T3BlbkFJ", b"SG.", b"hvs.", b"eyJ", b"AGE-SECRET-KEY-", b"AccountKey=",
+    b"xoxb-", b"xoxp-", b"AIza", b"GOCSPX-", b"k_live_", b"npm_", b":_auth", b"pypi-Ag", b"dckr_pat_",
+    b"hooks.slack.com/", b"sk-ant-", b"T3BlbkFJ", b"SG.", b"hvs.", b".eyJ", b"AGE-SECRET-KEY-", b"AccountKey=",
 )  # fmt: skip
 
 # A password, or on its own a token, before the host of an address (RFC 3986, 3.2.1).
@@ -100,8 +103,8 @@ _UNQUOTED = re.compile(r".*?(?=\s[\w.-]+=|$)", re.DOTALL)
 _SECRET = frozenset(
     {
         "AUTHTOKEN", "BEARER", "CREDENTIAL", "CREDENTIALS", "CREDS", "MNEMONIC", "PASS", "PASSCODE", "PASSPHRASE",
-        "PASSWD", "PASSWORD", "PASSWORDS", "PASSWRD", "PAT", "PSK", "PSWD", "PWD", "SECRET", "SECRETS", "TOKEN",
-        "TOKENS",
+        "PASSWD", "PASSWORD", "PASSWORDS", "PASSWRD", "PAT", "PSK", "PSWD", "PWD", "PWORD", "SECRET", "SECRETS",
+        "TOKEN", "TOKENS",
     }
 )  # fmt: skip
 # The same, as the end of a longer word: PGPASSWORD, accesstoken.
@@ -177,9 +180,9 @@ class _Span(NamedTuple):
 
 
 _PATTERNS = (
-    ("a private key", _KEY_MARKERS, re.compile(_KEY)),
+    ("a private key", _KEY_MARKERS, _KEY),
     *(
-        (what, marks, re.compile(rf"(?<![A-Za-z0-9_]){pattern}" if pattern[0].isalnum() else pattern))
+        (what, marks, rf"(?<![A-Za-z0-9_]){pattern}" if pattern[0].isalnum() else pattern)
         for what, marks, pattern in _FORMATS
     ),
 )
@@ -204,7 +207,9 @@ def is_named(name: str, value: str | None) -> bool:
         secret = words != ["PWD"]
     else:
         harmless, secret = _PLAIN, last in _SECRET_LAST
-    return secret and not (given and harmless and harmless.fullmatch(given))
+    # Where the value is not known, it is no plain word of a kind of name that may have one.
+    plain = harmless is _PLAIN if given is None else bool(harmless and harmless.fullmatch(given))
+    return secret and not plain
 
 
 def found(text: str) -> list[str]:
@@ -264,7 +269,8 @@ def _spans(text: str) -> Iterator[_Span]:
 def _in_format(text: str) -> Iterator[_Span]:
     for what, marks, pattern in _PATTERNS:
         if any(mark in text for mark in marks):
-            yield from (_Span(*match.span(), what) for match in pattern.finditer(text))
+            # Compiled when it is needed: of a clean image none is.
+            yield from (_Span(*match.span(), what) for match in re.finditer(pattern, text))
 
 
 def _in_assignments(text: str) -> Iterator[_Span]:

@@ -421,9 +421,9 @@ def test_most_files_are_not_worth_keeping() -> None:
 def test_hostile_scripts_take_no_time() -> None:
     """Each pattern stays within a line."""
     script = b"#!/bin/sh\n" + b"\n" * 1_000_000 + b"A=1\n" * 100_000 + b"a=(" * 100_000
-    started = time.monotonic()
+    started = time.process_time()
     assert found(file("/opt/x", script)) == []
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(

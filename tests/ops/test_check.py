@@ -218,3 +218,10 @@ def test_without_a_lock_nothing_is_checked(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(engine, "ROOT", tmp_path)
     with pytest.raises(Failure, match=r"poetry\.lock can't be read \(.+\): make it anew with `inv poetry -- lock`"):
         check._lock_content()
+
+
+def test_no_secret_is_printed() -> None:
+    """Neither in the instruction nor in the reason of a finding, whichever judge wrote it."""
+    said = "RUN curl -H 'Authorization: Bearer abc' x"
+    (told,) = check._told([Finding(rules.SETTING, "Cmd", "configuration", said, f"Cmd is {said}")])
+    assert "abc" not in told.instruction + told.why

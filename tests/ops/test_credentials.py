@@ -85,6 +85,12 @@ def test_some_names_need_a_value_that_looks_like_a_secret(name: str, value: str,
     assert credentials.is_named(name, value) is secret
 
 
+def test_a_name_of_two_meanings_without_a_value_is_no_secret() -> None:
+    """A build argument may be declared without one."""
+    assert not credentials.is_named("CACHE_BUST_KEY", None)
+    assert not credentials.is_named("AUTH", None)
+
+
 TOKENS = {
     "a GitHub token": ["ghp_" + "a1" * 18, "gho_" + "a1" * 18, "ghs_" + "a1" * 18, "github_pat_" + "a1" * 41],
     "a GitLab token": ["glpat-" + "a1" * 10],
