@@ -57,7 +57,7 @@ class Settings(BaseModel):
     drain_seconds: Seconds = 2
     graceful_seconds: Seconds = 7
     stop_grace_seconds: Seconds = 10
-    # How long an idle connection is kept: longer than proxies keep theirs, so that none closes just as it is used again.
+    # How long an idle connection is kept: longer than by proxies, so that none closes just as it is used again.
     keep_alive_seconds: Seconds = 75
     # The address to listen on; without one, all of IPv4 and IPv6.
     host: Annotated[str, AfterValidator(_address)] = ""

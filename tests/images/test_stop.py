@@ -105,7 +105,7 @@ def test_replicas_that_are_stopped_right_after_their_start_lose_no_request(proxy
                 docker("restart", replica)
                 time.sleep(delay)
                 code, took = stopped(replica)
-                assert code == 0
+                assert code == 0, (delay, took, docker("logs", "--tail=30", replica).stdout)
                 seconds.append(took)
             restart(replica)
     print(f"{clients.answered} requests, {len(clients.lost)} lost; stopped in {max(seconds):.1f} s at most")
