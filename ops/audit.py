@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -284,20 +285,11 @@ def _owners(files: Iterable[File]) -> Iterator[tuple[str, str]]:
         found = _distribution(file.path) if _RECORD.fullmatch(file.path) else None
         if not found:
             continue
-        site_packages = PurePosixPath(file.path).parent.parent
+        site_packages = file.path.rsplit("/", 2)[0]
         for line in file.head.decode().splitlines():
             relative = line.rsplit(",", 2)[0].strip('"')
-            yield _joined(site_packages, relative), found[0]
-
-
-def _joined(folder: PurePosixPath, relative: str) -> str:
-    parts = list(folder.parts)
-    for part in PurePosixPath(relative).parts:
-        if part == "..":
-            parts.pop()
-        else:
-            parts.append(part)
-    return str(PurePosixPath(*parts))
+            # Paths of `pathlib` would take a tenth of the check.
+            yield posixpath.normpath(posixpath.join(site_packages, relative)), found[0]
 
 
 def _inside(path: str) -> list[str]:

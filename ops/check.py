@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import hashlib
@@ -244,12 +245,13 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
         with file.open("rb") if file else tempfile.TemporaryFile() as archive, ThreadPoolExecutor() as pool:
             # By its id: a name without a tag would bring every tag of it.
             saving = None if file else pool.submit(engine.write, archive, "save", identifiers[-1])
-            home = image.tree(dev, audit.HOME)
-            # Before anything is built for the comparison, too.
-            lock = _lock(dev, home, locked)
-            obtaining = pool.submit(expected.obtain, made_from) if whole else None
-            tree = (*image.tree(dev, audit.VENV), *home)
-            system = image.tree(dev, _SYSTEM) if whole else ()
+            with contextlib.closing(image.trees(dev, audit.HOME, audit.VENV, _SYSTEM)) as trees:
+                home = next(trees)
+                # Before anything is built for the comparison, too.
+                lock = _lock(dev, home, locked)
+                obtaining = pool.submit(expected.obtain, made_from) if whole else None
+                tree = (*next(trees), *home)
+                system = next(trees) if whole else ()
             sizes = {one.size for one in tree}
             forbidden = audit.forbidden(tree, lock)
             if audit.staleness(tree, (lock.main, lock.dev), app):
@@ -309,8 +311,9 @@ def _base_files(dev: str) -> Mapping[str, frozenset[str]]:
     All of them at once: a folder of dev's that was copied under another name is a thousand questions.
     """
     own = (f"{audit.VENV}/", f"{audit.HOME}/")
-    files = (file for file in image.tree(dev, "/") if not file.packed and not file.path.startswith(own))
-    return {file.path: frozenset({file.sha256}) for file in files}
+    (files,) = image.trees(dev, "/")
+    plain = (file for file in files if not file.packed)
+    return {file.path: frozenset({file.sha256}) for file in plain if not file.path.startswith(own)}
 
 
 def _in_base(dev: str, path: str) -> frozenset[str]:

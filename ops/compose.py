@@ -8,7 +8,6 @@ import os
 import re
 import sys
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -327,7 +326,7 @@ def _in_dev(*words: str) -> int:
 def _run(*args: str) -> int:
     """Run `docker ARGS`, whose `run` starts a container that goes when it ends, and return the exit code."""
     # No other container is called so, be it of another machine that uses the same Engine.
-    name = f"{project()}-dev-{uuid.uuid4().hex[:12]}"
+    name = f"{project()}-dev-{os.urandom(6).hex()}"
     where = args.index("run") + 1
     try:
         return engine.run(*args[:where], "--rm", f"--name={name}", *args[where:])

@@ -11,7 +11,7 @@ import re
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -227,12 +227,13 @@ def read(
         ) from None
 
 
-def tree(reference: str, *folders: str) -> tuple[File, ...]:
-    """Return the files below `folders` as a container of the image would see them, each with its sha256."""
+def trees(reference: str, *folders: str) -> Generator[tuple[File, ...], None, None]:
+    """Give the files below each of the folders as a container of the image would see them, each with its sha256."""
     # Created, never started: starting one beside a running `docker save` takes a second longer.
     container = engine.output("create", "--pull=never", reference, echo=True).strip()
     try:
-        return tuple(file for folder in folders for file in _folder(container, PurePosixPath(folder)))
+        for folder in folders:
+            yield tuple(_folder(container, PurePosixPath(folder)))
     finally:
         engine.output("rm", container)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import platform
+import os
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -162,7 +162,7 @@ def installable(file: str, tags: AbstractSet[Any]) -> bool:
 
 def refusal(distribution: str) -> str:
     """Return why a distribution without a wheel is not installed, and what to do."""
-    architecture = ARCHITECTURES.get(platform.machine(), platform.machine())
+    architecture = ARCHITECTURES.get(os.uname().machine, os.uname().machine)
     return (
         f"{distribution} has no wheel for Python {sys.version_info.major}.{sys.version_info.minor} on "
         f"{sys.platform}/{architecture}, and nothing is built from source. To fix it: lock a version that has one, or "
