@@ -110,8 +110,6 @@ RUN --mount=type=secret,id=ca_bundle \
 
 
 FROM main AS dev
-# What the checks know of the lock: markers are evaluated in a build alone.
-COPY --from=lock /lock/selection.json /srv/
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
     --mount=type=bind,source=ops/online.sh,target=/online \
@@ -123,6 +121,8 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=cache,target=/root/.cache/uv \
     sh /install /dev.txt \
     && python -S /bytecode.py venv /opt/venv
+# What the checks know of the lock: markers are evaluated in a build alone.
+COPY --from=lock /lock/selection.json /srv/
 COPY --chmod=755 . .
 USER 10001:10001
 CMD ["pytest"]

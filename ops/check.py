@@ -232,6 +232,8 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
     gc.disable()
     try:
         made_from = source.commit()
+        # Without them there is no production to check, whatever the project is called.
+        compose.files()
         project = compose.project()
         dev, prod = f"{project}:dev", reference or f"{project}:prod"
         locked, settings, app = _lock_content(), _settings(), _app_files()

@@ -40,6 +40,8 @@ VERBS = (["build"], ["serve", f"--port={PORT}"], ["test"], ["check-prod-has-no-p
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
 def test_no_docker_on_the_path(verb: list[str], tmp_path: Path) -> None:
     """Says where Docker comes from."""
+    # A build asks git first.
+    (tmp_path / "git").symlink_to(str(shutil.which("git")))
     said = sentence(inv(*verb, PATH=str(tmp_path)))
     assert said.startswith("There is no `docker` on PATH that can be run: run `inv setup`")
 
@@ -147,7 +149,7 @@ def test_a_dependency_without_a_wheel(copy: Path, wheel: str) -> None:
     """None at all, of another Python, for another platform: nothing is built from source, and nothing else stops."""
     locked(copy, "pluggy", r"-py3-none-any\.whl", wheel or ".zip")
     said = message(inv("test", cwd=copy))
-    assert ", stage dev, step 1/2, `RUN sh /install /dev.txt" in said
+    assert ", stage dev, step 1/3, `RUN sh /install /dev.txt" in said
     platform = docker("version", "--format={{.Server.Os}}/{{.Server.Arch}}").stdout.strip()
     assert re.search(rf", with exit code 1: pluggy [\d.]+ has no wheel for Python 3\.13 on {platform}, and n", said)
     assert docker("build", ".", cwd=copy).returncode == 0
