@@ -61,6 +61,11 @@ class Forbidden:
         return (path, digest) in self.allowed
 
     @functools.cached_property
+    def sources(self) -> frozenset[str]:
+        """The paths of the files of app/."""
+        return frozenset(path for path, _ in self.app)
+
+    @functools.cached_property
     def brought(self) -> frozenset[tuple[str, str]]:
         """What main's wheels brought, by the path below whichever site-packages, and sha256."""
         return frozenset(("/".join(_inside(path)), digest) for path, digest in self.allowed)
@@ -411,6 +416,9 @@ def _as_distribution(file: File, forbidden: Forbidden, lock: Lock, around: _Surr
 def _as_import(file: File, forbidden: Forbidden, around: _Surroundings) -> _Hit | None:
     """Find a package of a dev distribution's name anywhere, a module of it where it would be imported by that name."""
     if not file.path.endswith(_IMPORTABLE) or (file.path, file.sha256) in forbidden.app:
+        return None
+    if file.path.endswith(".pyc") and _source(file.path) in forbidden.sources:
+        # Bytecode of app/, which dev does not have.
         return None
     *folders, last = file.path.split("/")
     for number, folder in enumerate(folders):

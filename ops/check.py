@@ -8,6 +8,8 @@ import gc
 import hashlib
 import io
 import json
+import math
+import re
 import sys
 import tarfile
 import tempfile
@@ -45,7 +47,8 @@ _SYSTEM = "/usr/local"
 _REVISION = "org.opencontainers.image.revision"
 # Where dev has what its build took of poetry.lock.
 _SELECTION = f"{audit.HOME}/selection.json"
-
+# What may name an image (https://pkg.go.dev/github.com/distribution/reference): no path, and no option.
+_REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
 
 # The rules that content breaks which the base image may have at the same path: it is none of dev's then.
 _MAY_BE_BASE = (rules.DEV_CONTENT, rules.DEV_ONLY_IMPORT, rules.SECRET, rules.TOOL_TRACE)
@@ -237,7 +240,7 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
         project = compose.project()
         dev, prod = f"{project}:dev", reference or f"{project}:prod"
         locked, settings, app = _lock_content(), _settings(), _app_files()
-        file = Path(reference) if reference and Path(reference).is_file() else None
+        file = _file(reference)
         identifiers = _identifiers(dev, *([] if file else [prod]))
         if whole and not file:
             # Before anything is built for the comparison.
@@ -274,6 +277,22 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
         raise Failure(f"{read} can't be read: {error.strerror or error}.", CANNOT_CHECK) from None
     identifier = facts.identifier if file else identifiers[-1]
     return Facts(prod, identifier, facts, dev, tree, lock, forbidden, app, settings, made_from, promise, system)
+
+
+def _file(reference: str | None) -> Path | None:
+    """Return the file that a reference names, or None where it names an image of the Engine's.
+
+    Raises Failure for what can be neither: Docker would take it for an option, or for an image of another name.
+    """
+    # A name of an image may be longer than one of a file can be.
+    with contextlib.suppress(OSError, ValueError):
+        if reference and Path(reference).is_file():
+            return Path(reference)
+    if reference and not _REFERENCE.fullmatch(reference):
+        raise Failure(
+            f"--image must be the name of an image or a saved file (got {reference!r}). To fix it: name either."
+        )
+    return None
 
 
 def _dev_leaks(facts: Facts, base: Base) -> tuple[list[Finding], str, frozenset[str]]:
@@ -402,7 +421,13 @@ def _unreadable_lock(error: Exception) -> Failure:
 
 def _settings() -> Mapping[str, Any]:
     """Return what pyproject.toml says under `[tool.lockstep]`. Raises Failure where it can't mean anything."""
-    found: Mapping[str, Any] = source.pyproject().get("tool", {}).get("lockstep", {})
+    tool = source.pyproject().get("tool", {})
+    found: Mapping[str, Any] = tool.get("lockstep", {}) if isinstance(tool, Mapping) else tool
+    if not isinstance(found, Mapping):
+        raise Failure(
+            f"pyproject.toml: `[tool.lockstep]` must be a table (got {found!r}). To fix it: write its settings below "
+            "a line `[tool.lockstep]`."
+        )
     denied, budget = found.get("denied-in-main", []), found.get("size-budget-mb", 0)
     if not (isinstance(denied, list) and all(isinstance(name, str) for name in denied)):
         raise Failure("pyproject.toml: `denied-in-main` must be a list of names, each in quotation marks.")
@@ -420,8 +445,12 @@ def _settings() -> Mapping[str, Any]:
             "pyproject.toml: `environment` under [tool.lockstep] must not have variables that decide which code runs "
             f"(got {', '.join(deciding)}). To fix it: set them in the Dockerfile."
         )
-    if not isinstance(budget, int | float):
-        raise Failure("pyproject.toml: `size-budget-mb` must be a number, without quotation marks.")
+    # In Python, True is a number; nothing is more than not-a-number.
+    if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 <= budget < math.inf:
+        raise Failure(
+            "pyproject.toml: `size-budget-mb` under [tool.lockstep] must be a number, without quotation marks "
+            f"(got {budget!r}). To fix it: write `size-budget-mb = 70`, or remove it."
+        )
     return found
 
 

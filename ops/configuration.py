@@ -98,6 +98,10 @@ def _settings_undeclared(image: Image, declaration: Declaration, project: str) -
             why = f"{name} is {said}" if value is not None else f"{name} lacks {setting or 'what is declared'}"
             why += ", which the Dockerfile does not declare"
             yield Finding(rules.SETTING, setting or name, "configuration", "", why)
+        value = image.config.get(name)
+        if isinstance(value, list) and held == declared and value != declaration.config.get(name):
+            why = f"{name} is in another order than the Dockerfile declares"
+            yield Finding(rules.SETTING, name, "configuration", "", why)
 
 
 def _steps_undeclared(image: Image, declaration: Declaration) -> Iterator[Finding]:

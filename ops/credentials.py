@@ -48,6 +48,8 @@ _FORMATS = (
         "an Azure storage key", ("AccountKey=", "SharedAccessKey="),
         r"(?:Account|SharedAccess)Key=[A-Za-z0-9+/]{40,90}={0,2}",
     ),
+    # With the bot's number before it.
+    ("a Telegram token", (":AA",), r"\d{8,10}:AA[\w-]{33}(?![\w-])"),
     ("a signed address", ("sig=", "X-Amz-Signature="), r"[?&](?:sig|X-Amz-Signature)=[\w%+/=-]{30,255}"),
     # Header and payload of a JSON Web Token are JSON objects, in base64 (RFC 7519).
     ("a JSON Web Token", (".eyJ",), r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?"),
@@ -66,10 +68,14 @@ MARKERS = (
     b"PRIVATE KEY", b"PuTTY-User-Key-File-", b"ghp_", b"gho_", b"ghs_", b"github_pat_", b"glpat-", b"AKIA", b"ASIA",
     b"xoxb-", b"xoxp-", b"AIza", b"GOCSPX-", b"k_live_", b"npm_", b":_auth", b"pypi-Ag", b"dckr_pat_",
     b"hooks.slack.com/", b"sk-ant-", b"T3BlbkFJ", b"SG.", b"hvs.", b".eyJ", b"AGE-SECRET-KEY-", b"AccountKey=",
+    b":AA",
 )  # fmt: skip
 
-# A password, or on its own a token, before the host of an address (RFC 3986, 3.2.1).
-_IN_URL = re.compile(r"(?<=://)(?:[^/\s:@\"']*:[^/\s@\"']+|(?<=https://)[^/\s@\"'$]+)(?=@)")
+# A password, or on its own a token, before the host of an address (RFC 3986, 3.2.1). Letters alone are a user's name.
+_IN_URL = re.compile(
+    r"(?<=://)(?:[^/\s:@\"']*:[^/\s@\"']+"
+    r"|(?<=https://)(?!(?:[A-Za-z.-]{1,20}|oauth2(?:accesstoken)?|__token__)@)[^/\s@\"'$]+)(?=@)"
+)
 _SCHEMES = ("basic", "bearer", "digest", "negotiate", "token", "apikey", "aws4-hmac-sha256")
 # What a request proves itself with (RFC 9110, 11.6.2), wherever it is passed to a client.
 _IN_HEADER = re.compile(
@@ -85,6 +91,16 @@ _IN_OPTION = re.compile(
     r"|\bsshpass\s+-p\s*[\"']?(?P<password>[^\s\"']+)"
     r"|\bdocker\s+login\b[^\n;&|]{0,2000}?[\s\"']-p(?:[\s=]*|[\"'],?\s{0,5})[\"']?(?P<login>[^\s\"']+)"
     r"|\b(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\n;&|]{0,2000}?[\s\"']-p(?P<sql>[^\s\"']+)"
+    r"|\b(?:twine\s+upload|useradd|usermod)\b[^\n;&|]{0,2000}?[\s\"']-p[\s=]*[\"']?(?P<upload>[^\s\"']+)"
+    r"|\bredis-cli\b[^\n;&|]{0,2000}?\s-a\s*[\"']?(?P<redis>[^\s\"']+)"
+    r"|\bhtpasswd\s+-\w*b\w*\s+(?:-\S+\s+){0,5}\S+\s+\S+\s+[\"']?(?P<web>[^\s\"']+)"
+    r"|\bpoetry\s+config\s+(?:http-basic\.\S+\s+\S+|pypi-token\.\S+)\s+[\"']?(?P<poetry>[^\s\"']+)"
+    r"|\baws\s+configure\s+set\s+\S*secret_access_key\s+[\"']?(?P<aws>[^\s\"']+)"
+    r"|:_(?:authToken|auth|password)[\s=]+[\"']?(?P<npm>[^\s\"']{8,})"
+    r"|\bmachine\s+\S+\s+login\s+\S+\s+password\s+(?P<machine>[^\s\"']+)"
+    # What is written to a program's standard input.
+    r"|\b(?:echo|printf)\s+(?:-\w+\s+)?[\"']?(?P<input>[^\s\"'|]+)[\"']?\s*\|\s*(?:sudo\s+)?"
+    r"(?:chpasswd|passwd\s+--stdin|docker\s+login\b[^\n;&|]{0,2000}--password-stdin)"
 )
 
 # A name, and what stands between it and its value: `NAME=`, `"name": `, `name: `, `--name `, `"--name", `.
@@ -103,14 +119,15 @@ _UNQUOTED = re.compile(r".*?(?=\s[\w.-]+=|$)", re.DOTALL)
 _SECRET = frozenset(
     {
         "AUTHTOKEN", "BEARER", "CREDENTIAL", "CREDENTIALS", "CREDS", "MNEMONIC", "PASS", "PASSCODE", "PASSPHRASE",
-        "PASSWD", "PASSWORD", "PASSWORDS", "PASSWRD", "PAT", "PSK", "PSWD", "PWD", "PWORD", "SECRET", "SECRETS",
+        "PASSWD", "PASSWORD", "PASSWORDS", "PASSWRD", "PAT", "PSK", "PSWD", "PW", "PWD", "PWORD", "SECRET", "SECRETS",
         "TOKEN", "TOKENS",
     }
 )  # fmt: skip
 # The same, as the end of a longer word: PGPASSWORD, accesstoken.
 _SECRET_ENDS = (
     "PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "APIKEY", "SECRETKEY", "PRIVATEKEY", "ACCESSKEY",
-    "SIGNINGKEY", "ENCRYPTIONKEY", "MASTERKEY", "SSHKEY", "AUTHKEY", "DBPASS", "CREDENTIALS",
+    "SIGNINGKEY", "ENCRYPTIONKEY", "MASTERKEY", "SSHKEY", "AUTHKEY", "SIGNKEY", "PRIVKEY",
+    "DBPASS", "USERPASS", "ROOTPASS", "CREDENTIALS",
 )  # fmt: skip
 # Words that do only at the end of a name, and where the value is no plain word.
 _SECRET_LAST = frozenset({"AUTH", "KEY", "KEYS", "PEPPER", "SALT"})
@@ -139,17 +156,19 @@ _ABOUT = frozenset(
         "CHARS", "CLASS", "COLUMN", "COUNT", "DAYS", "DIGITS", "DIR", "DIRECTORY", "DISABLED", "DURATION", "ENABLED",
         "ENDPOINT", "ENGINE", "EXPIRATION", "EXPIRE", "EXPIRES", "EXPIRY", "FIELD", "FILE", "FILENAME", "FILES",
         "FINGERPRINT", "FOLDER", "FORMAT", "GRACE", "HASHER", "HASHERS", "HEADER", "HELPER", "HISTORY", "HOST",
-        "HOURS", "ID", "IDS", "INTERVAL", "ISSUER", "KIND", "LEEWAY", "LENGTH", "LEVEL", "LIFETIME", "LIMIT",
-        "LIMITS", "LOCATION", "MANAGER", "MAX", "METHOD", "MIN", "MINUTES", "MODE", "MODEL", "MODULE", "MOUNT",
-        "NAME", "NAMES", "NAMESPACE", "OPTIONS", "PARALLELISM", "PARAM", "PATH", "PATHS", "POLICY", "PORT", "PREFIX",
-        "PROVIDER", "REF", "REGEX", "REGION", "REQUIRED", "ROTATION", "ROUNDS", "SCHEME", "SCOPE", "SCOPES",
-        "SECONDS", "SERVER", "SIZE", "SOURCE", "STDIN", "STORE", "STRENGTH", "SUFFIX", "THROUGH", "TIMEOUT", "TTL",
-        "TYPE", "TYPES", "URI", "URL", "USER", "USERNAME", "VALIDATORS", "VERSION", "WINDOW",
+        "HOUR", "HOURS", "ID", "IDS", "INTERVAL", "ISSUER", "KIND", "LEEWAY", "LENGTH", "LEVEL", "LIFETIME", "LIMIT",
+        "LIMITS", "LOCATION", "MANAGER", "MAX", "METHOD", "MIN", "MINUTE", "MINUTES", "MODE", "MODEL", "MODULE",
+        "MOUNT", "NAME", "NAMES", "NAMESPACE", "OPTIONS", "PARALLELISM", "PARAM", "PATH", "PATHS", "POLICY", "PORT",
+        "PREFIX", "PROJECT", "PROVIDER", "REF", "REGEX", "REGION", "REQUIRED", "ROTATION", "ROUNDS", "SCHEME", "SCOPE",
+        "SCOPES", "SECOND", "SECONDS", "SERVER", "SIZE", "SOURCE", "STDIN", "STORE", "STRENGTH", "SUFFIX", "THROUGH",
+        "TIMEOUT", "TTL", "TYPE", "TYPES", "URI", "URL", "USER", "USERNAME", "VALIDATORS", "VERSION", "WINDOW",
     }
 )  # fmt: skip
+# Words at the beginning of a name: a switch. `--disabled-password`.
+_SWITCHING = frozenset({"ALLOW", "DISABLE", "DISABLED", "NO", "SKIP", "WITHOUT"})
 # Values that are no secret, whatever they are given to: nothing, a reference, a switch, a blank to fill in.
 _HARMLESS = re.compile(
-    r"|\*+|x{3,}|\.{3}|-+|<[^<>]*>|\{\{.*\}\}|%\w+%|\$\w+|\$\(.*|\$\{\w+(?::?\?[^}]*|:?[-=+])?\}|\\+\$.*|`.*"
+    r"|\*+|\.\*.*|x{3,}|\.{3}|-+|<[^<>]*>|\{\{.*\}\}|%\w+%|\$\w+|\$\(.*|\$\{\w+(?::?\?[^}]*|:?[-=+])?\}|\\+\$.*|`.*"
     r"|(?:id|type|src|source|env)=\S*|[01]"
     r"|(?:file://)?/(?:var/)?(?:run/)?secrets(?:/.*)?|(?:vault|arn|ssm|op|awssm|gcpsm|sm):\S*"
     r"|true|false|yes|no|on|off|none|null|undefined|nil|redacted|\[redacted\]|\[?masked\]?",
@@ -160,7 +179,7 @@ _PLAIN = re.compile(r"-?\d{1,6}(?:\.\d+)?[a-z]{0,2}|[a-z]{1,12}|\.{0,2}/\S*|http
 _PLACE = re.compile(r"\.{0,2}/\S*|https?://\S*")
 # Values that are no secret behind a name that ends so.
 _HARMLESS_FOR = {
-    frozenset({"PASS", "PAT", "TOKENS"}): re.compile(r"-?\d{1,6}"),
+    frozenset({"PASS", "PAT", "TOKEN", "TOKENS"}): re.compile(r"-?\d{1,6}"),
     frozenset({"CREDENTIAL", "CREDENTIALS", "CREDS", "PWD"}): _PLACE,
 }
 
@@ -191,7 +210,7 @@ _PATTERNS = (
 def is_named(name: str, value: str | None) -> bool:
     """Return whether the words of a name make a secret of its value. None is a value that is not known."""
     words = _words(name)
-    if not words or words[-1] in _ABOUT:
+    if not words or words[-1] in _ABOUT or words[0] in _SWITCHING:
         return False
     given = value.strip().strip("\"'") if value is not None else None
     if given is not None and _HARMLESS.fullmatch(given):

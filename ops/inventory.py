@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -52,16 +53,16 @@ def inventory(name: str, image: Image, golden: Mapping[str, Any]) -> dict[str, A
 
 def mismatches(bill: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Finding]:
     """Return how a CycloneDX document and an inventory differ. Raises KeyError or TypeError for no such document."""
-    told = {_identity(one) for one in bill["components"]}
-    held = {(unquote(one["purl"]), one.get("sha256", "")) for one in facts["components"]}
+    told = Counter(map(_identity, _all(bill["components"])))
+    held = Counter((unquote(one["purl"]), one["version"], one.get("sha256", "")) for one in facts["components"])
     root = bill["metadata"]["component"]
     image = {one["value"] for one in root.get("properties", ()) if one["name"] in {_CONFIGURATION, _LAYER}}
     layers = facts["image"]["properties"]
     found = [
-        (rules.BILL_COMPONENT, purl, "the image has it, the bill of materials not") for purl, _ in sorted(held - told)
+        (rules.BILL_COMPONENT, purl, "the image has it, the bill of materials not") for purl, *_ in sorted(held - told)
     ]
     found += [
-        (rules.BILL_COMPONENT, purl, "the bill of materials has it, the image not") for purl, _ in sorted(told - held)
+        (rules.BILL_COMPONENT, purl, "the bill of materials has it, the image not") for purl, *_ in sorted(told - held)
     ]
     if image != {layers[_CONFIGURATION], *layers[_LAYER]}:
         why = "the bill of materials is of another image, by its digests"
@@ -73,7 +74,17 @@ def _component(kind: str, name: str, version: str, purl: str) -> dict[str, Any]:
     return {"type": kind, "name": name, "version": version, "purl": f"{purl}@{quote(version, safe=':')}"}
 
 
-def _identity(component: Mapping[str, Any]) -> tuple[str, str]:
-    """Return package URL and sha256 of a component of a document."""
+def _all(components: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Give the components of a document, and those that are listed within others."""
+    for one in components:
+        yield one
+        yield from _all(one.get("components", ()))
+
+
+def _identity(component: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return package URL, version and sha256 of a component of a document."""
     hashes = {one["alg"]: one["content"] for one in component.get("hashes", ())}
-    return unquote(component.get("purl", component["name"])), hashes.get("SHA-256", "")
+    purl = unquote(component.get("purl", component["name"]))
+    # The version need not be told twice.
+    told = component.get("version", purl.partition("?")[0].rpartition("@")[2])
+    return purl, told, hashes.get("SHA-256", "")

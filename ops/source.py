@@ -18,21 +18,17 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ops import engine, site
+from ops import containers, engine, site
 from ops.failure import Failure
 
 # What describes a build, beside what .dockerignore allows.
-DESCRIBING = (
-    ".dockerignore",
-    "Dockerfile",
-    "Dockerfile.dockerignore",
-    "docker-compose.override.yaml",
-    "docker-compose.override.yml",
-    "docker-compose.yml",
-)
+DESCRIBING = (".dockerignore", "Dockerfile", "Dockerfile.dockerignore", *containers.FILES, *containers.OVERRIDES)
+# What the Dockerfile reads, whatever the form of .dockerignore is.
+_READ = ("app", "ops", "poetry.lock", "pyproject.toml")
 # How git writes that a path is a symbolic link or a submodule, and how long the name of an object is (git-ls-tree(1)).
 _LINK, _SUBMODULE = "120000", "160000"
 _SHA1_DIGITS = 40
@@ -65,15 +61,22 @@ def commit() -> Commit | None:
 
     Raises Failure where there is a repository and git can't read it.
     """
-    if not _in_repository():
+    folder = _repository()
+    if not folder:
         return None
     status = _git("status", "--porcelain=v2", "-z", "--branch", "--untracked-files=all", "--no-renames", "--", ".")
     records = status.split("\0")
     revision = next(record.split(" ")[2] for record in records if record.startswith("# branch.oid "))
+    top, prefix, log = _git("rev-parse", "--show-toplevel", "--show-prefix", "--git-path", "logs/HEAD").splitlines()
+    if not folder.samefile(top):
+        # By its configuration, or where `.git` is none: then git takes the repository of a folder above.
+        raise _unreadable(f"git reads the repository of {top} instead of the one of {folder}", f"restore {folder}/.git")
+    if revision == "(initial)" and (engine.ROOT / log).exists():
+        # Its log says that there was a commit: this is no new repository.
+        raise _unreadable("HEAD names a branch without a commit", "check out a branch that has one, or commit")
     if revision == "(initial)" or not _git("ls-tree", "-z", revision):
         # A repository without a commit, or one of a folder above that does not have this project.
         return None
-    prefix = _git("rev-parse", "--show-prefix").strip()
     changed = {_changed_path(record).removeprefix(prefix) for record in records if record[:1] in _CHANGED}
     seconds = _git("log", "-1", "--no-show-signature", "--format=%ct", revision)
     return Commit(revision, int(seconds), len(changed | differing(revision)))
@@ -91,7 +94,7 @@ def differing(revision: str) -> set[str]:
     Permissions do not count: a build sets its own.
     """
     committed = {path: (mode, name) for path, mode, name in _tree(revision, *build_inputs())}
-    found = {path for path in _present(build_inputs()) if path not in committed}
+    found = {path for path in _present(build_inputs()) if path not in committed and not _is_left_out(path)}
     for path, (mode, name) in committed.items():
         content = _content(engine.ROOT / path, mode)
         if content is None or _blob_name(content, name) != name:
@@ -101,15 +104,32 @@ def differing(revision: str) -> set[str]:
 
 def build_inputs() -> tuple[str, ...]:
     """Return the files and folders that a build reads: what .dockerignore allows, and what describes the build."""
-    try:
-        lines = (engine.ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    lines = _dockerignore()
+    if not lines:
         # Then a build reads everything.
         return (".",)
     allowed = [line[1:].strip().strip("/") for line in lines if line.startswith("!")]
     # Of a pattern, the folder before the first special character.
     folders = [re.sub(r"[^/]*[*?\[].*", "", path).rstrip("/") or "." for path in allowed]
-    return (*DESCRIBING, *folders)
+    return (*DESCRIBING, *_READ, *folders)
+
+
+def _dockerignore() -> list[str]:
+    """Return the lines of .dockerignore, as Docker reads them; none where there is no such file."""
+    try:
+        text = (engine.ROOT / ".dockerignore").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    return [line.strip() for line in text.splitlines()]
+
+
+def _is_left_out(path: str) -> bool:
+    """Return whether the last lines of .dockerignore leave out a name wherever it is: `**/.env`."""
+    patterns: list[str] = []
+    for line in _dockerignore():
+        # What follows an exception holds; other patterns are Docker's to read.
+        patterns = [] if line.startswith("!") else patterns + re.findall(r"^\*\*/([^/\[\]\\]+)$", line)
+    return any(fnmatchcase(part, pattern) for part in path.split("/") for pattern in patterns)
 
 
 def _present(paths: Iterable[str]) -> Iterator[str]:
@@ -118,7 +138,12 @@ def _present(paths: Iterable[str]) -> Iterator[str]:
         place = engine.ROOT / path
         if place.is_dir() and not place.is_symlink():
             for folder, folders, files in os.walk(place):
-                folders[:] = [name for name in folders if name not in {".git", "__pycache__"} and ".venv" not in name]
+                is_root = Path(folder) == engine.ROOT
+                folders[:] = [
+                    name
+                    for name in folders
+                    if name not in {".git", "__pycache__"} and not (is_root and name.startswith(".venv"))
+                ]
                 links = [name for name in folders if Path(folder, name).is_symlink()]
                 for name in (*files, *links):
                     yield Path(folder, name).relative_to(engine.ROOT).as_posix()
@@ -225,7 +250,7 @@ def _blobs(revision: str, path: str) -> Iterator[tuple[str, str, bytes]]:
 
 def locked_since(setting: str) -> str:
     """Return poetry.lock as it was when a line of pyproject.toml that begins so was last changed, or ``."""
-    if not _in_repository():
+    if not _repository():
         return ""
     revision = _git("log", "-1", "--format=%H", f"-G^{setting}", "--", "pyproject.toml").strip()
     if not revision or not _git("ls-tree", revision, "--", "poetry.lock"):
@@ -235,15 +260,15 @@ def locked_since(setting: str) -> str:
 
 def knows(revision: str) -> bool:
     """Return whether a revision is a commit of this repository."""
-    if not (re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", revision) and _in_repository()):
+    if not (re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", revision) and _repository()):
         return False
     return _git_bytes("cat-file", "--batch-check", given=revision.encode()).split()[1:2] == [b"commit"]
 
 
-def _in_repository() -> bool:
-    """Return whether this folder or one above it is a git repository's."""
+def _repository() -> Path | None:
+    """Return the folder whose git repository has this one, itself or one above it, or None."""
     root = engine.ROOT.resolve()
-    return any(os.path.lexists(folder / ".git") for folder in (root, *root.parents))
+    return next((folder for folder in (root, *root.parents) if os.path.lexists(folder / ".git")), None)
 
 
 def _git(*args: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops import engine, source
+from ops import containers, engine, source
 from ops.failure import Failure
 from tests.images.conftest import git
 
@@ -114,6 +114,43 @@ def test_an_ignored_file_that_a_build_reads_is_counted(project: Path, excluded: 
     assert changes() == 0
     (project / "app/local.env").touch()
     assert changes() == 1
+    (project / ".git/info/exclude").write_text("*.env\n*.venv\n__pycache__\n", encoding="utf-8")
+    (project / "app/x.venv").mkdir()
+    (project / "app/x.venv/main.py").touch()
+    assert changes() == 2
+
+
+def test_what_no_build_reads_is_not_counted(project: Path) -> None:
+    """A name that .dockerignore leaves out wherever it is; it counts from the line on that brings it back."""
+    (project / ".git/info/exclude").write_text(".env*\n", encoding="utf-8")
+    (project / "app/.env").touch()
+    assert changes() == 1
+    for lines, expected in (("**/.env\n", 0), ("**/.env\n!app/.env\n", 1)):
+        (project / ".dockerignore").write_text(DOCKERIGNORE + lines, encoding="utf-8")
+        git(project, "commit", "--quiet", "--all", "--message=ignore")
+        assert changes() == expected
+
+
+def test_any_form_of_dockerignore_will_do(project: Path) -> None:
+    """One that names only what is left out: the index hides no edit then either."""
+    (project / ".dockerignore").write_text(".git\n", encoding="utf-8")
+    git(project, "commit", "--quiet", "--all", "--message=ignore")
+    git(project, "update-index", "--assume-unchanged", "app/main.py")
+    assert changes() == 0
+    (project / "app/main.py").write_text("edited\n", encoding="utf-8")
+    assert changes() == 1
+
+
+@pytest.mark.parametrize("name", [*containers.FILES, *containers.OVERRIDES])
+def test_every_compose_file_is_compared(project: Path, name: str) -> None:
+    """Whichever name Compose finds it by."""
+    (project / name).write_text("name: x\n", encoding="utf-8")
+    git(project, "add", name)
+    git(project, "commit", "--quiet", "--message=compose")
+    git(project, "update-index", "--assume-unchanged", name)
+    assert changes() == 0
+    (project / name).write_text("name: y\n", encoding="utf-8")
+    assert changes() == 1
 
 
 def test_a_removed_file_is_counted(project: Path) -> None:
@@ -208,8 +245,12 @@ def test_a_repository_of_another_user_is_a_failure(project: Path) -> None:
         lambda folder: (folder / ".git/index").write_bytes(b"nonsense"),
         lambda folder: shutil.rmtree(folder / ".git/objects"),
         lambda folder: (folder / ".git").rename(folder / ".old") and (folder / ".git").write_text("gitdir: /nowhere"),
+        lambda folder: git(folder, "config", "core.worktree", str(folder.parent)),
+        lambda folder: Path(folder, ".git", git(folder, "symbolic-ref", "HEAD")).write_bytes(b""),
+        lambda folder: Path(folder, ".git", git(folder, "symbolic-ref", "HEAD")).unlink(),
+        lambda folder: git(folder.parent, "init", "--quiet") or (folder / ".git/HEAD").unlink(),
     ],
-    ids=["HEAD", "configuration", "index", "objects", "worktree"],
+    ids=["HEAD", "configuration", "index", "objects", "worktree", "root", "empty branch", "lost branch", "above"],
 )
 def test_a_broken_repository_is_a_failure(project: Path, broken: object) -> None:
     """It is not the same as none."""

@@ -186,6 +186,17 @@ def test_a_file_of_the_app_may_be_called_as_it_likes() -> None:
     mine = file("/srv/app/adapters/packaging.py", b"# ports and adapters\n" + LONG)
     forbidden = audit.forbidden([*DEV, mine], LOCK)
     assert audit.leaks([*PROD, mine], forbidden, LOCK) == []
+    # Production has bytecode as well, dev has none of app/.
+    package = file("/srv/app/pytest/__init__.py", b"# an adapter\n" + LONG)
+    forbidden = audit.forbidden([*DEV, mine, package], LOCK)
+    compiled = [
+        file("/srv/app/adapters/__pycache__/packaging.cpython-313.pyc", b"\0" + LONG),
+        file("/srv/app/pytest/__pycache__/__init__.cpython-313.pyc", b"\0" + LONG),
+    ]
+    assert audit.leaks([*PROD, mine, package, *compiled], forbidden, LOCK) == []
+    assert {one.what for one in audit.leaks([*PROD, package, *compiled], audit.forbidden(DEV, LOCK), LOCK)} >= {
+        "pytest"
+    }
     vendored = file("/srv/app/quality.py", PYTEST)
     forbidden = audit.forbidden([*DEV, vendored], LOCK)
     assert [one.what for one in audit.leaks([*PROD, vendored], forbidden, LOCK)] == ["pytest"]

@@ -22,7 +22,8 @@ from ops.rules import Finding
 def settings(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> object:
     """Return the settings that a pyproject.toml with this text under [tool.lockstep] has."""
     monkeypatch.setattr(engine, "ROOT", folder)
-    (folder / "pyproject.toml").write_text(f"[tool.lockstep]\n{text}\n", encoding="utf-8")
+    head = "" if text.startswith("[") else "[tool.lockstep]\n"
+    (folder / "pyproject.toml").write_text(f"{head}{text}\n", encoding="utf-8")
     return check._settings()
 
 
@@ -46,6 +47,10 @@ def test_sound_settings_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ('denied-in-main = "pytest"', "must be a list of names"),
         ("denied-in-main = [1]", "must be a list of names"),
         ('size-budget-mb = "70"', "must be a number"),
+        ("size-budget-mb = true", r"must be a number, without quotation marks \(got True\)"),
+        ("size-budget-mb = nan", r"must be a number, without quotation marks \(got nan\)"),
+        ("size-budget-mb = -1", r"must be a number, without quotation marks \(got -1\)"),
+        ("[tool]\nlockstep = 1", r"`\[tool.lockstep\]` must be a table \(got 1\)"),
         ('environment = "DEBUG"', r"`environment` under \[tool.lockstep\] must be a list of names"),
         ("environment = [1]", r"must be a list of names of variables \(got \[1\]\)"),
         ('environment = ["A B"]', "must be a list of names"),
@@ -61,6 +66,25 @@ def test_settings_that_mean_nothing_get_a_sentence(
     """One name would deny each of its letters, and so nothing at all."""
     with pytest.raises(Failure, match=said):
         settings(tmp_path, monkeypatch, text)
+
+
+@pytest.mark.parametrize(
+    "reference", ["-x", "--help", ".", "/nowhere/prod.tar", "a b", "a\nb", "\u00e9", "\0", "a" * 600]
+)
+def test_what_is_neither_a_file_nor_an_image_gets_a_sentence(reference: str) -> None:
+    """Docker would take it for an option, or for an image of another name."""
+    with pytest.raises(Failure, match="--image must be the name of an image or a saved file"):
+        check._file(reference)
+
+
+def test_an_image_or_a_file_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of an image's name is none of both."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "-x.tar").touch()
+    monkeypatch.chdir(tmp_path)
+    assert check._file("-x.tar") == Path("-x.tar")
+    for reference in (None, "", "app", "Host.example:5000/a/b_c:1.0@sha256:" + "0" * 64, "0123456789ab"):
+        assert check._file(reference) is None
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe", b"services: ["], ids=["absent", "no text", "no YAML"])

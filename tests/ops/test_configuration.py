@@ -60,6 +60,7 @@ def test_without_a_declared_time_any_time_will_do() -> None:
         ({"Env": [*CONFIG["Env"], "PYTHONPATH=/opt/x"]}, "PYTHONPATH: Env is PYTHONPATH=/opt/x"),
         ({"Env": ["PATH=/opt/x", "PYTHONUNBUFFERED=1"]}, "PATH: Env is PATH=/opt/x"),
         ({"Env": ["PATH=/opt/x", *CONFIG["Env"]]}, "PATH: Env is PATH=/opt/x, /opt/venv/bin"),
+        ({"Env": CONFIG["Env"][::-1]}, "Env: Env is in another order than the Dockerfile declares"),
         ({"Labels": {**CONFIG["Labels"], "com.docker.compose.project": "a note"}}, "com.docker.compose.project: "),
         ({"Env": ["PATH=/opt/venv/bin"]}, "PYTHONUNBUFFERED: Env lacks PYTHONUNBUFFERED"),
         ({"Env": [*CONFIG["Env"], "INDEX=https://u:secret@x/"]}, "INDEX: Env is INDEX=https://***@x/"),

@@ -67,6 +67,23 @@ def test_another_version_does_not_match() -> None:
     ]
 
 
+def test_a_version_beside_the_address_counts() -> None:
+    """Both are read by tools; one of them may be left out."""
+    document = bill()
+    document["components"][2]["version"] = "4.15"
+    assert len(inventory.mismatches(document, FACTS)) == 2
+    document["components"][2]["version"] = "4.16"
+    assert inventory.mismatches(document, FACTS) == []
+
+
+def test_what_is_listed_twice_or_within_another_counts() -> None:
+    """It is more than the image has."""
+    document = bill()
+    document["components"].append(document["components"][2])
+    document["components"][0] = document["components"][0] | {"components": [{"name": "hidden"}]}
+    assert [one.what for one in inventory.mismatches(document, FACTS)] == ["hidden", "pkg:pypi/typing-extensions@4.16"]
+
+
 def test_another_wheel_of_the_same_version_does_not_match() -> None:
     """By its sha256."""
     document = bill()

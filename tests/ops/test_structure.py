@@ -26,8 +26,8 @@ STAGED = {
 }
 # What a judge may import.
 PURE = {
-    "__future__", "ast", "collections", "dataclasses", "fnmatch", "functools", "io", "json", "ops", "pathlib",
-    "posixpath", "re", "tokenize", "typing", "urllib", "warnings",
+    "__future__", "ast", "collections", "dataclasses", "fnmatch", "functools", "io", "itertools", "json", "ops",
+    "pathlib", "posixpath", "re", "tokenize", "typing", "urllib", "warnings",
 }  # fmt: skip
 
 
