@@ -299,10 +299,10 @@ def located(step: Step, known: Sequence[Instruction]) -> Instruction | None:
     if "<<" in found.text:
         # BuildKit shows the beginning of a here-document that is the whole command.
         text = re.sub(r"(<<\S+) \(.*\)$", r"\1", text)
-    # BuildKit shows variables by their values, but for those of RUN, which the shell expands.
-    same = "".join(found.text.split()) == "".join(text.split())
-    expanded = "$" in found.text and found.keyword == text.partition(" ")[0].upper() != "RUN"
-    return found if same or expanded else None
+    # BuildKit shows the variables of the Dockerfile by their values, also in what a shell would expand.
+    parts = re.split(r"\$\{[^}]*\}|\$\w+", "".join(found.text.split()))
+    same = re.fullmatch(".*".join(map(re.escape, parts)), "".join(text.split()), re.DOTALL)
+    return found if same else None
 
 
 def referred(error: str, dockerfile: str, known: Sequence[Instruction]) -> Instruction | None:

@@ -28,6 +28,7 @@ END
 COPY . .
 FROM scratch
 COPY --from=two $A /x
+RUN a '$B' $(b) && c
 """
 # What Compose 2.26 with Buildx 0.13 prints.
 FRAME = """\
@@ -86,7 +87,8 @@ def test_a_step_that_prints_nothing_is_named_all_the_same() -> None:
         ("two 2/2] COPY . .", " at Dockerfile:17, stage two, step 2/2, `COPY . .`"),
         ("one  2/3] WORKDIR /srv", " at Dockerfile:5, stage one, step 2/3, `WORKDIR /srv`"),
         ("linux/arm64 one 2/3] WORKDIR /srv", " at Dockerfile:5, stage one, step 2/3, `WORKDIR /srv`"),
-        ("stage-2 1/1] COPY --from=two 1 /x", " at Dockerfile:19, stage stage-2, step 1/1, `COPY --from=two $A /x`"),
+        ("stage-2 1/2] COPY --from=two 1 /x", " at Dockerfile:19, stage stage-2, step 1/2, `COPY --from=two $A /x`"),
+        ("stage-2 2/2] RUN a 'x y' $(b) && c", " at Dockerfile:20, stage stage-2, step 2/2, `RUN a '$B' $(b) && c`"),
         # Of another Dockerfile: no line is better than a wrong one.
         ("two 2/2] COPY a b", ", stage two, step 2/2, `COPY a b`"),
         ("two 9/9] COPY . .", ", stage two, step 9/9, `COPY . .`"),
