@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Callable
 from typing import Any
+
+from starlette.responses import Response
 
 # How a head begins (RFC 9112, 4), and what one has whose body is complete. A body of unknown length may take its time.
 START = b"HTTP/1.1 "
 LENGTH = b"\r\ncontent-length: "
 # A larger body is worth a packet of its own, and no copy.
 JOINED_BYTES = 64 << 10
+# How far up the stack the response's own code is: below it are only the middlewares' functions that send.
+FRAMES = 32
+
+
+def has_body() -> bool:
+    """Return whether the caller runs for a response that has its whole body, and sends it right after its head.
+
+    A streaming response may have a length as well, and a generator that takes its time without a pause for the loop.
+    Neither ASGI's messages nor the head say which it is; the running code does.
+    """
+    frame = sys._getframe(1)  # noqa: SLF001 - public by https://docs.python.org/3/library/sys.html#sys._getframe
+    for _ in range(FRAMES):
+        if frame.f_code is Response.__call__.__code__:
+            return True
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return False
 
 
 class Cork:
@@ -18,8 +40,10 @@ class Cork:
     Until anything else is done with the transport, or the loop turns, at the latest.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, follows: Callable[[], bool] = has_body) -> None:
+        """Take a function that returns whether a body follows a head at once."""
         self._transport = transport
+        self._follows = follows
         self._loop = asyncio.get_running_loop()
         self._head = b""
 
@@ -31,7 +55,7 @@ class Cork:
             self._transport.write(joined)
             return
         self.flush()
-        if type(data) is bytes and data.startswith(START) and LENGTH in data:
+        if type(data) is bytes and data.startswith(START) and LENGTH in data and self._follows():
             self._head = data
             self._loop.call_soon(self.flush)
         else:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from ops.failure import printable, quoted
 
+# The line of the error that ended a build.
+_SOLVED = r"^(?:ERROR: )?(?:failed to build: |target \S+: )*failed to solve: (.*)$"
 # What counts as a step of a stage, beside a FROM that names an image.
 _STEPS = {"ADD", "COPY", "RUN", "WORKDIR"}
 # How much of an instruction a message repeats.
@@ -191,19 +193,21 @@ _SOLVER_CAUSES = (
 )
 
 
-def describe(output: str, dockerfile: str) -> str | None:
+def describe(output: str, dockerfile: str, excerpt: str = "") -> str | None:
     """Return the message for a build that failed, or None where it did not get as far as the Dockerfile.
 
-    `dockerfile` is the text of the file that was built, for what BuildKit does not print of it.
+    `dockerfile` is the text of the file that was built, for what BuildKit does not print of it; `excerpt` the output of
+    another build with the same error that printed lines of the file.
     """
     text = printable(output)
-    solved = re.search(r"^(?:ERROR: )?(?:failed to build: |target \S+: )*failed to solve: (.*)$", text, re.MULTILINE)
+    solved = re.search(_SOLVED, text, re.MULTILINE)
     if not solved:
         return None
     error = re.sub(r"failed to (?:compute cache key|calculate checksum of ref \S+): ", "", solved[1])
     step = failed_step(text, solved[1])
     known = instructions(dockerfile)
     found = printed(text) or (located(step, known) if step else None) or referred(error, dockerfile, known)
+    found = found or printed(printable(excerpt))
     head = "The build failed"
     if found:
         head += f" at {found.file}:{found.line}"
@@ -221,6 +225,17 @@ def describe(output: str, dockerfile: str) -> str | None:
         head += f": {error}"
     remedy = step_remedy(step) or solver_remedy(error, instruction)
     return f"{head}\n{remedy}" if remedy else head
+
+
+def unplaced_error(output: str, dockerfile: str) -> str:
+    """Return the error of a build that failed before its steps and that names no line, or nothing."""
+    text = printable(output)
+    solved = re.search(_SOLVED, text, re.MULTILINE)
+    if not solved or referred(solved[1], dockerfile, instructions(dockerfile)):
+        return ""
+    step = failed_step(text, solved[1])
+    # Fetching the frontend that a `# syntax=` names is no step of a stage, and has no name in brackets.
+    return "" if step and step.name else solved[1]
 
 
 def failed_step(text: str, error: str) -> Step | None:
@@ -281,10 +296,13 @@ def located(step: Step, known: Sequence[Instruction]) -> Instruction | None:
     if total - len(counted) not in {0, 1} or not 0 <= index < len(counted):
         return None
     found = counted[index]
-    # BuildKit shows variables by their values, but for those of RUN, which the shell expands.
-    same = "".join(found.text.split()) == "".join(text.split())
-    expanded = "$" in found.text and found.keyword == text.partition(" ")[0].upper() != "RUN"
-    return found if same or expanded else None
+    if "<<" in found.text:
+        # BuildKit shows the beginning of a here-document that is the whole command.
+        text = re.sub(r"(<<\S+) \(.*\)$", r"\1", text)
+    # BuildKit shows the variables of the Dockerfile by their values, also in what a shell would expand.
+    parts = re.split(r"\$\{[^}]*\}|\$\w+", "".join(found.text.split()))
+    same = re.fullmatch(".*".join(map(re.escape, parts)), "".join(text.split()), re.DOTALL)
+    return found if same else None
 
 
 def referred(error: str, dockerfile: str, known: Sequence[Instruction]) -> Instruction | None:

@@ -233,7 +233,9 @@ def _create(settings: Mapping[str, str]) -> list[containers.Container]:
 
 def _of_project() -> list[containers.Container]:
     """Return all containers under this project's name."""
-    return [one for one in containers.listed() if one.project == project()]
+    # First: a name that is none is refused also where there are no containers.
+    name = project()
+    return [one for one in containers.listed() if one.project == name]
 
 
 def _start(made: Sequence[containers.Container], settings: Mapping[str, str]) -> None:

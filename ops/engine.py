@@ -100,10 +100,16 @@ def build(*args: str, once: tuple[str, ...] = (), env: Mapping[str, str] | None 
     _check_reachable()
     say("The build failed. It is run once more, unseen, for its reason.")
     # `--no-cache` again: what an older build has left in the cache is no second try.
-    with _running((*args, *once), subprocess.PIPE, subprocess.STDOUT, env=dict(env or {}) | READABLE) as process:
+    code, out = _unseen(*args, *once, env=env)
+    if code:
+        raise _failure((*args, *once), code, out)
+
+
+def _unseen(*args: str, env: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+    """Return the exit code of `docker ARGS`, a build, and all that it prints."""
+    with _running(args, subprocess.PIPE, subprocess.STDOUT, env=dict(env or {}) | READABLE) as process:
         out, _ = process.communicate()
-    if process.returncode:
-        raise _failure((*args, *once), process.returncode, out)
+    return process.returncode, out
 
 
 @contextmanager
@@ -177,14 +183,24 @@ def _failure(args: tuple[str, ...], code: int, printed: bytes) -> Failure:
     """Return the failure of `docker ARGS`: a build's step, or what the command printed."""
     text = printed.decode(errors="replace")
     if "build" in args:
-        # What `docker build` itself prints of its Dockerfile, Compose does not.
-        try:
-            dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8") if args[0] == "compose" else ""
-        except (OSError, ValueError):
-            dockerfile = ""
-        found = build_failure.describe(text, dockerfile)
+        dockerfile = excerpt = ""
+        if args[0] == "compose":
+            # What `docker build` itself prints of its Dockerfile, Compose does not.
+            with contextlib.suppress(OSError, ValueError):
+                dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+            if error := build_failure.unplaced_error(text, dockerfile):
+                excerpt = _excerpt(error)
+        found = build_failure.describe(text, dockerfile, excerpt)
         return Failure(found or f"The build failed. {describe(args, code, text)}")
     return Failure(describe(args, code, text))
+
+
+def _excerpt(error: str) -> str:
+    """Return what `docker build` prints where it fails with the same error as Compose, or nothing."""
+    # Without an image: the error may not occur again.
+    _, out = _unseen("build", "--output=type=cacheonly", ".")
+    text = out.decode(errors="replace")
+    return text if build_failure.unplaced_error(text, "") == error else ""
 
 
 def say(sentence: str) -> None:

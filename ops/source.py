@@ -203,6 +203,12 @@ def arguments(made_from: Commit | None) -> dict[str, str]:
     found = {"VERSION": _text(project, "project", "version"), "SOURCE": _text(project, "project", "urls", "source")}
     if made_from:
         seconds = made_from.seconds if epoch is None else epoch
+        if not 0 <= seconds <= site.LAST_SECOND:
+            raise Failure(
+                f"The time of commit {made_from.revision} must be in the years 1970 to 9999 (got {seconds} seconds "
+                "since 1970). To fix it: commit again with the right time (`git commit --amend --no-edit`), or set "
+                "SOURCE_DATE_EPOCH."
+            )
         found |= {
             "REVISION": made_from.revision + ("-dirty" if made_from.changes else ""),
             "CREATED": datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

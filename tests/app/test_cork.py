@@ -114,7 +114,7 @@ def test_what_is_said_last_is_sent_before_the_end() -> None:
 async def written(*parts: bytes | memoryview) -> Sequence[bytes | str]:
     """Return what has been sent of these parts before the loop takes another turn."""
     transport = Recorder()
-    connection = Cork(transport)
+    connection = Cork(transport, lambda: True)
     for part in parts:
         connection.write(part)  # type: ignore[arg-type]
     connection.is_closing()
@@ -152,7 +152,7 @@ async def together() -> list[Sequence[bytes | str]]:
     """Return what three connections, each with a response in the same turn, have sent before the next turn."""
     transports = [Recorder(), Recorder(), Recorder()]
     for transport in transports:
-        connection = Cork(transport)
+        connection = Cork(transport, lambda: True)
         connection.write(HEAD)
         connection.write(b"body")
     return [list(transport.done) for transport in transports]
@@ -198,7 +198,7 @@ def test_what_was_written_may_change_afterwards() -> None:
 
     async def reused() -> Sequence[bytes | str]:
         transport = Recorder()
-        connection = Cork(transport)
+        connection = Cork(transport, lambda: True)
         connection.write(HEAD)
         for part in (b"two", b"six", HEAD, b"ten"):
             buffer[:] = part
@@ -211,7 +211,7 @@ def test_what_was_written_may_change_afterwards() -> None:
 async def mistaken() -> Sequence[bytes | str]:
     """Return what is sent of a response whose body is no bytes."""
     transport = Recorder()
-    connection = Cork(transport)
+    connection = Cork(transport, lambda: True)
     connection.write(HEAD)
     with pytest.raises(TypeError):
         connection.write("text")  # type: ignore[arg-type]
@@ -227,7 +227,7 @@ def test_who_writes_no_bytes_hears_of_it() -> None:
 async def gone() -> Sequence[bytes | str]:
     """Return what is done with a transport that has closed while a head was held."""
     transport = Recorder()
-    connection = Cork(transport)
+    connection = Cork(transport, lambda: True)
     connection.write(HEAD)
     transport.close()
     await asyncio.sleep(1)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from ops import build_failure
-from ops.build_failure import Instruction, describe, instructions
+from ops.build_failure import Instruction, describe, instructions, unplaced_error
 
 DOCKERFILE = """\
 # A comment
@@ -28,6 +28,7 @@ END
 COPY . .
 FROM scratch
 COPY --from=two $A /x
+RUN a '$B' $(b) && c
 """
 # What Compose 2.26 with Buildx 0.13 prints.
 FRAME = """\
@@ -79,10 +80,15 @@ def test_a_step_that_prints_nothing_is_named_all_the_same() -> None:
     ("step", "place"),
     [
         ("two 1/2] RUN python <<'END'", " at Dockerfile:14, stage two, step 1/2, `RUN python <<'END'`"),
+        (
+            "two 1/2] RUN python <<'END' (RUN this is...)",
+            " at Dockerfile:14, stage two, step 1/2, `RUN python <<'END'`",
+        ),
         ("two 2/2] COPY . .", " at Dockerfile:17, stage two, step 2/2, `COPY . .`"),
         ("one  2/3] WORKDIR /srv", " at Dockerfile:5, stage one, step 2/3, `WORKDIR /srv`"),
         ("linux/arm64 one 2/3] WORKDIR /srv", " at Dockerfile:5, stage one, step 2/3, `WORKDIR /srv`"),
-        ("stage-2 1/1] COPY --from=two 1 /x", " at Dockerfile:19, stage stage-2, step 1/1, `COPY --from=two $A /x`"),
+        ("stage-2 1/2] COPY --from=two 1 /x", " at Dockerfile:19, stage stage-2, step 1/2, `COPY --from=two $A /x`"),
+        ("stage-2 2/2] RUN a 'x y' $(b) && c", " at Dockerfile:20, stage stage-2, step 2/2, `RUN a '$B' $(b) && c`"),
         # Of another Dockerfile: no line is better than a wrong one.
         ("two 2/2] COPY a b", ", stage two, step 2/2, `COPY a b`"),
         ("two 9/9] COPY . .", ", stage two, step 9/9, `COPY . .`"),
@@ -405,3 +411,19 @@ def test_a_long_instruction_is_shortened() -> None:
     text = build_failure.shortened("RUN --mount=type=bind,source=x,target=/x  python   " + "x" * 500)
     assert text.startswith("RUN python xxx")
     assert len(text) == 160
+
+
+def test_an_error_without_a_line_takes_that_of_an_excerpt() -> None:
+    """Compose prints `ENV must have two arguments` and nothing else."""
+    excerpt = "Dockerfile:4\n--------------------\n   3 |     FROM one\n   4 | >>> ENV X\n--------------------\n"
+    output = "target api-prod: failed to solve: ENV must have two arguments"
+    assert unplaced_error(output, DOCKERFILE) == "ENV must have two arguments"
+    frontend = (
+        "#3 resolve image config for docker.io/x\n#3 ERROR: no such host\n------\nfailed to solve: no such host\n"
+    )
+    assert unplaced_error(frontend, DOCKERFILE) == "no such host"
+    assert unplaced_error(failed("the reason"), DOCKERFILE) == ""
+    assert unplaced_error("failed to solve: dockerfile parse error on line 6: unknown flag: x", DOCKERFILE) == ""
+    assert describe(output, DOCKERFILE, excerpt) == (
+        "The build failed at Dockerfile:4, `ENV X`: ENV must have two arguments"
+    )

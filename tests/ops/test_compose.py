@@ -77,6 +77,14 @@ def test_lockstep_project_must_be_a_name_that_compose_takes(monkeypatch: pytest.
         compose.project()
 
 
+def test_stop_refuses_a_wrong_name_also_where_no_container_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a mistyped name would look like a stopped service."""
+    monkeypatch.setattr(containers, "listed", list)
+    monkeypatch.setenv("LOCKSTEP_PROJECT", "Mine")
+    with pytest.raises(Failure, match="LOCKSTEP_PROJECT must be lower-case letters, digits"):
+        compose.stop()
+
+
 def test_command_names_files_folder_project_and_profiles(folder: Path) -> None:
     """Whatever Compose would otherwise take from a variable."""
     prefix = ("compose", "--file=docker-compose.yml")

@@ -56,6 +56,16 @@ def test_source_date_epoch_must_be_seconds_of_a_date(
         source.arguments(made_from)
 
 
+@pytest.mark.parametrize("seconds", [999_999_999_999, -1])
+def test_a_commit_time_that_no_label_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    """Git accepts times beyond the year 9999. SOURCE_DATE_EPOCH goes before them."""
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    with pytest.raises(Failure, match=r"^The time of commit abc must be in the years 1970 to 9999 \(got"):
+        source.arguments(Commit("abc", seconds, 0))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
+    assert source.arguments(Commit("abc", seconds, 0))["SOURCE_DATE_EPOCH"] == "1"
+
+
 def test_source_date_epoch_may_be_the_last_second_of_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
     """The labels hold years of four digits."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", str(site.LAST_SECOND))

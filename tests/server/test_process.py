@@ -305,11 +305,12 @@ def test_a_handler_that_blocks_the_loop_does_not_outlast_the_grace_period() -> N
     assert "the process ends, though the application still runs" in process.printed
 
 
-def test_a_head_does_not_wait_for_a_body_that_blocks() -> None:
-    """A generator that takes a second for its first part, without a pause for the loop."""
+@pytest.mark.parametrize("path", ["/blocking", "/blocking?length=8"])
+def test_a_head_does_not_wait_for_a_body_that_blocks(path: str) -> None:
+    """A generator that takes a second for its first part, without a pause for the loop; also of a known length."""
     with serving() as (_, port):
         started = time.monotonic()
-        assert ask(port, "/blocking", seconds=5).startswith(b"HTTP/1.1 200 ")
+        assert ask(port, path, seconds=5).startswith(b"HTTP/1.1 200 ")
         assert time.monotonic() - started < 0.5
 
 
