@@ -222,7 +222,7 @@ def test_what_is_not_named_reaches_no_build(copy: Path, tmp_path: Path) -> None:
     found = {str(path.relative_to(seen)) for path in seen.rglob("*") if path.is_file()}
     assert {"app/main.py", "ops/engine.py", "poetry.lock", "tests/app/test_main.py", "bench/run.py"} <= found
     assert {name.partition("/")[0] for name in found} == {
-        "app", "bench", "docker-compose.yml", "docs", "ops", "poetry.lock", "pyproject.toml", "tasks.py", "tests",
+        "app", "bench", "docs", "ops", "poetry.lock", "pyproject.toml", "tasks.py", "tests",
     }  # fmt: skip
     assert not [name for name in found if "__pycache__" in name or "notes" in name]
 

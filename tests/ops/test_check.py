@@ -122,8 +122,10 @@ def test_without_settings_no_variable_can_be_judged(
 
 
 @pytest.mark.parametrize("text", ['{"services": {"api-tests": {}}}', '{"services": null}', "{}"])
-def test_a_project_needs_the_production_service(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_a_project_needs_the_production_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """In the profile that production is started with."""
+    monkeypatch.setattr(engine, "ROOT", tmp_path)
+    (tmp_path / "docker-compose.yml").write_text("name: x\n", encoding="utf-8")
     monkeypatch.setattr(engine, "output", lambda *_, **__: text)
     with pytest.raises(Failure, match="must have a service api-prod in the profile prod"):
         expected.resolved()

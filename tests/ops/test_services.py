@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -590,13 +589,6 @@ def test_the_settings_variables_are_those_that_the_service_reads() -> None:
     settings = pytest.importorskip("app.settings")
     names = {settings.SERVERS.get(field, settings.PREFIX + field.upper()) for field in settings.Settings.model_fields}
     assert expected.settings_variables() == names
-
-
-def test_docker_compose_yml_hands_on_every_setting() -> None:
-    """A field of `Settings` in app/settings.py needs its variable in `environment` in docker-compose.yml."""
-    text = Path("docker-compose.yml").read_text(encoding="utf-8")
-    named = dict.fromkeys(re.findall(r"^ {6}(?:- )?([A-Z_]+)(?:[:=].*)?$", text, re.MULTILINE))
-    assert list(services.unhanded({"environment": named}, expected.settings_variables())) == []
 
 
 def test_a_setting_that_is_not_handed_on_is_named() -> None:
