@@ -176,7 +176,8 @@ def test_a_busy_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", PORT)):
         done = inv("serve", f"--port={PORT}")
     assert sentence(done) == (
-        f"127.0.0.1:{PORT} is in use: stop what listens there, or choose another port with `inv serve --port N`."
+        f"127.0.0.1:{PORT} is in use: stop what listens there, or choose another port (`inv serve --port N` for the "
+        "service's)."
     )
     assert left_behind() == []
 
