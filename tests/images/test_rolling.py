@@ -97,7 +97,7 @@ print(connection.getresponse().headers["location"])
         assert sent_on(proxys_network, "proxy:8080") == "http"
         assert sent_on(f"container:{replicas[0]}", "127.0.0.1:8000") == "http"
     # A proxy in front of the proxy, where it is named.
-    with proxied(proxy_image, OUTER_PROXY="172.31.250.0/24"):
+    with proxied(proxy_image, OUTER_PROXY=os.environ.get("PROXY_SUBNET", "172.31.250.0/24")):
         assert sent_on(proxys_network, "proxy:8080") == "https"
 
 
