@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 PREFIX = "APP_"
 # Variables of the server, with uvicorn's names for them (https://uvicorn.dev/settings/). It reads no others.
@@ -35,8 +36,16 @@ def _networks(value: str) -> str:
     return value
 
 
+def _number(value: object) -> object:
+    """Return a value that is to be a number. Raises ValueError for text that not every program takes for one."""
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
+        message = "a number must be written in the digits 0 to 9, with a decimal point at most"
+        raise ValueError(message)
+    return value
+
+
 # A day at most, so that neither Compose nor a timer gets a number that it can't hold.
-Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+Seconds = Annotated[float, BeforeValidator(_number), Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
 class BadSettings(SystemExit):
@@ -51,7 +60,7 @@ class Settings(BaseModel):
     name: str = Field(default="lockstep", min_length=1)
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    max_body_bytes: int = Field(default=1 << 20, ge=0)
+    max_body_bytes: Annotated[int, BeforeValidator(_number)] = Field(default=1 << 20, ge=0)
     # From the signal to stop: how long requests are still answered, how long those in flight may then take, and when
     # the process will be killed. Docker kills after 10 s where nobody says otherwise.
     drain_seconds: Seconds = 2

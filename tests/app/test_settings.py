@@ -34,6 +34,11 @@ def test_variables_set_the_fields() -> None:
         ("APP_DRAIN_SECONDS", "1e9"),
         ("APP_DRAIN_SECONDS", "２"),  # noqa: RUF001
         ("APP_DRAIN_SECONDS", ""),
+        ("APP_DRAIN_SECONDS", "1_0"),
+        ("APP_DRAIN_SECONDS", " 2"),
+        ("APP_DRAIN_SECONDS", "+2"),
+        ("APP_MAX_BODY_BYTES", "1_000"),
+        ("UVICORN_TIMEOUT_KEEP_ALIVE", "7_5"),
         ("APP_STOP_GRACE_SECONDS", "1e400"),
         ("APP_MAX_BODY_BYTES", "１"),  # noqa: RUF001
         ("UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN", "x"),
