@@ -93,8 +93,12 @@ def differing(revision: str) -> set[str]:
     Not as `git status` has it: the index may be told to assume that a file is unchanged, filters may convert contents.
     Permissions do not count: a build sets its own.
     """
-    committed = {path: (mode, name) for path, mode, name in _tree(revision, *build_inputs())}
-    found = {path for path in _present(build_inputs()) if path not in committed and not _is_left_out(path)}
+    inputs, left_out = build_inputs(), _left_out()
+    committed = {path: (mode, name) for path, mode, name in _tree(revision, *inputs)}
+    added = (path for path in _present(inputs) if path not in committed)
+    found = {
+        path for path in added if not any(fnmatchcase(part, name) for part in path.split("/") for name in left_out)
+    }
     for path, (mode, name) in committed.items():
         content = _content(engine.ROOT / path, mode)
         if content is None or _blob_name(content, name) != name:
@@ -123,13 +127,13 @@ def _dockerignore() -> list[str]:
     return [line.strip() for line in text.splitlines()]
 
 
-def _is_left_out(path: str) -> bool:
-    """Return whether the last lines of .dockerignore leave out a name wherever it is: `**/.env`."""
-    patterns: list[str] = []
+def _left_out() -> list[str]:
+    """Return the names that the last lines of .dockerignore leave out wherever they are: of `**/.env`, `.env`."""
+    names: list[str] = []
     for line in _dockerignore():
         # What follows an exception holds; other patterns are Docker's to read.
-        patterns = [] if line.startswith("!") else patterns + re.findall(r"^\*\*/([^/\[\]\\]+)$", line)
-    return any(fnmatchcase(part, pattern) for part in path.split("/") for pattern in patterns)
+        names = [] if line.startswith("!") else names + re.findall(r"^\*\*/([^/\[\]\\]+)$", line)
+    return names
 
 
 def _present(paths: Iterable[str]) -> Iterator[str]:

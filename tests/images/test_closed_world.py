@@ -16,7 +16,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -89,10 +89,12 @@ def layer(*entries: Entry) -> bytes:
 
 def saved(*layers: bytes) -> bytes:
     """Return what `docker save` writes for an image of these layers."""
-    document = {
-        "rootfs": {"diff_ids": ["sha256:" + sha256(one).hexdigest() for one in layers]},
-        "history": [{"created_by": INSTRUCTION}] * len(layers),
-    }
+    return archived({"rootfs": {}, "history": [{"created_by": INSTRUCTION}] * len(layers)}, layers)
+
+
+def archived(document: dict[str, Any], layers: Sequence[bytes]) -> bytes:
+    """Return the archive of an image with this configuration, whose digests become those of the layers."""
+    document["rootfs"]["diff_ids"] = ["sha256:" + sha256(one).hexdigest() for one in layers]
     blobs = {f"/layer{number}": one for number, one in enumerate(layers)}
     manifest = [{"Config": "config", "Layers": [name[1:] for name in blobs]}]
     named = blobs | {"/config": json.dumps(document).encode(), "/manifest.json": json.dumps(manifest).encode()}
@@ -385,11 +387,7 @@ class Saved:
 
     def write(self, file: Path) -> None:
         """Write it to a file, with the digests of its layers as they are now."""
-        self.document["rootfs"]["diff_ids"] = ["sha256:" + sha256(one).hexdigest() for one in self.layers]
-        blobs = {f"/layer{number}": one for number, one in enumerate(self.layers)}
-        manifest = [{"Config": "config", "Layers": [name[1:] for name in blobs]}]
-        named = blobs | {"/config": json.dumps(self.document).encode(), "/manifest.json": json.dumps(manifest).encode()}
-        file.write_bytes(layer(*(Entry(name, content) for name, content in named.items())))
+        file.write_bytes(archived(self.document, self.layers))
 
 
 def test_an_image_that_was_saved_again_is_no_leak(tmp_path: Path) -> None:
