@@ -9,10 +9,17 @@
 #                  -> system         ├ prod, from scratch
 #                  -> app            ┘
 #          -> wheels -> golden        what prod may hold, made by another way, to compare it with
-#   sources                           what a build takes from app/, for the same comparison
+#   sources                           what a build takes from the sources, for the same comparison
 #
 # prod descends from nothing: what it holds is copied in by name.
 ARG BASE=python:3.13-slim-trixie
+
+# What ships beside the locked wheels: the one place that names it.
+FROM scratch AS sources
+COPY app /srv/app
+COPY prodlock/__init__.py /srv/prodlock/
+COPY prodlock/server /srv/prodlock/server
+
 
 FROM ${BASE} AS pinned
 
@@ -24,9 +31,9 @@ ENV PATH=/opt/venv/bin:$PATH \
 # Debian packages that the service needs, say "git libpq5": dev has them as they are, prod with all that they link to.
 ARG PACKAGES=""
 RUN --mount=type=secret,id=ca_bundle \
-    --mount=type=bind,source=ops/online.sh,target=/online \
-    --mount=type=bind,source=ops/packages.sh,target=/packages \
-    --mount=type=bind,source=ops/bytecode.py,target=/bytecode.py \
+    --mount=type=bind,source=prodlock/inside/online.sh,target=/online \
+    --mount=type=bind,source=prodlock/inside/packages.sh,target=/packages \
+    --mount=type=bind,source=prodlock/inside/bytecode.py,target=/bytecode.py \
     --mount=type=tmpfs,target=/tmp \
     sh /packages "$PACKAGES" \
     && python -S /bytecode.py stdlib
@@ -37,8 +44,8 @@ WORKDIR /srv
 FROM pinned AS uv
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
-    --mount=type=bind,source=ops/online.sh,target=/online \
-    --mount=type=bind,source=ops/tools.txt,target=/tools.txt \
+    --mount=type=bind,source=prodlock/inside/online.sh,target=/online \
+    --mount=type=bind,source=prodlock/inside/tools.txt,target=/tools.txt \
     sed -n '/^uv==/,/# via/p' /tools.txt > /uv.txt \
     && sh /online pip install --disable-pip-version-check --root-user-action ignore --no-input --no-cache-dir \
         --no-compile --only-binary :all: --require-hashes -r /uv.txt
@@ -48,13 +55,13 @@ RUN --mount=type=secret,id=ca_bundle \
 FROM uv AS tools
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
-    --mount=type=bind,source=ops/online.sh,target=/online \
-    --mount=type=bind,source=ops/tools.txt,target=/tools.txt \
+    --mount=type=bind,source=prodlock/inside/online.sh,target=/online \
+    --mount=type=bind,source=prodlock/inside/tools.txt,target=/tools.txt \
     --mount=type=cache,target=/root/.cache/uv \
     python -m venv --without-pip /opt/tools \
     && UV_LINK_MODE=copy sh /online uv pip sync --compile-bytecode --only-binary :all: --python /opt/tools \
         --require-hashes /tools.txt
-COPY --chmod=755 ops/online.sh /usr/local/bin/online
+COPY --chmod=755 prodlock/inside/online.sh /usr/local/bin/online
 ENV PATH=/opt/tools/bin:$PATH
 WORKDIR /srv
 
@@ -63,8 +70,8 @@ WORKDIR /srv
 FROM base AS check
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
-    --mount=type=bind,source=ops/online.sh,target=/online \
-    --mount=type=bind,source=ops/tools.txt,target=/tools.txt \
+    --mount=type=bind,source=prodlock/inside/online.sh,target=/online \
+    --mount=type=bind,source=prodlock/inside/tools.txt,target=/tools.txt \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=cache,target=/root/.cache/uv \
     sed -nE '/^(packaging|poetry|poetry-core|tomlkit)==/,/# via/p' /tools.txt > /locker.txt \
@@ -88,7 +95,7 @@ END
 # Installing starts from these lists and not from pyproject.toml: a version bump changes none, and nothing is installed.
 FROM base AS lock
 RUN --network=none \
-    --mount=type=bind,source=ops/requirements.py,target=/requirements.py \
+    --mount=type=bind,source=prodlock/inside/requirements.py,target=/requirements.py \
     --mount=type=bind,source=poetry.lock,target=/poetry.lock \
     mkdir /lock \
     && python /requirements.py /poetry.lock /lock
@@ -97,11 +104,11 @@ RUN --network=none \
 FROM base AS main
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
-    --mount=type=bind,source=ops/online.sh,target=/online \
-    --mount=type=bind,source=ops/install.sh,target=/install \
+    --mount=type=bind,source=prodlock/inside/online.sh,target=/online \
+    --mount=type=bind,source=prodlock/inside/install.sh,target=/install \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=bind,from=lock,source=/lock/main.txt,target=/main.txt \
-    --mount=type=bind,source=ops/bytecode.py,target=/bytecode.py \
+    --mount=type=bind,source=prodlock/inside/bytecode.py,target=/bytecode.py \
     --mount=type=cache,target=/root/.cache/uv \
     python -m venv --without-pip /opt/venv \
     && rm /opt/venv/bin/[Aa]ctivate* \
@@ -112,12 +119,12 @@ RUN --mount=type=secret,id=ca_bundle \
 FROM main AS dev
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
-    --mount=type=bind,source=ops/online.sh,target=/online \
-    --mount=type=bind,source=ops/install.sh,target=/install \
+    --mount=type=bind,source=prodlock/inside/online.sh,target=/online \
+    --mount=type=bind,source=prodlock/inside/install.sh,target=/install \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=bind,from=lock,source=/lock/dev.txt,target=/dev.txt \
     --mount=type=bind,from=check,source=/out/fresh,target=/fresh \
-    --mount=type=bind,source=ops/bytecode.py,target=/bytecode.py \
+    --mount=type=bind,source=prodlock/inside/bytecode.py,target=/bytecode.py \
     --mount=type=cache,target=/root/.cache/uv \
     sh /install /dev.txt \
     && python -S /bytecode.py venv /opt/venv
@@ -132,8 +139,8 @@ CMD ["pytest"]
 FROM main AS lint
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
-    --mount=type=bind,source=ops/online.sh,target=/online \
-    --mount=type=bind,source=ops/install.sh,target=/install \
+    --mount=type=bind,source=prodlock/inside/online.sh,target=/online \
+    --mount=type=bind,source=prodlock/inside/install.sh,target=/install \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=bind,from=lock,source=/lock,target=/lock \
     --mount=type=cache,target=/root/.cache/uv \
@@ -144,41 +151,41 @@ RUN --mount=type=secret,id=ca_bundle \
 FROM main AS sbom
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
-    --mount=type=bind,source=ops/online.sh,target=/online \
-    --mount=type=bind,source=ops/install.sh,target=/install \
+    --mount=type=bind,source=prodlock/inside/online.sh,target=/online \
+    --mount=type=bind,source=prodlock/inside/install.sh,target=/install \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=bind,from=lock,source=/lock/sbom.txt,target=/sbom.txt \
     --mount=type=cache,target=/root/.cache/uv \
     sh /install --compile-bytecode /sbom.txt
-COPY ops/sbom.py /srv/
+COPY prodlock/inside/sbom.py /srv/
 
 
 # Validates deploy/, for `inv deploy-check`.
 FROM main AS deploy
 RUN --mount=type=secret,id=ca_bundle \
-    --mount=type=bind,source=ops/online.sh,target=/online \
-    --mount=type=bind,source=ops/packages.sh,target=/packages \
+    --mount=type=bind,source=prodlock/inside/online.sh,target=/online \
+    --mount=type=bind,source=prodlock/inside/packages.sh,target=/packages \
     --mount=type=tmpfs,target=/tmp \
     sh /packages kubernetes-client
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
-    --mount=type=bind,source=ops/online.sh,target=/online \
-    --mount=type=bind,source=ops/install.sh,target=/install \
+    --mount=type=bind,source=prodlock/inside/online.sh,target=/online \
+    --mount=type=bind,source=prodlock/inside/install.sh,target=/install \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=bind,from=lock,source=/lock/deploy.txt,target=/deploy.txt \
     --mount=type=cache,target=/root/.cache/uv \
     sh /install --compile-bytecode /deploy.txt
-COPY ops/manifests.py /srv/
+COPY prodlock/inside/manifests.py /srv/
 USER 10001:10001
 CMD ["python", "/srv/manifests.py"]
 
 
-# Makes up requests from the OpenAPI document, for tests/images.
+# Makes up requests from the OpenAPI document, for prodlock/tests/engine.
 FROM main AS fuzz
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
-    --mount=type=bind,source=ops/online.sh,target=/online \
-    --mount=type=bind,source=ops/install.sh,target=/install \
+    --mount=type=bind,source=prodlock/inside/online.sh,target=/online \
+    --mount=type=bind,source=prodlock/inside/install.sh,target=/install \
     --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/uv \
     --mount=type=bind,from=lock,source=/lock/fuzz.txt,target=/fuzz.txt \
     --mount=type=cache,target=/root/.cache/uv \
@@ -190,23 +197,23 @@ USER 10001:10001
 # They are in /out, not in /: BuildKit reads all of the folder that holds what is copied or mounted from a stage.
 FROM base AS system
 RUN --network=none \
-    --mount=type=bind,source=ops/collect.py,target=/collect.py \
+    --mount=type=bind,source=prodlock/inside/collect.py,target=/collect.py \
     --mount=type=bind,from=pinned,source=/var/lib/dpkg/status,target=/before \
     python /collect.py system /out/tree /before \
     && find /out/tree -exec touch -hd @315532800 {} +
 
 FROM main AS venv
 RUN --network=none \
-    --mount=type=bind,source=ops/collect.py,target=/collect.py \
+    --mount=type=bind,source=prodlock/inside/collect.py,target=/collect.py \
     --mount=type=bind,from=system,source=/out/tree,target=/system \
     --mount=type=bind,from=check,source=/out/fresh,target=/fresh \
     python /collect.py venv /out/tree /opt/venv /system \
     && find /out/tree -exec touch -hd @315532800 {} +
 
 FROM base AS app
-COPY app /out/tree/srv/app
+COPY --from=sources / /out/tree
 RUN --network=none \
-    --mount=type=bind,source=ops/bytecode.py,target=/bytecode.py \
+    --mount=type=bind,source=prodlock/inside/bytecode.py,target=/bytecode.py \
     python -S /bytecode.py tree /out/tree \
     && find /out/tree -type d -empty -delete \
     && find /out/tree -type d -exec chmod 755 {} + -o -type f -exec chmod 644 {} + \
@@ -217,7 +224,7 @@ RUN --network=none \
 FROM pinned AS wheels
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=index_url \
-    --mount=type=bind,source=ops/online.sh,target=/online \
+    --mount=type=bind,source=prodlock/inside/online.sh,target=/online \
     --mount=type=bind,from=lock,source=/lock/main.txt,target=/main.txt \
     sh /online pip download --quiet --disable-pip-version-check --no-input --no-cache-dir --no-deps \
         --only-binary :all: --require-hashes --dest /out/wheels -r /main.txt
@@ -227,21 +234,18 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1
 ARG PACKAGES=""
 RUN --mount=type=secret,id=ca_bundle \
-    --mount=type=bind,source=ops/online.sh,target=/online \
-    --mount=type=bind,source=ops/packages.sh,target=/packages \
+    --mount=type=bind,source=prodlock/inside/online.sh,target=/online \
+    --mount=type=bind,source=prodlock/inside/packages.sh,target=/packages \
     --mount=type=tmpfs,target=/tmp \
     sh /packages "$PACKAGES"
 WORKDIR /golden
-COPY ops/__init__.py ops/bytecode.py ops/collect.py ops/golden.py ops/
+COPY prodlock/__init__.py prodlock/
+COPY prodlock/inside/__init__.py prodlock/inside/bytecode.py prodlock/inside/collect.py prodlock/inside/golden.py prodlock/inside/
 RUN --network=none \
     --mount=type=bind,from=lock,source=/lock/selection.json,target=/golden/selection.json \
     --mount=type=bind,from=wheels,source=/out/wheels,target=/golden/wheels \
     --mount=type=bind,from=pinned,source=/var/lib/dpkg/status,target=/golden/status \
-    python -m ops.golden world
-
-
-FROM scratch AS sources
-COPY app /app
+    python -m prodlock.inside.golden world
 
 
 FROM scratch AS prod
@@ -261,7 +265,7 @@ LABEL org.opencontainers.image.created=$CREATED \
 EXPOSE 8000
 # start-interval: the first answer comes within half a second, so wait for it in small steps.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=30s --start-interval=250ms \
-    CMD ["python", "-S", "app/healthcheck.py"]
+    CMD ["python", "-S", "prodlock/server/healthcheck.py"]
 # The kernel drops a signal that process 1 does not handle, but keeps a blocked one: a stop during the interpreter's start
-# is not lost. `app` takes the signals before it imports the service.
-CMD ["env", "--block-signal=TERM,INT", "python", "-m", "app"]
+# is not lost. `prodlock.server` handles the signals before it imports the service.
+CMD ["env", "--block-signal=TERM,INT", "python", "-m", "prodlock.server", "app.main:serve"]

@@ -1,3 +1,3 @@
-"""The service: the only code of this project that enters the production image."""
+"""The example service."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

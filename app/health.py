@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from app.drain import Drain
+from prodlock.server.drain import Drain
 
 
 class Status(BaseModel):

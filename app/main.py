@@ -9,11 +9,12 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
-from app import __version__, errors, health, healthcheck, logs, quotes, server
-from app.drain import Drain
-from app.head import Head
-from app.request_log import RequestLog
-from app.settings import Settings, without_effect
+from app import __version__, errors, health, quotes
+from prodlock.server import healthcheck, logs, server
+from prodlock.server.drain import Drain
+from prodlock.server.head import Head
+from prodlock.server.request_log import RequestLog
+from prodlock.server.settings import Settings, without_effect
 
 
 class About(BaseModel):

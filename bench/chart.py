@@ -16,7 +16,7 @@ from matplotlib.figure import Figure  # type: ignore[import-not-found]
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; the markers differ as well.
 _LOOKS = {
-    "lockstep": {"color": "#0072B2", "marker": "o"},
+    "prodlock": {"color": "#0072B2", "marker": "o"},
     "uv": {"color": "#D55E00", "marker": "s"},
     "article": {"color": "#5a5a5a", "marker": "|"},
 }
@@ -50,12 +50,12 @@ def ratios(axes: Any, found: Medians, titles: dict[str, str]) -> None:  # noqa: 
     rows = [work for work in _ROWS if "article" in found.get(work, {})]
     for row, work in enumerate(rows):
         values = found[work]
-        for name in ("lockstep", "uv"):
+        for name in ("prodlock", "uv"):
             if name in values:
                 ratio = values[name] / values["article"]
                 ratio = 1 / ratio if work in _INVERTED else ratio
                 axes.plot(ratio, row, linestyle="", markersize=8, label=name if row == 0 else None, **_LOOKS[name])
-                above = -0.22 if name == "lockstep" else 0.42
+                above = -0.22 if name == "prodlock" else 0.42
                 axes.annotate(
                     f"{ratio:.2f}", (ratio, row + above), ha="center", fontsize=8, color=_LOOKS[name]["color"]
                 )
@@ -91,7 +91,7 @@ def growth(axes: Any, found: Medians, work: str, title: str) -> None:  # noqa: A
 
 def draw(results: dict[str, Any]) -> str:
     """Return the SVG."""
-    mpl.rcParams.update({"svg.hashsalt": "lockstep", "svg.fonttype": "path", "font.size": 9})
+    mpl.rcParams.update({"svg.hashsalt": "prodlock", "svg.fonttype": "path", "font.size": 9})
     found = medians(results)
     titles = {work["work"]: work["title"] for work in results["works"]}
     # White below everything: a page may be dark.

@@ -12,12 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.figures import ARTICLE, CONTENDERS, LOCKSTEP, SIZES, UV
-from ops import engine, requirements, site
-from ops.failure import Failure
+from bench.figures import ARTICLE, CONTENDERS, PRODLOCK, SIZES, UV
+from prodlock import checkout, site
+from prodlock.docker import engine
+from prodlock.failure import Failure
+from prodlock.inside import requirements
 
 # Every container, image and network of a bench has a name that begins so.
-PREFIX = "lockstep-bench-"
+PREFIX = "prodlock-bench-"
 TOOLS = PREFIX + "tools"
 UV_BINARY = PREFIX + "uv-binary"
 
@@ -27,7 +29,7 @@ ONE_MORE = "one-more"
 
 HERE = Path(__file__).parent
 # What a fresh clone has not.
-_LOCAL = (".git", ".venv*", ".*_cache", "__pycache__", ".env*", ".lockstep")
+_LOCAL = (".git", ".venv*", ".*_cache", "__pycache__", ".env*", ".prodlock")
 # A tutorial's service depends on uvicorn alone; the tests of this one's protocol need it.
 _NO_TUTORIALS = "httptools"
 
@@ -47,7 +49,7 @@ class Contender:
     @property
     def inv(self) -> bool:
         """Whether Invoke drives it."""
-        return self.name == LOCKSTEP
+        return self.name == PRODLOCK
 
     def image(self, target: str = "prod") -> str:
         """Return the image that Compose builds for a target."""
@@ -62,8 +64,8 @@ def copies(folder: Path) -> list[Contender]:
     """Copy the working tree for each contender, and dress each copy as the contender has it."""
     contenders = [Contender(name, folder / name) for name in CONTENDERS]
     for contender in contenders:
-        shutil.copytree(engine.ROOT, contender.folder, ignore=shutil.ignore_patterns(*_LOCAL), symlinks=True)
-        if contender.name != LOCKSTEP:
+        shutil.copytree(checkout.ROOT, contender.folder, ignore=shutil.ignore_patterns(*_LOCAL), symlinks=True)
+        if contender.name != PRODLOCK:
             (contender.folder / ".dockerignore").unlink()
             shutil.copy(HERE / contender.name / "Dockerfile", contender.folder)
             shutil.copy(HERE / "compose.yml", contender.folder / "docker-compose.yml")
@@ -123,7 +125,7 @@ def lock(folder: Path, wanted: Mapping[str, Sequence[str]]) -> None:
     Poetry locks in this project's tool stage, as for `inv poetry`, and keeps the versions that poetry.lock has; uv,
     which can't read that lock, makes its own of the same versions.
     """
-    own = {name: (engine.ROOT / name).read_text(encoding="utf-8") for name in ("pyproject.toml", "poetry.lock")}
+    own = {name: (checkout.ROOT / name).read_text(encoding="utf-8") for name in ("pyproject.toml", "poetry.lock")}
     desk = folder / "desk"
     desk.mkdir(parents=True)
     shutil.copy(site.environment()["CA_BUNDLE"], desk / ".ca-bundle.pem")
@@ -140,7 +142,7 @@ def lock(folder: Path, wanted: Mapping[str, Sequence[str]]) -> None:
         (desk / "uv.lock").unlink(missing_ok=True)
         _tool(desk, "uv", "lock")
         uv_lock = (desk / "uv.lock").read_text(encoding="utf-8")
-        _write(folder / variant / LOCKSTEP, {"pyproject.toml": full, "poetry.lock": locked})
+        _write(folder / variant / PRODLOCK, {"pyproject.toml": full, "poetry.lock": locked})
         _write(folder / variant / ARTICLE, {"pyproject.toml": plain, "poetry.lock": plain_locked})
         _write(folder / variant / UV, {"pyproject.toml": bound, "poetry.lock": plain_locked, "uv.lock": uv_lock})
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-LOCKSTEP, ARTICLE, UV = CONTENDERS = ("lockstep", "article", "uv")
+PRODLOCK, ARTICLE, UV = CONTENDERS = ("prodlock", "article", "uv")
 
 # Locked packages in the main group.
 SIZES = (20, 100, 200)
@@ -105,8 +105,8 @@ def ratio(samples: Samples, work: str, contender: str, base_work: str, base: str
 def verdict(samples: Samples, target: Target) -> Verdict:
     """Return what became of a target."""
     if target.own_work:
-        return Verdict(target, ratio(samples, target.work, LOCKSTEP, target.own_work, LOCKSTEP))
-    return Verdict(target, ratio(samples, target.work, LOCKSTEP, target.work, target.against))
+        return Verdict(target, ratio(samples, target.work, PRODLOCK, target.own_work, PRODLOCK))
+    return Verdict(target, ratio(samples, target.work, PRODLOCK, target.work, target.against))
 
 
 def verdicts(samples: Samples) -> list[Verdict]:
@@ -173,7 +173,7 @@ def table(samples: Samples) -> str:
         measured = samples.get(work.key)
         if not measured:
             continue
-        ratios = [ratio(samples, work.key, LOCKSTEP, work.key, other) for other in (ARTICLE, UV)]
+        ratios = [ratio(samples, work.key, PRODLOCK, work.key, other) for other in (ARTICLE, UV)]
         rows.append(
             [
                 f"{work.title}, {work.unit}",

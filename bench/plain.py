@@ -5,7 +5,8 @@ from __future__ import annotations
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from app import __version__, drain, health, quotes
+from app import __version__, health, quotes
+from prodlock.server import drain
 
 
 class About(BaseModel):
@@ -15,7 +16,7 @@ class About(BaseModel):
     version: str
 
 
-app = FastAPI(title="lockstep", version=__version__)
+app = FastAPI(title="quotes", version=__version__)
 # Never told to stop: no drain.
 app.include_router(health.router(drain.Drain()))
 app.include_router(quotes.router)
@@ -24,4 +25,4 @@ app.include_router(quotes.router)
 @app.get("/")
 async def about() -> About:
     """Name and version."""
-    return About(name="lockstep", version=__version__)
+    return About(name="quotes", version=__version__)

@@ -12,17 +12,18 @@ from pathlib import Path
 
 from bench import contenders, figures, work
 from bench.contenders import ONE_MORE, PLAIN, PREFIX, TOOLS, UV_BINARY, Contender
-from ops import engine, integers, site
-from ops.failure import FAILED, Failure
+from prodlock import checkout, integers, site
+from prodlock.docker import engine
+from prodlock.failure import FAILED, Failure
 
 _NOTES = (
     "Every contender serves the same routes and runs the same tests, all of which passed in every round. None of the "
     "copies has a git repository.",
     "Requests are logged by all. `article` and `uv` serve with h11, because tutorials depend on `uvicorn` alone; "
-    "`lockstep` depends on httptools, so its prod has one package more. Their dev images have it for the tests.",
+    "`prodlock` depends on httptools, so its prod has one package more. Their dev images have it for the tests.",
     "A cold build has no layer and empty cache mounts; the base image, and uv's for `uv`, are present. `article` also "
     "installs the plugin by which Poetry reads an index of plain HTML.",
-    "`lockstep` is driven by `inv build` and `inv test` where it says build with nothing to do and test verdict, all "
+    "`prodlock` is driven by `inv build` and `inv test` where it says build with nothing to do and test verdict, all "
     "else by `docker compose build`.",
     "An image's size, taken in the first round, is that of its layers, base image included; compressed it is what "
     "`docker save | gzip` gives.",
@@ -57,7 +58,7 @@ class Bench:
     def __init__(self, folder: Path, samples: dict[str, dict[str, list[float]]]) -> None:
         self.samples = samples
         self.locks = folder / "locks"
-        lock = (engine.ROOT / "poetry.lock").read_text(encoding="utf-8")
+        lock = (checkout.ROOT / "poetry.lock").read_text(encoding="utf-8")
         names = (contenders.HERE / "packages.txt").read_text(encoding="utf-8").split()
         self.variants = contenders.variants(names, contenders.main_packages(lock))
         self.contenders = contenders.copies(folder)
@@ -135,7 +136,9 @@ def _instruments() -> None:
     print("building the instruments", file=sys.stderr, flush=True)
     settings = site.environment()
     secrets = site.secrets(settings)
-    engine.output("build", f"--tag={work.INSTRUMENTS}", "--build-context=ops=ops", *secrets, "bench", env=settings)
+    engine.output(
+        "build", f"--tag={work.INSTRUMENTS}", "--build-context=inside=prodlock/inside", *secrets, "bench", env=settings
+    )
     engine.output("build", f"--tag={TOOLS}", "--target=tools", *secrets, ".", env=settings)
     with tempfile.TemporaryDirectory() as nothing:
         recipe = Path(nothing, "Dockerfile")

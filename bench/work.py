@@ -15,8 +15,9 @@ from contextlib import contextmanager
 
 from bench import figures
 from bench.contenders import PREFIX, Contender
-from ops import engine, site
-from ops.failure import Failure
+from prodlock import site
+from prodlock.docker import engine
+from prodlock.failure import Failure
 
 INSTRUMENTS = PREFIX + "instruments"
 
@@ -132,7 +133,7 @@ def _test(contender: Contender) -> None:
 
 def _inv(contender: Contender, *args: str) -> None:
     """Run `inv ARGS` in the contender's folder. Raises Failure, with the last line it printed, where it fails."""
-    environment = os.environ | {"LOCKSTEP_PROJECT": contender.project}
+    environment = os.environ | {"PRODLOCK_PROJECT": contender.project}
     with subprocess.Popen(
         [sys.executable, "-m", "invoke", *args],
         cwd=contender.folder,

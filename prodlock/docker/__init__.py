@@ -1,0 +1,1 @@
+"""Run docker: the only package that does."""

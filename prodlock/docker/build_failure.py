@@ -1,0 +1,378 @@
+"""Explain a failed build from BuildKit's plain progress output: the step, its last lines, the line of the Dockerfile.
+
+A remedy is added only where a program's own error message, at the end of the failing step's output, proves the cause.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from prodlock.failure import printable, quoted
+
+# The line of the error that ended a build.
+_SOLVED = r"^(?:ERROR: )?(?:failed to build: |target \S+: )*failed to solve: (.*)$"
+# What counts as a step of a stage, beside a FROM that names an image.
+_STEPS = {"ADD", "COPY", "RUN", "WORKDIR"}
+# How much of an instruction a message repeats.
+_WIDTH = 160
+
+
+class Instruction(NamedTuple):
+    """An instruction of a Dockerfile: its stage, the line that it begins at, its text on one line, the file."""
+
+    stage: str
+    line: int
+    text: str
+    file: str = "Dockerfile"
+
+    @property
+    def keyword(self) -> str:
+        """Return RUN, COPY, ..."""
+        return self.text.partition(" ")[0].upper()
+
+
+class Step(NamedTuple):
+    """A step of a build: its name as BuildKit prints it, what it printed, and the error that ended it."""
+
+    name: str
+    lines: tuple[str, ...]
+    error: str
+
+    @property
+    def instruction(self) -> str:
+        """Return the instruction's text."""
+        return self.name.partition("] ")[2]
+
+
+class Tool(NamedTuple):
+    """A program that build steps run: how an instruction runs it, and how lines of its error messages begin.
+
+    A message has a line of `error`; lines of `more` may stand around that.
+    """
+
+    run: str
+    error: str
+    more: str = "(?!)"
+
+
+class Cause(NamedTuple):
+    """A known cause: who reports it, what its error message holds, and the message for the user.
+
+    A group of the error message is {where} in the user's.
+    """
+
+    tool: Tool | None
+    error: str
+    message: str
+
+
+UV = Tool(r"/install |\buv pip ", r"error: ", r"\s|hint: |$")
+PIP = Tool(r"\bpip (?:install|download) ", r"ERROR: ", r"WARNING: |Could not fetch URL |\[notice\]|\s|$")
+APT = Tool(r"/packages |\bapt-get ", r"E: ", r"W: ")
+CHECK = Tool(r"source=poetry\.lock", r"pyproject\.toml changed")
+
+_CERTIFICATE = (
+    "shows a certificate that the build does not trust: name your company's bundle of certificate authorities with "
+    "CA_BUNDLE=FILE."
+)
+_INDEX = "name an index that has it with INDEX_URL=ADDRESS, or lock what the index has."
+_UNREACHABLE = (
+    "The build can't reach the package index: check the network, or name an index that can be reached with "
+    "INDEX_URL=ADDRESS."
+)
+# What a step's program reports. The first match wins.
+_STEP_CAUSES = (
+    Cause(
+        CHECK,
+        r"^pyproject\.toml changed significantly since poetry\.lock was last generated$",
+        "pyproject.toml changed significantly since poetry.lock was last generated: run `inv poetry -- lock`, review "
+        "what it changed, and commit it.",
+    ),
+    Cause(
+        UV,
+        r"^  cause: Hash mismatch for `(?P<where>[^`]+)`$",
+        "What the package index serves as {where} is not what poetry.lock was made with, by its sha256: "
+        "find out why before you run `inv poetry -- lock`.",
+    ),
+    Cause(UV, r"^  cause: invalid peer certificate: ", f"The package index {_CERTIFICATE}"),
+    Cause(UV, r"^  cause: (?:client error \(Connect\)|operation timed out)$", _UNREACHABLE),
+    Cause(
+        UV,
+        r"^hint: An index (?:URL )?\(\S+\) (?:could not be queried due to a lack of valid authentication credentials"
+        r"|returned a 403 Forbidden error)",
+        "The package index refuses the build: give it a user and a password with "
+        "INDEX_URL=https://USER:PASSWORD@HOST/PATH.",
+    ),
+    Cause(
+        UV,
+        r"^  cause: Because (?:there is no version of (?P<where>[\w.-]+==[\w.!+-]+\w)|(?P<name>[\w.-]+) was not found)"
+        r"(?: in the package registry)? and you require ",
+        "The package index does not have all that poetry.lock names: " + _INDEX,
+    ),
+    Cause(
+        UV,
+        r"^  cause: Because (?P<where>[\w.-]+==[\w.!+-]+\w) has no (?:usable )?wheels ",
+        "The package index serves no wheel of {where} that can be installed here, and poetry.lock names one: " + _INDEX,
+    ),
+    Cause(
+        PIP,
+        r"^ERROR: THESE PACKAGES DO NOT MATCH THE HASHES .*\n\s+(?P<where>\S+==\S+) from ",
+        "What the package index serves as {where} does not have the sha256 that poetry.lock or prodlock/inside/tools.txt names: "
+        "find out why before you change either.",
+    ),
+    Cause(
+        PIP,
+        r"^WARNING: Retrying \(Retry\(total=0, .*SSLCertVerificationError\(",
+        f"The package index {_CERTIFICATE}",
+    ),
+    Cause(
+        PIP,
+        r"^WARNING: Retrying \(Retry\(total=0, .*(?:NewConnectionError|NameResolutionError|ConnectTimeoutError)\(",
+        _UNREACHABLE,
+    ),
+    Cause(APT, r"^E: Failed to fetch .*(?i:certificate verif)", f"The Debian mirror {_CERTIFICATE}"),
+    Cause(
+        APT,
+        r"^E: Failed to fetch \S+ +(?:Temporary failure resolving|Could not resolve|Could not connect|Unable to connect"
+        r"|Connection (?:refused|timed out))",
+        "The build can't reach the Debian mirror: check the network.",
+    ),
+    Cause(
+        APT,
+        r"^E: Unable to locate package (?P<where>\S+)$",
+        "Debian has no package {where}: correct ARG PACKAGES in the Dockerfile.",
+    ),
+    Cause(
+        None,
+        r"\Aexec \S+: exec format error\Z",
+        "This Engine can't run programs of that platform: install emulators for it (Debian: `apt-get install "
+        "qemu-user-static`), or build on a machine of the platform.",
+    ),
+    Cause(
+        None,
+        r"^(?:[\w./-]+: (?:(?:cannot|error|failed|write) [^:]*: |[^: ]+: )?|OSError: \[Errno 28\] |  cause: )"
+        r"No space left on device(?: \(os error 28\)|: '[^']*')?\Z",
+        "A file system that the step writes to is full: `docker system df` shows what Docker keeps, `df` the disks.",
+    ),
+)
+# What BuildKit reports itself: the instruction that it refers to, its error, and the message for the user.
+_SOLVER_CAUSES = (
+    (
+        r"^FROM ",
+        r"(?:^|: )failed to resolve source metadata for (?:docker\.io/)?(?:library/)?(?P<where>\S+?)(?::latest)?: ",
+        "The base image {where} is not here and can't be pulled: `inv setup` builds it on Debian, "
+        "elsewhere bring it here with `docker load`.",
+    ),
+    (
+        r"\bfrom=",
+        r"(?:^|: )failed to resolve source metadata for (?:docker\.io/)?(?:library/)?(?P<where>\S+?)(?::latest)?: ",
+        "No stage before that line is called {where}, and no image of that name can be pulled: correct the name.",
+    ),
+    (
+        r"^(?:COPY|ADD|RUN) (?!.*\bfrom=)",
+        r'"/(?P<where>[^"]+)": not found$',
+        "`{where}` is not in the build context: create it, or, if it exists, let .dockerignore pass it (`!{where}`).",
+    ),
+    (
+        r"",
+        r"^failed to read dockerfile: open (?P<where>\S+): no such file or directory$",
+        "There is no {where} here: restore it (`git restore {where}`).",
+    ),
+    (
+        r"",
+        r"did not complete successfully: exit code: 137\b",
+        "The step was killed, as it is when memory runs out: give Docker more memory, or end what else uses it.",
+    ),
+    (
+        r"",
+        r"(?<!did not complete successfully): no space left on device$",
+        "The Engine's disk is full: `docker system df` shows what Docker keeps.",
+    ),
+)
+
+
+def describe(output: str, dockerfile: str, excerpt: str = "") -> str | None:
+    """Return the message for a build that failed, or None where it did not get as far as the Dockerfile.
+
+    `dockerfile` is the text of the file that was built, for what BuildKit does not print of it; `excerpt` the output of
+    another build with the same error that printed lines of the file.
+    """
+    text = printable(output)
+    solved = re.search(_SOLVED, text, re.MULTILINE)
+    if not solved:
+        return None
+    error = re.sub(r"failed to (?:compute cache key|calculate checksum of ref \S+): ", "", solved[1])
+    step = failed_step(text, solved[1])
+    known = instructions(dockerfile)
+    found = printed(text) or (located(step, known) if step else None) or referred(error, dockerfile, known)
+    found = found or printed(printable(excerpt))
+    head = "The build failed"
+    if found:
+        head += f" at {found.file}:{found.line}"
+    numbered = re.match(r"\[(.*?) *(\d+/\d+)\] ", step.name) if step else None
+    if step and numbered:
+        stage = found.stage if found and found.stage else numbered[1].rpartition(" ")[2]
+        head += f", stage {stage}, step {numbered[2]}" if stage else f", step {numbered[2]}"
+    instruction = found.text if found else step.instruction if step and numbered else ""
+    if instruction:
+        head += f", `{shortened(instruction)}`"
+    exited = re.search(r"did not complete successfully: exit code: (\d+)\b", error)
+    if step and exited:
+        head += f", with exit code {exited[1]}{quoted(step.lines)}"
+    else:
+        head += f": {error}"
+    remedy = step_remedy(step) or solver_remedy(error, instruction)
+    return f"{head}\n{remedy}" if remedy else head
+
+
+def unplaced_error(output: str, dockerfile: str) -> str:
+    """Return the error of a build that failed before its steps and that names no line, or nothing."""
+    text = printable(output)
+    solved = re.search(_SOLVED, text, re.MULTILINE)
+    if not solved or referred(solved[1], dockerfile, instructions(dockerfile)):
+        return ""
+    step = failed_step(text, solved[1])
+    # Fetching the frontend that a `# syntax=` names is no step of a stage, and has no name in brackets.
+    return "" if step and step.name else solved[1]
+
+
+def failed_step(text: str, error: str) -> Step | None:
+    """Return the step whose error ended the build. Others may have failed, or been stopped, at the same time."""
+    names: dict[str, str] = {}
+    lines: dict[str, list[str]] = {}
+    errors: dict[str, str] = {}
+    for number, line in re.findall(r"^#(\d+) (.*)$", text, re.MULTILINE):
+        if match := re.match(r"\d+\.\d+ (.*)", line):
+            lines.setdefault(number, []).append(match[1])
+        elif line.startswith("ERROR: "):
+            errors[number] = line.removeprefix("ERROR: ")
+        elif line.startswith("["):
+            names.setdefault(number, line)
+    failed = sorted(errors, key=lambda number: errors[number] not in error)
+    return next((Step(names.get(one, ""), tuple(lines.get(one, ())), errors[one]) for one in failed), None)
+
+
+def instructions(dockerfile: str) -> list[Instruction]:
+    """Return the instructions of a Dockerfile, as BuildKit reads them: a here-document belongs to its instruction."""
+    found: list[Instruction] = []
+    stage, stages = "", 0
+    lines = iter(enumerate(dockerfile.splitlines(), 1))
+    for number, line in lines:
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        parts = [line.rstrip()]
+        while parts[-1].endswith("\\"):
+            parts[-1] = parts[-1][:-1]
+            # Comments and empty lines don't end an instruction that goes on.
+            after = next((text for _, text in lines if text.strip() and not text.lstrip().startswith("#")), "")
+            parts.append(after.rstrip())
+        text = "".join(parts).strip()
+        if re.match(r"(?:RUN|COPY|ADD)\s", text, re.IGNORECASE):
+            for tabs, end in re.findall(r"<<(-?)[\"']?(\w+)[\"']?", text):
+                # Takes the lines up to the end of the here-document.
+                any((body.lstrip("\t") if tabs else body) == end for _, body in lines)
+        if match := re.match(r"FROM\s+(?:--\S+\s+)*\S+(?:\s+AS\s+(\S+))?\s*$", text, re.IGNORECASE):
+            stage = match[1].lower() if match[1] else f"stage-{stages}"
+            stages += 1
+        found.append(Instruction(stage, number, text))
+    return found
+
+
+def located(step: Step, known: Sequence[Instruction]) -> Instruction | None:
+    """Return the instruction that a step carries out, by its stage and number, or None where its text is another."""
+    match = re.match(r"\[(.*?) *(\d+)/(\d+)\] (.*)", step.name)
+    if not match:
+        return None
+    stage, number, total, text = match[1].rpartition(" ")[2], int(match[2]), int(match[3]), match[4]
+    names = {instruction.stage for instruction in known if instruction.stage}
+    if stage not in names:
+        # BuildKit does not name the only stage.
+        stage = names.pop() if len(names) == 1 else ""
+    counted = [one for one in known if one.stage == stage and one.keyword in _STEPS]
+    # FROM is counted where it names an image, and not another stage or nothing.
+    index = number - 1 - (total - len(counted))
+    if total - len(counted) not in {0, 1} or not 0 <= index < len(counted):
+        return None
+    found = counted[index]
+    if "<<" in found.text:
+        # BuildKit shows the beginning of a here-document that is the whole command.
+        text = re.sub(r"(<<\S+) \(.*\)$", r"\1", text)
+    # BuildKit shows the variables of the Dockerfile by their values, also in what a shell would expand.
+    parts = re.split(r"\$\{[^}]*\}|\$\w+", "".join(found.text.split()))
+    same = re.fullmatch(".*".join(map(re.escape, parts)), "".join(text.split()), re.DOTALL)
+    return found if same else None
+
+
+def referred(error: str, dockerfile: str, known: Sequence[Instruction]) -> Instruction | None:
+    """Return the instruction that an error refers to, by its line or by the name of an image."""
+    if match := re.search(r"parse error on line (\d+)", error):
+        line = int(match[1])
+        return next((one for one in reversed(known) if one.line <= line), Instruction("", line, ""))._replace(line=line)
+    match = re.search(
+        r"failed to resolve source metadata for (?:docker\.io/)?(?:library/)?(\S+): "
+        r"|failed to parse stage name \"([^\"]*)\"|^base name \((.*)\) should not be blank",
+        error,
+    )
+    if not match:
+        return None
+    name = next(group for group in match.groups() if group is not None)
+    before = dockerfile.partition("\nFROM")[0]
+    defaults = {key: value.strip("\"'") for key, value in re.findall(r"^ARG (\w+)=(.*)$", before, re.MULTILINE)}
+    for instruction in known:
+        expanded = re.sub(r"\$\{?(\w+)\}?", lambda one: defaults.get(one[1], one[0]), instruction.text)
+        images = re.findall(
+            r"^FROM\s+(?:--\S+\s+)*(.*?)(?:\s+AS\s+\S+)?$|\bfrom=([^\s,]+)",
+            f"{instruction.text}\n{expanded}",
+            re.IGNORECASE | re.MULTILINE,
+        )
+        if name.removesuffix(":latest") in {"".join(image).removesuffix(":latest") for image in images}:
+            return instruction
+    return None
+
+
+def printed(text: str) -> Instruction | None:
+    """Return the instruction that BuildKit itself points at, as `docker build` prints it and Compose does not."""
+    match = re.search(r"^(\S+):(\d+)\n-{20}\n((?: +\d+ \|.*\n)+)-{20}$", text, re.MULTILINE)
+    if not match:
+        return None
+    lines = re.findall(r"^ +\d+ \| >>> (.*)$", match[3], re.MULTILINE)
+    return Instruction("", int(match[2]), " ".join(line.removesuffix("\\").strip() for line in lines), match[1])
+
+
+def shortened(instruction: str) -> str:
+    """Return an instruction's text without mounts and superfluous spaces, and not longer than a message can hold."""
+    text = " ".join(word for word in instruction.split() if not word.startswith("--mount="))
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
+
+
+def step_remedy(step: Step | None) -> str:
+    """Return what to do about a step's failure, or nothing where no program's final error message is a known one."""
+    if not step:
+        return ""
+    for cause in _STEP_CAUSES:
+        if cause.tool and not re.search(cause.tool.run, step.instruction):
+            continue
+        message = final_error(step.lines, cause.tool) if cause.tool else "\n".join(step.lines[-1:])
+        if match := re.search(cause.error, message, re.MULTILINE):
+            return cause.message.format(**match.groupdict())
+    return ""
+
+
+def final_error(lines: Sequence[str], tool: Tool) -> str:
+    """Return a program's error message where the output ends with it, or else nothing."""
+    start = len(lines)
+    while start and re.match(f"{tool.error}|{tool.more}", lines[start - 1]):
+        start -= 1
+    message = lines[start:]
+    return "\n".join(message) if any(re.match(tool.error, line) for line in message) else ""
+
+
+def solver_remedy(error: str, instruction: str) -> str:
+    """Return what to do about an error that BuildKit itself reports, or nothing where it is not a known one."""
+    for about, pattern, message in _SOLVER_CAUSES:
+        match = re.search(pattern, error)
+        if match and re.search(about, instruction):
+            return message.format(**match.groupdict())
+    return ""

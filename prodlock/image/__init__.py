@@ -1,0 +1,1 @@
+"""Read images into plain records; nothing is judged here."""

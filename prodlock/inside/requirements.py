@@ -1,0 +1,198 @@
+"""Read poetry.lock: `python requirements.py poetry.lock FOLDER`, in a build step, by the image's interpreter.
+
+No other module decides what a lock means. Markers are evaluated here, for the interpreter and the platform that run
+this program and without any of the project's own extras, as `poetry install` does. The program writes:
+
+- FOLDER/GROUP.txt: what the installer takes of each group in this environment: `name==version` and the sha256 of each
+  file, in pip's format (https://pip.pypa.io/en/stable/reference/requirements-file-format/). The lock already has all
+  that a list needs; `poetry export` takes three seconds to write the same, before anything can be installed.
+  A list begins with a comment for each distribution that has no wheel for this interpreter: prodlock/inside/install.sh installs no
+  such list. A group that a build does not install may have them.
+- FOLDER/host/GROUP.txt: the same for any environment: each requirement has its marker.
+- FOLDER/selection.json: the first lists as data, with the sha256 of poetry.lock, for what judges the images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# The version of selection.json.
+SCHEMA = 1
+# What Poetry calls its default package index, and any other one.
+INDEXES = {"pypi", "legacy"}
+# What Docker calls the architectures that Python names after the processor.
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+class Requirement(NamedTuple):
+    """A distribution that a group of the lock needs, where the marker holds."""
+
+    group: str
+    name: str
+    version: str
+    marker: str
+    # The hash of each file of it, as `ALGORITHM:DIGEST`, by the file's name.
+    files: Mapping[str, str]
+    # The index that it comes from, `` for Poetry's default one.
+    address: str
+
+
+def requirements(lock: Mapping[str, Any]) -> Iterator[Requirement]:
+    """Give the requirements of each group of a parsed poetry.lock, for all environments.
+
+    A package may be there several times, in other versions for other environments. Raises ValueError where a
+    distribution comes from somewhere else than a package index, and KeyError where the lock is of a Poetry before 2.0,
+    which did not note the groups.
+    """
+    for package in lock["package"]:
+        name, version = package["name"], package["version"]
+        source = package.get("source", {"type": "pypi"})
+        if source["type"] not in INDEXES:
+            message = f"{name}=={version} comes from a {source['type']}; only what a package index serves can be."
+            raise ValueError(message)
+        files = {file["file"]: file["hash"] for file in package["files"]}
+        address = source["url"] if source["type"] == "legacy" else ""
+        # Not `optional`: Poetry calls a package so that no extra needs, but one excludes, and installs it.
+        for group in package["groups"]:
+            yield Requirement(group, name, version, marker(package.get("markers", ""), group), files, address)
+
+
+def marker(markers: str | Mapping[str, str], group: str) -> str:
+    """Return the marker of a package in a group: the lock has one for all groups, or one for each that needs one."""
+    return markers if isinstance(markers, str) else markers.get(group, "")
+
+
+def holds(condition: str, environment: Mapping[str, str]) -> bool:
+    """Return whether a marker holds for this interpreter, but for what `environment` names otherwise.
+
+    The project's own extras are not asked for. Raises ValueError for what is not a marker.
+    """
+    if not condition:
+        return True
+    return bool(packaging("markers").Marker(condition).evaluate({"extra": ""} | dict(environment)))
+
+
+def packaging(module: str) -> Any:  # noqa: ANN401
+    """Return a module of the library `packaging`; the base image has pip's copy alone, a host has neither."""
+    try:
+        return importlib.import_module(f"packaging.{module}")
+    except ModuleNotFoundError:
+        return importlib.import_module(f"pip._vendor.packaging.{module}")
+
+
+def selected(all_of_them: Iterable[Requirement], environment: Mapping[str, str] | None = None) -> list[Requirement]:
+    """Return the requirements that an installer takes in this environment, without their markers.
+
+    Raises ValueError where a marker can't be evaluated, and for two versions of one distribution: groups are installed
+    on top of one another.
+    """
+    chosen: list[Requirement] = []
+    versions: dict[str, str] = {}
+    for one in all_of_them:
+        try:
+            wanted = holds(one.marker, environment or {})
+        except ValueError as error:
+            message = f"the marker of {one.name}=={one.version} can't be evaluated here: {error}"
+            raise ValueError(message) from None
+        if wanted:
+            if versions.setdefault(one.name, one.version) != one.version:
+                message = f"it has {one.name} {versions[one.name]} and {one.version} for one environment"
+                raise ValueError(message)
+            chosen.append(one._replace(marker=""))
+    return chosen
+
+
+def lists(listed: Iterable[Requirement], groups: Iterable[str]) -> dict[str, list[str]]:
+    """Return the lines of the list of each group: its requirements behind the addresses of further indexes."""
+    lines: dict[str, list[str]] = {group: [] for group in groups}
+    indexes: dict[str, set[str]] = {group: set() for group in lines}
+    for one in listed:
+        condition = f" ; {one.marker}" if one.marker else ""
+        hashes = "".join(f" --hash={digest}" for digest in one.files.values())
+        lines[one.group].append(f"{one.name}=={one.version}{condition}{hashes}")
+        if one.address:
+            indexes[one.group].add(f"--extra-index-url {one.address}")
+    return {group: sorted(indexes[group]) + lines[group] for group in lines}
+
+
+def selection(chosen: Iterable[Requirement], groups: Iterable[str], digest: str) -> dict[str, Any]:
+    """Return what was selected as selection.json has it. Takes the sha256 of poetry.lock."""
+    found: dict[str, list[dict[str, Any]]] = {group: [] for group in groups}
+    for one in chosen:
+        hashes = sorted(value.removeprefix("sha256:") for value in one.files.values() if value.startswith("sha256:"))
+        found[one.group].append({"name": one.name, "version": one.version, "sha256": hashes})
+    return {"schema": SCHEMA, "lock": digest, "groups": found}
+
+
+def pinned(text: str, group: str) -> frozenset[str]:
+    """Return name and version of each distribution that the text of a poetry.lock has in a group, wherever.
+
+    Raises ValueError or KeyError where it is not a lock.
+    """
+    packages = tomllib.loads(text)["package"]
+    return frozenset(f"{package['name']} {package['version']}" for package in packages if group in package["groups"])
+
+
+def without_wheel(chosen: Iterable[Requirement], tags: AbstractSet[Any]) -> dict[str, list[str]]:
+    """Return the distributions of each group that have no wheel with one of the tags."""
+    groups: dict[str, list[str]] = {}
+    for one in chosen:
+        if not any(installable(file, tags) for file in one.files):
+            groups.setdefault(one.group, []).append(f"{one.name} {one.version}")
+    return groups
+
+
+def installable(file: str, tags: AbstractSet[Any]) -> bool:
+    """Return whether a file of a package index is a wheel with one of the tags."""
+    names = packaging("utils")
+    try:
+        return bool(names.parse_wheel_filename(file)[3] & tags)
+    except names.InvalidWheelFilename:
+        return False
+
+
+def refusal(distribution: str) -> str:
+    """Return why a distribution without a wheel is not installed, and what to do."""
+    architecture = ARCHITECTURES.get(os.uname().machine, os.uname().machine)
+    return (
+        f"{distribution} has no wheel for Python {sys.version_info.major}.{sys.version_info.minor} on "
+        f"{sys.platform}/{architecture}, and nothing is built from source. To fix it: lock a version that has one, or "
+        "another distribution; or build a wheel, publish it on an index of your own, and lock that."
+    )
+
+
+def main(lock: str, folder: str) -> None:
+    """Write the lists and the selection."""
+    content = Path(lock).read_bytes()
+    try:
+        locked = list(requirements(tomllib.loads(content.decode())))
+        chosen = selected(locked)
+        refused = without_wheel(chosen, frozenset(packaging("tags").sys_tags()))
+    except ValueError as error:
+        sys.exit(f"poetry.lock can't be installed: {error}")
+    except KeyError:
+        sys.exit("poetry.lock can't be installed: it names no groups; make it anew with `inv poetry -- lock`")
+    # Also those of which nothing is selected.
+    groups = sorted({one.group for one in locked})
+    here, anywhere = lists(chosen, groups), lists(locked, groups)
+    for group, distributions in refused.items():
+        here[group][:0] = [f"# {refusal(distribution)}" for distribution in distributions]
+    for place, listed in ((Path(folder), here), (Path(folder, "host"), anywhere)):
+        place.mkdir(exist_ok=True)
+        for group, lines in listed.items():
+            (place / f"{group}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    document = selection(chosen, groups, hashlib.sha256(content).hexdigest())
+    Path(folder, "selection.json").write_text(json.dumps(document), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

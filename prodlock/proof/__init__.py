@@ -1,0 +1,1 @@
+"""The proof: evidence, rules, report."""

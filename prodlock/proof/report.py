@@ -1,0 +1,110 @@
+"""Print findings: a line each for people, or as data.
+
+python -m prodlock.proof.report > docs/rules.md        prints the rules that findings refer to, as a page of documentation
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from prodlock.image.records import Image
+from prodlock.proof.rules import RULES, Finding
+
+if sys.platform != "win32":
+    import resource
+
+
+class Report(NamedTuple):
+    """A verdict on an image, and what it rests on."""
+
+    image: str
+    identifier: str
+    findings: Sequence[Finding]
+    # What the image is, where nothing was found.
+    verdict: str
+    read: Mapping[str, float]
+    # What each check has to tell beyond that; part of the data, not of the lines.
+    more: Mapping[str, Any]
+    # Lines behind the verdict.
+    notes: Sequence[str] = ()
+
+    def data(self) -> str:
+        """Return the report as JSON."""
+        facts = {"image": self.image, "id": self.identifier, "clean": not self.findings}
+        found = {"findings": [_data(finding) for finding in self.findings]}
+        return json.dumps(facts | found | dict(self.more) | {"read": self.read}, indent=2)
+
+    def lines(self) -> str:
+        """Return the report as text: findings, what their rules advise, verdict, notes.
+
+        With names as the image has them: they may be of no encoding.
+        """
+        lines = [_line(finding) for finding in self.findings]
+        broken = {finding.rule.code: finding.rule for finding in self.findings}
+        lines += [
+            f"{code} {rule.title}. Usual cause: {rule.cause} To fix it: {rule.remedy}"
+            for code, rule in sorted(broken.items())
+        ]
+        many = "s" if len(self.findings) > 1 else ""
+        verdict = f"holds {len(self.findings)} leak{many}" if self.findings else self.verdict
+        lines.append(
+            f"{self.image} {verdict}. Read {self.read['layers']} layers, {self.read['files']:,} files, "
+            f"{self.read['bytes'] / 1e6:.1f} MB in {self.read['seconds']:.1f} s, with "
+            f"{self.read['memory'] / 1e6:.0f} MB of memory."
+        )
+        return "\n".join((*lines, *self.notes))
+
+
+def read(image: Image, seconds: float) -> dict[str, float]:
+    """Return what was read of an image, in bytes and seconds, and the most memory that it took, in bytes."""
+    return {
+        "layers": len(image.layers),
+        "files": len(image.stored),
+        "bytes": sum(file.size for file in image.stored),
+        "seconds": round(seconds, 2),
+        "memory": _memory(),
+    }
+
+
+def _memory() -> int:
+    """Return the bytes of memory that this process has had at most, 0 where the system does not tell."""
+    if sys.platform == "win32":
+        return 0
+    # Kilobytes, but for macOS (getrusage(2)).
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _data(finding: Finding) -> dict[str, Any]:
+    """Return a finding as data, with its rule's code and advice."""
+    rule = finding.rule
+    advice = {"code": rule.code, "title": rule.title, "cause": rule.cause, "remedy": rule.remedy}
+    return advice | {name: value for name, value in vars(finding).items() if name != "rule"}
+
+
+def _line(finding: Finding) -> str:
+    files = f" ({finding.files} files)" if finding.files > 1 else ""
+    layer = "" if finding.layer is None else f", layer {finding.layer + 1}"
+    brought = f"; brought by: {' '.join(finding.instruction.split())[:100]}" if finding.instruction else ""
+    return f"LEAK {finding.what}: {finding.path}{files}{layer}: {finding.why} [{finding.rule.code}]{brought}"
+
+
+def rules_page() -> str:
+    """Return the rules as a page of documentation, in Markdown."""
+    lines = [
+        "# Rules",
+        "",
+        "Each finding of `inv check-prod-has-no-pytest` and `inv check-prod` refers to a rule by its code, `code`",
+        "in `--json`. `python -m prodlock.proof.report > docs/rules.md` writes this page.",
+    ]
+    for rule in RULES:
+        lines += ["", f"## {rule.code} {rule.title}", "", rule.meaning, ""]
+        lines += [f"- Usual cause: {rule.cause}", f"- To fix it: {rule.remedy}"]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(rules_page())

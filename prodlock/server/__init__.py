@@ -1,0 +1,1 @@
+"""Run any ASGI application in production: signals, drain, limits, request log, probes."""

@@ -1,0 +1,1 @@
+"""Prepare a machine: Docker Engine, Compose, Buildx and the base image."""

@@ -1,0 +1,148 @@
+"""What this machine is configured with: the certificate authorities it trusts and its package index.
+
+Docker's builds know neither, so both are handed in as build secrets (docker-compose.yml): CA_BUNDLE names a
+file, INDEX_URL is an address that may hold a password. Nothing of them stays in an image.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import ssl
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from prodlock import checkout, integers
+from prodlock.failure import Failure
+
+# In a folder that git ignores, whatever an adopter's .gitignore says.
+EXPORTED = checkout.ROOT / ".prodlock" / "ca-bundle.pem"
+# Where Debian, Fedora, Alpine and macOS keep the bundle, for a Python whose own default names none of them.
+_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+
+# The end of the year 9999: no date in an image's configuration can be later.
+LAST_SECOND = 253402300799
+
+
+def environment() -> dict[str, str]:
+    """Return CA_BUNDLE and INDEX_URL: what the user set, else what this machine uses itself.
+
+    Raises Failure where no build could use them, or SOURCE_DATE_EPOCH, which Docker reads in every build.
+    """
+    epoch()
+    bundle = os.environ.get("CA_BUNDLE") or ca_bundle()
+    check_bundle(bundle)
+    index = os.environ.get("INDEX_URL") or index_url()
+    # It may hold a password: no message repeats it.
+    if index and not re.fullmatch(r"https?://[!-~]+", index):
+        raise Failure(
+            "The package index must be an address that begins with http:// or https://, without spaces (got another). "
+            "To fix it: set INDEX_URL, or correct index-url in pip's configuration."
+        )
+    return {"CA_BUNDLE": str(Path(bundle).absolute()), "INDEX_URL": index}
+
+
+def secrets(settings: Mapping[str, str]) -> tuple[str, str]:
+    """Return the options that hand CA_BUNDLE and INDEX_URL, the second by its name, to `docker build`."""
+    return ("--secret=id=ca_bundle,src=" + settings["CA_BUNDLE"], "--secret=id=index_url,env=INDEX_URL")
+
+
+def export(certificates: bytes) -> None:
+    """Write certificates to EXPORTED."""
+    EXPORTED.parent.mkdir(exist_ok=True)
+    ignore(EXPORTED.parent)
+    EXPORTED.write_bytes(certificates)
+
+
+def ignore(folder: Path) -> None:
+    """Let git ignore a folder that a task has made, without a line in the project's .gitignore."""
+    (folder / ".gitignore").write_text("*\n", encoding="ascii")
+
+
+def epoch() -> int | None:
+    """Return SOURCE_DATE_EPOCH in seconds since 1970, or None where it is not set."""
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if not text:
+        return None
+    return integers.whole(text, "SOURCE_DATE_EPOCH", 0, LAST_SECOND, "set seconds since 1970, or unset it")
+
+
+def check_bundle(bundle: str) -> None:
+    """Raise Failure where a build step could not read a file as certificates, before it fails far from the cause.
+
+    An empty one is as good as none: /dev/null is what docker-compose.yml names where nothing is set.
+    """
+    try:
+        if Path(bundle).read_bytes():
+            ssl.create_default_context(cafile=bundle)
+    except (OSError, ValueError) as error:
+        reason = "a file without any" if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None) or error
+        raise Failure(
+            f"CA_BUNDLE must be a readable file of certificates in PEM format (got {bundle}: {reason}). To fix it: "
+            "name such a file, or unset CA_BUNDLE."
+        ) from None
+
+
+def ca_bundle() -> str:
+    """Return a file of the authorities that this machine trusts.
+
+    Windows keeps them elsewhere: there, as wherever no file is known, what Python trusts is written to one.
+    """
+    candidates = (ssl.get_default_verify_paths().cafile, *_BUNDLES)
+    for path in candidates:
+        if path and Path(path).is_file():
+            return path
+    trusted = ssl.create_default_context().get_ca_certs(binary_form=True)
+    export("".join(map(ssl.DER_cert_to_PEM_cert, trusted)).encode("ascii"))
+    return str(EXPORTED)
+
+
+def index_url() -> str:
+    """Return the package index that pip is configured with, or `` where it uses its default.
+
+    Reads what pip reads (https://pip.pypa.io/en/stable/topics/configuration/), and not through pip: starting
+    it takes half a second, and an Invoke that pipx installed has none.
+    """
+    if "PIP_INDEX_URL" in os.environ:
+        return os.environ["PIP_INDEX_URL"]
+    found = {"global": "", "install": ""}
+    for file in _pip_files():
+        config = configparser.RawConfigParser()
+        try:
+            config.read(file, encoding="utf-8")
+        except configparser.Error as error:
+            raise Failure(f"{file} can't be read ({error}): mend it, or set INDEX_URL.") from None
+        for section in found:
+            for name, value in config.items(section) if config.has_section(section) else ():
+                if name.replace("_", "-") == "index-url":
+                    found[section] = value
+    return found["install"] or found["global"]
+
+
+def _pip_files() -> list[Path]:
+    """Return pip's configuration files, the one that wins last; none where PIP_CONFIG_FILE is the null device."""
+    if os.environ.get("PIP_CONFIG_FILE") == os.devnull:
+        return []
+    home = Path.home()
+    if sys.platform == "win32":
+        name, shared, user = (
+            "pip.ini",
+            Path(os.environ.get("PROGRAMDATA", "C:/ProgramData")),
+            Path(os.environ["APPDATA"]),
+        )
+        files = [shared / "pip" / name, home / "pip" / name, user / "pip" / name]
+    elif sys.platform == "darwin":
+        name = "pip.conf"
+        support = home / "Library/Application Support/pip"
+        user = support if support.is_dir() else home / ".config/pip"
+        files = [Path("/Library/Application Support/pip") / name, home / ".pip" / name, user / name]
+    else:
+        name = "pip.conf"
+        user = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+        files = [Path("/etc/xdg/pip") / name, Path("/etc") / name, home / ".pip" / name, user / "pip" / name]
+    files.append(Path(sys.prefix) / name)
+    if "PIP_CONFIG_FILE" in os.environ:
+        files.append(Path(os.environ["PIP_CONFIG_FILE"]))
+    return files

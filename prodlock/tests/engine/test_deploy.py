@@ -1,0 +1,195 @@
+"""The files in deploy/: valid, of one mind with docker-compose.yml, and run for real where this machine can."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from prodlock.tests.engine.conftest import (
+    PORT,
+    PROD,
+    PROJECT,
+    ROOT,
+    Clients,
+    answers,
+    docker,
+    edit,
+    inspected,
+    inv,
+    planted,
+    python_in,
+    sentence,
+    until,
+)
+
+STACK = PROJECT
+SERVICE = f"{STACK}_api-prod"
+
+
+def test_what_is_shipped_is_valid_and_of_one_mind() -> None:
+    """Swarm's and Kubernetes' own tools and schemas, without a cluster and without a network."""
+    done = inv("deploy-check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    kinds = "Deployment, HorizontalPodAutoscaler, Namespace, PodDisruptionBudget, Service"
+    assert done.stdout == (
+        f"deploy/stack.yml and deploy/k8s ({kinds}) are valid. "
+        "They, deploy/proxy.yml and deploy/haproxy.cfg agree with docker-compose.yml.\n"
+    )
+
+
+WRONG = {
+    "a grace period": ("docker-compose.yml", "GRACE_SECONDS:-10}s", "GRACE_SECONDS:-20}s", "grace is"),
+    "a field that no schema has": ("deploy/k8s/service.yaml", "ports:", "portz: []\n  ports:", "portz"),
+    "a type": ("deploy/k8s/disruption.yaml", "maxUnavailable: 1", "maxUnavailable: [1]", "maxUnavailable"),
+    "a port": ("deploy/k8s/deployment.yaml", "containerPort: 8000", "containerPort: 80", "port is 80"),
+    "a path": ("deploy/haproxy.cfg", "httpchk GET /ready", "httpchk GET /", "ready is /ready"),
+    "a user": ("deploy/stack.yml", 'user: "10001:10001"', 'user: "0:0"', "user is 0:0"),
+    "a tag": ("deploy/k8s/kustomization.yaml", "digest: sha256:" + "0" * 64, "newTag: latest", "named by its digest"),
+    "a selector": (
+        "deploy/k8s/disruption.yaml",
+        "  selector:\n    matchLabels: {app.kubernetes.io/name: quotes}\n",
+        "",
+        "PodDisruptionBudget does not select",
+    ),
+    "a setting that Compose drops": (
+        "prodlock/server/settings.py",
+        "    name: str",
+        "    new: int = 1\n    name: str",
+        "docker-compose.yml: `environment` of api-prod must hand on APP_NEW",
+    ),
+    "a limit": ("deploy/stack.yml", 'cpus: "1", memory: 256M', 'cpus: "1"', "memory is left open"),
+    "a proxy that everybody is": ("deploy/k8s/deployment.yaml", "value: 10.0.0.0/8", 'value: "*"', "every client"),
+    "another network": (
+        "deploy/proxy.yml",
+        "IPS=${PROXY_SUBNET:-172.31.250.0/24}",
+        "IPS=10.0.0.0/8",
+        "forwarded is 10",
+    ),
+    "no proxy": (
+        "docker-compose.yml",
+        "      - FORWARDED_ALLOW_IPS\n",
+        "",
+        "docker-compose.yml: forwarded is left open",
+    ),
+    "a forged scheme": ("deploy/haproxy.cfg", "iif(https,http)] unless outer scheme", "iif(a,b)]", "every client"),
+    "a path in front": ("deploy/stack.yml", "PATH: ${UVICORN_ROOT_PATH:-}", "PATH: /api", "root_path is /api"),
+    "a privilege": ("deploy/k8s/deployment.yaml", "runAsNonRoot: true", "runAsNonRoot: false", "runAsNonRoot is not"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_is_wrong_is_told(copy: Path, kind: str) -> None:
+    """A sentence, and exit code 1."""
+    file, old, new, told = WRONG[kind]
+    edit(copy / file, old, new)
+    done = inv("deploy-check", cwd=copy)
+    assert done.returncode == 1, done.stderr
+    assert told in done.stdout
+
+
+def test_a_stack_that_no_schema_allows_can_not_be_checked(copy: Path) -> None:
+    """Swarm's own tool says why; exit code 2."""
+    edit(copy / "deploy" / "stack.yml", "cap_drop: [ALL]", "cap_drop: 1")
+    done = inv("deploy-check", cwd=copy)
+    assert done.returncode == 2
+    assert "cap_drop must be a list" in done.stderr
+
+
+@pytest.fixture
+def swarm() -> Iterator[None]:
+    """Have the Engine be a Swarm of one."""
+    docker("swarm", "init", "--advertise-addr=127.0.0.1")
+    try:
+        yield
+    finally:
+        docker("swarm", "leave", "--force")
+
+
+@pytest.fixture
+def deploy(proxy_image: str) -> Iterator[Callable[[str], None]]:
+    """What deploys the stack with an image."""
+
+    def deploy_image(image: str) -> None:
+        given = os.environ | {"IMAGE": inspected(image)["Id"], "HAPROXY_IMAGE": proxy_image, "PORT": str(PORT)}
+        # From no registry: the image is here.
+        options = ("--compose-file=deploy/stack.yml", "--resolve-image=never")
+        docker("stack", "deploy", *options, STACK, cwd=ROOT, env=given)
+
+    yield deploy_image
+    docker("stack", "rm", STACK)
+    # Its tasks end after the command has.
+    until(lambda: not docker("ps", "--all", "--quiet", f"--filter=label=com.docker.stack.namespace={STACK}").stdout, 30)
+
+
+def state() -> str:
+    """Return how far the last update of the service is."""
+    found: str = (inspected(SERVICE).get("UpdateStatus") or {}).get("State", "")
+    return found
+
+
+def running() -> list[str]:
+    """Return the containers of the replicas that run and are healthy."""
+    filters = (f"--filter=label=com.docker.swarm.service.name={SERVICE}", "--filter=health=healthy")
+    return docker("ps", "--quiet", *filters).stdout.split()
+
+
+def images() -> set[str]:
+    """Return the images of the replicas that are to run."""
+    names = docker("service", "ps", "--filter=desired-state=running", "--format={{.ID}}", SERVICE).stdout.split()
+    return {task["Spec"]["ContainerSpec"]["Image"] for task in json.loads(docker("inspect", *names).stdout)}
+
+
+@pytest.fixture
+def updates() -> Iterator[tuple[str, str]]:
+    """A new image, and one that does not start."""
+    sound, broken = "LABEL version=2\nUSER 10001:10001", 'CMD ["python", "-c", "1/0"]\nUSER 10001:10001'
+    with planted(sound, "-") as new, planted(broken, "-") as bad:
+        yield new, bad
+
+
+@pytest.mark.usefixtures("swarm")
+def test_a_stack_is_updated_and_rolled_back_without_a_lost_request(
+    updates: tuple[str, str], deploy: Callable[[str], None]
+) -> None:
+    """A new image under load, then one that does not start and is taken back by itself. Replicas are hardened."""
+    new, bad = updates
+    deploy(PROD)
+    until(lambda: len(running()) == 2 and answers(), 60)
+    for replica in running():
+        script = "print(*(line.split()[1] for line in open('/proc/1/status') if line.startswith(('CapBnd', 'Uid'))))"
+        assert python_in(replica, f"{script}; open('/tmp/x', 'w')") == "10001 0000000000000000"
+        done = docker("exec", replica, "python", "-c", "open('/srv/x', 'w')", check=False)
+        assert "Read-only file system" in done.stderr
+    # Until the proxy knows both.
+    time.sleep(3)
+    clients = Clients(100)
+    with clients.asking():
+        deploy(new)
+        updated = until(lambda: state() == "completed", 120)
+        assert images() == {inspected(new)["Id"]}
+        deploy(bad)
+        rolled_back = until(lambda: state() == "rollback_completed", 120)
+        assert images() == {inspected(new)["Id"]}
+    print(f"updated in {updated:.0f} s, rolled back in {rolled_back:.0f} s")
+    print(f"{clients.answered} requests, {len(clients.lost)} lost")
+    assert clients.lost == []
+    assert clients.answered > 5_000
+
+
+def test_the_engines_own_platform_can_be_named() -> None:
+    """It gives the same image."""
+    platform = docker("version", "--format={{.Server.Os}}/{{.Server.Arch}}").stdout.strip()
+    named, usual = (inv("build", *options).stdout.splitlines()[0] for options in ([f"--platform={platform}"], []))
+    assert named == usual
+    assert inspected(PROD)["Architecture"] == platform.partition("/")[2]
+
+
+def test_a_platform_that_this_machine_can_not_build_gets_a_sentence() -> None:
+    """Either its base image is missing, or, where a registry has that, an emulator."""
+    said = sentence(inv("build", "--platform=linux/s390x"))
+    assert "is not here and can't be pulled" in said or "can't run programs of that platform" in said

@@ -1,0 +1,100 @@
+"""How Compose runs production: the items of the CIS Docker Benchmark that are this project's to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from prodlock.tests.engine.conftest import PORT, PROD, ROOT, content, docker, inspected, inv, python_in, served, status
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def hardened() -> Iterator[str]:
+    """Production's container, for questions alone."""
+    with served() as container:
+        yield container
+
+
+def refuses(container: str, script: str, error: str) -> bool:
+    """Return whether a script fails in the container, for that reason."""
+    done = docker("exec", container, "python", "-c", script, check=False)
+    return done.returncode != 0 and error in done.stderr
+
+
+def limits(container: str) -> dict[str, Any]:
+    """Return what the container is run with."""
+    found: dict[str, Any] = inspected(container)["HostConfig"]
+    return found
+
+
+def history(_: str) -> list[str]:
+    """Return the instructions that made production, without those of layers that were copied into it."""
+    return docker("history", "--no-trunc", "--format={{.CreatedBy}}", PROD).stdout.splitlines()
+
+
+def published(container: str) -> set[str]:
+    """Return the addresses of this machine that lead to the container."""
+    ports = inspected(container)["NetworkSettings"]["Ports"]
+    return {binding["HostIp"] for bindings in ports.values() for binding in bindings or ()}
+
+
+THREADS = (
+    "import threading, time; [threading.Thread(target=time.sleep, args=(9,), daemon=True).start() for _ in range(99)]"
+)
+# What each item asks of the running container; numbers as in the benchmark.
+ITEMS: dict[str, Callable[[str], bool]] = {
+    "4.1": lambda container: status(container, "Uid").split() == ["10001"] * 4,
+    "4.6": lambda container: inspected(container)["State"]["Health"]["Status"] == "healthy",
+    "4.8": lambda _: not [path for path, file in content(PROD).items() if file.mode & 0o6000],
+    "4.9": lambda container: not [step for step in history(container) if step.startswith("ADD ")],
+    "4.10": lambda _: inv("check-prod-has-no-pytest").returncode == 0,
+    "5.4": lambda container: {status(container, name) for name in ("CapPrm", "CapEff", "CapBnd")} == {"0" * 16},
+    "5.11": lambda container: limits(container)["Memory"] == 256 * MIB,
+    "5.12": lambda container: limits(container)["NanoCpus"] == 1e9,
+    "5.13": lambda container: refuses(container, "open('/srv/x', 'w')", "Read-only file system"),
+    "5.14": lambda container: published(container) == {"127.0.0.1"},
+    "5.15": lambda container: limits(container)["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 5},
+    "5.26": lambda container: status(container, "NoNewPrivs") == "1",
+    "5.29": lambda container: limits(container)["PidsLimit"] == 64 and refuses(container, THREADS, "can't start new"),
+}
+
+
+@pytest.mark.parametrize("item", ITEMS)
+def test_an_item_of_the_benchmark_is_kept(hardened: str, item: str) -> None:
+    """Asked of what runs, not of the file that says how."""
+    assert ITEMS[item](hardened)
+
+
+def test_the_table_has_each_item() -> None:
+    """What docs/service.md promises is what is checked here."""
+    text = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
+    told = {line.split("|")[1].strip() for line in text.splitlines() if line.startswith(("| 4.", "| 5."))}
+    assert told == set(ITEMS)
+
+
+@pytest.mark.parametrize("item", sorted(set(ITEMS) - {"4.6", "4.8", "4.9", "4.10"}))
+def test_a_bare_container_keeps_few_items(item: str) -> None:
+    """The control: without Compose's options most of these checks say no."""
+    container = docker("run", "--detach", f"--publish={PORT + 1}:8000", PROD).stdout.strip()
+    try:
+        assert ITEMS[item](container) == (item == "4.1")
+    finally:
+        docker("rm", "--force", container)
+
+
+def test_temporary_files_can_be_written_and_not_run(hardened: str) -> None:
+    """16 MiB of them."""
+    found = python_in(hardened, "import os; print(os.statvfs('/tmp').f_blocks * os.statvfs('/tmp').f_frsize)")
+    assert int(found) == 16 * MIB
+    script = "import os, shutil; shutil.copy('/usr/local/bin/python3.13', '/tmp/x'); os.execv('/tmp/x', ['x', '-V'])"
+    assert refuses(hardened, script, "Permission denied")
+
+
+def test_there_is_no_init(hardened: str) -> None:
+    """It would be one more program; the service handles the signals and starts no processes."""
+    assert not limits(hardened).get("Init")
+    assert "app" in python_in(hardened, "print(open('/proc/1/cmdline').read())").split("\0")

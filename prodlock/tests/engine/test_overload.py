@@ -1,0 +1,124 @@
+"""More requests than the service can serve."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from prodlock.tests.engine.conftest import PORT, PROD, answers, docker, inspected, memory, until
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+# At once: what a proxy in front lets through to one replica, and as many again.
+CONNECTIONS = 400
+SECONDS = 10
+MIB = 1 << 20
+
+
+@pytest.fixture
+def small() -> Iterator[str]:
+    """Production with a quarter of a core, so that this machine can ask more than it serves."""
+    limits = ("--cpus=0.25", "--memory=256m", "--memory-swap=256m", "--read-only", "--tmpfs=/tmp")
+    container = docker("run", "--detach", f"--publish=127.0.0.1:{PORT}:8000", *limits, PROD).stdout.strip()
+    try:
+        until(answers, 30)
+        yield container
+    finally:
+        docker("rm", "--force", container)
+
+
+async def ask(queue: asyncio.Queue[float], seconds: list[float]) -> None:
+    """Send what is due on one connection; note how long each answer took, from when it was due."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
+    try:
+        while True:
+            due = await queue.get()
+            writer.write(REQUEST)
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readuntil(b"}")
+            seconds.append(time.monotonic() - due)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def load(rate: float, duration: float) -> list[float]:
+    """Ask so many times a second, whether answers come or not; return the seconds that each answer took.
+
+    What finds no free connection waits, but no more than as many again: others would have given up.
+    """
+    queue: asyncio.Queue[float] = asyncio.Queue(CONNECTIONS)
+    seconds: list[float] = []
+    clients = [asyncio.create_task(ask(queue, seconds)) for _ in range(CONNECTIONS)]
+    started, asked = time.monotonic(), 0
+    while (now := time.monotonic()) - started < duration:
+        while asked < (now - started) * rate:
+            asked += 1
+            if not queue.full():
+                queue.put_nowait(now)
+        await asyncio.sleep(0.002)
+    for client in clients:
+        client.cancel()
+    await asyncio.gather(*clients, return_exceptions=True)
+    return seconds
+
+
+def capacity() -> float:
+    """Return how many requests a second the service answers to clients that ask as soon as they are answered."""
+
+    async def measure() -> int:
+        counts: list[float] = []
+        queue: asyncio.Queue[float] = asyncio.Queue()
+        clients = [asyncio.create_task(ask(queue, counts)) for _ in range(16)]
+        started = time.monotonic()
+        while time.monotonic() - started < 4:
+            while queue.qsize() < 16:
+                queue.put_nowait(time.monotonic())
+            await asyncio.sleep(0.001)
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+        return len(counts)
+
+    return asyncio.run(measure()) / 4
+
+
+def test_twice_too_much_is_survived(small: str) -> None:
+    """`/health` answers all the while, memory is bounded, and a second later it is as quick as before."""
+    most = capacity()
+    before = statistics.median(asyncio.run(load(most / 4, 2)))
+
+    async def overload() -> tuple[list[float], list[float]]:
+        loading = asyncio.create_task(load(2 * most, SECONDS))
+        checks = []
+        while not loading.done():
+            checks.append(await asyncio.to_thread(probe))
+            await asyncio.sleep(0.25)
+        return await loading, checks
+
+    during, checks = asyncio.run(overload())
+    time.sleep(1)
+    after = statistics.median(asyncio.run(load(most / 4, 2)))
+    used = memory(small)
+    print(
+        f"{most:.0f} requests/s; asked twice that it answered {len(during) / SECONDS:.0f}/s in "
+        f"{statistics.median(during):.2f} s, /health in {statistics.median(checks):.2f} s, {max(checks):.2f} at most; "
+        f"median before {before * 1000:.1f} ms, after {after * 1000:.1f} ms; {used / MIB:.0f} MiB"
+    )
+    assert len(during) / SECONDS > 0.7 * most
+    # The health check's own time is 3 s.
+    assert max(checks) < 3
+    assert used < 128 * MIB
+    assert after < 5 * before
+    state = inspected(small)["State"]
+    assert (state["Running"], state["OOMKilled"], state["Health"]["Status"]) == (True, False, "healthy")
+
+
+def probe() -> float:
+    """Ask `/health` on a connection of its own; return the seconds that the answer took."""
+    started = time.monotonic()
+    assert answers("/health")
+    return time.monotonic() - started

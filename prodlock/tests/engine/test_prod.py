@@ -1,0 +1,264 @@
+"""What production is made of."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import time
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from prodlock.tests.engine.conftest import BASE, COPY, DEV, PROD, ROOT, content, docker, git, inspected, inv
+
+LIBRARY = "/usr/local/lib/python3.13"
+FIELDS = "--showformat=${Package} ${Version} ${Architecture}\\n"
+
+
+def python(script: str, *options: str, image: str = PROD) -> str:
+    """Return what a script prints in a container of the image."""
+    return docker("run", "--rm", "--network=none", *options, image, "python", "-c", script).stdout
+
+
+def digests(image: str, folder: str) -> set[tuple[str, str]]:
+    """Return path and sha256 of each file in a folder of an image."""
+    script = (
+        "import hashlib, json, pathlib; print(json.dumps([(str(path), hashlib.sha256(path.read_bytes()).hexdigest())"
+        f" for path in pathlib.Path({folder!r}).rglob('*') if path.is_file()]))"
+    )
+    return {(path, digest) for path, digest in json.loads(python(script, image=image))}
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[str, tarfile.TarInfo]:
+    """All that is in prod."""
+    return content(PROD)
+
+
+def names(files: dict[str, tarfile.TarInfo], folder: str) -> list[str]:
+    """Return what is in a folder, by name."""
+    return sorted(PurePosixPath(path).name for path in files if str(PurePosixPath(path).parent) == folder)
+
+
+def test_a_bare_build_is_prod() -> None:
+    """`docker build .` gives what Compose builds, but for labels: Compose's own, and what `inv` knows of the commit."""
+    bare, composed = inspected(docker("build", "--quiet", ".", cwd=ROOT).stdout.strip()), inspected(PROD)
+    assert bare["RootFS"] == composed["RootFS"]
+    labels = {name for name in composed["Config"].pop("Labels") if not name.startswith("com.docker.compose.")}
+    assert set(bare["Config"].pop("Labels")) == labels
+    assert bare["Config"] == composed["Config"]
+
+
+def test_every_program_is_there_on_purpose(files: dict[str, tarfile.TarInfo]) -> None:
+    """An allow-list: an interpreter, what main's wheels bring, no shell and no package manager."""
+    programs = {path for path in files if PurePosixPath(path).parent.name in {"bin", "sbin"}}
+    assert programs == {
+        "/usr/local/bin/python", "/usr/local/bin/python3", "/usr/local/bin/python3.13",
+        "/opt/venv/bin/python", "/opt/venv/bin/python3", "/opt/venv/bin/python3.13",
+        "/opt/venv/bin/fastapi", "/opt/venv/bin/idna", "/opt/venv/bin/uvicorn",
+        "/usr/bin/env",
+    }  # fmt: skip
+    shells = {"bash", "busybox", "dash", "sh"}
+    assert not [path for path in files if PurePosixPath(path).name in shells]
+
+
+def test_every_folder_is_there_on_purpose(files: dict[str, tarfile.TarInfo]) -> None:
+    """An allow-list; Docker itself adds /dev, /proc, /sys and the files that it mounts, amd64's loader /lib64."""
+    assert set(names(files, "/")) - {".dockerenv", "dev", "lib64", "proc", "sys"} == {
+        "etc", "lib", "opt", "srv", "tmp", "usr", "var",
+    }  # fmt: skip
+    assert set(names(files, "/etc")) - {"hostname", "hosts", "mtab", "resolv.conf"} == {
+        "debian_version", "group", "ld.so.cache", "localtime", "nsswitch.conf", "os-release", "passwd", "protocols",
+        "services", "ssl",
+    }  # fmt: skip
+    assert names(files, "/srv") == ["app"]
+    assert names(content(DEV), "/srv") == [
+        "app", "bench", "docs", "ops", "poetry.lock", "pyproject.toml", "selection.json", "tasks.py", "tests",
+    ]  # fmt: skip
+
+
+def test_prod_is_smaller_than_the_image_that_it_is_taken_from() -> None:
+    """With the service and all that it needs, less than three fifths of the slim base image."""
+    assert inspected(PROD)["Size"] < 0.6 * inspected(BASE)["Size"]
+
+
+def test_prod_has_no_pytest_to_run() -> None:
+    """`docker compose run api-prod pytest` finds no such executable."""
+    done = docker("compose", "--profile=prod", "run", "--rm", "api-prod", "pytest", check=False)
+    assert done.returncode != 0
+    assert 'exec: "pytest": executable file not found' in done.stderr
+    assert inv("stop").returncode == 0
+
+
+def test_the_user_is_a_number_that_owns_nothing(files: dict[str, tarfile.TarInfo]) -> None:
+    """Not root, and not able to change anything but temporary files."""
+    assert inspected(PROD)["Config"]["User"] == "10001:10001"
+    assert python("import os; print(os.getuid(), os.getgid())") == "10001 10001\n"
+    assert python("import getpass; print(getpass.getuser())") == "app\n"
+    assert {(file.uid, file.gid) for file in files.values()} == {(0, 0)}
+    others = {path for path, file in files.items() if not file.issym() and file.mode & 0o022}
+    assert {path for path in others if not path.startswith("/dev")} == {"/tmp"}
+    assert not [path for path, file in files.items() if file.mode & 0o6000]
+
+
+def test_every_module_of_the_standard_library_can_be_imported() -> None:
+    """All that the base image's own interpreter can import, but for what was left out on purpose."""
+    script = (
+        "import importlib, pkgutil, sys, warnings; warnings.simplefilter('ignore')\n"
+        "for name in sorted(sys.stdlib_module_names):\n"
+        "    try:\n"
+        "        importlib.import_module(name)\n"
+        "        print(name)\n"
+        "    except ImportError:\n"
+        "        pass"
+    )
+    inside, whole = (set(python(script, image=image).split()) for image in (PROD, BASE))
+    tests = {name for name in whole if name.startswith(("_test", "_xxtest", "xxlimited", "xxsubtype", "_ctypes_test"))}
+    assert whole - inside - tests == {"ensurepip", "idlelib", "pydoc_data", "turtledemo"} & whole
+    assert len(inside) > 250
+
+
+def test_certificates_time_zones_names_and_threads_work() -> None:
+    """What needs a file of the system that no import shows."""
+    script = (
+        "import ctypes, locale, os, socket, ssl, threading, time, zoneinfo\n"
+        "print(len(ssl.create_default_context().get_ca_certs()) > 100)\n"
+        "print(len(zoneinfo.available_timezones()) > 400, zoneinfo.ZoneInfo('Europe/Zurich').key)\n"
+        "print(socket.getservbyname('https'), socket.getprotobyname('tcp'), socket.gethostbyname('localhost'))\n"
+        "print(locale.setlocale(locale.LC_ALL, 'C.UTF-8'))\n"
+        # It opens libgcc_s, which nothing links to, and aborts where that is not there.
+        "end = ctypes.CDLL(None).pthread_exit\n"
+        "threading.Thread(target=lambda: end(None), daemon=True).start(); time.sleep(0.2)\n"
+        # Python itself still waits for the thread.
+        "print('alive', flush=True); os._exit(0)"
+    )
+    assert python(script).splitlines() == ["True", "True Europe/Zurich", "443 6 127.0.0.1", "C.UTF-8", "alive"]
+
+
+def test_scanners_see_the_system_libraries() -> None:
+    """Each library of Debian's has a record (deb822) of the package and version that it comes from, and its licence."""
+    script = (
+        "import json, pathlib\n"
+        "records = {path.name: path.read_text() for path in pathlib.Path('/var/lib/dpkg/status.d').iterdir()}\n"
+        "assert all(pathlib.Path('/usr/share/doc', name, 'copyright').is_file() for name in records)\n"
+        "print(json.dumps(records))"
+    )
+    records = json.loads(python(script))
+    known = {}
+    for line in docker("run", "--rm", BASE, "dpkg-query", "--show", FIELDS).stdout.splitlines():
+        package, *rest = line.split()
+        known[package] = rest
+    for package, record in records.items():
+        stated = dict(line.split(": ", 1) for line in record.splitlines() if line[0] != " " and ": " in line)
+        assert stated["Package"] == package
+        assert [stated["Version"], stated["Architecture"]] == known[package]
+    assert {"base-files", "ca-certificates", "coreutils", "libc6", "libssl3t64", "libsqlite3-0", "tzdata"} <= set(
+        records
+    )
+    assert not {"apt", "bash", "dpkg"} & set(records)
+
+
+def test_every_module_was_compiled_at_build() -> None:
+    """A read-only root can't keep bytecode. Its sources never change: they are not even looked at (PEP 552, flag 1)."""
+    script = (
+        "import sys; import app.main, uvicorn, httptools; "
+        "cached = {m.__cached__ for m in list(sys.modules.values()) if getattr(m, '__cached__', None)}; "
+        "print(len(cached) > 300, {open(name, 'rb').read(5)[4] for name in cached})"
+    )
+    assert python(script) == "True {1}\n"
+
+
+def test_neither_a_code_edit_nor_a_version_bump_installs_again(copy: Path) -> None:
+    """Each changes one layer, the last, and that is a small one; a changed dependency would change others."""
+    before = inspected(PROD)["RootFS"]["Layers"]
+    for name, old in (("pyproject.toml", 'version = "'), ("app/__init__.py", '__version__ = "')):
+        path = copy / name
+        path.write_text(path.read_text(encoding="utf-8").replace(old, old + "9"), encoding="utf-8")
+    assert inv("build", cwd=copy).returncode == 0
+    after = inspected(f"{COPY}:prod")["RootFS"]["Layers"]
+    assert after[:-1] == before[:-1]
+    assert after[-1] != before[-1]
+    history = docker("history", "--human=false", "--format={{.Size}}", f"{COPY}:prod").stdout.split()
+    assert 0 < max(map(int, history[:8])) < 200_000
+
+
+def test_dev_runs_what_prod_runs() -> None:
+    """The environment and the standard library of prod are dev's, byte for byte."""
+    for folder, least in (("/opt/venv", 500), (LIBRARY, 1000)):
+        prod, dev = digests(PROD, folder), digests(DEV, folder)
+        assert len(prod) > least
+        assert prod <= dev
+
+
+def test_a_debian_package_comes_with_what_it_needs(copy: Path) -> None:
+    """PACKAGES: in dev as ever, in prod whole, with the libraries that it links to and with a record."""
+    dockerfile = copy / "Dockerfile"
+    text = dockerfile.read_text(encoding="utf-8")
+    assert 'ARG PACKAGES=""' in text
+    dockerfile.write_text(text.replace('ARG PACKAGES=""', 'ARG PACKAGES="git libpq5"'), encoding="utf-8")
+    done = inv("build", cwd=copy)
+    assert done.returncode == 0, done.stderr
+    script = (
+        "import ctypes, pathlib, subprocess; print(ctypes.CDLL('libpq.so.5').PQlibVersion() > 150000)\n"
+        "subprocess.run(['git', 'init', '--quiet', '/tmp/x'], check=True)\n"
+        "print(pathlib.Path('/tmp/x/.git').is_dir())\n"
+        "records = {path.name for path in pathlib.Path('/var/lib/dpkg/status.d').iterdir()}\n"
+        "print({'git', 'libpq5', 'libssl3t64'} <= records)"
+    )
+    assert python(script, image=f"{COPY}:prod").split() == ["True", "True", "True"]
+    assert docker("run", "--rm", f"{COPY}:dev", "git", "--version").stdout.startswith("git version")
+    assert inv("check-prod-has-no-pytest", cwd=copy).returncode == 0
+
+
+def test_the_labels_tell_the_commit(copy: Path) -> None:
+    """Revision, version, time and source (OCI annotations); a change that is not committed shows."""
+    pyproject = copy / "pyproject.toml"
+    text = pyproject.read_text(encoding="utf-8").replace(
+        "[project]\n", '[project]\nurls = { source = "https://git.example/prices" }\n'
+    )
+    pyproject.write_text(text, encoding="utf-8")
+    git(copy, "init", "--quiet")
+    git(copy, "add", "--all")
+    git(copy, "commit", "--quiet", "--message=x", "--date=2026-01-02T03:04:05Z")
+    revision = git(copy, "rev-parse", "HEAD")
+    done = inv("build", cwd=copy)
+    assert done.stdout.splitlines() == [
+        f"{COPY}:prod   {inspected(f'{COPY}:prod')['Id']}",
+        f"{COPY}:dev    {inspected(f'{COPY}:dev')['Id']}",
+        f"Made from commit {revision}, clean.",
+    ]
+    image = inspected(f"{COPY}:prod")
+    labels = {name.rpartition(".")[2]: value for name, value in image["Config"]["Labels"].items() if "opencont" in name}
+    assert labels == {
+        "created": "2026-01-02T03:04:05Z",
+        "revision": revision,
+        "source": "https://git.example/prices",
+        "version": "0.1.0",
+    }
+    assert image["Created"] == "2026-01-02T03:04:05Z"
+
+    (copy / "app" / "new.py").write_text("x = 1\n", encoding="utf-8")
+    assert inv("build", cwd=copy).stdout.endswith(f"Made from commit {revision} with 1 file that differs.\n")
+    label = inspected(f"{COPY}:prod")["Config"]["Labels"]["org.opencontainers.image.revision"]
+    assert label == f"{revision}-dirty"
+
+
+def test_the_healthcheck_tells_a_hanging_service_from_a_healthy_one() -> None:
+    """Healthy within seconds; unhealthy once the process stops answering."""
+    container = docker("run", "--detach", "--health-interval=500ms", "--health-retries=1", PROD).stdout.strip()
+    try:
+        assert reaches(container, "healthy")
+        docker("kill", "--signal=STOP", container)
+        assert reaches(container, "unhealthy")
+    finally:
+        docker("rm", "--force", container)
+
+
+def reaches(container: str, status: str) -> bool:
+    """Wait until the container's health is `status`, 20 seconds at most."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if inspected(container)["State"]["Health"]["Status"] == status:
+            return True
+        time.sleep(0.1)
+    return False

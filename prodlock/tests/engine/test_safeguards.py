@@ -1,0 +1,289 @@
+"""Every safeguard of docs/safeguards.md has a test that sees it refuse something; here are those that had none."""
+
+from __future__ import annotations
+
+import ast
+import http.server
+import io
+import re
+import shlex
+import socket
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from prodlock.docker.build_failure import Instruction, instructions
+from prodlock.tests.engine.conftest import (
+    BASE,
+    DEV,
+    PORT,
+    PROD,
+    ROOT,
+    answers,
+    docker,
+    inv,
+    planted,
+    secrets,
+    served,
+    until,
+)
+from prodlock.tests.engine.test_failures import message
+
+TABLE = (ROOT / "docs" / "safeguards.md").read_text(encoding="utf-8")
+COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+DOCKERFILE = instructions((ROOT / "Dockerfile").read_text(encoding="utf-8"))
+RUNS = [instruction for instruction in DOCKERFILE if instruction.keyword == "RUN"]
+# What a service is, not what it may not do.
+NO_SAFEGUARDS = {"build", "environment", "image", "profiles"}
+# Programs of a build that download.
+DOWNLOADING = re.compile(r"sh /(?:online|install|packages) ")
+
+
+def rows() -> list[list[str]]:
+    """Return the cells of the rows of the tables."""
+    lines = [line for line in TABLE.splitlines() if line.startswith("| ") and not line.startswith("| safeguard ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def functions(file: Path) -> set[str]:
+    """Return the names of a test module's functions."""
+    return {node.name for node in ast.parse(file.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_safeguard_names_tests_that_exist() -> None:
+    """At least one each, of a file in this folder; and where it is."""
+    assert len(rows()) > 30
+    for safeguard, place, tests in rows():
+        for name in re.findall(r"[\w./-]+\.(?:py|sh|txt|yml)|\bDockerfile\b", place):
+            assert (ROOT / name).exists(), name
+        for test in tests.split(", "):
+            file, _, function = test.partition("::")
+            assert function in functions(Path(__file__).parent / file), safeguard
+
+
+def test_this_projects_dockerfile_is_read_as_buildkit_reads_it() -> None:
+    """Every instruction begins on the line that is named for it: no here-document's line is one."""
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    keywords = {"ARG", "CMD", "COPY", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "RUN", "USER", "WORKDIR"}
+    for instruction in DOCKERFILE:
+        assert lines[instruction.line - 1].split()[0] == instruction.keyword
+    assert {instruction.keyword for instruction in DOCKERFILE} <= keywords
+    assert len(DOCKERFILE) == sum(bool(re.match(r"[A-Z]+ ", line)) for line in lines)
+
+
+def keys(service: str) -> set[str]:
+    """Return the keys of a service in docker-compose.yml."""
+    block = re.search(rf"^  {service}:\n((?:    .*\n|\n)+)", COMPOSE, re.MULTILINE)
+    assert block
+    return set(re.findall(r"^    (\w+):", block[1], re.MULTILINE))
+
+
+def test_every_key_of_compose_is_in_the_table() -> None:
+    """But for those that say what a service is, and the names of the secrets."""
+    named = set(re.findall(r"`(\w+)`", TABLE))
+    for service in ("api-prod", "api-tests"):
+        assert keys(service) - NO_SAFEGUARDS <= named
+    assert set(re.findall(r"secrets: \[(\w+), (\w+)\]", COMPOSE)[0]) <= named
+
+
+def test_only_steps_that_download_have_a_network() -> None:
+    """The table lists the stages of the others, and no step that runs a downloading program is without one."""
+    without = {step.stage for step in RUNS if "--network=none" in step.text}
+    (listed,) = [row[0] for row in rows() if "--network=none" in row[0]]
+    assert without == set(re.findall(r"`(\w+)`", listed))
+    for step in RUNS:
+        assert ("--network=none" in step.text) != bool(DOWNLOADING.search(step.text)), step
+
+
+def installers() -> list[str]:
+    """Return every command of this project that installs or downloads distributions."""
+    recipes: list[Instruction] = [*DOCKERFILE, *instructions((ROOT / "bench/Dockerfile").read_text(encoding="utf-8"))]
+    texts = [step.text for step in recipes if step.keyword == "RUN"]
+    texts += [path.read_text(encoding="utf-8") for path in sorted((ROOT / "ops").glob("*.sh"))]
+    # An argument list.
+    stages = (ROOT / "ops" / "stages.py").read_text(encoding="utf-8")
+    texts += [" ".join(re.findall(r'"([^"]*)"', line)) for line in stages.splitlines() if '"pip"' in line]
+    commands = [command for text in texts for command in re.split(r"&&|\n", text)]
+    return [command for command in commands if re.search(r"\bpip (install|sync|download)\b", command)]
+
+
+def test_every_installer_takes_hashed_wheels_only() -> None:
+    """By options: `uv pip` does not read the variable UV_NO_BUILD."""
+    assert len(installers()) == 7
+    for command in installers():
+        words = shlex.split(command)
+        assert "--require-hashes" in words, command
+        assert words[words.index("--only-binary") + 1] == ":all:", command
+
+
+def gateway() -> str:
+    """Return the address at which containers reach this machine."""
+    return docker("network", "inspect", "bridge", "--format={{(index .IPAM.Config 0).Gateway}}").stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[str]:
+    """An address that containers reach on the Engine's bridge, as a Python program that connects to it."""
+    with socket.create_server(("0.0.0.0", 0)) as server:  # noqa: S104 - for the test's time
+        port = server.getsockname()[1]
+        # It takes connections as they come; the kernel does.
+        yield f"import socket; socket.create_connection(('{gateway()}', {port}), 5); print('connected')"
+
+
+def test_a_step_without_a_network_reaches_no_address(listener: str) -> None:
+    """And with a network, the same step does."""
+    for option, connects in (("", True), ("--network=none", False)):
+        step = f'FROM {BASE}\nRUN {option} python -c "{listener}"\n'
+        done = docker("build", "--no-cache", "--progress=plain", "-", input=step, check=False)
+        assert (done.returncode == 0, "Network is unreachable" in done.stderr) == (connects, not connects), done.stderr
+
+
+def test_the_tests_reach_no_address(listener: str) -> None:
+    """The service of the tests has no network; the same image has one by default."""
+    assert docker("run", "--rm", DEV, "python", "-c", listener).stdout == "connected\n"
+    done = inv("shell", "--", "python", "-c", listener)
+    assert done.returncode != 0
+    assert "Network is unreachable" in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(("name", "stage"), [("uv", "uv"), ("tomlkit", "check")])
+def test_a_tool_that_is_not_the_pinned_one(copy: Path, name: str, stage: str) -> None:
+    """The index serves another uv, or another part of Poetry, than the one whose sha256 is known."""
+    tools = copy / "ops" / "tools.txt"
+    text = tools.read_text(encoding="utf-8")
+    pinned = re.search(rf"^{name}==.*\n(?:    --hash=.*\n)+", text, re.MULTILINE)
+    assert pinned
+    tools.write_text(text.replace(pinned[0], re.sub(r"[0-9a-f]{64}", "0" * 64, pinned[0])), encoding="utf-8")
+    said = message(inv("build", cwd=copy))
+    assert f", stage {stage}, step 1/" in said
+    assert said.splitlines()[-1].startswith(f"What the package index serves as {name}==")
+
+
+class Index(http.server.BaseHTTPRequestHandler):
+    """A package index that has one wheel, without its hash."""
+
+    wheel = b""
+
+    def do_GET(self) -> None:
+        """Serve the page of the wheel, or the wheel."""
+        is_wheel = self.path.endswith(".whl")
+        page = b"<!DOCTYPE html><a href='/h11-0.16.0-py3-none-any.whl'>h11-0.16.0-py3-none-any.whl</a>"
+        content = self.wheel if is_wheel else page
+        self.send_response(200 if is_wheel or self.path == "/simple/h11/" else 404)
+        self.send_header("Content-Type", "application/zip" if is_wheel else "text/html")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+def test_another_index_serves_locked_files_alone(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock names a second index, which has the locked version in a wheel of another content."""
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as wheel:
+        wheel.writestr("h11/__init__.py", "evil = True\n")
+        wheel.writestr("h11-0.16.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: h11\nVersion: 0.16.0\n")
+        wheel.writestr("h11-0.16.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("h11-0.16.0.dist-info/RECORD", "")
+    monkeypatch.setattr(Index, "wheel", written.getvalue())
+    with http.server.ThreadingHTTPServer(("0.0.0.0", 0), Index) as server:  # noqa: S104 - for the test's time
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        source = f'[package.source]\ntype = "legacy"\nurl = "http://{gateway()}:{server.server_port}/simple"\n'
+        lock = copy / "poetry.lock"
+        text = lock.read_text(encoding="utf-8")
+        end = text.index("\n]\n", text.index('name = "h11"')) + 3
+        lock.write_text(f'{text[:end]}\n{source}reference = "x"\n{text[end:]}', encoding="utf-8")
+        said = message(inv("build", cwd=copy))
+        server.shutdown()
+    assert said.splitlines()[-1].startswith("What the package index serves as h11==0.16.0 is not what poetry.lock")
+
+
+def test_a_debian_mirror_that_is_not_reached() -> None:
+    """The build stops: apt itself would go on, with old lists or none."""
+    arguments = ("--target=base", "--build-arg=PACKAGES=tree", "--network=none", "--progress=plain", *secrets())
+    done = docker("build", *arguments, ".", cwd=ROOT, check=False)
+    assert done.returncode != 0
+    assert re.search(r"^#\d+ [\d.]+ E: Failed to fetch http", done.stderr, re.MULTILINE)
+
+
+def test_what_is_not_named_reaches_no_build(copy: Path, tmp_path: Path) -> None:
+    """.dockerignore is an allow-list: of a context with more in it, this is all that a build sees."""
+    for name in (".env", "notes.txt", "bench/notes.txt", "deploy/x", "app/__pycache__/main.pyc", ".git/config"):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text("SECRET=1\n", encoding="utf-8")
+    seen = tmp_path / "seen"
+    docker("build", "--file=-", f"--output={seen}", ".", cwd=copy, input="FROM scratch\nCOPY . /\n")
+    found = {str(path.relative_to(seen)) for path in seen.rglob("*") if path.is_file()}
+    assert {"app/main.py", "prodlock/docker/engine.py", "poetry.lock", "tests/test_main.py", "bench/run.py"} <= found
+    assert {name.partition("/")[0] for name in found} == {
+        "app", "bench", "docs", "ops", "poetry.lock", "pyproject.toml", "tasks.py", "tests",
+    }  # fmt: skip
+    assert not [name for name in found if "__pycache__" in name or "notes" in name]
+
+
+THREADS = """
+import threading, time
+for _ in range(99): threading.Thread(target=time.sleep, args=(9,), daemon=True).start()
+"""
+WRITE = "open('/srv/x', 'w')"
+OWN = "import os; open('/tmp/x', 'w'); os.chown('/tmp/x', 1, 1)"
+# What a script in the container attempts, as which user, and the error.
+ATTEMPTS = {
+    "become root": ("import os; os.setuid(0)", "10001", "Operation not permitted"),
+    "write to the root": (WRITE, "0", "Read-only file system"),
+    "use a capability": (OWN, "0", "Operation not permitted"),
+    "start many threads": (THREADS, "10001", "can't start new thread"),
+}
+# Processes that never wait, for a second; then how often the kernel held them back (cgroups, version 2 or 1).
+BURN = """
+import glob, os, re, time
+end = time.monotonic() + 1
+first = all([os.fork() for _ in range(4)])
+while time.monotonic() < end: pass
+if first:
+    (path,) = glob.glob('/sys/fs/cgroup/cpu.stat') or glob.glob('/sys/fs/cgroup/cpu/cpu.stat')
+    print(re.search(r'nr_throttled (\\d+)', open(path).read())[1])
+"""
+
+
+def attempt(container: str, script: str, user: str) -> str:
+    """Return the error of a script in a container, or nothing where it succeeds."""
+    done = docker("exec", f"--user={user}", container, "python", "-c", script, check=False)
+    return done.stderr if done.returncode else ""
+
+
+def test_the_container_is_refused_what_it_does_not_need() -> None:
+    """As Compose runs it; the same image without Compose's options is the control."""
+    with served() as container:
+        for what, (script, user, error) in ATTEMPTS.items():
+            assert error in attempt(container, script, user), what
+        # On a busy machine it may first have to get more than one core.
+        until(lambda: int(docker("exec", container, "python", "-c", BURN).stdout) > 0, 60)
+        assert httpx.get(f"http://127.0.0.1:{PORT}/health").status_code == 200
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"http://{gateway()}:{PORT}/health")
+    bare = docker("run", "--detach", f"--publish={PORT}:8000", PROD).stdout.strip()
+    try:
+        allowed = {what for what, (script, user, _) in ATTEMPTS.items() if not attempt(bare, script, user)}
+        assert allowed == set(ATTEMPTS) - {"become root"}
+        assert attempt(bare, ATTEMPTS["become root"][0], "0") == ""
+        assert int(docker("exec", bare, "python", "-c", BURN).stdout) == 0
+        until(answers, 20)
+        assert httpx.get(f"http://{gateway()}:{PORT}/health").status_code == 200
+    finally:
+        docker("rm", "--force", bare)
+
+
+def test_a_setuid_file_gives_no_privileges() -> None:
+    """What Compose asks of the kernel; without it such a file makes root of a user."""
+    made = "RUN cp /usr/local/bin/python3.13 /usr/local/bin/setuid && chmod 4755 /usr/local/bin/setuid"
+    with planted(made, "-") as tag:
+        for options, user in (((), "0"), (("--security-opt=no-new-privileges:true",), "10001")):
+            command = ("/usr/local/bin/setuid", "-c", "import os; print(os.geteuid())")
+            assert docker("run", "--rm", "--user=10001:10001", *options, tag, *command).stdout.strip() == user

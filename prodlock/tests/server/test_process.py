@@ -1,0 +1,337 @@
+"""How the server starts and stops, as a process that is not process 1. Takes too long for every `inv test`."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+LOST = "cut off: the grace period of the stop was over"
+# Short times, so that tests are quick: they end 0.2 s before the 2.
+GRACE = {"APP_DRAIN_SECONDS": "0.3", "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": "0.5", "APP_STOP_GRACE_SECONDS": "2"}
+
+
+class Process:
+    """A service that runs, and what it has printed."""
+
+    def __init__(self, *command: str, **environment: str) -> None:
+        self.lines: list[str] = []
+        self._process = subprocess.Popen(
+            [sys.executable, *command],
+            env=os.environ | GRACE | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        with self._process.stdout as stdout:
+            for line in stdout:
+                self.lines.append(line)
+
+    @property
+    def printed(self) -> str:
+        """All that it has printed so far."""
+        return "".join(self.lines)
+
+    def wait_for(self, text: str) -> None:
+        """Wait until it has printed something."""
+        deadline = time.monotonic() + 20
+        while text not in self.printed:
+            assert time.monotonic() < deadline, self.printed
+            assert self._process.poll() is None, self.printed
+            time.sleep(0.01)
+
+    def send(self, number: int) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    def end(self) -> int:
+        """Wait for its end, and return the exit code."""
+        code = self._process.wait(20)
+        self._reader.join()
+        return code
+
+    def stop(self, *signals: int) -> tuple[int, float]:
+        """Send signals, and return the exit code and the seconds until the end."""
+        started = time.monotonic()
+        for number in signals or (signal.SIGTERM,):
+            self.send(number)
+            time.sleep(0.05)
+        return self.end(), time.monotonic() - started
+
+    def kill(self) -> None:
+        """End it in any case."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self.end()
+
+
+def free_port() -> int:
+    """Return a port that is free."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@contextmanager
+def running(lifespan: str = "", **environment: str) -> Iterator[tuple[Process, int]]:
+    """Run the faulty service; give the process and its port."""
+    port = free_port()
+    process = Process("-m", "prodlock.tests.server.faulty", str(port), lifespan, **environment)
+    try:
+        yield process, port
+    finally:
+        process.kill()
+
+
+@contextmanager
+def serving(**environment: str) -> Iterator[tuple[Process, int]]:
+    """Run the faulty service until it is ready."""
+    with running(**environment) as (process, port):
+        process.wait_for("startup complete")
+        deadline = time.monotonic() + 10
+        while not ask(port, "/ready", seconds=5).startswith(b"HTTP/1.1 200"):
+            assert time.monotonic() < deadline
+        yield process, port
+
+
+@contextmanager
+def asking(port: int, path: str, method: str = "GET") -> Iterator[socket.socket]:
+    """Send a request, and give the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nX-Request-Id: asked\r\n\r\n".encode())
+        yield connection
+
+
+def ask(port: int, path: str, *, seconds: float) -> bytes:
+    """Return the first part of an answer, or nothing if it does not come in time."""
+    try:
+        with asking(port, path) as connection:
+            connection.settimeout(seconds)
+            return connection.recv(4096)
+    except OSError:
+        return b""
+
+
+def rest(connection: socket.socket) -> bytes:
+    """Return all that is received until the end of the connection."""
+    return b"".join(iter(partial(connection.recv, 4096), b""))
+
+
+def test_a_stop_during_the_imports_ends_the_process_at_once(tmp_path: Path) -> None:
+    """The handlers are there before anything that takes time is imported."""
+    slow = tmp_path / "fastapi"
+    slow.mkdir()
+    (slow / "__init__.py").write_text("import time\nprint('imports', flush=True)\ntime.sleep(30)\n", encoding="utf-8")
+    process = Process("-m", "app", PYTHONPATH=str(tmp_path))
+    try:
+        process.wait_for("imports")
+        code, seconds = process.stop()
+    finally:
+        process.kill()
+    assert (code, process.printed) == (0, "imports\n")
+    assert seconds < 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_was_blocked_is_not_lost(number: signal.Signals) -> None:
+    """As env(1) blocks it in the image's command, before the interpreter starts."""
+    script = (
+        "import os, runpy, signal\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT])\n"
+        f"os.kill(os.getpid(), {number:d})\n"
+        "print('pending', flush=True)\n"
+        "runpy.run_module('app', run_name='__main__')"
+    )
+    process = Process("-c", script)
+    try:
+        assert process.end() == 0
+    finally:
+        process.kill()
+    assert process.printed == "pending\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_while_the_application_starts_cancels_it(number: signal.Signals) -> None:
+    """Its cleanup runs, no traceback is printed, and the exit code is 0."""
+    with running("waits") as (process, port):
+        process.wait_for("lifespan begins")
+        code, seconds = process.stop(number)
+        assert ask(port, "/", seconds=1) == b""
+    assert code == 0
+    assert seconds < 1
+    assert "lifespan ends\n" in process.printed
+    assert "Stopped during the start." in process.printed
+    assert "Traceback" not in process.printed
+
+
+def test_a_start_that_can_not_be_cancelled_is_ended() -> None:
+    """A lifespan that blocks the loop: half a second later the process ends, and logs that it did."""
+    with running("blocks") as (process, _):
+        process.wait_for("lifespan begins")
+        code, seconds = process.stop(signal.SIGTERM, signal.SIGTERM)
+    assert code == 0
+    assert seconds < 1.5
+    assert "the process ends, though the application still runs" in process.printed
+
+
+def test_a_start_that_fails_is_reported() -> None:
+    """Exit code 3, as from uvicorn's own command."""
+    with running("fails") as (process, _):
+        assert process.end() == 3
+    assert "RuntimeError: the database is not there" in process.printed
+
+
+def test_an_end_that_fails_is_reported() -> None:
+    """The same for the end of the lifespan."""
+    with running("fails at the end") as (process, _):
+        process.wait_for("startup complete")
+        assert process.stop()[0] == 3
+    assert "RuntimeError: the database has gone" in process.printed
+
+
+def test_a_bad_setting_is_one_sentence() -> None:
+    """The start of the process that the image runs."""
+    process = Process("-m", "app", APP_LOG_LEVEL="loud")
+    try:
+        assert process.end() == 1
+    finally:
+        process.kill()
+    (line,) = process.lines
+    assert line.startswith("APP_LOG_LEVEL='loud' is not valid")
+
+
+def test_a_taken_port_is_one_sentence() -> None:
+    """With --network=host, say."""
+    with socket.create_server(("0.0.0.0", 0)) as listener:  # noqa: S104
+        process = Process("-m", "prodlock.tests.server.faulty", str(listener.getsockname()[1]), "")
+        try:
+            assert process.end() == 1
+        finally:
+            process.kill()
+    (line,) = process.lines
+    assert re.fullmatch(r"Can't listen on 0\.0\.0\.0 port \d+: Address already in use\.\n", line)
+
+
+def test_a_stop_drains_and_ends_with_0() -> None:
+    """For APP_DRAIN_SECONDS requests are answered, and each response ends its connection; `/ready` is 503."""
+    with serving(APP_DRAIN_SECONDS="1") as (process, port):
+        assert b"connection: close" not in ask(port, "/", seconds=5)
+        with asking(port, "/slow?seconds=0.5") as connection:
+            process.wait_for("GET '/' 200")
+            process.send(signal.SIGTERM)
+            started = time.monotonic()
+            time.sleep(0.1)
+            ready = ask(port, "/ready", seconds=5)
+            assert ready.startswith(b"HTTP/1.1 503 ")
+            assert b"connection: close" in ready
+            # A request that was in flight when the signal came.
+            assert re.match(rb'(?s)HTTP/1.1 200 .*connection: close.*"slow"$', rest(connection))
+        assert process.end() == 0
+    assert 1 <= time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGTERM] * 2, [signal.SIGINT], [signal.SIGTERM, signal.SIGINT]])
+def test_a_user_who_waits_ends_the_drain(signals: list[signal.Signals]) -> None:
+    """By Ctrl-C, or by a second signal."""
+    with serving(APP_DRAIN_SECONDS="8", APP_STOP_GRACE_SECONDS="10") as (process, _):
+        code, seconds = process.stop(*signals)
+    assert code == 0
+    assert seconds < 2
+
+
+def test_every_request_is_logged_at_the_end() -> None:
+    """Also by a process that is not process 1, which a signal could end at once: lines are written in batches."""
+    with serving(APP_DRAIN_SECONDS="0") as (process, port), ExitStack() as stack:
+        connections = [stack.enter_context(asking(port, "/slow?seconds=0.3")) for _ in range(20)]
+        time.sleep(0.1)
+        assert process.stop()[0] == 0
+        assert all(b'"slow"' in rest(connection) for connection in connections)
+    assert process.printed.count("GET '/slow' 200 ") == 20
+
+
+@pytest.mark.parametrize("path", ["/slow", "/thread", "/stubborn"])
+def test_a_request_that_is_cut_off_is_answered_and_logged(path: str) -> None:
+    """503 with the request id, one warning, no traceback, exit code 0; whether it can be cancelled or not."""
+    with serving() as (process, port), asking(port, path) as connection:
+        time.sleep(0.2)
+        code, seconds = process.stop()
+        answer = rest(connection)
+    assert code == 0
+    assert seconds < 2.1
+    assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"x-request-id: asked" in answer
+    assert b'{"detail":"Service Unavailable","request_id":"asked"}' in answer
+    (line,) = [line for line in process.lines if f"GET '{path}'" in line]
+    assert re.search(rf"WARNING app\.request: GET '{path}' 503 \d+\.\d ms 127\.0\.0\.1 {path} asked: {LOST}", line)
+    assert "Traceback" not in process.printed
+
+
+@pytest.mark.parametrize("path", ["/half", "/background"])
+def test_a_response_that_has_begun_is_cut_off_and_logged(path: str) -> None:
+    """The rest of a stream, or of a background task: one warning, no traceback."""
+    with serving() as (process, port), asking(port, path) as connection:
+        time.sleep(0.2)
+        assert process.stop()[0] == 0
+        assert rest(connection).startswith(b"HTTP/1.1 200 ")
+    (line,) = [line for line in process.lines if f"GET '{path}'" in line]
+    assert re.search(rf"WARNING app\.request: GET '{path}' 200 .*: {LOST}", line)
+    assert "Traceback" not in process.printed
+
+
+def test_a_handler_that_blocks_the_loop_does_not_outlast_the_grace_period() -> None:
+    """It can be neither answered nor cancelled; the process ends in time, and logs it."""
+    with serving() as (process, port), asking(port, "/busy"):
+        time.sleep(0.2)
+        code, seconds = process.stop()
+    assert code == 0
+    assert 1.5 < seconds < 2.5
+    assert f": {LOST}" in process.printed
+    assert "the process ends, though the application still runs" in process.printed
+
+
+@pytest.mark.parametrize("path", ["/blocking", "/blocking?length=8"])
+def test_a_head_does_not_wait_for_a_body_that_blocks(path: str) -> None:
+    """A generator that takes a second for its first part, without a pause for the loop; also of a known length."""
+    with serving() as (_, port):
+        started = time.monotonic()
+        assert ask(port, path, seconds=5).startswith(b"HTTP/1.1 200 ")
+        assert time.monotonic() - started < 0.5
+
+
+def test_a_complete_response_does_not_wait_for_another_connection() -> None:
+    """Twenty connections ask while a handler uses half a second of CPU: what was ready before it is out before it."""
+    # All arrive while the loop is busy for a first time, and so are served in one turn.
+    with serving() as (_, port), ExitStack() as stack, asking(port, "/busy?seconds=0.4"):
+        time.sleep(0.1)
+        before = [stack.enter_context(asking(port, "/health")) for _ in range(10)]
+        busy = stack.enter_context(asking(port, "/busy?seconds=2"))
+        after = [stack.enter_context(asking(port, "/health")) for _ in range(10)]
+        time.sleep(1)
+        early = sum(map(_has_answer, before))
+        assert not _has_answer(busy)
+        print(f"{early} of {len(before)}, {sum(map(_has_answer, after))} of {len(after)}")
+    assert early == len(before)
+
+
+def _has_answer(connection: socket.socket) -> bool:
+    connection.setblocking(False)  # noqa: FBT003
+    try:
+        return bool(connection.recv(4096))
+    except BlockingIOError:
+        return False

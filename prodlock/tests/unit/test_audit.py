@@ -1,0 +1,624 @@
+"""The judges: what is a leak, what is none."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import replace
+
+import pytest
+
+from prodlock.image.records import File, Image, Layer
+from prodlock.inside import requirements
+from prodlock.proof import audit, configuration, credentials, rules
+from prodlock.proof.rules import Finding, Rule
+
+SITE = "/opt/venv/lib/python3.13/site-packages"
+LONG = b"# long enough to be traced to its owner, whatever it is called and wherever it lies\n"
+
+
+def file(path: str, content: bytes = b"", **more: object) -> File:
+    """Return a regular file's record."""
+    record = File(path, size=len(content), sha256=hashlib.sha256(content).hexdigest(), head=content)
+    return record._replace(**more)  # type: ignore[arg-type]
+
+
+def distribution(name: str, version: str, *modules: str, scripts: tuple[str, ...] = ()) -> list[File]:
+    """Return what installing a distribution leaves: modules, scripts, metadata."""
+    info = f"{SITE}/{name}-{version}.dist-info"
+    files = [file(f"{SITE}/{module}", f"# {name} {module}\n".encode() + LONG) for module in modules]
+    files += [
+        file(f"/opt/venv/bin/{script}", f"#!/opt/venv/bin/python\nimport {name}\n".encode()) for script in scripts
+    ]
+    files.append(file(f"{info}/METADATA", f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n".encode()))
+    owned = [path.path.replace("/opt/venv/bin/", "../../../bin/").replace(f"{SITE}/", "") for path in files]
+    record = "".join(f"{path},sha256=x,1\n" for path in [*owned, f"{name}-{version}.dist-info/RECORD"])
+    return [*files, file(f"{info}/RECORD", record.encode())]
+
+
+MAIN = [
+    *distribution("anyio", "4.16.0", "anyio/__init__.py", "anyio/pytest_plugin.py"),
+    *distribution("setuptools", "80.0", "setuptools/__init__.py", "setuptools/_vendor/packaging/__init__.py"),
+]
+APP = [file("/srv/app/__init__.py"), file("/srv/app/main.py", b"# the service\n" + LONG)]
+DEV = [
+    *MAIN,
+    *APP,
+    *distribution("pytest", "9.2.0", "pytest/__init__.py", "_pytest/main.py", "py.py", scripts=("pytest", "py.test")),
+    *distribution("packaging", "26.3", "packaging/__init__.py"),
+    file("/srv/tasks.py", b"# tasks\n" + LONG),
+    file("/srv/tests/test_x.py", b"# a test\n" + LONG),
+]
+PROD = [*MAIN, *APP]
+LOCK = audit.Lock(
+    main={"anyio": frozenset({"4.16.0"}), "setuptools": frozenset({"80.0"})},
+    dev={"anyio": frozenset({"4.16.0"}), "pytest": frozenset({"9.2.0"}), "packaging": frozenset({"26.3"})},
+)
+RULES = audit.forbidden(DEV, LOCK)
+PYTEST = next(entry for entry in DEV if entry.path.endswith("/pytest/__init__.py")).head
+
+
+def image(
+    files: list[File] | None = None, config: dict[str, object] | None = None, history: tuple[str, ...] = ()
+) -> Image:
+    """Return an image of two layers."""
+    layers = (Layer("sha256:0", "FROM base"), Layer("sha256:1", "COPY prod"))
+    return Image("x:1", layers, {}, config or {}, history, tuple(files or []))
+
+
+def found(*planted: File) -> list[tuple[str, str]]:
+    """Return what is found, and where, when these files are planted in prod."""
+    facts = image([*PROD, *planted])
+    return [(one.what, one.path) for one in audit.leaks(facts.files, RULES, LOCK, facts)]
+
+
+def test_a_clean_image_has_no_findings() -> None:
+    """Main's wheels and the app, and nothing else."""
+    assert found() == []
+
+
+def test_the_probe_finds_every_dev_distribution_in_dev() -> None:
+    """The positive control: what must be found is found."""
+    assert {one.what for one in audit.leaks(DEV, RULES, LOCK)} >= {"pytest", "packaging"}
+
+
+def test_forbidden_is_what_dev_has_beyond_main() -> None:
+    """By distribution, import name and script; what main owns is not in it."""
+    assert RULES.distributions == {"pytest", "packaging"}
+    assert RULES.packages == {"pytest": "pytest", "_pytest": "pytest", "packaging": "packaging"}
+    assert RULES.modules == {"py": "pytest"}
+    assert RULES.scripts == {"pytest": "pytest", "py.test": "pytest"}
+
+
+def test_what_main_brought_is_allowed_as_it_was_brought() -> None:
+    """At its path, with its content; nothing of dev is."""
+    module = MAIN[0]
+    assert RULES.allows(module.path, module.sha256)
+    assert not RULES.allows(module.path, "other")
+    assert not any(RULES.allows(entry.path, entry.sha256) for entry in DEV if "pytest" in entry.path.split("/")[-2])
+
+
+@pytest.mark.parametrize(
+    ("path", "what", "reported"),
+    [
+        (f"{SITE}/pytest-9.2.0.dist-info/METADATA", "pytest", f"{SITE}/pytest-9.2.0.dist-info"),
+        (f"{SITE}/PyTest-7.egg-info", "pytest", f"{SITE}/PyTest-7.egg-info"),
+        (f"{SITE}/pytest-7-py3.13.egg/x.py", "pytest", f"{SITE}/pytest-7-py3.13.egg"),
+        ("/root/.cache/pytest-9.2.0-py3-none-any.whl", "pytest", "/root/.cache/pytest-9.2.0-py3-none-any.whl"),
+        ("/root/.cache/pytest-9.2.0.tar.gz", "pytest", "/root/.cache/pytest-9.2.0.tar.gz"),
+        (
+            "/opt/other/lib/python3.13/site-packages/pytest/x.py",
+            "pytest",
+            "/opt/other/lib/python3.13/site-packages/pytest",
+        ),
+        ("/srv/app/vendor/_pytest/main.py", "pytest", "/srv/app/vendor/_pytest"),
+        ("/srv/app/pytest/__init__.py", "pytest", "/srv/app/pytest"),
+        ("/opt/x/py.py", "pytest", "/opt/x/py.py"),
+        ("/opt/x/__pycache__/py.cpython-313.pyc", "pytest", "/opt/x/__pycache__/py.cpython-313.pyc"),
+        (
+            "/opt/x/packaging.cpython-313-x86_64-linux-gnu.so",
+            "packaging",
+            "/opt/x/packaging.cpython-313-x86_64-linux-gnu.so",
+        ),
+        ("/data.zip!/pytest/x.pyc", "pytest", "/data.zip!/pytest"),
+        ("/usr/local/bin/pytest", "pytest", "/usr/local/bin/pytest"),
+        (f"{SITE}/requests-2.0.dist-info/METADATA", "requests", f"{SITE}/requests-2.0.dist-info"),
+        ("/opt/.git/HEAD", ".git", "/opt/.git"),
+        ("/opt/.env", ".env", "/opt/.env"),
+        ("/opt/.env.production", ".env.production", "/opt/.env.production"),
+        ("/srv/README.md", "README.md", "/srv/README.md"),
+        ("/srv/tests/test_new.py", "tests", "/srv/tests"),
+    ],
+)
+def test_a_path_gives_a_leak_away(path: str, what: str, reported: str) -> None:
+    """By the name of a distribution, of what it brings to import or to run, or of what is nobody's."""
+    assert found(file(path, b"anything")) == [(what, reported)]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/usr/share/doc/pytest",
+        "/usr/share/packaging/list.txt",
+        "/opt/notes/pytest.txt",
+        f"{SITE}/anyio/pytest_plugin.pyc",
+        f"{SITE}/setuptools/py.py",
+        "/srv/app/packaging.py",
+        "/srv/app/data/sales-2026.zip",
+        "/srv/app/data/GeoLite2-20260101.tar.gz",
+        "/opt/py/x.py",
+        "/srv/app/environment.py",
+        "/opt/.environment",
+        "/opt/.github/x",
+    ],
+)
+def test_a_name_alone_is_no_leak(path: str) -> None:
+    """A file that can't be imported, a module within a package, a longer name."""
+    assert found(file(path, b"anything")) == []
+
+
+def test_what_a_main_wheel_contains_is_no_leak() -> None:
+    """Main's own file is main's, even where its name is a dev distribution's."""
+    vendored = next(entry for entry in MAIN if "/_vendor/packaging/" in entry.path)
+    assert found(vendored) == []
+    assert found(vendored._replace(path=f"{SITE}/vendored/packaging/__init__.py")) != []
+
+
+def test_content_gives_a_renamed_file_away() -> None:
+    """Byte for byte the same, under another name, in another place, or in an archive."""
+    assert found(file("/opt/x/harmless.py", PYTEST)) == [("pytest", "/opt/x/harmless.py")]
+    assert found(file("/x.tar.gz!/harmless.py", PYTEST)) == [("pytest", "/x.tar.gz!/harmless.py")]
+    assert found(file("/opt/x/harmless.py", PYTEST + b"#")) == []
+
+
+def test_content_gives_bytecode_and_programs_away() -> None:
+    """What is not in a RECORD, or not Python, has an owner too."""
+    bytecode, program = b"\x00bytecode\n" + LONG, b"\x7fELF" + LONG
+    compiled = file(f"{SITE}/_pytest/__pycache__/main.cpython-313.pyc", bytecode)
+    tool = [*distribution("ruff", "1.0", scripts=()), file("/opt/venv/bin/ruff", program)]
+    record = tool[1]._replace(head=tool[1].head + b"../../../bin/ruff,,\n")
+    forbidden = audit.forbidden([*DEV, compiled, tool[0], record, tool[2]], LOCK)
+    planted = [file("/opt/x/a.pyc", bytecode), file("/usr/local/bin/qa", program)]
+    assert [one.what for one in audit.leaks([*PROD, *planted], forbidden, LOCK)] == ["pytest", "ruff"]
+
+
+def test_a_file_of_the_app_may_be_called_as_it_likes() -> None:
+    """Where dev has the same file in app/; its content may still not be a dev distribution's."""
+    mine = file("/srv/app/adapters/packaging.py", b"# ports and adapters\n" + LONG)
+    forbidden = audit.forbidden([*DEV, mine], LOCK)
+    assert audit.leaks([*PROD, mine], forbidden, LOCK) == []
+    # Production has bytecode as well, dev has none of app/.
+    package = file("/srv/app/pytest/__init__.py", b"# an adapter\n" + LONG)
+    forbidden = audit.forbidden([*DEV, mine, package], LOCK)
+    compiled = [
+        file("/srv/app/adapters/__pycache__/packaging.cpython-313.pyc", b"\0" + LONG),
+        file("/srv/app/pytest/__pycache__/__init__.cpython-313.pyc", b"\0" + LONG),
+    ]
+    assert audit.leaks([*PROD, mine, package, *compiled], forbidden, LOCK) == []
+    assert {one.what for one in audit.leaks([*PROD, package, *compiled], audit.forbidden(DEV, LOCK), LOCK)} >= {
+        "pytest"
+    }
+    vendored = file("/srv/app/quality.py", PYTEST)
+    forbidden = audit.forbidden([*DEV, vendored], LOCK)
+    assert [one.what for one in audit.leaks([*PROD, vendored], forbidden, LOCK)] == ["pytest"]
+
+
+def test_content_of_this_projects_tests_and_tasks_is_found() -> None:
+    """Wherever they are copied."""
+    assert found(file("/opt/a.py", b"# a test\n" + LONG)) == [("tests/test_x.py of this project", "/opt/a.py")]
+
+
+def test_short_content_belongs_to_nobody() -> None:
+    """An empty __init__.py is no trace of anything."""
+    assert found(file("/opt/x/__init__.py", b"")) == []
+
+
+def test_metadata_gives_a_renamed_distribution_away() -> None:
+    """The folder says one thing, METADATA another."""
+    renamed = file(f"{SITE}/anyio-4.16.0.dist-info/METADATA", b"Metadata-Version: 2.4\nName: pytest\n")
+    assert found(renamed) == [("pytest", f"{SITE}/anyio-4.16.0.dist-info")]
+    assert found(renamed._replace(path=f"{SITE}/anyio-0.0.dist-info/METADATA")) == [
+        ("pytest", f"{SITE}/anyio-0.0.dist-info")
+    ]
+
+
+def test_a_second_version_beside_the_locked_one_is_a_leak() -> None:
+    """A stale anyio shadows the one that was tested."""
+    assert found(file(f"{SITE}/anyio-3.0.dist-info/METADATA", b"Name: anyio")) == [
+        ("anyio", f"{SITE}/anyio-3.0.dist-info")
+    ]
+
+
+def test_what_a_distribution_vendors_is_not_one_of_its_own() -> None:
+    """Setuptools carries the metadata of wheel: its files stay setuptools' and wheel is no dev distribution."""
+    vendored = f"{SITE}/setuptools/_vendor/wheel-0.46.dist-info"
+    inside = [
+        file(f"{vendored}/METADATA", b"Name: wheel\n"),
+        file(f"{vendored}/RECORD", b"wheel-0.46.dist-info/METADATA,,\n"),
+    ]
+    record = next(entry for entry in MAIN if entry.path.endswith("setuptools-80.0.dist-info/RECORD"))
+    lines = "".join(f"{entry.path.removeprefix(SITE + '/')},,\n" for entry in inside)
+    dev = [*(entry for entry in DEV if entry != record), record._replace(head=record.head + lines.encode()), *inside]
+    forbidden = audit.forbidden(dev, LOCK)
+    assert forbidden.distributions == {"pytest", "packaging"}
+    assert audit.leaks([*PROD, File(vendored, directory=True), *inside], forbidden, LOCK) == []
+
+
+@pytest.mark.parametrize(
+    ("planted", "where"),
+    [
+        (File("/usr/local/bin/qa", target="/opt/venv/bin/pytest"), "/usr/local/bin/qa"),
+        (File("/opt/qa", target="../lib/site-packages/_pytest"), "/opt/qa"),
+        (
+            file("/usr/local/bin/qa", b"#!/usr/bin/python\nimport sys\nfrom pytest import console_main\n"),
+            "/usr/local/bin/qa",
+        ),
+        (file("/usr/local/bin/qa", b"#!/bin/sh\nexec python -m pytest\n"), "/usr/local/bin/qa"),
+        (file("/opt/tools/pytest", b"\x7fELF", mode=0o755), "/opt/tools/pytest"),
+        (file("/opt/qa", b"#!/bin/sh\n# quality\nexec pytest -x\n"), "/opt/qa"),
+        (file("/opt/qa", b"#!/bin/sh\ncd /srv && /opt/venv/bin/pytest\n"), "/opt/qa"),
+        (file("/opt/qa", b"#!/bin/sh\npython -mpytest\n"), "/opt/qa"),
+        (file("/opt/qa", b"#!/bin/bash\nif true; then pytest; fi\n"), "/opt/qa"),
+        (file("/opt/qa", b"#!/usr/bin/env sh\nA=1 env pytest -x\n"), "/opt/qa"),
+    ],
+)
+def test_another_name_for_a_test_runner_is_found(planted: File, where: str) -> None:
+    """A link to it, or a script that starts it."""
+    assert found(planted) == [("pytest", where)]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        b'#!/usr/bin/python3\n"""Then run\npytest as usual."""\nimport sys\n',
+        b"#!/bin/sh\n# pytest is not here\necho no pytest here\nls /opt/pytest-notes\n",
+        b"pytest\n",
+    ],
+)
+def test_a_script_that_only_speaks_of_a_test_runner_is_none(script: bytes) -> None:
+    """In a docstring, in a comment, as an argument, or in what is no script."""
+    assert found(file("/usr/local/bin/qa", script)) == []
+
+
+@pytest.mark.parametrize(
+    ("planted", "rule"),
+    [
+        (file("/srv/app/settings.py", b"import os\nimport pytest\n"), rules.DEV_ONLY_IMPORT),
+        (file("/srv/app/settings.py", b"#\n" * 1000 + b"def f():\n    from pytest import x"), rules.DEV_ONLY_IMPORT),
+        (file("/srv/app/tests/test_x.py", b"import pytest\n"), rules.DEV_ONLY_IMPORT),
+        (file("/srv/app/plugins.py", b"importlib.import_module('packaging.version')"), rules.DEV_ONLY_IMPORT),
+        (file("/srv/app/plugins.py", b"importlib.import_module('\\x70ytest')"), rules.DEV_ONLY_IMPORT),
+        (file("/srv/app/plugins.py", "import \uff50\uff59".encode()), rules.DEV_ONLY_IMPORT),
+        (file(f"{SITE}/sitecustomize.py", b"import pytest"), rules.DEV_ONLY_IMPORT),
+        (file("/usr/local/lib/python3.13/usercustomize.py", b"import pytest"), rules.DEV_ONLY_IMPORT),
+        (file(f"{SITE}/x.pth", b"/opt/x\nimport pytest; pytest.main()\n"), rules.DEV_ONLY_IMPORT),
+        (file("/opt/tools/run.py", b"#!/usr/bin/python3\nimport pytest"), rules.DEV_ONLY_IMPORT),
+        (file("/srv/app/data.zip!/x.py", b"import pytest", packed=True), rules.DEV_ONLY_IMPORT),
+        (file("/opt/qa", b"#!/usr/bin/python3\n" + b"#\n" * 1000 + b"import os, pytest\n"), rules.DEV_COMMAND),
+        (file("/opt/qa", b"#!/bin/sh\n" + b"#\n" * 1000 + b"pytest -x\n"), rules.DEV_COMMAND),
+        (file("/opt/qa.sh", b"pytest -x\n"), rules.DEV_COMMAND),
+        (file("/opt/qa.sh", b"poetry run pytest\n"), rules.DEV_COMMAND),
+        (file("/srv/app/pytest.ini"), rules.TOOL_TRACE),
+        (file("/srv/app/conftest.py", b"x = 1"), rules.TOOL_TRACE),
+        (file("/srv/app/.pytest_cache/v/x"), rules.TOOL_TRACE),
+        (File("/tmp/.pytest_cache", directory=True), rules.TOOL_TRACE),
+        (file("/srv/app/.mypy_cache/3.13/x.json"), rules.TOOL_TRACE),
+        (file("/opt/.coverage.host.123"), rules.TOOL_TRACE),
+        (file("/srv/app/__pycache__/test_x.cpython-313-pytest-9.2.0.pyc"), rules.TOOL_TRACE),
+        (file("/srv/app/.pytestrc"), rules.TOOL_TRACE),
+        (file("/srv/app/pyproject.toml", b"[project]\n[tool.pytest.ini_options]\n"), rules.TOOL_TRACE),
+        (file("/srv/app/setup.cfg", b"[tool:pytest]\n"), rules.TOOL_TRACE),
+        (file("/srv/app/key.py", b'TOKEN = "ghp_' + b"a1" * 18 + b'"'), rules.SECRET),
+        (file("/opt/x.pem", b"-----BEGIN RSA PRIVATE " + b"KEY-----\nMIIEowIBAAKCAQEA0123456789\n"), rules.SECRET),
+        (file("/root/.netrc", b"machine x"), rules.SECRET),
+    ],
+    ids=lambda value: value.path if isinstance(value, File) else value.code,
+)  # fmt: skip
+def test_imports_names_and_contents_are_evidence(planted: File, rule: Rule) -> None:
+    """In the sources and elsewhere, and by the rule that says what it is."""
+    facts = image([*PROD, planted])
+    (finding,) = audit.leaks(facts.files, RULES, LOCK, facts)
+    assert finding.rule is rule
+    assert planted.path.startswith(finding.path)
+    if planted.head:
+        assert RULES.tells(planted.path, planted.head) or planted.path == "/root/.netrc"
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        file("/srv/app/a.py", b"try:\n    import pytest\nexcept ImportError:\n    pytest = None\n"),
+        file("/srv/app/a.py", b"from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pytest\n"),
+        file("/srv/app/a.py", b"import anyio.pytest_plugin, app.pytest\nfrom . import pytest\nfrom .pytest import x\n"),
+        file("/srv/app/a.py", b'"""Run pytest: import pytest."""\nname = "pytest"\n'),
+        file("/srv/app/a.py", b"import json, no_such_module\n"),
+        file("/srv/app/a.txt", b"import pytest\n"),
+        file("/srv/app/data/pytest/notes.csv", b"pytest,1\n"),
+        file("/srv/app/data/coverage.json", b"{}"),
+        file("/srv/app/data/packaging.ini", b"[x]"),
+        file("/srv/app/test_x.py", b"x = 1\n"),
+        file("/srv/app/pyproject.toml", b"[project]\nname = 'pytest'\n"),
+        file("/srv/app/data/x.sh.txt", b"pytest\n"),
+        file(f"{SITE}/x.pth", b"/opt/pytest\n# import pytest\n"),
+        file("/usr/local/lib/python3.13/tomllib/mypy.ini", b"[mypy]\n"),
+        file("/srv/app/keys.py", b'BEGIN = "-----BEGIN PRIVATE KEY-----"\npassword = "x"\n'),
+        file("/srv/app/public.pem", b"-----BEGIN PUBLIC KEY-----\nMIIEowIBAAKCAQEA0123456789\n"),
+        file("/srv/app/a.py", b"import pytest" + b"\n" * 3000)._replace(head=b"import pytest" + b"\n" * 1011),
+    ],
+    ids=lambda planted: f"{planted.path}: {planted.head[:40]!r}",
+)
+def test_what_only_looks_like_evidence_is_none(planted: File) -> None:
+    """Optional imports, prose, data; and a file of which only the beginning was kept is not judged by that."""
+    assert found(planted) == []
+
+
+def test_an_import_of_what_the_sources_or_the_interpreter_provide_is_none() -> None:
+    """Dev may have a distribution of the same name."""
+    source = file("/srv/app/a.py", b"import packaging")
+    assert found(source) == [("packaging", "/srv/app/a.py")]
+    for provided in (
+        "/usr/local/lib/python3.13/packaging/data",
+        "/usr/local/lib/python3.13/lib-dynload/packaging.so.x",
+    ):
+        assert found(source, file(provided)) == []
+
+
+def test_only_the_last_version_of_a_source_is_read() -> None:
+    """A later layer has replaced the one that imports it; of other files each layer counts."""
+    one, two = (
+        file("/srv/app/a.py", content, layer=layer) for layer, content in enumerate((b"import pytest", b"x = 1"))
+    )
+    assert found(one, two) == []
+    assert found(two._replace(layer=0), one._replace(layer=1)) == [("pytest", "/srv/app/a.py")]
+    elsewhere = [entry._replace(path="/opt/a.py") for entry in (one, two)]
+    assert found(*elsewhere) == [("pytest", "/opt/a.py")]
+
+
+def test_what_a_main_wheel_brings_is_no_evidence_in_another_environment_either() -> None:
+    """An optional extra of a main distribution, its own tests and keys: at its path in whichever site-packages."""
+    key = b"-----BEGIN PRIVATE " + b"KEY-----\nMIIEowIBAAKCAQEA0123456789\n"
+    carried = {"anyio/conftest.py": b"import pytest", "anyio/.hypothesis/x": LONG, "anyio/key.pem": key}
+    mine = [file(f"{SITE}/{path}", content) for path, content in carried.items()]
+    record = next(entry for entry in MAIN if entry.path.endswith("anyio-4.16.0.dist-info/RECORD"))
+    dev = [entry for entry in DEV if entry is not record]
+    dev += [*mine, record._replace(head=record.head + "".join(f"{path},,\n" for path in carried).encode())]
+    forbidden = audit.forbidden(dev, LOCK)
+    other = [entry._replace(path=entry.path.replace("/opt/venv", "/code/.venv")) for entry in mine]
+    folder = File(f"{SITE}/anyio/.hypothesis", directory=True)
+    assert audit.leaks([*PROD, *mine, *other, folder], forbidden, LOCK) == []
+    assert (
+        len(
+            audit.leaks(
+                [*PROD, *(entry._replace(path=f"/opt/{n}.py") for n, entry in enumerate(mine))], forbidden, LOCK
+            )
+        )
+        == 2
+    )
+
+
+def test_a_namespace_that_main_and_dev_share_is_told_apart() -> None:
+    """By the longer name: `google.cloud` is both's, `google.cloud.tasks` only dev's."""
+    main = distribution("google_storage", "1", "google/cloud/storage/__init__.py")
+    dev = distribution("google_tasks", "1", "google/cloud/tasks/__init__.py", "google/cloud/tasks/v2.py")
+    lock = replace(LOCK, main={**LOCK.main, "google-storage": frozenset({"1"})})
+    forbidden = audit.forbidden([*DEV, *main, *dev], lock)
+    for source, expected in {
+        "import google.cloud.storage, google, google.auth": [],
+        "from google.cloud import storage": [],
+        "from google.cloud.storage import tasks": [],
+        "import google.cloud.tasks.v2": ["google-tasks"],
+        "from google.cloud import tasks": ["google-tasks"],
+        "from google.cloud.tasks import v2": ["google-tasks"],
+    }.items():
+        leaks = audit.leaks([*PROD, *main, file("/srv/app/a.py", source.encode())], forbidden, lock)
+        assert [leak.what for leak in leaks] == expected, source
+
+
+def test_a_tool_of_main_leaves_no_evidence() -> None:
+    """Where the lock's main group has it, its files and variables are the service's own."""
+    forbidden = replace(RULES, locked=frozenset({"coverage"}))
+    assert audit.leaks([*PROD, file("/srv/app/.coveragerc")], forbidden, LOCK) == []
+    assert forbidden.variable("COVERAGE_FILE", "x") is None
+    assert RULES.variable("COVERAGE_FILE", "x") == "coverage"
+
+
+def test_most_files_are_not_worth_keeping() -> None:
+    """What names nothing of dev's and has no mark of a secret."""
+    assert not RULES.tells("/etc/services", b"http 80/tcp\n")
+    assert not RULES.may_import(b"import json\n")
+    assert RULES.tells("/srv/app/a.py", b"import json\n")
+    assert RULES.tells("/etc/x", b"-----BEGIN PRIVATE KEY-----")
+
+
+def test_hostile_scripts_take_no_time() -> None:
+    """Each pattern stays within a line."""
+    script = b"#!/bin/sh\n" + b"\n" * 1_000_000 + b"A=1\n" * 100_000 + b"a=(" * 100_000
+    started = time.process_time()
+    assert found(file("/opt/x", script)) == []
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/usr/local/lib/python3.13/site-packages/pip-25.1.dist-info/METADATA",
+        "/usr/local/lib/python3.13/ensurepip/_bundled/pip-25.1-py3-none-any.whl!/pip-25.1.dist-info/METADATA",
+    ],
+)
+def test_pip_is_none_of_the_locks(path: str) -> None:
+    """The base image's own tools stay behind: production takes the interpreter from it, not what installs packages."""
+    assert [what for what, _ in found(file(path, b"Name: pip"))] == ["pip"]
+
+
+def test_a_base_image_with_pytest_is_found() -> None:
+    """Where its copy of the standard library holds it."""
+    planted = file("/usr/local/lib/python3.13/pytest/__init__.py", b"", layer=0)
+    assert found(planted) == [("pytest", "/usr/local/lib/python3.13/pytest")]
+
+
+def test_a_finding_names_its_instruction_and_counts_its_files() -> None:
+    """One line for a folder, however many files are in it."""
+    planted = [file(f"/opt/x/pytest/{number}.py", layer=1) for number in range(3)]
+    facts = image([*PROD, *planted])
+    (finding,) = audit.leaks(facts.files, RULES, LOCK, facts)
+    assert finding == Finding(rules.DEV_IMPORT, "pytest", "/opt/x/pytest", "COPY prod", "imported as pytest", 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        ({"Cmd": ["sh", "-c", "pytest -x"]}, "pytest"),
+        ({"Entrypoint": ["/opt/venv/bin/py.test"]}, "pytest"),
+        ({"Healthcheck": {"Test": ["CMD", "pytest"]}}, "pytest"),
+        ({"OnBuild": ["RUN pip install pytest"]}, "pytest"),
+        ({"Cmd": ["python", "-mpytest"]}, "pytest"),
+        ({"Env": ["REDIS_URL=redis://:hunter2@redis:6379"]}, "REDIS_URL"),
+        ({"Env": ["SOURCE=https://ghp_abc@git.example/x"]}, "SOURCE"),
+        ({"Labels": {"com.example.api-key": "x"}}, "com.example.api-key"),
+        ({"Env": ["PIP_INDEX_URL=https://u:p@index.example/simple"]}, "PIP_INDEX_URL"),
+        ({"Env": ["DEPLOY_TOKEN=x"]}, "DEPLOY_TOKEN"),
+        ({"Labels": {"source": "https://u:p@git.example"}}, "source"),
+        ({"Env": ["DB_PASS=hunter2"]}, "DB_PASS"),
+        ({"Env": ["GITHUB_PAT=ghp_abc"]}, "GITHUB_PAT"),
+        ({"Env": ["SIGNING_KEY=abc"]}, "SIGNING_KEY"),
+        ({"Env": ["NOTE=ghp_" + "a1" * 18]}, "NOTE"),
+        ({"Env": ["DSN=host=x password=hunter2"]}, "DSN"),
+        ({"Env": ["PEM=-----BEGIN PRIVATE " + "KEY-----\nMIIEowIBAAKCAQEA0123456789"]}, "PEM"),
+        ({"Cmd": ["serve", "--password", "hunter2"]}, "password"),
+        ({"Healthcheck": {"Test": ["CMD-SHELL", "curl -H 'Authorization: Bearer abc' x"]}}, "a secret in a header"),
+        ({"OnBuild": ["ENV DB_PASS=x"]}, "DB_PASS"),
+        ({"Env": ["PYTEST_ADDOPTS=-x"]}, "pytest"),
+        ({"Env": ["PYTEST_ADDOPTS="]}, "pytest"),
+        ({"Env": ["PY_TEST_X=1"]}, "pytest"),
+        ({"Env": ["MYPYPATH=/x"]}, "mypy"),
+        ({"Env": ["PYTHONBREAKPOINT=pytest.set_trace"]}, "pytest"),
+    ],
+)
+def test_the_configuration_is_judged(config: dict[str, object], what: str) -> None:
+    """What a container would run, and what everyone can read."""
+    assert [one.what for one in configuration.leaks(image(config=config), RULES)] == [what]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"Cmd": ["uvicorn", "app.main:create_app"], "Env": ["PATH=/opt/venv/bin", "GPG_KEY=ABC", "PYTHON_SHA256=1"]},
+        {"Env": ["TOKENIZERS_PARALLELISM=false", "ACCESS_TOKEN_EXPIRE_MINUTES=30", "DB_PASSWORD_FILE=/run/secrets/db"]},
+        {"Env": ["COVERAGE_LIMIT=1", "BLACK_LIST=x", "PACKAGING_LEVEL=1", "PYTHONBREAKPOINT=0", "PYTESTING=1"]},
+        {"Env": ["COMPASS=n", "SECRET=/run/secrets/x"], "Cmd": ["serve", "--token", "$TOKEN"]},
+        {"Env": ["SERVICE=packaging", "TOKEN=", "PROXY=http://proxy.example:3128", "MAIL=mailto:a@b.example"]},
+        {"Labels": {"org.opencontainers.image.source": "https://git.example/x"}},
+        {"Cmd": None, "Entrypoint": None, "Env": None, "Labels": None, "OnBuild": None, "Healthcheck": None},
+    ],
+)
+def test_an_ordinary_configuration_is_clean(config: dict[str, object]) -> None:
+    """The official image's own variables, an address without a password, nothing at all."""
+    assert configuration.leaks(image(config=config), RULES) == []
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "ARG TOKEN",
+        "ARG LEVEL=1 TOKEN=abc",
+        "/bin/sh -c #(nop)  ARG API_KEY=x",
+        "RUN |1 DEPLOY_TOKEN=abc /bin/sh -c make # buildkit",
+        "|2 A=1 DB_PASSWORD=abc /bin/sh -c make",
+        "RUN /bin/sh -c pip install --index-url https://u:p@index.example/simple x # buildkit",
+        "RUN /bin/sh -c curl -H 'Authorization: Bearer abc' https://x # buildkit",
+        "RUN /bin/sh -c DB_PASS=x make # buildkit",
+        "ENV DB_PASS=x",
+        "ARG DB_PASS",
+        "ARG PYTEST_ADDOPTS=-x",
+        "COPY x /y # ghp_" + "a1" * 18,
+    ],
+)
+def test_a_secret_in_the_history_is_found(step: str) -> None:
+    """Whoever has the image reads its history."""
+    assert len(configuration.leaks(image(history=(step,)), RULES)) == 1
+
+
+@pytest.mark.parametrize("step", ["ARG BASE=python:3.13", "RUN |1 LEVEL=2 /bin/sh -c true", "ENV GPG_KEY=7169"])
+def test_an_ordinary_history_is_clean(step: str) -> None:
+    """Arguments that are no secrets."""
+    assert configuration.leaks(image(history=(step,)), RULES) == []
+
+
+def test_a_secret_that_the_configuration_has_is_told_once() -> None:
+    """The history repeats variables and labels."""
+    config: dict[str, object] = {"Env": ["DB_PASS=x"], "Cmd": ["--token", "abc"]}
+    facts = image(config=config, history=('CMD ["--token" "abc"]', "ENV DB_PASS=x", "RUN |1 DB_PASS=x /bin/sh -c true"))
+    found = configuration.leaks(facts, RULES)
+    assert [(one.path, one.instruction) for one in found] == [
+        ("configuration", "ENV DB_PASS=***"),
+        ("configuration", "CMD --token ***"),
+        ("history", "RUN |1 DB_PASS=*** /bin/sh -c true"),
+    ]
+
+
+def test_what_is_printed_of_an_instruction_has_no_secrets() -> None:
+    """A finding may stand in a public log."""
+    said = "RUN |1 TOKEN=abc LEVEL=2 /bin/sh -c pip install -i https://u:p@index.example/simple x"
+    shown = "RUN |1 TOKEN=*** LEVEL=2 /bin/sh -c pip install -i https://***@index.example/simple x"
+    assert credentials.masked(said) == shown
+
+
+def test_pytest_in_the_main_group_is_a_leak_at_its_source() -> None:
+    """Then nothing in dev is forbidden, and the image holds it rightfully: the lock itself is the leak."""
+    assert audit.declared(LOCK, ["pytest", "Pytest_*"]) == []
+    with_both = replace(LOCK, main={**LOCK.main, "pytest": frozenset({"9.2.0"}), "pytest-asyncio": frozenset({"2.0"})})
+    finding, plugin = audit.declared(with_both, ["pytest", "Pytest_*"])
+    assert plugin.what == "pytest-asyncio"
+    assert (finding.what, finding.path) == ("pytest", "poetry.lock")
+
+
+APP_NOW = {"app/main.py": APP[1].sha256, "app/__init__.py": APP[0].sha256}
+
+
+def test_a_fresh_image_is_not_stale() -> None:
+    """Versions as locked, app/ as it is."""
+    assert audit.staleness(PROD, (LOCK.main,), APP_NOW) == ""
+    assert audit.staleness(DEV, (LOCK.main, LOCK.dev), APP_NOW) == ""
+
+
+def test_a_changed_app_makes_an_image_stale() -> None:
+    """A file that was edited, added or removed since."""
+    assert audit.staleness(PROD, (LOCK.main,), {**APP_NOW, "app/main.py": "0"}) == "app/main.py has changed since"
+    assert audit.staleness(PROD, (LOCK.main,), {**APP_NOW, "app/new.py": "0"}) == "app/new.py has changed since"
+    removed = {"app/__init__.py": APP_NOW["app/__init__.py"]}
+    assert audit.staleness(PROD, (LOCK.main,), removed) == "app/main.py has changed since"
+
+
+def test_a_changed_lock_makes_an_image_stale() -> None:
+    """Another version, or a distribution that is not there yet."""
+    newer = replace(LOCK, main={**LOCK.main, "anyio": frozenset({"5.0"})})
+    assert audit.staleness(PROD, (newer.main,), APP_NOW) == "it has anyio 4.16.0, poetry.lock has 5.0"
+    more = replace(LOCK, main={**LOCK.main, "attrs": frozenset({"1"})})
+    assert audit.staleness(PROD, (more.main,), APP_NOW) == "it lacks attrs, which poetry.lock has"
+
+
+def test_the_groups_of_a_selection_are_read() -> None:
+    """Names are normalized; a group of which nothing was selected is empty."""
+    shared = {"name": "Any_IO", "version": "1", "sha256": ["12"]}
+    selection = {"groups": {"main": [shared], "dev": [shared, {"name": "pytest", "version": "9", "sha256": []}]}}
+    assert audit.lock_from(selection) == audit.Lock(
+        {"any-io": frozenset({"1"})}, {"any-io": frozenset({"1"}), "pytest": frozenset({"9"})}
+    )
+    assert audit.lock_from({"groups": {"main": [shared]}}).dev == {}
+
+
+def test_what_main_has_by_an_extra_alone_is_forbidden() -> None:
+    """The lock names pytest in both groups; main would need it for an extra that no image is built with."""
+    locked = [
+        {"name": name, "version": version, "files": [], "groups": ["main", "dev"], "markers": {"main": marker}}
+        for name, version, marker in (
+            ("pytest", "9.2.0", 'extra == "test"'),
+            ("packaging", "26.3", 'sys_platform == "win32"'),
+            ("anyio", "4.16.0", ""),
+        )
+    ]
+    taken = requirements.selected(requirements.requirements({"package": locked}), {"sys_platform": "linux"})
+    lock = audit.lock_from(requirements.selection(taken, ["main", "dev"], ""))
+    assert audit.declared(lock, ["pytest"]) == []
+    assert audit.forbidden(DEV, lock).distributions >= {"pytest", "packaging"}
+    assert "anyio" not in audit.forbidden(DEV, lock).distributions

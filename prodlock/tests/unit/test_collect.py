@@ -1,0 +1,151 @@
+"""What production takes from the base image, tried on the image that these tests run in."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path, PurePath
+
+import pytest
+
+from prodlock.inside import collect
+
+LDD = """\
+/usr/lib/a.so:
+\tlinux-vdso.so.1 (0x00007ffd)
+\tlibz.so.1 => /lib/x86_64-linux-gnu/libz.so.1 (0x00007f01)
+\tlibpq.so.5 => not found
+\t/lib64/ld-linux-x86-64.so.2 (0x00007f02)
+/usr/bin/b:
+\tnot a dynamic executable
+/usr/lib/c.so:
+\tstatically linked
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "asyncio/events.py", "ctypes/__init__.py", "unittest/mock.py", "_pydecimal.py", "pdb.py",
+        "lib-dynload/_ssl.cpython-313-x86_64-linux-gnu.so", "_sysconfigdata__linux_x86_64-linux-gnu.py",
+        "__pycache__/typing.cpython-313.pyc",
+    ],
+)  # fmt: skip
+def test_what_a_service_may_import_is_taken(module: str) -> None:
+    """Source, bytecode and extension modules."""
+    assert collect.runs(PurePath(module))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "test/support/__init__.py", "unittest/test/__main__.py", "idlelib/run.py", "tkinter/__init__.py", "turtle.py",
+        "__pycache__/turtle.cpython-313.pyc", "turtledemo/clock.py", "ensurepip/_bundled/pip-25.1-py3-none-any.whl",
+        "lib2to3/pgen2/driver.py", "site-packages/pip/__init__.py", "config-3.13-x86_64-linux-gnu/Makefile",
+        "lib-dynload/_tkinter.cpython-313-x86_64-linux-gnu.so", "lib-dynload/_testcapi.cpython-313-x86_64-linux-gnu.so",
+        "pydoc_data/topics.py", "__pycache__/pdb.cpython-313.pyc",
+    ],
+)  # fmt: skip
+def test_what_no_service_needs_is_left_out(module: str) -> None:
+    """Tests, windows, installers, and the bytecode of what only a developer starts."""
+    assert not collect.runs(PurePath(module))
+
+
+def test_ldd_names_libraries_and_what_is_missing() -> None:
+    """The loader itself counts; the kernel's library and static programs have no file to take."""
+    assert collect.libraries(LDD) == {Path("/lib/x86_64-linux-gnu/libz.so.1"), Path("/lib64/ld-linux-x86-64.so.2")}
+    assert collect.missing(LDD) == {"libpq.so.5": "/usr/lib/a.so"}
+
+
+def test_the_interpreter_links_to_what_ldd_says() -> None:
+    """On the real thing: at least the C library and the loader, each of them there."""
+    found = collect.libraries(collect.linked([Path(sys.executable).resolve(), Path("/usr/bin/env")]))
+    assert any(path.name.startswith("libc.so") for path in found)
+    assert any(path.name.startswith("ld-linux") for path in found)
+    assert all(path.exists() for path in found)
+
+
+def test_links_are_taken_with_all_they_lead_to(tmp_path: Path) -> None:
+    """A link to a link in a folder that is a link itself: each of them, and the file."""
+    real = tmp_path / "usr/lib"
+    real.mkdir(parents=True)
+    (real / "libz.so.1.3").write_text("z")
+    (real / "libz.so.1").symlink_to("libz.so.1.3")
+    (real / "libz.so").symlink_to("../lib/libz.so.1")
+    (tmp_path / "lib").symlink_to("usr/lib")
+    (tmp_path / "absolute").symlink_to(tmp_path / "lib/libz.so")
+    root = tmp_path.resolve()
+    assert list(collect.steps(root / "absolute")) == [
+        root / "absolute", root / "lib", real / "libz.so", real / "libz.so.1", real / "libz.so.1.3",
+    ]  # fmt: skip
+
+
+def test_a_link_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
+    """An image that lacks what it needs must not be built."""
+    (tmp_path / "broken").symlink_to("nothing")
+    with pytest.raises(FileNotFoundError):
+        list(collect.steps(tmp_path / "broken"))
+
+
+def test_a_circle_of_links_is_refused(tmp_path: Path) -> None:
+    """It would never end."""
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises((OSError, RuntimeError)):
+        list(collect.steps(tmp_path / "a"))
+
+
+def test_a_tree_keeps_links_and_drops_privileges(tmp_path: Path) -> None:
+    """A copy is readable for all, executable where it was, and setuid no more."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "program").write_bytes(b"x")
+    (source / "program").chmod(0o4700)
+    (source / "data").write_bytes(b"y")
+    (source / "data").chmod(0o600)
+    (source / "link").symlink_to("data")
+    tree = collect.Tree(tmp_path / "tree")
+    tree.add(source)
+    copies = collect.within(tree.folder, source)
+    assert {path.name: oct(path.lstat().st_mode) for path in copies.iterdir() if not path.is_symlink()} == {
+        "program": "0o100755",
+        "data": "0o100644",
+    }
+    assert (copies / "link").readlink() == Path("data")
+    assert tree.paths == {source / "program", source / "data", source / "link"}
+
+
+def test_what_the_layer_below_has_is_not_taken_again(tmp_path: Path) -> None:
+    """The environment's layer holds no second interpreter."""
+    (tmp_path / "file").write_text("x")
+    below = collect.Tree(tmp_path / "below")
+    below.add(tmp_path / "file")
+    below.write(Path("/record"), "x")
+    tree = collect.Tree(tmp_path / "tree", below.folder)
+    tree.add(tmp_path / "file")
+    tree.write(Path("/record"), "x")
+    assert tree.paths == set()
+    assert not tree.folder.exists()
+
+
+def test_dpkg_says_who_owns_a_file() -> None:
+    """On the real database: the C library is libc6's, wherever Debian's list has it."""
+    owned = collect.contents()
+    library = next(path for path in collect.libraries(collect.linked([Path("/usr/bin/env")])) if "libc.so" in path.name)
+    assert str(library.resolve()) in owned["libc6"]
+    assert collect.stanzas(collect.DPKG / "status")["libc6"].startswith(
+        "Package: libc6\nStatus: install ok installed\n"
+    )
+
+
+def test_packages_that_were_added_are_taken_whole(tmp_path: Path) -> None:
+    """Whatever the earlier status lacks was added on purpose; the rest is taken for what links to it alone."""
+    status = (collect.DPKG / "status").read_text(encoding="utf-8")
+    before = tmp_path / "before"
+    before.write_text(
+        "\n\n".join(stanza for stanza in status.split("\n\n") if not stanza.startswith("Package: netbase\n")),
+        encoding="utf-8",
+    )
+    tree = collect.Tree(tmp_path / "tree")
+    collect.add_packages(tree, before)
+    assert {Path("/etc/services"), Path("/etc/rpc")} <= tree.paths
+    assert not any(path.is_relative_to("/usr/lib") for path in tree.paths)

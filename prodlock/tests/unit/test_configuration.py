@@ -1,0 +1,157 @@
+"""What an image is configured to be, and what Compose runs, against what is declared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from prodlock.image.records import Declaration, Image
+from prodlock.proof import configuration, rules
+from prodlock.proof.rules import Rule
+
+CONFIG: dict[str, Any] = {
+    "Env": ["PATH=/opt/venv/bin", "PYTHONUNBUFFERED=1"],
+    "Cmd": ["uvicorn", "app"],
+    "User": "10001:10001",
+    "WorkingDir": "/srv",
+    "ExposedPorts": {"8000/tcp": {}},
+    "Labels": {"org.opencontainers.image.version": "1", "com.docker.compose.project": "x"},
+    "Healthcheck": {"Test": ["CMD", "python", "prodlock/server/healthcheck.py"], "Interval": 30},
+    "OnBuild": None,
+}
+HISTORY = ("COPY /out/tree / # buildkit", "ENV PATH=/opt/venv/bin", 'CMD ["uvicorn"]')
+PLATFORM = {"architecture": "amd64", "created": "2026-01-02T03:04:05Z", "os": "linux"}
+DECLARED = Declaration(CONFIG | {"Hostname": "", "AttachStdin": False}, HISTORY, ("sha256:0",), PLATFORM)
+
+
+def undeclared(config: dict[str, Any] | None = None, history: tuple[str, ...] = HISTORY, **document: Any) -> list[str]:  # noqa: ANN401
+    """Return what is found in an image whose configuration differs so."""
+    image = Image("x:1", (), PLATFORM | document, CONFIG | (config or {}), history, ())
+    return [f"{one.what}: {one.instruction or one.why}" for one in configuration.undeclared(image, DECLARED, "x")]
+
+
+def test_what_is_declared_is_no_finding() -> None:
+    """Nor is what Compose adds, or what an Engine writes for an empty setting."""
+    labels = CONFIG["Labels"] | {"com.docker.compose.version": "2.26.1", "com.docker.compose.service": "api-prod"}
+    step = {"created_by": "CMD", "created": PLATFORM["created"], "comment": "buildkit.dockerfile.v0"}
+    assert undeclared({"Labels": labels, "OnBuild": [], "Domainname": ""}) == []
+    assert undeclared(rootfs={}, history=HISTORY) == []
+    image = Image("x:1", (), PLATFORM | {"history": [step | {"empty_layer": True}]}, CONFIG, HISTORY, ())
+    assert configuration.undeclared(image, DECLARED, "x") == []
+
+
+def test_without_a_declared_time_any_time_will_do() -> None:
+    """Without a commit, two builds have two times; what is no time is a finding nevertheless."""
+    undated = replace(DECLARED, document={"architecture": "amd64", "os": "linux"})
+    for created, codes in (("2026-05-06T07:08:09.123456789Z", []), ("a token", ["LS304", "LS302"])):
+        document = PLATFORM | {
+            "created": created,
+            "history": [{"created_by": "CMD", "empty_layer": True, "created": created}],
+        }
+        image = Image("x:1", (), document, CONFIG, HISTORY, ())
+        assert sorted(one.rule.code for one in configuration.undeclared(image, undated, "x")) == sorted(codes)
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"Env": [*CONFIG["Env"], "PYTHONPATH=/opt/x"]}, "PYTHONPATH: Env is PYTHONPATH=/opt/x"),
+        ({"Env": ["PATH=/opt/x", "PYTHONUNBUFFERED=1"]}, "PATH: Env is PATH=/opt/x"),
+        ({"Env": ["PATH=/opt/x", *CONFIG["Env"]]}, "PATH: Env is PATH=/opt/x, /opt/venv/bin"),
+        ({"Env": CONFIG["Env"][::-1]}, "Env: Env is in another order than the Dockerfile declares"),
+        ({"Labels": {**CONFIG["Labels"], "com.docker.compose.project": "a note"}}, "com.docker.compose.project: "),
+        ({"Env": ["PATH=/opt/venv/bin"]}, "PYTHONUNBUFFERED: Env lacks PYTHONUNBUFFERED"),
+        ({"Env": [*CONFIG["Env"], "INDEX=https://u:secret@x/"]}, "INDEX: Env is INDEX=https://***@x/"),
+        ({"Env": [*CONFIG["Env"], "DB_PASS=a secret"]}, "DB_PASS: Env is DB_PASS=***"),
+        ({"Env": [*CONFIG["Env"], "X=curl -H 'Authorization: Bearer secret'"]}, "X: Env is X=curl -H 'Authorization: "),
+        ({"Cmd": ["sh", "--token", "secret"]}, "Cmd: Cmd is ['sh', '--token', '***']"),
+        ({"Cmd": ["sh", "--token=secret"]}, "Cmd: Cmd is ['sh', '--token=***']"),
+        ({"Cmd": ["sh"]}, "Cmd: Cmd is ['sh']"),
+        ({"Entrypoint": ["false"]}, "Entrypoint: Entrypoint is ['false']"),
+        ({"User": "root"}, "User: User is root"),
+        ({"User": ""}, "User: User lacks what is declared"),
+        ({"WorkingDir": "/"}, "WorkingDir: WorkingDir is /"),
+        ({"ExposedPorts": {"22/tcp": {}}}, "ExposedPorts: "),
+        ({"Volumes": {"/data": {}}}, "Volumes: "),
+        (
+            {"Labels": CONFIG["Labels"] | {"org.opencontainers.image.version": "2"}},
+            "org.opencontainers.image.version: Labels is ",
+        ),
+        ({"Labels": {**CONFIG["Labels"], "note": "x"}}, "note: Labels is note=x"),
+        ({"Labels": {**CONFIG["Labels"], "com.docker.compose.note": "x"}}, "com.docker.compose.note: Labels is "),
+        ({"Healthcheck": {"Test": ["NONE"]}}, "Healthcheck: "),
+        ({"OnBuild": ["RUN true"]}, "OnBuild: OnBuild is ['RUN true']"),
+        ({"Labels": {**CONFIG["Labels"], "com.docker.compose.project": "y"}}, "com.docker.compose.project: Labels is "),
+        ({"Labels": {**CONFIG["Labels"], "com.docker.compose.service": "y"}}, "com.docker.compose.service: Labels is "),
+        ({"ArgsEscaped": 1}, "ArgsEscaped: ArgsEscaped is 1"),
+        ({"Shell": ["/bin/x"]}, "Shell: "),
+        ({"StopSignal": "SIGKILL"}, "StopSignal: "),
+    ],
+)
+def test_a_setting_that_is_not_declared_is_found(config: dict[str, Any], told: str) -> None:
+    """By its name, with its value but for a secret."""
+    (found,) = undeclared(config)
+    assert found.startswith(told)
+    assert "secret" not in found
+
+
+@pytest.mark.parametrize(
+    ("history", "told"),
+    [
+        ((*HISTORY, "ARG LEVEL=1"), "an instruction: ARG LEVEL=1"),
+        ((*HISTORY, HISTORY[0]), f"an instruction: {HISTORY[0]}"),
+        (HISTORY[1:], f"an instruction: {HISTORY[0]}"),
+    ],
+    ids=["one more", "one twice", "one less"],
+)
+def test_another_history_is_found(history: tuple[str, ...], told: str) -> None:
+    """Instruction by instruction."""
+    assert undeclared(history=history) == [told]
+
+
+def test_a_history_in_another_order_is_found() -> None:
+    """Each instruction that is not in its place."""
+    assert len(undeclared(history=(HISTORY[1], HISTORY[0], HISTORY[2]))) == 2
+
+
+STEP = {"created_by": "CMD", "created": PLATFORM["created"], "empty_layer": True}
+
+
+@pytest.mark.parametrize(
+    ("document", "rule"),
+    [
+        ({"author": "x"}, rules.UNKNOWN_FIELD),
+        ({"container_config": {}}, rules.UNKNOWN_FIELD),
+        ({"rootfs": {"type": "layers", "note": "x"}}, rules.UNKNOWN_FIELD),
+        ({"rootfs": {"type": "a token of mine"}}, rules.UNKNOWN_FIELD),
+        ({"architecture": "arm64"}, rules.PLATFORM),
+        ({"architecture": ""}, rules.PLATFORM),
+        ({"os": "linux, and a token of mine"}, rules.PLATFORM),
+        ({"os.version": "10"}, rules.PLATFORM),
+        ({"variant": "v8"}, rules.PLATFORM),
+        ({"created": "2027-01-02T03:04:05Z"}, rules.PLATFORM),
+        ({"history": [STEP | {"author": "x"}]}, rules.INSTRUCTION),
+        ({"history": [STEP | {"comment": "TOKEN=1"}]}, rules.INSTRUCTION),
+        ({"history": [STEP | {"created": "2027-01-02T03:04:05Z"}]}, rules.INSTRUCTION),
+        ({"history": [STEP | {"empty_layer": False}]}, rules.INSTRUCTION),
+        ({"history": [{"created_by": "CMD", "created": PLATFORM["created"]}]}, rules.INSTRUCTION),
+        ({"history": [STEP | {"created_by": "COPY a b"}]}, rules.INSTRUCTION),
+        ({"history": [STEP | {"empty_layer": "a token of mine"}]}, rules.INSTRUCTION),
+        ({"history": [STEP | {"empty_layer": ["a token of mine"]}]}, rules.INSTRUCTION),
+    ],
+    ids=str,
+)
+def test_a_field_with_another_value_is_found(document: dict[str, Any], rule: Rule) -> None:
+    """By value: a form that looks harmless may still be another one."""
+    image = Image("x:1", (), PLATFORM | document, CONFIG, HISTORY, ())
+    assert [one.rule for one in configuration.undeclared(image, DECLARED, "x")] == [rule]
+
+
+@pytest.mark.parametrize("name", ["env", "A secret of mine"])
+def test_a_setting_that_no_specification_has_is_found(name: str) -> None:
+    """Whatever it is set to: Go reads names in any case."""
+    image = Image("x:1", (), PLATFORM, CONFIG | {name: ""}, HISTORY, ())
+    (finding,) = configuration.undeclared(image, DECLARED, "x")
+    assert finding.what == name

@@ -1,0 +1,300 @@
+"""What is sent together, and what is not held back."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from typing import cast
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from prodlock.server.cork import JOINED_BYTES, Cork
+from prodlock.server.protocol import BoundedProtocol
+from prodlock.tests.unit import clock
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Recorder(asyncio.Transport):
+    """A transport that keeps what is done with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: list[bytes | str] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Keep what would be sent."""
+        self.done.append(bytes(data))
+
+    def close(self) -> None:
+        """Keep that it was closed."""
+        self.done.append("closed")
+
+    def pause_reading(self) -> None:
+        """Nothing comes by itself."""
+
+    def resume_reading(self) -> None:
+        """Nothing comes by itself."""
+
+    def is_closing(self) -> bool:
+        """Return whether it was closed."""
+        return "closed" in self.done
+
+
+async def answers(kind: type[HttpToolsProtocol], app: FastAPI, request: bytes, seconds: float) -> Sequence[bytes | str]:
+    """Return what a protocol does with its transport, so many seconds after a request."""
+    config = uvicorn.Config(app, log_config=None)
+    config.load()
+    transport = Recorder()
+    connection = kind(config, ServerState(), {})
+    connection.connection_made(transport)
+    connection.data_received(request)
+    await asyncio.sleep(seconds)
+    done = list(transport.done)
+    connection.connection_lost(None)
+    return done
+
+
+def service() -> FastAPI:
+    """Return a service with an answer of one part, and one whose first part takes a minute."""
+    app = FastAPI()
+
+    @app.api_route("/", methods=["GET", "HEAD"])
+    async def at_once() -> str:
+        return "at once"
+
+    @app.get("/late")
+    async def late() -> StreamingResponse:
+        async def parts() -> AsyncIterator[bytes]:
+            await asyncio.sleep(60)
+            yield b"late"
+
+        return StreamingResponse(parts())
+
+    return app
+
+
+@pytest.mark.parametrize(("kind", "pieces"), [(BoundedProtocol, 1), (HttpToolsProtocol, 2)])
+def test_a_response_is_sent_in_one_piece(kind: type[HttpToolsProtocol], pieces: int) -> None:
+    """The control: uvicorn itself makes two of it."""
+    done = clock.run(answers(kind, service(), GET, 1))
+    assert len(done) == pieces
+    assert re.fullmatch(rb'HTTP/1.1 200 OK\r\n.*\r\n\r\n"at once"', b"".join(cast("list[bytes]", done)), re.DOTALL)
+
+
+def test_requests_that_do_not_wait_get_a_piece_each() -> None:
+    """In their order."""
+    requests = GET + GET.replace(b"/ ", b"/nowhere ") + GET
+    done = cast("list[bytes]", clock.run(answers(BoundedProtocol, service(), requests, 1)))
+    assert [piece.split()[1] for piece in done] == [b"200", b"404", b"200"]
+
+
+def test_a_head_does_not_wait_for_a_late_body() -> None:
+    """Who listens for events wants to know at once that there will be some."""
+    (head,) = clock.run(answers(BoundedProtocol, service(), GET.replace(b"/ ", b"/late "), 30))
+    assert isinstance(head, bytes)
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert head.endswith(b"\r\n\r\n")
+
+
+def test_what_is_said_last_is_sent_before_the_end() -> None:
+    """A response that ends its connection."""
+    done = clock.run(answers(BoundedProtocol, service(), GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), 1))
+    assert len(done) == 2
+    assert done[1] == "closed"
+
+
+async def written(*parts: bytes | memoryview) -> Sequence[bytes | str]:
+    """Return what has been sent of these parts before the loop takes another turn."""
+    transport = Recorder()
+    connection = Cork(transport, lambda: True)
+    for part in parts:
+        connection.write(part)  # type: ignore[arg-type]
+    connection.is_closing()
+    return list(transport.done)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("parts", "sent"),
+    [
+        ([HEAD], []),
+        ([HEAD, b"body"], [HEAD + b"body"]),
+        ([HEAD, b""], [HEAD]),
+        ([HEAD, b"one", b"two"], [HEAD + b"one", b"two"]),
+        ([HEAD, HEAD], [HEAD + HEAD]),
+        ([CHUNKED], [CHUNKED]),
+        ([CHUNKED, b"4\r\nbody\r\n"], [CHUNKED, b"4\r\nbody\r\n"]),
+        ([b"frame"], [b"frame"]),
+        ([HEAD, b"y" * JOINED_BYTES + b"z"], [HEAD, b"y" * JOINED_BYTES + b"z"]),
+    ],
+    ids=[
+        "a head", "a response", "an empty one", "several parts", "two heads", "a head of a stream", "a stream",
+        "something else", "a large body",
+    ],
+)  # fmt: skip
+def test_only_the_head_of_a_complete_body_is_held(parts: list[bytes], sent: list[bytes]) -> None:
+    """A stream may block before its first part; and no large body is copied."""
+    assert clock.run(written(*parts)) == sent
+
+
+async def together() -> list[Sequence[bytes | str]]:
+    """Return what three connections, each with a response in the same turn, have sent before the next turn."""
+    transports = [Recorder(), Recorder(), Recorder()]
+    for transport in transports:
+        connection = Cork(transport, lambda: True)
+        connection.write(HEAD)
+        connection.write(b"body")
+    return [list(transport.done) for transport in transports]
+
+
+def test_no_complete_response_waits_for_another_connection() -> None:
+    """Each is sent as soon as it is written, whatever else the turn of the loop has to do."""
+    assert clock.run(together()) == [[HEAD + b"body"]] * 3
+
+
+async def before_the_next_turn(request: bytes) -> Sequence[bytes | str]:
+    """Return what is sent by the time the application has returned: then another task blocks the loop."""
+    done: list[bytes | str] = []
+    transport = Recorder()
+    app = service()
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, send)
+        done.extend(transport.done)
+
+    config = uvicorn.Config(watched, log_config=None)
+    config.load()
+    connection = BoundedProtocol(config, ServerState(), {})
+    connection.connection_made(transport)
+    connection.data_received(request)
+    await asyncio.sleep(1)
+    connection.connection_lost(None)
+    return done
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_a_response_is_sent_before_its_application_returns(method: bytes) -> None:
+    """Also one without a body, which is complete with its head."""
+    (sent,) = clock.run(before_the_next_turn(GET.replace(b"GET", method)))
+    assert isinstance(sent, bytes)
+    assert sent.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert sent.endswith(b'"at once"') == (method == b"GET")
+
+
+def test_what_was_written_may_change_afterwards() -> None:
+    """A body may be a buffer that is filled again, and may look like a head."""
+    buffer = bytearray(b"one")
+
+    async def reused() -> Sequence[bytes | str]:
+        transport = Recorder()
+        connection = Cork(transport, lambda: True)
+        connection.write(HEAD)
+        for part in (b"two", b"six", HEAD, b"ten"):
+            buffer[:] = part
+            connection.write(buffer)  # type: ignore[arg-type]
+        return list(transport.done)
+
+    assert clock.run(reused()) == [HEAD + b"two", b"six", HEAD, b"ten"]
+
+
+async def mistaken() -> Sequence[bytes | str]:
+    """Return what is sent of a response whose body is no bytes."""
+    transport = Recorder()
+    connection = Cork(transport, lambda: True)
+    connection.write(HEAD)
+    with pytest.raises(TypeError):
+        connection.write("text")  # type: ignore[arg-type]
+    await asyncio.sleep(1)
+    return transport.done
+
+
+def test_who_writes_no_bytes_hears_of_it() -> None:
+    """As from asyncio itself; the head is sent all the same."""
+    assert clock.run(mistaken()) == [HEAD]
+
+
+async def gone() -> Sequence[bytes | str]:
+    """Return what is done with a transport that has closed while a head was held."""
+    transport = Recorder()
+    connection = Cork(transport, lambda: True)
+    connection.write(HEAD)
+    transport.close()
+    await asyncio.sleep(1)
+    return transport.done
+
+
+def test_who_has_gone_is_sent_nothing() -> None:
+    """Some event loops say so in a traceback."""
+    assert clock.run(gone()) == ["closed"]
+
+
+async def half_closed(kind: type[HttpToolsProtocol], request: bytes) -> bytes:
+    """Return what a client gets that ends its side of the connection right behind a request."""
+    config = uvicorn.Config(service(), log_config=None)
+    config.load()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: kind(config, ServerState(), {}), "127.0.0.1", 0)
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(request)
+        writer.write_eof()
+        answer = await reader.read()
+        writer.close()
+    return answer
+
+
+@pytest.mark.parametrize("kind", [BoundedProtocol, HttpToolsProtocol])
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_a_client_that_will_send_no_more_is_answered(kind: type[HttpToolsProtocol], method: bytes) -> None:
+    """As uvicorn itself does, the control: asyncio closes as soon as the client has, what is held would be lost."""
+    assert clock.run(half_closed(kind, GET.replace(b"GET", method))).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+# More than the kernel has room for.
+ENDLESS = 100_000_000
+
+
+async def streamed(seconds: float) -> int:
+    """Return how many bytes an app that never pauses has made for a client that does not read."""
+    made = 0
+
+    async def parts() -> AsyncIterator[bytes]:
+        nonlocal made
+        while made < ENDLESS:
+            made += 10_000
+            yield b"x" * 10_000
+
+    app = FastAPI()
+
+    @app.get("/")
+    async def endless() -> StreamingResponse:
+        return StreamingResponse(parts())
+
+    config = uvicorn.Config(app, log_config=None)
+    config.load()
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_server(lambda: BoundedProtocol(config, state, {}), "127.0.0.1", 0)
+    async with server:
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=1)
+        writer.write(GET)
+        await asyncio.sleep(seconds)
+        writer.close()
+        for task in state.tasks:
+            task.cancel()
+    return made
+
+
+def test_a_client_that_does_not_read_is_waited_for() -> None:
+    """What was made for it is what the kernel and asyncio have room for, not what the app would make."""
+    assert 100_000 < clock.run(streamed(5)) < ENDLESS

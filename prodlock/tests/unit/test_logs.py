@@ -1,0 +1,173 @@
+"""When log lines are written."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import time
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from prodlock.server import logs
+from prodlock.tests.unit import clock
+
+
+class Stream(io.StringIO):
+    """A stream that counts the writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+
+    def write(self, text: str) -> int:
+        """Note one write."""
+        self.writes.append(text)
+        return len(text)
+
+
+@pytest.fixture
+def stream() -> Stream:
+    """What the handler writes to."""
+    return Stream()
+
+
+@pytest.fixture
+def requests(stream: Stream) -> Iterator[logging.Logger]:
+    """The request log, on a handler of its own."""
+    logger = logging.getLogger(logs.REQUESTS)
+    before = logger.handlers, logger.propagate, logger.level
+    logger.handlers, logger.propagate = [logs.BatchHandler(stream)], False
+    logger.setLevel(logging.INFO)
+    yield logger
+    logger.handlers, logger.propagate = before[:2]
+    logger.setLevel(before[2])
+
+
+def test_the_lines_of_requests_are_written_together_and_soon(requests: logging.Logger, stream: Stream) -> None:
+    """In one piece and in order; the next ones in another."""
+
+    async def serve() -> None:
+        requests.info("a")
+        requests.info("b")
+        assert stream.writes == []
+        await asyncio.sleep(2 * logs.BatchHandler.DELAY)
+        assert stream.writes == ["a\nb\n"]
+        requests.info("c")
+        await asyncio.sleep(2 * logs.BatchHandler.DELAY)
+
+    clock.run(serve())
+    assert stream.writes == ["a\nb\n", "c\n"]
+
+
+def test_a_busy_loop_does_not_hold_lines_back(
+    requests: logging.Logger, stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no timer runs for a while, the next line writes those that wait."""
+
+    async def serve() -> None:
+        requests.info("a")
+        moment = time.time()
+        monkeypatch.setattr(time, "time", lambda: moment + 1)
+        monkeypatch.setattr(time, "time_ns", lambda: int((moment + 1) * 1e9))
+        requests.info("b")
+        assert stream.writes == ["a\nb\n"]
+
+    clock.run(serve())
+
+
+def test_the_end_of_the_process_writes_what_waits(requests: logging.Logger, stream: Stream) -> None:
+    """As `logging` does at the exit of the interpreter."""
+
+    async def serve() -> None:
+        requests.info("a")
+        assert stream.writes == []
+
+    clock.run(serve())
+    logging.shutdown([weakref.ref(handler) for handler in requests.handlers])
+    assert stream.writes == ["a\n"]
+
+
+def test_an_error_is_written_at_once_behind_what_waits(requests: logging.Logger, stream: Stream) -> None:
+    """The process may not live much longer."""
+
+    async def serve() -> None:
+        requests.info("a")
+        requests.error("b")
+        assert stream.writes == ["a\nb\n"]
+
+    clock.run(serve())
+
+
+def test_any_other_line_is_written_at_once_behind_what_waits(requests: logging.Logger, stream: Stream) -> None:
+    """What the server says of its end comes out, however it ends."""
+    server = logging.getLogger("tests.server")
+    server.handlers, server.propagate = requests.handlers, False
+
+    async def serve() -> None:
+        requests.info("a")
+        server.warning("b")
+        assert stream.writes == ["a\nb\n"]
+
+    clock.run(serve())
+
+
+def test_without_an_event_loop_a_line_is_written_at_once(requests: logging.Logger, stream: Stream) -> None:
+    """In a thread, say."""
+    requests.info("a")
+    assert stream.writes == ["a\n"]
+
+
+def test_what_one_loop_left_behind_the_next_writes(requests: logging.Logger, stream: Stream) -> None:
+    """A loop that ends before its time has come takes no line with it."""
+
+    async def serve(line: str, seconds: float) -> None:
+        requests.info(line)
+        await asyncio.sleep(seconds)
+
+    clock.run(serve("a", 0))
+    clock.run(serve("b", 2 * logs.BatchHandler.DELAY))
+    assert stream.writes == ["a\nb\n"]
+
+
+def test_a_reader_who_is_gone_is_not_missed(requests: logging.Logger) -> None:
+    """A service whose log nobody reads goes on serving."""
+
+    class Gone(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    requests.handlers = [logs.BatchHandler(Gone())]
+    requests.info("a")
+    requests.info("b")
+
+
+def test_what_no_encoding_has_is_written_escaped(requests: logging.Logger, stream: Stream) -> None:
+    """A lone surrogate takes no other line with it."""
+    requests.info("a\ud800")
+    assert stream.writes == ["a\\ud800\n"]
+
+
+def test_a_line_that_can_not_be_made_takes_no_other_with_it(
+    requests: logging.Logger, stream: Stream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told of on standard error instead."""
+
+    class Picky(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            if record.msg == "b":
+                raise TypeError
+            return super().format(record)
+
+    requests.handlers[0].setFormatter(Picky())
+
+    async def serve() -> None:
+        for line in "abc":
+            requests.info(line)
+        await asyncio.sleep(2 * logs.BatchHandler.DELAY)
+
+    clock.run(serve())
+    assert stream.writes == ["a\nc\n"]
+    assert "Logging error" in capsys.readouterr().err

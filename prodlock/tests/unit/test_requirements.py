@@ -1,0 +1,295 @@
+"""How poetry.lock is read: what the installer takes of it, and what the judges are given."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.tags import Tag, sys_tags
+
+from prodlock.inside import requirements
+
+LINUX = {
+    "os_name": "posix",
+    "platform_machine": "x86_64",
+    "platform_python_implementation": "CPython",
+    "python_full_version": "3.13.5",
+    "python_version": "3.13",
+    "sys_platform": "linux",
+}
+HASHES = " --hash=sha256:aa --hash=sha256:bb"
+
+
+def package(name: str, **settings: object) -> dict[str, Any]:
+    """Return a package as poetry.lock has it."""
+    files = [{"file": f"{name}.whl", "hash": "sha256:aa"}, {"file": f"{name}.tar.gz", "hash": "sha256:bb"}]
+    return {"name": name, "version": "1.0", "groups": ["main"], "files": files} | settings
+
+
+def chosen(*packages: dict[str, Any], **environment: str) -> dict[str, list[str]]:
+    """Return name and version of what is selected of each group."""
+    found: dict[str, list[str]] = {}
+    for one in requirements.selected(requirements.requirements({"package": packages}), LINUX | environment):
+        found.setdefault(one.group, []).append(f"{one.name} {one.version}")
+    return found
+
+
+def lists(*packages: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the lists for any environment."""
+    locked = list(requirements.requirements({"package": packages}))
+    return requirements.lists(locked, sorted({one.group for one in locked}))
+
+
+def test_a_requirement_is_pinned_and_has_every_hash() -> None:
+    """Whichever file the installer chooses, its hash is there."""
+    assert lists(package("a")) == {"main": [f"a==1.0{HASHES}"]}
+
+
+def test_a_package_is_in_the_list_of_each_of_its_groups() -> None:
+    """What main and dev both need is installed with either."""
+    assert chosen(package("a", groups=["main", "dev"]), package("b", groups=["dev"])) == {
+        "main": ["a 1.0"],
+        "dev": ["a 1.0", "b 1.0"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("markers", "main", "dev"),
+    [
+        ("sys_platform == 'win32'", " ; sys_platform == 'win32'", " ; sys_platform == 'win32'"),
+        ({"dev": "python_version < '3.15'"}, "", " ; python_version < '3.15'"),
+    ],
+)
+def test_a_list_for_any_environment_keeps_the_marker_of_each_group(markers: object, main: str, dev: str) -> None:
+    """The lock has a string for all groups, or a table by group."""
+    found = lists(package("a", groups=["main", "dev"], markers=markers))
+    assert found == {"main": [f"a==1.0{main}{HASHES}"], "dev": [f"a==1.0{dev}{HASHES}"]}
+
+
+# What Poetry 2.5 writes for the case, and what its `install` then takes of main and dev (prodlock/tests/engine/test_lock.py
+# compares a lock of these with the real one).
+CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "no marker": ({}, ["main", "dev"]),
+    "another platform": ({"markers": 'sys_platform == "win32"'}, []),
+    "this platform": ({"markers": 'sys_platform == "linux" and platform_machine == "x86_64"'}, ["main", "dev"]),
+    "an older Python": ({"markers": 'python_version < "3.13"'}, []),
+    "this Python": ({"markers": 'python_full_version >= "3.13.0"'}, ["main", "dev"]),
+    "main on another platform, dev here": ({"markers": {"main": 'sys_platform == "win32"'}}, ["dev"]),
+    "main here, dev with an older Python": ({"markers": {"dev": 'python_version < "3.12"'}}, ["main"]),
+    "each under its own": (
+        {"markers": {"main": 'os_name == "nt"', "dev": 'os_name == "nt" or python_version >= "3.13"'}},
+        ["dev"],
+    ),
+    "main by an extra, dev plainly": ({"markers": {"main": 'extra == "client"'}}, ["dev"]),
+    "main by an extra and a Python": (
+        {"markers": {"main": 'extra == "client" and python_version < "3.15"', "dev": 'python_version < "3.15"'}},
+        ["dev"],
+    ),
+    "main by an extra or here": ({"markers": 'extra == "client" or sys_platform == "linux"'}, ["main", "dev"]),
+    "an extra alone": ({"groups": ["main"], "optional": True, "markers": 'extra == "fast"'}, []),
+    "two extras": ({"groups": ["main"], "optional": True, "markers": 'extra == "a" or extra == "b"'}, []),
+    # Poetry calls this one optional as well, and installs it.
+    "but for an extra": ({"groups": ["main"], "optional": True, "markers": 'extra != "cuda"'}, ["main"]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_the_installer_takes_is_selected(case: str) -> None:
+    """By markers for this interpreter and platform, without an extra of the project's own."""
+    settings, groups = CASES[case]
+    assert list(chosen(package("a", **({"groups": ["main", "dev"]} | settings)))) == groups
+
+
+def test_of_several_versions_the_one_for_the_environment_is_selected() -> None:
+    """For each Python another one."""
+    older = package("a", version="1.0", markers='python_version < "3.13"')
+    newer = package("a", version="2.0", groups=["main", "dev"], markers='python_version >= "3.13"')
+    assert chosen(older, newer) == {"main": ["a 2.0"], "dev": ["a 2.0"]}
+    assert chosen(older, newer, python_version="3.12", python_full_version="3.12.1") == {"main": ["a 1.0"]}
+
+
+def test_what_was_selected_needs_no_marker() -> None:
+    """The installer has nothing left to decide."""
+    locked = requirements.requirements({"package": [package("a", markers='sys_platform == "linux"')]})
+    assert requirements.lists(requirements.selected(locked, LINUX), ["main", "dev"]) == {
+        "main": [f"a==1.0{HASHES}"],
+        "dev": [],
+    }
+
+
+def test_two_versions_for_one_environment_are_refused() -> None:
+    """Poetry locks none: a merge of two locks may have them, also in groups that are installed one upon the other."""
+    with pytest.raises(ValueError, match=r"it has a 1\.0 and 2\.0 for one environment"):
+        chosen(package("a", version="1.0"), package("a", version="2.0", groups=["dev"]))
+
+
+@pytest.mark.parametrize("marker", ["sys_platform ==", 'sys_platform ~= "linux"', 'python_version < "3.13" and'])
+def test_a_marker_that_can_not_be_evaluated_is_refused(marker: str) -> None:
+    """Neither taken nor left out: text that is no marker, or a comparison of what are no versions."""
+    with pytest.raises(ValueError, match=r"the marker of a==1\.0 can't be evaluated here"):
+        chosen(package("a", markers=marker))
+
+
+def test_what_no_hash_covers_is_refused() -> None:
+    """A git repository's commit, say."""
+    source = {"type": "git", "url": "https://git.example/a"}
+    with pytest.raises(ValueError, match=r"a==1\.0 comes from a git; only what a package index serves"):
+        chosen(package("a", source=source))
+
+
+def test_another_index_is_named_where_something_comes_from_it() -> None:
+    """Poetry calls any index beside its default `legacy`; a group that needs nothing of it does not ask it."""
+    source = {"type": "legacy", "url": "https://index.example/simple"}
+    found = lists(package("a", source=source), package("b", groups=["dev"]))
+    assert found["main"][0] == "--extra-index-url https://index.example/simple"
+    assert [line.split("==")[0] for lines in found.values() for line in lines[-1:]] == ["b", "a"]
+
+
+TAGS = frozenset({Tag("cp313", "cp313", "manylinux_2_17_x86_64"), Tag("py3", "none", "any")})
+
+
+def files(*names: str) -> list[dict[str, str]]:
+    """Return files as poetry.lock has them."""
+    return [{"file": name, "hash": "sha256:aa"} for name in names]
+
+
+def refused(*packages: dict[str, Any]) -> dict[str, list[str]]:
+    """Return what of each group has no wheel here."""
+    locked = requirements.requirements({"package": packages})
+    return requirements.without_wheel(requirements.selected(locked, LINUX), TAGS)
+
+
+@pytest.mark.parametrize(
+    ("name", "installable"),
+    [
+        ("a-1.0-py3-none-any.whl", True),
+        ("a-1.0-py2.py3-none-any.whl", True),
+        ("a-1.0-1build-cp313-cp313-manylinux_2_17_x86_64.manylinux2014_x86_64.whl", True),
+        ("a-1.0.tar.gz", False),
+        ("a-1.0.zip", False),
+        ("a-1.0-py2-none-any.whl", False),
+        ("a-1.0-cp312-cp312-manylinux_2_17_x86_64.whl", False),
+        ("a-1.0-cp313-cp313t-manylinux_2_17_x86_64.whl", False),
+        ("a-1.0-cp313-cp313-musllinux_1_2_x86_64.whl", False),
+        ("a-1.0-cp313-cp313-manylinux_2_17_aarch64.whl", False),
+        ("a-1.0-cp313-cp313-win_amd64.whl", False),
+        ("nonsense.whl", False),
+    ],
+)
+def test_a_wheel_is_installable_by_its_tags(name: str, installable: bool) -> None:  # noqa: FBT001
+    """Another Python, another binary interface, another platform, another C library, a source distribution."""
+    assert refused(package("a", files=files("a-1.0.tar.gz", name))) == ({} if installable else {"main": ["a 1.0"]})
+
+
+@pytest.mark.parametrize(
+    ("settings", "groups"),
+    [
+        ({"groups": ["main", "dev"]}, {"main", "dev"}),
+        ({"groups": ["dev"]}, {"dev"}),
+        ({"markers": "sys_platform == 'win32'"}, set()),
+        ({"markers": "python_version >= '3'"}, {"main"}),
+        ({"groups": ["main", "dev"], "markers": {"main": "sys_platform == 'win32'"}}, {"dev"}),
+        ({"optional": True, "markers": "extra == 'x'"}, set()),
+    ],
+)
+def test_what_is_not_installed_needs_no_wheel(settings: dict[str, Any], groups: set[str]) -> None:
+    """By its marker, its group, or as part of an extra."""
+    assert set(refused(package("a", files=files("a-1.0.tar.gz"), **settings))) == groups
+
+
+def test_this_projects_own_lock_has_a_wheel_for_everything() -> None:
+    """The control: no false alarm."""
+    lock = tomllib.loads(Path("poetry.lock").read_text(encoding="utf-8"))
+    chosen = requirements.selected(requirements.requirements(lock))
+    assert requirements.without_wheel(chosen, frozenset(sys_tags())) == {}
+
+
+def test_the_program_marks_the_list_of_a_group_that_can_not_be_installed(tmp_path: Path) -> None:
+    """Only that one: what production does not need does not stop it."""
+    text = Path("poetry.lock").read_text(encoding="utf-8")
+    entry = (
+        '[[package]]\nname = "docopt"\nversion = "0.6.2"\ngroups = ["dev"]\n'
+        'files = [{file = "docopt-0.6.2.tar.gz", hash = "sha256:aa"}]\n\n'
+    )
+    lock = tmp_path / "poetry.lock"
+    lock.write_text(text.replace("[[package]]", f"{entry}[[package]]", 1), encoding="utf-8")
+    subprocess.run([sys.executable, "prodlock/inside/requirements.py", str(lock), str(tmp_path)], check=True)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    first = {path.stem: path.read_text(encoding="utf-8").splitlines()[0] for path in tmp_path.glob("*.txt")}
+    assert first["dev"].startswith(f"# docopt 0.6.2 has no wheel for Python {version} on {sys.platform}/")
+    assert " To fix it: lock a version that has one" in first["dev"]
+    assert not first["main"].startswith("#")
+
+
+def test_the_selection_names_the_lock_and_the_files() -> None:
+    """Version, digests and groups; a hash of another kind than sha256 identifies no wheel."""
+    files = [{"file": "a.whl", "hash": "sha256:bb"}, {"file": "a.zip", "hash": "md5:cc"}]
+    taken = requirements.selected(requirements.requirements({"package": [package("a", files=files)]}), LINUX)
+    assert requirements.selection(taken, ["main", "dev"], "12") == {
+        "schema": requirements.SCHEMA,
+        "lock": "12",
+        "groups": {"main": [{"name": "a", "version": "1.0", "sha256": ["bb"]}], "dev": []},
+    }
+
+
+def test_a_lock_pins_names_with_versions() -> None:
+    """Those of a group, in whichever environment."""
+    text = '[[package]]\nname = "{0}"\nversion = "1"\ngroups = {1}\nmarkers = "python_version < \'3\'"\n'
+    lock = text.format("a", ["main", "dev"]) + text.format("b", ["dev"])
+    assert requirements.pinned(lock, "main") == {"a 1"}
+    assert requirements.pinned(lock, "dev") == {"a 1", "b 1"}
+
+
+@pytest.mark.parametrize("text", ["", "<<<<<<< HEAD\n", '[[package]]\nname = "a"\nversion = "1"\n'])
+def test_what_is_no_lock_pins_nothing(text: str) -> None:
+    """No file of then, a merge conflict, a lock of a Poetry before 2.0."""
+    with pytest.raises((ValueError, KeyError)):
+        requirements.pinned(text, "main")
+
+
+def test_the_program_writes_lists_and_selection(tmp_path: Path) -> None:
+    """For this project's own lock, as the build runs it."""
+    subprocess.run([sys.executable, "prodlock/inside/requirements.py", "poetry.lock", str(tmp_path)], check=True)
+    content = Path("poetry.lock").read_bytes()
+    groups = {group for one in tomllib.loads(content.decode())["package"] for group in one["groups"]}
+    selection = json.loads((tmp_path / "selection.json").read_text())
+    assert selection["lock"] == hashlib.sha256(content).hexdigest()
+    assert selection["groups"].keys() == groups
+    for group in groups:
+        # A stage of which this machine's Python can't install something says so in a comment.
+        lines = [line for line in (tmp_path / f"{group}.txt").read_text().splitlines() if not line.startswith("#")]
+        assert [line.split(" --hash=")[0] for line in lines] == [
+            f"{one['name']}=={one['version']}" for one in selection["groups"][group]
+        ]
+        assert len((tmp_path / "host" / f"{group}.txt").read_text().splitlines()) >= len(lines)
+    assert any(one["name"] == "fastapi" for one in selection["groups"]["main"])
+    assert not any(one["name"] == "colorama" for one in selection["groups"]["dev"])
+    assert 'colorama==0.4.6 ; sys_platform == "win32"' in (tmp_path / "host" / "dev.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("", "it names no groups; make it anew with `inv poetry -- lock`"),
+        ('groups = ["main"]\nmarkers = "x"\n', "the marker of a==1 can't be evaluated here: "),
+    ],
+)
+def test_a_lock_that_means_nothing_gets_a_sentence(tmp_path: Path, entry: str, said: str) -> None:
+    """A Poetry before 2.0 made it, or nobody did."""
+    lock = tmp_path / "poetry.lock"
+    lock.write_text(f'[[package]]\nname = "a"\nversion = "1"\nfiles = []\n{entry}', encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "prodlock/inside/requirements.py", str(lock), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"poetry.lock can't be installed: {said}")
+    assert "Traceback" not in done.stderr

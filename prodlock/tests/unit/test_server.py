@@ -1,0 +1,38 @@
+"""What the server listens on, and what it sends while it stops. `prodlock/tests/server` runs it as a process."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import pytest
+
+from prodlock.server import server
+
+
+def test_ipv4_and_ipv6_are_listened_on() -> None:
+    """By a socket for each, so that IPv4 clients keep their addresses."""
+    sockets = server.bind("", 0)
+    try:
+        found = [listener.getsockname()[0] for listener in sockets]
+    finally:
+        for listener in sockets:
+            listener.close()
+    assert found[0] == "0.0.0.0"  # noqa: S104
+    assert found[1:] in ([], ["::"])
+
+
+@pytest.mark.parametrize("code", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
+def test_a_machine_without_ipv6_is_served_on_ipv4(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Whether the kernel lacks it or an administrator has switched it off."""
+
+    def bound(address: str, port: int) -> socket.socket:
+        if address == "::":
+            raise OSError(code, "no IPv6")
+        return socket.create_server((address, port))
+
+    monkeypatch.setattr(server, "_bound", bound)
+    (listener,) = server.bind("", 0)
+    listener.close()
+    with pytest.raises(SystemExit, match="Can't listen on :: port 0: no IPv6"):
+        server.bind("::", 0)

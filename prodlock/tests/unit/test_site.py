@@ -1,0 +1,157 @@
+"""What builds learn from the machine they run on."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+from pathlib import Path
+
+import pytest
+
+from prodlock import site
+from prodlock.failure import Failure
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine where nothing is configured, and its home folder."""
+    for name in ("CA_BUNDLE", "INDEX_URL", "PIP_INDEX_URL", "PIP_CONFIG_FILE", "SSL_CERT_FILE", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
+    return tmp_path
+
+
+def configure(file: Path, text: str) -> None:
+    """Write a configuration file of pip's."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+
+
+def test_pips_default_index_needs_no_setting() -> None:
+    """Nothing configured: nothing is handed to the build."""
+    assert site.environment()["INDEX_URL"] == ""
+
+
+def test_the_index_is_the_one_pip_is_configured_with(bare: Path) -> None:
+    """The user's pip.conf counts."""
+    configure(bare / ".config/pip/pip.conf", "[global]\nindex-url = https://u:p%40ss@index.example/simple\n")
+    assert site.environment()["INDEX_URL"] == "https://u:p%40ss@index.example/simple"
+
+
+def test_the_environments_own_configuration_wins_over_the_users(bare: Path) -> None:
+    """A virtual environment's pip.conf is read last."""
+    configure(bare / ".config/pip/pip.conf", "[global]\nindex-url = https://one.example\n")
+    configure(bare / "venv/pip.conf", "[global]\nindex-url = https://two.example\n")
+    assert site.index_url() == "https://two.example"
+
+
+def test_the_install_section_wins_over_the_global_one(bare: Path) -> None:
+    """As pip itself has it."""
+    configure(bare / ".config/pip/pip.conf", "[global]\nindex-url = https://a\n[install]\nindex-url = https://b\n")
+    assert site.index_url() == "https://b"
+
+
+def test_pips_other_spelling_counts(bare: Path) -> None:
+    """To pip `index_url` is `index-url`."""
+    configure(bare / ".config/pip/pip.conf", "[global]\nindex_url = https://a\n")
+    assert site.index_url() == "https://a"
+
+
+def test_the_null_device_switches_pips_files_off(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PIP_CONFIG_FILE=/dev/null does for pip."""
+    configure(bare / ".config/pip/pip.conf", "[global]\nindex-url = https://a\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    assert site.index_url() == ""
+
+
+def test_a_broken_file_of_pips_is_named(bare: Path) -> None:
+    """One sentence, no traceback."""
+    configure(bare / ".config/pip/pip.conf", "index-url = https://a\n")
+    with pytest.raises(Failure, match=r"pip\.conf can't be read"):
+        site.index_url()
+
+
+def bundle(path: Path, kind: str) -> Path:
+    """Make what is not a file of certificates, and return its path."""
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "text":
+        path.write_text("no certificate\n", encoding="utf-8")
+    elif kind == "binary":
+        path.write_bytes(bytes(range(256)))
+    elif kind == "broken":
+        path.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["absent", "folder", "text", "binary", "broken"])
+def test_a_bundle_must_be_a_file_of_certificates(bare: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Before a build fails far from the cause."""
+    path = bundle(bare / "ca.pem", kind)
+    monkeypatch.setenv("CA_BUNDLE", str(path))
+    with pytest.raises(Failure, match=rf"^CA_BUNDLE must be a readable file of certificates .* \(got {path}: "):
+        site.environment()
+
+
+@pytest.mark.parametrize("made", [os.devnull, ssl.get_default_verify_paths().cafile or os.devnull])
+def test_a_bundle_may_be_empty_or_the_machines(monkeypatch: pytest.MonkeyPatch, made: str) -> None:
+    """The control."""
+    monkeypatch.setenv("CA_BUNDLE", made)
+    assert site.environment()["CA_BUNDLE"] == made
+
+
+@pytest.mark.parametrize(
+    "address", ["index.example/simple", "file:///srv/index", "ftp://u:secret@x", "https://a b", "https://é", "https://"]
+)
+def test_an_index_must_be_a_web_address(bare: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """As the variable or in pip's configuration; the message does not repeat a password."""
+    monkeypatch.setenv("INDEX_URL", address)
+    with pytest.raises(Failure, match=r"^The package index must be an address that begins with http") as failure:
+        site.environment()
+    assert "secret" not in str(failure.value)
+    monkeypatch.delenv("INDEX_URL")
+    configure(bare / ".config/pip/pip.conf", f"[global]\nindex-url = {address}\n")
+    with pytest.raises(Failure, match=r"^The package index must be an address"):
+        site.environment()
+
+
+def test_pips_variable_wins_over_its_files(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PIP_INDEX_URL, then the files."""
+    configure(bare / ".config/pip/pip.conf", "[global]\nindex-url = https://a\n")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://c")
+    assert site.index_url() == "https://c"
+
+
+def test_what_the_user_sets_wins(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """INDEX_URL is taken as it is, CA_BUNDLE from where the user stands."""
+    (bare / "mine.pem").touch()
+    monkeypatch.chdir(bare)
+    monkeypatch.setenv("INDEX_URL", "https://mine")
+    monkeypatch.setenv("CA_BUNDLE", "mine.pem")
+    assert site.environment() == {"INDEX_URL": "https://mine", "CA_BUNDLE": str(bare / "mine.pem")}
+
+
+def test_the_bundle_is_the_machines_trust_store(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SSL_CERT_FILE names it, as for Python itself."""
+    bundle = bare / "ca.pem"
+    bundle.touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    assert ssl.get_default_verify_paths().cafile == str(bundle)
+    assert site.ca_bundle() == str(bundle)
+
+
+def test_without_a_file_what_python_trusts_is_written_to_one(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, whose store is no file; an empty one is a bundle too."""
+    context = ssl.create_default_context(cafile=next(path for path in site._BUNDLES if Path(path).is_file()))
+    for trusting in (context, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)):
+        monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+        monkeypatch.setattr(site, "_BUNDLES", ())
+        monkeypatch.setattr(site, "EXPORTED", bare / "own" / "exported.pem")
+        monkeypatch.setattr(ssl, "create_default_context", lambda trusting=trusting: trusting)
+        assert site.ca_bundle() == str(bare / "own" / "exported.pem")
+        written = (bare / "own" / "exported.pem").read_text(encoding="ascii")
+        assert written.count("BEGIN CERTIFICATE") == len(trusting.get_ca_certs())
+    assert len(context.get_ca_certs()) > 0
+    assert (bare / "own" / ".gitignore").read_text(encoding="ascii") == "*\n"

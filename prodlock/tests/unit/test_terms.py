@@ -1,0 +1,209 @@
+"""Whatever runs the service runs it on the same terms."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from prodlock.proof import terms
+
+DOCKERFILE = "FROM x AS y\nUSER root\nEXPOSE 1\nFROM scratch AS prod\nUSER 10001:10001\nEXPOSE 8000\n"
+HEALTHCHECK = 'connection.sendall(b"GET /health HTTP/1.1")'
+PROXY = (
+    "frontend public\n    http-request set-header x-forwarded-proto %[ssl_fc,iif(https,http)]\n"
+    "backend service\n    option httpchk GET /ready\n    server-template replica 4 api-prod:8000\n"
+)
+SUBNETS = ["10.250.0.0/24"]
+FORWARDED = {"FORWARDED_ALLOW_IPS": "10.250.0.0/24,192.0.2.1"}
+COMPOSE: dict[str, Any] = {
+    "ports": [{"target": 8000}], "stop_grace_period": "10s", "mem_limit": "268435456", "cpus": 1, "read_only": True,
+    "cap_drop": ["ALL"], "environment": {"FORWARDED_ALLOW_IPS": None},
+}  # fmt: skip
+STACK: dict[str, Any] = {
+    "user": "10001:10001", "stop_grace_period": "10s", "read_only": True, "cap_drop": ["ALL"],
+    "environment": FORWARDED,
+    "deploy": {"resources": {"limits": {"cpus": "1", "memory": "268435456"}}},
+}  # fmt: skip
+DIGEST = "registry.example/x@sha256:" + "0" * 64
+OBJECTS: list[dict[str, Any]] = [
+    {"kind": "Service", "spec": {"selector": {"name": "x"}}},
+    {
+        "kind": "Deployment",
+        "spec": {
+            "template": {
+                "metadata": {"labels": {"name": "x", "more": "y"}},
+                "spec": {
+                    "securityContext": {
+                        "runAsNonRoot": True, "runAsUser": 10001, "runAsGroup": 10001,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "terminationGracePeriodSeconds": 15,
+                    "volumes": [{"name": "tmp", "emptyDir": {}}],
+                    "containers": [
+                        {
+                            "image": DIGEST,
+                            "env": [{"name": "FORWARDED_ALLOW_IPS", "value": "10.0.0.0/8"}],
+                            "ports": [{"containerPort": 8000}],
+                            "livenessProbe": {"httpGet": {"path": "/health"}},
+                            "readinessProbe": {"httpGet": {"path": "/ready"}},
+                            "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+                            "resources": {"limits": {"cpu": "1000m", "memory": "256Mi"}},
+                            "securityContext": {
+                                "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+                                "capabilities": {"drop": ["ALL"]},
+                            },
+                        }
+                    ],
+                }
+            }
+        },
+    },
+    {"kind": "PodDisruptionBudget", "spec": {"selector": {"matchLabels": {"name": "x"}}}},
+]  # fmt: skip
+REFERENCE = terms.Terms(
+    8000, "10001:10001", "/health", "/ready", 10, 256 << 20, 1, read_only=True, dropped=("ALL",),
+    forwarded=terms.PROXYS, root_path="",
+)  # fmt: skip
+
+
+def pod(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the Deployment's pod."""
+    found: dict[str, Any] = objects[1]["spec"]["template"]["spec"]
+    return found
+
+
+def container(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return its container."""
+    found: dict[str, Any] = pod(objects)["containers"][0]
+    return found
+
+
+def test_all_documents_say_the_same() -> None:
+    """What Compose leaves to the image, the image says; the proxy says what it asks."""
+    said = terms.merged(terms.of_compose(COMPOSE), terms.of_image(DOCKERFILE, HEALTHCHECK), terms.Terms(ready="/ready"))
+    assert said == REFERENCE
+    assert terms.of_kubernetes(OBJECTS) == REFERENCE
+    others = {
+        "stack": terms.of_stack(STACK, SUBNETS),
+        "k8s": terms.of_kubernetes(OBJECTS),
+        "proxy": terms.of_proxy(PROXY),
+    }
+    assert list(terms.differing(REFERENCE, others)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda objects: container(objects)["ports"][0].update(containerPort=80), "port"),
+        (lambda objects: pod(objects)["securityContext"].update(runAsUser=0), "user"),
+        (lambda objects: container(objects)["livenessProbe"]["httpGet"].update(path="/"), "health"),
+        (lambda objects: container(objects).pop("readinessProbe"), "ready"),
+        (lambda objects: pod(objects).pop("terminationGracePeriodSeconds"), "grace"),
+        (lambda objects: container(objects).pop("lifecycle"), "grace"),
+        (lambda objects: container(objects)["resources"]["limits"].update(memory="1Gi"), "memory"),
+        (lambda objects: container(objects)["resources"]["limits"].update(cpu="500m"), "cpus"),
+        (lambda objects: container(objects)["resources"]["limits"].pop("memory"), "memory"),
+        (lambda objects: container(objects)["resources"]["limits"].pop("cpu"), "cpus"),
+        (lambda objects: container(objects)["securityContext"].pop("readOnlyRootFilesystem"), "read_only"),
+        (lambda objects: container(objects)["securityContext"].pop("capabilities"), "dropped"),
+        (lambda objects: container(objects).pop("env"), "forwarded"),
+        (lambda objects: container(objects)["env"][0].update(value="*"), "forwarded"),
+        (lambda objects: container(objects)["env"].append({"name": "UVICORN_ROOT_PATH", "value": "/x"}), "root_path"),
+    ],
+)
+def test_another_term_is_told(change: Callable[[list[dict[str, Any]]], object], field: str) -> None:
+    """With the file, what it says, and what it must say."""
+    objects = copy.deepcopy(OBJECTS)
+    change(objects)
+    (sentence,) = terms.differing(REFERENCE, {"deploy/k8s": terms.of_kubernetes(objects)})
+    assert sentence.startswith(f"deploy/k8s: {field} is ")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"user": "0"}, "user"),
+        ({"user": None}, "user"),
+        ({"stop_grace_period": None}, "grace"),
+        ({"deploy": {"resources": {"limits": {"cpus": "1"}}}}, "memory"),
+        ({"deploy": {"resources": {"limits": {"memory": "268435456"}}}}, "cpus"),
+        ({"stop_grace_period": "1m30s"}, "grace"),
+        ({"read_only": False}, "read_only"),
+        ({"cap_drop": []}, "dropped"),
+        ({"deploy": {"resources": {"limits": {"cpus": "1", "memory": "1G"}}}}, "memory"),
+        ({"environment": {}}, "forwarded"),
+        ({"environment": {"FORWARDED_ALLOW_IPS": "0.0.0.0/0"}}, "forwarded"),
+        ({"environment": {"FORWARDED_ALLOW_IPS": "10.0.0.0/24"}}, "forwarded"),
+        ({"environment": FORWARDED | {"UVICORN_ROOT_PATH": "/api"}}, "root_path"),
+    ],
+)
+def test_another_term_of_a_stack_is_told(change: dict[str, Any], field: str) -> None:
+    """The same for Swarm."""
+    (sentence,) = terms.differing(REFERENCE, {"deploy/stack.yml": terms.of_stack(STACK | change, SUBNETS)})
+    assert f": {field} is " in sentence
+
+
+def test_another_port_of_the_proxy_is_told() -> None:
+    """And another question."""
+    other = terms.of_proxy(PROXY.replace("8000", "80").replace("/ready", "/"))
+    assert len(list(terms.differing(REFERENCE, {"proxy": other}))) == 2
+
+
+def test_a_proxy_that_hands_on_any_scheme_is_told() -> None:
+    """The control is in the first test."""
+    (sentence,) = terms.differing(REFERENCE, {"proxy": terms.of_proxy(PROXY.replace("set-header", "add-header"))})
+    assert "forwarded is every client" in sentence
+
+
+@pytest.mark.parametrize(
+    ("listed", "forwarded"), [("10.250.0.0/24", terms.PROXYS), ("", terms.UNSAID), ("::/0", "every client")]
+)
+def test_the_proxys_own_compose_file_names_its_network(listed: str, forwarded: str) -> None:
+    """Nobody else's."""
+    assert terms.of_proxied({"environment": {"FORWARDED_ALLOW_IPS": listed}}, SUBNETS).forwarded == forwarded
+
+
+@pytest.mark.parametrize("name", ["", "prodlock", "prodlock:1.0", "x@sha256:0"])
+def test_an_image_without_a_digest_is_told(name: str) -> None:
+    """One with a digest is not."""
+    assert list(terms.unpinned({"k8s": terms.image(OBJECTS)})) == []
+    (sentence,) = terms.unpinned({"k8s": name})
+    assert "must be named by its digest" in sentence
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda objects: pod(objects)["securityContext"].pop("runAsNonRoot"),
+        lambda objects: pod(objects)["securityContext"].pop("seccompProfile"),
+        lambda objects: container(objects)["securityContext"].pop("allowPrivilegeEscalation"),
+        lambda objects: container(objects)["securityContext"].update(capabilities={"drop": ["KILL"]}),
+        lambda objects: pod(objects)["volumes"].append({"name": "host", "hostPath": {"path": "/"}}),
+    ],
+)
+def test_a_demand_that_is_not_met_is_told(change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Of the restricted standard."""
+    assert list(terms.unrestricted(OBJECTS)) == []
+    objects = copy.deepcopy(OBJECTS)
+    change(objects)
+    assert len(list(terms.unrestricted(objects))) == 1
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("10s", 10), ("1m30s", 90), ("1h", 3600), ("500ms", 0.5), (None, None)])
+def test_a_duration_is_read(text: str | None, seconds: float | None) -> None:
+    """As Compose writes it."""
+    assert terms.of_compose({"stop_grace_period": text}).grace == seconds
+
+
+@pytest.mark.parametrize("selector", [None, {}, {"name": "z"}, {"matchLabels": {"name": "z"}}])
+@pytest.mark.parametrize("place", [0, 2])
+def test_an_object_that_selects_no_pod_is_told(place: int, selector: dict[str, Any] | None) -> None:
+    """Kubernetes says nothing of it."""
+    assert list(terms.unselected(OBJECTS)) == []
+    objects = copy.deepcopy(OBJECTS)
+    objects[place]["spec"]["selector"] = selector
+    (sentence,) = terms.unselected(objects)
+    assert sentence == f"deploy/k8s: the {objects[place]['kind']} does not select the Deployment's pods."

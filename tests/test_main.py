@@ -1,0 +1,42 @@
+"""The service as a whole."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from starlette.testclient import TestClient
+
+from app import __version__
+from app.main import create_app
+from prodlock.server.settings import Settings
+
+
+def test_root_tells_name_and_version(client: TestClient) -> None:
+    """`GET /` says which service answers."""
+    assert client.get("/").json() == {"name": Settings().name, "version": __version__}
+
+
+def test_the_version_is_pyprojects() -> None:
+    """app.__version__ and pyproject.toml are bumped together."""
+    pyproject = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+    assert pyproject["project"]["version"] == __version__
+
+
+def test_the_name_is_a_setting() -> None:
+    """APP_NAME names the service and its documentation."""
+    with TestClient(create_app(Settings(name="prices"))) as client:
+        assert client.get("/").json()["name"] == "prices"
+        assert client.get("/openapi.json").json()["info"]["title"] == "prices"
+
+
+def test_every_route_is_documented(client: TestClient) -> None:
+    """The OpenAPI document has all routes, and a page shows it."""
+    assert set(client.get("/openapi.json").json()["paths"]) == {"/", "/health", "/ready", "/quotes"}
+    assert client.get("/docs").status_code == 200
+
+
+def test_an_unknown_path_is_answered_with_json(client: TestClient) -> None:
+    """404 has a JSON body like every other error."""
+    answer = client.get("/nope")
+    assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
