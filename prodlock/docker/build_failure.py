@@ -119,7 +119,8 @@ _STEP_CAUSES = (
     Cause(
         PIP,
         r"^ERROR: THESE PACKAGES DO NOT MATCH THE HASHES .*\n\s+(?P<where>\S+==\S+) from ",
-        "What the package index serves as {where} does not have the sha256 that poetry.lock or prodlock/inside/tools.txt names: "
+        "What the package index serves as {where} does not have the sha256 that poetry.lock or "
+        "prodlock/inside/tools.txt names: "
         "find out why before you change either.",
     ),
     Cause(

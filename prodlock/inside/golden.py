@@ -1,7 +1,7 @@
 """Say what production may hold, from the sources themselves: the pinned base image, the locked wheels, the app.
 
     python -m prodlock.inside.golden world          in a build step: writes world.json
-    python -m prodlock.inside.golden sources < TAR      prints world.json with what a tar of the sources becomes in the image
+    python -m prodlock.inside.golden sources < TAR      prints it with what a tar of the sources becomes
 
 By another way than the build's: wheels are accepted where their sha256 is in the lock's main group, and are unpacked
 here (https://packaging.python.org/en/latest/specifications/binary-distribution-format/), so that neither the installer

@@ -6,8 +6,8 @@ this program and without any of the project's own extras, as `poetry install` do
 - FOLDER/GROUP.txt: what the installer takes of each group in this environment: `name==version` and the sha256 of each
   file, in pip's format (https://pip.pypa.io/en/stable/reference/requirements-file-format/). The lock already has all
   that a list needs; `poetry export` takes three seconds to write the same, before anything can be installed.
-  A list begins with a comment for each distribution that has no wheel for this interpreter: prodlock/inside/install.sh installs no
-  such list. A group that a build does not install may have them.
+  A list begins with a comment for each distribution that has no wheel for this interpreter:
+  prodlock/inside/install.sh installs no such list. A group that a build does not install may have them.
 - FOLDER/host/GROUP.txt: the same for any environment: each requirement has its marker.
 - FOLDER/selection.json: the first lists as data, with the sha256 of poetry.lock, for what judges the images.
 """

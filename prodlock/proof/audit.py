@@ -255,7 +255,7 @@ def declared(lock: Lock, denied: Iterable[str]) -> list[Finding]:
 
 
 def staleness(files: Iterable[File], groups: Iterable[Mapping[str, frozenset[str]]], app: Mapping[str, str]) -> str:
-    """Return how an image differs from the lock's groups and from the sources (paths in the project and their sha256), or ``."""
+    """Return how an image differs from the lock's groups and from the sources (paths and their sha256), or ``."""
     # Of a path in several layers the last one counts.
     last = {file.path: file for file in files if not file.packed}
     held: dict[str, set[str]] = {}
@@ -280,7 +280,9 @@ def staleness(files: Iterable[File], groups: Iterable[Mapping[str, frozenset[str
 
 
 def _is_source(path: str) -> bool:
-    return any(path == source or _within(path, source) for source in SOURCES)
+    """Return whether a path is one of the sources, or the bytecode of one."""
+    module = _source(path)
+    return any(module == source or _within(module, source) for source in SOURCES)
 
 
 def _without(contents: Mapping[str, str], legal: Iterable[File]) -> dict[str, str]:

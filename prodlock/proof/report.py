@@ -1,6 +1,6 @@
 """Print findings: a line each for people, or as data.
 
-python -m prodlock.proof.report > docs/rules.md        prints the rules that findings refer to, as a page of documentation
+python -m prodlock.proof.report > docs/rules.md        prints the rules as a page
 """
 
 from __future__ import annotations

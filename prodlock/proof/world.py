@@ -60,7 +60,7 @@ class World:
         return self.promised.get(path, ())
 
     def brought(self, path: str, digest: str) -> bool:
-        """Return whether a file of this sha256 comes to a path from elsewhere: a wheel, the base image; not the sources."""
+        """Return whether a wheel or the base image, not the sources, brings a file of this sha256 to a path."""
         return any(one.content == digest and one.source != SHIPPED for one in self.at(path))
 
     def in_base(self, path: str) -> frozenset[str]:

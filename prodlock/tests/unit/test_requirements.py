@@ -72,8 +72,8 @@ def test_a_list_for_any_environment_keeps_the_marker_of_each_group(markers: obje
     assert found == {"main": [f"a==1.0{main}{HASHES}"], "dev": [f"a==1.0{dev}{HASHES}"]}
 
 
-# What Poetry 2.5 writes for the case, and what its `install` then takes of main and dev (prodlock/tests/engine/test_lock.py
-# compares a lock of these with the real one).
+# What Poetry 2.5 writes for the case, and what its `install` then takes of main and dev (test_lock.py of the
+# Engine's tests compares a lock of these with the real one).
 CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no marker": ({}, ["main", "dev"]),
     "another platform": ({"markers": 'sys_platform == "win32"'}, []),

@@ -72,7 +72,7 @@ def test_imports_are_seen() -> None:
 
 
 def part(module: str) -> str:
-    """Return the part of the tool that a module, by its dotted name, belongs to: a package, `tasks`, or `` for the top."""
+    """Return the part of the tool that a module, by its dotted name, belongs to: a package, `tasks`, or ``."""
     first = module.removeprefix("prodlock").lstrip(".").partition(".")[0]
     return first if first in DIRECTIONS else ""
 
