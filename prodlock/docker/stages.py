@@ -43,10 +43,10 @@ def lint(*, fix: bool) -> int:
 def test_tool(arguments: list[str]) -> int:
     """Run the tests of Prodlock on this host against the Engine, and return pytest's exit code.
 
-    Its packages are the lock's groups dev and images, checked against its hashes, in an environment of their own. Which
+    Its packages are the lock's groups main, dev and images, checked against its hashes, in an environment of their own. Which
     of them this host needs, pip finds by their markers.
     """
-    lists = ("/lock/host/dev.txt", "/lock/host/images.txt")
+    lists = ("/lock/host/main.txt", "/lock/host/dev.txt", "/lock/host/images.txt")
     listed = engine.output("run", "--rm", "--network=none", build("lock"), "cat", *lists)
     python = HOST_VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     installed = HOST_VENV / "installed.txt"
