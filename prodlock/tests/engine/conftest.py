@@ -26,7 +26,7 @@ import pytest
 
 from prodlock import site
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 # Two checkouts can run these tests at the same time, with a name and a port each.
 NAME = os.environ.get("TESTS_NAME", "prodlock")
 PROJECT, COPY = f"{NAME}-tests", f"{NAME}-copy"

@@ -785,7 +785,7 @@ def test_a_gigabyte_is_read_in_bounds(tmp_path: Path) -> None:
         )
     )
     program = (
-        "import re, sys, time; from ops import image; began = time.monotonic()\n"
+        "import re, sys, time; from prodlock.image import image; began = time.monotonic()\n"
         "with open(sys.argv[1], 'rb') as archive: facts = image.read('x', archive, lambda _: True)\n"
         # Not getrusage(2): that begins with what this process had.
         "most = re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1]\n"

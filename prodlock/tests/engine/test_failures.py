@@ -179,7 +179,7 @@ def test_no_network(copy: Path) -> None:
 
 
 # What is changed of the Dockerfile, and the message. All of it fails in the last steps: the others are cached.
-COPIED = "FROM base AS app\nCOPY app /out/tree/srv/app\n"
+COPIED = "FROM scratch AS sources\nCOPY app /srv/app\n"
 BROKEN = {
     "a message of its own": (
         # On one stream: BuildKit does not keep the order of two.

@@ -126,7 +126,7 @@ LEAKS = {
     "a trigger that installs": Leak("ONBUILD RUN pip install pytest", "pytest", "configuration", "ONBUILD"),
     # Own files.
     "the tests": Leak(f"{FROM_DEV} /srv/tests /srv/tests", "tests", "/srv/tests", "COPY"),
-    "the tests, elsewhere": Leak(f"{FROM_DEV} /srv/tests /opt/t", "tests/test_quotes.py of this project", "/opt/t/app/test_quotes.py", "COPY"),
+    "the tests, elsewhere": Leak(f"{FROM_DEV} /srv/tests /opt/t", "tests/test_quotes.py of this project", "/opt/t/test_quotes.py", "COPY"),
     "the tasks": Leak(f"{FROM_DEV} /srv/tasks.py /srv/tasks.py", "tasks.py", "/srv/tasks.py", "COPY"),
     "the repository": Leak("RUN mkdir -p /srv/.git && echo ref > /srv/.git/HEAD", ".git", "/srv/.git", "mkdir"),
     "the README": Leak("RUN echo hello > README.md", "README.md", "/srv/README.md", "echo hello"),
@@ -148,7 +148,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.make_archive(str(folder / "packed"), kind, folder / "site")
     shutil.rmtree(folder / "site")
     (folder / "env").write_text("PASSWORD=hunter2\n", encoding="utf-8")
-    shutil.copy(ROOT / "ops" / "online.sh", folder)
+    shutil.copy(ROOT / "prodlock/inside/online.sh", folder)
     return folder
 
 
@@ -198,7 +198,7 @@ def test_a_leak_is_found(kind: str, reports: dict[str, Future[tuple[int, dict[st
 # Many in one image: each by its own path or name.
 TRACES = r"""
 RUN mkdir -p app/tests /root/.aws && echo 'import pytest' > app/tests/test_x.py
-RUN printf 'import os\nimport httpx\n' > prodlock/server/settings.py && printf 'try:\n    import httpx\nexcept ImportError:\n    httpx = None\n' > app/optional.py
+RUN printf 'import os\nimport httpx\n' > app/settings.py && printf 'try:\n    import httpx\nexcept ImportError:\n    httpx = None\n' > app/optional.py
 RUN mkdir -p /tmp/.pytest_cache /opt/x && echo '[pytest]' > app/pytest.ini && echo 'x = 1' > app/conftest.py
 RUN echo 'import pytest' > {site}/sitecustomize.py && echo 'import pytest; pytest.main()' > {site}/z.pth
 RUN echo '#!/usr/bin/env python3' > /opt/qa && for n in 1 2 3 4 5 6 7 8 9 0; do printf '%0200d\n' 0 | tr 0 '#' >> /opt/qa; done && echo 'import pytest' >> /opt/qa

@@ -37,7 +37,7 @@ NEUTRAL = {
 
 def functions(module: str) -> dict[str, ast.FunctionDef]:
     """Return the functions and methods of a judge that can be switched off."""
-    tree = ast.parse((ROOT / "ops" / f"{module}.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "prodlock" / "proof" / f"{module}.py").read_text(encoding="utf-8"))
     found = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     return {name: node for name, node in found.items() if neutral(node)}
 
@@ -53,10 +53,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The judges and their tests, to be changed."""
     folder = tmp_path_factory.mktemp("mutants")
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "ops", folder / "ops", ignore=ignored)
-    shutil.copytree(ROOT / "tests" / "ops", folder / "tests" / "ops", ignore=ignored)
+    shutil.copytree(ROOT / "prodlock", folder / "prodlock", ignore=ignored)
     shutil.copytree(ROOT / "app", folder / "app", ignore=ignored)
-    for name in ("docker-compose.yml", "tests/__init__.py", "pyproject.toml"):
+    for name in ("docker-compose.yml", "pyproject.toml"):
         shutil.copy(ROOT / name, folder / name)
     return folder
 
@@ -85,7 +84,7 @@ def test_the_judges_as_they_are_pass(workshop: Path) -> None:
 @pytest.mark.parametrize(("module", "name"), [(module, name) for module in JUDGES for name in functions(module)])
 def test_a_judge_that_is_switched_off_is_noticed(workshop: Path, module: str, name: str) -> None:
     """By a test that fails, or by a module of tests that cannot be collected."""
-    file = workshop / "ops" / f"{module}.py"
+    file = workshop / "prodlock" / "proof" / f"{module}.py"
     source = file.read_text(encoding="utf-8")
     tree = ast.parse(source)
     for node in ast.walk(tree):

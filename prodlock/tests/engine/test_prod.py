@@ -71,9 +71,9 @@ def test_every_folder_is_there_on_purpose(files: dict[str, tarfile.TarInfo]) -> 
         "debian_version", "group", "ld.so.cache", "localtime", "nsswitch.conf", "os-release", "passwd", "protocols",
         "services", "ssl",
     }  # fmt: skip
-    assert names(files, "/srv") == ["app"]
+    assert names(files, "/srv") == ["app", "prodlock"]
     assert names(content(DEV), "/srv") == [
-        "app", "bench", "docs", "ops", "poetry.lock", "pyproject.toml", "selection.json", "tasks.py", "tests",
+        "app", "bench", "docs", "poetry.lock", "prodlock", "pyproject.toml", "selection.json", "tasks.py", "tests",
     ]  # fmt: skip
 
 

@@ -103,9 +103,9 @@ def installers() -> list[str]:
     """Return every command of this project that installs or downloads distributions."""
     recipes: list[Instruction] = [*DOCKERFILE, *instructions((ROOT / "bench/Dockerfile").read_text(encoding="utf-8"))]
     texts = [step.text for step in recipes if step.keyword == "RUN"]
-    texts += [path.read_text(encoding="utf-8") for path in sorted((ROOT / "ops").glob("*.sh"))]
+    texts += [path.read_text(encoding="utf-8") for path in sorted((ROOT / "prodlock/inside").glob("*.sh"))]
     # An argument list.
-    stages = (ROOT / "ops" / "stages.py").read_text(encoding="utf-8")
+    stages = (ROOT / "prodlock/docker/stages.py").read_text(encoding="utf-8")
     texts += [" ".join(re.findall(r'"([^"]*)"', line)) for line in stages.splitlines() if '"pip"' in line]
     commands = [command for text in texts for command in re.split(r"&&|\n", text)]
     return [command for command in commands if re.search(r"\bpip (install|sync|download)\b", command)]
@@ -153,7 +153,7 @@ def test_the_tests_reach_no_address(listener: str) -> None:
 @pytest.mark.parametrize(("name", "stage"), [("uv", "uv"), ("tomlkit", "check")])
 def test_a_tool_that_is_not_the_pinned_one(copy: Path, name: str, stage: str) -> None:
     """The index serves another uv, or another part of Poetry, than the one whose sha256 is known."""
-    tools = copy / "ops" / "tools.txt"
+    tools = copy / "prodlock/inside/tools.txt"
     text = tools.read_text(encoding="utf-8")
     pinned = re.search(rf"^{name}==.*\n(?:    --hash=.*\n)+", text, re.MULTILINE)
     assert pinned
@@ -222,7 +222,7 @@ def test_what_is_not_named_reaches_no_build(copy: Path, tmp_path: Path) -> None:
     found = {str(path.relative_to(seen)) for path in seen.rglob("*") if path.is_file()}
     assert {"app/main.py", "prodlock/docker/engine.py", "poetry.lock", "tests/test_main.py", "bench/run.py"} <= found
     assert {name.partition("/")[0] for name in found} == {
-        "app", "bench", "docs", "ops", "poetry.lock", "pyproject.toml", "tasks.py", "tests",
+        "app", "bench", "docs", "poetry.lock", "prodlock", "pyproject.toml", "tasks.py", "tests",
     }  # fmt: skip
     assert not [name for name in found if "__pycache__" in name or "notes" in name]
 

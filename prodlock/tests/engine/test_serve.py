@@ -208,7 +208,7 @@ def test_the_service_is_process_1(container: str) -> None:
     """Neither a shell nor env(1) stands between it and the signals; none of these is blocked or ignored any more."""
     script = "import pathlib; print(pathlib.Path('/proc/1/cmdline').read_text(), end='')"
     command = docker("exec", container, "python", "-c", script).stdout.split("\0")
-    assert command[:3] == ["python", "-m", "app"]
+    assert command[:3] == ["python", "-m", "prodlock.server"]
     masks = {field: int(status(container, field), 16) for field in ("SigBlk", "SigIgn", "SigCgt")}
     for number in (signal.SIGTERM, signal.SIGINT):
         bit = 1 << (number - 1)

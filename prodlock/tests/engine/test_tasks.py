@@ -290,7 +290,7 @@ def test_stop_and_serve_leave_running_tests_alone(copy: Path) -> None:
         (["test", "tests/test_main.py"], "inv test -- tests/test_main.py"),
         (["shell", "--prod", "python", "-V"], "inv shell --prod -- python -V"),
         (["poetry", "--version"], "inv poetry -- --version"),
-        (["test-images", "-x", "--", "-v"], "inv test-images -- -x -v"),
+        (["test-tool", "-x", "--", "-v"], "inv test-tool -- -x -v"),
     ],
 )
 def test_a_missing_separator_gets_a_hint(line: list[str], hint: str) -> None:
