@@ -1,7 +1,7 @@
 """The rules of the proof, as data.
 
-A rule says what is wrong in general; a finding says where, and refers to its rule. Codes are stable: a code that is no
-longer used is not given to another rule.
+A rule states what is wrong in general; a finding states where, and refers to its rule. Codes are stable: a code that is
+no longer used is not given to another rule.
 """
 
 from __future__ import annotations
@@ -298,7 +298,7 @@ COMPOSE_KEY = Rule(
     "LS402",
     "Compose key that may change what runs",
     "A service of the profile prod has a key, or a value of one, that is not on the list of those that leave the image "
-    "as it is (`KEYS` in prodlock/proof/services.py).",
+    "as it is (`KEYS` in prodlock/proof/judges/compose.py).",
     "An override file for development in the working folder.",
     "Remove the key, or set it in the image.",
 )

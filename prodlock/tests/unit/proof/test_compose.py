@@ -11,10 +11,12 @@ import pytest
 from prodlock import source
 from prodlock.image.records import Declaration
 from prodlock.project import Project
-from prodlock.proof import expected, rules, services
+from prodlock.proof import rules
+from prodlock.proof.evidence import compose as evidence
+from prodlock.proof.judges import compose, mounts, variables
+from prodlock.proof.judges.deployment import dropped_variables
+from prodlock.proof.records import ComposeProject, ExpectedContents
 from prodlock.proof.rules import Finding
-from prodlock.proof.services import Composed
-from prodlock.proof.world import world_from
 
 SERVICE: dict[str, Any] = {
     "profiles": ["prod"],
@@ -41,7 +43,7 @@ PATHS = {
     "/opt/venv/lib64": "lib", "/srv": "", "/srv/app": "", "/srv/app/main.py": "", "/tmp": "", "/usr": "",
     "/usr/lib": "", "/usr/lib/libc.so.6": "", "/var": "", "/var/lib": "", "/var/lib/dpkg": "", "/code/data": "",
 }  # fmt: skip
-WORLD = world_from(
+WORLD = ExpectedContents.from_rows(
     (path, "link" if target else "file", 0o644, target, 0, (0, 0), "x", True) for path, target in PATHS.items()
 )
 VOLUMES = {
@@ -56,18 +58,19 @@ REAL = {"/link": "/w", "/link/app": "/w/app"}
 
 
 # Of the settings of a service.
+SHIPPED = ("app", "prodlock/__init__.py", "prodlock/server")
 VARIABLES = frozenset({"APP_NAME", "FORWARDED_ALLOW_IPS", "UVICORN_TIMEOUT_KEEP_ALIVE"})
 
 
-def project(composed: dict[str, Any], **document: Any) -> Composed:  # noqa: ANN401
-    """Return a project of these services."""
+def project(composed: dict[str, Any], **document: Any) -> ComposeProject:  # noqa: ANN401
+    """Return a project of these compose."""
     whole = {"services": composed, "volumes": VOLUMES, "configs": FILES, "secrets": FILES} | document
-    return Composed(whole, "x", "/w", REAL, frozenset({"0123456789ab"}), VARIABLES)
+    return ComposeProject(whole, "x", "/w", REAL, frozenset({"0123456789ab"}), VARIABLES, SHIPPED)
 
 
 def found(more: dict[str, Any], *, environment: tuple[str, ...] = (), **services_too: Any) -> list[Finding]:  # noqa: ANN401
     """Return what is found in a project whose production service has these keys as well."""
-    return services.judged(project({"api-prod": SERVICE | more} | services_too), DECLARED, WORLD, environment)
+    return compose.judge(project({"api-prod": SERVICE | more} | services_too), DECLARED, WORLD, environment)
 
 
 HARMLESS: dict[str, Any] = {
@@ -215,9 +218,9 @@ def test_a_key_that_may_change_what_runs_is_found(key: str) -> None:
 
 def test_each_known_key_is_seen_allowed_or_refused() -> None:
     """Each key of the table is in a test, and each text refuses."""
-    assert services.KEYS.keys() <= HARMLESS.keys() | REFUSED.keys() | SERVICE.keys() | {"build", "image"}
-    assert {key for key, judge in services.KEYS.items() if isinstance(judge, str)} <= REFUSED.keys()
-    assert {key for key, judge in services.KEYS.items() if judge is None} - {"build", "image"} <= (
+    assert compose.KEYS.keys() <= HARMLESS.keys() | REFUSED.keys() | SERVICE.keys() | {"build", "image"}
+    assert {key for key, judge in compose.KEYS.items() if isinstance(judge, str)} <= REFUSED.keys()
+    assert {key for key, judge in compose.KEYS.items() if judge is None} - {"build", "image"} <= (
         HARMLESS.keys() | SERVICE.keys()
     )
 
@@ -252,7 +255,7 @@ def test_an_empty_entrypoint_replaces_the_image_s() -> None:
     """Where the image has one; an empty command does not."""
     assert found({"entrypoint": [], "command": []}) == []
     declared = replace(DECLARED, config=CONFIG | {"Entrypoint": ["init"]})
-    judged = services.judged(project({"api-prod": SERVICE | {"entrypoint": []}}), declared, WORLD, ())
+    judged = compose.judge(project({"api-prod": SERVICE | {"entrypoint": []}}), declared, WORLD, ())
     assert [one.what for one in judged] == ["entrypoint"]
 
 
@@ -305,7 +308,7 @@ def test_how_the_image_is_built_may_differ_where_its_content_does_not() -> None:
         "no_cache_filter": ["main"], "provenance": "false", "pull": True, "sbom": "false",
         "secrets": [{"source": "key"}], "shm_size": "1", "ulimits": {"nofile": 5}, "platforms": ["linux/amd64"],
         "context": "/link",
-        "args": dict.fromkeys(services.ARGUMENTS),
+        "args": dict.fromkeys(compose.ARGUMENTS),
     }  # fmt: skip
     assert found({"build": BUILT | more}) == []
     assert found({"build": None, "image": "docker.io/library/x:prod"}) == []
@@ -314,7 +317,7 @@ def test_how_the_image_is_built_may_differ_where_its_content_does_not() -> None:
 def test_the_arguments_are_those_that_inv_hands_on() -> None:
     """One list in two files."""
     given = source.arguments(Project(), source.Commit("0" * 40, 0, 0))
-    assert set(services.ARGUMENTS) == set(given)
+    assert set(compose.ARGUMENTS) == set(given)
 
 
 @pytest.mark.parametrize(
@@ -422,7 +425,7 @@ def test_a_mount_of_the_working_tree_is_found(mount: dict[str, Any], what: str) 
 )
 def test_paths_of_any_system_are_compared(folder: str, place: str, *, is_within: bool) -> None:
     """Windows has its own separators, and knows no case."""
-    assert services._is_within(place, folder) is is_within
+    assert mounts.is_within(place, folder) is is_within
 
 
 @pytest.mark.parametrize(
@@ -457,10 +460,10 @@ def test_a_secret_or_a_config_that_changes_code_is_found(more: dict[str, Any], w
 def test_links_are_followed_as_the_engine_does() -> None:
     """Relative and absolute ones, several in a row, and those that lead in a circle."""
     links = {"/a": "b/c", "/b/c": "/d", "/x": "y", "/y": "x"}
-    assert services.resolved("/a/e", links) == "/d/e"
-    assert services.resolved("/a/..", links) == "/"
-    assert services.resolved("/../..", {}) == "/"
-    assert services.resolved("/x/z", links).endswith("/z")
+    assert mounts.resolve("/a/e", links) == "/d/e"
+    assert mounts.resolve("/a/..", links) == "/"
+    assert mounts.resolve("/../..", {}) == "/"
+    assert mounts.resolve("/x/z", links).endswith("/z")
 
 
 @pytest.mark.parametrize(
@@ -495,8 +498,8 @@ def test_a_variable_as_the_image_has_it_is_no_finding() -> None:
 
 def test_variables_of_settings_and_locale_are_no_finding() -> None:
     """They are documented, and decide nothing of the code."""
-    assert found({"environment": dict.fromkeys((*VARIABLES, *services.LOCALE))}) == []
-    assert not any(map(services.decides_code, (*VARIABLES, *services.LOCALE)))
+    assert found({"environment": dict.fromkeys((*VARIABLES, *variables.LOCALE))}) == []
+    assert not any(map(variables.decides_code, (*VARIABLES, *variables.LOCALE)))
 
 
 FOREIGN: dict[str, tuple[Any, str]] = {
@@ -517,7 +520,7 @@ FOREIGN: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("key", services.FOREIGN)
+@pytest.mark.parametrize("key", compose.FOREIGN)
 def test_a_service_of_others_that_reaches_production_is_found(key: str) -> None:
     """The sources, the Engine, the machine, or processes of others."""
     value, what = FOREIGN[key]
@@ -547,14 +550,14 @@ def test_a_service_of_others_is_named_and_no_finding() -> None:
     }
     assert found({}, **others) == []
     whole = project({"api-prod": SERVICE} | others)
-    assert services.unjudged(whole) == {"db": "postgres:16", "proxy": "haproxy:3.0"}
+    assert compose.unjudged(whole) == {"db": "postgres:16", "proxy": "haproxy:3.0"}
 
 
 def test_all_places_of_the_machine_are_known() -> None:
     """So that each can be looked at without symlinks."""
-    mounts = [{"type": "bind", "source": "/a", "target": "/x"}, {"type": "volume", "source": "data", "target": "/y"}]
-    document = project({"api-prod": SERVICE | {"volumes": mounts}}).document
-    assert services.places(document) == {"/a", "/w", "/w/app", "/w/app/main.py", "/w/key", "/u"}
+    volumes = [{"type": "bind", "source": "/a", "target": "/x"}, {"type": "volume", "source": "data", "target": "/y"}]
+    document = project({"api-prod": SERVICE | {"volumes": volumes}}).document
+    assert mounts.places(document) == {"/a", "/w", "/w/app", "/w/app/main.py", "/w/key", "/u"}
 
 
 SETTINGS = """\
@@ -574,7 +577,7 @@ class Settings(Common):
 
 def test_the_settings_variables_are_read_from_the_source() -> None:
     """Fields alone, inherited ones included, with the server's names for some."""
-    assert services.settings_variables(SETTINGS) == {"APP_NAME", "APP_SHARED", "UVICORN_X"}
+    assert variables.of_settings(SETTINGS) == {"APP_NAME", "APP_SHARED", "UVICORN_X"}
 
 
 @pytest.mark.parametrize(
@@ -583,19 +586,21 @@ def test_the_settings_variables_are_read_from_the_source() -> None:
 def test_settings_of_another_form_are_refused(text: str) -> None:
     """An empty list would make every variable a finding, or none."""
     with pytest.raises(ValueError, match=r"Settings|malformed"):
-        services.settings_variables(text)
+        variables.of_settings(text)
 
 
 def test_the_settings_variables_are_those_that_the_service_reads() -> None:
     """By the class itself."""
     settings = pytest.importorskip("prodlock.server.settings")
     names = {settings.SERVERS.get(field, settings.PREFIX + field.upper()) for field in settings.Settings.model_fields}
-    assert expected.settings_variables(Project()) == names
+    assert evidence.settings_variables(Project()) == names
 
 
 def test_a_setting_that_is_not_handed_on_is_named() -> None:
     """With the file and the line that it lacks."""
-    (sentence,) = services.unhanded({"environment": {"APP_NAME": None}}, {"APP_NAME", "APP_NEW"})
+    (sentence,) = dropped_variables(
+        "docker-compose.yml", variables.missing({"environment": {"APP_NAME": None}}, {"APP_NAME", "APP_NEW"})
+    )
     assert "docker-compose.yml" in sentence
     assert "`- APP_NEW`" in sentence
-    assert list(services.unhanded({}, {"APP_NAME"})) != []
+    assert variables.missing({}, {"APP_NAME"}) == ["APP_NAME"]

@@ -19,7 +19,8 @@ from typing import IO
 import pytest
 
 from prodlock.failure import CANNOT_CHECK, Failure
-from prodlock.image import archives, image
+from prodlock.image import archives, documents, reader
+from prodlock.image import tar as tars
 from prodlock.image.records import HEAD_BYTES, Image
 
 
@@ -75,7 +76,7 @@ def stored(content: bytes) -> IO[bytes]:
 def read(*layers: bytes, pack: Callable[[bytes], bytes] = bytes, history: bool = True) -> Image:
     """Return the facts of an image of these layers."""
     with saved(*layers, pack=pack, history=history) as archive:
-        return image.read("x:1", archive, lambda _: True)
+        return reader.read("x:1", archive, lambda _: True)
 
 
 def paths(facts: Image) -> list[str]:
@@ -103,7 +104,7 @@ def test_a_file_has_its_size_its_hash_and_its_head() -> None:
 def test_only_sizes_that_were_asked_for_are_hashed() -> None:
     """Most files can't be a forbidden one: their size says so."""
     with saved(tar({"a": b"12", "b": b"123"})) as archive:
-        facts = image.read("x:1", archive, lambda size: size == 3)
+        facts = reader.read("x:1", archive, lambda size: size == 3)
     assert [bool(file.sha256) for file in facts.files] == [False, True]
 
 
@@ -114,16 +115,16 @@ def test_a_document_is_kept_whole_where_it_is_asked_for(path: str) -> None:
     packed = tar({path: record})
     (file,) = read(packed).files
     assert file.head == record[:HEAD_BYTES]
-    with stored(packed) as archive, image._mapped(archive) as mapped:
-        terms = image._Terms(0, lambda _: True, archives.Budget(), records=True)
-        (file,) = image._files(image._Tar(mapped, 0, len(mapped)), terms)
+    with stored(packed) as archive, tars.map_file(archive) as mapped:
+        options = reader._Options(0, lambda _: True, archives.Budget(), documents=True)
+        (file,) = reader._files(tars.Tar(mapped, 0, len(mapped)), options)
     assert file.head == record
 
 
 def told(layers: tuple[bytes, ...], **more: Callable[[str, str], bool]) -> dict[str, int]:
     """Return how many bytes are kept of each file of which more than the head is."""
     with saved(*layers) as archive:
-        facts = image.read("x:1", archive, lambda _: False, telling=lambda _, text: b"pytest" in text, **more)
+        facts = reader.read("x:1", archive, lambda _: False, relevant=lambda _, text: b"pytest" in text, **more)
     assert all(file.sha256 for file in facts.files if len(file.head) > HEAD_BYTES)
     return {f"{file.path} {file.layer}": len(file.head) for file in facts.files if len(file.head) > HEAD_BYTES}
 
@@ -140,15 +141,13 @@ def test_a_text_that_tells_is_kept_whole_and_hashed() -> None:
 
 def test_of_a_very_long_text_a_part_is_kept() -> None:
     """What stands behind it is not seen."""
-    assert told((tar({"a.py": TEXT + b"#" * image.TEXT_BYTES}),)) == {"/a.py 0": image.TEXT_BYTES}
-    assert told((tar({"a.py": b"#" * image.TEXT_BYTES + TEXT}),)) == {}
+    assert told((tar({"a.py": TEXT + b"#" * reader.TEXT_BYTES}),)) == {"/a.py 0": reader.TEXT_BYTES}
+    assert told((tar({"a.py": b"#" * reader.TEXT_BYTES + TEXT}),)) == {}
 
 
 def test_what_is_promised_is_not_kept() -> None:
     """The locked wheels' files need no reading."""
-    assert told((tar({"a.py": TEXT, "b.py": TEXT}),), promised=lambda path, _: path == "/a.py") == {
-        "/b.py 0": len(TEXT)
-    }
+    assert told((tar({"a.py": TEXT, "b.py": TEXT}),), trusted=lambda path, _: path == "/a.py") == {"/b.py 0": len(TEXT)}
 
 
 def test_the_standard_library_is_not_read_but_a_second_copy_is() -> None:
@@ -164,7 +163,7 @@ def test_the_standard_library_is_not_read_but_a_second_copy_is() -> None:
 
 def test_too_many_texts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded; what could not be judged is no clean image."""
-    monkeypatch.setattr(image, "_KEPT_BYTES", 2 * len(TEXT))
+    monkeypatch.setattr(reader, "_KEPT_BYTES", 2 * len(TEXT))
     assert len(told((tar({"a.py": TEXT, "b.py": TEXT}),))) == 2
     for layer in (
         tar({"a.py": TEXT, "b.py": TEXT, "c.py": TEXT}),
@@ -278,11 +277,11 @@ def test_a_layer_with_a_broken_entry_is_refused() -> None:
 def test_a_broken_entry_is_refused_while_its_layer_is_still_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The unpacked layer may not be let go of before its last reader has finished."""
 
-    def hash_slowly(tar: image._Tar, _diff_id: str) -> None:
+    def hash_slowly(tar: tars.Tar, _diff_id: str) -> None:
         with memoryview(tar.map):
             time.sleep(0.05)
 
-    monkeypatch.setattr(image, "_verify", hash_slowly)
+    monkeypatch.setattr(reader, "_verify", hash_slowly)
     layer = bytearray(tar({"a": b"one", "b": b"two"}))
     layer[1024:1030] = b"\xff" * 6
     with pytest.raises(Failure, match="no tar entry at byte 1024"):
@@ -391,7 +390,7 @@ def test_an_archive_that_goes_too_deep_is_refused() -> None:
 def test_a_broken_archive_is_refused(broken: bytes) -> None:
     """Exit code 2 and a sentence, not a traceback."""
     with stored(broken) as archive, pytest.raises(Failure, match=r"The archive of x:1 can't be read") as failure:
-        image.read("x:1", archive, lambda _: True)
+        reader.read("x:1", archive, lambda _: True)
     assert failure.value.code == CANNOT_CHECK
 
 
@@ -435,7 +434,7 @@ def test_a_hostile_layer_is_refused(kind: str) -> None:
 def test_a_hostile_manifest_is_refused(manifest: bytes) -> None:
     """Whatever it is instead."""
     with stored(tar({"manifest.json": manifest})) as archive, pytest.raises(Failure, match="can't be read") as failure:
-        image.read("x:1", archive, lambda _: True)
+        reader.read("x:1", archive, lambda _: True)
     assert failure.value.code == CANNOT_CHECK
 
 
@@ -470,7 +469,7 @@ ATTESTATION: dict[str, object] = {"digest": "sha256:a", "platform": {"os": "unkn
 def test_an_index_that_leads_to_the_same_image_is_read(kind: str) -> None:
     """Also beside what BuildKit attests, and what is not in the archive."""
     with indexed(SOUND[kind], ABSENT, ATTESTATION) as archive:
-        assert paths(image.read("x:1", archive, lambda _: True)) == ["/x"]
+        assert paths(reader.read("x:1", archive, lambda _: True)) == ["/x"]
 
 
 @pytest.mark.parametrize(
@@ -487,7 +486,7 @@ def test_an_index_that_leads_to_the_same_image_is_read(kind: str) -> None:
 def test_an_index_that_leads_to_another_image_is_refused(manifests: dict[str, dict[str, object]]) -> None:
     """One Engine goes by index.json, another by manifest.json: they would load different images."""
     with indexed(manifests) as archive, pytest.raises(Failure, match="can't be read") as failure:
-        image.read("x:1", archive, lambda _: True)
+        reader.read("x:1", archive, lambda _: True)
     assert failure.value.code == CANNOT_CHECK
 
 
@@ -497,7 +496,7 @@ def test_a_promised_archive_is_not_looked_into() -> None:
     for content, seen in ((packed, ["/a.zip"]), (b"#" + packed, ["/a.zip", "/a.zip!/pytest.py"])):
         digest = hashlib.sha256(packed).hexdigest()
         with saved(tar({"a.zip": content})) as archive:
-            facts = image.read("x:1", archive, lambda _: True, lambda *found: found == ("/a.zip", digest))  # noqa: B023
+            facts = reader.read("x:1", archive, lambda _: True, lambda *found: found == ("/a.zip", digest))  # noqa: B023
         assert paths(facts) == seen
 
 
@@ -530,7 +529,7 @@ def test_a_full_disk_is_no_damaged_archive(monkeypatch: pytest.MonkeyPatch, pack
         monkeypatch.setattr("tempfile.SpooledTemporaryFile", lambda _: Full())
         monkeypatch.setattr("tempfile.TemporaryFile", Full)
         with pytest.raises(Failure, match=r"no room to unpack .*TMPDIR") as failure:
-            image.read("x:1", archive, lambda _: True)
+            reader.read("x:1", archive, lambda _: True)
     assert failure.value.code == CANNOT_CHECK
 
 
@@ -539,7 +538,7 @@ def test_a_saved_image_may_be_compressed() -> None:
     plain = saved(tar({"a": b"one"}))
     plain.seek(0)
     with plain, stored(gzip.compress(plain.read())) as archive:
-        assert paths(image.read("x:1", archive, lambda _: True)) == ["/a"]
+        assert paths(reader.read("x:1", archive, lambda _: True)) == ["/a"]
 
 
 @pytest.mark.parametrize(
@@ -694,7 +693,7 @@ def test_a_saved_image_with_a_name_twice_is_refused() -> None:
     """Which of them counts, each Engine decides."""
     first, second = tar({"manifest.json": b"[]"}), tar({"./manifest.json": b"[]"})
     with stored(first[:1024] + second) as archive, pytest.raises(Failure, match="is there twice"):
-        image.read("x:1", archive, lambda _: True)
+        reader.read("x:1", archive, lambda _: True)
 
 
 @pytest.mark.parametrize(
@@ -718,7 +717,7 @@ def test_a_configuration_of_other_types_is_refused(document: dict[str, object]) 
         "manifest.json": b'[{"Config": "c", "Layers": []}]',
     }
     with stored(tar(packed)) as archive, pytest.raises(Failure, match="can't be read") as failure:
-        image.read("x:1", archive, lambda _: True)
+        reader.read("x:1", archive, lambda _: True)
     assert failure.value.code == CANNOT_CHECK
 
 
@@ -757,20 +756,20 @@ def renamed(name: str, old: bytes, new: bytes) -> IO[bytes]:
 def test_a_name_in_another_case_is_refused(name: str, old: bytes, new: bytes) -> None:
     """Docker reads it as the known name; other readers overlook it."""
     with renamed(name, old, old) as archive:
-        assert image.read("x:1", archive, lambda _: True).files
+        assert reader.read("x:1", archive, lambda _: True).files
     with renamed(name, old, new) as archive, pytest.raises(Failure, match="can't be read"):
-        image.read("x:1", archive, lambda _: True)
+        reader.read("x:1", archive, lambda _: True)
 
 
 @pytest.mark.parametrize("name", ["config", "Cmd", "user", "ENV"])
 def test_a_label_may_have_any_name(name: str) -> None:
     """Names of labels are the user's, and count as they are written."""
     document = json.dumps({"config": {"Labels": {name: "x", name.swapcase(): "y"}}}).encode()
-    assert image._parsed(document, image._CONFIGURATION)["config"]["Labels"][name] == "x"
+    assert documents._parsed(document, documents._CONFIGURATION)["config"]["Labels"][name] == "x"
 
 
 @pytest.mark.parametrize("name", ["\u017fhell", "wor\u212aingdir", "ENTRYPOINT"])
 def test_a_name_that_go_folds_is_refused(name: str) -> None:
     """The long s and the Kelvin sign count as s and k there."""
     with pytest.raises(ValueError, match="which Docker reads as"):
-        image._parsed(json.dumps({"config": {name: []}}).encode(), image._CONFIGURATION)
+        documents._parsed(json.dumps({"config": {name: []}}).encode(), documents._CONFIGURATION)

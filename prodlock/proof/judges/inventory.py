@@ -1,4 +1,4 @@
-"""Judge what production consists of, and whether a bill of materials tells the same: pure functions."""
+"""List the components of a production image, and judge whether a bill of materials lists the same."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from prodlock.image.records import Image
 from prodlock.proof import rules
-from prodlock.proof.audit import normalized
+from prodlock.proof.records import normalized
 from prodlock.proof.rules import Finding
 
 _CONFIGURATION = "prodlock:image:configuration"
@@ -19,10 +19,10 @@ _REVISION = "prodlock:revision"
 
 
 def inventory(name: str, image: Image, golden: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the image and its components as sbom.py takes them: the app, the interpreter, wheels, Debian packages.
+    """Return the image and its components for `inside/sbom.py`: service, interpreter, wheels, Debian packages.
 
-    Takes the facts of an image that the proof has found to be what golden.py says. Components have a package URL
-    (https://github.com/package-url/purl-spec); wheels have the sha256 that the lock has.
+    Takes an image that passed the proof, and what the stage `golden` states. Components have a package URL
+    (https://github.com/package-url/purl-spec), wheels the sha256 of the lock.
     """
     labels = image.config.get("Labels") or {}
     version = labels.get("org.opencontainers.image.version") or "0"
@@ -52,17 +52,19 @@ def inventory(name: str, image: Image, golden: Mapping[str, Any]) -> dict[str, A
 
 
 def mismatches(bill: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Finding]:
-    """Return how a CycloneDX document and an inventory differ. Raises KeyError or TypeError for no such document."""
-    told = Counter(map(_identity, _all(bill["components"])))
+    """Return how a CycloneDX document and an inventory differ. Raises KeyError or TypeError for another document."""
+    listed = Counter(map(_identity, _all(bill["components"])))
     held = Counter((unquote(one["purl"]), one["version"], one.get("sha256", "")) for one in facts["components"])
     root = bill["metadata"]["component"]
     image = {one["value"] for one in root.get("properties", ()) if one["name"] in {_CONFIGURATION, _LAYER}}
     layers = facts["image"]["properties"]
     found = [
-        (rules.BILL_COMPONENT, purl, "the image has it, the bill of materials not") for purl, *_ in sorted(held - told)
+        (rules.BILL_COMPONENT, purl, "the image has it, the bill of materials not")
+        for purl, *_ in sorted(held - listed)
     ]
     found += [
-        (rules.BILL_COMPONENT, purl, "the bill of materials has it, the image not") for purl, *_ in sorted(told - held)
+        (rules.BILL_COMPONENT, purl, "the bill of materials has it, the image not")
+        for purl, *_ in sorted(listed - held)
     ]
     if image != {layers[_CONFIGURATION], *layers[_LAYER]}:
         why = "the bill of materials is of another image, by its digests"
@@ -75,7 +77,7 @@ def _component(kind: str, name: str, version: str, purl: str) -> dict[str, Any]:
 
 
 def _all(components: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Give the components of a document, and those that are listed within others."""
+    """Yield the components of a document, also those within others."""
     for one in components:
         yield one
         yield from _all(one.get("components", ()))
@@ -85,6 +87,6 @@ def _identity(component: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return package URL, version and sha256 of a component of a document."""
     hashes = {one["alg"]: one["content"] for one in component.get("hashes", ())}
     purl = unquote(component.get("purl", component["name"]))
-    # The version need not be told twice.
-    told = component.get("version", purl.partition("?")[0].rpartition("@")[2])
-    return purl, told, hashes.get("SHA-256", "")
+    # The package URL may have the version alone.
+    version = component.get("version", purl.partition("?")[0].rpartition("@")[2])
+    return purl, version, hashes.get("SHA-256", "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import io
 import json
@@ -17,17 +16,20 @@ from prodlock.failure import CANNOT_CHECK, FAILED, Failure
 from prodlock.image.records import File
 from prodlock.inside import requirements
 from prodlock.project import Project
-from prodlock.proof import check, expected, rules
-from prodlock.proof.report import Report
+from prodlock.proof import check, rules
+from prodlock.proof.evidence import collect, compose, images, lock
+from prodlock.proof.evidence import settings as project_settings
+from prodlock.proof.evidence.settings import Settings
+from prodlock.proof.report import Report, print_report
 from prodlock.proof.rules import Finding
 
 
-def settings(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> object:
+def settings(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Settings:
     """Return the settings that a pyproject.toml with this text under [tool.prodlock] has."""
     monkeypatch.chdir(folder)
     head = "" if text.startswith("[") else "[tool.prodlock]\n"
     (folder / "pyproject.toml").write_text(f"{head}{text}\n", encoding="utf-8")
-    return check._settings(Project())
+    return project_settings.read(Project())
 
 
 @pytest.mark.parametrize(
@@ -54,7 +56,7 @@ def test_sound_settings_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("size-budget-mb = nan", r"must be a number, without quotation marks \(got nan\)"),
         ("size-budget-mb = -1", r"must be a number, without quotation marks \(got -1\)"),
         ("[tool]\nprodlock = 1", r"`\[tool.prodlock\]` must be a table \(got 1\)"),
-        ('environment = "DEBUG"', r"`environment` under \[tool.prodlock\] must be a list of names"),
+        ('environment = "DEBUG"', r"`environment` must be a list of names"),
         ("environment = [1]", r"must be a list of names of variables \(got \[1\]\)"),
         ('environment = ["A B"]', "must be a list of names"),
         ('environment = [""]', "must be a list of names"),
@@ -77,7 +79,7 @@ def test_settings_that_mean_nothing_get_a_sentence(
 def test_what_is_neither_a_file_nor_an_image_gets_a_sentence(reference: str) -> None:
     """Docker would take it for an option, or for an image of another name."""
     with pytest.raises(Failure, match="--image must be the name of an image or a saved file"):
-        check._file(reference)
+        images.saved_file(reference)
 
 
 def test_an_image_or_a_file_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,9 +87,9 @@ def test_an_image_or_a_file_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "prodlock/server").mkdir(parents=True)
     (tmp_path / "-x.tar").touch()
     monkeypatch.chdir(tmp_path)
-    assert check._file("-x.tar") == Path("-x.tar")
+    assert images.saved_file("-x.tar") == Path("-x.tar")
     for reference in (None, "", "app", "Host.example:5000/a/b_c:1.0@sha256:" + "0" * 64, "0123456789ab"):
-        assert check._file(reference) is None
+        assert images.saved_file(reference) is None
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe", b"services: ["], ids=["absent", "no text", "no YAML"])
@@ -100,14 +102,13 @@ def test_without_a_compose_file_nothing_can_be_checked(
     def refuse(*_: str, **__: object) -> str:
         raise Failure("`docker compose` failed: docker-compose.yml: line 1")
 
-    monkeypatch.setattr(gc, "disable", gc.enable)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(engine, "output", refuse)
     monkeypatch.delenv("PRODLOCK_PROJECT", raising=False)
     if content is not None:
         (tmp_path / "docker-compose.yml").write_bytes(content)
     with pytest.raises(Failure, match=r"docker-compose\.yml") as failure:
-        check.obtained(Project(), None, whole=whole)
+        collect.collect(Project(), None, whole=whole)
     assert failure.value.code == CANNOT_CHECK
 
 
@@ -121,7 +122,7 @@ def test_without_settings_no_variable_can_be_judged(
         (tmp_path / "prodlock/server").mkdir(parents=True)
         (tmp_path / "prodlock/server/settings.py").write_text(text, encoding="utf-8")
     with pytest.raises(Failure, match=r"prodlock/server/settings\.py must have a class `Settings`"):
-        expected.settings_variables(Project())
+        compose.settings_variables(Project())
 
 
 @pytest.mark.parametrize("text", ['{"services": {"api-tests": {}}}', '{"services": null}', "{}"])
@@ -131,7 +132,7 @@ def test_a_project_needs_the_production_service(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "docker-compose.yml").write_text("name: x\n", encoding="utf-8")
     monkeypatch.setattr(engine, "output", lambda *_, **__: text)
     with pytest.raises(Failure, match="must have a service api-prod in the profile prod"):
-        expected.resolved(Project())
+        compose.resolve(Project())
 
 
 @pytest.mark.parametrize(
@@ -156,22 +157,40 @@ def test_an_image_of_the_project_is_known_by_another_name(
     """By its tags, by the label that Compose gives and later builds inherit, by a layer."""
     facts = [{"RepoTags": tags, "Config": {"Labels": labels}, "RootFS": {"Layers": layers}}]
     monkeypatch.setattr(engine, "output", lambda *_, **__: json.dumps(facts))
-    assert expected._is_of_project(Project(), "0123456789ab", "x", frozenset({"sha256:1"})) is is_of_project
+    assert compose._is_of_project(Project(), "0123456789ab", "x", frozenset({"sha256:1"})) is is_of_project
 
 
 def test_an_image_that_is_not_here_is_none_of_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be pulled."""
 
-    def refuse(*_: str, **__: object) -> str:
-        raise Failure("There is no image postgres:16 here.")
+    def answer(_: Project, *words: str) -> str:
+        if words[1] == "inspect":
+            raise Failure("There is no image postgres:16 here.")
+        return ""
 
-    monkeypatch.setattr(engine, "output", refuse)
-    assert expected._is_of_project(Project(), "postgres:16", "x", frozenset()) is False
+    monkeypatch.setattr(engine, "output", answer)
+    assert compose._is_of_project(Project(), "postgres:16", "x", frozenset()) is False
+
+
+@pytest.mark.parametrize("listed", [None, "sha256:0\n"], ids=["no answer", "an image"])
+def test_an_engine_that_fails_is_no_evidence_of_an_absent_image(
+    monkeypatch: pytest.MonkeyPatch, listed: str | None
+) -> None:
+    """The failure is reported; an image that nobody could inspect may be one of this project."""
+
+    def answer(_: Project, *words: str) -> str:
+        if words[1] == "inspect" or listed is None:
+            raise Failure("The Docker Engine is not running.")
+        return listed
+
+    monkeypatch.setattr(engine, "output", answer)
+    with pytest.raises(Failure, match="not running"):
+        compose._is_of_project(Project(), "postgres:16", "x", frozenset())
 
 
 def test_a_bill_needs_a_folder(tmp_path: Path) -> None:
     """It says so before it proves anything."""
-    with pytest.raises(Failure, match=f"there is no folder {tmp_path}/missing") as failure:
+    with pytest.raises(Failure, match=rf"\(there is no folder {tmp_path}/missing\)") as failure:
         check.sbom(Project(), None, str(tmp_path / "missing" / "bill.json"))
     assert failure.value.code == CANNOT_CHECK
 
@@ -184,12 +203,12 @@ def test_any_name_can_be_printed_anywhere(monkeypatch: pytest.MonkeyPatch) -> No
     report = Report(
         "x:1",
         "sha256:1",
-        [Finding(rules.UNACCOUNTED, "a file", "/\u65e5\udcff", "", "nobody promised it")],
+        (Finding(rules.UNACCOUNTED, "a file", "/\u65e5\udcff", "", "no source has it"),),
         "",
         read,
         {},
     )
-    assert check._printed(report, as_json=False) == FAILED
+    assert print_report(report, as_json=False) == FAILED
     assert rb"LEAK a file: /\u65e5\udcff" in printed.getvalue()
 
 
@@ -207,7 +226,7 @@ def selection(**changes: object) -> File:
 
 def test_what_the_build_of_dev_took_of_the_lock_is_believed() -> None:
     """Where it was built from the lock that is here."""
-    assert check._lock("x:dev", [File("/srv/a"), selection()], LOCK).main == {"a": {"1"}}
+    assert lock.selected("x:dev", [File("/srv/a"), selection()], LOCK).main == {"a": {"1"}}
 
 
 @pytest.mark.parametrize(
@@ -227,7 +246,7 @@ def test_what_the_build_of_dev_took_of_the_lock_is_believed() -> None:
 def test_a_dev_image_of_another_lock_is_stale(files: list[File], said: str) -> None:
     """Or one that does not state what it was built from: then nothing is known of main."""
     with pytest.raises(Failure, match=re.escape(said)) as failure:
-        check._lock("x:dev", files, LOCK)
+        lock.selected("x:dev", files, LOCK)
     assert failure.value.code == CANNOT_CHECK
 
 
@@ -238,19 +257,23 @@ def test_a_dev_image_of_another_lock_is_stale(files: list[File], said: str) -> N
 )
 def test_what_is_no_lock_gets_a_sentence(files: list[File], content: bytes) -> None:
     """An empty file, a merge conflict, a lock of a Poetry before 2.0, other TOML, other bytes."""
-    with pytest.raises(Failure, match=r"poetry\.lock can't be read \(.+\): make it anew with `inv poetry -- lock`"):
-        check._lock("x:dev", files, content)
+    with pytest.raises(
+        Failure, match=r"poetry\.lock must be a lock of Poetry 2 \(got: .+\). To fix it: run `inv poetry -- lock`"
+    ):
+        lock.selected("x:dev", files, content)
 
 
 def test_without_a_lock_nothing_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is asked of Docker."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(Failure, match=r"poetry\.lock can't be read \(.+\): make it anew with `inv poetry -- lock`"):
-        check._lock_content(Project())
+    with pytest.raises(
+        Failure, match=r"poetry\.lock must be a lock of Poetry 2 \(got: .+\). To fix it: run `inv poetry -- lock`"
+    ):
+        lock.read(Project())
 
 
 def test_no_secret_is_printed() -> None:
     """Neither in the instruction nor in the reason of a finding, whichever judge wrote it."""
     said = "RUN curl -H 'Authorization: Bearer abc' x"
-    (told,) = check._told([Finding(rules.SETTING, "Cmd", "configuration", said, f"Cmd is {said}")])
+    told = check._masked(Finding(rules.SETTING, "Cmd", "configuration", said, f"Cmd is {said}"))
     assert "abc" not in told.instruction + told.why

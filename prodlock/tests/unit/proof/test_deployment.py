@@ -1,4 +1,4 @@
-"""Whatever runs the service runs it on the same terms."""
+"""Whatever runs the service runs it on the same deployment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prodlock.proof import terms
+from prodlock.proof.judges import deployment
 
 DOCKERFILE = "FROM x AS y\nUSER root\nEXPOSE 1\nFROM scratch AS prod\nUSER 10001:10001\nEXPOSE 8000\n"
 HEALTHCHECK = 'connection.sendall(b"GET /health HTTP/1.1")'
@@ -63,9 +63,9 @@ OBJECTS: list[dict[str, Any]] = [
     },
     {"kind": "PodDisruptionBudget", "spec": {"selector": {"matchLabels": {"name": "x"}}}},
 ]  # fmt: skip
-REFERENCE = terms.Terms(
+REFERENCE = deployment.RunSettings(
     8000, "10001:10001", "/health", "/ready", 10, 256 << 20, 1, read_only=True, dropped=("ALL",),
-    forwarded=terms.PROXYS, root_path="",
+    forwarded=deployment.PROXY, root_path="",
 )  # fmt: skip
 
 
@@ -83,15 +83,19 @@ def container(objects: list[dict[str, Any]]) -> dict[str, Any]:
 
 def test_all_documents_say_the_same() -> None:
     """What Compose leaves to the image, the image says; the proxy says what it asks."""
-    said = terms.merged(terms.of_compose(COMPOSE), terms.of_image(DOCKERFILE, HEALTHCHECK), terms.Terms(ready="/ready"))
+    said = deployment.merged(
+        deployment.of_compose(COMPOSE),
+        deployment.of_image(DOCKERFILE, HEALTHCHECK),
+        deployment.RunSettings(ready="/ready"),
+    )
     assert said == REFERENCE
-    assert terms.of_kubernetes(OBJECTS) == REFERENCE
+    assert deployment.of_kubernetes(OBJECTS) == REFERENCE
     others = {
-        "stack": terms.of_stack(STACK, SUBNETS),
-        "k8s": terms.of_kubernetes(OBJECTS),
-        "proxy": terms.of_proxy(PROXY),
+        "stack": deployment.of_stack(STACK, SUBNETS),
+        "k8s": deployment.of_kubernetes(OBJECTS),
+        "proxy": deployment.of_proxy(PROXY),
     }
-    assert list(terms.differing(REFERENCE, others)) == []
+    assert list(deployment.differences(REFERENCE, others, "docker-compose.yml")) == []
 
 
 @pytest.mark.parametrize(
@@ -118,7 +122,9 @@ def test_another_term_is_told(change: Callable[[list[dict[str, Any]]], object], 
     """With the file, what it says, and what it must say."""
     objects = copy.deepcopy(OBJECTS)
     change(objects)
-    (sentence,) = terms.differing(REFERENCE, {"deploy/k8s": terms.of_kubernetes(objects)})
+    (sentence,) = deployment.differences(
+        REFERENCE, {"deploy/k8s": deployment.of_kubernetes(objects)}, "docker-compose.yml"
+    )
     assert sentence.startswith(f"deploy/k8s: {field} is ")
 
 
@@ -142,35 +148,39 @@ def test_another_term_is_told(change: Callable[[list[dict[str, Any]]], object], 
 )
 def test_another_term_of_a_stack_is_told(change: dict[str, Any], field: str) -> None:
     """The same for Swarm."""
-    (sentence,) = terms.differing(REFERENCE, {"deploy/stack.yml": terms.of_stack(STACK | change, SUBNETS)})
+    (sentence,) = deployment.differences(
+        REFERENCE, {"deploy/stack.yml": deployment.of_stack(STACK | change, SUBNETS)}, "docker-compose.yml"
+    )
     assert f": {field} is " in sentence
 
 
 def test_another_port_of_the_proxy_is_told() -> None:
     """And another question."""
-    other = terms.of_proxy(PROXY.replace("8000", "80").replace("/ready", "/"))
-    assert len(list(terms.differing(REFERENCE, {"proxy": other}))) == 2
+    other = deployment.of_proxy(PROXY.replace("8000", "80").replace("/ready", "/"))
+    assert len(list(deployment.differences(REFERENCE, {"proxy": other}, "docker-compose.yml"))) == 2
 
 
 def test_a_proxy_that_hands_on_any_scheme_is_told() -> None:
     """The control is in the first test."""
-    (sentence,) = terms.differing(REFERENCE, {"proxy": terms.of_proxy(PROXY.replace("set-header", "add-header"))})
+    (sentence,) = deployment.differences(
+        REFERENCE, {"proxy": deployment.of_proxy(PROXY.replace("set-header", "add-header"))}, "docker-compose.yml"
+    )
     assert "forwarded is every client" in sentence
 
 
 @pytest.mark.parametrize(
-    ("listed", "forwarded"), [("10.250.0.0/24", terms.PROXYS), ("", terms.UNSAID), ("::/0", "every client")]
+    ("listed", "forwarded"), [("10.250.0.0/24", deployment.PROXY), ("", deployment.OPEN), ("::/0", "every client")]
 )
 def test_the_proxys_own_compose_file_names_its_network(listed: str, forwarded: str) -> None:
     """Nobody else's."""
-    assert terms.of_proxied({"environment": {"FORWARDED_ALLOW_IPS": listed}}, SUBNETS).forwarded == forwarded
+    assert deployment.of_proxied({"environment": {"FORWARDED_ALLOW_IPS": listed}}, SUBNETS).forwarded == forwarded
 
 
 @pytest.mark.parametrize("name", ["", "prodlock", "prodlock:1.0", "x@sha256:0"])
 def test_an_image_without_a_digest_is_told(name: str) -> None:
     """One with a digest is not."""
-    assert list(terms.unpinned({"k8s": terms.image(OBJECTS)})) == []
-    (sentence,) = terms.unpinned({"k8s": name})
+    assert list(deployment.unpinned_images({"k8s": deployment.image(OBJECTS)})) == []
+    (sentence,) = deployment.unpinned_images({"k8s": name})
     assert "must be named by its digest" in sentence
 
 
@@ -186,24 +196,24 @@ def test_an_image_without_a_digest_is_told(name: str) -> None:
 )
 def test_a_demand_that_is_not_met_is_told(change: Callable[[list[dict[str, Any]]], object]) -> None:
     """Of the restricted standard."""
-    assert list(terms.unrestricted(OBJECTS)) == []
+    assert list(deployment.unmet_restrictions(OBJECTS)) == []
     objects = copy.deepcopy(OBJECTS)
     change(objects)
-    assert len(list(terms.unrestricted(objects))) == 1
+    assert len(list(deployment.unmet_restrictions(objects))) == 1
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("10s", 10), ("1m30s", 90), ("1h", 3600), ("500ms", 0.5), (None, None)])
 def test_a_duration_is_read(text: str | None, seconds: float | None) -> None:
     """As Compose writes it."""
-    assert terms.of_compose({"stop_grace_period": text}).grace == seconds
+    assert deployment.of_compose({"stop_grace_period": text}).grace == seconds
 
 
 @pytest.mark.parametrize("selector", [None, {}, {"name": "z"}, {"matchLabels": {"name": "z"}}])
 @pytest.mark.parametrize("place", [0, 2])
 def test_an_object_that_selects_no_pod_is_told(place: int, selector: dict[str, Any] | None) -> None:
     """Kubernetes says nothing of it."""
-    assert list(terms.unselected(OBJECTS)) == []
+    assert list(deployment.unselected_pods(OBJECTS)) == []
     objects = copy.deepcopy(OBJECTS)
     objects[place]["spec"]["selector"] = selector
-    (sentence,) = terms.unselected(objects)
+    (sentence,) = deployment.unselected_pods(objects)
     assert sentence == f"deploy/k8s: the {objects[place]['kind']} does not select the Deployment's pods."

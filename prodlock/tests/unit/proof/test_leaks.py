@@ -10,7 +10,11 @@ import pytest
 
 from prodlock.image.records import File, Image, Layer
 from prodlock.inside import requirements
-from prodlock.proof import audit, configuration, credentials, rules
+from prodlock.proof import rules
+from prodlock.proof.judges import configuration, credentials, leaks
+from prodlock.proof.judges.forbidden import derive
+from prodlock.proof.judges.staleness import staleness
+from prodlock.proof.records import Lock, Sources
 from prodlock.proof.rules import Finding, Rule
 
 SITE = "/opt/venv/lib/python3.13/site-packages"
@@ -50,11 +54,14 @@ DEV = [
     file("/srv/tests/test_x.py", b"# a test\n" + LONG),
 ]
 PROD = [*MAIN, *APP]
-LOCK = audit.Lock(
+# What the stage `sources` copies.
+COPIED = {"/srv/app": "app"}
+SOURCES = Sources(COPIED)
+LOCK = Lock(
     main={"anyio": frozenset({"4.16.0"}), "setuptools": frozenset({"80.0"})},
     dev={"anyio": frozenset({"4.16.0"}), "pytest": frozenset({"9.2.0"}), "packaging": frozenset({"26.3"})},
 )
-RULES = audit.forbidden(DEV, LOCK)
+RULES = derive(DEV, LOCK, SOURCES)
 PYTEST = next(entry for entry in DEV if entry.path.endswith("/pytest/__init__.py")).head
 
 
@@ -69,7 +76,7 @@ def image(
 def found(*planted: File) -> list[tuple[str, str]]:
     """Return what is found, and where, when these files are planted in prod."""
     facts = image([*PROD, *planted])
-    return [(one.what, one.path) for one in audit.leaks(facts.files, RULES, LOCK, facts)]
+    return [(one.what, one.path) for one in leaks.leaks(facts.files, RULES, LOCK, facts)]
 
 
 def test_a_clean_image_has_no_findings() -> None:
@@ -79,7 +86,7 @@ def test_a_clean_image_has_no_findings() -> None:
 
 def test_the_probe_finds_every_dev_distribution_in_dev() -> None:
     """The positive control: what must be found is found."""
-    assert {one.what for one in audit.leaks(DEV, RULES, LOCK)} >= {"pytest", "packaging"}
+    assert {one.what for one in leaks.leaks(DEV, RULES, LOCK)} >= {"pytest", "packaging"}
 
 
 def test_forbidden_is_what_dev_has_beyond_main() -> None:
@@ -177,30 +184,30 @@ def test_content_gives_bytecode_and_programs_away() -> None:
     compiled = file(f"{SITE}/_pytest/__pycache__/main.cpython-313.pyc", bytecode)
     tool = [*distribution("ruff", "1.0", scripts=()), file("/opt/venv/bin/ruff", program)]
     record = tool[1]._replace(head=tool[1].head + b"../../../bin/ruff,,\n")
-    forbidden = audit.forbidden([*DEV, compiled, tool[0], record, tool[2]], LOCK)
+    forbidden = derive([*DEV, compiled, tool[0], record, tool[2]], LOCK, SOURCES)
     planted = [file("/opt/x/a.pyc", bytecode), file("/usr/local/bin/qa", program)]
-    assert [one.what for one in audit.leaks([*PROD, *planted], forbidden, LOCK)] == ["pytest", "ruff"]
+    assert [one.what for one in leaks.leaks([*PROD, *planted], forbidden, LOCK)] == ["pytest", "ruff"]
 
 
 def test_a_file_of_the_app_may_be_called_as_it_likes() -> None:
     """Where dev has the same file in app/; its content may still not be a dev distribution's."""
     mine = file("/srv/app/adapters/packaging.py", b"# ports and adapters\n" + LONG)
-    forbidden = audit.forbidden([*DEV, mine], LOCK)
-    assert audit.leaks([*PROD, mine], forbidden, LOCK) == []
+    forbidden = derive([*DEV, mine], LOCK, SOURCES)
+    assert leaks.leaks([*PROD, mine], forbidden, LOCK) == []
     # Production has bytecode as well, dev has none of app/.
     package = file("/srv/app/pytest/__init__.py", b"# an adapter\n" + LONG)
-    forbidden = audit.forbidden([*DEV, mine, package], LOCK)
+    forbidden = derive([*DEV, mine, package], LOCK, SOURCES)
     compiled = [
         file("/srv/app/adapters/__pycache__/packaging.cpython-313.pyc", b"\0" + LONG),
         file("/srv/app/pytest/__pycache__/__init__.cpython-313.pyc", b"\0" + LONG),
     ]
-    assert audit.leaks([*PROD, mine, package, *compiled], forbidden, LOCK) == []
-    assert {one.what for one in audit.leaks([*PROD, package, *compiled], audit.forbidden(DEV, LOCK), LOCK)} >= {
+    assert leaks.leaks([*PROD, mine, package, *compiled], forbidden, LOCK) == []
+    assert {one.what for one in leaks.leaks([*PROD, package, *compiled], derive(DEV, LOCK, SOURCES), LOCK)} >= {
         "pytest"
     }
     vendored = file("/srv/app/quality.py", PYTEST)
-    forbidden = audit.forbidden([*DEV, vendored], LOCK)
-    assert [one.what for one in audit.leaks([*PROD, vendored], forbidden, LOCK)] == ["pytest"]
+    forbidden = derive([*DEV, vendored], LOCK, SOURCES)
+    assert [one.what for one in leaks.leaks([*PROD, vendored], forbidden, LOCK)] == ["pytest"]
 
 
 def test_content_of_this_projects_tests_and_tasks_is_found() -> None:
@@ -239,9 +246,9 @@ def test_what_a_distribution_vendors_is_not_one_of_its_own() -> None:
     record = next(entry for entry in MAIN if entry.path.endswith("setuptools-80.0.dist-info/RECORD"))
     lines = "".join(f"{entry.path.removeprefix(SITE + '/')},,\n" for entry in inside)
     dev = [*(entry for entry in DEV if entry != record), record._replace(head=record.head + lines.encode()), *inside]
-    forbidden = audit.forbidden(dev, LOCK)
+    forbidden = derive(dev, LOCK, SOURCES)
     assert forbidden.distributions == {"pytest", "packaging"}
-    assert audit.leaks([*PROD, File(vendored, directory=True), *inside], forbidden, LOCK) == []
+    assert leaks.leaks([*PROD, File(vendored, directory=True), *inside], forbidden, LOCK) == []
 
 
 @pytest.mark.parametrize(
@@ -317,11 +324,11 @@ def test_a_script_that_only_speaks_of_a_test_runner_is_none(script: bytes) -> No
 def test_imports_names_and_contents_are_evidence(planted: File, rule: Rule) -> None:
     """In the sources and elsewhere, and by the rule that says what it is."""
     facts = image([*PROD, planted])
-    (finding,) = audit.leaks(facts.files, RULES, LOCK, facts)
+    (finding,) = leaks.leaks(facts.files, RULES, LOCK, facts)
     assert finding.rule is rule
     assert planted.path.startswith(finding.path)
     if planted.head:
-        assert RULES.tells(planted.path, planted.head) or planted.path == "/root/.netrc"
+        assert RULES.is_relevant(planted.path, planted.head) or planted.path == "/root/.netrc"
 
 
 @pytest.mark.parametrize(
@@ -382,13 +389,13 @@ def test_what_a_main_wheel_brings_is_no_evidence_in_another_environment_either()
     record = next(entry for entry in MAIN if entry.path.endswith("anyio-4.16.0.dist-info/RECORD"))
     dev = [entry for entry in DEV if entry is not record]
     dev += [*mine, record._replace(head=record.head + "".join(f"{path},,\n" for path in carried).encode())]
-    forbidden = audit.forbidden(dev, LOCK)
+    forbidden = derive(dev, LOCK, SOURCES)
     other = [entry._replace(path=entry.path.replace("/opt/venv", "/code/.venv")) for entry in mine]
     folder = File(f"{SITE}/anyio/.hypothesis", directory=True)
-    assert audit.leaks([*PROD, *mine, *other, folder], forbidden, LOCK) == []
+    assert leaks.leaks([*PROD, *mine, *other, folder], forbidden, LOCK) == []
     assert (
         len(
-            audit.leaks(
+            leaks.leaks(
                 [*PROD, *(entry._replace(path=f"/opt/{n}.py") for n, entry in enumerate(mine))], forbidden, LOCK
             )
         )
@@ -401,7 +408,7 @@ def test_a_namespace_that_main_and_dev_share_is_told_apart() -> None:
     main = distribution("google_storage", "1", "google/cloud/storage/__init__.py")
     dev = distribution("google_tasks", "1", "google/cloud/tasks/__init__.py", "google/cloud/tasks/v2.py")
     lock = replace(LOCK, main={**LOCK.main, "google-storage": frozenset({"1"})})
-    forbidden = audit.forbidden([*DEV, *main, *dev], lock)
+    forbidden = derive([*DEV, *main, *dev], lock, SOURCES)
     for source, expected in {
         "import google.cloud.storage, google, google.auth": [],
         "from google.cloud import storage": [],
@@ -410,24 +417,24 @@ def test_a_namespace_that_main_and_dev_share_is_told_apart() -> None:
         "from google.cloud import tasks": ["google-tasks"],
         "from google.cloud.tasks import v2": ["google-tasks"],
     }.items():
-        leaks = audit.leaks([*PROD, *main, file("/srv/app/a.py", source.encode())], forbidden, lock)
-        assert [leak.what for leak in leaks] == expected, source
+        found_leaks = leaks.leaks([*PROD, *main, file("/srv/app/a.py", source.encode())], forbidden, lock)
+        assert [leak.what for leak in found_leaks] == expected, source
 
 
 def test_a_tool_of_main_leaves_no_evidence() -> None:
     """Where the lock's main group has it, its files and variables are the service's own."""
     forbidden = replace(RULES, locked=frozenset({"coverage"}))
-    assert audit.leaks([*PROD, file("/srv/app/.coveragerc")], forbidden, LOCK) == []
-    assert forbidden.variable("COVERAGE_FILE", "x") is None
-    assert RULES.variable("COVERAGE_FILE", "x") == "coverage"
+    assert leaks.leaks([*PROD, file("/srv/app/.coveragerc")], forbidden, LOCK) == []
+    assert forbidden.variable_owner("COVERAGE_FILE", "x") is None
+    assert RULES.variable_owner("COVERAGE_FILE", "x") == "coverage"
 
 
 def test_most_files_are_not_worth_keeping() -> None:
     """What names nothing of dev's and has no mark of a secret."""
-    assert not RULES.tells("/etc/services", b"http 80/tcp\n")
+    assert not RULES.is_relevant("/etc/services", b"http 80/tcp\n")
     assert not RULES.may_import(b"import json\n")
-    assert RULES.tells("/srv/app/a.py", b"import json\n")
-    assert RULES.tells("/etc/x", b"-----BEGIN PRIVATE KEY-----")
+    assert RULES.is_relevant("/srv/app/a.py", b"import json\n")
+    assert RULES.is_relevant("/etc/x", b"-----BEGIN PRIVATE KEY-----")
 
 
 def test_hostile_scripts_take_no_time() -> None:
@@ -460,7 +467,7 @@ def test_a_finding_names_its_instruction_and_counts_its_files() -> None:
     """One line for a folder, however many files are in it."""
     planted = [file(f"/opt/x/pytest/{number}.py", layer=1) for number in range(3)]
     facts = image([*PROD, *planted])
-    (finding,) = audit.leaks(facts.files, RULES, LOCK, facts)
+    (finding,) = leaks.leaks(facts.files, RULES, LOCK, facts)
     assert finding == Finding(rules.DEV_IMPORT, "pytest", "/opt/x/pytest", "COPY prod", "imported as pytest", 3, 1)
 
 
@@ -565,46 +572,52 @@ def test_what_is_printed_of_an_instruction_has_no_secrets() -> None:
 
 def test_pytest_in_the_main_group_is_a_leak_at_its_source() -> None:
     """Then nothing in dev is forbidden, and the image holds it rightfully: the lock itself is the leak."""
-    assert audit.declared(LOCK, ["pytest", "Pytest_*"]) == []
+    assert leaks.denied(LOCK, ["pytest", "Pytest_*"]) == []
     with_both = replace(LOCK, main={**LOCK.main, "pytest": frozenset({"9.2.0"}), "pytest-asyncio": frozenset({"2.0"})})
-    finding, plugin = audit.declared(with_both, ["pytest", "Pytest_*"])
+    finding, plugin = leaks.denied(with_both, ["pytest", "Pytest_*"])
     assert plugin.what == "pytest-asyncio"
     assert (finding.what, finding.path) == ("pytest", "poetry.lock")
 
 
-APP_NOW = {"app/main.py": APP[1].sha256, "app/__init__.py": APP[0].sha256}
+APP_NOW = {"/srv/app/main.py": APP[1].sha256, "/srv/app/__init__.py": APP[0].sha256}
 
 
 def test_a_fresh_image_is_not_stale() -> None:
     """Versions as locked, app/ as it is."""
-    assert audit.staleness(PROD, (LOCK.main,), APP_NOW) == ""
-    assert audit.staleness(DEV, (LOCK.main, LOCK.dev), APP_NOW) == ""
+    assert staleness(PROD, (LOCK.main,), Sources(COPIED, APP_NOW)) == ""
+    assert staleness(DEV, (LOCK.main, LOCK.dev), Sources(COPIED, APP_NOW)) == ""
 
 
 def test_a_changed_app_makes_an_image_stale() -> None:
     """A file that was edited, added or removed since."""
-    assert audit.staleness(PROD, (LOCK.main,), {**APP_NOW, "app/main.py": "0"}) == "app/main.py has changed since"
-    assert audit.staleness(PROD, (LOCK.main,), {**APP_NOW, "app/new.py": "0"}) == "app/new.py has changed since"
-    removed = {"app/__init__.py": APP_NOW["app/__init__.py"]}
-    assert audit.staleness(PROD, (LOCK.main,), removed) == "app/main.py has changed since"
+    assert (
+        staleness(PROD, (LOCK.main,), Sources(COPIED, {**APP_NOW, "/srv/app/main.py": "0"}))
+        == "app/main.py has changed since"
+    )
+    assert (
+        staleness(PROD, (LOCK.main,), Sources(COPIED, {**APP_NOW, "/srv/app/new.py": "0"}))
+        == "app/new.py has changed since"
+    )
+    removed = {"/srv/app/__init__.py": APP_NOW["/srv/app/__init__.py"]}
+    assert staleness(PROD, (LOCK.main,), Sources(COPIED, removed)) == "app/main.py has changed since"
 
 
 def test_a_changed_lock_makes_an_image_stale() -> None:
     """Another version, or a distribution that is not there yet."""
     newer = replace(LOCK, main={**LOCK.main, "anyio": frozenset({"5.0"})})
-    assert audit.staleness(PROD, (newer.main,), APP_NOW) == "it has anyio 4.16.0, poetry.lock has 5.0"
+    assert staleness(PROD, (newer.main,), Sources(COPIED, APP_NOW)) == "it has anyio 4.16.0, poetry.lock has 5.0"
     more = replace(LOCK, main={**LOCK.main, "attrs": frozenset({"1"})})
-    assert audit.staleness(PROD, (more.main,), APP_NOW) == "it lacks attrs, which poetry.lock has"
+    assert staleness(PROD, (more.main,), Sources(COPIED, APP_NOW)) == "it lacks attrs, which poetry.lock has"
 
 
 def test_the_groups_of_a_selection_are_read() -> None:
     """Names are normalized; a group of which nothing was selected is empty."""
     shared = {"name": "Any_IO", "version": "1", "sha256": ["12"]}
     selection = {"groups": {"main": [shared], "dev": [shared, {"name": "pytest", "version": "9", "sha256": []}]}}
-    assert audit.lock_from(selection) == audit.Lock(
+    assert Lock.from_selection(selection) == Lock(
         {"any-io": frozenset({"1"})}, {"any-io": frozenset({"1"}), "pytest": frozenset({"9"})}
     )
-    assert audit.lock_from({"groups": {"main": [shared]}}).dev == {}
+    assert Lock.from_selection({"groups": {"main": [shared]}}).dev == {}
 
 
 def test_what_main_has_by_an_extra_alone_is_forbidden() -> None:
@@ -618,7 +631,7 @@ def test_what_main_has_by_an_extra_alone_is_forbidden() -> None:
         )
     ]
     taken = requirements.selected(requirements.requirements({"package": locked}), {"sys_platform": "linux"})
-    lock = audit.lock_from(requirements.selection(taken, ["main", "dev"], ""))
-    assert audit.declared(lock, ["pytest"]) == []
-    assert audit.forbidden(DEV, lock).distributions >= {"pytest", "packaging"}
-    assert "anyio" not in audit.forbidden(DEV, lock).distributions
+    lock = Lock.from_selection(requirements.selection(taken, ["main", "dev"], ""))
+    assert leaks.denied(lock, ["pytest"]) == []
+    assert derive(DEV, lock, SOURCES).distributions >= {"pytest", "packaging"}
+    assert "anyio" not in derive(DEV, lock, SOURCES).distributions

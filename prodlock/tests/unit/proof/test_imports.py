@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prodlock.proof.imports import Import, imported
+from prodlock.proof.judges.imports import Import, imported
 
 
 def names(source: bytes | str) -> list[str]:

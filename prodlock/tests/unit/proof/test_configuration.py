@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from prodlock.image.records import Declaration, Image
-from prodlock.proof import configuration, rules
+from prodlock.proof import rules
+from prodlock.proof.judges import configuration
 from prodlock.proof.rules import Rule
 
 CONFIG: dict[str, Any] = {

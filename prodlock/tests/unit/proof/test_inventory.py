@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from prodlock.image.records import Image, Layer
-from prodlock.proof import inventory
+from prodlock.proof.judges import inventory
 
 LABELS = {"org.opencontainers.image.version": "1.2", "org.opencontainers.image.created": "2026-01-02T03:04:05Z"}
 IMAGE = Image("x:1", (Layer("sha256:0", "COPY"),), {}, {"Labels": LABELS}, (), (), "sha256:abc")

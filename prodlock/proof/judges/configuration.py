@@ -1,4 +1,4 @@
-"""Judge what an image is configured to run and what its history tells: pure functions, as in audit.py."""
+"""Judge an image's configuration and history: dev tools, secrets, and what the Dockerfile does not declare."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 
 from prodlock.image.records import Declaration, Image
 from prodlock.proof import rules
-from prodlock.proof.audit import Forbidden, started
-from prodlock.proof.credentials import MASK, found, is_named, masked, shown
+from prodlock.proof.judges.credentials import MASK, found, is_named, masked, shown
+from prodlock.proof.judges.forbidden import Forbidden
+from prodlock.proof.judges.leaks import started
 from prodlock.proof.rules import Finding
 
 # What Compose writes into labels of its own: a pattern for each.
@@ -25,7 +26,7 @@ _DOCUMENT = {"architecture", "config", "created", "history", "os", "os.version",
 _WORDS = {"architecture", "created", "os", "os.version", "variant"}
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)|")
 _ROOTFS = {"diff_ids", "type"}
-# What Docker and the specification know in a configuration; nothing else may be there, not even empty.
+# The settings that Docker and the specification define; no other may be present, not even empty.
 _CONFIG = {
     "ArgsEscaped", "AttachStderr", "AttachStdin", "AttachStdout", "Cmd", "Domainname", "Entrypoint", "Env",
     "ExposedPorts",
@@ -49,7 +50,7 @@ _DECLARES = re.compile(r"(?:/bin/sh -c #\(nop\)\s+)?(?P<instruction>ARG|ENV|LABE
 
 
 def leaks(image: Image, forbidden: Forbidden) -> list[Finding]:
-    """Return the dev tools that an image would run, and the secrets in its environment, labels and history."""
+    """Return the dev tools that an image runs, and the secrets in its environment, labels, commands and history."""
     config = image.config
     variables = [(name, value) for name, _, value in (text.partition("=") for text in config.get("Env") or ())]
     labels = list((config.get("Labels") or {}).items())
@@ -60,21 +61,21 @@ def leaks(image: Image, forbidden: Forbidden) -> list[Finding]:
         "ONBUILD": config.get("OnBuild"),
         "SHELL": config.get("Shell"),
     }
-    told = [*_secrets("ENV", variables), *_secrets("LABEL", labels)]
-    told += [finding for name, words in commands.items() for finding in _secrets_in_command(name, words)]
+    secrets = [*_secrets("ENV", variables), *_secrets("LABEL", labels)]
+    secrets += [finding for name, words in commands.items() for finding in _secrets_in_command(name, words)]
     return [
         *(finding for name, words in commands.items() for finding in _tools(name, words, forbidden)),
         *_tool_variables(variables, image.history, forbidden),
-        *told,
-        *_secrets_in_history(image.history, {finding.what for finding in told}),
+        *secrets,
+        *_secrets_in_history(image.history, {finding.what for finding in secrets}),
     ]
 
 
 def undeclared(image: Image, declaration: Declaration, project: str) -> list[Finding]:
-    """Return what an image is configured to be, or records of how it was made, and the Dockerfile does not declare.
+    """Return the settings and the history of an image that the Dockerfile does not declare.
 
-    Takes what a bare `docker build .` of the same commit gives, and the name of the Compose project: Compose adds
-    labels of its own.
+    Takes the declaration, which a bare `docker build .` of the same commit gives, and the name of the Compose project:
+    Compose adds labels of its own.
     """
     return [
         *_settings_undeclared(image, declaration, project),
@@ -169,12 +170,12 @@ def _is_time(text: object, declared: str | None) -> bool:
 
 
 def _settings(value: object) -> dict[str, object]:
-    """Return the single settings of a list of NAME=VALUE or of labels; of anything else itself, named ``."""
+    """Return the settings of a list of NAME=VALUE or of labels by name; any other value by the name ``."""
     if isinstance(value, list) and all("=" in str(item) for item in value):
         found: dict[str, object] = {}
         for item in value:
             name, _, said = str(item).partition("=")
-            # Of a name that is there twice both values are told.
+            # A name that is set twice has both values here.
             found[name] = f"{found[name]}, {said}" if name in found else said
         return found
     if isinstance(value, Mapping) and all(isinstance(one, str) for one in value.values()):
@@ -183,7 +184,7 @@ def _settings(value: object) -> dict[str, object]:
 
 
 def _tools(instruction: str, words: Iterable[str] | None, forbidden: Forbidden) -> Iterator[Finding]:
-    """Find what is named as a word of its own, or started by a shell or by `python -m`."""
+    """Find dev tools that a command names as a word, or starts by a shell or by `python -m`."""
     for text in words or ():
         named = [word for word in re.findall(r"[\w.-]+", text) if forbidden.owner(word)]
         for word in named or started(text, forbidden):
@@ -201,15 +202,15 @@ def _tools(instruction: str, words: Iterable[str] | None, forbidden: Forbidden) 
 def _tool_variables(
     variables: Iterable[tuple[str, str]], history: Iterable[str], forbidden: Forbidden
 ) -> Iterator[Finding]:
-    """Find variables, and build arguments, that a dev tool reads."""
+    """Find variables and build arguments that a dev tool reads."""
     for name, value in variables:
-        if owner := forbidden.variable(name, value):
+        if owner := forbidden.variable_owner(name, value):
             instruction = masked(f"ENV {name}={value}")
             yield Finding(rules.TOOL_TRACE, owner, "configuration", instruction, f"{name} is a variable of this tool")
     for step in history:
         match = _DECLARES.match(step)
         for name in re.findall(r"(?<!\S)(\w+)", match["given"]) if match and match["instruction"] == "ARG" else ():
-            if owner := forbidden.variable(name, ""):
+            if owner := forbidden.variable_owner(name, ""):
                 yield Finding(rules.TOOL_TRACE, owner, "history", masked(step), f"{name} is a variable of this tool")
 
 
@@ -223,7 +224,7 @@ def _secrets(instruction: str, settings: Iterable[tuple[str, str]]) -> Iterator[
 
 
 def _secrets_in_command(instruction: str, words: Iterable[str] | None) -> Iterator[Finding]:
-    """Find secrets in what a container runs."""
+    """Find secrets in the commands that a container runs."""
     text = " ".join(words or ())
     for what in found(text):
         yield Finding(
@@ -231,19 +232,19 @@ def _secrets_in_command(instruction: str, words: Iterable[str] | None) -> Iterat
         )
 
 
-def _secrets_in_history(history: Iterable[str], told: AbstractSet[str]) -> Iterator[Finding]:
-    """Find secrets in the instructions, but for those of the configuration that were told of."""
+def _secrets_in_history(history: Iterable[str], known: AbstractSet[str]) -> Iterator[Finding]:
+    """Find secrets in the instructions that the configuration does not already have."""
     for step in history:
         match = _DECLARES.match(step)
         names = dict.fromkeys(found(step))
         if match and match["instruction"] == "ARG":
-            # Without a value here: where it is given one, a later instruction has it.
+            # Without a value here: a later instruction has the value that it is given.
             declared = [name for name in re.findall(r"(?<!\S)(\w+)(?=\s|$)", match["given"]) if is_named(name, None)]
             names |= dict.fromkeys(declared)
         elif match:
             given = set(re.findall(r"(?<!\S)([\w.-]+)=", match["given"]))
-            names = {name: None for name in names if name not in told and not given & told}
+            names = {name: None for name in names if name not in known and not given & known}
         elif _REPEATED.match(step):
-            names = {name: None for name in names if name not in told}
+            names = {name: None for name in names if name not in known}
         for name in names:
             yield Finding(rules.SECRET, name, "history", masked(step), "the history keeps it")

@@ -7,9 +7,10 @@ import hashlib
 import pytest
 
 from prodlock.image.records import File, Image, Layer
-from prodlock.proof import rules, world
+from prodlock.proof import rules
+from prodlock.proof.judges import contents
+from prodlock.proof.records import BASE, SOURCES, ExpectedContents, ExpectedEntry
 from prodlock.proof.rules import Rule
-from prodlock.proof.world import Promised
 
 SITE = "/opt/venv/lib/python3.13/site-packages"
 
@@ -19,29 +20,30 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def promise(path: str, content: bytes = b"", *, mode: int = 0o644, source: str = "h11 0.16") -> Promised:
+def promise(path: str, content: bytes = b"", *, mode: int = 0o644, source: str = "h11 0.16") -> ExpectedEntry:
     """Return the promise of a file."""
-    return Promised(path, "file", mode, digest(content), len(content), (0, 0), source)
+    return ExpectedEntry(path, "file", mode, digest(content), len(content), (0, 0), source)
 
 
-def folder(path: str, mode: int = 0o755) -> Promised:
+def folder(path: str, mode: int = 0o755) -> ExpectedEntry:
     """Return the promise of a folder."""
-    return Promised(path, "folder", mode, "", 0, (0, 0), "the base image")
+    return ExpectedEntry(path, "folder", mode, "", 0, (0, 0), "the base image")
 
 
 PROMISED = [
     *(folder(path) for path in ("/opt/venv/lib", "/opt/venv/lib/python3.13", SITE, f"{SITE}/h11")),
-    folder("/opt"), folder("/opt/venv"), folder("/srv"), folder("/srv/app"), folder("/tmp", 0o1777), folder("/etc"),
+    folder("/opt"), folder("/opt/venv"), folder("/srv"), folder("/srv/app")._replace(source=SOURCES),
+    folder("/tmp", 0o1777), folder("/etc"),
     promise(f"{SITE}/h11/__init__.py", b"h11"),
     promise("/srv/app/main.py", b"app", source="the sources"),
     promise("/usr/bin/bash", b"bash", mode=0o755, source="the base image"),
-    promise("/etc/shadow", b"x", mode=0o640, source=world.BASE)._replace(owner=(0, 42)),
+    promise("/etc/shadow", b"x", mode=0o640, source=BASE)._replace(owner=(0, 42)),
     promise("/etc/passwd", b"of the build", source="the build"),
-    Promised("/opt/venv/bin/python", "link", 0o777, "/usr/local/bin/python3", 0, (0, 0), "venv"),
+    ExpectedEntry("/opt/venv/bin/python", "link", 0o777, "/usr/local/bin/python3", 0, (0, 0), "venv"),
 ]  # fmt: skip
 # What the base image has, and production does not take.
-BASE = [promise("/etc/passwd", b"of the base image", source=world.BASE), promise("/usr/bin/dash", b"dash", mode=0o755)]
-WORLD = world.world_from([*((*one, True) for one in PROMISED), *((*one, False) for one in BASE)])
+NOT_TAKEN = [promise("/etc/passwd", b"of the base image", source=BASE), promise("/usr/bin/dash", b"dash", mode=0o755)]
+EXPECTED = ExpectedContents.from_rows([*((*one, True) for one in PROMISED), *((*one, False) for one in NOT_TAKEN)])
 
 
 def file(path: str, content: bytes = b"", **more: object) -> File:
@@ -66,9 +68,9 @@ def image(*planted: File) -> Image:
     return Image("x:1", layers, {}, {}, (), (*CLEAN, *planted))
 
 
-def found(*planted: File, judges: tuple[world.Judge, ...] = world.JUDGES) -> list[tuple[str, str]]:
+def found(*planted: File, judges: tuple[contents.Judge, ...] = contents.JUDGES) -> list[tuple[str, str]]:
     """Return where something is found, and by which rule."""
-    return [(one.path, one.rule.code) for one in world.unaccounted(image(*planted), WORLD, judges)]
+    return [(one.path, one.rule.code) for one in contents.unaccounted(image(*planted), EXPECTED, judges)]
 
 
 SHADOW = file("/etc/shadow", b"x", mode=0o640, owner=(0, 42))
@@ -120,16 +122,16 @@ def test_promised_files_may_be_repeated_in_a_later_layer() -> None:
 def test_a_leak_is_found(kind: str) -> None:
     """By its rule, at its path, with its reason and the instruction of its layer."""
     planted, rule = LEAKS[kind]
-    (finding,) = world.unaccounted(image(planted), WORLD)
-    assert (finding.path, finding.rule) == (world.topmost(planted.path, WORLD), rule)
+    (finding,) = contents.unaccounted(image(planted), EXPECTED)
+    assert (finding.path, finding.rule) == (contents.topmost(planted.path, EXPECTED), rule)
     assert finding.why
     assert (finding.instruction, finding.layer) == ("RUN more", 1)
 
 
-@pytest.mark.parametrize("judge", world.JUDGES, ids=lambda judge: judge.__name__)
-def test_without_a_judge_a_leak_is_missed(judge: world.Judge) -> None:
+@pytest.mark.parametrize("judge", contents.JUDGES, ids=lambda judge: judge.__name__)
+def test_without_a_judge_a_leak_is_missed(judge: contents.Judge) -> None:
     """Each judge finds what no other does, or finds a more exact rule: without it a test above fails."""
-    others = tuple(other for other in world.JUDGES if other is not judge)
+    others = tuple(other for other in contents.JUDGES if other is not judge)
     verdicts = [(found(planted, judges=others), rule.code) for planted, rule in LEAKS.values()]
     assert any(not findings or findings[0][1] != code for findings, code in verdicts)
 
@@ -137,7 +139,7 @@ def test_without_a_judge_a_leak_is_missed(judge: world.Judge) -> None:
 def test_a_folder_of_nobodys_is_one_finding() -> None:
     """With all that is in it, at its topmost."""
     planted = [File("/opt/x", 1, mode=0o755, directory=True), file("/opt/x/a.py"), file("/opt/x/b/c.py")]
-    (finding,) = world.unaccounted(image(*planted), WORLD)
+    (finding,) = contents.unaccounted(image(*planted), EXPECTED)
     assert (finding.what, finding.path, finding.files) == ("folder", "/opt/x", 2)
 
 
@@ -161,14 +163,14 @@ def test_a_leak_below_another_layer_is_found() -> None:
 )
 def test_what_must_be_there_is_missed(planted: tuple[File, ...], gone: list[str]) -> None:
     """In what a container would see."""
-    assert [one.path for one in world.missing(image(*planted), WORLD)] == gone
+    assert [one.path for one in contents.missing(image(*planted), EXPECTED)] == gone
 
 
 def test_what_is_missed_of_one_folder_is_one_finding() -> None:
     """A whole distribution that is not there is not a hundred findings."""
     added = [promise(f"{SITE}/x/a.py", source="x 1"), promise(f"{SITE}/x/b.py", source="x 1")]
-    more = world.world_from([(*one, True) for one in (*PROMISED, *added)])
-    (finding,) = world.missing(image(), more)
+    more = ExpectedContents.from_rows([(*one, True) for one in (*PROMISED, *added)])
+    (finding,) = contents.missing(image(), more)
     assert (finding.what, finding.path, finding.files) == ("files", f"{SITE}/x", 2)
 
 
@@ -189,30 +191,30 @@ def test_dev_and_prod_share_what_both_have() -> None:
         file("/srv/tests/x.py", b"test"),
         file(f"{SITE}/h11/__init__.py", b"other"),
     ]
-    (finding,) = world.differing(image().files, dev)
+    (finding,) = contents.differing(image().files, dev)
     assert finding.path == f"{SITE}/h11/__init__.py"
 
 
 def test_the_base_image_is_told_apart() -> None:
     """By what it has at a path; the build and the wheels are no part of it."""
-    assert WORLD.in_base("/etc/passwd") == {digest(b"of the base image")}
-    assert WORLD.in_base("/srv/app/main.py") == frozenset()
+    assert EXPECTED.base["/etc/passwd"] == {digest(b"of the base image")}
+    assert "/srv/app/main.py" not in EXPECTED.base
 
 
 def test_what_is_brought_is_of_a_path_and_a_content() -> None:
     """Neither alone; and what is the project's own is looked into."""
     path = f"{SITE}/h11/__init__.py"
-    (wheels,) = WORLD.at(path)
-    assert WORLD.brought(path, wheels.content)
-    assert not WORLD.brought(path, digest(b"other"))
-    assert not WORLD.brought("/elsewhere", wheels.content)
-    (app,) = WORLD.at("/srv/app/main.py")
-    assert not WORLD.brought("/srv/app/main.py", app.content)
+    (wheels,) = EXPECTED.at(path)
+    assert EXPECTED.provides(path, wheels.content)
+    assert not EXPECTED.provides(path, digest(b"other"))
+    assert not EXPECTED.provides("/elsewhere", wheels.content)
+    (app,) = EXPECTED.at("/srv/app/main.py")
+    assert not EXPECTED.provides("/srv/app/main.py", app.content)
 
 
 def test_sizes_are_told_by_source() -> None:
     """The largest first, and what nobody promises as well."""
-    sizes = world.sizes(image(file("/opt/x", b"x" * 100)), WORLD)
+    sizes = contents.sizes(image(file("/opt/x", b"x" * 100)), EXPECTED)
     assert list(sizes) == ["unaccounted", "the build", "the base image", "h11 0.16", "the sources", "venv"]
     assert sizes["unaccounted"] == 100
 
@@ -223,15 +225,15 @@ SIZES = {"numpy 2.3": 30_000_000, "the base image": 20_000_000, "app/": 1_000_00
 @pytest.mark.parametrize("budget", [None, 51.5, 60])
 def test_a_size_within_its_budget_is_no_finding(budget: float | None) -> None:
     """Nor is any, where there is none."""
-    assert world.over_budget(SIZES, budget, frozenset()) == []
+    assert contents.over_budget(SIZES, budget, frozenset()) == []
 
 
 @pytest.mark.parametrize(
-    ("came", "since"), [(set(), ""), ({"click 8.4", "gone 1"}, "; new since the budget was set: click 8.4 0.5 MB")]
+    ("added", "since"), [(set(), ""), ({"click 8.4", "gone 1"}, "; new since the budget was set: click 8.4 0.5 MB")]
 )
-def test_a_size_beyond_its_budget_is_found(came: set[str], since: str) -> None:
+def test_a_size_beyond_its_budget_is_found(added: set[str], since: str) -> None:
     """With what is largest, and what has come."""
-    (finding,) = world.over_budget(SIZES, 51, frozenset(came))
+    (finding,) = contents.over_budget(SIZES, 51, frozenset(added))
     assert (finding.rule, finding.what) == (rules.OVER_BUDGET, "size-budget-mb")
     largest = "numpy 2.3 30.0 MB, the base image 20.0 MB, app/ 1.0 MB, click 8.4 0.5 MB"
     assert finding.why == f"51.5 MB, more than size-budget-mb = 51; the largest: {largest}{since}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prodlock.proof import credentials
+from prodlock.proof.judges import credentials
 
 # In two parts: no scanner of this repository's own shall take it for one.
 KEY = "-----BEGIN {0}PRIVATE " + "KEY-----\nMIIEowIBAAKCAQEA0123456789\nabc=\n-----END {0}PRIVATE KEY-----"
