@@ -605,7 +605,7 @@ def test_compose_runs_the_image_as_it_is(copy: Path, tmp_path: Path) -> None:
         docker("rmi", named["alias"])
     assert done.returncode == 1, done.stderr
     findings = json.loads(done.stdout)["findings"]
-    assert {one["path"] for one in findings} == {"docker-compose.yml"}
+    assert {one["path"] for one in findings} == {"docker-compose.override.yml"}
     wanted = {(code, what.format_map(named)) for code, whats in OVERRIDDEN.items() for what in whats}
     assert {(one["code"], one["what"]) for one in findings} == wanted
 

@@ -12,9 +12,7 @@ from prodlock import source
 from prodlock.image.records import Declaration
 from prodlock.project import Project
 from prodlock.proof import rules
-from prodlock.proof.evidence import compose as evidence
-from prodlock.proof.judges import compose, mounts, variables
-from prodlock.proof.judges.deployment import dropped_variables
+from prodlock.proof.judges import compose, variables
 from prodlock.proof.records import ComposeProject, ExpectedContents
 from prodlock.proof.rules import Finding
 
@@ -43,7 +41,7 @@ PATHS = {
     "/opt/venv/lib64": "lib", "/srv": "", "/srv/app": "", "/srv/app/main.py": "", "/tmp": "", "/usr": "",
     "/usr/lib": "", "/usr/lib/libc.so.6": "", "/var": "", "/var/lib": "", "/var/lib/dpkg": "", "/code/data": "",
 }  # fmt: skip
-WORLD = ExpectedContents.from_rows(
+EXPECTED = ExpectedContents.from_rows(
     (path, "link" if target else "file", 0o644, target, 0, (0, 0), "x", True) for path, target in PATHS.items()
 )
 VOLUMES = {
@@ -70,7 +68,7 @@ def project(composed: dict[str, Any], **document: Any) -> ComposeProject:  # noq
 
 def found(more: dict[str, Any], *, environment: tuple[str, ...] = (), **services_too: Any) -> list[Finding]:  # noqa: ANN401
     """Return what is found in a project whose production service has these keys as well."""
-    return compose.judge(project({"api-prod": SERVICE | more} | services_too), DECLARED, WORLD, environment)
+    return compose.judge(project({"api-prod": SERVICE | more} | services_too), DECLARED, EXPECTED, environment)
 
 
 HARMLESS: dict[str, Any] = {
@@ -255,7 +253,7 @@ def test_an_empty_entrypoint_replaces_the_image_s() -> None:
     """Where the image has one; an empty command does not."""
     assert found({"entrypoint": [], "command": []}) == []
     declared = replace(DECLARED, config=CONFIG | {"Entrypoint": ["init"]})
-    judged = compose.judge(project({"api-prod": SERVICE | {"entrypoint": []}}), declared, WORLD, ())
+    judged = compose.judge(project({"api-prod": SERVICE | {"entrypoint": []}}), declared, EXPECTED, ())
     assert [one.what for one in judged] == ["entrypoint"]
 
 
@@ -411,24 +409,6 @@ def test_a_mount_of_the_working_tree_is_found(mount: dict[str, Any], what: str) 
 
 
 @pytest.mark.parametrize(
-    ("folder", "place", "is_within"),
-    [
-        ("/w", "/w/app", True),
-        ("/w", "/w/", True),
-        ("/w", "/workshop", False),
-        ("/", "/w", True),
-        (r"C:\w", r"c:\w\app", True),
-        (r"C:\w", "C:/w/app", True),
-        (r"C:\w", r"C:\workshop", False),
-        (r"C:\w", r"D:\w", False),
-    ],
-)
-def test_paths_of_any_system_are_compared(folder: str, place: str, *, is_within: bool) -> None:
-    """Windows has its own separators, and knows no case."""
-    assert mounts.is_within(place, folder) is is_within
-
-
-@pytest.mark.parametrize(
     "place", ["/run/docker.sock", "/run", "/var/lib/docker/overlay2", "/run/user/1000/docker.sock"]
 )
 def test_a_mount_by_which_the_engine_is_controlled_is_found(place: str) -> None:
@@ -455,15 +435,6 @@ def test_a_secret_or_a_config_that_changes_code_is_found(more: dict[str, Any], w
     """By its target: absolute, relative to the folder of its kind, or named by its source."""
     (finding,) = found(more)
     assert (finding.rule, finding.what) == (rules.COMPOSE_MOUNT, what)
-
-
-def test_links_are_followed_as_the_engine_does() -> None:
-    """Relative and absolute ones, several in a row, and those that lead in a circle."""
-    links = {"/a": "b/c", "/b/c": "/d", "/x": "y", "/y": "x"}
-    assert mounts.resolve("/a/e", links) == "/d/e"
-    assert mounts.resolve("/a/..", links) == "/"
-    assert mounts.resolve("/../..", {}) == "/"
-    assert mounts.resolve("/x/z", links).endswith("/z")
 
 
 @pytest.mark.parametrize(
@@ -553,54 +524,13 @@ def test_a_service_of_others_is_named_and_no_finding() -> None:
     assert compose.unjudged(whole) == {"db": "postgres:16", "proxy": "haproxy:3.0"}
 
 
-def test_all_places_of_the_machine_are_known() -> None:
-    """So that each can be looked at without symlinks."""
-    volumes = [{"type": "bind", "source": "/a", "target": "/x"}, {"type": "volume", "source": "data", "target": "/y"}]
-    document = project({"api-prod": SERVICE | {"volumes": volumes}}).document
-    assert mounts.places(document) == {"/a", "/w", "/w/app", "/w/app/main.py", "/w/key", "/u"}
-
-
-SETTINGS = """\
-PREFIX = "APP_"
-SERVERS: dict[str, str] = {"grace": "UVICORN_X"}
-class Common(BaseModel):
-    shared: int = 1
-class Settings(Common):
-    model_config = ConfigDict(frozen=True)
-    kind: ClassVar[str] = "x"
-    _own: int = 1
-    name: str = "x"
-    grace: float
-    def method(self): ...
-"""
-
-
-def test_the_settings_variables_are_read_from_the_source() -> None:
-    """Fields alone, inherited ones included, with the server's names for some."""
-    assert variables.of_settings(SETTINGS) == {"APP_NAME", "APP_SHARED", "UVICORN_X"}
-
-
-@pytest.mark.parametrize(
-    "text", ["", 'PREFIX = "APP_"', SETTINGS.replace("PREFIX", "OTHER"), SETTINGS.replace('{"grace"', '{f("grace")')]
-)
-def test_settings_of_another_form_are_refused(text: str) -> None:
-    """An empty list would make every variable a finding, or none."""
-    with pytest.raises(ValueError, match=r"Settings|malformed"):
-        variables.of_settings(text)
-
-
-def test_the_settings_variables_are_those_that_the_service_reads() -> None:
-    """By the class itself."""
-    settings = pytest.importorskip("prodlock.server.settings")
-    names = {settings.SERVERS.get(field, settings.PREFIX + field.upper()) for field in settings.Settings.model_fields}
-    assert evidence.settings_variables(Project()) == names
-
-
-def test_a_setting_that_is_not_handed_on_is_named() -> None:
-    """With the file and the line that it lacks."""
-    (sentence,) = dropped_variables(
-        "docker-compose.yml", variables.missing({"environment": {"APP_NAME": None}}, {"APP_NAME", "APP_NEW"})
+def test_a_finding_names_the_file_that_it_comes_from() -> None:
+    """The override file, unless the Compose file alone has it as well."""
+    base = replace(project({"api-prod": SERVICE | {"privileged": True}}), file="compose.yaml")
+    whole = replace(
+        project({"api-prod": SERVICE | {"privileged": True, "pid": "host"}}),
+        file="compose.override.yaml",
+        without_override=base,
     )
-    assert "docker-compose.yml" in sentence
-    assert "`- APP_NEW`" in sentence
-    assert variables.missing({}, {"APP_NAME"}) == ["APP_NAME"]
+    found = {one.what: one.path for one in compose.judge(whole, DECLARED, EXPECTED, ())}
+    assert found == {"privileged": "compose.yaml", "pid": "compose.override.yaml"}

@@ -11,6 +11,7 @@ from prodlock.image.records import Declaration, Image
 from prodlock.proof import rules
 from prodlock.proof.judges import configuration
 from prodlock.proof.rules import Rule
+from prodlock.tests.unit.proof.examples import RULES, image
 
 CONFIG: dict[str, Any] = {
     "Env": ["PATH=/opt/venv/bin", "PYTHONUNBUFFERED=1"],
@@ -156,3 +157,95 @@ def test_a_setting_that_no_specification_has_is_found(name: str) -> None:
     image = Image("x:1", (), PLATFORM, CONFIG | {name: ""}, HISTORY, ())
     (finding,) = configuration.undeclared(image, DECLARED, "x")
     assert finding.what == name
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        ({"Cmd": ["sh", "-c", "pytest -x"]}, "pytest"),
+        ({"Entrypoint": ["/opt/venv/bin/py.test"]}, "pytest"),
+        ({"Healthcheck": {"Test": ["CMD", "pytest"]}}, "pytest"),
+        ({"OnBuild": ["RUN pip install pytest"]}, "pytest"),
+        ({"Cmd": ["python", "-mpytest"]}, "pytest"),
+        ({"Env": ["REDIS_URL=redis://:hunter2@redis:6379"]}, "REDIS_URL"),
+        ({"Env": ["SOURCE=https://ghp_abc@git.example/x"]}, "SOURCE"),
+        ({"Labels": {"com.example.api-key": "x"}}, "com.example.api-key"),
+        ({"Env": ["PIP_INDEX_URL=https://u:p@index.example/simple"]}, "PIP_INDEX_URL"),
+        ({"Env": ["DEPLOY_TOKEN=x"]}, "DEPLOY_TOKEN"),
+        ({"Labels": {"source": "https://u:p@git.example"}}, "source"),
+        ({"Env": ["DB_PASS=hunter2"]}, "DB_PASS"),
+        ({"Env": ["GITHUB_PAT=ghp_abc"]}, "GITHUB_PAT"),
+        ({"Env": ["SIGNING_KEY=abc"]}, "SIGNING_KEY"),
+        ({"Env": ["NOTE=ghp_" + "a1" * 18]}, "NOTE"),
+        ({"Env": ["DSN=host=x password=hunter2"]}, "DSN"),
+        ({"Env": ["PEM=-----BEGIN PRIVATE " + "KEY-----\nMIIEowIBAAKCAQEA0123456789"]}, "PEM"),
+        ({"Cmd": ["serve", "--password", "hunter2"]}, "password"),
+        ({"Healthcheck": {"Test": ["CMD-SHELL", "curl -H 'Authorization: Bearer abc' x"]}}, "a secret in a header"),
+        ({"OnBuild": ["ENV DB_PASS=x"]}, "DB_PASS"),
+        ({"Env": ["PYTEST_ADDOPTS=-x"]}, "pytest"),
+        ({"Env": ["PYTEST_ADDOPTS="]}, "pytest"),
+        ({"Env": ["PY_TEST_X=1"]}, "pytest"),
+        ({"Env": ["MYPYPATH=/x"]}, "mypy"),
+        ({"Env": ["PYTHONBREAKPOINT=pytest.set_trace"]}, "pytest"),
+    ],
+)
+def test_the_configuration_is_judged(config: dict[str, object], what: str) -> None:
+    """What a container would run, and what everyone can read."""
+    assert [one.what for one in configuration.leaks(image(config=config), RULES)] == [what]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"Cmd": ["uvicorn", "app.main:create_app"], "Env": ["PATH=/opt/venv/bin", "GPG_KEY=ABC", "PYTHON_SHA256=1"]},
+        {"Env": ["TOKENIZERS_PARALLELISM=false", "ACCESS_TOKEN_EXPIRE_MINUTES=30", "DB_PASSWORD_FILE=/run/secrets/db"]},
+        {"Env": ["COVERAGE_LIMIT=1", "BLACK_LIST=x", "PACKAGING_LEVEL=1", "PYTHONBREAKPOINT=0", "PYTESTING=1"]},
+        {"Env": ["COMPASS=n", "SECRET=/run/secrets/x"], "Cmd": ["serve", "--token", "$TOKEN"]},
+        {"Env": ["SERVICE=packaging", "TOKEN=", "PROXY=http://proxy.example:3128", "MAIL=mailto:a@b.example"]},
+        {"Labels": {"org.opencontainers.image.source": "https://git.example/x"}},
+        {"Cmd": None, "Entrypoint": None, "Env": None, "Labels": None, "OnBuild": None, "Healthcheck": None},
+    ],
+)
+def test_an_ordinary_configuration_is_clean(config: dict[str, object]) -> None:
+    """The official image's own variables, an address without a password, nothing at all."""
+    assert configuration.leaks(image(config=config), RULES) == []
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "ARG TOKEN",
+        "ARG LEVEL=1 TOKEN=abc",
+        "/bin/sh -c #(nop)  ARG API_KEY=x",
+        "RUN |1 DEPLOY_TOKEN=abc /bin/sh -c make # buildkit",
+        "|2 A=1 DB_PASSWORD=abc /bin/sh -c make",
+        "RUN /bin/sh -c pip install --index-url https://u:p@index.example/simple x # buildkit",
+        "RUN /bin/sh -c curl -H 'Authorization: Bearer abc' https://x # buildkit",
+        "RUN /bin/sh -c DB_PASS=x make # buildkit",
+        "ENV DB_PASS=x",
+        "ARG DB_PASS",
+        "ARG PYTEST_ADDOPTS=-x",
+        "COPY x /y # ghp_" + "a1" * 18,
+    ],
+)
+def test_a_secret_in_the_history_is_found(step: str) -> None:
+    """Whoever has the image reads its history."""
+    assert len(configuration.leaks(image(history=(step,)), RULES)) == 1
+
+
+@pytest.mark.parametrize("step", ["ARG BASE=python:3.13", "RUN |1 LEVEL=2 /bin/sh -c true", "ENV GPG_KEY=7169"])
+def test_an_ordinary_history_is_clean(step: str) -> None:
+    """Arguments that are no secrets."""
+    assert configuration.leaks(image(history=(step,)), RULES) == []
+
+
+def test_a_secret_that_the_configuration_has_is_told_once() -> None:
+    """The history repeats variables and labels."""
+    config: dict[str, object] = {"Env": ["DB_PASS=x"], "Cmd": ["--token", "abc"]}
+    facts = image(config=config, history=('CMD ["--token" "abc"]', "ENV DB_PASS=x", "RUN |1 DB_PASS=x /bin/sh -c true"))
+    found = configuration.leaks(facts, RULES)
+    assert [(one.path, one.instruction) for one in found] == [
+        ("configuration", "ENV DB_PASS=***"),
+        ("configuration", "CMD --token ***"),
+        ("history", "RUN |1 DB_PASS=*** /bin/sh -c true"),
+    ]

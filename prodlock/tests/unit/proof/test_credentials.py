@@ -256,3 +256,10 @@ def test_a_file_is_called_after_the_credentials_in_it(path: str) -> None:
     """Wherever it lies; its example does not."""
     assert not credentials.FILES.search(path.replace(".", "_").replace("id_", "x_"))
     assert credentials.FILES.search(path)
+
+
+def test_what_is_printed_of_an_instruction_has_no_secrets() -> None:
+    """A finding may stand in a public log."""
+    said = "RUN |1 TOKEN=abc LEVEL=2 /bin/sh -c pip install -i https://u:p@index.example/simple x"
+    shown = "RUN |1 TOKEN=*** LEVEL=2 /bin/sh -c pip install -i https://***@index.example/simple x"
+    assert credentials.masked(said) == shown

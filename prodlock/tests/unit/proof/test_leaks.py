@@ -1,76 +1,31 @@
-"""The judges: what is a leak, what is none."""
+"""Traces of the dev group in an image, and files that only look like one."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import replace
 
 import pytest
 
-from prodlock.image.records import File, Image, Layer
-from prodlock.inside import requirements
+from prodlock.image.records import File
 from prodlock.proof import rules
-from prodlock.proof.judges import configuration, credentials, leaks
+from prodlock.proof.judges import leaks
 from prodlock.proof.judges.forbidden import derive
-from prodlock.proof.judges.staleness import staleness
-from prodlock.proof.records import Lock, Sources
 from prodlock.proof.rules import Finding, Rule
-
-SITE = "/opt/venv/lib/python3.13/site-packages"
-LONG = b"# long enough to be traced to its owner, whatever it is called and wherever it lies\n"
-
-
-def file(path: str, content: bytes = b"", **more: object) -> File:
-    """Return a regular file's record."""
-    record = File(path, size=len(content), sha256=hashlib.sha256(content).hexdigest(), head=content)
-    return record._replace(**more)  # type: ignore[arg-type]
-
-
-def distribution(name: str, version: str, *modules: str, scripts: tuple[str, ...] = ()) -> list[File]:
-    """Return what installing a distribution leaves: modules, scripts, metadata."""
-    info = f"{SITE}/{name}-{version}.dist-info"
-    files = [file(f"{SITE}/{module}", f"# {name} {module}\n".encode() + LONG) for module in modules]
-    files += [
-        file(f"/opt/venv/bin/{script}", f"#!/opt/venv/bin/python\nimport {name}\n".encode()) for script in scripts
-    ]
-    files.append(file(f"{info}/METADATA", f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n".encode()))
-    owned = [path.path.replace("/opt/venv/bin/", "../../../bin/").replace(f"{SITE}/", "") for path in files]
-    record = "".join(f"{path},sha256=x,1\n" for path in [*owned, f"{name}-{version}.dist-info/RECORD"])
-    return [*files, file(f"{info}/RECORD", record.encode())]
-
-
-MAIN = [
-    *distribution("anyio", "4.16.0", "anyio/__init__.py", "anyio/pytest_plugin.py"),
-    *distribution("setuptools", "80.0", "setuptools/__init__.py", "setuptools/_vendor/packaging/__init__.py"),
-]
-APP = [file("/srv/app/__init__.py"), file("/srv/app/main.py", b"# the service\n" + LONG)]
-DEV = [
-    *MAIN,
-    *APP,
-    *distribution("pytest", "9.2.0", "pytest/__init__.py", "_pytest/main.py", "py.py", scripts=("pytest", "py.test")),
-    *distribution("packaging", "26.3", "packaging/__init__.py"),
-    file("/srv/tasks.py", b"# tasks\n" + LONG),
-    file("/srv/tests/test_x.py", b"# a test\n" + LONG),
-]
-PROD = [*MAIN, *APP]
-# What the stage `sources` copies.
-COPIED = {"/srv/app": "app"}
-SOURCES = Sources(COPIED)
-LOCK = Lock(
-    main={"anyio": frozenset({"4.16.0"}), "setuptools": frozenset({"80.0"})},
-    dev={"anyio": frozenset({"4.16.0"}), "pytest": frozenset({"9.2.0"}), "packaging": frozenset({"26.3"})},
+from prodlock.tests.unit.proof.examples import (
+    DEV,
+    LOCK,
+    LONG,
+    MAIN,
+    PROD,
+    PYTEST,
+    RULES,
+    SITE,
+    SOURCES,
+    distribution,
+    file,
+    image,
 )
-RULES = derive(DEV, LOCK, SOURCES)
-PYTEST = next(entry for entry in DEV if entry.path.endswith("/pytest/__init__.py")).head
-
-
-def image(
-    files: list[File] | None = None, config: dict[str, object] | None = None, history: tuple[str, ...] = ()
-) -> Image:
-    """Return an image of two layers."""
-    layers = (Layer("sha256:0", "FROM base"), Layer("sha256:1", "COPY prod"))
-    return Image("x:1", layers, {}, config or {}, history, tuple(files or []))
 
 
 def found(*planted: File) -> list[tuple[str, str]]:
@@ -87,22 +42,6 @@ def test_a_clean_image_has_no_findings() -> None:
 def test_the_probe_finds_every_dev_distribution_in_dev() -> None:
     """The positive control: what must be found is found."""
     assert {one.what for one in leaks.leaks(DEV, RULES, LOCK)} >= {"pytest", "packaging"}
-
-
-def test_forbidden_is_what_dev_has_beyond_main() -> None:
-    """By distribution, import name and script; what main owns is not in it."""
-    assert RULES.distributions == {"pytest", "packaging"}
-    assert RULES.packages == {"pytest": "pytest", "_pytest": "pytest", "packaging": "packaging"}
-    assert RULES.modules == {"py": "pytest"}
-    assert RULES.scripts == {"pytest": "pytest", "py.test": "pytest"}
-
-
-def test_what_main_brought_is_allowed_as_it_was_brought() -> None:
-    """At its path, with its content; nothing of dev is."""
-    module = MAIN[0]
-    assert RULES.allows(module.path, module.sha256)
-    assert not RULES.allows(module.path, "other")
-    assert not any(RULES.allows(entry.path, entry.sha256) for entry in DEV if "pytest" in entry.path.split("/")[-2])
 
 
 @pytest.mark.parametrize(
@@ -429,14 +368,6 @@ def test_a_tool_of_main_leaves_no_evidence() -> None:
     assert RULES.variable_owner("COVERAGE_FILE", "x") == "coverage"
 
 
-def test_most_files_are_not_worth_keeping() -> None:
-    """What names nothing of dev's and has no mark of a secret."""
-    assert not RULES.is_relevant("/etc/services", b"http 80/tcp\n")
-    assert not RULES.may_import(b"import json\n")
-    assert RULES.is_relevant("/srv/app/a.py", b"import json\n")
-    assert RULES.is_relevant("/etc/x", b"-----BEGIN PRIVATE KEY-----")
-
-
 def test_hostile_scripts_take_no_time() -> None:
     """Each pattern stays within a line."""
     script = b"#!/bin/sh\n" + b"\n" * 1_000_000 + b"A=1\n" * 100_000 + b"a=(" * 100_000
@@ -471,105 +402,6 @@ def test_a_finding_names_its_instruction_and_counts_its_files() -> None:
     assert finding == Finding(rules.DEV_IMPORT, "pytest", "/opt/x/pytest", "COPY prod", "imported as pytest", 3, 1)
 
 
-@pytest.mark.parametrize(
-    ("config", "what"),
-    [
-        ({"Cmd": ["sh", "-c", "pytest -x"]}, "pytest"),
-        ({"Entrypoint": ["/opt/venv/bin/py.test"]}, "pytest"),
-        ({"Healthcheck": {"Test": ["CMD", "pytest"]}}, "pytest"),
-        ({"OnBuild": ["RUN pip install pytest"]}, "pytest"),
-        ({"Cmd": ["python", "-mpytest"]}, "pytest"),
-        ({"Env": ["REDIS_URL=redis://:hunter2@redis:6379"]}, "REDIS_URL"),
-        ({"Env": ["SOURCE=https://ghp_abc@git.example/x"]}, "SOURCE"),
-        ({"Labels": {"com.example.api-key": "x"}}, "com.example.api-key"),
-        ({"Env": ["PIP_INDEX_URL=https://u:p@index.example/simple"]}, "PIP_INDEX_URL"),
-        ({"Env": ["DEPLOY_TOKEN=x"]}, "DEPLOY_TOKEN"),
-        ({"Labels": {"source": "https://u:p@git.example"}}, "source"),
-        ({"Env": ["DB_PASS=hunter2"]}, "DB_PASS"),
-        ({"Env": ["GITHUB_PAT=ghp_abc"]}, "GITHUB_PAT"),
-        ({"Env": ["SIGNING_KEY=abc"]}, "SIGNING_KEY"),
-        ({"Env": ["NOTE=ghp_" + "a1" * 18]}, "NOTE"),
-        ({"Env": ["DSN=host=x password=hunter2"]}, "DSN"),
-        ({"Env": ["PEM=-----BEGIN PRIVATE " + "KEY-----\nMIIEowIBAAKCAQEA0123456789"]}, "PEM"),
-        ({"Cmd": ["serve", "--password", "hunter2"]}, "password"),
-        ({"Healthcheck": {"Test": ["CMD-SHELL", "curl -H 'Authorization: Bearer abc' x"]}}, "a secret in a header"),
-        ({"OnBuild": ["ENV DB_PASS=x"]}, "DB_PASS"),
-        ({"Env": ["PYTEST_ADDOPTS=-x"]}, "pytest"),
-        ({"Env": ["PYTEST_ADDOPTS="]}, "pytest"),
-        ({"Env": ["PY_TEST_X=1"]}, "pytest"),
-        ({"Env": ["MYPYPATH=/x"]}, "mypy"),
-        ({"Env": ["PYTHONBREAKPOINT=pytest.set_trace"]}, "pytest"),
-    ],
-)
-def test_the_configuration_is_judged(config: dict[str, object], what: str) -> None:
-    """What a container would run, and what everyone can read."""
-    assert [one.what for one in configuration.leaks(image(config=config), RULES)] == [what]
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        {"Cmd": ["uvicorn", "app.main:create_app"], "Env": ["PATH=/opt/venv/bin", "GPG_KEY=ABC", "PYTHON_SHA256=1"]},
-        {"Env": ["TOKENIZERS_PARALLELISM=false", "ACCESS_TOKEN_EXPIRE_MINUTES=30", "DB_PASSWORD_FILE=/run/secrets/db"]},
-        {"Env": ["COVERAGE_LIMIT=1", "BLACK_LIST=x", "PACKAGING_LEVEL=1", "PYTHONBREAKPOINT=0", "PYTESTING=1"]},
-        {"Env": ["COMPASS=n", "SECRET=/run/secrets/x"], "Cmd": ["serve", "--token", "$TOKEN"]},
-        {"Env": ["SERVICE=packaging", "TOKEN=", "PROXY=http://proxy.example:3128", "MAIL=mailto:a@b.example"]},
-        {"Labels": {"org.opencontainers.image.source": "https://git.example/x"}},
-        {"Cmd": None, "Entrypoint": None, "Env": None, "Labels": None, "OnBuild": None, "Healthcheck": None},
-    ],
-)
-def test_an_ordinary_configuration_is_clean(config: dict[str, object]) -> None:
-    """The official image's own variables, an address without a password, nothing at all."""
-    assert configuration.leaks(image(config=config), RULES) == []
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        "ARG TOKEN",
-        "ARG LEVEL=1 TOKEN=abc",
-        "/bin/sh -c #(nop)  ARG API_KEY=x",
-        "RUN |1 DEPLOY_TOKEN=abc /bin/sh -c make # buildkit",
-        "|2 A=1 DB_PASSWORD=abc /bin/sh -c make",
-        "RUN /bin/sh -c pip install --index-url https://u:p@index.example/simple x # buildkit",
-        "RUN /bin/sh -c curl -H 'Authorization: Bearer abc' https://x # buildkit",
-        "RUN /bin/sh -c DB_PASS=x make # buildkit",
-        "ENV DB_PASS=x",
-        "ARG DB_PASS",
-        "ARG PYTEST_ADDOPTS=-x",
-        "COPY x /y # ghp_" + "a1" * 18,
-    ],
-)
-def test_a_secret_in_the_history_is_found(step: str) -> None:
-    """Whoever has the image reads its history."""
-    assert len(configuration.leaks(image(history=(step,)), RULES)) == 1
-
-
-@pytest.mark.parametrize("step", ["ARG BASE=python:3.13", "RUN |1 LEVEL=2 /bin/sh -c true", "ENV GPG_KEY=7169"])
-def test_an_ordinary_history_is_clean(step: str) -> None:
-    """Arguments that are no secrets."""
-    assert configuration.leaks(image(history=(step,)), RULES) == []
-
-
-def test_a_secret_that_the_configuration_has_is_told_once() -> None:
-    """The history repeats variables and labels."""
-    config: dict[str, object] = {"Env": ["DB_PASS=x"], "Cmd": ["--token", "abc"]}
-    facts = image(config=config, history=('CMD ["--token" "abc"]', "ENV DB_PASS=x", "RUN |1 DB_PASS=x /bin/sh -c true"))
-    found = configuration.leaks(facts, RULES)
-    assert [(one.path, one.instruction) for one in found] == [
-        ("configuration", "ENV DB_PASS=***"),
-        ("configuration", "CMD --token ***"),
-        ("history", "RUN |1 DB_PASS=*** /bin/sh -c true"),
-    ]
-
-
-def test_what_is_printed_of_an_instruction_has_no_secrets() -> None:
-    """A finding may stand in a public log."""
-    said = "RUN |1 TOKEN=abc LEVEL=2 /bin/sh -c pip install -i https://u:p@index.example/simple x"
-    shown = "RUN |1 TOKEN=*** LEVEL=2 /bin/sh -c pip install -i https://***@index.example/simple x"
-    assert credentials.masked(said) == shown
-
-
 def test_pytest_in_the_main_group_is_a_leak_at_its_source() -> None:
     """Then nothing in dev is forbidden, and the image holds it rightfully: the lock itself is the leak."""
     assert leaks.denied(LOCK, ["pytest", "Pytest_*"]) == []
@@ -577,61 +409,3 @@ def test_pytest_in_the_main_group_is_a_leak_at_its_source() -> None:
     finding, plugin = leaks.denied(with_both, ["pytest", "Pytest_*"])
     assert plugin.what == "pytest-asyncio"
     assert (finding.what, finding.path) == ("pytest", "poetry.lock")
-
-
-APP_NOW = {"/srv/app/main.py": APP[1].sha256, "/srv/app/__init__.py": APP[0].sha256}
-
-
-def test_a_fresh_image_is_not_stale() -> None:
-    """Versions as locked, app/ as it is."""
-    assert staleness(PROD, (LOCK.main,), Sources(COPIED, APP_NOW)) == ""
-    assert staleness(DEV, (LOCK.main, LOCK.dev), Sources(COPIED, APP_NOW)) == ""
-
-
-def test_a_changed_app_makes_an_image_stale() -> None:
-    """A file that was edited, added or removed since."""
-    assert (
-        staleness(PROD, (LOCK.main,), Sources(COPIED, {**APP_NOW, "/srv/app/main.py": "0"}))
-        == "app/main.py has changed since"
-    )
-    assert (
-        staleness(PROD, (LOCK.main,), Sources(COPIED, {**APP_NOW, "/srv/app/new.py": "0"}))
-        == "app/new.py has changed since"
-    )
-    removed = {"/srv/app/__init__.py": APP_NOW["/srv/app/__init__.py"]}
-    assert staleness(PROD, (LOCK.main,), Sources(COPIED, removed)) == "app/main.py has changed since"
-
-
-def test_a_changed_lock_makes_an_image_stale() -> None:
-    """Another version, or a distribution that is not there yet."""
-    newer = replace(LOCK, main={**LOCK.main, "anyio": frozenset({"5.0"})})
-    assert staleness(PROD, (newer.main,), Sources(COPIED, APP_NOW)) == "it has anyio 4.16.0, poetry.lock has 5.0"
-    more = replace(LOCK, main={**LOCK.main, "attrs": frozenset({"1"})})
-    assert staleness(PROD, (more.main,), Sources(COPIED, APP_NOW)) == "it lacks attrs, which poetry.lock has"
-
-
-def test_the_groups_of_a_selection_are_read() -> None:
-    """Names are normalized; a group of which nothing was selected is empty."""
-    shared = {"name": "Any_IO", "version": "1", "sha256": ["12"]}
-    selection = {"groups": {"main": [shared], "dev": [shared, {"name": "pytest", "version": "9", "sha256": []}]}}
-    assert Lock.from_selection(selection) == Lock(
-        {"any-io": frozenset({"1"})}, {"any-io": frozenset({"1"}), "pytest": frozenset({"9"})}
-    )
-    assert Lock.from_selection({"groups": {"main": [shared]}}).dev == {}
-
-
-def test_what_main_has_by_an_extra_alone_is_forbidden() -> None:
-    """The lock names pytest in both groups; main would need it for an extra that no image is built with."""
-    locked = [
-        {"name": name, "version": version, "files": [], "groups": ["main", "dev"], "markers": {"main": marker}}
-        for name, version, marker in (
-            ("pytest", "9.2.0", 'extra == "test"'),
-            ("packaging", "26.3", 'sys_platform == "win32"'),
-            ("anyio", "4.16.0", ""),
-        )
-    ]
-    taken = requirements.selected(requirements.requirements({"package": locked}), {"sys_platform": "linux"})
-    lock = Lock.from_selection(requirements.selection(taken, ["main", "dev"], ""))
-    assert leaks.denied(lock, ["pytest"]) == []
-    assert derive(DEV, lock, SOURCES).distributions >= {"pytest", "packaging"}
-    assert "anyio" not in derive(DEV, lock, SOURCES).distributions
