@@ -95,8 +95,8 @@ def _settings_undeclared(image: Image, declaration: Declaration, project: str) -
                 compose and re.fullmatch(compose.format(project=re.escape(project)), str(value))
             ):
                 continue
-            said = shown(setting, f"{value}") if setting else masked(f"{value}")
-            why = f"{name} is {said}" if value is not None else f"{name} lacks {setting or 'what is declared'}"
+            value_shown = shown(setting, f"{value}") if setting else masked(f"{value}")
+            why = f"{name} is {value_shown}" if value is not None else f"{name} lacks {setting or 'what is declared'}"
             why += ", which the Dockerfile does not declare"
             yield Finding(rules.SETTING, setting or name, "configuration", "", why)
         value = image.config.get(name)
@@ -174,9 +174,9 @@ def _settings(value: object) -> dict[str, object]:
     if isinstance(value, list) and all("=" in str(item) for item in value):
         found: dict[str, object] = {}
         for item in value:
-            name, _, said = str(item).partition("=")
+            name, _, text = str(item).partition("=")
             # A name that is set twice has both values here.
-            found[name] = f"{found[name]}, {said}" if name in found else said
+            found[name] = f"{found[name]}, {text}" if name in found else text
         return found
     if isinstance(value, Mapping) and all(isinstance(one, str) for one in value.values()):
         return dict(value)

@@ -1,7 +1,7 @@
-"""Recognize secrets in texts, and mask them: pure functions, with what they look for as data.
+"""Recognize secrets in texts, and mask them.
 
-A secret is recognized by the name that it is given to (`DB_PASS=...`), by where it stands (`Authorization: Bearer ...`,
-`https://user:password@host`), or by its own format (`ghp_...`, a private key). Whatever is recognized is masked.
+A secret is recognized by its name (`DB_PASS=...`), by its place (`Authorization: Bearer ...`,
+`https://user:password@host`), or by its format (`ghp_...`, a private key). All that is recognized is masked.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 MASK = "***"
-# How much of a text is looked at, or printed, in one piece.
+# How much of a text is searched or printed in one piece.
 _LONGEST = 8192
 
-# Formats that nothing but a credential has, with the beginning that each has in common, for a quick search.
+# Formats that only credentials have, with the text that all of a format contain, for a quick search.
 _FORMATS = (
     ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[opusr]_[A-Za-z0-9]{20,255}"),
     ("a GitHub token", ("github_pat_",), r"github_pat_\w{22,255}"),
@@ -54,7 +54,7 @@ _FORMATS = (
     # Header and payload of a JSON Web Token are JSON objects, in base64 (RFC 7519).
     ("a JSON Web Token", (".eyJ",), r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?"),
 )  # fmt: skip
-# Text of a private key (RFC 7468, OpenPGP, PuTTY): its label, and what follows it.
+# A private key as text (RFC 7468, OpenPGP, PuTTY): its label and its content.
 _KEY = (
     r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:\s|\\n|\\r){0,8}"
     r"(?:[\w-]{1,40}: [^\n]{0,200}\s{1,4}){0,8}[A-Za-z0-9+/=]{16}"
@@ -63,7 +63,7 @@ _KEY = (
 )
 _KEY_MARKERS = ("PRIVATE KEY", "PuTTY-User-Key-File-")
 
-# A file is looked at more closely where it contains one of these: the commonest, since each takes time.
+# Files that contain one of these are judged: the most common ones, since each takes time.
 MARKERS = (
     b"PRIVATE KEY", b"PuTTY-User-Key-File-", b"ghp_", b"gho_", b"ghs_", b"github_pat_", b"glpat-", b"AKIA", b"ASIA",
     b"xoxb-", b"xoxp-", b"AIza", b"GOCSPX-", b"k_live_", b"npm_", b":_auth", b"pypi-Ag", b"dckr_pat_",
@@ -115,7 +115,7 @@ _SETTING = re.compile(r"(?:/bin/sh -c #\(nop\)\s+)?(?:ENV|LABEL|ARG)\s")
 _ARGUMENTS = re.compile(r"(?:RUN )?\|\d+ (?P<given>.*?) (?=/bin/|[\"']?/\S+sh -c|cmd /S)", re.DOTALL)
 _UNQUOTED = re.compile(r".*?(?=\s[\w.-]+=|$)", re.DOTALL)
 
-# Words of a name that tell of a secret wherever they stand.
+# Words that make a secret of a name's value wherever they are.
 _SECRET = frozenset(
     {
         "AUTHTOKEN", "BEARER", "CREDENTIAL", "CREDENTIALS", "CREDS", "MNEMONIC", "PASS", "PASSCODE", "PASSPHRASE",
@@ -129,7 +129,7 @@ _SECRET_ENDS = (
     "SIGNINGKEY", "ENCRYPTIONKEY", "MASTERKEY", "SSHKEY", "AUTHKEY", "SIGNKEY", "PRIVKEY",
     "DBPASS", "USERPASS", "ROOTPASS", "CREDENTIALS",
 )  # fmt: skip
-# Words that do only at the end of a name, and where the value is no plain word.
+# Words that do only at the end of a name, and only if the value is not a plain word.
 _SECRET_LAST = frozenset({"AUTH", "KEY", "KEYS", "PEPPER", "SALT"})
 # Words before KEY that make a secret of any value.
 _SECRET_KEY = frozenset(
@@ -140,7 +140,7 @@ _SECRET_KEY = frozenset(
         "SSL", "STORAGE", "TLS", "WEBHOOK",
     }
 )  # fmt: skip
-# Words before KEY: such a key is known to all, or names a place in a table.
+# Words before KEY: such a key is public, or identifies a row of a table.
 _PUBLIC_KEY = frozenset(
     {
         "ANSWER", "APT", "AUTHORIZED", "CACHE", "COMPOSITE", "COMPOUND", "FOREIGN", "GPG", "GROUP", "HOST",
@@ -149,7 +149,7 @@ _PUBLIC_KEY = frozenset(
         "VERIFYING",
     }
 )  # fmt: skip
-# Words at the end of a name: the value describes a secret, names one, or says where one is.
+# Words at the end of a name: the value describes a secret, names one, or is its location.
 _ABOUT = frozenset(
     {
         "ALG", "ALGO", "ALGORITHM", "ALGORITHMS", "ALLOWED", "ARN", "AUDIENCE", "BACKEND", "BITS", "BUCKET", "BYTES",
@@ -166,7 +166,7 @@ _ABOUT = frozenset(
 )  # fmt: skip
 # Words at the beginning of a name: a switch. `--disabled-password`.
 _SWITCHING = frozenset({"ALLOW", "DISABLE", "DISABLED", "NO", "SKIP", "WITHOUT"})
-# Values that are no secret, whatever they are given to: nothing, a reference, a switch, a blank to fill in.
+# Values that are not secrets under any name: nothing, a reference, a switch, a placeholder.
 _HARMLESS = re.compile(
     r"|\*+|\.\*.*|x{3,}|\.{3}|-+|<[^<>]*>|\{\{.*\}\}|%\w+%|\$\w+|\$\(.*|\$\{\w+(?::?\?[^}]*|:?[-=+])?\}|\\+\$.*|`.*"
     r"|(?:id|type|src|source|env)=\S*|[01]"
@@ -174,16 +174,16 @@ _HARMLESS = re.compile(
     r"|true|false|yes|no|on|off|none|null|undefined|nil|redacted|\[redacted\]|\[?masked\]?",
     re.IGNORECASE | re.DOTALL,
 )
-# Values that describe rather than open: a number, a place, a plain word.
+# Values that describe something: a number, a location, a plain word.
 _PLAIN = re.compile(r"-?\d{1,6}(?:\.\d+)?[a-z]{0,2}|[a-z]{1,12}|\.{0,2}/\S*|https?://\S*", re.IGNORECASE)
 _PLACE = re.compile(r"\.{0,2}/\S*|https?://\S*")
-# Values that are no secret behind a name that ends so.
+# Values that are not secrets under names with these last words.
 _HARMLESS_FOR = {
     frozenset({"PASS", "PAT", "TOKEN", "TOKENS"}): re.compile(r"-?\d{1,6}"),
     frozenset({"CREDENTIAL", "CREDENTIALS", "CREDS", "PWD"}): _PLACE,
 }
 
-# Files that hold credentials and little else, by the end of their path.
+# Files that contain credentials and little else, by the end of their path.
 FILES = re.compile(
     r"/(?:\.aws/credentials|\.azure/[^/]*(?:token|profile)[^/]*|\.docker/config\.json|\.dockercfg|\.git-credentials"
     r"|\.htpasswd|\.kube/config|\.my\.cnf|\.netrc|\.pgpass|\.pypirc|\.ssh/id_[^/.]+|id_(?:rsa|dsa|ecdsa|ed25519)|[^/]+\.(?:p12|pfx|jks|ppk|kdbx))"
@@ -191,7 +191,7 @@ FILES = re.compile(
 
 
 class _Span(NamedTuple):
-    """A place in a text that is a secret, and what it is: the name that it is given to, or its format."""
+    """A secret in a text, by its place, and its name or its format."""
 
     start: int
     end: int
@@ -208,7 +208,7 @@ _PATTERNS = (
 
 
 def is_named(name: str, value: str | None) -> bool:
-    """Return whether the words of a name make a secret of its value. None is a value that is not known."""
+    """Return whether a value is a secret because of its name. None is an unknown value."""
     words = _words(name)
     if not words or words[-1] in _ABOUT or words[0] in _SWITCHING:
         return False
@@ -226,20 +226,20 @@ def is_named(name: str, value: str | None) -> bool:
         secret = words != ["PWD"]
     else:
         harmless, secret = _PLAIN, last in _SECRET_LAST
-    # Where the value is not known, it is no plain word of a kind of name that may have one.
+    # An unknown value counts as a plain word where the name may have one.
     plain = harmless is _PLAIN if given is None else bool(harmless and harmless.fullmatch(given))
     return secret and not plain
 
 
 def found(text: str) -> list[str]:
-    """Return what of a text is a secret: the names that secrets are given to, or their formats, each once."""
+    """Return the names or formats of the secrets in a text, each once."""
     # In pieces that overlap: some patterns take the square of the time that the length takes.
     pieces = (text[at : at + _LONGEST] for at in range(0, max(1, len(text)), _LONGEST // 2))
     return list(dict.fromkeys(span.what for piece in pieces for span in sorted(_spans(piece))))
 
 
 def masked(text: str) -> str:
-    """Return a text without the secrets in it, fit to be printed; of a very long one, the beginning."""
+    """Return a text with its secrets masked; the beginning of a very long one."""
     shown, at = [], 0
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}..."
@@ -251,7 +251,7 @@ def masked(text: str) -> str:
 
 
 def shown(name: str, value: str) -> str:
-    """Return a setting as it may be printed: its value only where that is no secret."""
+    """Return a setting in a form that may be printed: without a secret value."""
     return f"{name}={MASK}" if is_named(name, value) else f"{name}={masked(value)}"
 
 
@@ -288,7 +288,7 @@ def _spans(text: str) -> Iterator[_Span]:
 def _in_format(text: str) -> Iterator[_Span]:
     for what, marks, pattern in _PATTERNS:
         if any(mark in text for mark in marks):
-            # Compiled when it is needed: of a clean image none is.
+            # Compiled when needed: a clean image needs none.
             yield from (_Span(*match.span(), what) for match in re.finditer(pattern, text))
 
 

@@ -1,4 +1,4 @@
-"""Find what a Python source imports: pure functions, from a text to names. Nothing is imported or run."""
+"""Find the modules that a Python source imports, without importing or running it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _ENDING = {"exit", "_exit", "quit"}
 # Variables that are true for type checkers alone.
 _TYPING = {"TYPE_CHECKING", "MYPY"}
 _ASSIGNING = (ast.Assign, ast.AnnAssign, ast.NamedExpr)
-# How many texts one expression may be.
+# How many texts one expression may stand for.
 _MOST_TEXTS = 100
-# Exceptions of `ast.parse`: what can't be parsed is no reason to end.
+# Exceptions of `ast.parse` for sources that it can't parse.
 _UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError, LookupError)
 
 
@@ -41,10 +41,10 @@ class Import(NamedTuple):
 def imported(source: bytes | str) -> list[Import]:
     """Return the modules that a source needs when it runs.
 
-    Not those that only a type checker reads, nor those whose absence the source handles. Relative imports are left out.
+    Modules that only a type checker reads, modules whose absence the source handles, and relative imports are left out.
     A source that this interpreter can't parse, since it is newer or broken, is read by its tokens or its lines.
     """
-    for form in (_as_it_is, _skeleton):
+    for form in (_unchanged, _skeleton):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -60,7 +60,7 @@ def imported(source: bytes | str) -> list[Import]:
     ]
 
 
-def _as_it_is(source: bytes | str) -> bytes | str:
+def _unchanged(source: bytes | str) -> bytes | str:
     return source
 
 
@@ -81,7 +81,7 @@ def _skeleton(source: bytes | str) -> str:
             elif token.type == tokenize.DEDENT:
                 depth -= 1
             elif token.type == tokenize.NEWLINE:
-                _lay(lines, logical, depth)
+                _write(lines, logical, depth)
                 logical = []
             elif token.type not in {tokenize.COMMENT, tokenize.NL, tokenize.ENDMARKER}:
                 logical.append(token)
@@ -90,8 +90,8 @@ def _skeleton(source: bytes | str) -> str:
     return "\n".join(lines)
 
 
-def _lay(lines: list[str], logical: list[tokenize.TokenInfo], depth: int) -> None:
-    """Lay a logical line, reduced, at the number that it has in the source."""
+def _write(lines: list[str], logical: list[tokenize.TokenInfo], depth: int) -> None:
+    """Write a logical line, reduced, at its line number in the source."""
     if not logical:
         return
     words = [token.string for token in logical]
@@ -109,10 +109,10 @@ def _lay(lines: list[str], logical: list[tokenize.TokenInfo], depth: int) -> Non
     elif words[-1] == ":":
         reduced = "if 1: "
     else:
-        # What it calls counts, if it can be parsed.
+        # Its calls count, if it can be parsed.
         reduced = joined if "\n" not in joined and _parses(joined) else "pass"
     if reduced.endswith(": ") and words[-1] != ":":
-        # Its body stands in the same line.
+        # Its body follows in the same line.
         rest = joined.partition(":")[2].strip()
         reduced += rest if _parses(rest) else "pass"
     lines.extend([""] * max(0, logical[0].start[0] - 1 - len(lines)))
@@ -127,7 +127,7 @@ def _parses(text: str) -> bool:
     return True
 
 
-# Top-level modules that are there where a statement is reached; EVERY: whichever it imports.
+# Top-level modules that are present where a statement is reached; EVERY: any module that it imports.
 _Modules = frozenset[str]
 _NONE: _Modules = frozenset()
 _EVERY: _Modules = frozenset({"*"})
@@ -140,7 +140,7 @@ class _Reader:
 
     def __init__(self, tree: ast.Module) -> None:
         nodes = list(ast.walk(tree))
-        # What `importlib.import_module` and `typing.TYPE_CHECKING` are called here.
+        # The names of `importlib.import_module` and `typing.TYPE_CHECKING` in this source.
         self._importing, self._typing = set(_IMPORTING), set(_TYPING)
         for node in nodes:
             for alias in node.names if isinstance(node, ast.ImportFrom) else ():
@@ -149,7 +149,7 @@ class _Reader:
                         known.add(alias.asname)
         assigned = [(name, node) for node in nodes if isinstance(node, _ASSIGNING) for name in _targets(node)]
         self._importing |= {name for name, node in assigned if node.value and _last_name(node.value) in _IMPORTING}
-        # The texts that a name stands for which is given a value once.
+        # The texts of each name that is assigned once.
         bound = Counter(name for node in nodes for name in _bound(node))
         self._texts: dict[str, list[str]] = {}
         for name, value in (*((name, node.value) for name, node in assigned), *_iterated(nodes)):
@@ -167,7 +167,7 @@ class _Reader:
         }
 
     def read(self, nodes: Iterable[ast.AST], present: _Modules = _NONE) -> Iterator[Import]:
-        """Give what statements or expressions import, but for modules that are there whenever these are reached."""
+        """Yield what statements or expressions import, without the modules that are present where these are reached."""
         for node in nodes:
             if isinstance(node, ast.If | ast.IfExp):
                 yield from self._branches(node, present)
@@ -205,9 +205,9 @@ class _Reader:
             yield from self.read(orelse, present | there_otherwise)
 
     def _present(self, test: ast.expr) -> tuple[_Modules, _Modules]:
-        """Return the modules that are there where a condition holds, and where it does not.
+        """Return the modules that are present where a condition is true, and where it is false.
 
-        It may ask for them (`find_spec("x")`, `"x" in sys.modules`), or be a variable that tells.
+        It may look for them (`find_spec("x")`, `"x" in sys.modules`), or be a variable that depends on such a search.
         """
         there, absent = _NONE, _NONE
         if isinstance(test, ast.Name):
@@ -230,7 +230,7 @@ class _Reader:
         return there, absent
 
     def _compared(self, test: ast.Compare) -> tuple[_Modules, _Modules]:
-        """Return the same for a comparison."""
+        """Return the same as `_present` for a comparison."""
         operator, other = test.ops[0], test.comparators[0]
         there, absent = _NONE, _NONE
         if _last_name(other) == "modules":
@@ -291,7 +291,7 @@ class _Reader:
         elif isinstance(node, ast.JoinedStr):
             parts = [part.value if isinstance(part, ast.FormattedValue) else part for part in node.values]
         texts = [self._strings(part) for part in parts] or [[]]
-        # Few names are made of many.
+        # Few names consist of many texts.
         return ["".join(words) for words in itertools.islice(itertools.product(*texts), _MOST_TEXTS)]
 
 
@@ -306,7 +306,7 @@ def _absolute(name: str, package: str) -> str:
 
 
 def _common(one: _Modules, other: _Modules) -> _Modules:
-    """Return the modules that are in both."""
+    """Return the modules that both have."""
     return other if "*" in one else one if "*" in other else one & other
 
 
@@ -315,7 +315,7 @@ def _top(name: str) -> str:
 
 
 def _tops(nodes: Iterable[ast.AST]) -> _Modules:
-    """Return the top-level names of what statements import by a statement."""
+    """Return the top-level modules that statements import."""
     found = set()
     for node in (inner for outer in nodes for inner in ast.walk(outer)):
         if isinstance(node, ast.Import):
@@ -326,7 +326,7 @@ def _tops(nodes: Iterable[ast.AST]) -> _Modules:
 
 
 def _leaves(body: Sequence[ast.stmt]) -> bool:
-    """Return whether what follows a block in its function or loop is not reached after it."""
+    """Return whether a block leaves its function or loop."""
     return bool(body) and isinstance(body[-1], ast.Return | ast.Continue | ast.Break)
 
 
@@ -336,14 +336,14 @@ def _targets(node: ast.Assign | ast.AnnAssign | ast.NamedExpr) -> list[str]:
 
 
 def _iterated(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, ast.expr]]:
-    """Give the variable of each loop over a literal, and the literal."""
+    """Yield the variable of each loop over a literal, and the literal."""
     for node in nodes:
         if isinstance(node, ast.For | ast.AsyncFor | ast.comprehension) and isinstance(node.target, ast.Name):
             yield node.target.id, node.iter
 
 
 def _bound(node: ast.AST) -> list[str]:
-    """Return the names that a node gives a value to."""
+    """Return the names that a node binds."""
     if isinstance(node, ast.Name):
         return [] if isinstance(node.ctx, ast.Load) else [node.id]
     if isinstance(node, ast.alias):
@@ -353,7 +353,7 @@ def _bound(node: ast.AST) -> list[str]:
 
 
 def _stored(node: ast.AST) -> Iterator[str]:
-    """Give the names that a statement assigns."""
+    """Yield the names that a statement assigns."""
     for inner in ast.walk(node):
         yield from _targets(inner) if isinstance(inner, _ASSIGNING) else ()
 

@@ -1,11 +1,11 @@
-"""What tools of development leave behind, as data: names of files, folders and variables, and whose they are."""
+"""The files, folders and variables of dev tools, as data: their names and their owners."""
 
 from __future__ import annotations
 
 import re
 
-# The distribution that reads or writes a file or folder of this name. A name that no distribution has (`editor`) is one
-# for what no lock can put into production.
+# The distribution that reads or writes a file or folder of this name. `editor` is not a distribution: no lock can put
+# its files into production.
 _NAMES = {
     "pytest": (
         "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "conftest.py", ".pytest_cache", "__pytest_cache__",
@@ -44,7 +44,7 @@ CHANGING = (".coverage.", "conftest.", "test_")
 # Names that a tool makes of the name of its command: of each command of the dev group.
 OF_COMMAND = (".{}_cache", ".{}rc", "{}.ini", ".{}.ini")
 
-# Files that many tools share: what is in them tells whose they are.
+# Files that many tools share: their sections have owners.
 SHARED = ("pyproject.toml", "setup.cfg")
 SECTION = re.compile(
     rb"^[ \t]*\[(?:tool[.:])?(?:\")?"

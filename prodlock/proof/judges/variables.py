@@ -48,7 +48,7 @@ def of_settings(source: str) -> frozenset[str]:
 
 
 def _fields(name: str, classes: Mapping[str, ast.ClassDef]) -> Iterator[str]:
-    """Give the fields of a pydantic model, those of the classes of the same module that it inherits from included."""
+    """Yield the fields of a pydantic model, also those that it inherits from classes of the same module."""
     if name not in classes:
         return
     for base in classes[name].bases:

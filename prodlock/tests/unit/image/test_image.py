@@ -74,7 +74,7 @@ def stored(content: bytes) -> IO[bytes]:
 
 
 def read(*layers: bytes, pack: Callable[[bytes], bytes] = bytes, history: bool = True) -> Image:
-    """Return the facts of an image of these layers."""
+    """Return an image of these layers."""
     with saved(*layers, pack=pack, history=history) as archive:
         return reader.read("x:1", archive, lambda _: True)
 
@@ -101,7 +101,7 @@ def test_a_file_has_its_size_its_hash_and_its_head() -> None:
     assert file.head == content[:HEAD_BYTES]
 
 
-def test_only_sizes_that_were_asked_for_are_hashed() -> None:
+def test_only_files_of_requested_sizes_are_hashed() -> None:
     """Most files can't be a forbidden one: their size says so."""
     with saved(tar({"a": b"12", "b": b"123"})) as archive:
         facts = reader.read("x:1", archive, lambda size: size == 3)
@@ -109,7 +109,7 @@ def test_only_sizes_that_were_asked_for_are_hashed() -> None:
 
 
 @pytest.mark.parametrize("path", ["x-1.dist-info/RECORD", "srv/selection.json"])
-def test_a_document_is_kept_whole_where_it_is_asked_for(path: str) -> None:
+def test_documents_of_dev_are_kept_whole(path: str) -> None:
     """Those of dev tell what belongs to whom, and what the lock has; those of an image under test fill the memory."""
     record = b"a.py,,\n" * 1000
     packed = tar({path: record})
@@ -132,20 +132,20 @@ def told(layers: tuple[bytes, ...], **more: Callable[[str, str], bool]) -> dict[
 TEXT = b"#" * 5000 + b"pytest"
 
 
-def test_a_text_that_tells_is_kept_whole_and_hashed() -> None:
+def test_a_relevant_text_is_kept_whole_and_hashed() -> None:
     """Also within an archive; not what only fills memory."""
     packed = zipped({"b.py": TEXT, "c.py": TEXT[:-1]})
     layer = tar({"a.py": TEXT, "c.py": TEXT[:-1], "d.bin": b"\0" + TEXT, "x.zip": packed})
     assert told((layer,)) == {"/a.py 0": len(TEXT), "/x.zip!/b.py 0": len(TEXT)}
 
 
-def test_of_a_very_long_text_a_part_is_kept() -> None:
+def test_a_very_long_text_is_kept_in_part() -> None:
     """What stands behind it is not seen."""
     assert told((tar({"a.py": TEXT + b"#" * reader.TEXT_BYTES}),)) == {"/a.py 0": reader.TEXT_BYTES}
     assert told((tar({"a.py": b"#" * reader.TEXT_BYTES + TEXT}),)) == {}
 
 
-def test_what_is_promised_is_not_kept() -> None:
+def test_trusted_texts_are_not_kept() -> None:
     """The locked wheels' files need no reading."""
     assert told((tar({"a.py": TEXT, "b.py": TEXT}),), trusted=lambda path, _: path == "/a.py") == {"/b.py 0": len(TEXT)}
 
@@ -194,7 +194,7 @@ PACKERS: dict[str, Callable[[dict[str, bytes]], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", PACKERS)
-def test_archives_are_looked_into_by_content(kind: str) -> None:
+def test_archives_are_recognized_by_content(kind: str) -> None:
     """The name says nothing: `data` is opened for what it is."""
     content = b"print('hello')"
     found = {
@@ -210,14 +210,14 @@ def test_a_path_has_one_spelling(name: str) -> None:
     assert paths(read(tar({name: b"", "z": tar({name: b""})}))) == ["/pytest/x.py", "/z", "/z!/pytest/x.py"]
 
 
-def test_a_compressed_file_is_looked_into() -> None:
+def test_a_compressed_file_is_unpacked() -> None:
     """One file, compressed, is a member called content."""
     facts = read(tar({"notes.gz": gzip.compress(b"text")}))
     assert paths(facts) == ["/notes.gz", "/notes.gz!/content"]
 
 
 @pytest.mark.parametrize("magic", [b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b" " * 257 + b"ustar"])
-def test_what_only_looks_like_an_archive_is_a_file(magic: bytes) -> None:
+def test_a_file_that_looks_like_an_archive_has_no_members(magic: bytes) -> None:
     """A broken archive has no members; it does not stop the check."""
     assert paths(read(tar({"data": magic + b"garbage" * 100}))) == ["/data"]
 
@@ -244,8 +244,8 @@ def without_end(layer: bytes) -> bytes:
     return layer.rstrip(b"\0").ljust(-(-len(layer.rstrip(b"\0")) // 512) * 512, b"\0")
 
 
-def test_a_layer_without_an_end_ends() -> None:
-    """It does not go on with what stands behind it in the archive."""
+def test_a_layer_without_end_blocks_is_read() -> None:
+    """It ends at its own end, not at what follows it in the archive."""
     assert paths(read(without_end(tar({"a": b"one"})), tar({"b": b"two"}))) == ["/a", "/b"]
 
 
@@ -288,7 +288,7 @@ def test_a_broken_entry_is_refused_while_its_layer_is_still_hashed(monkeypatch: 
         read(bytes(layer), pack=gzip.compress)
 
 
-def test_what_stands_far_behind_a_layers_end_is_refused() -> None:
+def test_bytes_far_behind_a_layers_end_are_refused() -> None:
     """A tar may end in any number of empty blocks, and be no tar behind them."""
     with pytest.raises(Failure, match="no tar entry"):
         read(tar({"a": b"one"}) + bytes(17 << 20) + b"TOKEN=1".ljust(512, b"\0"))
@@ -318,7 +318,7 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("kind", FIELDS)
-def test_what_a_compressed_layer_bears_beside_the_layer_is_refused(kind: str) -> None:
+def test_extra_data_in_a_compressed_layer_is_refused(kind: str) -> None:
     """No digest of the configuration covers it."""
     layer = tar({"a": b"one"})
     assert gzip.decompress(FIELDS[kind](layer)) == layer
@@ -326,7 +326,7 @@ def test_what_a_compressed_layer_bears_beside_the_layer_is_refused(kind: str) ->
         read(layer, pack=FIELDS[kind])
 
 
-def test_a_compressed_layer_may_bear_a_short_field() -> None:
+def test_a_compressed_layer_may_have_a_short_field() -> None:
     """As eStargz does in its last stream."""
     footer = with_flag(4, (26).to_bytes(2, "little") + b"SG" + b"x" * 24)
     assert paths(read(tar({"a": b"one"}), pack=lambda layer: gzip.compress(layer) + footer(b""))) == ["/a"]
@@ -347,7 +347,7 @@ def test_streams_may_begin_anywhere() -> None:
     [(bytes(30) + b"x", "bytes behind"), (b"x", "bytes behind"), (gzip.compress(b"x")[:-1], "soon")],
     ids=["far behind", "too short", "without an end"],
 )
-def test_whatever_is_behind_the_last_stream_is_seen(behind: bytes, said: str) -> None:
+def test_bytes_behind_the_last_stream_are_refused(behind: bytes, said: str) -> None:
     """Far behind it, too short for a stream, or a stream without its end."""
     chunks = iter([gzip.compress(b"one"), *(behind[at : at + 10] for at in range(0, len(behind), 10))])
     with pytest.raises(tarfile.ReadError, match=said):
@@ -369,7 +369,7 @@ def damaged(files: dict[str, bytes]) -> bytes:
     ],
     ids=["damaged zip", "trailing garbage", "zip with a comment", "truncated tar.gz"],
 )
-def test_a_damaged_archive_still_tells_its_names(packed: bytes) -> None:
+def test_names_in_a_damaged_archive_are_read(packed: bytes) -> None:
     """As far as it can be read."""
     assert "/data!/pytest/__init__.py" in paths(read(tar({"data": packed})))
 
@@ -490,7 +490,7 @@ def test_an_index_that_leads_to_another_image_is_refused(manifests: dict[str, di
     assert failure.value.code == CANNOT_CHECK
 
 
-def test_a_promised_archive_is_not_looked_into() -> None:
+def test_a_trusted_archive_is_not_unpacked() -> None:
     """What a locked wheel packs, it may pack; changed by one byte it is looked into again."""
     packed = zipped({"pytest.py": b""})
     for content, seen in ((packed, ["/a.zip"]), (b"#" + packed, ["/a.zip", "/a.zip!/pytest.py"])):
@@ -518,7 +518,7 @@ def test_a_layer_of_empty_streams_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bytes], ids=["a layer", "a file"])
-def test_a_full_disk_is_no_damaged_archive(monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]) -> None:
+def test_a_full_disk_is_reported_as_such(monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]) -> None:
     """It would be passed over, and what is in it be missed."""
 
     class Full(io.BytesIO):
@@ -584,7 +584,7 @@ def test_a_zip_with_an_endless_directory_is_refused() -> None:
         read(tar({"data": bytes(packed)}))
 
 
-def test_a_name_of_no_encoding_is_read() -> None:
+def test_a_name_of_unknown_encoding_is_read() -> None:
     """And can be written back as it was."""
     name = b"caf\xe9".decode(errors="surrogateescape")
     assert paths(read(tar({name: b""}))) == [f"/{name}"]
@@ -600,7 +600,7 @@ def test_a_name_of_no_encoding_is_read() -> None:
         ({"pax_headers": {"mtime": "1.5"}}, ""),
     ],
 )
-def test_what_an_entry_carries_beside_its_content_is_told(facts: dict[str, object], extra: str) -> None:
+def test_extra_data_of_an_entry_is_recorded(facts: dict[str, object], extra: str) -> None:
     """Rights and bytes can be there."""
     written = io.BytesIO()
     with tarfile.open(fileobj=written, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -612,7 +612,7 @@ def test_what_an_entry_carries_beside_its_content_is_told(facts: dict[str, objec
     assert file.extra == extra
 
 
-def test_bytes_behind_the_end_of_a_file_are_told() -> None:
+def test_bytes_behind_the_end_of_a_file_are_recorded() -> None:
     """A tar has room for them up to the next block."""
     layer = bytearray(tar({"x": b"abc"}))
     layer[515:520] = b"TOKEN"
@@ -620,7 +620,7 @@ def test_bytes_behind_the_end_of_a_file_are_told() -> None:
     assert file.extra == "bytes behind its end"
 
 
-def test_an_owner_is_told() -> None:
+def test_an_owner_is_recorded() -> None:
     """By number: names mean nothing in another image."""
     (file,) = read(entry("x", uid=10001, gid=7)).files
     assert file.owner == (10001, 7)
@@ -675,7 +675,7 @@ def test_long_names_are_read_alike() -> None:
         assert paths(read(written.getvalue())) == [f"/{name}"]
 
 
-def test_an_owner_by_name_is_told() -> None:
+def test_an_unusual_owner_name_is_recorded() -> None:
     """Where it is none that a system has: it could be any text."""
     (file,) = read(entry("x", uname="TOKEN=1")).files
     assert file.extra == "the owner TOKEN=1:"
@@ -683,13 +683,13 @@ def test_an_owner_by_name_is_told() -> None:
     assert file.extra == ""
 
 
-def test_a_target_of_what_is_no_link_is_told() -> None:
+def test_a_target_of_an_entry_that_is_not_a_link_is_recorded() -> None:
     """Nothing shows it."""
     (file,) = read(entry("x", type=tarfile.DIRTYPE, linkname="TOKEN=1")).files
     assert file.extra == "a link's target, TOKEN=1"
 
 
-def test_a_saved_image_with_a_name_twice_is_refused() -> None:
+def test_a_saved_image_with_a_repeated_name_is_refused() -> None:
     """Which of them counts, each Engine decides."""
     first, second = tar({"manifest.json": b"[]"}), tar({"./manifest.json": b"[]"})
     with stored(first[:1024] + second) as archive, pytest.raises(Failure, match="is there twice"):
@@ -769,7 +769,7 @@ def test_a_label_may_have_any_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["\u017fhell", "wor\u212aingdir", "ENTRYPOINT"])
-def test_a_name_that_go_folds_is_refused(name: str) -> None:
+def test_a_name_that_go_case_folds_is_refused(name: str) -> None:
     """The long s and the Kelvin sign count as s and k there."""
     with pytest.raises(ValueError, match="which Docker reads as"):
         documents._parsed(json.dumps({"config": {name: []}}).encode(), documents._CONFIGURATION)

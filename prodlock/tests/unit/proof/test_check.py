@@ -41,7 +41,7 @@ def settings(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Settin
         'environment = ["DATABASE_URL", "SSL_CERT_FILE"]',
     ],
 )
-def test_sound_settings_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_valid_settings_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """As pyproject.toml has them."""
     assert settings(tmp_path, monkeypatch, text)
 
@@ -65,9 +65,7 @@ def test_sound_settings_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ('environment = ["DEBUG", "PYTHONPATH"]', r"decide which code runs \(got PYTHONPATH\)"),
     ],
 )
-def test_settings_that_mean_nothing_get_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
-) -> None:
+def test_invalid_settings_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str) -> None:
     """One name would deny each of its letters, and so nothing at all."""
     with pytest.raises(Failure, match=said):
         settings(tmp_path, monkeypatch, text)
@@ -76,13 +74,13 @@ def test_settings_that_mean_nothing_get_a_sentence(
 @pytest.mark.parametrize(
     "reference", ["-x", "--help", ".", "/nowhere/prod.tar", "a b", "a\nb", "\u00e9", "\0", "a" * 600]
 )
-def test_what_is_neither_a_file_nor_an_image_gets_a_sentence(reference: str) -> None:
+def test_a_reference_to_neither_a_file_nor_an_image_is_refused(reference: str) -> None:
     """Docker would take it for an option, or for an image of another name."""
     with pytest.raises(Failure, match="--image must be the name of an image or a saved file"):
         images.saved_file(reference)
 
 
-def test_an_image_or_a_file_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reference_names_an_image_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder of an image's name is none of both."""
     (tmp_path / "prodlock/server").mkdir(parents=True)
     (tmp_path / "-x.tar").touch()
@@ -146,7 +144,7 @@ def test_a_project_needs_the_production_service(tmp_path: Path, monkeypatch: pyt
         ([], None, None, False),
     ],
 )
-def test_an_image_of_the_project_is_known_by_another_name(
+def test_an_image_of_the_project_is_recognized_under_another_name(
     monkeypatch: pytest.MonkeyPatch,
     tags: list[str] | None,
     labels: dict[str, str] | None,
@@ -160,7 +158,7 @@ def test_an_image_of_the_project_is_known_by_another_name(
     assert compose._is_of_project(Project(), "0123456789ab", "x", frozenset({"sha256:1"})) is is_of_project
 
 
-def test_an_image_that_is_not_here_is_none_of_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_absent_image_is_not_of_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be pulled."""
 
     def answer(_: Project, *words: str) -> str:
@@ -188,14 +186,14 @@ def test_an_engine_that_fails_is_no_evidence_of_an_absent_image(
         compose._is_of_project(Project(), "postgres:16", "x", frozenset())
 
 
-def test_a_bill_needs_a_folder(tmp_path: Path) -> None:
+def test_a_bill_of_materials_needs_an_existing_folder(tmp_path: Path) -> None:
     """It says so before it proves anything."""
     with pytest.raises(Failure, match=rf"\(there is no folder {tmp_path}/missing\)") as failure:
         check.sbom(Project(), None, str(tmp_path / "missing" / "bill.json"))
     assert failure.value.code == CANNOT_CHECK
 
 
-def test_any_name_can_be_printed_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_any_encoding_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of no encoding, and also where standard output knows 256 characters."""
     printed = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="cp1252", newline="", write_through=True))
@@ -224,7 +222,7 @@ def selection(**changes: object) -> File:
     return File("/srv/selection.json", head=json.dumps(written).encode())
 
 
-def test_what_the_build_of_dev_took_of_the_lock_is_believed() -> None:
+def test_the_lock_is_read_from_devs_selection() -> None:
     """Where it was built from the lock that is here."""
     assert lock.selected("x:dev", [File("/srv/a"), selection()], LOCK).main == {"a": {"1"}}
 
@@ -255,7 +253,7 @@ def test_a_dev_image_of_another_lock_is_stale(files: list[File], said: str) -> N
     "content",
     [b"", b"<<<<<<< HEAD\n" + LOCK, LOCK.replace(b"groups", b"group"), b"package = 1\n", b'package = ["a"]\n', b"\xff"],
 )
-def test_what_is_no_lock_gets_a_sentence(files: list[File], content: bytes) -> None:
+def test_a_file_that_is_not_a_lock_is_refused(files: list[File], content: bytes) -> None:
     """An empty file, a merge conflict, a lock of a Poetry before 2.0, other TOML, other bytes."""
     with pytest.raises(
         Failure, match=r"poetry\.lock must be a lock of Poetry 2 \(got: .+\). To fix it: run `inv poetry -- lock`"
@@ -272,7 +270,7 @@ def test_without_a_lock_nothing_is_checked(tmp_path: Path, monkeypatch: pytest.M
         lock.read(Project())
 
 
-def test_no_secret_is_printed() -> None:
+def test_reported_findings_have_no_secrets() -> None:
     """Neither in the instruction nor in the reason of a finding, whichever judge wrote it."""
     said = "RUN curl -H 'Authorization: Bearer abc' x"
     told = check._masked(Finding(rules.SETTING, "Cmd", "configuration", said, f"Cmd is {said}"))

@@ -156,13 +156,13 @@ HARMLESS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_a_service_that_runs_its_image_is_no_finding() -> None:
+def test_a_service_that_runs_the_image_is_not_a_finding() -> None:
     """As docker-compose.yml has it."""
     assert found({}) == []
 
 
 @pytest.mark.parametrize("key", HARMLESS)
-def test_a_key_that_leaves_the_image_as_it_is_is_no_finding(key: str) -> None:
+def test_a_key_that_does_not_change_the_image_is_not_a_finding(key: str) -> None:
     """Limits, networks, hardening; and what says the same as the image."""
     assert found({key: HARMLESS[key]}) == []
 
@@ -214,7 +214,7 @@ def test_a_key_that_may_change_what_runs_is_found(key: str) -> None:
     assert finding.why.startswith("the service api-prod ")
 
 
-def test_each_known_key_is_seen_allowed_or_refused() -> None:
+def test_each_listed_key_is_tested() -> None:
     """Each key of the table is in a test, and each text refuses."""
     assert compose.KEYS.keys() <= HARMLESS.keys() | REFUSED.keys() | SERVICE.keys() | {"build", "image"}
     assert {key for key, judge in compose.KEYS.items() if isinstance(judge, str)} <= REFUSED.keys()
@@ -249,7 +249,7 @@ def test_a_value_that_may_change_what_runs_is_found(more: dict[str, Any], what: 
     assert (finding.rule, finding.what) == (rules.COMPOSE_KEY, what)
 
 
-def test_an_empty_entrypoint_replaces_the_image_s() -> None:
+def test_an_empty_entrypoint_replaces_the_images() -> None:
     """Where the image has one; an empty command does not."""
     assert found({"entrypoint": [], "command": []}) == []
     declared = replace(DECLARED, config=CONFIG | {"Entrypoint": ["init"]})
@@ -299,7 +299,7 @@ def test_another_image_is_found(more: dict[str, Any], what: str) -> None:
     assert (finding.rule, finding.what) == (rules.COMPOSE_IMAGE, what)
 
 
-def test_how_the_image_is_built_may_differ_where_its_content_does_not() -> None:
+def test_build_keys_that_do_not_change_the_content_are_not_findings() -> None:
     """Its network, its secrets, its limits; the folder by another path; no build at all."""
     more = {
         "cache_to": ["type=local"], "extra_hosts": ["a=1.2.3.4"], "network": "host", "no_cache": True,
@@ -312,7 +312,7 @@ def test_how_the_image_is_built_may_differ_where_its_content_does_not() -> None:
     assert found({"build": None, "image": "docker.io/library/x:prod"}) == []
 
 
-def test_the_arguments_are_those_that_inv_hands_on() -> None:
+def test_the_allowed_build_arguments_are_those_of_inv_build() -> None:
     """One list in two files."""
     given = source.arguments(Project(), source.Commit("0" * 40, 0, 0))
     assert set(compose.ARGUMENTS) == set(given)
@@ -411,7 +411,7 @@ def test_a_mount_of_the_working_tree_is_found(mount: dict[str, Any], what: str) 
 @pytest.mark.parametrize(
     "place", ["/run/docker.sock", "/run", "/var/lib/docker/overlay2", "/run/user/1000/docker.sock"]
 )
-def test_a_mount_by_which_the_engine_is_controlled_is_found(place: str) -> None:
+def test_a_mount_that_controls_the_engine_is_found(place: str) -> None:
     """In a service of this project and in one of others."""
     mount = {"volumes": [{"type": "bind", "source": place, "target": "/x"}]}
     (finding,) = found(mount)
@@ -453,7 +453,7 @@ def test_a_variable_that_decides_which_code_runs_is_found(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["APP_OTHER", "app_name", "UVICORN_WORKERS", "DATABASE_URL", "DEBUG", ""])
-def test_a_variable_that_is_not_known_is_found(name: str) -> None:
+def test_an_unlisted_variable_is_found(name: str) -> None:
     """Unless pyproject.toml allows it."""
     (finding,) = found({"environment": {name: "hidden"}})
     assert (finding.rule, finding.what) == (rules.COMPOSE_VARIABLE, name)
@@ -461,13 +461,13 @@ def test_a_variable_that_is_not_known_is_found(name: str) -> None:
     assert found({"environment": {name: "hidden"}}, environment=(name,)) == []
 
 
-def test_a_variable_as_the_image_has_it_is_no_finding() -> None:
+def test_a_variable_with_the_images_value_is_not_a_finding() -> None:
     """With the same value."""
     assert found({"environment": {"PYTHONUNBUFFERED": "1", "PATH": "/opt/venv/bin:/tools/bin"}}) == []
     assert len(found({"environment": {"PYTHONUNBUFFERED": "", "PATH": "/opt/venv/bin"}})) == 2
 
 
-def test_variables_of_settings_and_locale_are_no_finding() -> None:
+def test_variables_of_settings_and_locale_are_not_findings() -> None:
     """They are documented, and decide nothing of the code."""
     assert found({"environment": dict.fromkeys((*VARIABLES, *variables.LOCALE))}) == []
     assert not any(map(variables.decides_code, (*VARIABLES, *variables.LOCALE)))
@@ -492,14 +492,14 @@ FOREIGN: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("key", compose.FOREIGN)
-def test_a_service_of_others_that_reaches_production_is_found(key: str) -> None:
+def test_another_image_that_reaches_production_is_found(key: str) -> None:
     """The sources, the Engine, the machine, or processes of others."""
     value, what = FOREIGN[key]
     (finding,) = found({}, proxy={"image": "proxy:1", key: value})
     assert (finding.rule, finding.what) == (rules.COMPOSE_REACH, what)
 
 
-def test_a_service_of_others_is_named_and_no_finding() -> None:
+def test_another_image_is_listed_and_not_a_finding() -> None:
     """A proxy with its configuration, a database with its data: nothing here knows what these images are."""
     others: dict[str, Any] = {
         "proxy": {

@@ -34,7 +34,7 @@ def undeclared(config: dict[str, Any] | None = None, history: tuple[str, ...] = 
     return [f"{one.what}: {one.instruction or one.why}" for one in configuration.undeclared(image, DECLARED, "x")]
 
 
-def test_what_is_declared_is_no_finding() -> None:
+def test_declared_settings_are_not_findings() -> None:
     """Nor is what Compose adds, or what an Engine writes for an empty setting."""
     labels = CONFIG["Labels"] | {"com.docker.compose.version": "2.26.1", "com.docker.compose.service": "api-prod"}
     step = {"created_by": "CMD", "created": PLATFORM["created"], "comment": "buildkit.dockerfile.v0"}
@@ -44,7 +44,7 @@ def test_what_is_declared_is_no_finding() -> None:
     assert configuration.undeclared(image, DECLARED, "x") == []
 
 
-def test_without_a_declared_time_any_time_will_do() -> None:
+def test_any_time_is_accepted_without_a_declared_one() -> None:
     """Without a commit, two builds have two times; what is no time is a finding nevertheless."""
     undated = replace(DECLARED, document={"architecture": "amd64", "os": "linux"})
     for created, codes in (("2026-05-06T07:08:09.123456789Z", []), ("a token", ["LS304", "LS302"])):
@@ -152,7 +152,7 @@ def test_a_field_with_another_value_is_found(document: dict[str, Any], rule: Rul
 
 
 @pytest.mark.parametrize("name", ["env", "A secret of mine"])
-def test_a_setting_that_no_specification_has_is_found(name: str) -> None:
+def test_a_setting_outside_the_specification_is_found(name: str) -> None:
     """Whatever it is set to: Go reads names in any case."""
     image = Image("x:1", (), PLATFORM, CONFIG | {name: ""}, HISTORY, ())
     (finding,) = configuration.undeclared(image, DECLARED, "x")
@@ -189,7 +189,7 @@ def test_a_setting_that_no_specification_has_is_found(name: str) -> None:
         ({"Env": ["PYTHONBREAKPOINT=pytest.set_trace"]}, "pytest"),
     ],
 )
-def test_the_configuration_is_judged(config: dict[str, object], what: str) -> None:
+def test_dev_tools_and_secrets_in_the_configuration_are_found(config: dict[str, object], what: str) -> None:
     """What a container would run, and what everyone can read."""
     assert [one.what for one in configuration.leaks(image(config=config), RULES)] == [what]
 
@@ -239,7 +239,7 @@ def test_an_ordinary_history_is_clean(step: str) -> None:
     assert configuration.leaks(image(history=(step,)), RULES) == []
 
 
-def test_a_secret_that_the_configuration_has_is_told_once() -> None:
+def test_a_secret_in_configuration_and_history_is_one_finding() -> None:
     """The history repeats variables and labels."""
     config: dict[str, object] = {"Env": ["DB_PASS=x"], "Cmd": ["--token", "abc"]}
     facts = image(config=config, history=('CMD ["--token" "abc"]', "ENV DB_PASS=x", "RUN |1 DB_PASS=x /bin/sh -c true"))

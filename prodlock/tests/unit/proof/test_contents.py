@@ -113,7 +113,7 @@ def test_a_clean_image_has_no_findings() -> None:
     assert found() == []
 
 
-def test_promised_files_may_be_repeated_in_a_later_layer() -> None:
+def test_expected_files_may_be_repeated_in_a_later_layer() -> None:
     """Each exactly as its source has it."""
     assert found(file("/usr/bin/bash", b"bash", mode=0o755), SHADOW) == []
 
@@ -136,14 +136,14 @@ def test_without_a_judge_a_leak_is_missed(judge: contents.Judge) -> None:
     assert any(not findings or findings[0][1] != code for findings, code in verdicts)
 
 
-def test_a_folder_of_nobodys_is_one_finding() -> None:
+def test_an_unexpected_folder_is_one_finding() -> None:
     """With all that is in it, at its topmost."""
     planted = [File("/opt/x", 1, mode=0o755, directory=True), file("/opt/x/a.py"), file("/opt/x/b/c.py")]
     (finding,) = contents.unaccounted(image(*planted), EXPECTED)
     assert (finding.what, finding.path, finding.files) == ("folder", "/opt/x", 2)
 
 
-def test_a_leak_below_another_layer_is_found() -> None:
+def test_a_leak_that_a_later_layer_covers_is_found() -> None:
     """What a later layer covers still travels in the image."""
     covered = file("/srv/app/main.py", b"secret", layer=0)
     assert found(covered, file("/srv/app/main.py", b"app"))[0][0] == "/srv/app/main.py"
@@ -161,12 +161,12 @@ def test_a_leak_below_another_layer_is_found() -> None:
     ],
     ids=["nothing", "a file", "a folder", "a folder's content", "replaced in the same layer", "brought back"],
 )
-def test_what_must_be_there_is_missed(planted: tuple[File, ...], gone: list[str]) -> None:
+def test_missing_files_are_found(planted: tuple[File, ...], gone: list[str]) -> None:
     """In what a container would see."""
     assert [one.path for one in contents.missing(image(*planted), EXPECTED)] == gone
 
 
-def test_what_is_missed_of_one_folder_is_one_finding() -> None:
+def test_missing_files_of_one_folder_are_one_finding() -> None:
     """A whole distribution that is not there is not a hundred findings."""
     added = [promise(f"{SITE}/x/a.py", source="x 1"), promise(f"{SITE}/x/b.py", source="x 1")]
     more = ExpectedContents.from_rows([(*one, True) for one in (*PROMISED, *added)])
@@ -174,17 +174,17 @@ def test_what_is_missed_of_one_folder_is_one_finding() -> None:
     assert (finding.what, finding.path, finding.files) == ("files", f"{SITE}/x", 2)
 
 
-def test_a_name_that_looks_packed_hides_nothing() -> None:
+def test_a_name_that_looks_like_an_archives_member_is_judged() -> None:
     """Whoever calls a folder `x!` has it judged like any other."""
     assert found(file("/opt/x!/secret", b"x"))[0][0] == "/opt/x!"
 
 
-def test_what_is_packed_into_a_promised_file_is_promised() -> None:
+def test_members_of_an_expected_archive_are_not_judged() -> None:
     """Only the file itself is compared."""
     assert found(file("/usr/bin/bash!/content", b"x", packed=True)) == []
 
 
-def test_dev_and_prod_share_what_both_have() -> None:
+def test_a_file_that_differs_between_dev_and_prod_is_found() -> None:
     """A difference means that something else was tested than what ships."""
     dev = [
         file("/srv/app/main.py", b"app"),
@@ -195,13 +195,13 @@ def test_dev_and_prod_share_what_both_have() -> None:
     assert finding.path == f"{SITE}/h11/__init__.py"
 
 
-def test_the_base_image_is_told_apart() -> None:
+def test_files_that_production_does_not_take_are_the_base_images() -> None:
     """By what it has at a path; the build and the wheels are no part of it."""
     assert EXPECTED.base["/etc/passwd"] == {digest(b"of the base image")}
     assert "/srv/app/main.py" not in EXPECTED.base
 
 
-def test_what_is_brought_is_of_a_path_and_a_content() -> None:
+def test_wheels_provide_files_by_path_and_content() -> None:
     """Neither alone; and what is the project's own is looked into."""
     path = f"{SITE}/h11/__init__.py"
     (wheels,) = EXPECTED.at(path)
@@ -212,7 +212,7 @@ def test_what_is_brought_is_of_a_path_and_a_content() -> None:
     assert not EXPECTED.provides("/srv/app/main.py", app.content)
 
 
-def test_sizes_are_told_by_source() -> None:
+def test_sizes_are_summed_by_source() -> None:
     """The largest first, and what nobody promises as well."""
     sizes = contents.sizes(image(file("/opt/x", b"x" * 100)), EXPECTED)
     assert list(sizes) == ["unaccounted", "the build", "the base image", "h11 0.16", "the sources", "venv"]
@@ -223,7 +223,7 @@ SIZES = {"numpy 2.3": 30_000_000, "the base image": 20_000_000, "app/": 1_000_00
 
 
 @pytest.mark.parametrize("budget", [None, 51.5, 60])
-def test_a_size_within_its_budget_is_no_finding(budget: float | None) -> None:
+def test_a_size_within_its_budget_is_not_a_finding(budget: float | None) -> None:
     """Nor is any, where there is none."""
     assert contents.over_budget(SIZES, budget, frozenset()) == []
 

@@ -20,7 +20,7 @@ KEY = "-----BEGIN {0}PRIVATE " + "KEY-----\nMIIEowIBAAKCAQEA0123456789\nabc=\n--
         "SMTP_PASSCODE", "BEARER", "WALLET_MNEMONIC", "SECRET",
     ],
 )  # fmt: skip
-def test_a_name_makes_a_secret_of_its_value(name: str) -> None:
+def test_a_value_is_a_secret_by_its_name(name: str) -> None:
     """By its words, at any place; with the value unknown as well."""
     assert credentials.is_named(name, "abc")
     assert credentials.is_named(name, None)
@@ -38,7 +38,7 @@ def test_a_name_makes_a_secret_of_its_value(name: str) -> None:
         "TOKENS_PER_MINUTE", "DISABLE_PASSWORD", "", "1", "-",
     ],
 )  # fmt: skip
-def test_a_name_that_only_looks_like_one_does_not(name: str) -> None:
+def test_a_similar_name_does_not_make_a_secret(name: str) -> None:
     """Longer words, public keys, what describes a secret or says where it is."""
     assert not credentials.is_named(name, "abcDEF123456")
     assert credentials.shown(name, "abcDEF123456") == f"{name}=abcDEF123456"
@@ -52,14 +52,14 @@ def test_a_name_that_only_looks_like_one_does_not(name: str) -> None:
         '""',
     ],
 )  # fmt: skip
-def test_a_value_that_opens_nothing_is_no_secret(value: str) -> None:
+def test_a_placeholder_is_not_a_secret(value: str) -> None:
     """Nothing, a reference, a switch, a blank to fill in."""
     assert not credentials.is_named("DB_PASSWORD", value)
     assert credentials.found(f'export DB_PASSWORD="{value}"; make') == []
 
 
 @pytest.mark.parametrize("value", ["${TOKEN:-hunter2}", "0815", "changeme", "/a+b/c"])
-def test_other_values_are(value: str) -> None:
+def test_other_values_are_secrets(value: str) -> None:
     """A default behind a reference, a number, a password that everyone uses."""
     assert credentials.is_named("DB_PASSWORD", value)
 
@@ -87,7 +87,7 @@ def test_some_names_need_a_value_that_looks_like_a_secret(name: str, value: str,
     assert credentials.is_named(name, value) is secret
 
 
-def test_a_name_of_two_meanings_without_a_value_is_no_secret() -> None:
+def test_an_ambiguous_name_without_a_value_is_not_a_secret() -> None:
     """A build argument may be declared without one."""
     assert not credentials.is_named("CACHE_BUST_KEY", None)
     assert not credentials.is_named("AUTH", None)
@@ -116,7 +116,7 @@ TOKENS = {
 
 
 @pytest.mark.parametrize(("kind", "token"), [(kind, token) for kind, tokens in TOKENS.items() for token in tokens])
-def test_a_secret_has_a_format_of_its_own(kind: str, token: str) -> None:
+def test_a_secret_is_recognized_by_its_format(kind: str, token: str) -> None:
     """In a command, in the content of a file, and never in print."""
     text = f"RUN echo first {token} last"
     assert kind in credentials.found(text)
@@ -141,7 +141,7 @@ def test_a_secret_has_a_format_of_its_own(kind: str, token: str) -> None:
         "https://user:pass@host/",
     ],
 )
-def test_what_only_looks_like_one_is_none_in_a_file(text: str) -> None:
+def test_similar_texts_in_a_file_are_not_secrets(text: str) -> None:
     """Examples, public keys, labels in code; names and addresses abound in code, and tell nothing there."""
     assert credentials.formatted(text.encode()) == []
 
@@ -232,7 +232,7 @@ def test_a_secret_is_found_and_masked_where_it_stands(text: str, shown: str) -> 
         "",
     ],
 )
-def test_an_ordinary_text_is_left_as_it_is(text: str) -> None:
+def test_an_ordinary_text_is_not_changed(text: str) -> None:
     """References, mounts of build secrets, prose."""
     assert credentials.found(text) == []
     assert credentials.masked(text) == text
@@ -252,7 +252,7 @@ def test_a_long_text_is_searched_to_its_end_and_printed_in_part() -> None:
         "/root/.docker/config.json", "/root/.git-credentials", "/root/.pgpass", "/root/.kube/config",
     ],
 )  # fmt: skip
-def test_a_file_is_called_after_the_credentials_in_it(path: str) -> None:
+def test_a_file_of_credentials_is_recognized_by_its_name(path: str) -> None:
     """Wherever it lies; its example does not."""
     assert not credentials.FILES.search(path.replace(".", "_").replace("id_", "x_"))
     assert credentials.FILES.search(path)

@@ -81,7 +81,7 @@ def container(objects: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def test_all_documents_say_the_same() -> None:
+def test_equal_settings_are_not_findings() -> None:
     """What Compose leaves to the image, the image says; the proxy says what it asks."""
     said = deployment.merged(
         deployment.of_compose(COMPOSE),
@@ -118,7 +118,7 @@ def test_all_documents_say_the_same() -> None:
         (lambda objects: container(objects)["env"].append({"name": "UVICORN_ROOT_PATH", "value": "/x"}), "root_path"),
     ],
 )
-def test_another_term_is_told(change: Callable[[list[dict[str, Any]]], object], field: str) -> None:
+def test_another_setting_is_a_finding(change: Callable[[list[dict[str, Any]]], object], field: str) -> None:
     """With the file, what it says, and what it must say."""
     objects = copy.deepcopy(OBJECTS)
     change(objects)
@@ -146,7 +146,7 @@ def test_another_term_is_told(change: Callable[[list[dict[str, Any]]], object], 
         ({"environment": FORWARDED | {"UVICORN_ROOT_PATH": "/api"}}, "root_path"),
     ],
 )
-def test_another_term_of_a_stack_is_told(change: dict[str, Any], field: str) -> None:
+def test_another_setting_of_a_stack_is_a_finding(change: dict[str, Any], field: str) -> None:
     """The same for Swarm."""
     (sentence,) = deployment.differences(
         REFERENCE, {"deploy/stack.yml": deployment.of_stack(STACK | change, SUBNETS)}, "docker-compose.yml"
@@ -154,13 +154,13 @@ def test_another_term_of_a_stack_is_told(change: dict[str, Any], field: str) -> 
     assert f": {field} is " in sentence
 
 
-def test_another_port_of_the_proxy_is_told() -> None:
+def test_another_port_of_the_proxy_is_a_finding() -> None:
     """And another question."""
     other = deployment.of_proxy(PROXY.replace("8000", "80").replace("/ready", "/"))
     assert len(list(deployment.differences(REFERENCE, {"proxy": other}, "docker-compose.yml"))) == 2
 
 
-def test_a_proxy_that_hands_on_any_scheme_is_told() -> None:
+def test_a_proxy_that_trusts_any_scheme_is_a_finding() -> None:
     """The control is in the first test."""
     (sentence,) = deployment.differences(
         REFERENCE, {"proxy": deployment.of_proxy(PROXY.replace("set-header", "add-header"))}, "docker-compose.yml"
@@ -177,7 +177,7 @@ def test_the_proxys_own_compose_file_names_its_network(listed: str, forwarded: s
 
 
 @pytest.mark.parametrize("name", ["", "prodlock", "prodlock:1.0", "x@sha256:0"])
-def test_an_image_without_a_digest_is_told(name: str) -> None:
+def test_an_image_without_a_digest_is_a_finding(name: str) -> None:
     """One with a digest is not."""
     assert list(deployment.unpinned_images({"k8s": deployment.image(OBJECTS)})) == []
     (sentence,) = deployment.unpinned_images({"k8s": name})
@@ -194,7 +194,7 @@ def test_an_image_without_a_digest_is_told(name: str) -> None:
         lambda objects: pod(objects)["volumes"].append({"name": "host", "hostPath": {"path": "/"}}),
     ],
 )
-def test_a_demand_that_is_not_met_is_told(change: Callable[[list[dict[str, Any]]], object]) -> None:
+def test_an_unmet_restriction_is_a_finding(change: Callable[[list[dict[str, Any]]], object]) -> None:
     """Of the restricted standard."""
     assert list(deployment.unmet_restrictions(OBJECTS)) == []
     objects = copy.deepcopy(OBJECTS)
@@ -210,7 +210,7 @@ def test_a_duration_is_read(text: str | None, seconds: float | None) -> None:
 
 @pytest.mark.parametrize("selector", [None, {}, {"name": "z"}, {"matchLabels": {"name": "z"}}])
 @pytest.mark.parametrize("place", [0, 2])
-def test_an_object_that_selects_no_pod_is_told(place: int, selector: dict[str, Any] | None) -> None:
+def test_an_object_that_selects_no_pod_is_a_finding(place: int, selector: dict[str, Any] | None) -> None:
     """Kubernetes says nothing of it."""
     assert list(deployment.unselected_pods(OBJECTS)) == []
     objects = copy.deepcopy(OBJECTS)

@@ -9,7 +9,7 @@ from prodlock.proof.records import Lock
 from prodlock.tests.unit.proof.examples import DEV, MAIN, RULES, SOURCES
 
 
-def test_forbidden_is_what_dev_has_beyond_main() -> None:
+def test_forbidden_is_all_that_only_dev_has() -> None:
     """By distribution, import name and script; what main owns is not in it."""
     assert RULES.distributions == {"pytest", "packaging"}
     assert RULES.packages == {"pytest": "pytest", "_pytest": "pytest", "packaging": "packaging"}
@@ -17,7 +17,7 @@ def test_forbidden_is_what_dev_has_beyond_main() -> None:
     assert RULES.scripts == {"pytest": "pytest", "py.test": "pytest"}
 
 
-def test_what_main_brought_is_allowed_as_it_was_brought() -> None:
+def test_files_of_main_are_allowed_by_path_and_content() -> None:
     """At its path, with its content; nothing of dev is."""
     module = MAIN[0]
     assert RULES.allows(module.path, module.sha256)
@@ -25,7 +25,7 @@ def test_what_main_brought_is_allowed_as_it_was_brought() -> None:
     assert not any(RULES.allows(entry.path, entry.sha256) for entry in DEV if "pytest" in entry.path.split("/")[-2])
 
 
-def test_most_files_are_not_worth_keeping() -> None:
+def test_only_relevant_files_are_kept() -> None:
     """What names nothing of dev's and has no mark of a secret."""
     assert not RULES.is_relevant("/etc/services", b"http 80/tcp\n")
     assert not RULES.may_import(b"import json\n")
@@ -43,7 +43,7 @@ def test_the_groups_of_a_selection_are_read() -> None:
     assert Lock.from_selection({"groups": {"main": [shared]}}).dev == {}
 
 
-def test_what_main_has_by_an_extra_alone_is_forbidden() -> None:
+def test_distributions_of_main_by_an_extra_alone_are_forbidden() -> None:
     """The lock names pytest in both groups; main would need it for an extra that no image is built with."""
     locked = [
         {"name": name, "version": version, "files": [], "groups": ["main", "dev"], "markers": {"main": marker}}

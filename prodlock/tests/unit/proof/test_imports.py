@@ -109,7 +109,7 @@ def test_an_import_whose_failure_is_handled_is_optional(handler: str) -> None:
         "def f():\n    try:\n        import a\n    except ImportError:\n        return\n    from a import b",
     ],
 )
-def test_other_ways_to_do_without_a_module_are_understood(source: str) -> None:
+def test_other_conditional_imports_are_optional(source: str) -> None:
     """A suppressed error, a condition that asks first."""
     assert names(source) == []
 
@@ -153,12 +153,12 @@ def test_an_import_whose_failure_ends_the_program_is_needed(source: str) -> None
         "import \uff41",
     ],
 )
-def test_encodings_and_errors_hide_nothing(source: bytes | str) -> None:
+def test_encodings_and_errors_hide_no_import(source: bytes | str) -> None:
     """A byte order mark, a declared or a wrong encoding, a syntax error, letters that Python reads as others."""
     assert names(source) == ["a"]
 
 
-def test_a_source_that_no_reader_understands_is_read_by_its_lines() -> None:
+def test_a_source_that_cannot_be_parsed_is_read_by_its_lines() -> None:
     """And what is nested too deeply ends nothing."""
     assert names("x = '\0'\nx = '''\n  from d import e\nimport a, b.c\n") == ["d", "a", "b.c"]
     assert names("(" * 100_000) == []
@@ -195,7 +195,7 @@ def test_a_source_for_a_newer_python_is_read() -> None:
     assert names(NEWER) == ["a", "d", "e"]
 
 
-def test_an_import_has_its_line_and_what_is_taken() -> None:
+def test_an_import_has_its_line_and_its_members() -> None:
     """Each name that is taken from a package may be a module."""
     assert imported("\nfrom a import b, c") == [Import("a", 2, ("b", "c"))]
     assert imported("x = = 1\nimport a") == [Import("a", 2)]

@@ -34,7 +34,7 @@ def bill() -> dict[str, Any]:
     return copy.deepcopy({"metadata": {"component": {"properties": properties}}, "components": components})
 
 
-def test_everything_has_its_package_address() -> None:
+def test_every_component_has_a_package_url() -> None:
     """As scanners look it up."""
     assert [one["purl"] for one in FACTS["components"]] == [
         "pkg:generic/shop@1.2",
@@ -50,7 +50,7 @@ def test_a_bill_of_the_same_image_matches() -> None:
     assert inventory.mismatches(bill(), FACTS) == []
 
 
-def test_how_an_address_is_escaped_does_not_matter() -> None:
+def test_escapes_in_a_package_url_do_not_matter() -> None:
     """Tools differ in that."""
     document = bill()
     document["components"][3]["purl"] = "pkg:deb/debian/libstdc++6@1%3A14.2+1?arch=amd64"
@@ -67,7 +67,7 @@ def test_another_version_does_not_match() -> None:
     ]
 
 
-def test_a_version_beside_the_address_counts() -> None:
+def test_a_version_beside_the_package_url_is_compared() -> None:
     """Both are read by tools; one of them may be left out."""
     document = bill()
     document["components"][2]["version"] = "4.15"
@@ -76,7 +76,7 @@ def test_a_version_beside_the_address_counts() -> None:
     assert inventory.mismatches(document, FACTS) == []
 
 
-def test_what_is_listed_twice_or_within_another_counts() -> None:
+def test_repeated_and_nested_components_are_compared() -> None:
     """It is more than the image has."""
     document = bill()
     document["components"].append(document["components"][2])
@@ -99,7 +99,7 @@ def test_another_image_does_not_match() -> None:
     assert "another image" in finding.why
 
 
-def test_what_is_no_bill_of_materials_is_refused() -> None:
+def test_another_document_is_refused() -> None:
     """By an error that the caller turns into a sentence."""
     with pytest.raises(KeyError):
         inventory.mismatches({}, FACTS)

@@ -39,7 +39,7 @@ def test_a_clean_image_has_no_findings() -> None:
     assert found() == []
 
 
-def test_the_probe_finds_every_dev_distribution_in_dev() -> None:
+def test_every_dev_distribution_is_found_in_dev() -> None:
     """The positive control: what must be found is found."""
     assert {one.what for one in leaks.leaks(DEV, RULES, LOCK)} >= {"pytest", "packaging"}
 
@@ -76,7 +76,7 @@ def test_the_probe_finds_every_dev_distribution_in_dev() -> None:
         ("/srv/tests/test_new.py", "tests", "/srv/tests"),
     ],
 )
-def test_a_path_gives_a_leak_away(path: str, what: str, reported: str) -> None:
+def test_a_leak_is_found_by_its_path(path: str, what: str, reported: str) -> None:
     """By the name of a distribution, of what it brings to import or to run, or of what is nobody's."""
     assert found(file(path, b"anything")) == [(what, reported)]
 
@@ -98,26 +98,26 @@ def test_a_path_gives_a_leak_away(path: str, what: str, reported: str) -> None:
         "/opt/.github/x",
     ],
 )
-def test_a_name_alone_is_no_leak(path: str) -> None:
+def test_a_similar_name_is_not_a_leak(path: str) -> None:
     """A file that can't be imported, a module within a package, a longer name."""
     assert found(file(path, b"anything")) == []
 
 
-def test_what_a_main_wheel_contains_is_no_leak() -> None:
+def test_a_file_of_a_main_wheel_is_not_a_leak() -> None:
     """Main's own file is main's, even where its name is a dev distribution's."""
     vendored = next(entry for entry in MAIN if "/_vendor/packaging/" in entry.path)
     assert found(vendored) == []
     assert found(vendored._replace(path=f"{SITE}/vendored/packaging/__init__.py")) != []
 
 
-def test_content_gives_a_renamed_file_away() -> None:
+def test_a_renamed_file_is_found_by_its_content() -> None:
     """Byte for byte the same, under another name, in another place, or in an archive."""
     assert found(file("/opt/x/harmless.py", PYTEST)) == [("pytest", "/opt/x/harmless.py")]
     assert found(file("/x.tar.gz!/harmless.py", PYTEST)) == [("pytest", "/x.tar.gz!/harmless.py")]
     assert found(file("/opt/x/harmless.py", PYTEST + b"#")) == []
 
 
-def test_content_gives_bytecode_and_programs_away() -> None:
+def test_bytecode_and_programs_are_found_by_their_content() -> None:
     """What is not in a RECORD, or not Python, has an owner too."""
     bytecode, program = b"\x00bytecode\n" + LONG, b"\x7fELF" + LONG
     compiled = file(f"{SITE}/_pytest/__pycache__/main.cpython-313.pyc", bytecode)
@@ -128,7 +128,7 @@ def test_content_gives_bytecode_and_programs_away() -> None:
     assert [one.what for one in leaks.leaks([*PROD, *planted], forbidden, LOCK)] == ["pytest", "ruff"]
 
 
-def test_a_file_of_the_app_may_be_called_as_it_likes() -> None:
+def test_sources_may_have_the_name_of_a_dev_module() -> None:
     """Where dev has the same file in app/; its content may still not be a dev distribution's."""
     mine = file("/srv/app/adapters/packaging.py", b"# ports and adapters\n" + LONG)
     forbidden = derive([*DEV, mine], LOCK, SOURCES)
@@ -149,17 +149,17 @@ def test_a_file_of_the_app_may_be_called_as_it_likes() -> None:
     assert [one.what for one in leaks.leaks([*PROD, vendored], forbidden, LOCK)] == ["pytest"]
 
 
-def test_content_of_this_projects_tests_and_tasks_is_found() -> None:
+def test_content_of_the_projects_tests_and_tasks_is_found() -> None:
     """Wherever they are copied."""
     assert found(file("/opt/a.py", b"# a test\n" + LONG)) == [("tests/test_x.py of this project", "/opt/a.py")]
 
 
-def test_short_content_belongs_to_nobody() -> None:
+def test_short_content_is_not_a_leak() -> None:
     """An empty __init__.py is no trace of anything."""
     assert found(file("/opt/x/__init__.py", b"")) == []
 
 
-def test_metadata_gives_a_renamed_distribution_away() -> None:
+def test_a_renamed_distribution_is_found_by_its_metadata() -> None:
     """The folder says one thing, METADATA another."""
     renamed = file(f"{SITE}/anyio-4.16.0.dist-info/METADATA", b"Metadata-Version: 2.4\nName: pytest\n")
     assert found(renamed) == [("pytest", f"{SITE}/anyio-4.16.0.dist-info")]
@@ -175,7 +175,7 @@ def test_a_second_version_beside_the_locked_one_is_a_leak() -> None:
     ]
 
 
-def test_what_a_distribution_vendors_is_not_one_of_its_own() -> None:
+def test_a_vendored_distribution_belongs_to_the_one_that_vendors_it() -> None:
     """Setuptools carries the metadata of wheel: its files stay setuptools' and wheel is no dev distribution."""
     vendored = f"{SITE}/setuptools/_vendor/wheel-0.46.dist-info"
     inside = [
@@ -208,7 +208,7 @@ def test_what_a_distribution_vendors_is_not_one_of_its_own() -> None:
         (file("/opt/qa", b"#!/usr/bin/env sh\nA=1 env pytest -x\n"), "/opt/qa"),
     ],
 )
-def test_another_name_for_a_test_runner_is_found(planted: File, where: str) -> None:
+def test_links_and_scripts_that_start_a_dev_tool_are_found(planted: File, where: str) -> None:
     """A link to it, or a script that starts it."""
     assert found(planted) == [("pytest", where)]
 
@@ -221,7 +221,7 @@ def test_another_name_for_a_test_runner_is_found(planted: File, where: str) -> N
         b"pytest\n",
     ],
 )
-def test_a_script_that_only_speaks_of_a_test_runner_is_none(script: bytes) -> None:
+def test_a_script_that_mentions_a_dev_tool_is_not_a_leak(script: bytes) -> None:
     """In a docstring, in a comment, as an argument, or in what is no script."""
     assert found(file("/usr/local/bin/qa", script)) == []
 
@@ -293,12 +293,12 @@ def test_imports_names_and_contents_are_evidence(planted: File, rule: Rule) -> N
     ],
     ids=lambda planted: f"{planted.path}: {planted.head[:40]!r}",
 )
-def test_what_only_looks_like_evidence_is_none(planted: File) -> None:
+def test_optional_imports_prose_and_data_are_not_evidence(planted: File) -> None:
     """Optional imports, prose, data; and a file of which only the beginning was kept is not judged by that."""
     assert found(planted) == []
 
 
-def test_an_import_of_what_the_sources_or_the_interpreter_provide_is_none() -> None:
+def test_an_import_that_the_sources_or_the_interpreter_provide_is_not_a_leak() -> None:
     """Dev may have a distribution of the same name."""
     source = file("/srv/app/a.py", b"import packaging")
     assert found(source) == [("packaging", "/srv/app/a.py")]
@@ -309,7 +309,7 @@ def test_an_import_of_what_the_sources_or_the_interpreter_provide_is_none() -> N
         assert found(source, file(provided)) == []
 
 
-def test_only_the_last_version_of_a_source_is_read() -> None:
+def test_only_the_last_layers_version_of_a_source_is_judged() -> None:
     """A later layer has replaced the one that imports it; of other files each layer counts."""
     one, two = (
         file("/srv/app/a.py", content, layer=layer) for layer, content in enumerate((b"import pytest", b"x = 1"))
@@ -320,7 +320,7 @@ def test_only_the_last_version_of_a_source_is_read() -> None:
     assert found(*elsewhere) == [("pytest", "/opt/a.py")]
 
 
-def test_what_a_main_wheel_brings_is_no_evidence_in_another_environment_either() -> None:
+def test_files_of_a_main_wheel_are_not_evidence_in_another_environment() -> None:
     """An optional extra of a main distribution, its own tests and keys: at its path in whichever site-packages."""
     key = b"-----BEGIN PRIVATE " + b"KEY-----\nMIIEowIBAAKCAQEA0123456789\n"
     carried = {"anyio/conftest.py": b"import pytest", "anyio/.hypothesis/x": LONG, "anyio/key.pem": key}
@@ -342,7 +342,7 @@ def test_what_a_main_wheel_brings_is_no_evidence_in_another_environment_either()
     )
 
 
-def test_a_namespace_that_main_and_dev_share_is_told_apart() -> None:
+def test_modules_in_a_namespace_of_main_and_dev_are_told_apart() -> None:
     """By the longer name: `google.cloud` is both's, `google.cloud.tasks` only dev's."""
     main = distribution("google_storage", "1", "google/cloud/storage/__init__.py")
     dev = distribution("google_tasks", "1", "google/cloud/tasks/__init__.py", "google/cloud/tasks/v2.py")
@@ -360,7 +360,7 @@ def test_a_namespace_that_main_and_dev_share_is_told_apart() -> None:
         assert [leak.what for leak in found_leaks] == expected, source
 
 
-def test_a_tool_of_main_leaves_no_evidence() -> None:
+def test_files_of_a_tool_in_the_main_group_are_not_evidence() -> None:
     """Where the lock's main group has it, its files and variables are the service's own."""
     forbidden = replace(RULES, locked=frozenset({"coverage"}))
     assert leaks.leaks([*PROD, file("/srv/app/.coveragerc")], forbidden, LOCK) == []
@@ -368,7 +368,7 @@ def test_a_tool_of_main_leaves_no_evidence() -> None:
     assert RULES.variable_owner("COVERAGE_FILE", "x") == "coverage"
 
 
-def test_hostile_scripts_take_no_time() -> None:
+def test_hostile_scripts_are_judged_in_bounded_time() -> None:
     """Each pattern stays within a line."""
     script = b"#!/bin/sh\n" + b"\n" * 1_000_000 + b"A=1\n" * 100_000 + b"a=(" * 100_000
     started = time.process_time()
@@ -383,7 +383,7 @@ def test_hostile_scripts_take_no_time() -> None:
         "/usr/local/lib/python3.13/ensurepip/_bundled/pip-25.1-py3-none-any.whl!/pip-25.1.dist-info/METADATA",
     ],
 )
-def test_pip_is_none_of_the_locks(path: str) -> None:
+def test_pip_of_the_base_image_is_a_leak(path: str) -> None:
     """The base image's own tools stay behind: production takes the interpreter from it, not what installs packages."""
     assert [what for what, _ in found(file(path, b"Name: pip"))] == ["pip"]
 
@@ -402,7 +402,7 @@ def test_a_finding_names_its_instruction_and_counts_its_files() -> None:
     assert finding == Finding(rules.DEV_IMPORT, "pytest", "/opt/x/pytest", "COPY prod", "imported as pytest", 3, 1)
 
 
-def test_pytest_in_the_main_group_is_a_leak_at_its_source() -> None:
+def test_pytest_in_the_main_group_is_a_finding_in_the_lock() -> None:
     """Then nothing in dev is forbidden, and the image holds it rightfully: the lock itself is the leak."""
     assert leaks.denied(LOCK, ["pytest", "Pytest_*"]) == []
     with_both = replace(LOCK, main={**LOCK.main, "pytest": frozenset({"9.2.0"}), "pytest-asyncio": frozenset({"2.0"})})

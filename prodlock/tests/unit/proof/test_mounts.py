@@ -35,7 +35,7 @@ def test_links_are_followed_as_the_engine_does() -> None:
     assert mounts.resolve("/x/z", links).endswith("/z")
 
 
-def test_all_places_of_the_machine_are_known() -> None:
+def test_all_mounted_places_of_the_machine_are_listed() -> None:
     """So that each can be looked at without symlinks."""
     volumes = [{"type": "bind", "source": "/a", "target": "/x"}, {"type": "volume", "source": "data", "target": "/y"}]
     document = project({"api-prod": SERVICE | {"volumes": volumes}}).document

@@ -17,7 +17,7 @@ def test_a_fresh_image_is_not_stale() -> None:
     assert staleness(DEV, (LOCK.main, LOCK.dev), Sources(COPIED, APP_NOW)) == ""
 
 
-def test_a_changed_app_makes_an_image_stale() -> None:
+def test_a_changed_source_makes_an_image_stale() -> None:
     """A file that was edited, added or removed since."""
     assert (
         staleness(PROD, (LOCK.main,), Sources(COPIED, {**APP_NOW, "/srv/app/main.py": "0"}))

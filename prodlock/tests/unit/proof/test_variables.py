@@ -24,7 +24,7 @@ class Settings(Common):
 """
 
 
-def test_the_settings_variables_are_read_from_the_source() -> None:
+def test_variables_are_read_from_the_source_of_the_settings() -> None:
     """Fields alone, inherited ones included, with the server's names for some."""
     assert variables.of_settings(SETTINGS) == {"APP_NAME", "APP_SHARED", "UVICORN_X"}
 
@@ -38,14 +38,14 @@ def test_settings_of_another_form_are_refused(text: str) -> None:
         variables.of_settings(text)
 
 
-def test_the_settings_variables_are_those_that_the_service_reads() -> None:
+def test_the_variables_are_those_that_the_service_reads() -> None:
     """By the class itself."""
     settings = pytest.importorskip("prodlock.server.settings")
     names = {settings.SERVERS.get(field, settings.PREFIX + field.upper()) for field in settings.Settings.model_fields}
     assert evidence.settings_variables(Project()) == names
 
 
-def test_a_setting_that_is_not_handed_on_is_named() -> None:
+def test_a_variable_that_compose_does_not_pass_on_is_a_finding() -> None:
     """With the file and the line that it lacks."""
     (sentence,) = dropped_variables(
         "docker-compose.yml", variables.missing({"environment": {"APP_NAME": None}}, {"APP_NAME", "APP_NEW"})
