@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -56,7 +57,12 @@ class Sources:
     def include(self, path: str) -> bool:
         """Return whether a path of the image is one of the sources, or the bytecode of one."""
         module = module_of(path)
-        return any(module == place or module.startswith(f"{place}/") for place in self.copied)
+        return module.startswith(self._folders) or module in self.copied
+
+    @functools.cached_property
+    def _folders(self) -> tuple[str, ...]:
+        # To join them for each of thousands of paths would take a fiftieth of the narrow check.
+        return tuple(f"{place}/" for place in self.copied)
 
 
 class ExpectedEntry(NamedTuple):
