@@ -728,7 +728,7 @@ def test_a_bill_of_materials_is_of_one_image(tmp_path: Path) -> None:
     bill.write_text("{}", encoding="utf-8")
     done = inv("check-prod", f"--sbom={bill}")
     assert done.returncode == 2
-    assert "is no CycloneDX document" in done.stderr
+    assert "must be a CycloneDX document (got: " in done.stderr
 
 
 def test_what_is_not_proved_gets_no_bill_of_materials() -> None:

@@ -102,7 +102,7 @@ def test_a_file_has_its_size_its_hash_and_its_head() -> None:
 
 
 def test_only_files_of_requested_sizes_are_hashed() -> None:
-    """Most files can't be a forbidden one: their size says so."""
+    """Most files have a size that no forbidden file has."""
     with saved(tar({"a": b"12", "b": b"123"})) as archive:
         facts = reader.read("x:1", archive, lambda size: size == 3)
     assert [bool(file.sha256) for file in facts.files] == [False, True]
@@ -110,7 +110,7 @@ def test_only_files_of_requested_sizes_are_hashed() -> None:
 
 @pytest.mark.parametrize("path", ["x-1.dist-info/RECORD", "srv/selection.json"])
 def test_documents_of_dev_are_kept_whole(path: str) -> None:
-    """Those of dev tell what belongs to whom, and what the lock has; those of an image under test fill the memory."""
+    """Those of dev list the owners of files, and the lock's selection; an image under test could fill the memory."""
     record = b"a.py,,\n" * 1000
     packed = tar({path: record})
     (file,) = read(packed).files
@@ -162,7 +162,7 @@ def test_the_standard_library_is_not_read_but_a_second_copy_is() -> None:
 
 
 def test_too_many_texts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is bounded; what could not be judged is no clean image."""
+    """Memory is bounded; an image that can't be judged is not clean."""
     monkeypatch.setattr(reader, "_KEPT_BYTES", 2 * len(TEXT))
     assert len(told((tar({"a.py": TEXT, "b.py": TEXT}),))) == 2
     for layer in (
@@ -195,7 +195,7 @@ PACKERS: dict[str, Callable[[dict[str, bytes]], bytes]] = {
 
 @pytest.mark.parametrize("kind", PACKERS)
 def test_archives_are_recognized_by_content(kind: str) -> None:
-    """The name says nothing: `data` is opened for what it is."""
+    """Whatever their name is, such as `data`."""
     content = b"print('hello')"
     found = {
         file.path: file.sha256 for file in read(tar({"data": PACKERS[kind]({"pytest/__init__.py": content})})).files
@@ -295,7 +295,7 @@ def test_bytes_far_behind_a_layers_end_are_refused() -> None:
 
 
 def test_bytes_behind_a_compressed_layer_are_refused() -> None:
-    """The layer's digest does not cover them; whoever pulls the image gets them."""
+    """The layer's digest does not cover them, and they are pulled with the image."""
     with pytest.raises(Failure, match="bytes behind what is compressed"):
         read(tar({"a": b"one"}), pack=lambda layer: gzip.compress(layer) + b"TOKEN=1")
 
@@ -395,7 +395,7 @@ def test_a_broken_archive_is_refused(broken: bytes) -> None:
 
 
 def entry(name: str, **facts: object) -> bytes:
-    """Return a tar of one entry, whose header says these things, true or not."""
+    """Return a tar of one entry with these header fields, true or not."""
     member = tarfile.TarInfo(name)
     for key, value in facts.items():
         setattr(member, key, value)
@@ -652,7 +652,7 @@ TWOFOLD = {
     "a name twice": raw(tarfile.XHDTYPE, b"10 path=a\n10 path=y\n") + raw(tarfile.REGTYPE) + END,
     "text for a number": raw(tarfile.XHDTYPE, b"17 mtime=TOKEN=1\n") + raw(tarfile.REGTYPE) + END,
     "text behind a long name": raw(tarfile.GNUTYPE_LONGNAME, b"y\0TOKEN=1\0") + raw(tarfile.REGTYPE) + END,
-    "a size that is no number": raw(tarfile.REGTYPE)[:124] + b"\0" + b"00000001000" + raw(tarfile.REGTYPE)[136:] + END,
+    "a size without a number": raw(tarfile.REGTYPE)[:124] + b"\0" + b"00000001000" + raw(tarfile.REGTYPE)[136:] + END,
     "a name of many folders": raw(tarfile.GNUTYPE_LONGNAME, b"a/" * 4000 + b"\0") + raw(tarfile.REGTYPE) + END,
 }  # fmt: skip
 
@@ -676,7 +676,7 @@ def test_long_names_are_read_alike() -> None:
 
 
 def test_an_unusual_owner_name_is_recorded() -> None:
-    """Where it is none that a system has: it could be any text."""
+    """A name that no system has could be any text."""
     (file,) = read(entry("x", uname="TOKEN=1")).files
     assert file.extra == "the owner TOKEN=1:"
     (file,) = read(entry("x", uname="root", gname="shadow")).files

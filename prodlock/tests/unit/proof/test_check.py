@@ -1,4 +1,4 @@
-"""What the checks say before they look at an image, and how they print."""
+"""Evidence that is missing or not valid is refused before an image is read; reports are printed in any encoding."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_reference_to_neither_a_file_nor_an_image_is_refused(reference: str) -
 
 
 def test_a_reference_names_an_image_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder of an image's name is none of both."""
+    """A folder with an image's name is neither."""
     (tmp_path / "prodlock/server").mkdir(parents=True)
     (tmp_path / "-x.tar").touch()
     monkeypatch.chdir(tmp_path)
@@ -114,7 +114,7 @@ def test_without_a_compose_file_nothing_can_be_checked(
 def test_without_settings_no_variable_can_be_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
 ) -> None:
-    """It is no empty list of variables."""
+    """An empty list would make every variable a finding."""
     monkeypatch.chdir(tmp_path)
     if text is not None:
         (tmp_path / "prodlock/server").mkdir(parents=True)
@@ -174,7 +174,7 @@ def test_an_absent_image_is_not_of_the_project(monkeypatch: pytest.MonkeyPatch) 
 def test_an_engine_that_fails_is_no_evidence_of_an_absent_image(
     monkeypatch: pytest.MonkeyPatch, listed: str | None
 ) -> None:
-    """The failure is reported; an image that nobody could inspect may be one of this project."""
+    """The failure is reported: the image may be one of this project."""
 
     def answer(_: Project, *words: str) -> str:
         if words[1] == "inspect" or listed is None:
@@ -187,7 +187,7 @@ def test_an_engine_that_fails_is_no_evidence_of_an_absent_image(
 
 
 def test_a_bill_of_materials_needs_an_existing_folder(tmp_path: Path) -> None:
-    """It says so before it proves anything."""
+    """It is required before the proof starts."""
     with pytest.raises(Failure, match=rf"\(there is no folder {tmp_path}/missing\)") as failure:
         check.sbom(Project(), None, str(tmp_path / "missing" / "bill.json"))
     assert failure.value.code == CANNOT_CHECK
@@ -273,5 +273,5 @@ def test_without_a_lock_nothing_is_checked(tmp_path: Path, monkeypatch: pytest.M
 def test_reported_findings_have_no_secrets() -> None:
     """Neither in the instruction nor in the reason of a finding, whichever judge wrote it."""
     said = "RUN curl -H 'Authorization: Bearer abc' x"
-    told = check._masked(Finding(rules.SETTING, "Cmd", "configuration", said, f"Cmd is {said}"))
-    assert "abc" not in told.instruction + told.why
+    reported = check._masked(Finding(rules.SETTING, "Cmd", "configuration", said, f"Cmd is {said}"))
+    assert "abc" not in reported.instruction + reported.why

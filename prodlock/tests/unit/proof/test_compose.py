@@ -163,7 +163,7 @@ def test_a_service_that_runs_the_image_is_not_a_finding() -> None:
 
 @pytest.mark.parametrize("key", HARMLESS)
 def test_a_key_that_does_not_change_the_image_is_not_a_finding(key: str) -> None:
-    """Limits, networks, hardening; and what says the same as the image."""
+    """Limits, networks, hardening; and settings with the image's value."""
     assert found({key: HARMLESS[key]}) == []
 
 
@@ -331,7 +331,7 @@ def test_the_allowed_build_arguments_are_those_of_inv_build() -> None:
     ],
 )
 def test_every_service_that_is_built_here_is_judged(service: dict[str, Any], whats: list[str]) -> None:
-    """A second one must run the production image as well, as it is."""
+    """A second one must run the unchanged production image as well."""
     findings = found({}, worker=service)
     assert [one.what for one in findings] == whats
     assert all(one.why.startswith("the service worker ") for one in findings)

@@ -45,7 +45,7 @@ def test_declared_settings_are_not_findings() -> None:
 
 
 def test_any_time_is_accepted_without_a_declared_one() -> None:
-    """Without a commit, two builds have two times; what is no time is a finding nevertheless."""
+    """Without a commit, two builds have two times; a text that is not a time is a finding."""
     undated = replace(DECLARED, document={"architecture": "amd64", "os": "linux"})
     for created, codes in (("2026-05-06T07:08:09.123456789Z", []), ("a token", ["LS304", "LS302"])):
         document = PLATFORM | {
@@ -57,7 +57,7 @@ def test_any_time_is_accepted_without_a_declared_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "expected"),
     [
         ({"Env": [*CONFIG["Env"], "PYTHONPATH=/opt/x"]}, "PYTHONPATH: Env is PYTHONPATH=/opt/x"),
         ({"Env": ["PATH=/opt/x", "PYTHONUNBUFFERED=1"]}, "PATH: Env is PATH=/opt/x"),
@@ -92,15 +92,15 @@ def test_any_time_is_accepted_without_a_declared_one() -> None:
         ({"StopSignal": "SIGKILL"}, "StopSignal: "),
     ],
 )
-def test_a_setting_that_is_not_declared_is_found(config: dict[str, Any], told: str) -> None:
+def test_a_setting_that_is_not_declared_is_found(config: dict[str, Any], expected: str) -> None:
     """By its name, with its value but for a secret."""
     (found,) = undeclared(config)
-    assert found.startswith(told)
+    assert found.startswith(expected)
     assert "secret" not in found
 
 
 @pytest.mark.parametrize(
-    ("history", "told"),
+    ("history", "expected"),
     [
         ((*HISTORY, "ARG LEVEL=1"), "an instruction: ARG LEVEL=1"),
         ((*HISTORY, HISTORY[0]), f"an instruction: {HISTORY[0]}"),
@@ -108,9 +108,9 @@ def test_a_setting_that_is_not_declared_is_found(config: dict[str, Any], told: s
     ],
     ids=["one more", "one twice", "one less"],
 )
-def test_another_history_is_found(history: tuple[str, ...], told: str) -> None:
+def test_another_history_is_found(history: tuple[str, ...], expected: str) -> None:
     """Instruction by instruction."""
-    assert undeclared(history=history) == [told]
+    assert undeclared(history=history) == [expected]
 
 
 def test_a_history_in_another_order_is_found() -> None:
@@ -229,7 +229,7 @@ def test_an_ordinary_configuration_is_clean(config: dict[str, object]) -> None:
     ],
 )
 def test_a_secret_in_the_history_is_found(step: str) -> None:
-    """Whoever has the image reads its history."""
+    """Every user of the image can read its history."""
     assert len(configuration.leaks(image(history=(step,)), RULES)) == 1
 
 

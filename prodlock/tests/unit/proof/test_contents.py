@@ -1,4 +1,4 @@
-"""The closed world: what is promised is there, and nothing else."""
+"""The closed world: an image contains what is expected, and nothing else."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def promise(path: str, content: bytes = b"", *, mode: int = 0o644, source: str = "h11 0.16") -> ExpectedEntry:
-    """Return the promise of a file."""
+def expected_file(path: str, content: bytes = b"", *, mode: int = 0o644, source: str = "h11 0.16") -> ExpectedEntry:
+    """Return an expected file."""
     return ExpectedEntry(path, "file", mode, digest(content), len(content), (0, 0), source)
 
 
 def folder(path: str, mode: int = 0o755) -> ExpectedEntry:
-    """Return the promise of a folder."""
+    """Return an expected folder."""
     return ExpectedEntry(path, "folder", mode, "", 0, (0, 0), "the base image")
 
 
@@ -34,15 +34,18 @@ PROMISED = [
     *(folder(path) for path in ("/opt/venv/lib", "/opt/venv/lib/python3.13", SITE, f"{SITE}/h11")),
     folder("/opt"), folder("/opt/venv"), folder("/srv"), folder("/srv/app")._replace(source=SOURCES),
     folder("/tmp", 0o1777), folder("/etc"),
-    promise(f"{SITE}/h11/__init__.py", b"h11"),
-    promise("/srv/app/main.py", b"app", source="the sources"),
-    promise("/usr/bin/bash", b"bash", mode=0o755, source="the base image"),
-    promise("/etc/shadow", b"x", mode=0o640, source=BASE)._replace(owner=(0, 42)),
-    promise("/etc/passwd", b"of the build", source="the build"),
+    expected_file(f"{SITE}/h11/__init__.py", b"h11"),
+    expected_file("/srv/app/main.py", b"app", source="the sources"),
+    expected_file("/usr/bin/bash", b"bash", mode=0o755, source="the base image"),
+    expected_file("/etc/shadow", b"x", mode=0o640, source=BASE)._replace(owner=(0, 42)),
+    expected_file("/etc/passwd", b"of the build", source="the build"),
     ExpectedEntry("/opt/venv/bin/python", "link", 0o777, "/usr/local/bin/python3", 0, (0, 0), "venv"),
 ]  # fmt: skip
 # What the base image has, and production does not take.
-NOT_TAKEN = [promise("/etc/passwd", b"of the base image", source=BASE), promise("/usr/bin/dash", b"dash", mode=0o755)]
+NOT_TAKEN = [
+    expected_file("/etc/passwd", b"of the base image", source=BASE),
+    expected_file("/usr/bin/dash", b"dash", mode=0o755),
+]
 EXPECTED = ExpectedContents.from_rows([*((*one, True) for one in PROMISED), *((*one, False) for one in NOT_TAKEN)])
 
 
@@ -109,7 +112,7 @@ LEAKS: dict[str, tuple[File, Rule]] = {
 
 
 def test_a_clean_image_has_no_findings() -> None:
-    """All that is promised, and no more."""
+    """All that is expected, and nothing else."""
     assert found() == []
 
 
@@ -168,14 +171,14 @@ def test_missing_files_are_found(planted: tuple[File, ...], gone: list[str]) -> 
 
 def test_missing_files_of_one_folder_are_one_finding() -> None:
     """A whole distribution that is not there is not a hundred findings."""
-    added = [promise(f"{SITE}/x/a.py", source="x 1"), promise(f"{SITE}/x/b.py", source="x 1")]
+    added = [expected_file(f"{SITE}/x/a.py", source="x 1"), expected_file(f"{SITE}/x/b.py", source="x 1")]
     more = ExpectedContents.from_rows([(*one, True) for one in (*PROMISED, *added)])
     (finding,) = contents.missing(image(), more)
     assert (finding.what, finding.path, finding.files) == ("files", f"{SITE}/x", 2)
 
 
 def test_a_name_that_looks_like_an_archives_member_is_judged() -> None:
-    """Whoever calls a folder `x!` has it judged like any other."""
+    """A folder `x!` is judged like any other."""
     assert found(file("/opt/x!/secret", b"x"))[0][0] == "/opt/x!"
 
 
@@ -213,7 +216,7 @@ def test_wheels_provide_files_by_path_and_content() -> None:
 
 
 def test_sizes_are_summed_by_source() -> None:
-    """The largest first, and what nobody promises as well."""
+    """The largest first, with what no source accounts for."""
     sizes = contents.sizes(image(file("/opt/x", b"x" * 100)), EXPECTED)
     assert list(sizes) == ["unaccounted", "the build", "the base image", "h11 0.16", "the sources", "venv"]
     assert sizes["unaccounted"] == 100
@@ -224,7 +227,7 @@ SIZES = {"numpy 2.3": 30_000_000, "the base image": 20_000_000, "app/": 1_000_00
 
 @pytest.mark.parametrize("budget", [None, 51.5, 60])
 def test_a_size_within_its_budget_is_not_a_finding(budget: float | None) -> None:
-    """Nor is any, where there is none."""
+    """Without a budget, no size is."""
     assert contents.over_budget(SIZES, budget, frozenset()) == []
 
 

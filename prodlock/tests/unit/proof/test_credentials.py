@@ -39,7 +39,7 @@ def test_a_value_is_a_secret_by_its_name(name: str) -> None:
     ],
 )  # fmt: skip
 def test_a_similar_name_does_not_make_a_secret(name: str) -> None:
-    """Longer words, public keys, what describes a secret or says where it is."""
+    """Longer words, public keys, descriptions and locations of secrets."""
     assert not credentials.is_named(name, "abcDEF123456")
     assert credentials.shown(name, "abcDEF123456") == f"{name}=abcDEF123456"
 
@@ -142,7 +142,7 @@ def test_a_secret_is_recognized_by_its_format(kind: str, token: str) -> None:
     ],
 )
 def test_similar_texts_in_a_file_are_not_secrets(text: str) -> None:
-    """Examples, public keys, labels in code; names and addresses abound in code, and tell nothing there."""
+    """Examples, public keys, labels in code; names and addresses are common in code, and no evidence there."""
     assert credentials.formatted(text.encode()) == []
 
 

@@ -1,4 +1,4 @@
-"""Whatever runs the service runs it on the same deployment."""
+"""The files in deploy/ run the service with the same settings."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def container(objects: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def test_equal_settings_are_not_findings() -> None:
-    """What Compose leaves to the image, the image says; the proxy says what it asks."""
+    """Settings that Compose does not have are the image's; the proxy's path is that of its check."""
     said = deployment.merged(
         deployment.of_compose(COMPOSE),
         deployment.of_image(DOCKERFILE, HEALTHCHECK),
@@ -119,7 +119,7 @@ def test_equal_settings_are_not_findings() -> None:
     ],
 )
 def test_another_setting_is_a_finding(change: Callable[[list[dict[str, Any]]], object], field: str) -> None:
-    """With the file, what it says, and what it must say."""
+    """With the file, its value, and the required value."""
     objects = copy.deepcopy(OBJECTS)
     change(objects)
     (sentence,) = deployment.differences(
@@ -172,7 +172,7 @@ def test_a_proxy_that_trusts_any_scheme_is_a_finding() -> None:
     ("listed", "forwarded"), [("10.250.0.0/24", deployment.PROXY), ("", deployment.OPEN), ("::/0", "every client")]
 )
 def test_the_proxys_own_compose_file_names_its_network(listed: str, forwarded: str) -> None:
-    """Nobody else's."""
+    """No other network is trusted."""
     assert deployment.of_proxied({"environment": {"FORWARDED_ALLOW_IPS": listed}}, SUBNETS).forwarded == forwarded
 
 
@@ -211,7 +211,7 @@ def test_a_duration_is_read(text: str | None, seconds: float | None) -> None:
 @pytest.mark.parametrize("selector", [None, {}, {"name": "z"}, {"matchLabels": {"name": "z"}}])
 @pytest.mark.parametrize("place", [0, 2])
 def test_an_object_that_selects_no_pod_is_a_finding(place: int, selector: dict[str, Any] | None) -> None:
-    """Kubernetes says nothing of it."""
+    """Kubernetes reports no error for it."""
     assert list(deployment.unselected_pods(OBJECTS)) == []
     objects = copy.deepcopy(OBJECTS)
     objects[place]["spec"]["selector"] = selector

@@ -1,4 +1,4 @@
-"""What production consists of, and whether a bill of materials tells the same."""
+"""The components of production, compared with a bill of materials."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FACTS = inventory.inventory("shop", IMAGE, GOLDEN)
 
 
 def bill() -> dict[str, Any]:
-    """Return the document that sbom.py makes of the facts, as far as it is read here."""
+    """Return the document that sbom.py writes for the facts, as far as it is compared."""
     root = FACTS["image"]["properties"]
     values = [root["prodlock:image:configuration"], *root["prodlock:image:layer"]]
     names = ["prodlock:image:configuration", "prodlock:image:layer"]
@@ -46,7 +46,7 @@ def test_every_component_has_a_package_url() -> None:
 
 
 def test_a_bill_of_the_same_image_matches() -> None:
-    """Nothing to tell."""
+    """Without a finding."""
     assert inventory.mismatches(bill(), FACTS) == []
 
 
@@ -58,7 +58,7 @@ def test_escapes_in_a_package_url_do_not_matter() -> None:
 
 
 def test_another_version_does_not_match() -> None:
-    """Both are told: what is held and what is listed."""
+    """One finding for the component of the image, one for the listed one."""
     document = bill()
     document["components"][2]["purl"] = "pkg:pypi/typing-extensions@4.15"
     assert [one.what for one in inventory.mismatches(document, FACTS)] == [

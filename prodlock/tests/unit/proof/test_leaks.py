@@ -77,7 +77,7 @@ def test_every_dev_distribution_is_found_in_dev() -> None:
     ],
 )
 def test_a_leak_is_found_by_its_path(path: str, what: str, reported: str) -> None:
-    """By the name of a distribution, of what it brings to import or to run, or of what is nobody's."""
+    """By the name of a distribution, of its modules and scripts, or of files that belong in no image."""
     assert found(file(path, b"anything")) == [(what, reported)]
 
 
@@ -155,12 +155,12 @@ def test_content_of_the_projects_tests_and_tasks_is_found() -> None:
 
 
 def test_short_content_is_not_a_leak() -> None:
-    """An empty __init__.py is no trace of anything."""
+    """An empty __init__.py is not evidence."""
     assert found(file("/opt/x/__init__.py", b"")) == []
 
 
 def test_a_renamed_distribution_is_found_by_its_metadata() -> None:
-    """The folder says one thing, METADATA another."""
+    """The folder has one name, METADATA another."""
     renamed = file(f"{SITE}/anyio-4.16.0.dist-info/METADATA", b"Metadata-Version: 2.4\nName: pytest\n")
     assert found(renamed) == [("pytest", f"{SITE}/anyio-4.16.0.dist-info")]
     assert found(renamed._replace(path=f"{SITE}/anyio-0.0.dist-info/METADATA")) == [
@@ -176,7 +176,7 @@ def test_a_second_version_beside_the_locked_one_is_a_leak() -> None:
 
 
 def test_a_vendored_distribution_belongs_to_the_one_that_vendors_it() -> None:
-    """Setuptools carries the metadata of wheel: its files stay setuptools' and wheel is no dev distribution."""
+    """Setuptools carries the metadata of wheel: its files belong to setuptools, and wheel is not a dev distribution."""
     vendored = f"{SITE}/setuptools/_vendor/wheel-0.46.dist-info"
     inside = [
         file(f"{vendored}/METADATA", b"Name: wheel\n"),
@@ -222,7 +222,7 @@ def test_links_and_scripts_that_start_a_dev_tool_are_found(planted: File, where:
     ],
 )
 def test_a_script_that_mentions_a_dev_tool_is_not_a_leak(script: bytes) -> None:
-    """In a docstring, in a comment, as an argument, or in what is no script."""
+    """In a docstring, in a comment, as an argument, or in a file that is not a script."""
     assert found(file("/usr/local/bin/qa", script)) == []
 
 
@@ -261,7 +261,7 @@ def test_a_script_that_mentions_a_dev_tool_is_not_a_leak(script: bytes) -> None:
     ids=lambda value: value.path if isinstance(value, File) else value.code,
 )  # fmt: skip
 def test_imports_names_and_contents_are_evidence(planted: File, rule: Rule) -> None:
-    """In the sources and elsewhere, and by the rule that says what it is."""
+    """In the sources and elsewhere, and by the most exact rule."""
     facts = image([*PROD, planted])
     (finding,) = leaks.leaks(facts.files, RULES, LOCK, facts)
     assert finding.rule is rule

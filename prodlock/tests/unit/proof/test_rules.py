@@ -20,7 +20,7 @@ def test_each_code_belongs_to_one_rule() -> None:
 
 @pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.code)
 def test_each_rule_is_explained(rule: Rule) -> None:
-    """Meaning, cause and remedy are sentences; the title is none."""
+    """Meaning, cause and remedy are sentences; the title is not."""
     assert not rule.title.endswith(".")
     for text in (rule.meaning, rule.cause, rule.remedy):
         assert text[0].isupper() or text.startswith("`")

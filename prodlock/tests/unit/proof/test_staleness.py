@@ -12,7 +12,7 @@ APP_NOW = {"/srv/app/main.py": APP[1].sha256, "/srv/app/__init__.py": APP[0].sha
 
 
 def test_a_fresh_image_is_not_stale() -> None:
-    """Versions as locked, app/ as it is."""
+    """With the locked versions and unchanged sources."""
     assert staleness(PROD, (LOCK.main,), Sources(COPIED, APP_NOW)) == ""
     assert staleness(DEV, (LOCK.main, LOCK.dev), Sources(COPIED, APP_NOW)) == ""
 
