@@ -121,7 +121,7 @@ def test_documents_of_dev_are_kept_whole(path: str) -> None:
     assert file.head == record
 
 
-def told(layers: tuple[bytes, ...], **more: Callable[[str, str], bool]) -> dict[str, int]:
+def kept_bytes(layers: tuple[bytes, ...], **more: Callable[[str, str], bool]) -> dict[str, int]:
     """Return how many bytes are kept of each file of which more than the head is."""
     with saved(*layers) as archive:
         facts = reader.read("x:1", archive, lambda _: False, relevant=lambda _, text: b"pytest" in text, **more)
@@ -136,18 +136,20 @@ def test_a_relevant_text_is_kept_whole_and_hashed() -> None:
     """Also within an archive; not what only fills memory."""
     packed = zipped({"b.py": TEXT, "c.py": TEXT[:-1]})
     layer = tar({"a.py": TEXT, "c.py": TEXT[:-1], "d.bin": b"\0" + TEXT, "x.zip": packed})
-    assert told((layer,)) == {"/a.py 0": len(TEXT), "/x.zip!/b.py 0": len(TEXT)}
+    assert kept_bytes((layer,)) == {"/a.py 0": len(TEXT), "/x.zip!/b.py 0": len(TEXT)}
 
 
 def test_a_very_long_text_is_kept_in_part() -> None:
     """What stands behind it is not seen."""
-    assert told((tar({"a.py": TEXT + b"#" * reader.TEXT_BYTES}),)) == {"/a.py 0": reader.TEXT_BYTES}
-    assert told((tar({"a.py": b"#" * reader.TEXT_BYTES + TEXT}),)) == {}
+    assert kept_bytes((tar({"a.py": TEXT + b"#" * reader.TEXT_BYTES}),)) == {"/a.py 0": reader.TEXT_BYTES}
+    assert kept_bytes((tar({"a.py": b"#" * reader.TEXT_BYTES + TEXT}),)) == {}
 
 
 def test_trusted_texts_are_not_kept() -> None:
     """The locked wheels' files need no reading."""
-    assert told((tar({"a.py": TEXT, "b.py": TEXT}),), trusted=lambda path, _: path == "/a.py") == {"/b.py 0": len(TEXT)}
+    assert kept_bytes((tar({"a.py": TEXT, "b.py": TEXT}),), trusted=lambda path, _: path == "/a.py") == {
+        "/b.py 0": len(TEXT)
+    }
 
 
 def test_the_standard_library_is_not_read_but_a_second_copy_is() -> None:
@@ -157,20 +159,20 @@ def test_the_standard_library_is_not_read_but_a_second_copy_is() -> None:
     below = tar({f"{library}/{name}": TEXT for name in names})
     above = tar({f"{library}/site.py": TEXT})
     kept = {f"/{library}/{name} 0": len(TEXT) for name in ("sitecustomize.py", "x.pth", "site-packages/x.py")}
-    assert told((below,)) == kept
-    assert told((below, above)) == kept | {f"/{library}/site.py 1": len(TEXT)}
+    assert kept_bytes((below,)) == kept
+    assert kept_bytes((below, above)) == kept | {f"/{library}/site.py 1": len(TEXT)}
 
 
 def test_too_many_texts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded; an image that can't be judged is not clean."""
     monkeypatch.setattr(reader, "_KEPT_BYTES", 2 * len(TEXT))
-    assert len(told((tar({"a.py": TEXT, "b.py": TEXT}),))) == 2
+    assert len(kept_bytes((tar({"a.py": TEXT, "b.py": TEXT}),))) == 2
     for layer in (
         tar({"a.py": TEXT, "b.py": TEXT, "c.py": TEXT}),
         tar({"x.zip": zipped(dict.fromkeys("abc", TEXT))}),
     ):
         with pytest.raises(Failure, match="of texts to judge") as failure:
-            told((layer,))
+            kept_bytes((layer,))
         assert failure.value.code == CANNOT_CHECK
 
 
