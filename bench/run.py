@@ -13,7 +13,7 @@ from pathlib import Path
 from bench import contenders, figures, work
 from bench.contenders import ONE_MORE, PLAIN, PREFIX, TOOLS, UV_BINARY, Contender
 from prodlock import checkout, integers, site
-from prodlock.docker import engine
+from prodlock.docker import engine, stages
 from prodlock.failure import FAILED, Failure
 
 _NOTES = (
@@ -139,11 +139,11 @@ def _instruments() -> None:
     engine.output(
         "build", f"--tag={work.INSTRUMENTS}", "--build-context=inside=prodlock/inside", *secrets, "bench", env=settings
     )
-    engine.output("build", f"--tag={TOOLS}", "--target=tools", *secrets, ".", env=settings)
+    engine.output("tag", stages.build("poetry"), TOOLS)
     with tempfile.TemporaryDirectory() as nothing:
         recipe = Path(nothing, "Dockerfile")
         recipe.write_text(
-            f"FROM {TOOLS} AS tools\nFROM scratch\nCOPY --from=tools /opt/tools/bin/uv /uv\n", encoding="utf-8"
+            f"FROM {TOOLS} AS tools\nFROM scratch\nCOPY --from=tools /opt/tool/bin/uv /uv\n", encoding="utf-8"
         )
         engine.output("build", f"--tag={UV_BINARY}", nothing)
 

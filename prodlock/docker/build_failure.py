@@ -68,9 +68,9 @@ class Cause(NamedTuple):
     message: str
 
 
-UV = Tool(r"/install |\buv pip ", r"error: ", r"\s|hint: |$")
+UV = Tool(r"/install(?:\.py)? |\buv pip ", r"error: ", r"\s|hint: |$")
 PIP = Tool(r"\bpip (?:install|download) ", r"ERROR: ", r"WARNING: |Could not fetch URL |\[notice\]|\s|$")
-APT = Tool(r"/packages |\bapt-get ", r"E: ", r"W: ")
+APT = Tool(r"/packages(?:\.sh)? |\bapt-get ", r"E: ", r"W: ")
 CHECK = Tool(r"source=poetry\.lock", r"pyproject\.toml changed")
 
 _CERTIFICATE = (
@@ -120,7 +120,7 @@ _STEP_CAUSES = (
         PIP,
         r"^ERROR: THESE PACKAGES DO NOT MATCH THE HASHES .*\n\s+(?P<where>\S+==\S+) from ",
         "What the package index serves as {where} does not have the sha256 that poetry.lock or "
-        "prodlock/inside/tools.txt names: "
+        "prodlock/inside/uv.txt names: "
         "find out why before you change either.",
     ),
     Cause(

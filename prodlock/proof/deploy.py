@@ -67,7 +67,8 @@ def obtained() -> Facts:
     proxied = expected.resolved(PROXIED)
     stack = engine.output("stack", "config", f"--compose-file={STACK}", echo=True, env=settings)
     given = (f"--volume={checkout.ROOT / KUBERNETES}:/k8s:ro", "--interactive", "--network=none")
-    said = engine.output("run", "--rm", *given, stages.build("deploy"), given=stack.encode(), echo=True)
+    validate = (*given, stages.build("deploy"), "python", "/srv/manifests.py")
+    said = engine.output("run", "--rm", *validate, given=stack.encode(), echo=True)
     document = json.loads(said)
     service, objects = document["stack"]["services"][compose.PROD[0]], document["objects"]
     built = terms.of_image(_text("Dockerfile"), _text("prodlock/server/healthcheck.py"))
