@@ -93,7 +93,7 @@ LABEL org.opencontainers.image.created=$CREATED \
     org.opencontainers.image.version=$VERSION
 EXPOSE 8000
 # start-interval: the first answer comes within half a second, so wait for it in small steps.
-HEALTHCHECK --interval=30s --timeout=3s --start-period=30s --start-interval=250ms \
+HEALTHCHECK --interval=30s --timeout=3s --start-period=30s --start-interval=0.25s \
     CMD ["python", "-S", "prodlock/server/healthcheck.py"]
 # The kernel drops a signal that process 1 does not handle, but keeps a blocked one: a stop during the interpreter's start
 # is not lost. `prodlock.server` handles the signals before it imports the service.

@@ -170,8 +170,9 @@ def wheels(environment: str, listed: str) -> None:
         settings["UV_DEFAULT_INDEX"] = address
     if secret("ca_bundle"):
         settings["SSL_CERT_FILE"] = str(SECRETS / "ca_bundle")
-    options = ["--only-binary", ":all:", "--no-deps", "--require-hashes", "--python", environment, "-r", listed]
-    done = subprocess.run([HERE / "uv", "pip", "install", *options], env=os.environ | settings, check=False)
+    install = [str(HERE / "uv"), "pip", "install", "--only-binary", ":all:", "--no-deps", "--require-hashes"]
+    command = [*install, "--python", environment, "-r", listed]
+    done = subprocess.run(command, env=os.environ | settings, check=False)
     if done.returncode:
         sys.exit(done.returncode)
     Path(environment, ".lock").unlink()
