@@ -195,13 +195,14 @@ BROKEN = {
     "a killed process": (
         "RUN sh -c 'kill -9 $$'; exit $?",
         "at Dockerfile:{line}, stage app, step 2/3, `RUN sh -c 'kill -9 $$'; exit $?`, with exit code 137",
-        "The step was killed, which happens when memory runs out. To fix it: give Docker more memory, or stop other programs.",
+        "The step was killed, which happens when memory runs out. To fix it: give Docker more memory, or stop other "
+        "programs.",
     ),
     "a full file system": (
         "RUN --mount=type=tmpfs,target=/small,size=4096 head -c 100000 /dev/zero > /small/x",
         "at Dockerfile:{line}, stage app, step 2/3, `RUN head -c 100000 /dev/zero > /small/x`, with exit code 1: head:",
-        "A file system that the step writes to is full. To fix it: free space (`docker system df` shows what Docker uses, "
-        "`df` the disks).",
+        "A file system that the step writes to is full. To fix it: free space (`docker system df` shows what Docker "
+        "uses, `df` the disks).",
     ),
     "an unknown instruction": (
         "FOO bar",
@@ -211,13 +212,14 @@ BROKEN = {
     "an absent source": (
         "COPY nope /out/",
         'at Dockerfile:{line}, stage app, step 2/3, `COPY nope /out/`: "/nope": not found\n',
-        "`nope` must be in the build context (got none). To fix it: create it, or, if it exists, allow it in .dockerignore "
-        "(`!nope`).",
+        "`nope` must be in the build context (got none). To fix it: create it, or, if it exists, allow it in "
+        ".dockerignore (`!nope`).",
     ),
     "an unknown stage": (
         "COPY --from=bsae /x /y",
         "at Dockerfile:{line}, `COPY --from=bsae /x /y`: bsae: failed to resolve source metadata",
-        "bsae must be a stage before that line, or an image that can be pulled (got neither). To fix it: correct the name.",
+        "bsae must be a stage before that line, or an image that can be pulled (got neither). To fix it: correct "
+        "the name.",
     ),
 }
 

@@ -130,7 +130,8 @@ def test_a_container_of_the_same_name_made_by_hand_is_left_alone() -> None:
     try:
         said = sentence(inv("serve", "--detach", f"--port={PORT}"))
         assert said == (
-            f"Production already runs: {name} (running), started with `docker run`. To stop it: `docker rm --force {name}`."
+            f"Production already runs: {name} (running), started with `docker run`. To stop it: "
+            f"`docker rm --force {name}`."
         )
         assert inv("stop").returncode == 0
         assert running(name)

@@ -69,7 +69,7 @@ def imports(source: str) -> set[str]:
     return names
 
 
-def packages(source: str) -> set[str]:
+def imported(source: str) -> set[str]:
     """Return the top-level packages that a module's source imports."""
     return {name.partition(".")[0] for name in imports(source)}
 
@@ -100,13 +100,13 @@ def test_the_host_needs_only_the_standard_library(module: Path) -> None:
     path = module.relative_to("prodlock").as_posix()
     allowed = sys.stdlib_module_names | {"prodlock"}
     allowed |= THIRD_PARTY.get(path, set()) | THIRD_PARTY.get(path.partition("/")[0], set())
-    assert packages(module.read_text(encoding="utf-8")) <= allowed
+    assert imported(module.read_text(encoding="utf-8")) <= allowed
 
 
 def test_app_does_not_import_the_tasks() -> None:
     """The service does not depend on its build."""
     for module in Path("app").glob("*.py"):
-        assert not packages(module.read_text(encoding="utf-8")) & {"tasks", "invoke"}
+        assert not imported(module.read_text(encoding="utf-8")) & {"tasks", "invoke"}
 
 
 def test_only_the_engine_module_starts_docker() -> None:
@@ -114,7 +114,7 @@ def test_only_the_engine_module_starts_docker() -> None:
     starting, naming = set(), set()
     for module in MODULES:
         source = module.read_text(encoding="utf-8")
-        if "subprocess" in packages(source):
+        if "subprocess" in imported(source):
             starting.add(module.name)
             lists = [node.elts for node in ast.walk(ast.parse(source)) if isinstance(node, ast.List | ast.Tuple)]
             if any(isinstance(words[0], ast.Constant) and words[0].value == "docker" for words in lists if words):
@@ -150,6 +150,6 @@ def test_writing_the_environment_is_found(line: str) -> None:
 def test_judges_have_no_side_effects(module: str) -> None:
     """They read no file, start no program and print nothing."""
     tree = ast.parse(Path(f"prodlock/proof/{module}.py").read_text(encoding="utf-8"))
-    assert packages(ast.unparse(tree)) <= PURE
+    assert imported(ast.unparse(tree)) <= PURE
     called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     assert not called & {"open", "print", "exec", "eval"}
