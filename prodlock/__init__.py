@@ -15,23 +15,22 @@ if TYPE_CHECKING:
     from prodlock.proof.check import check
     from prodlock.proof.report import Report
     from prodlock.proof.rules import Finding, Rule
+else:
+    _MODULES = {
+        "Failure": "prodlock.failure",
+        "Finding": "prodlock.proof.rules",
+        "Project": "prodlock.project",
+        "Report": "prodlock.proof.report",
+        "Rule": "prodlock.proof.rules",
+        "check": "prodlock.proof.check",
+    }
 
-_MODULES = {
-    "Failure": "prodlock.failure",
-    "Finding": "prodlock.proof.rules",
-    "Project": "prodlock.project",
-    "Report": "prodlock.proof.report",
-    "Rule": "prodlock.proof.rules",
-    "check": "prodlock.proof.check",
-}
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is first used (PEP 562)."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module  # noqa: PLC0415 - see the module's docstring
 
-
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used (PEP 562)."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415 - see the module's docstring
-
-    value: object = getattr(import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
+        value: object = getattr(import_module(_MODULES[name]), name)
+        globals()[name] = value
+        return value

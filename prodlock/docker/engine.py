@@ -42,7 +42,7 @@ def run(project: Project, *args: str, stdout: int | None = None, env: Mapping[st
 
     Here as in the functions below, `env` adds variables to the project's environment.
     """
-    _print_command(args)
+    print_command(*args)
     with _process(project, args, stdout, env=env) as process:
         return process.wait()
 
@@ -62,7 +62,7 @@ def output(
     Raises Failure, with a message for what Docker printed, where the exit code is not 0.
     """
     if echo:
-        _print_command(args)
+        print_command(*args)
     stdin = None if given is None else subprocess.PIPE
     with _process(project, args, subprocess.PIPE, subprocess.PIPE, stdin=stdin, shielded=shielded, env=env) as process:
         out, err = process.communicate(given)
@@ -76,7 +76,7 @@ def write(project: Project, to: IO[bytes], *args: str) -> None:
 
     Raises Failure as `output` does.
     """
-    _print_command(args)
+    print_command(*args)
     with _process(project, args, to, subprocess.PIPE) as process:
         _, err = process.communicate()
     if process.returncode:
@@ -103,11 +103,10 @@ def build(project: Project, *args: str, once: tuple[str, ...] = (), env: Mapping
 
 
 def log_build(project: Project, log: IO[bytes], *args: str) -> None:
-    """Print `docker ARGS`, a build, and run it with all its output in a file.
+    """Run `docker ARGS`, a build, and write all its output to a file.
 
     Raises Failure with the step that failed.
     """
-    _print_command(args)
     code, out = _captured(project, *args)
     log.write(out)
     if code:
@@ -221,5 +220,6 @@ def notify(message: str) -> None:
         sys.stderr.flush()
 
 
-def _print_command(args: tuple[str, ...]) -> None:
+def print_command(*args: str) -> None:
+    """Print `docker ARGS` on standard error."""
     notify(f"$ docker {shlex.join(args)}")

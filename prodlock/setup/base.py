@@ -68,10 +68,12 @@ def build(project: Project, reference: str, debian_image: str = DEBIAN) -> None:
     _build_debian(project, debian_image)
     secret = f"id=ca_bundle,src={site.environment(project)['CA_BUNDLE']}"
     with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryFile() as log:
-        arguments = ("--secret", secret, "--build-arg", f"DEBIAN={debian_image}", "--tag", reference)
+        options = ("--secret", secret, "--build-arg", f"DEBIAN={debian_image}", "--file", str(_DOCKERFILE))
+        command = ("build", *options, "--tag", reference, empty)
+        engine.print_command(*command)
         try:
             with progress(f"Building {reference} (about 4 minutes)"):
-                engine.log_build(project, log, "build", *arguments, "--file", str(_DOCKERFILE), empty)
+                engine.log_build(project, log, *command)
         except Failure:
             log.seek(0)
             shutil.copyfileobj(log, sys.stderr.buffer)
