@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -62,6 +63,45 @@ def test_setup_does_not_build_the_base_image_on_an_unsupported_system(
         Failure, match=r"^python:3\.13-slim-trixie must be in a registry that can be reached \(got none"
     ):
         base.provide(Project(), base.BUILDABLE)
+
+
+def build_base(monkeypatch: pytest.MonkeyPatch, error: Failure | None) -> None:
+    """Build the base image with a build that prints a line and then succeeds or fails."""
+
+    def log_build(_: Project, log: IO[bytes], *args: str) -> None:
+        assert args[0] == "build"
+        log.write(b"warning: unused variable\n")
+        if error:
+            raise error
+
+    monkeypatch.setattr(engine, "log_build", log_build)
+    monkeypatch.setattr(debian, "is_installed", lambda _: True)
+    monkeypatch.setattr(debian, "mirror", lambda _: "http://mirror.example/debian/")
+    monkeypatch.setattr(debian, "run_as_root", lambda *_, **__: None)
+    monkeypatch.setattr(engine, "output", lambda *_, **__: "")
+    base.build(Project(), base.BUILDABLE)
+
+
+def test_the_build_of_the_base_image_hides_its_log(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It prints its command and its progress."""
+    build_base(monkeypatch, None)
+    command, first, last = capfd.readouterr().err.splitlines()
+    assert command.startswith("$ docker build --secret id=ca_bundle,src=")
+    assert first == "Building python:3.13-slim-trixie (about 4 minutes): started"
+    assert last.startswith("Building python:3.13-slim-trixie (about 4 minutes): done, ")
+
+
+def test_a_failed_build_of_the_base_image_prints_its_log(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The log follows the progress; the failure is raised again."""
+    with pytest.raises(Failure, match="The build failed"):
+        build_base(monkeypatch, Failure("The build failed at base.Dockerfile:5."))
+    *_, progress, log = capfd.readouterr().err.splitlines()
+    assert progress.startswith("Building python:3.13-slim-trixie (about 4 minutes): failed, ")
+    assert log == "warning: unused variable"
 
 
 @pytest.mark.parametrize(
