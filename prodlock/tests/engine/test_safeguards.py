@@ -1,4 +1,4 @@
-"""Every safeguard of docs/safeguards.md has a test that sees it refuse something; here are those that had none."""
+"""Every safeguard in docs/reference/safeguards.md has a test that sees it refuse something; here are those without another."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from prodlock.tests.engine.conftest import (
 )
 from prodlock.tests.engine.test_failures import message
 
-TABLE = (ROOT / "docs" / "safeguards.md").read_text(encoding="utf-8")
+TABLE = (ROOT / "docs" / "reference" / "safeguards.md").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 DOCKERFILE = instructions((ROOT / "Dockerfile").read_text(encoding="utf-8"))
 RUNS = [instruction for instruction in DOCKERFILE if instruction.keyword == "RUN"]
