@@ -15,6 +15,7 @@ from prodlock.tests.engine.conftest import COPY, DEV, PORT, PROD, PROJECT, ROOT,
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TUTORIAL = (ROOT / "docs/tutorial/first-service.md").read_text(encoding="utf-8")
+DEPLOY = (ROOT / "docs/how-to/deploy.md").read_text(encoding="utf-8")
 LEAKS = (ROOT / "docs/how-to/leaks.md").read_text(encoding="utf-8")
 NETWORKS = (ROOT / "docs/how-to/networks.md").read_text(encoding="utf-8")
 TASKS = {name.replace("_", "-") for name in tasks.namespace.tasks}
@@ -36,28 +37,30 @@ def shape(text: str) -> str:
     """Return a text with figures, ids and names masked: they are another machine's, another day's."""
     text = re.sub(r"\b[0-9a-f]{40,}\b", "N", text)
     text = re.sub(r"\b(?:quotes|[\w-]+-(?:tests|copy)):", "NAME:", text)
+    text = re.sub(r" {2,}", "  ", text)
     return re.sub(r"[\d.,]*\d", "N", re.sub(r"(Compared with commit ).*", r"\1N", text)).strip()
 
 
 PLAIN = [command for command, _ in console(README) if command.startswith(("docker ", "curl "))]
+PROXIED = [command for command, _ in console(DEPLOY) if command.startswith("docker ")]
 
 
 def test_every_command_of_the_readme_is_tried() -> None:
     """A command is a task, is run by the test below, or is what CI starts with."""
     others = [command for command, _ in console(README) if command not in PLAIN]
-    assert len(PLAIN) == 4
+    assert (len(PLAIN), len(PROXIED)) == (4, 2)
     assert len(others) >= 5
     assert others[:2] == ["pip install invoke", "inv setup serve"]
     assert "pip install --quiet 'invoke" in (ROOT / ".ci/run").read_text(encoding="utf-8")
     assert {command.split()[1] for command in others[1:]} <= TASKS
 
 
-def test_the_commands_without_invoke(copy: Path) -> None:
-    """The README's docker commands work in a fresh copy, in their order."""
-    script = "\n".join(PLAIN).replace(":8000/", f":{PORT}/")
+def test_the_commands_without_invoke(copy: Path, proxy_image: str) -> None:
+    """The docker commands of the README and of the guide to deployment work in a fresh copy, in their order."""
+    script = "\n".join(PLAIN + PROXIED).replace(":8000/", f":{PORT}/")
     # Neither CA_BUNDLE nor INDEX_URL: users who do not need them set nothing. (The layers are in the cache.)
     environment = {name: value for name, value in os.environ.items() if name not in {"CA_BUNDLE", "INDEX_URL"}}
-    environment |= {"PORT": str(PORT)}
+    environment |= {"PORT": str(PORT), "HAPROXY_IMAGE": proxy_image}
     done = subprocess.run(["sh", "-ec", script], cwd=copy, env=environment, capture_output=True, text=True, check=False)  # noqa: S607
     assert done.returncode == 0, done.stderr
     assert shown(README, PLAIN[1]) in done.stdout
@@ -66,7 +69,7 @@ def test_the_commands_without_invoke(copy: Path) -> None:
 
 
 def test_the_shown_verdicts_are_real() -> None:
-    """Both checks print, but for figures, the README's output; a planted leak is reported as shown, in the guide too."""
+    """Both checks print the README's output, but for figures; a planted leak is reported as README and guide show it."""
     for command in ("check-prod-has-no-pytest", "check-prod"):
         assert shape(inv(command).stdout) == shape(shown(README, f"inv {command}"))
     leaky = (
@@ -101,7 +104,7 @@ def test_the_shown_checklist_is_real() -> None:
 
 
 def steps() -> list[tuple[str, str, str]]:
-    """Return the tutorial's steps in order: `run`, a command and its output; `create` or `edit`, a file and its text."""
+    """Return the tutorial's steps: `run`, a command and its output; `create` or `edit`, a file and its text."""
     found = []
     for match in re.finditer(r"(?:`([\w/.]+)`[^`\n]*:\n\n)?```(console|python|diff)\n(.*?)```", TUTORIAL, re.DOTALL):
         path, language, text = match.groups()

@@ -1,4 +1,4 @@
-"""Every safeguard in docs/reference/safeguards.md has a test that sees it refuse something; here are those without another."""
+"""Every safeguard in docs/reference/safeguards.md has a test that sees it refuse something: those without another one."""
 
 from __future__ import annotations
 

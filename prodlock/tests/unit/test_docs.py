@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from invoke.collection import Collection
 
 import tasks
 from prodlock.server import settings
@@ -99,6 +98,22 @@ def test_the_configuration_reference_lists_every_key() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "prodlock/proof").glob("*.py"))
     read = set(re.findall(r"\b(?:settings|found)\.get\(\"([a-z-]+)\"", code))
     assert read == set(rows(page("reference/configuration.md")))
+
+
+def test_the_map_of_the_files_is_complete() -> None:
+    """The architecture's map has each folder of the project and of the package, and only paths that exist."""
+    drawn = page("explanation/architecture.md").split("```")[1]
+    named = {
+        ("prodlock/" if line.startswith("  ") else "") + name
+        for line in drawn.splitlines()
+        for name in re.findall(r"[\w.-]+/?(?=,? )", line[:22])
+    }
+    assert all((ROOT / name).exists() for name in named)
+    folders = {path.parent.relative_to(ROOT) for path in ROOT.glob("*/*.*")} | {
+        path.parent.relative_to(ROOT) for path in ROOT.glob("prodlock/*/*.py")
+    }
+    ours = {f"{folder}/" for folder in folders if not any(part.startswith((".", "_")) for part in folder.parts)}
+    assert ours <= named | {"docs/"}
 
 
 def test_the_glossary_is_sorted() -> None:

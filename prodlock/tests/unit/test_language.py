@@ -51,8 +51,7 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
                 yield token.start[0], token.string.replace("_", " ")
             defines = token.string in {"class", "def"}
         elif token.type in {tokenize.COMMENT, tokenize.STRING} or tokenize.tok_name[token.type] == "FSTRING_MIDDLE":
-            for number, line in enumerate(token.string.splitlines(), token.start[0]):
-                yield number, line
+            yield from enumerate(token.string.splitlines(), token.start[0])
 
 
 def avoided(path: Path) -> list[str]:
