@@ -69,7 +69,7 @@ def test_the_commands_without_invoke(copy: Path, proxy_image: str) -> None:
 
 
 def test_the_shown_verdicts_are_real() -> None:
-    """Both checks print the README's output, but for figures; a planted leak is reported as README and guide show it."""
+    """Both checks print the README's output but for figures; a planted leak is reported as shown."""
     for command in ("check-prod-has-no-pytest", "check-prod"):
         assert shape(inv(command).stdout) == shape(shown(README, f"inv {command}"))
     leaky = (

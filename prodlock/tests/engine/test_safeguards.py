@@ -1,4 +1,4 @@
-"""Every safeguard in docs/reference/safeguards.md has a test that sees it refuse something: those without another one."""
+"""The safeguards of docs/reference/safeguards.md: each has a test that sees it refuse something, some of them here."""
 
 from __future__ import annotations
 
