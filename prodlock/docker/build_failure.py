@@ -68,9 +68,9 @@ class Cause(NamedTuple):
     message: str
 
 
-UV = Tool(r"/install |\buv pip ", r"error: ", r"\s|hint: |$")
+UV = Tool(r"/install(?:\.py)? |\buv pip ", r"error: ", r"\s|hint: |$")
 PIP = Tool(r"\bpip (?:install|download) ", r"ERROR: ", r"WARNING: |Could not fetch URL |\[notice\]|\s|$")
-APT = Tool(r"/packages |\bapt-get ", r"E: ", r"W: ")
+APT = Tool(r"/packages(?:\.sh)? |\bapt-get ", r"E: ", r"W: ")
 CHECK = Tool(r"source=poetry\.lock", r"pyproject\.toml changed")
 
 _CERTIFICATE = (
@@ -93,8 +93,8 @@ _STEP_CAUSES = (
     Cause(
         UV,
         r"^  cause: Hash mismatch for `(?P<where>[^`]+)`$",
-        "What the package index serves as {where} is not what poetry.lock was made with, by its sha256: "
-        "find out why before you run `inv poetry -- lock`.",
+        "What the package index serves as {where} is not what poetry.lock, or the list of a tool's requirements, was "
+        "made with, by its sha256: find out why before you lock again.",
     ),
     Cause(UV, r"^  cause: invalid peer certificate: ", f"The package index {_CERTIFICATE}"),
     Cause(UV, r"^  cause: (?:client error \(Connect\)|operation timed out)$", _UNREACHABLE),
@@ -119,9 +119,8 @@ _STEP_CAUSES = (
     Cause(
         PIP,
         r"^ERROR: THESE PACKAGES DO NOT MATCH THE HASHES .*\n\s+(?P<where>\S+==\S+) from ",
-        "What the package index serves as {where} does not have the sha256 that poetry.lock or "
-        "prodlock/inside/tools.txt names: "
-        "find out why before you change either.",
+        "What the package index serves as {where} does not have the sha256 that poetry.lock names: find out why before "
+        "you lock again.",
     ),
     Cause(
         PIP,

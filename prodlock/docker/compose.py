@@ -365,7 +365,7 @@ def clean(project: Project) -> None:
         if other.project == name:
             engine.say(f"Left as it is: {other}. To stop it: {other.remedy()}.")
     tags = engine.output(project, "image", "ls", "--format={{.Tag}}", name).split()
-    for target in ("prod", "dev", "bare", "golden", "tools", "lock", "lint", "sbom", "deploy", "fuzz"):
+    for target in ("prod", "dev", "bare", "golden", "poetry", "lint", "sbom", "deploy", "fuzz"):
         image = f"{name}:{target}"
         if target not in tags:
             continue

@@ -26,7 +26,7 @@ def test_clean_removes_what_was_built(copy: Path) -> None:
     assert inv("build", cwd=copy).returncode == 0
     assert inv("poetry", "--", "--version", cwd=copy).returncode == 0
     mine = ("images", "--format={{.Tag}}", COPY)
-    assert sorted(docker(*mine).stdout.split()) == ["dev", "prod", "tools"]
+    assert sorted(docker(*mine).stdout.split()) == ["dev", "poetry", "prod"]
     others = docker("images", "--quiet", PROD).stdout
     assert inv("clean", cwd=copy).returncode == 0
     assert docker(*mine).stdout == ""
