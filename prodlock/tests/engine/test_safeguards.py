@@ -1,4 +1,4 @@
-"""Every safeguard of docs/safeguards.md has a test that sees it refuse something; here are those that had none."""
+"""The safeguards of docs/reference/safeguards.md: each has a test that sees it refuse something, some of them here."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from prodlock.tests.engine.conftest import (
 )
 from prodlock.tests.engine.test_failures import message
 
-TABLE = (ROOT / "docs" / "safeguards.md").read_text(encoding="utf-8")
+TABLE = (ROOT / "docs" / "reference" / "safeguards.md").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 DOCKERFILES = {
     name: instructions((ROOT / name).read_text(encoding="utf-8"))

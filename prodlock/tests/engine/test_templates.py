@@ -9,7 +9,7 @@ import pytest
 
 from prodlock.tests.engine.conftest import BASE, DEV, PROD, PROJECT, ROOT, docker, inv
 
-DOCS = (ROOT / "docs" / "proof.md").read_text(encoding="utf-8")
+DOCS = (ROOT / "docs" / "explanation" / "proof.md").read_text(encoding="utf-8")
 WAYS = {
     "the environment made with the dev group, copied onto slim": (
         f"FROM {BASE}\nENV PATH=/opt/venv/bin:$PATH\nCOPY --from={DEV} /opt/venv /opt/venv\nCOPY app /srv/app\n"
