@@ -292,7 +292,7 @@ def _unzip(file: IO[bytes], size: int, budget: Budget) -> Iterator[tuple[str, IO
     if at >= 0 and int.from_bytes(tail[at + 12 : at + 16], "little") > _DIRECTORY_BYTES:
         raise TooMuchError
     limited = Limited(file)
-    # A zip64's directory says elsewhere how long it is: nor may more be read of it.
+    # The length of a zip64's directory is elsewhere: it is bounded as well.
     limited.allowed = 2 * _DIRECTORY_BYTES
     try:
         with zipfile.ZipFile(cast("IO[bytes]", limited)) as archive:

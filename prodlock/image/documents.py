@@ -158,5 +158,5 @@ def _check_types(document: Any) -> None:  # noqa: ANN401
         texts += settings.get(name) or []
     texts += (settings.get("Healthcheck") or {}).get("Test") or []
     if not all(isinstance(text, str) for text in texts):
-        message = "a setting that is no text"
+        message = "a setting that is not text"
         raise TypeError(message)

@@ -1,6 +1,6 @@
 """Report findings, as lines of text or as data.
 
-python -m prodlock.proof.report > docs/rules.md        print the rules as a page
+python -m prodlock.proof.report > docs/reference/rules.md        print the rules as a page
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def rules_page() -> str:
         "# Rules",
         "",
         "Each finding of `inv check-prod-has-no-pytest` and `inv check-prod` refers to a rule by its code, `code`",
-        "in `--json`. `python -m prodlock.proof.report > docs/rules.md` writes this page.",
+        "in `--json`. `python -m prodlock.proof.report > docs/reference/rules.md` writes this page.",
     ]
     for rule in RULES:
         lines += ["", f"## {rule.code} {rule.title}", "", rule.meaning, ""]

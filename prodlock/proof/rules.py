@@ -312,7 +312,7 @@ COMPOSE_MOUNT = Rule(
 )
 COMPOSE_VARIABLE = Rule(
     "LS404",
-    "Variable that the service does not read",
+    "Variable that is not a setting of the service",
     "Compose sets a variable that neither the settings of the service nor the server list, nor pyproject.toml allows.",
     "A variable for development, or a new one that was not listed.",
     "Add a field to `Settings`, or the name to `environment` under [tool.prodlock] in pyproject.toml; variables that "

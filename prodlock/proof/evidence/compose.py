@@ -111,7 +111,7 @@ def _is_of_project(project: Project, image: str, name: str, own: frozenset[str])
 def _inspect(project: Project, image: str) -> Mapping[str, Any] | None:
     """Return what the Engine reports of an image, or None where it does not have it: it was not built here.
 
-    Raises Failure where the Engine can't tell.
+    Raises Failure where the Engine does not answer.
     """
     try:
         (found,) = json.loads(engine.output(project, "image", "inspect", image))

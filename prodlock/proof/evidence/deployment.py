@@ -14,6 +14,7 @@ from prodlock.proof.judges.deployment import Deployment, RunSettings
 
 STACK, KUBERNETES, PROXY, PROXIED = "deploy/stack.yml", "deploy/k8s", "deploy/haproxy.cfg", "deploy/proxy.yml"
 _HEALTHCHECK = "prodlock/server/healthcheck.py"
+_VALIDATE = ("python", "/srv/manifests.py")
 # Where IMAGE is not set: only the form of the image's name is judged.
 _EXAMPLE = "registry.example/quotes@sha256:" + "0" * 64
 
@@ -26,7 +27,7 @@ def collect(project: Project) -> Deployment:
     stack = engine.output(project, "stack", "config", f"--compose-file={STACK}", echo=True, env=settings)
     options = (f"--volume={project.root / KUBERNETES}:/k8s:ro", "--interactive", "--network=none")
     printed = engine.output(
-        project, "run", "--rm", *options, stages.build(project, "deploy"), given=stack.encode(), echo=True
+        project, "run", "--rm", *options, stages.build(project, "deploy"), *_VALIDATE, given=stack.encode(), echo=True
     )
     document = json.loads(printed)
     service, objects = document["stack"]["services"][compose.PROD[0]], document["objects"]

@@ -1,4 +1,4 @@
-"""Read the lock: poetry.lock as it is now, and what the build of dev selected of it."""
+"""Read the lock: the present poetry.lock, and what the build of dev selected of it."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def _copies(project: Project, dockerfile: str) -> Iterator[Copy]:
 
 
 def of_working_tree(project: Project) -> Sources:
-    """Return the sources as the working tree has them, unless only a build can tell.
+    """Return the sources in the working tree, or of a build where the stage copies more than plain paths.
 
     Files that .dockerignore excludes are among them; to ask a build takes a tenth of the narrow check.
     """

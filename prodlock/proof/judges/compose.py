@@ -24,7 +24,7 @@ from prodlock.proof.rules import Finding, Rule
 # The service that must run the image, and the target that it is built from.
 PRODUCTION = "api-prod"
 TARGET = "prod"
-# What the Dockerfile's last stage declares as arguments, and the time that BuildKit knows.
+# What the Dockerfile's last stage declares as arguments, and the time that BuildKit reads.
 ARGUMENTS = ("CREATED", "REVISION", "SOURCE", "SOURCE_DATE_EPOCH", "VERSION")
 
 
@@ -126,7 +126,7 @@ def _keys(given: Mapping[str, Any], table: _Table, context: _Context, rule: Rule
         # Without a value the image's own applies; an empty entrypoint replaces it.
         if key.startswith("x-") or value is None or (not value and key != "entrypoint"):
             continue
-        judge = table.get(key, "has this key, which is not on the list of keys that leave the image as it is")
+        judge = table.get(key, "has this key, which is not on the list of keys that do not change what the image runs")
         if isinstance(judge, str):
             yield _Violation(rule, f"{of}{key}", judge)
         elif judge:

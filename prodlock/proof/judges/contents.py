@@ -1,6 +1,6 @@
 """Judge that an image is a closed world: it contains what its sources provide, byte for byte, and nothing else.
 
-The image under test is no evidence of its own contents: what is expected comes from the stage `golden`.
+What is expected comes from the stage `golden`, never from the image under test.
 """
 
 from __future__ import annotations

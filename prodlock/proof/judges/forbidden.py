@@ -16,7 +16,7 @@ from prodlock.proof.records import HOME, VENV, Lock, Sources, module_of, normali
 # Python source files, and all files that the interpreter imports.
 PYTHON_FILES = (".py", ".pyw")
 IMPORTABLE_FILES = (".py", ".pyc", ".so", ".pyd")
-# Shorter content is no evidence of its owner.
+# Shorter content is not evidence of its owner.
 _TRACEABLE_BYTES = 64
 # Shorter names are the end of many words, such as `copy`.
 _SHORT_NAME = 4

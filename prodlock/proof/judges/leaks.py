@@ -247,7 +247,7 @@ def _as_importing(file: File, forbidden: Forbidden, context: _Context) -> Iterat
 
 
 def _is_whole(file: File) -> bool:
-    """Return whether all of a file's content was kept, as far as it is judged."""
+    """Return whether all of a file's content that is judged was kept."""
     return len(file.head) == file.size or len(file.head) > HEAD_BYTES
 
 

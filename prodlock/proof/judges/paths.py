@@ -33,7 +33,7 @@ def distribution(path: str) -> tuple[str, str] | None:
 
 def distribution_match(path: str) -> re.Match[str] | None:
     """Return where in a path a distribution's metadata or archive is named: its name and its version."""
-    # Most paths are told apart without a regular expression.
+    # Most paths need no regular expression.
     if "-info" in path or ".egg" in path:
         return _METADATA_FOLDER.search(path)
     if ".whl" in path or ".tar.gz" in path or ".zip" in path:

@@ -345,14 +345,14 @@ def test_streams_may_begin_anywhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("behind", "said"),
+    ("behind", "error"),
     [(bytes(30) + b"x", "bytes behind"), (b"x", "bytes behind"), (gzip.compress(b"x")[:-1], "soon")],
     ids=["far behind", "too short", "without an end"],
 )
-def test_bytes_behind_the_last_stream_are_refused(behind: bytes, said: str) -> None:
+def test_bytes_behind_the_last_stream_are_refused(behind: bytes, error: str) -> None:
     """Far behind it, too short for a stream, or a stream without its end."""
     chunks = iter([gzip.compress(b"one"), *(behind[at : at + 10] for at in range(0, len(behind), 10))])
-    with pytest.raises(tarfile.ReadError, match=said):
+    with pytest.raises(tarfile.ReadError, match=error):
         list(archives.unpacked(chunks, archives.GZIP, archives.Budget(), whole=True))
 
 
@@ -419,8 +419,8 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_layer_is_refused(kind: str) -> None:
     """A sentence, exit code 2, and no more memory than any other."""
-    layer, said = HOSTILE[kind]
-    with pytest.raises(Failure, match=said) as failure:
+    layer, error = HOSTILE[kind]
+    with pytest.raises(Failure, match=error) as failure:
         read(layer)
     assert failure.value.code == CANNOT_CHECK
 
@@ -765,7 +765,7 @@ def test_a_name_in_another_case_is_refused(name: str, old: bytes, new: bytes) ->
 
 @pytest.mark.parametrize("name", ["config", "Cmd", "user", "ENV"])
 def test_a_label_may_have_any_name(name: str) -> None:
-    """Names of labels are the user's, and count as they are written."""
+    """Names of labels are the user's, in any spelling."""
     document = json.dumps({"config": {"Labels": {name: "x", name.swapcase(): "y"}}}).encode()
     assert documents._parsed(document, documents._CONFIGURATION)["config"]["Labels"][name] == "x"
 

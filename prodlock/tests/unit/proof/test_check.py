@@ -47,7 +47,7 @@ def test_valid_settings_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "error"),
     [
         ('denied-in-main = "pytest"', "must be a list of names"),
         ("denied-in-main = [1]", "must be a list of names"),
@@ -65,9 +65,9 @@ def test_valid_settings_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ('environment = ["DEBUG", "PYTHONPATH"]', r"decide which code runs \(got PYTHONPATH\)"),
     ],
 )
-def test_invalid_settings_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str) -> None:
+def test_invalid_settings_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, error: str) -> None:
     """One name would deny each of its letters, and so nothing at all."""
-    with pytest.raises(Failure, match=said):
+    with pytest.raises(Failure, match=error):
         settings(tmp_path, monkeypatch, text)
 
 
@@ -171,7 +171,7 @@ def test_an_absent_image_is_not_of_the_project(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("listed", [None, "sha256:0\n"], ids=["no answer", "an image"])
-def test_an_engine_that_fails_is_no_evidence_of_an_absent_image(
+def test_a_failing_engine_is_not_evidence_of_an_absent_image(
     monkeypatch: pytest.MonkeyPatch, listed: str | None
 ) -> None:
     """The failure is reported: the image may be one of this project."""
@@ -194,7 +194,7 @@ def test_a_bill_of_materials_needs_an_existing_folder(tmp_path: Path) -> None:
 
 
 def test_names_of_any_encoding_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of no encoding, and also where standard output knows 256 characters."""
+    """Of no encoding, and also where standard output has 256 characters only."""
     printed = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="cp1252", newline="", write_through=True))
     read = {"layers": 1, "files": 1, "bytes": 1, "seconds": 1, "memory": 1}
@@ -228,7 +228,7 @@ def test_the_lock_is_read_from_devs_selection() -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "error"),
     [
         ([], "x:dev is stale: it has no /srv/selection.json, which every build of this project's dev image writes."),
         ([selection()._replace(path="/opt/venv/selection.json")], "x:dev is stale: it has no /srv/selection.json"),
@@ -241,9 +241,9 @@ def test_the_lock_is_read_from_devs_selection() -> None:
         ([File("/srv/selection.json", head=b"\xff{")], "x:dev is stale: its /srv/selection.json can't be read"),
     ],
 )
-def test_a_dev_image_of_another_lock_is_stale(files: list[File], said: str) -> None:
+def test_a_dev_image_of_another_lock_is_stale(files: list[File], error: str) -> None:
     """Or one that does not state what it was built from: then nothing is known of main."""
-    with pytest.raises(Failure, match=re.escape(said)) as failure:
+    with pytest.raises(Failure, match=re.escape(error)) as failure:
         lock.selected("x:dev", files, LOCK)
     assert failure.value.code == CANNOT_CHECK
 
@@ -272,6 +272,6 @@ def test_without_a_lock_nothing_is_checked(tmp_path: Path, monkeypatch: pytest.M
 
 def test_reported_findings_have_no_secrets() -> None:
     """Neither in the instruction nor in the reason of a finding, whichever judge wrote it."""
-    said = "RUN curl -H 'Authorization: Bearer abc' x"
-    reported = check._masked(Finding(rules.SETTING, "Cmd", "configuration", said, f"Cmd is {said}"))
+    step = "RUN curl -H 'Authorization: Bearer abc' x"
+    reported = check._masked(Finding(rules.SETTING, "Cmd", "configuration", step, f"Cmd is {step}"))
     assert "abc" not in reported.instruction + reported.why

@@ -500,7 +500,7 @@ def test_another_image_that_reaches_production_is_found(key: str) -> None:
 
 
 def test_another_image_is_listed_and_not_a_finding() -> None:
-    """A proxy with its configuration, a database with its data: nothing here knows what these images are."""
+    """A proxy with its configuration, a database with its data: these images are not judged."""
     others: dict[str, Any] = {
         "proxy": {
             "image": "haproxy:3.0",

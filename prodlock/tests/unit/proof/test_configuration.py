@@ -235,7 +235,7 @@ def test_a_secret_in_the_history_is_found(step: str) -> None:
 
 @pytest.mark.parametrize("step", ["ARG BASE=python:3.13", "RUN |1 LEVEL=2 /bin/sh -c true", "ENV GPG_KEY=7169"])
 def test_an_ordinary_history_is_clean(step: str) -> None:
-    """Arguments that are no secrets."""
+    """Arguments without secrets."""
     assert configuration.leaks(image(history=(step,)), RULES) == []
 
 

@@ -199,7 +199,7 @@ def test_a_file_that_differs_between_dev_and_prod_is_found() -> None:
 
 
 def test_files_that_production_does_not_take_are_the_base_images() -> None:
-    """By what it has at a path; the build and the wheels are no part of it."""
+    """By what it has at a path; without the build and the wheels."""
     assert EXPECTED.base["/etc/passwd"] == {digest(b"of the base image")}
     assert "/srv/app/main.py" not in EXPECTED.base
 

@@ -83,12 +83,12 @@ def container(objects: list[dict[str, Any]]) -> dict[str, Any]:
 
 def test_equal_settings_are_not_findings() -> None:
     """Settings that Compose does not have are the image's; the proxy's path is that of its check."""
-    said = deployment.merged(
+    found = deployment.merged(
         deployment.of_compose(COMPOSE),
         deployment.of_image(DOCKERFILE, HEALTHCHECK),
         deployment.RunSettings(ready="/ready"),
     )
-    assert said == REFERENCE
+    assert found == REFERENCE
     assert deployment.of_kubernetes(OBJECTS) == REFERENCE
     others = {
         "stack": deployment.of_stack(STACK, SUBNETS),
@@ -217,3 +217,24 @@ def test_an_object_that_selects_no_pod_is_a_finding(place: int, selector: dict[s
     objects[place]["spec"]["selector"] = selector
     (sentence,) = deployment.unselected_pods(objects)
     assert sentence == f"deploy/k8s: the {objects[place]['kind']} does not select the Deployment's pods."
+
+
+def test_all_findings_of_a_deployment_are_reported() -> None:
+    """One of each kind, in one list."""
+    objects = copy.deepcopy(OBJECTS)
+    pod(objects)["securityContext"].pop("runAsNonRoot")
+    objects[0]["spec"]["selector"] = {"name": "y"}
+    evidence = deployment.Deployment(
+        "compose.yaml",
+        REFERENCE,
+        {"deploy/stack.yml": deployment.RunSettings(port=1)},
+        {"deploy/stack.yml": "x:1"},
+        objects,
+        ["deploy/k8s: a schema does not allow it."],
+        ["APP_NEW"],
+    )
+    findings = deployment.judge(evidence)
+    assert len(findings) == 6
+    parts = ("a schema", "- APP_NEW", "port is 1", "x:1", "runAsNonRoot", "the Service does not select")
+    assert all(part in finding for part, finding in zip(parts, findings, strict=True))
+    assert findings[2].endswith("as with compose.yaml.")

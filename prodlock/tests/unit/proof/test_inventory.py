@@ -21,7 +21,7 @@ FACTS = inventory.inventory("shop", IMAGE, GOLDEN)
 
 
 def bill() -> dict[str, Any]:
-    """Return the document that sbom.py writes for the facts, as far as it is compared."""
+    """Return the document that sbom.py writes for the facts, in the parts that are compared."""
     root = FACTS["image"]["properties"]
     values = [root["prodlock:image:configuration"], *root["prodlock:image:layer"]]
     names = ["prodlock:image:configuration", "prodlock:image:layer"]

@@ -342,7 +342,7 @@ def test_files_of_a_main_wheel_are_not_evidence_in_another_environment() -> None
     )
 
 
-def test_modules_in_a_namespace_of_main_and_dev_are_told_apart() -> None:
+def test_modules_in_a_namespace_of_main_and_dev_are_distinguished() -> None:
     """By the longer name: `google.cloud` is both's, `google.cloud.tasks` only dev's."""
     main = distribution("google_storage", "1", "google/cloud/storage/__init__.py")
     dev = distribution("google_tasks", "1", "google/cloud/tasks/__init__.py", "google/cloud/tasks/v2.py")

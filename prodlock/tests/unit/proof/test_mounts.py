@@ -22,7 +22,7 @@ from prodlock.tests.unit.proof.test_compose import SERVICE, project
     ],
 )
 def test_paths_of_any_system_are_compared(folder: str, place: str, *, is_within: bool) -> None:
-    """Windows has its own separators, and knows no case."""
+    """Windows has its own separators, and ignores case."""
     assert mounts.is_within(place, folder) is is_within
 
 

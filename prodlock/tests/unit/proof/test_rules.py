@@ -39,7 +39,7 @@ def test_each_rule_is_used(rule: Rule) -> None:
     assert users
 
 
-def test_the_page_lists_the_rules_as_they_are() -> None:
-    """`python -m prodlock.proof.report > docs/rules.md` writes it."""
+def test_the_page_lists_the_rules() -> None:
+    """`python -m prodlock.proof.report > docs/reference/rules.md` writes it."""
     (page,) = Path("docs").rglob("rules.md")
     assert page.read_text(encoding="utf-8") == report.rules_page() + "\n"
