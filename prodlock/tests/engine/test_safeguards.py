@@ -114,7 +114,7 @@ def installers() -> list[list[str]]:
     bench = instructions((ROOT / "bench/Dockerfile").read_text(encoding="utf-8"))
     texts = [step.text for step in (*RUNS, *bench) if step.keyword == "RUN"]
     texts += [path.read_text(encoding="utf-8") for path in sorted((ROOT / "prodlock/inside").rglob("*.sh"))]
-    commands = [command for text in texts for command in re.split(r"&&|\n", text)]
+    commands = [command for text in texts for command in re.split(r"&&|\n", text) if not command.startswith("#")]
     found = [shlex.split(command) for command in commands if re.search(r"\bpip (install|sync|download)\b", command)]
     for name in ("prodlock/inside/install.py", "prodlock/docker/stages.py"):
         tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
