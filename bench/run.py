@@ -37,7 +37,7 @@ def run(given: str, *, as_json: bool) -> int:
 
     Raises Failure where something can't be built or a test fails.
     """
-    rounds = integers.whole(given, "The number of rounds", 1, _MOST_ROUNDS, "`inv bench --rounds N`")
+    rounds = integers.parse(given, "The number of rounds", 1, _MOST_ROUNDS, "`inv bench --rounds N`")
     machine = _machine()
     samples: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix=PREFIX) as folder, _swept():

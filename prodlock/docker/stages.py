@@ -11,7 +11,7 @@ import venv
 from pathlib import Path
 
 from prodlock import site
-from prodlock.docker import compose, engine
+from prodlock.docker import compose, engine, images
 from prodlock.failure import Failure
 from prodlock.project import Project
 
@@ -93,7 +93,7 @@ def build(project: Project, stage: str) -> str:
     if stage in TOOLS:
         arguments |= {"GROUP": stage, "PACKAGES": TOOLS[stage]}
         if stage == "lint":
-            compose.build(project, compose.DEV, made_from=None)
+            images.build(project, compose.DEV, made_from=None)
             arguments["START"] = f"{compose.project_name(project)}:{compose.DEV[1]}"
     else:
         # What the Dockerfile's own default adds to the base image.
