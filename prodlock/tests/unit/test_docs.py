@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import prodlock
 import tasks
 from prodlock.server import settings
 
@@ -114,6 +117,18 @@ def test_the_map_of_the_files_is_complete() -> None:
     }
     ours = {f"{folder}/" for folder in folders if not any(part.startswith((".", "_")) for part in folder.parts)}
     assert ours <= named | {"docs/"}
+
+
+def test_the_package_reference_lists_every_public_name() -> None:
+    """And each option of the command."""
+    text = page("reference/package.md")
+    assert set(prodlock.__all__) <= set(rows(text))
+    printed = subprocess.run(
+        [sys.executable, "-m", "prodlock", "check", "--help"], capture_output=True, check=True
+    ).stdout
+    assert set(re.findall(r"`(--[a-z]+)", text)) - {"--version"} == set(re.findall(r"--[a-z]+", printed.decode())) - {
+        "--help"
+    }
 
 
 def test_the_glossary_is_sorted() -> None:
