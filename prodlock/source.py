@@ -231,16 +231,16 @@ def arguments(project: Project, made_from: Commit | None) -> dict[str, str]:
 
 @contextmanager
 def app(project: Project, made_from: Commit | None) -> Iterator[Path]:
-    """Yield a folder with the sources of a commit and .dockerignore, or, without a commit, the working tree.
+    """Give a folder with the sources as the commit has them, and with .dockerignore; without a commit the working tree.
 
-    Raises Failure where the commit lacks a source.
+    Raises Failure where the commit lacks one of them.
     """
     if not made_from:
         yield project.root
         return
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
-        # Blob by blob: a checkout applies filters, and `git archive` the export attributes of .gitattributes.
+        # Blob by blob: a checkout applies filters, and `git archive` what .gitattributes say of releases.
         for path, mode, content in _blobs(project, made_from.revision, *SOURCES):
             place = tree / path
             place.parent.mkdir(parents=True, exist_ok=True)
