@@ -32,7 +32,7 @@ def test_clean_removes_the_images_of_the_project(copy: Path) -> None:
     assert inv("build", cwd=copy).returncode == 0
     assert inv("poetry", "--", "--version", cwd=copy).returncode == 0
     own = ("images", "--format={{.Tag}}", COPY)
-    assert sorted(docker(*own).stdout.split()) == ["dev", "prod", "tools"]
+    assert sorted(docker(*own).stdout.split()) == ["dev", "poetry", "prod"]
     others = docker("images", "--quiet", PROD).stdout
     assert inv("clean", cwd=copy).returncode == 0
     assert docker(*own).stdout == ""

@@ -30,6 +30,7 @@ DIRECTIONS = {
 }
 # Third-party packages of programs that run in a build stage, of the server, and of the tasks.
 THIRD_PARTY = {
+    "inside/install.py": {"pip"},
     "inside/manifests.py": {"kubernetes_validate", "yaml"},
     "inside/sbom.py": {"cyclonedx", "packageurl"},
     "server": {"pydantic", "starlette", "uvicorn", "httptools"},
@@ -119,7 +120,16 @@ def test_only_the_engine_module_starts_docker() -> None:
             lists = [node.elts for node in ast.walk(ast.parse(source)) if isinstance(node, ast.List | ast.Tuple)]
             if any(isinstance(words[0], ast.Constant) and words[0].value == "docker" for words in lists if words):
                 naming.add(module.name)
-    assert starting == {"collect.py", "debian.py", "engine.py", "golden.py", "manifests.py", "source.py", "stages.py"}
+    assert starting == {
+        "collect.py",
+        "debian.py",
+        "engine.py",
+        "golden.py",
+        "install.py",
+        "manifests.py",
+        "source.py",
+        "stages.py",
+    }
     assert naming == {"engine.py"}
 
 
