@@ -23,7 +23,7 @@ RUN --network=none \\
 
 FROM one AS two
 RUN python <<'END'
-RUN this is no instruction
+RUN this is text
 END
 COPY . .
 FROM scratch
