@@ -113,7 +113,7 @@ def installers() -> list[str]:
 
 def test_every_installer_takes_hashed_wheels_only() -> None:
     """By options: `uv pip` does not read the variable UV_NO_BUILD."""
-    assert len(installers()) == 7
+    assert len(installers()) == 6
     for command in installers():
         words = shlex.split(command)
         assert "--require-hashes" in words, command
