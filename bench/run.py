@@ -32,9 +32,11 @@ _NOTES = (
     "locked wheels and the standard library, by uv and `compileall`, without any check (bench/floor/Dockerfile). "
     "Nothing to do: `inv --version`, then `docker compose build`. Edit to image: a build that only copies `app/` into "
     "prod. Edit to verdict: the tests alone, in a dev image that is already built. Image: its files without bytecode. "
-    "First answer: a container that only imports FastAPI and uvicorn. Requests: the most that uvicorn with httptools "
-    "reaches, with an application that does nothing and no log.",
+    "First answer and requests, where the floor is the most that can be reached: prod with an application that does "
+    "nothing, under uvicorn with httptools and without a log.",
 )
+# The command of a floor: a container of prod that serves an application that does nothing.
+_EMPTY = ("python", "-c", work.EMPTY)
 _CORES = 2
 _MOST_ROUNDS = 1000
 
@@ -112,12 +114,12 @@ class Bench:
 
     def _serve(self, order: list[Contender]) -> None:
         self._each(order, "first-answer", work.first_answer)
-        self._floor("first-answer", work.first_answer_floor(self.own))
+        self._floor("first-answer", work.first_answer(self.own, *_EMPTY))
         for one in order:
             rate, latency = work.load(one)
             self._keep("requests", one.name, rate)
             self._keep("p99", one.name, latency)
-        self._floor("requests", work.load_floor(self.own))
+        self._floor("requests", work.load(self.own, *_EMPTY)[0])
         self._take(SAME_PARSER)
         for one in order:
             work.build(one)

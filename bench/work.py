@@ -29,7 +29,7 @@ _LOAD_SECONDS = 8
 _CONNECTIONS = 50
 _STOP_SECONDS = 30
 
-# Programs for containers of prod: the size of its files, and an application that only answers.
+# Programs for containers of prod: print the size of its files without bytecode,
 _SUM = """
 import os
 device, total = os.stat("/").st_dev, 0
@@ -39,7 +39,8 @@ for folder, names, files in os.walk("/"):
     total += sum(os.lstat(os.path.join(folder, file)).st_size for file in files)
 print(total)
 """
-_EMPTY = """
+# and serve an application that does nothing, without a log.
+EMPTY = """
 import uvicorn
 async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
@@ -120,47 +121,25 @@ def compressed_size(contender: Contender) -> float:
     return (count + len(compressor.flush())) / _MEGABYTE
 
 
-def first_answer(contender: Contender) -> float:
+def first_answer(contender: Contender, *command: str) -> float:
     """Return the seconds from before `docker run` of prod to the first 200 of GET /."""
     began = time.perf_counter()
-    with _serving(contender):
+    with _serving(contender, command=command):
         return time.perf_counter() - began
 
 
-def first_answer_floor(contender: Contender) -> float:
-    """Return the seconds of a container of prod that imports FastAPI and uvicorn, and ends."""
-    command = ("run", f"--name={named('server')}", contender.image(), "python", "-c", "import fastapi, uvicorn")
-    try:
-        return _seconds(lambda: engine.output(*command))
-    finally:
-        _remove_server()
-
-
 def load(contender: Contender, *command: str) -> tuple[float, float]:
-    """Return requests a second and the 99th percentile of latency in ms: prod on one core, the clients on another.
-
-    Prod runs its own command or another.
-    """
+    """Return requests a second and the 99th percentile of latency in ms: prod on one core, the clients on another."""
     with _serving(contender, options=("--cpuset-cpus=0",), command=command):
-        client = (
-            "run",
-            "--rm",
-            f"--name={named('clients')}",
-            f"--network=container:{named('server')}",
-            "--cpuset-cpus=1",
-        )
+        place = (f"--network=container:{named('server')}", "--cpuset-cpus=1")
+        client = ("run", "--rm", f"--name={named('clients')}", *place, named("instruments"))
         wrk = ("wrk", "--threads=1", f"--connections={_CONNECTIONS}", "--latency", "http://127.0.0.1:8000/")
-        engine.output(*client, named("instruments"), *wrk, f"--duration={_WARM_UP_SECONDS}s")
-        printed = engine.output(*client, named("instruments"), *wrk, f"--duration={_LOAD_SECONDS}s")
+        engine.output(*client, *wrk, f"--duration={_WARM_UP_SECONDS}s")
+        printed = engine.output(*client, *wrk, f"--duration={_LOAD_SECONDS}s")
     try:
         return figures.wrk(printed)
     except ValueError as error:
         raise Failure(f"{contender.name} did not answer every request under load: {error}.") from None
-
-
-def load_floor(contender: Contender) -> float:
-    """Return the requests a second of an application that does nothing, under uvicorn without a log."""
-    return load(contender, "python", "-c", _EMPTY)[0]
 
 
 def _seconds(action: Callable[[], object]) -> float:
@@ -226,11 +205,7 @@ def _serving(contender: Contender, options: Sequence[str] = (), command: Sequenc
         _wait(contender, port)
         yield
     finally:
-        _remove_server()
-
-
-def _remove_server() -> None:
-    engine.output("rm", "--force", "--volumes", named("server"), shielded=True)
+        engine.output("rm", "--force", "--volumes", named("server"), shielded=True)
 
 
 def _wait(contender: Contender, port: int) -> None:
