@@ -57,7 +57,7 @@ class Contender:
         """Return the image that Compose builds for a target."""
         return f"{self.project}:{target}"
 
-    def take(self, locks: Path, variant: str) -> None:
+    def use(self, locks: Path, variant: str) -> None:
         """Copy a variant's pyproject.toml and locks into the folder."""
         shutil.copytree(locks / variant / self.name, self.folder, dirs_exist_ok=True)
 

@@ -236,13 +236,12 @@ def fresh(dockerfile: str, unique: str) -> str:
     Mounts that shared a cache, by their target, still share one.
     """
 
-    def renamed(match: re.Match[str]) -> str:
-        options = re.sub(r",id=[^,]+", "", match[1])
-        target = re.search(r"target=([^,]+)", options)
-        name = re.sub(r"\W+", "-", target[1]) if target else ""
-        return f"--mount=type=cache,id={unique}{name}{options}"
+    def renamed(mount: re.Match[str]) -> str:
+        options = [option for option in mount[1].split(",") if not option.startswith("id=")]
+        target = next(option for option in options if option.startswith(("target=", "dst=", "destination=")))
+        return f"--mount={','.join(options)},id={unique}{re.sub(r'[^a-z0-9]+', '-', target.partition('=')[2])}"
 
     # BuildKit ignores a cache mount's id when it looks for a step's result, but not the environment.
     without = re.sub(r"^ARG BENCH=.*\n", "", dockerfile, flags=re.MULTILINE)
     staged = re.sub(r"^FROM .*\n", rf"\g<0>ARG BENCH={unique}\n", without, flags=re.MULTILINE)
-    return re.sub(r"--mount=type=cache(\S*)", renamed, staged)
+    return re.sub(r"--mount=(\S*\btype=cache\b\S*)", renamed, staged)

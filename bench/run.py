@@ -80,7 +80,7 @@ class Bench:
             turn = number % len(self.contenders)
             order = self.contenders[turn:] + self.contenders[:turn]
             print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
-            self._take(PLAIN)
+            self._use(PLAIN)
             self._builds(order)
             if number == 0:
                 # The same in every round, but for a comment.
@@ -89,7 +89,7 @@ class Bench:
                 self._each(order, "size-compressed", work.compressed_size)
             self._serve(order)
             for size in (variant for variant in self.variants if variant.isdecimal()):
-                self._take(size)
+                self._use(size)
                 self._each(order, f"cold-{size}", work.cold)
                 self._floor(f"cold-{size}", work.cold(self.floor))
                 self._each(order, f"edit-prod-{size}", work.edit_to_prod)
@@ -106,9 +106,9 @@ class Bench:
         self._floor("edit-prod", work.edit_to_prod_floor(self.own))
         self._each(order, "edit-verdict", work.edit_to_verdict)
         self._floor("edit-verdict", work.edit_to_verdict_floor(self.own))
-        self._take(ONE_MORE)
+        self._use(ONE_MORE)
         self._each(order, "dependency", work.build)
-        self._take(PLAIN)
+        self._use(PLAIN)
         for one in order:
             work.build(one)
 
@@ -120,7 +120,7 @@ class Bench:
             self._keep("requests", one.name, rate)
             self._keep("p99", one.name, latency)
         self._floor("requests", work.load(self.own, *_EMPTY)[0])
-        self._take(SAME_PARSER)
+        self._use(SAME_PARSER)
         for one in order:
             work.build(one)
         self._each(order, "requests-httptools", lambda one: work.load(one)[0])
@@ -136,9 +136,9 @@ class Bench:
         self.samples.setdefault(key, {}).setdefault(name, []).append(value)
         print(f"{key:18} {name:10} {figures.amount(value):>8}", file=sys.stderr, flush=True)
 
-    def _take(self, variant: str) -> None:
+    def _use(self, variant: str) -> None:
         for one in (*self.contenders, self.floor):
-            one.take(self.locks, variant)
+            one.use(self.locks, variant)
 
 
 def _machine() -> dict[str, str]:

@@ -237,13 +237,14 @@ def test_cache_mounts_are_renamed() -> None:
     """Each mount gets a new id, the same for the same target; the rest of the Dockerfile stays."""
     before = (
         "RUN --mount=type=cache,target=/root/.cache/uv \\\n    --mount=type=secret,id=x \\\n    make\n"
-        "RUN --mount=type=cache,sharing=locked,target=/var/cache make\nRUN --mount=type=cache,target=/root/.cache/uv\n"
+        "RUN --mount=type=cache,id=old,sharing=locked,target=/var/cache make\n"
+        "RUN --mount=target=/root/.cache/uv,type=cache make\n"
     )
     assert figures.fresh(before, "77") == (
-        "RUN --mount=type=cache,id=77-root-cache-uv,target=/root/.cache/uv \\\n"
+        "RUN --mount=type=cache,target=/root/.cache/uv,id=77-root-cache-uv \\\n"
         "    --mount=type=secret,id=x \\\n    make\n"
-        "RUN --mount=type=cache,id=77-var-cache,sharing=locked,target=/var/cache make\n"
-        "RUN --mount=type=cache,id=77-root-cache-uv,target=/root/.cache/uv\n"
+        "RUN --mount=type=cache,sharing=locked,target=/var/cache,id=77-var-cache make\n"
+        "RUN --mount=target=/root/.cache/uv,type=cache,id=77-root-cache-uv make\n"
     )
 
 
