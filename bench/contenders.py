@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.figures import ARTICLE, FLOOR, PRODLOCK, SIZES, UV
-from prodlock import checkout, site
+from prodlock import site
 from prodlock.docker import compose, engine
 from prodlock.failure import Failure
 from prodlock.inside import requirements
+from prodlock.project import Project
 
 # The variants of the lock, beside those grown to so many packages.
 PLAIN = "plain"
@@ -26,6 +27,7 @@ SAME_PARSER = "same-parser"
 PARSER = "httptools"
 
 HERE = Path(__file__).parent
+PROJECT = Project(HERE.parent)
 # The files of the project that is compared, and those of them that belong to the service alone.
 _SERVICE = ("app", "tests", "pyproject.toml", "poetry.lock")
 _PROJECT = (*_SERVICE, "prodlock", "tasks.py", "Dockerfile", "docker-compose.yml", ".dockerignore")
@@ -33,7 +35,7 @@ _PROJECT = (*_SERVICE, "prodlock", "tasks.py", "Dockerfile", "docker-compose.yml
 
 def named(name: str) -> str:
     """Return the name of an image or a container of the bench; other checkouts on the same Engine use others."""
-    return f"{compose.project()}-bench-{name}"
+    return f"{compose.project_name(PROJECT)}-bench-{name}"
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,10 @@ def create(name: str, folder: Path) -> Contender:
     contender = Contender(name, folder / name)
     contender.folder.mkdir(parents=True)
     for path in _PROJECT if name == PRODLOCK else _SERVICE:
-        _copy(checkout.ROOT / path, contender.folder)
+        _copy(PROJECT.root / path, contender.folder)
     if name != PRODLOCK:
         _copy(HERE / name / "Dockerfile", contender.folder)
-        _copy(checkout.ROOT / "prodlock" / "inside" / "online.sh", contender.folder)
+        _copy(PROJECT.root / "prodlock" / "inside" / "online.sh", contender.folder)
         shutil.copy(HERE / "compose.yml", contender.folder / "docker-compose.yml")
     return contender
 
@@ -136,10 +138,10 @@ def lock(folder: Path, wanted: Mapping[str, Sequence[str]]) -> None:
     Poetry runs in this project's tool stage, as for `inv poetry`, and keeps the versions of poetry.lock. uv can't read
     that lock; it makes its own with the same versions.
     """
-    own = {name: (checkout.ROOT / name).read_text(encoding="utf-8") for name in ("pyproject.toml", "poetry.lock")}
+    own = {name: (PROJECT.root / name).read_text(encoding="utf-8") for name in ("pyproject.toml", "poetry.lock")}
     desk = folder / "desk"
     desk.mkdir(parents=True)
-    shutil.copy(site.environment()["CA_BUNDLE"], desk / ".ca-bundle.pem")
+    shutil.copy(site.environment(PROJECT)["CA_BUNDLE"], desk / ".ca-bundle.pem")
     for variant, names in wanted.items():
         print(f"locking: {variant}", file=sys.stderr, flush=True)
         full = depending(own["pyproject.toml"], names)
@@ -167,14 +169,14 @@ def _locked(desk: Path, pyproject: str, lock: str) -> str:
 def _tool(desk: Path, *command: str) -> None:
     """Run Poetry or uv on a folder, with this site's certificates and package index."""
     options = [f"--volume={desk}:/srv", "--env=HOME=/srv/home", "--env=CA_BUNDLE=/srv/.ca-bundle.pem"]
-    index = site.environment()["INDEX_URL"]
+    index = site.environment(PROJECT)["INDEX_URL"]
     # By name: the address may hold a password.
     settings = dict.fromkeys(("POETRY_PYPI_MIRROR_URL", "UV_DEFAULT_INDEX"), index) if index else {}
     options += [f"--env={name}" for name in settings]
     if sys.platform != "win32":
         options.append(f"--user={os.getuid()}:{os.getgid()}")
     run = ("run", "--rm", "--init", f"--name={named('locking')}", *options, named("tools"), "online", *command)
-    engine.output(*run, env=settings)
+    engine.output(PROJECT, *run, env=settings)
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:

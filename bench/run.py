@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import chart, contenders, figures, work
-from bench.contenders import ONE_MORE, PLAIN, SAME_PARSER, Contender, named
-from prodlock import checkout, integers, site
-from prodlock.docker import engine
+from bench.contenders import ONE_MORE, PLAIN, PROJECT, SAME_PARSER, Contender, named
+from prodlock import integers, site
+from prodlock.docker import engine, stages
 from prodlock.failure import FAILED, Failure
 
 _NOTES = (
@@ -46,7 +46,7 @@ def run(given: str, *, as_json: bool) -> int:
 
     Raises Failure where a build or a test fails.
     """
-    rounds = integers.whole(given, "The number of rounds", 1, _MOST_ROUNDS, "`inv bench --rounds N`")
+    rounds = integers.parse(given, "The number of rounds", 1, _MOST_ROUNDS, "`inv bench --rounds N`")
     machine = _machine()
     samples: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix="prodlock-bench-") as folder, _swept():
@@ -66,7 +66,7 @@ class Bench:
     def __init__(self, folder: Path, samples: dict[str, dict[str, list[float]]]) -> None:
         self.samples = samples
         self.locks = folder / "locks"
-        lock = (checkout.ROOT / "poetry.lock").read_text(encoding="utf-8")
+        lock = (PROJECT.root / "poetry.lock").read_text(encoding="utf-8")
         names = (contenders.HERE / "packages.txt").read_text(encoding="utf-8").split()
         self.variants = contenders.variants(names, contenders.main_packages(lock))
         self.contenders = [contenders.create(name, folder) for name in figures.CONTENDERS]
@@ -143,7 +143,7 @@ class Bench:
 
 def _machine() -> dict[str, str]:
     """Return the facts of the machine that the figures depend on. Raises Failure where it has too few cores."""
-    cores, memory = engine.output("info", "--format={{.NCPU}} {{.MemTotal}}").split()
+    cores, memory = engine.output(PROJECT, "info", "--format={{.NCPU}} {{.MemTotal}}").split()
     if int(cores) < _CORES:
         raise Failure(
             f"The Engine must have {_CORES} cores, one for the service and one for its clients (got {cores}). "
@@ -152,8 +152,8 @@ def _machine() -> dict[str, str]:
     return {
         "cores": cores,
         "memory": f"{int(memory) / 2**30:.0f} GiB",
-        "Engine": engine.output("version", "--format={{.Server.Version}}").strip(),
-        "Compose": engine.output("compose", "version", "--short").strip(),
+        "Engine": engine.output(PROJECT, "version", "--format={{.Server.Version}}").strip(),
+        "Compose": engine.output(PROJECT, "compose", "version", "--short").strip(),
         "kernel": f"{platform.system()} {platform.machine()}",
     }
 
@@ -161,13 +161,14 @@ def _machine() -> dict[str, str]:
 def _instruments() -> None:
     """Build the load generator, this project's tool stage, and the stand-in for uv's image."""
     print("building the instruments", file=sys.stderr, flush=True)
-    settings = site.environment()
-    secrets, tools = site.secrets(settings), named("tools")
+    settings = site.environment(PROJECT)
     inside = "--build-context=inside=prodlock/inside"
-    engine.output("build", f"--tag={named('instruments')}", inside, *secrets, "bench", env=settings)
-    engine.output("build", f"--tag={tools}", "--target=tools", *secrets, ".", env=settings)
-    recipe = f"FROM {tools} AS tools\nFROM scratch\nCOPY --from=tools /opt/tools/bin/uv /uv\n"
-    engine.output("build", f"--tag={named('uv-binary')}", "-", given=recipe.encode())
+    build = ("build", f"--tag={named('instruments')}", inside, *site.secrets(settings), "bench")
+    engine.output(PROJECT, *build, env=settings)
+    tools = stages.build(PROJECT, "poetry")
+    engine.output(PROJECT, "tag", tools, named("tools"))
+    recipe = f"FROM {tools} AS tools\nFROM scratch\nCOPY --from=tools /opt/tool/bin/uv /uv\n"
+    engine.output(PROJECT, "build", f"--tag={named('uv-binary')}", "-", given=recipe.encode())
 
 
 @contextmanager
@@ -190,11 +191,11 @@ def _sweep() -> None:
     for name in (*figures.CONTENDERS, figures.FLOOR):
         # Images that lost their name to a newer build. Compose labels what it builds.
         label = f"--filter=label=com.docker.compose.project={named(name)}"
-        engine.output("image", "prune", "--force", label, shielded=True)
+        engine.output(PROJECT, "image", "prune", "--force", label, shielded=True)
 
 
 def _remove(kind: str, *listing: str) -> None:
     """Remove everything that a listing prints."""
-    found = engine.output(*listing, shielded=True).split()
+    found = engine.output(PROJECT, *listing, shielded=True).split()
     if found:
-        engine.output(kind, "rm", *(() if kind == "network" else ("--force",)), *found, shielded=True)
+        engine.output(PROJECT, kind, "rm", *(() if kind == "network" else ("--force",)), *found, shielded=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from bench import figures
-from bench.contenders import Contender, named
+from bench.contenders import PROJECT, Contender, named
 from prodlock import site
 from prodlock.docker import engine
 from prodlock.failure import Failure
@@ -84,7 +84,7 @@ def edit_to_prod_floor(contender: Contender) -> float:
     _edit(contender)
     recipe = f"FROM {contender.image()}\nCOPY app /srv/app\n".encode()
     command = ("build", f"--tag={named('copied')}", "--file=-", str(contender.folder))
-    return _seconds(lambda: engine.output(*command, given=recipe))
+    return _seconds(lambda: engine.output(PROJECT, *command, given=recipe))
 
 
 def edit_to_verdict(contender: Contender) -> float:
@@ -96,18 +96,18 @@ def edit_to_verdict(contender: Contender) -> float:
 def edit_to_verdict_floor(contender: Contender) -> float:
     """Return the seconds of the tests alone, in the dev image that is already built."""
     command = ("run", "--rm", f"--name={named('server')}", "--network=none", contender.image("dev"), "pytest")
-    return _seconds(lambda: engine.output(*command))
+    return _seconds(lambda: engine.output(PROJECT, *command))
 
 
 def size(contender: Contender) -> float:
     """Return the megabytes of prod's layers on a disk."""
-    return int(engine.output("image", "inspect", "--format={{.Size}}", contender.image())) / _MEGABYTE
+    return int(engine.output(PROJECT, "image", "inspect", "--format={{.Size}}", contender.image())) / _MEGABYTE
 
 
 def size_floor(contender: Contender) -> float:
     """Return the megabytes of prod's files without bytecode."""
     command = ("run", "--rm", f"--name={named('server')}", "--network=none", contender.image(), "python", "-c", _SUM)
-    return int(engine.output(*command)) / _MEGABYTE
+    return int(engine.output(PROJECT, *command)) / _MEGABYTE
 
 
 def compressed_size(contender: Contender) -> float:
@@ -115,7 +115,7 @@ def compressed_size(contender: Contender) -> float:
     compressor = zlib.compressobj(level=6)
     count = 0
     with tempfile.TemporaryFile() as saved:
-        engine.write(saved, "save", contender.image())
+        engine.write(PROJECT, saved, "save", contender.image())
         while chunk := saved.read(_CHUNK):
             count += len(compressor.compress(chunk))
     return (count + len(compressor.flush())) / _MEGABYTE
@@ -134,8 +134,8 @@ def load(contender: Contender, *command: str) -> tuple[float, float]:
         place = (f"--network=container:{named('server')}", "--cpuset-cpus=1")
         client = ("run", "--rm", f"--name={named('clients')}", *place, named("instruments"))
         wrk = ("wrk", "--threads=1", f"--connections={_CONNECTIONS}", "--latency", "http://127.0.0.1:8000/")
-        engine.output(*client, *wrk, f"--duration={_WARM_UP_SECONDS}s")
-        printed = engine.output(*client, *wrk, f"--duration={_LOAD_SECONDS}s")
+        engine.output(PROJECT, *client, *wrk, f"--duration={_WARM_UP_SECONDS}s")
+        printed = engine.output(PROJECT, *client, *wrk, f"--duration={_LOAD_SECONDS}s")
     try:
         return figures.wrk(printed)
     except ValueError as error:
@@ -156,7 +156,7 @@ def _edit(contender: Contender) -> None:
 
 def _compose(contender: Contender, *args: str) -> None:
     where = (f"--project-directory={contender.folder}", f"--project-name={contender.project}")
-    engine.output("compose", *where, *args, env=site.environment() | {"UV_IMAGE": named("uv-binary")})
+    engine.output(PROJECT, "compose", *where, *args, env=site.environment(PROJECT) | {"UV_IMAGE": named("uv-binary")})
 
 
 def _test(contender: Contender) -> None:
@@ -201,11 +201,13 @@ def _serving(contender: Contender, options: Sequence[str] = (), command: Sequenc
         port = free.getsockname()[1]
     publish = f"--publish=127.0.0.1:{port}:8000"
     try:
-        engine.output("run", "--detach", f"--name={named('server')}", publish, *options, contender.image(), *command)
+        engine.output(
+            PROJECT, "run", "--detach", f"--name={named('server')}", publish, *options, contender.image(), *command
+        )
         _wait(contender, port)
         yield
     finally:
-        engine.output("rm", "--force", "--volumes", named("server"), shielded=True)
+        engine.output(PROJECT, "rm", "--force", "--volumes", named("server"), shielded=True)
 
 
 def _wait(contender: Contender, port: int) -> None:
