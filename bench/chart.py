@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.figures import ARTICLE, CONTENDERS, PRODLOCK, RATE, SIZES, UV
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart; the marks differ as well.
+# Okabe and Ito's palette, which colour-blind readers can distinguish; the marks differ as well.
 _COLORS = {PRODLOCK: "#0072B2", UV: "#D55E00", ARTICLE: "#5a5a5a"}
 _WORKS = (
     "cold",
