@@ -13,7 +13,21 @@ import pytest
 
 from prodlock.tests.engine.conftest import ROOT
 
-JUDGES = ("audit", "configuration", "credentials", "imports", "inventory", "services", "terms", "world")
+JUDGES = (
+    "compose",
+    "configuration",
+    "contents",
+    "credentials",
+    "deployment",
+    "forbidden",
+    "imports",
+    "inventory",
+    "leaks",
+    "mounts",
+    "paths",
+    "staleness",
+    "variables",
+)
 TESTS = tuple(f"test_{name}.py" for name in JUDGES)
 # pytest's exit codes: a test failed; a module of tests computes something with the judge and could not be imported.
 NOTICED = (1, 2)
@@ -37,7 +51,7 @@ NEUTRAL = {
 
 def functions(module: str) -> dict[str, ast.FunctionDef]:
     """Return the functions and methods of a judge that can be switched off."""
-    tree = ast.parse((ROOT / "prodlock" / "proof" / f"{module}.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "prodlock" / "proof" / "judges" / f"{module}.py").read_text(encoding="utf-8"))
     found = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     return {name: node for name, node in found.items() if neutral(node)}
 
@@ -69,7 +83,7 @@ def verdict(workshop: Path, tests: tuple[str, ...] = TESTS) -> int:
         "pytest",
         "--quiet",
         "--exitfirst",
-        *(f"prodlock/tests/unit/{name}" for name in tests),
+        *(f"prodlock/tests/unit/proof/{name}" for name in tests),
     ]
     return subprocess.run(
         command, cwd=workshop, env=os.environ | {"PYTHONPATH": ""}, capture_output=True, check=False
@@ -84,7 +98,7 @@ def test_the_judges_as_they_are_pass(workshop: Path) -> None:
 @pytest.mark.parametrize(("module", "name"), [(module, name) for module in JUDGES for name in functions(module)])
 def test_a_judge_that_is_switched_off_is_noticed(workshop: Path, module: str, name: str) -> None:
     """By a test that fails, or by a module of tests that cannot be collected."""
-    file = workshop / "prodlock" / "proof" / f"{module}.py"
+    file = workshop / "prodlock" / "proof" / "judges" / f"{module}.py"
     source = file.read_text(encoding="utf-8")
     tree = ast.parse(source)
     for node in ast.walk(tree):

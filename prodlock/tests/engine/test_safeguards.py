@@ -114,7 +114,7 @@ def installers() -> list[list[str]]:
     bench = instructions((ROOT / "bench/Dockerfile").read_text(encoding="utf-8"))
     texts = [step.text for step in (*RUNS, *bench) if step.keyword == "RUN"]
     texts += [path.read_text(encoding="utf-8") for path in sorted((ROOT / "prodlock/inside").rglob("*.sh"))]
-    commands = [command for text in texts for command in re.split(r"&&|\n", text)]
+    commands = [command for text in texts for command in re.split(r"&&|\n", text) if not command.startswith("#")]
     found = [shlex.split(command) for command in commands if re.search(r"\bpip (install|sync|download)\b", command)]
     for name in ("prodlock/inside/install.py", "prodlock/docker/stages.py"):
         tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
@@ -184,7 +184,8 @@ def test_a_tool_that_is_not_the_pinned_one_stops_the_build(copy: Path, name: str
     assert pinned
     pins.write_text(text.replace(pinned[0], re.sub(r"[0-9a-f]{64}", "0" * 64, pinned[0])), encoding="utf-8")
     said = message(inv(*task, cwd=copy))
-    assert f", stage {stage}, step " in said
+    dockerfile = "prodlock/inside/Dockerfile" if stage == "tool" else "Dockerfile"
+    assert re.match(rf"The build failed at {dockerfile}:\d+, stage {stage}, step ", said)
     assert f"What the package index serves as {name}==" in said
     assert reason in said.splitlines()[-1]
 
