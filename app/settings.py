@@ -23,7 +23,9 @@ class Settings(BaseModel):
         """Return the settings of the environment. Raises SystemExit naming each variable that is wrong."""
         names = {field: PREFIX + field.upper() for field in cls.model_fields}
         try:
-            return cls.model_validate({field: environment[name] for field, name in names.items() if name in environment})
+            return cls.model_validate(
+                {field: environment[name] for field, name in names.items() if name in environment}
+            )
         except ValidationError as error:
             wrong = [
                 f"{names[str(problem['loc'][0])]} must be valid: {problem['msg']} (got {problem['input']!r}). "

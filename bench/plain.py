@@ -5,8 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from app import __version__, health, quotes
-from prodlock.server import drain
+from app import __version__, quotes
 
 
 class About(BaseModel):
@@ -17,9 +16,14 @@ class About(BaseModel):
 
 
 app = FastAPI(title="quotes", version=__version__)
-# Never told to stop: no drain.
-app.include_router(health.router(drain.Drain()))
 app.include_router(quotes.router)
+
+
+@app.get("/health")
+@app.get("/ready")
+async def health() -> dict[str, str]:
+    """Answer the probes."""
+    return {"status": "ok"}
 
 
 @app.get("/")

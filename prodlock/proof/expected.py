@@ -17,9 +17,10 @@ from prodlock.image.records import Declaration
 from prodlock.inside import requirements
 from prodlock.proof import services
 from prodlock.proof.world import World, world_from
+from prodlock.server.settings import VARIABLES
 
-# The service's settings, as variables.
-SETTINGS = "prodlock/server/settings.py"
+# The file whose class `Settings` has the service's own settings. Those of the server are VARIABLES.
+SETTINGS = "app/settings.py"
 
 
 class Expected(NamedTuple):
@@ -72,9 +73,9 @@ def project() -> services.Project:
 
 
 def settings_variables() -> frozenset[str]:
-    """Return the variables of the service's settings. Raises Failure where they can't be made out."""
+    """Return the variables of the service's settings and of the server's. Raises Failure where they cannot be read."""
     try:
-        return services.settings_variables((checkout.ROOT / SETTINGS).read_text(encoding="utf-8"))
+        return VARIABLES | services.settings_variables((checkout.ROOT / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError) as error:
         raise Failure(
             f"{SETTINGS} must have a class `Settings` whose fields are named as in this project's own (got: {error}). "

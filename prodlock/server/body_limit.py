@@ -7,7 +7,7 @@ from prodlock.server.asgi import Application, Message, Receive, Scope, Send, res
 CONTENT_TOO_LARGE = 413
 
 
-class BodyTooLarge(Exception):  # noqa: N818 - a client's error
+class BodyTooLarge(Exception):
     """Raised where the application receives more bytes than the limit."""
 
 

@@ -196,6 +196,4 @@ class RequestLog:
 def _is_disconnection(error: BaseException) -> bool:
     """Return whether a WebSocket handler raises because the client has left or the service stops: not an error."""
     starlette = sys.modules.get("starlette.websockets")
-    return isinstance(error, ClientDisconnected) or bool(
-        starlette and isinstance(error, starlette.WebSocketDisconnect)
-    )
+    return isinstance(error, ClientDisconnected) or bool(starlette and isinstance(error, starlette.WebSocketDisconnect))

@@ -111,7 +111,9 @@ class Settings:
     forwarded_allow_ips: str = _setting("127.0.0.1,::1", NETWORKS, "FORWARDED_ALLOW_IPS")
 
     @classmethod
-    def read(cls, environment: Mapping[str, str] = os.environ, options: Mapping[str, str | None] | None = None) -> Settings:
+    def read(
+        cls, environment: Mapping[str, str] = os.environ, options: Mapping[str, str | None] | None = None
+    ) -> Settings:
         """Return the settings of the environment and of the options, by field name.
 
         Raises BadSettings with a line for each value that is wrong.

@@ -8,7 +8,7 @@ version, and `prodlock/tests/server/test_uvicorn_internals.py` fails where one o
 | `Config`: `load()`, `lifespan_class` | the lifespan's class, which no parameter sets | `server` |
 | `Server`: `capture_signals()`, `handle_exit()` are overridden | the drain between the signal and the shutdown | `server` |
 | `Server`: `startup()`, `shutdown()`, `on_tick()` are extended | readiness, aborted requests, `Connection: close` | `server` |
-| `Server`: `started`, `lifespan`, `server_state.default_headers` | the state at a signal; headers of every response | `server` |
+| `Server`: `started`, `lifespan`, `server_state.default_headers` (`ServerState`) | the state at a signal; headers of every response | `server` |
 | `LifespanOn`: `send()` is extended, `startup_event`, `should_exit` | a start that is cancelled; the exit code | `server` |
 | `HANDLED_SIGNALS`, `STARTUP_FAILURE` | the signals to stop; exit code 3 | `server` |
 | `HttpToolsProtocol`: its callbacks are extended | limits on heads, slow clients and pipelined requests | `protocol` |

@@ -82,7 +82,7 @@ def test_what_is_neither_a_file_nor_an_image_gets_a_sentence(reference: str) -> 
 
 def test_an_image_or_a_file_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder of an image's name is none of both."""
-    (tmp_path / "prodlock/server").mkdir(parents=True)
+    (tmp_path / "app").mkdir()
     (tmp_path / "-x.tar").touch()
     monkeypatch.chdir(tmp_path)
     assert check._file("-x.tar") == Path("-x.tar")
@@ -118,9 +118,9 @@ def test_without_settings_no_variable_can_be_judged(
     """It is no empty list of variables."""
     monkeypatch.setattr(checkout, "ROOT", tmp_path)
     if text is not None:
-        (tmp_path / "prodlock/server").mkdir(parents=True)
-        (tmp_path / "prodlock/server/settings.py").write_text(text, encoding="utf-8")
-    with pytest.raises(Failure, match=r"prodlock/server/settings\.py must have a class `Settings`"):
+        (tmp_path / "app").mkdir()
+        (tmp_path / "app/settings.py").write_text(text, encoding="utf-8")
+    with pytest.raises(Failure, match=r"app/settings\.py must have a class `Settings`"):
         expected.settings_variables()
 
 

@@ -14,6 +14,7 @@ from prodlock.proof import expected, rules, services
 from prodlock.proof.rules import Finding
 from prodlock.proof.services import Project
 from prodlock.proof.world import world_from
+from prodlock.server import settings as server_settings
 
 SERVICE: dict[str, Any] = {
     "profiles": ["prod"],
@@ -558,7 +559,6 @@ def test_all_places_of_the_machine_are_known() -> None:
 
 SETTINGS = """\
 PREFIX = "APP_"
-SERVERS: dict[str, str] = {"grace": "UVICORN_X"}
 class Common(BaseModel):
     shared: int = 1
 class Settings(Common):
@@ -572,12 +572,12 @@ class Settings(Common):
 
 
 def test_the_settings_variables_are_read_from_the_source() -> None:
-    """Fields alone, inherited ones included, with the server's names for some."""
-    assert services.settings_variables(SETTINGS) == {"APP_NAME", "APP_SHARED", "UVICORN_X"}
+    """Only fields are read, inherited ones included."""
+    assert services.settings_variables(SETTINGS) == {"APP_NAME", "APP_SHARED", "APP_GRACE"}
 
 
 @pytest.mark.parametrize(
-    "text", ["", 'PREFIX = "APP_"', SETTINGS.replace("PREFIX", "OTHER"), SETTINGS.replace('{"grace"', '{f("grace")')]
+    "text", ["", 'PREFIX = "APP_"', SETTINGS.replace("PREFIX", "OTHER"), SETTINGS.replace('"APP_"', 'f("APP_")')]
 )
 def test_settings_of_another_form_are_refused(text: str) -> None:
     """An empty list would make every variable a finding, or none."""
@@ -585,11 +585,12 @@ def test_settings_of_another_form_are_refused(text: str) -> None:
         services.settings_variables(text)
 
 
-def test_the_settings_variables_are_those_that_the_service_reads() -> None:
-    """By the class itself."""
+def test_the_allowed_variables_are_those_of_the_service_and_of_the_server() -> None:
+    """The class of the service and the list of the server agree with the sources."""
     settings = pytest.importorskip("app.settings")
-    names = {settings.SERVERS.get(field, settings.PREFIX + field.upper()) for field in settings.Settings.model_fields}
-    assert expected.settings_variables() == names
+    names = {settings.PREFIX + field.upper() for field in settings.Settings.model_fields}
+    assert names
+    assert expected.settings_variables() == names | server_settings.VARIABLES
 
 
 def test_a_setting_that_is_not_handed_on_is_named() -> None:

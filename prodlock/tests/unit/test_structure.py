@@ -19,7 +19,7 @@ MODULES = sorted(path for path in Path("prodlock").rglob("*.py") if "tests" not 
 # What each part of the tool may import of the others. The top modules (failure, site, ...) stand below all packages.
 DIRECTIONS = {
     "tasks": {"", "docker", "proof", "setup"},
-    "proof": {"", "docker", "image", "inside"},
+    "proof": {"", "docker", "image", "inside", "server"},
     "setup": {"", "docker"},
     "docker": {""},
     "image": {"", "docker"},
@@ -31,7 +31,7 @@ DIRECTIONS = {
 THIRD_PARTY = {
     "inside/manifests.py": {"kubernetes_validate", "yaml"},
     "inside/sbom.py": {"cyclonedx", "packageurl"},
-    "server": {"pydantic", "starlette", "uvicorn", "httptools"},
+    "server": {"uvicorn", "httptools"},
     "tasks.py": {"invoke"},
 }
 # What a judge may import.
@@ -102,9 +102,9 @@ def test_the_host_needs_only_the_standard_library(module: Path) -> None:
 
 
 def test_app_never_imports_the_tool() -> None:
-    """What is deployed does not depend on how it was built."""
+    """The service runs on any server, and does not depend on how its image was built."""
     for module in Path("app").glob("*.py"):
-        assert not imported(module.read_text(encoding="utf-8")) & {"tasks", "invoke"}
+        assert not imported(module.read_text(encoding="utf-8")) & {"tasks", "invoke", "prodlock"}
 
 
 def test_only_the_engine_starts_docker() -> None:
