@@ -30,8 +30,8 @@ def load(reference: str, *, is_factory: bool = False) -> Application:
     if is_factory or _is_factory(found):
         if not callable(found):
             raise NoApplication(
-                f"The factory {reference} must be callable (got {_description(found)}). To fix it: name a function that "
-                "returns the application, or leave out --factory."
+                f"The factory {reference} must be callable (got {_description(found)}). To fix it: name a function "
+                "that returns the application, or leave out --factory."
             )
         found, reference = found(), f"The result of {reference}"
     if not _is_application(found):
@@ -56,8 +56,8 @@ def _imported(reference: str) -> Any:  # noqa: ANN401 - any attribute of any mod
         if not error.name or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         raise NoApplication(
-            f"{module_name} must be a module that can be imported (got: {error}). To fix it: correct the name, or start "
-            "the server in the folder that holds it."
+            f"{module_name} must be a module that can be imported (got: {error}). To fix it: correct the name, or "
+            "start the server in the folder that holds it."
         ) from None
     for name in path.split("."):
         if not hasattr(found, name):

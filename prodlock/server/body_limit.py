@@ -32,35 +32,53 @@ class BodyLimit:
         if int(length) > self._most:
             await _refuse(send)
             return
-
-        received, started, refused = 0, False, False
-
-        async def receive_counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._most:
-                raise BodyTooLarge
-            return message
-
-        async def send_unless_too_large(message: Message) -> None:
-            nonlocal started, refused
-            if not started:
-                started = True
-                if received > self._most:
-                    refused = True
-                    await _refuse(send)
-            if not refused:
-                await send(message)
-
+        request = _Request(receive, send, self._most)
         try:
-            await self.app(scope, receive_counted, send_unless_too_large)
+            await self.app(scope, request.receive, request.send)
         except Exception:
-            # The application was interrupted: whatever it raises then is not an error of its own.
-            if received <= self._most or (started and not refused):
+            # An application that was interrupted may raise anything.
+            if not request.is_too_large or request.is_answered:
                 raise
-        if received > self._most and not started:
+        if request.is_too_large and not (request.is_answered or request.is_refused):
             await _refuse(send)
+
+
+class _Request:
+    """A request whose body is counted."""
+
+    __slots__ = ("_most", "_receive", "_received", "_send", "is_answered", "is_refused")
+
+    def __init__(self, receive: Receive, send: Send, most: int) -> None:
+        self._receive = receive
+        self._send = send
+        self._most = most
+        self._received = 0
+        # Whether the application's answer has begun, or that of this layer has been sent in its place.
+        self.is_answered = False
+        self.is_refused = False
+
+    @property
+    def is_too_large(self) -> bool:
+        """Return whether more than the limit was received."""
+        return self._received > self._most
+
+    async def receive(self) -> Message:
+        """Receive a message. Raises BodyTooLarge."""
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        if self.is_too_large:
+            raise BodyTooLarge
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the application, or this layer's answer in place of its first one."""
+        if not self.is_answered and self.is_too_large:
+            if not self.is_refused:
+                self.is_refused = True
+                await _refuse(self._send)
+            return
+        self.is_answered = True
+        await self._send(message)
 
 
 async def _refuse(send: Send) -> None:

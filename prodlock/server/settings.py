@@ -142,10 +142,10 @@ class Settings:
         stopping = self.drain_seconds + self.graceful_seconds
         if stopping + MARGIN_SECONDS > self.stop_grace_seconds:
             raise BadSettings(
-                f"APP_DRAIN_SECONDS + UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN must be at least {MARGIN_SECONDS:g} s less than "
-                f"APP_STOP_GRACE_SECONDS, after which the process is killed (got {self.drain_seconds:g} + "
-                f"{self.graceful_seconds:g} = {stopping:g} s, and {self.stop_grace_seconds:g} s). To fix it: lower one of "
-                "the two, or raise APP_STOP_GRACE_SECONDS and the orchestrator's grace period alike."
+                f"APP_DRAIN_SECONDS + UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN must be at least {MARGIN_SECONDS:g} s less "
+                f"than APP_STOP_GRACE_SECONDS, after which the process is killed (got {self.drain_seconds:g} + "
+                f"{self.graceful_seconds:g} = {stopping:g} s, and {self.stop_grace_seconds:g} s). To fix it: lower one "
+                "of the two, or raise APP_STOP_GRACE_SECONDS and the orchestrator's grace period alike."
             )
 
 

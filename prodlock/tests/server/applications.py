@@ -1,4 +1,4 @@
-"""Three applications for the server: a bare ASGI function, one of Starlette, one of FastAPI with a `/health` of its own.
+"""Three applications for the server: a bare ASGI function, one of Starlette, one of FastAPI with its own `/health`.
 
 Each has a lifespan that prints its beginning and its end, a slow response, and a WebSocket connection that echoes.
 """

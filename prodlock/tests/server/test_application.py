@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 
@@ -35,6 +35,16 @@ def create_with_settings(settings: object = None, *, debug: bool = False) -> App
     return asgi
 
 
+def with_defaults(_a: None = None, _b: None = None, _c: None = None) -> Application:
+    """Return the application; an application would have no defaults."""
+    return asgi
+
+
+def needs_one(_settings: object) -> Application:
+    """Return the application, given an argument that the server does not have."""
+    return asgi
+
+
 async def create_later() -> Application:
     """Return the application from a coroutine, which is not supported."""
     return asgi
@@ -53,7 +63,7 @@ class Asgi2:
 
 
 @pytest.fixture(autouse=True)
-def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
+def module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """A module that holds all of these."""
     made = types.ModuleType("made_up")
     made.__dict__.update(
@@ -61,23 +71,23 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
         create_later=create_later, wsgi=wsgi, Asgi2=Asgi2, nothing=None, text="app",
         partial=functools.partial(create_with_settings, None), cached=functools.cache(create),
         bound=types.SimpleNamespace(app=asgi), returns_none=lambda: None,
-        with_defaults=lambda a=None, b=None, c=None: asgi, needs_one=lambda settings: asgi,
+        with_defaults=with_defaults, needs_one=needs_one,
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "made_up", made)
-    yield made
+    return made
 
 
 @pytest.mark.parametrize("name", ["asgi", "instance", "bound.app"])
 def test_an_application_is_used_unchanged(module: types.ModuleType, name: str) -> None:
     """A function, an object, and an attribute of an attribute."""
-    assert application.load(f"made_up:{name}") is functools.reduce(getattr, name.split("."), module)
+    assert application.load(f"made_up:{name}") == functools.reduce(getattr, name.split("."), cast("Any", module))
 
 
-@pytest.mark.parametrize("is_factory", [False, True])
+@pytest.mark.parametrize("option", [{}, {"is_factory": True}])
 @pytest.mark.parametrize("name", ["create", "create_with_settings", "partial", "cached", "with_defaults"])
-def test_a_function_without_required_arguments_is_a_factory(name: str, is_factory: bool) -> None:
+def test_a_function_without_required_arguments_is_a_factory(name: str, option: dict[str, bool]) -> None:
     """With the option and without."""
-    assert application.load(f"made_up:{name}", is_factory=is_factory) is asgi
+    assert application.load(f"made_up:{name}", **option) is asgi
 
 
 def test_a_class_of_applications_is_a_factory() -> None:
@@ -102,7 +112,7 @@ def test_a_factory_must_be_callable() -> None:
 def test_a_reference_of_another_form_is_refused(reference: str) -> None:
     """The message shows the form."""
     with pytest.raises(
-        application.NoApplication, match="must be MODULE:ATTRIBUTE .* To fix it: write it as in app.main"
+        application.NoApplication, match=r"must be MODULE:ATTRIBUTE .* To fix it: write it as in app\.main"
     ):
         application.load(reference)
 

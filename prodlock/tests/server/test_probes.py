@@ -26,7 +26,7 @@ def test_readiness_is_503_before_the_start_and_from_the_stop_on(app: FastAPI) ->
     lifecycle = Lifecycle()
     client = TestClient(layered(app, lifecycle, Settings()))
     found = []
-    for change in (lambda: None, lifecycle.start, lifecycle.stop, lifecycle.start):
+    for change in (list, lifecycle.start, lifecycle.stop, lifecycle.start):
         change()
         found.append((client.get("/ready").status_code, client.get("/health").status_code))
     assert found == [(503, 200), (200, 200), (503, 200), (503, 200)]

@@ -246,7 +246,7 @@ def conversation(app: FastAPI) -> RequestLog:
 def test_a_websocket_connection_is_one_line(
     conversation: RequestLog, caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
-    """With its close code, and without a traceback where the handler does not expect the end; 1012 is that of a stop."""
+    """With its close code, and without a traceback where the handler does not expect the end. 1012 is a stop."""
     caplog.set_level("INFO")
     with TestClient(conversation).websocket_connect("/echo", headers={"x-request-id": "asked"}) as socket:
         socket.send_text("hello")

@@ -32,7 +32,7 @@ def test_an_option_takes_precedence_over_its_variable() -> None:
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "", "http", "8_000", "８０", "1e3", "9" * 5000])  # noqa: RUF001
 def test_a_port_out_of_range_is_refused(port: str) -> None:
     """The message names the option."""
-    with pytest.raises(BadSettings, match=r"^--port must be a whole number from 1 to 65535 \(got '.*'\)\. To fix it: "):
+    with pytest.raises(BadSettings, match=r"^--port must be a whole number from 1 to 65535 \(got '.*'\)\. To fix"):
         Settings.read({}, {"port": port})
 
 

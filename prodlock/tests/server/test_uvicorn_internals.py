@@ -39,7 +39,7 @@ COROUTINES = {"Server.startup", "Server.shutdown", "Server.on_tick", "LifespanOn
 CALLS = {
     "Server.serve": ["self.capture_signals", "self._serve"],
     "Server._serve": ["config.lifespan_class", "self.startup", "self.main_loop", "self.shutdown"],
-    "HttpToolsProtocol.on_headers_complete": ["self._start_asgi_task", "self.flow.pause_reading", "self.pipeline.appendleft"],
+    "HttpToolsProtocol.on_headers_complete": ["self.flow.pause_reading", "self.pipeline.appendleft"],
 }  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_the_objects_have_the_expected_attributes() -> None:
         lifespan = uvicorn.LifespanOn(config)
         assert (lifespan.startup_event.is_set(), lifespan.should_exit) == (False, False)
         connection = uvicorn.HttpToolsProtocol(config, server.server_state, {})
-        assert (connection.transport, connection.flow, connection.cycle) == (None, None, None)
+        assert [vars(connection)[name] for name in ("transport", "flow", "cycle")] == [None] * 3
         assert (list(connection.pipeline), connection.connections) == ([], server.server_state.connections)
         assert connection.loop is asyncio.get_running_loop()
         flow = uvicorn.FlowControl(asyncio.Transport())
