@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from invoke.collection import Collection
-from invoke.context import Context
+from pathlib import Path
+
 from invoke.tasks import task
 
 from prodlock import tasks
 from prodlock.docker import stages
+from prodlock.project import Project
 from prodlock.tasks import HandingOn, handed_on, sentences
 
 
 @task(klass=HandingOn)
 @sentences
-def test_tool(c: Context) -> int:
+def test_tool(project: Project) -> int:
     """Test Prodlock itself on this machine's Engine: `inv test-tool -- -k leak`."""
-    return stages.test_tool(handed_on())
+    return stages.test_tool(project, handed_on())
 
 
 @task(
@@ -25,13 +26,13 @@ def test_tool(c: Context) -> int:
     }
 )
 @sentences
-def bench(c: Context, rounds: str = "5", json: bool = False) -> int:
+def bench(_: Project, rounds: str = "5", json: bool = False) -> int:
     """Measure this project beside a tutorial's Dockerfile and uv's. Exit code 1: a target is missed."""
     from bench import run
 
     return run.run(rounds, as_json=json)
 
 
-namespace = Collection.from_module(tasks)
+namespace = tasks.collection(Path(__file__).parent)
 namespace.add_task(test_tool)
 namespace.add_task(bench)

@@ -14,11 +14,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from prodlock import checkout, integers
+from prodlock import integers
 from prodlock.failure import Failure
+from prodlock.project import Project
 
 # In a folder that git ignores, whatever an adopter's .gitignore says.
-EXPORTED = checkout.ROOT / ".prodlock" / "ca-bundle.pem"
+EXPORTED = Path(".prodlock", "ca-bundle.pem")
 # Where Debian, Fedora, Alpine and macOS keep the bundle, for a Python whose own default names none of them.
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
@@ -26,15 +27,15 @@ _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.
 LAST_SECOND = 253402300799
 
 
-def environment() -> dict[str, str]:
+def environment(project: Project) -> dict[str, str]:
     """Return CA_BUNDLE and INDEX_URL: what the user set, else what this machine uses itself.
 
     Raises Failure where no build could use them, or SOURCE_DATE_EPOCH, which Docker reads in every build.
     """
-    epoch()
-    bundle = os.environ.get("CA_BUNDLE") or ca_bundle()
+    epoch(project)
+    bundle = project.environment.get("CA_BUNDLE") or ca_bundle(project)
     check_bundle(bundle)
-    index = os.environ.get("INDEX_URL") or index_url()
+    index = project.environment.get("INDEX_URL") or index_url(project)
     # It may hold a password: no message repeats it.
     if index and not re.fullmatch(r"https?://[!-~]+", index):
         raise Failure(
@@ -49,11 +50,12 @@ def secrets(settings: Mapping[str, str]) -> tuple[str, str]:
     return ("--secret=id=ca_bundle,src=" + settings["CA_BUNDLE"], "--secret=id=index_url,env=INDEX_URL")
 
 
-def export(certificates: bytes) -> None:
+def export(project: Project, certificates: bytes) -> None:
     """Write certificates to EXPORTED."""
-    EXPORTED.parent.mkdir(exist_ok=True)
-    ignore(EXPORTED.parent)
-    EXPORTED.write_bytes(certificates)
+    file = project.root / EXPORTED
+    file.parent.mkdir(exist_ok=True)
+    ignore(file.parent)
+    file.write_bytes(certificates)
 
 
 def ignore(folder: Path) -> None:
@@ -61,9 +63,9 @@ def ignore(folder: Path) -> None:
     (folder / ".gitignore").write_text("*\n", encoding="ascii")
 
 
-def epoch() -> int | None:
+def epoch(project: Project) -> int | None:
     """Return SOURCE_DATE_EPOCH in seconds since 1970, or None where it is not set."""
-    text = os.environ.get("SOURCE_DATE_EPOCH")
+    text = project.environment.get("SOURCE_DATE_EPOCH")
     if not text:
         return None
     return integers.whole(text, "SOURCE_DATE_EPOCH", 0, LAST_SECOND, "set seconds since 1970, or unset it")
@@ -85,7 +87,7 @@ def check_bundle(bundle: str) -> None:
         ) from None
 
 
-def ca_bundle() -> str:
+def ca_bundle(project: Project) -> str:
     """Return a file of the authorities that this machine trusts.
 
     Windows keeps them elsewhere: there, as wherever no file is known, what Python trusts is written to one.
@@ -95,20 +97,20 @@ def ca_bundle() -> str:
         if path and Path(path).is_file():
             return path
     trusted = ssl.create_default_context().get_ca_certs(binary_form=True)
-    export("".join(map(ssl.DER_cert_to_PEM_cert, trusted)).encode("ascii"))
-    return str(EXPORTED)
+    export(project, "".join(map(ssl.DER_cert_to_PEM_cert, trusted)).encode("ascii"))
+    return str(project.root / EXPORTED)
 
 
-def index_url() -> str:
+def index_url(project: Project) -> str:
     """Return the package index that pip is configured with, or `` where it uses its default.
 
     Reads what pip reads (https://pip.pypa.io/en/stable/topics/configuration/), and not through pip: starting
     it takes half a second, and an Invoke that pipx installed has none.
     """
-    if "PIP_INDEX_URL" in os.environ:
-        return os.environ["PIP_INDEX_URL"]
+    if "PIP_INDEX_URL" in project.environment:
+        return project.environment["PIP_INDEX_URL"]
     found = {"global": "", "install": ""}
-    for file in _pip_files():
+    for file in _pip_files(project):
         config = configparser.RawConfigParser()
         try:
             config.read(file, encoding="utf-8")
@@ -121,16 +123,16 @@ def index_url() -> str:
     return found["install"] or found["global"]
 
 
-def _pip_files() -> list[Path]:
+def _pip_files(project: Project) -> list[Path]:
     """Return pip's configuration files, the one that wins last; none where PIP_CONFIG_FILE is the null device."""
-    if os.environ.get("PIP_CONFIG_FILE") == os.devnull:
+    if project.environment.get("PIP_CONFIG_FILE") == os.devnull:
         return []
     home = Path.home()
     if sys.platform == "win32":
         name, shared, user = (
             "pip.ini",
-            Path(os.environ.get("PROGRAMDATA", "C:/ProgramData")),
-            Path(os.environ["APPDATA"]),
+            Path(project.environment.get("PROGRAMDATA", "C:/ProgramData")),
+            Path(project.environment["APPDATA"]),
         )
         files = [shared / "pip" / name, home / "pip" / name, user / "pip" / name]
     elif sys.platform == "darwin":
@@ -140,9 +142,9 @@ def _pip_files() -> list[Path]:
         files = [Path("/Library/Application Support/pip") / name, home / ".pip" / name, user / name]
     else:
         name = "pip.conf"
-        user = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+        user = Path(project.environment.get("XDG_CONFIG_HOME") or home / ".config")
         files = [Path("/etc/xdg/pip") / name, Path("/etc") / name, home / ".pip" / name, user / "pip" / name]
     files.append(Path(sys.prefix) / name)
-    if "PIP_CONFIG_FILE" in os.environ:
-        files.append(Path(os.environ["PIP_CONFIG_FILE"]))
+    if "PIP_CONFIG_FILE" in project.environment:
+        files.append(Path(project.environment["PIP_CONFIG_FILE"]))
     return files

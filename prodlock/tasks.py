@@ -7,9 +7,11 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from invoke.collection import Collection as TaskCollection
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.main import program
@@ -18,6 +20,7 @@ from invoke.tasks import Task, task
 
 from prodlock.docker import compose, stages
 from prodlock.failure import FAILED, INTERRUPTED, Failure, Terminated
+from prodlock.project import Project
 from prodlock.setup import machine
 
 
@@ -27,7 +30,7 @@ def terminate(_number: int, _frame: FrameType | None) -> None:
 
 
 def sentences(body: Callable[..., int | None]) -> Callable[..., None]:
-    """Let a task end with an exit code, and with a sentence instead of a traceback where it fails as expected."""
+    """Make a task of a function of a project: it ends with an exit code, an expected failure with a message."""
 
     @functools.wraps(body)
     def wrapped(c: Context, *args: object, **kwargs: object) -> None:
@@ -40,7 +43,7 @@ def sentences(body: Callable[..., int | None]) -> Callable[..., None]:
         if c.config.run.dry:
             raise Exit("These tasks can't run dry: each prints the docker command that it runs.", code=FAILED)
         try:
-            code = body(c, *args, **kwargs)
+            code = body(Project(Path(c.config.prodlock.root)), *args, **kwargs)
         except Failure as failure:
             raise Exit(str(failure), code=failure.code) from None
         except KeyboardInterrupt:
@@ -93,16 +96,16 @@ def separated(line: Sequence[str], task: str, options: Collection[str], tasks: C
 
 @task(name="help", default=True)
 @sentences
-def list_tasks(c: Context) -> None:
+def list_tasks(_: Project) -> None:
     """List the tasks, as `inv` alone does; `inv --help TASK` explains one."""
     program.run(["inv", "--list"], exit=False)
 
 
 @task
 @sentences
-def setup(c: Context) -> None:
+def setup(project: Project) -> None:
     """Make this machine ready: Engine, Compose, Buildx, base image. Changes nothing on one that is."""
-    machine.setup()
+    machine.setup(project)
 
 
 @task(
@@ -112,9 +115,9 @@ def setup(c: Context) -> None:
     }
 )
 @sentences
-def build(c: Context, no_cache: bool = False, platform: str = "") -> None:
+def build(project: Project, no_cache: bool = False, platform: str = "") -> None:
     """Build both images, prod and dev, and print their ids and the commit that they were made from."""
-    compose.build_both(platform, cache=not no_cache)
+    compose.build_both(project, platform, cache=not no_cache)
 
 
 @task(
@@ -124,23 +127,23 @@ def build(c: Context, no_cache: bool = False, platform: str = "") -> None:
     }
 )
 @sentences
-def serve(c: Context, port: str = "", detach: bool = False) -> None:
+def serve(project: Project, port: str = "", detach: bool = False) -> None:
     """Build and run production, stream its logs, stop it cleanly on Ctrl-C."""
-    compose.serve(port, detach=detach)
+    compose.serve(project, port, detach=detach)
 
 
 @task
 @sentences
-def stop(c: Context) -> None:
+def stop(project: Project) -> None:
     """Stop what `inv serve --detach` started in this checkout, and nothing else."""
-    compose.stop()
+    compose.stop(project)
 
 
 @task(klass=HandingOn)
 @sentences
-def test(c: Context) -> int:
+def test(project: Project) -> int:
     """Build dev and run pytest in it: `inv test -- -k health -x` hands on what follows `--`."""
-    return compose.test(handed_on())
+    return compose.test(project, handed_on())
 
 
 @task(
@@ -148,9 +151,9 @@ def test(c: Context) -> int:
     help={"prod": "Beside the running prod container, which has no shell: in its network and process namespaces."},
 )
 @sentences
-def shell(c: Context, prod: bool = False) -> int:
+def shell(project: Project, prod: bool = False) -> int:
     """Open a shell in the dev image, or run what follows `--` in it."""
-    return compose.shell(handed_on(), beside_prod=prod)
+    return compose.shell(project, handed_on(), beside_prod=prod)
 
 
 @task(
@@ -160,11 +163,11 @@ def shell(c: Context, prod: bool = False) -> int:
     }
 )
 @sentences
-def check_prod_has_no_pytest(c: Context, image: str | None = None, json: bool = False) -> int:
+def check_prod_has_no_pytest(project: Project, image: str | None = None, json: bool = False) -> int:
     """Prove that no dev dependency is in prod. Exit code: 0 clean, 1 leak, 2 cannot check."""
     from prodlock.proof import check
 
-    return check.prod_has_no_pytest(image, as_json=json)
+    return check.prod_has_no_pytest(project, image, as_json=json)
 
 
 @task(
@@ -175,11 +178,11 @@ def check_prod_has_no_pytest(c: Context, image: str | None = None, json: bool = 
     }
 )
 @sentences
-def check_prod(c: Context, image: str | None = None, sbom: str | None = None, json: bool = False) -> int:
+def check_prod(project: Project, image: str | None = None, sbom: str | None = None, json: bool = False) -> int:
     """Prove that prod is the lock, app/ and the base image, byte for byte: 0 yes, 1 leak, 2 cannot check."""
     from prodlock.proof import check
 
-    return check.prod(image, bill=sbom, as_json=json)
+    return check.prod(project, image, bill=sbom, as_json=json)
 
 
 @task(
@@ -189,38 +192,45 @@ def check_prod(c: Context, image: str | None = None, sbom: str | None = None, js
     }
 )
 @sentences
-def sbom(c: Context, image: str | None = None, output: str | None = None) -> int:
+def sbom(project: Project, image: str | None = None, output: str | None = None) -> int:
     """Write a CycloneDX bill of materials of prod, once the proof has found what it consists of."""
     from prodlock.proof import check
 
-    return check.sbom(image, output)
+    return check.sbom(project, image, output)
 
 
 @task
 @sentences
-def deploy_check(c: Context) -> int:
+def deploy_check(project: Project) -> int:
     """Check deploy/ against its schemas and docker-compose.yml: 0 valid and alike, 1 not, 2 cannot check."""
     from prodlock.proof import deploy
 
-    return deploy.check()
+    return deploy.check(project)
 
 
 @task(klass=HandingOn)
 @sentences
-def poetry(c: Context) -> int:
+def poetry(project: Project) -> int:
     """Run Poetry in its stage: `inv poetry -- add --lock httpx`, `inv poetry -- lock`."""
-    return stages.poetry(handed_on())
+    return stages.poetry(project, handed_on())
 
 
 @task(help={"fix": "Mend what can be mended in the working tree instead."})
 @sentences
-def lint(c: Context, fix: bool = False) -> int:
+def lint(project: Project, fix: bool = False) -> int:
     """Check style and types with ruff and mypy."""
-    return stages.lint(fix=fix)
+    return stages.lint(project, fix=fix)
 
 
 @task
 @sentences
-def clean(c: Context) -> None:
+def clean(project: Project) -> None:
     """Remove this checkout's containers, network and images."""
-    compose.clean()
+    compose.clean(project)
+
+
+def collection(root: Path) -> TaskCollection:
+    """Return the tasks of the project in a folder."""
+    tasks = TaskCollection.from_module(sys.modules[__name__])
+    tasks.configure({"prodlock": {"root": str(root)}})
+    return tasks

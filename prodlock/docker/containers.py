@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from prodlock import checkout
 from prodlock.docker import engine
 from prodlock.failure import Failure
+from prodlock.project import COMPOSE_FILES, OVERRIDES, Project
 
 # The files that `docker compose` looks for, in its order: the first that exists, and the first override.
 _LABELS = ("project", "service", "oneoff", "project.working_dir", "project.config_files")
@@ -44,16 +44,13 @@ class Container(NamedTuple):
     # Where and with which files `docker compose` was run.
     folder: str
     files: tuple[str, ...]
-
-    @property
-    def here(self) -> bool:
-        """Whether `docker compose` made it in this checkout, with any files."""
-        return bool(self.folder) and os.path.realpath(self.folder) == os.path.realpath(checkout.ROOT)
+    # Whether that was in this checkout, with any files.
+    here: bool
 
     @property
     def usual(self) -> bool:
         """Whether `docker compose up` made it with the files that it looks for itself, as `inv serve` does."""
-        known = {os.path.realpath(Path(self.folder, name)) for name in (*checkout.COMPOSE_FILES, *checkout.OVERRIDES)}
+        known = {os.path.realpath(Path(self.folder, name)) for name in (*COMPOSE_FILES, *OVERRIDES)}
         return not self.once and {os.path.realpath(file) for file in self.files} <= known
 
     def __str__(self) -> str:
@@ -74,21 +71,22 @@ class Container(NamedTuple):
         return f"`{shlex.join(command)}`"
 
 
-def parsed(line: str) -> Container:
+def parsed(project: Project, line: str) -> Container:
     """Return the container that a line of `docker ps` describes."""
-    identifier, names, image, state, ports, project, service, once, folder, files = line.split("\t")
+    identifier, names, image, state, ports, of_project, service, once, folder, files = line.split("\t")
     # A link gives a container further names, `OTHER/ALIAS`.
     name = next(name for name in names.split(",") if "/" not in name)
     paths = tuple(filter(None, files.split(",")))
-    return Container(identifier, name, image, state, ports, project, service, once == "True", folder, paths)
+    here = bool(folder) and os.path.realpath(folder) == os.path.realpath(project.root)
+    return Container(identifier, name, image, state, ports, of_project, service, once == "True", folder, paths, here)
 
 
-def listed() -> list[Container]:
+def listed(project: Project) -> list[Container]:
     """Return all containers of the Engine, the newest first, running or not."""
-    return [parsed(line) for line in engine.output("ps", "--all", f"--format={_FORMAT}").splitlines()]
+    return [parsed(project, line) for line in engine.output(project, "ps", "--all", f"--format={_FORMAT}").splitlines()]
 
 
-def remove(containers: Iterable[Container], project: str) -> None:
+def remove(project: Project, containers: Iterable[Container], name: str) -> None:
     """Stop containers within their grace periods; remove them, and the project's networks that then are unused.
 
     Undisturbed by another Ctrl-C. The newest comes first, because Compose makes what a service depends on before it.
@@ -96,21 +94,21 @@ def remove(containers: Iterable[Container], project: str) -> None:
     with engine.undisturbed():
         for container in containers:
             try:
-                engine.output("stop", container.identifier, echo=True, shielded=True)
-                engine.output("rm", "--force", container.identifier, echo=True, shielded=True)
+                engine.output(project, "stop", container.identifier, echo=True, shielded=True)
+                engine.output(project, "rm", "--force", container.identifier, echo=True, shielded=True)
             except Failure:
                 # Another command may have removed it meanwhile.
-                if container.identifier in {one.identifier for one in listed()}:
+                if container.identifier in {one.identifier for one in listed(project)}:
                     raise
-        mine = f"--filter=label=com.docker.compose.project={project}"
-        for network in engine.output("network", "ls", mine, "--format={{.Name}}", shielded=True).splitlines():
+        mine = f"--filter=label=com.docker.compose.project={name}"
+        for network in engine.output(project, "network", "ls", mine, "--format={{.Name}}", shielded=True).splitlines():
             # By its name: a container that never started does not know the network's id.
-            if not engine.output("ps", "--all", "--quiet", f"--filter=network={network}", shielded=True):
+            if not engine.output(project, "ps", "--all", "--quiet", f"--filter=network={network}", shielded=True):
                 with contextlib.suppress(Failure):
-                    engine.output("network", "rm", network, echo=True, shielded=True)
+                    engine.output(project, "network", "rm", network, echo=True, shielded=True)
 
 
-def failed(containers: Iterable[Container], lasting: str) -> list[Container]:
+def failed(project: Project, containers: Iterable[Container], lasting: str) -> list[Container]:
     """Return the containers that ended with an error, were restarted, or are unhealthy.
 
     That of the service `lasting` has failed as well where it ended without an error: other services may do so.
@@ -121,7 +119,7 @@ def failed(containers: Iterable[Container], lasting: str) -> list[Container]:
     found = []
     for container in containers:
         with contextlib.suppress(Failure):
-            answer = engine.output("inspect", f"--format={question}", container.identifier)
+            answer = engine.output(project, "inspect", f"--format={question}", container.identifier)
             status, code, restarts, health = answer.rstrip("\n").split(" ")
             if broken(status, code, restarts, health) or (status == "exited" and container.service == lasting):
                 found.append(container)

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO
 
-from prodlock import checkout
 from prodlock.docker import build_failure
 from prodlock.failure import Failure, describe
+from prodlock.project import Project
 
 NO_DOCKER = (
     "There is no `docker` on PATH that can be run: run `inv setup` on Debian or Ubuntu, "
@@ -40,17 +40,18 @@ REDIRECTING = (
 _STOP_SECONDS = 15
 
 
-def run(*args: str, stdout: int | None = None, env: Mapping[str, str] | None = None) -> int:
+def run(project: Project, *args: str, stdout: int | None = None, env: Mapping[str, str] | None = None) -> int:
     """Run `docker ARGS` on this terminal, print the command first, and return its exit code.
 
     Here as in the functions below, `env` adds variables to this process's environment.
     """
     _echo(args)
-    with _running(args, stdout, env=env) as process:
+    with _running(project, args, stdout, env=env) as process:
         return process.wait()
 
 
 def output(
+    project: Project,
     *args: str,
     given: bytes | None = None,
     echo: bool = False,
@@ -66,27 +67,27 @@ def output(
     if echo:
         _echo(args)
     stdin = None if given is None else subprocess.PIPE
-    with _running(args, subprocess.PIPE, subprocess.PIPE, stdin=stdin, shielded=shielded, env=env) as process:
+    with _running(project, args, subprocess.PIPE, subprocess.PIPE, stdin=stdin, shielded=shielded, env=env) as process:
         out, err = process.communicate(given)
     if process.returncode:
-        raise _failure(args, process.returncode, err + out)
+        raise _failure(project, args, process.returncode, err + out)
     return out.decode()
 
 
-def write(to: IO[bytes], *args: str) -> None:
+def write(project: Project, to: IO[bytes], *args: str) -> None:
     """Write what `docker ARGS` prints on standard output to a file, and go back to the file's start.
 
     Raises Failure as `output` does.
     """
     _echo(args)
-    with _running(args, to, subprocess.PIPE) as process:
+    with _running(project, args, to, subprocess.PIPE) as process:
         _, err = process.communicate()
     if process.returncode:
-        raise _failure(args, process.returncode, err)
+        raise _failure(project, args, process.returncode, err)
     to.seek(0)
 
 
-def build(*args: str, once: tuple[str, ...] = (), env: Mapping[str, str] | None = None) -> None:
+def build(project: Project, *args: str, once: tuple[str, ...] = (), env: Mapping[str, str] | None = None) -> None:
     """Run `docker ARGS`, a build, on this terminal, with the options that are for `build` alone.
 
     Raises Failure with what went wrong where. A terminal's progress display can't be read while it is shown, so a
@@ -94,19 +95,19 @@ def build(*args: str, once: tuple[str, ...] = (), env: Mapping[str, str] | None 
     Where the second try succeeds, the fault was a passing one and the build is done.
     """
     # Progress is not a task's output: some versions of Compose would mix it in.
-    if run(*args, *once, stdout=sys.stderr.fileno(), env=env) == 0:
+    if run(project, *args, *once, stdout=sys.stderr.fileno(), env=env) == 0:
         return
-    _check_reachable()
+    _check_reachable(project)
     say("The build failed. It is run once more, unseen, for its reason.")
     # `--no-cache` again: what an older build has left in the cache is no second try.
-    code, out = _unseen(*args, *once, env=env)
+    code, out = _unseen(project, *args, *once, env=env)
     if code:
-        raise _failure((*args, *once), code, out)
+        raise _failure(project, (*args, *once), code, out)
 
 
-def _unseen(*args: str, env: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+def _unseen(project: Project, *args: str, env: Mapping[str, str] | None = None) -> tuple[int, bytes]:
     """Return the exit code of `docker ARGS`, a build, and all that it prints."""
-    with _running(args, subprocess.PIPE, subprocess.STDOUT, env=dict(env or {}) | READABLE) as process:
+    with _running(project, args, subprocess.PIPE, subprocess.STDOUT, env=dict(env or {}) | READABLE) as process:
         out, _ = process.communicate()
     return process.returncode, out
 
@@ -128,14 +129,15 @@ def undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _check_reachable() -> None:
+def _check_reachable(project: Project) -> None:
     """Raise Failure where the Engine or Compose can't be used at all."""
-    output("version", "--format", "{{.Server.Version}}")
-    output("compose", "version", "--short")
+    output(project, "version", "--format", "{{.Server.Version}}")
+    output(project, "compose", "version", "--short")
 
 
 @contextmanager
 def _running(  # noqa: PLR0913 - what a process is started with
+    project: Project,
     args: tuple[str, ...],
     stdout: IO[bytes] | int | None = None,
     stderr: int | None = None,
@@ -148,8 +150,8 @@ def _running(  # noqa: PLR0913 - what a process is started with
     try:
         process = subprocess.Popen(
             ["docker", *args],
-            cwd=checkout.ROOT,
-            env=environment(env),
+            cwd=project.root,
+            env=environment(project, env),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -172,13 +174,13 @@ def _running(  # noqa: PLR0913 - what a process is started with
             raise
 
 
-def environment(added: Mapping[str, str] | None = None) -> dict[str, str]:
+def environment(project: Project, added: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment of a `docker` command: this process's, without what redirects Compose, and `added`."""
-    kept = {name: value for name, value in os.environ.items() if name not in REDIRECTING}
+    kept = {name: value for name, value in project.environment.items() if name not in REDIRECTING}
     return kept | dict(added or {})
 
 
-def _failure(args: tuple[str, ...], code: int, printed: bytes) -> Failure:
+def _failure(project: Project, args: tuple[str, ...], code: int, printed: bytes) -> Failure:
     """Return the failure of `docker ARGS`: a build's step, or what the command printed."""
     text = printed.decode(errors="replace")
     if "build" in args:
@@ -186,18 +188,18 @@ def _failure(args: tuple[str, ...], code: int, printed: bytes) -> Failure:
         if args[0] == "compose":
             # What `docker build` itself prints of its Dockerfile, Compose does not.
             with contextlib.suppress(OSError, ValueError):
-                dockerfile = (checkout.ROOT / "Dockerfile").read_text(encoding="utf-8")
+                dockerfile = (project.root / "Dockerfile").read_text(encoding="utf-8")
             if error := build_failure.unplaced_error(text, dockerfile):
-                excerpt = _excerpt(error)
+                excerpt = _excerpt(project, error)
         found = build_failure.describe(text, dockerfile, excerpt)
         return Failure(found or f"The build failed. {describe(args, code, text)}")
     return Failure(describe(args, code, text))
 
 
-def _excerpt(error: str) -> str:
+def _excerpt(project: Project, error: str) -> str:
     """Return what `docker build` prints where it fails with the same error as Compose, or nothing."""
     # Without an image: the error may not occur again.
-    _, out = _unseen("build", "--output=type=cacheonly", ".")
+    _, out = _unseen(project, "build", "--output=type=cacheonly", ".")
     text = out.decode(errors="replace")
     return text if build_failure.unplaced_error(text, "") == error else ""
 

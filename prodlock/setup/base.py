@@ -7,19 +7,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-from prodlock import checkout, site
+from prodlock import site
 from prodlock.docker import engine
 from prodlock.failure import Failure
+from prodlock.project import Project
 from prodlock.setup import debian
 
 # What base.Dockerfile builds.
 BUILDABLE = "python:3.13-slim-trixie"
 
 
-def name() -> str:
+def name(project: Project) -> str:
     """Return the image that the Dockerfile starts from: the default of its `BASE` argument."""
     try:
-        text = (checkout.ROOT / "Dockerfile").read_text(encoding="utf-8")
+        text = (project.root / "Dockerfile").read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise Failure(f"The Dockerfile must be a readable text (got: {error}). To fix it: restore it.") from None
     match = re.search(r"^ARG BASE=(\S+)", text, re.MULTILINE)
@@ -28,19 +29,19 @@ def name() -> str:
     return match[1]
 
 
-def present(reference: str) -> bool:
+def present(project: Project, reference: str) -> bool:
     """Return whether the Engine has the image."""
     try:
-        engine.output("image", "inspect", "--format", "{{.Id}}", reference)
+        engine.output(project, "image", "inspect", "--format", "{{.Id}}", reference)
     except Failure:
         return False
     return True
 
 
-def bring(reference: str) -> str:
+def bring(project: Project, reference: str) -> str:
     """Bring the base image here and say how."""
     try:
-        engine.output("pull", "--quiet", reference, echo=True)
+        engine.output(project, "pull", "--quiet", reference, echo=True)
     except Failure as failure:
         print(f"No registry gave {reference} ({failure}).", file=sys.stderr)
     else:
@@ -51,15 +52,15 @@ def bring(reference: str) -> str:
             f"here with `docker load`, or from a registry of your own with `docker pull` and `docker tag`."
         )
     print("Building it from Debian's sources: about 4 minutes.", file=sys.stderr)
-    _build_debian()
-    recipe = str(checkout.ROOT / "prodlock" / "setup" / "base.Dockerfile")
-    secret = f"id=ca_bundle,src={site.environment()['CA_BUNDLE']}"
+    _build_debian(project)
+    recipe = str(project.root / "prodlock" / "setup" / "base.Dockerfile")
+    secret = f"id=ca_bundle,src={site.environment(project)['CA_BUNDLE']}"
     with tempfile.TemporaryDirectory() as nothing:
-        engine.build("build", "--secret", secret, "--tag", reference, "--file", recipe, nothing)
+        engine.build(project, "build", "--secret", secret, "--tag", reference, "--file", recipe, nothing)
     return "built from Debian's sources, for want of a registry"
 
 
-def _build_debian() -> None:
+def _build_debian(project: Project) -> None:
     """Make debian:trixie-slim as the official one is: no manuals, no translations, no package caches."""
     if not debian.installed("mmdebstrap"):
         debian.apt_get("update")
@@ -73,4 +74,4 @@ def _build_debian() -> None:
         tree = str(Path(folder, "trixie.tar"))
         options = ("--quiet", "--variant=minbase", *without, copyright_notices, clean)
         debian.as_root("mmdebstrap", *options, "trixie", tree, "-", stdin=sources)
-        engine.output("import", tree, "debian:trixie-slim", echo=True)
+        engine.output(project, "import", tree, "debian:trixie-slim", echo=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prodlock.docker import engine
 from prodlock.failure import NO_PERMISSION, Failure
+from prodlock.project import Project
 from prodlock.setup import base, debian
 
 DAEMON_LOG = "/var/log/dockerd.log"
@@ -25,71 +26,71 @@ QUESTIONS = {
 }
 
 
-def setup() -> None:
+def setup(project: Project) -> None:
     """Check the Engine, Compose, Buildx and the base image, mend what is missing, and say what was done."""
     done = dict.fromkeys((*OLDEST, "Base image"), "found")
-    if (address := elsewhere()) and not found("Engine"):
+    if (address := elsewhere(project)) and not found(project, "Engine"):
         raise Failure(
             f"The Docker Engine at {address} does not answer: start it there, or have this machine's own asked "
             "(`unset DOCKER_HOST`, `docker context use default`)."
         )
-    lacking = [name for name in ("Compose", "Buildx") if not _recent(name)]
-    if not found("Engine") and not debian.installed("dockerd") and trouble() != NO_PERMISSION:
+    lacking = [name for name in ("Compose", "Buildx") if not _recent(project, name)]
+    if not found(project, "Engine") and not debian.installed("dockerd") and trouble(project) != NO_PERMISSION:
         lacking.append("Engine")
     if lacking:
-        install(lacking)
+        install(project, lacking)
         done |= dict.fromkeys(lacking, "installed")
-    if not found("Engine"):
-        start_engine()
+    if not found(project, "Engine"):
+        start_engine(project)
         done["Engine"] = "installed and started" if "Engine" in lacking else "started"
     for name, version in OLDEST.items():
-        if not _recent(name):
+        if not _recent(project, name):
             oldest = ".".join(map(str, version))
-            wrong = f"{found(name)} is too old" if found(name) else "does not answer"
+            wrong = f"{found(project, name)} is too old" if found(project, name) else "does not answer"
             raise Failure(
                 f"{name} {wrong}: Prodlock needs {oldest} or newer; see https://docs.docker.com/engine/install/."
             )
-        print(f"{name:<11} {found(name):<26} {done[name]}", flush=True)
-    image = base.name()
-    if not base.present(image):
-        done["Base image"] = base.bring(image)
+        print(f"{name:<11} {found(project, name):<26} {done[name]}", flush=True)
+    image = base.name(project)
+    if not base.present(project, image):
+        done["Base image"] = base.bring(project, image)
     print(f"{'Base image':<11} {image:<26} {done['Base image']}")
 
 
-def found(name: str) -> str | None:
+def found(project: Project, name: str) -> str | None:
     """Return the version of `Engine`, `Compose` or `Buildx` that answers here, or None."""
     try:
-        version = re.search(r"\d+\.\d+\.\d+\S*", engine.output(*QUESTIONS[name]))
+        version = re.search(r"\d+\.\d+\.\d+\S*", engine.output(project, *QUESTIONS[name]))
     except Failure:
         return None
     return version[0] if version else None
 
 
-def elsewhere() -> str:
+def elsewhere(project: Project) -> str:
     """Return the address of the Engine that `docker` is told to ask, or `` where that is this machine's own."""
     try:
-        address = engine.output("context", "inspect", "--format={{.Endpoints.docker.Host}}").strip()
+        address = engine.output(project, "context", "inspect", "--format={{.Endpoints.docker.Host}}").strip()
     except Failure:
         # Without a docker there is no Engine elsewhere.
         return ""
     return "" if address in OWN else address
 
 
-def trouble() -> str:
+def trouble(project: Project) -> str:
     """Return what keeps the Engine from answering, or `` where it answers."""
     try:
-        engine.output(*QUESTIONS["Engine"])
+        engine.output(project, *QUESTIONS["Engine"])
     except Failure as failure:
         return str(failure)
     return ""
 
 
-def install(lacking: list[str]) -> None:
+def install(project: Project, lacking: list[str]) -> None:
     """Install what is lacking, where the distribution has it in packages."""
     if debian.distribution() not in debian.DOCKER_PACKAGES:
         if lacking == ["Engine"] and debian.installed("docker"):
             # Docker Desktop, most likely: there, and not running.
-            raise Failure(trouble())
+            raise Failure(trouble(project))
         raise Failure(
             f"{' and '.join(lacking)} must be installed by hand on {platform.system()}: "
             "see https://docs.docker.com/get-docker/, then run `inv setup` again."
@@ -97,9 +98,9 @@ def install(lacking: list[str]) -> None:
     debian.install_docker(engine="Engine" in lacking)
 
 
-def start_engine() -> None:
+def start_engine(project: Project) -> None:
     """Start the Engine that is installed, by systemd where that runs, and wait until it answers."""
-    if trouble() == NO_PERMISSION:
+    if trouble(project) == NO_PERMISSION:
         raise Failure(NO_PERMISSION)
     if Path("/run/systemd/system").is_dir():
         debian.as_root("systemctl", "start", "docker")
@@ -107,7 +108,7 @@ def start_engine() -> None:
         # All three streams are redirected: a daemon that holds a script's output open makes its caller wait.
         debian.as_root("sh", "-c", f"setsid dockerd >{DAEMON_LOG} 2>&1 </dev/null &")
     deadline = time.monotonic() + START_SECONDS
-    while said := trouble():
+    while said := trouble(project):
         if said == NO_PERMISSION:
             raise Failure(said)
         if time.monotonic() > deadline:
@@ -118,6 +119,6 @@ def start_engine() -> None:
         time.sleep(0.2)
 
 
-def _recent(name: str) -> bool:
-    version = found(name)
+def _recent(project: Project, name: str) -> bool:
+    version = found(project, name)
     return version is not None and tuple(map(int, re.findall(r"\d+", version)[:2])) >= OLDEST[name]

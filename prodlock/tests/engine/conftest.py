@@ -25,6 +25,7 @@ import httpx
 import pytest
 
 from prodlock import site
+from prodlock.project import Project
 
 ROOT = Path(__file__).parents[3]
 # Two checkouts can run these tests at the same time, with a name and a port each.
@@ -200,7 +201,7 @@ def repository(copy: Path) -> Path:
 
 def secrets() -> list[str]:
     """Return the options that hand a build this machine's certificates and package index."""
-    settings = site.environment()
+    settings = site.environment(Project())
     os.environ.update(settings)
     return list(site.secrets(settings))
 

@@ -17,6 +17,7 @@ from uuid import uuid4
 import pytest
 
 from prodlock import site
+from prodlock.project import Project
 from prodlock.tests.engine.conftest import (
     BASE,
     COPY,
@@ -291,7 +292,7 @@ def test_poetry_takes_the_exported_bundle_as_it_is(copy: Path) -> None:
     """Where the machine's store is no file, CA_BUNDLE is the very file that the container is shown."""
     bundle = copy / site.EXPORTED.relative_to(ROOT)
     bundle.parent.mkdir()
-    bundle.write_bytes(Path(site.environment()["CA_BUNDLE"]).read_bytes())
+    bundle.write_bytes(Path(site.environment(Project())["CA_BUNDLE"]).read_bytes())
     before = bundle.read_bytes()
     done = inv("poetry", "--", "--version", cwd=copy, CA_BUNDLE=str(bundle))
     assert done.returncode == 0, done.stderr
@@ -302,7 +303,7 @@ def default_index() -> str:
     """Return the package index that tests may ask: the one that is set here, or else pip's own default."""
     pips = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
     asked = docker("run", "--rm", "--entrypoint=/usr/local/bin/python", DEV, "-c", pips).stdout.strip()
-    return site.environment()["INDEX_URL"] or asked
+    return site.environment(Project())["INDEX_URL"] or asked
 
 
 def test_an_absent_image() -> None:

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from prodlock import checkout, tasks
+from prodlock import tasks
 from prodlock.docker import compose, containers, engine
 from prodlock.failure import Failure
+from prodlock.project import Project
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project's folder with a docker-compose.yml, and an environment that names no project."""
-    monkeypatch.setattr(checkout, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PRODLOCK_PROJECT", raising=False)
     (tmp_path / "docker-compose.yml").write_text("# A comment.\nname: shop\nservices: {}\n", encoding="utf-8")
     return tmp_path
@@ -35,13 +36,13 @@ def test_project_reads_the_name_from_the_compose_file(folder: Path, line: str, n
     """Without Compose, so that `inv stop` works where the rest of the file or `.env` is broken."""
     (folder / "docker-compose.yml").write_bytes(f"{line}\nservices: [broken \u00fc\n".encode("latin-1"))
     (folder / ".env").write_text("COMPOSE_PROJECT_NAME=other\n", encoding="utf-8")
-    assert compose.project() == name
+    assert compose.project_name(Project()) == name
 
 
 def test_project_takes_the_name_of_the_override(folder: Path) -> None:
     """Compose merges it over the first file."""
     (folder / "docker-compose.override.yml").write_text("name: mine\n", encoding="utf-8")
-    assert compose.project() == "mine"
+    assert compose.project_name(Project()) == "mine"
 
 
 @pytest.mark.parametrize("text", ["name: ${SHOP:-shop}\n", "services: {}\n"])
@@ -49,13 +50,13 @@ def test_project_asks_compose_for_any_other_name(folder: Path, monkeypatch: pyte
     """A variable, or the folder's name; `.env` cannot set it, because the variable is set and empty."""
     asked = []
 
-    def output(*args: str, env: dict[str, str]) -> str:
+    def output(_: Project, *args: str, env: dict[str, str]) -> str:
         asked.append((args, env))
         return '{"name": "said"}'
 
     monkeypatch.setattr(engine, "output", output)
     (folder / "docker-compose.yml").write_text(text, encoding="utf-8")
-    assert compose.project() == "said"
+    assert compose.project_name(Project()) == "said"
     (((program, *_), env),) = asked
     assert (program, env) == ("compose", {"COMPOSE_PROJECT_NAME": ""})
 
@@ -64,9 +65,9 @@ def test_prodlock_project_names_the_project(monkeypatch: pytest.MonkeyPatch) -> 
     """COMPOSE_PROJECT_NAME does not; an empty PRODLOCK_PROJECT counts as not set."""
     monkeypatch.setenv("COMPOSE_PROJECT_NAME", "other")
     monkeypatch.setenv("PRODLOCK_PROJECT", "")
-    assert compose.project() == "shop"
+    assert compose.project_name(Project()) == "shop"
     monkeypatch.setenv("PRODLOCK_PROJECT", "2_mine-too")
-    assert compose.project() == "2_mine-too"
+    assert compose.project_name(Project()) == "2_mine-too"
 
 
 @pytest.mark.parametrize("name", ["Shop", "-shop", "a b", "shop\n", "a/b", "\u0661", "--file=x"])
@@ -74,7 +75,7 @@ def test_prodlock_project_must_be_a_name_that_compose_takes(monkeypatch: pytest.
     """The message shows what was set."""
     monkeypatch.setenv("PRODLOCK_PROJECT", name)
     with pytest.raises(Failure, match="PRODLOCK_PROJECT must be lower-case letters, digits"):
-        compose.project()
+        compose.project_name(Project())
 
 
 def test_stop_refuses_a_wrong_name_also_where_no_container_exists(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,37 +83,37 @@ def test_stop_refuses_a_wrong_name_also_where_no_container_exists(monkeypatch: p
     monkeypatch.setattr(containers, "listed", list)
     monkeypatch.setenv("PRODLOCK_PROJECT", "Mine")
     with pytest.raises(Failure, match="PRODLOCK_PROJECT must be lower-case letters, digits"):
-        compose.stop()
+        compose.stop(Project())
 
 
 def test_command_names_files_folder_project_and_profiles(folder: Path) -> None:
     """Whatever Compose would otherwise take from a variable."""
     prefix = ("compose", "--file=docker-compose.yml")
     rest = ("--project-directory=.", "--project-name=shop", "--profile=prod")
-    assert compose.command("prod") == (*prefix, *rest)
+    assert compose.command(Project(), "prod") == (*prefix, *rest)
     (folder / "docker-compose.override.yml").touch()
-    assert compose.command("prod") == (*prefix, "--file=docker-compose.override.yml", *rest)
+    assert compose.command(Project(), "prod") == (*prefix, "--file=docker-compose.override.yml", *rest)
 
 
 def test_files_are_those_that_compose_prefers(folder: Path) -> None:
     """One of each kind, in the order that Compose documents."""
     for name in ("docker-compose.yaml", "compose.yaml", "docker-compose.override.yaml", "compose.override.yml"):
         (folder / name).touch()
-    assert [file.name for file in compose.files()] == ["compose.yaml", "compose.override.yml"]
+    assert [file.name for file in compose.files(Project())] == ["compose.yaml", "compose.override.yml"]
 
 
 def test_a_missing_compose_file_is_named(folder: Path) -> None:
     """One line, no traceback."""
     (folder / "docker-compose.yml").unlink()
     with pytest.raises(Failure, match=r"must have a docker-compose\.yml \(got none\)"):
-        compose.project()
+        compose.project_name(Project())
 
 
 def test_a_compose_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Root may read any, so that the question is answered here."""
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(Failure, match=r"docker-compose\.yml must be readable \(got no permission\)"):
-        compose.project()
+        compose.project_name(Project())
 
 
 @pytest.mark.parametrize("name", engine.REDIRECTING)
@@ -120,7 +121,7 @@ def test_docker_does_not_see_what_redirects_compose(monkeypatch: pytest.MonkeyPa
     """Other variables it sees, and what a task adds."""
     monkeypatch.setenv(name, "other")
     monkeypatch.setenv("SHOP", "1")
-    found = engine.environment({"PORT": "8001"})
+    found = engine.environment(Project(), {"PORT": "8001"})
     assert name not in found
     assert (found["SHOP"], found["PORT"]) == ("1", "8001")
     assert os.environ[name] == "other"
@@ -137,8 +138,8 @@ def line(**changed: str) -> str:
         "project": "shop",
         "service": "api-prod",
         "once": "False",
-        "folder": str(checkout.ROOT),
-        "files": f"{checkout.ROOT}/docker-compose.yml",
+        "folder": str(Path.cwd()),
+        "files": f"{Path.cwd()}/docker-compose.yml",
     }
     return "\t".join((columns | changed).values())
 
@@ -146,7 +147,7 @@ def line(**changed: str) -> str:
 def test_a_container_says_where_it_is_and_how_to_stop_it(folder: Path) -> None:
     """By the labels that Compose gives it."""
     (folder / "tasks.py").touch()
-    container = containers.parsed(line(names="x/alias,shop-api-prod-1"))
+    container = containers.parsed(Project(), line(names="x/alias,shop-api-prod-1"))
     assert container.here
     assert container.usual
     assert str(container) == f"shop-api-prod-1 on http://localhost:8001, started from {folder}"
@@ -157,7 +158,7 @@ def test_a_container_of_another_checkout_is_stopped_there(folder: Path) -> None:
     """Or by Docker, where that checkout is gone."""
     other = folder / "other"
     files = f"{other}/docker-compose.yml"
-    container = containers.parsed(line(folder=str(other), files=files))
+    container = containers.parsed(Project(), line(folder=str(other), files=files))
     assert not container.here
     assert container.remedy() == "`docker rm --force shop-api-prod-1`"
     other.mkdir()
@@ -171,17 +172,19 @@ def test_a_container_of_other_files_is_stopped_with_these(folder: Path) -> None:
     """`inv stop` knows nothing of them, though the folder is the same one."""
     proxy = folder / "proxy.yml"
     proxy.touch()
-    container = containers.parsed(line(files=f"{folder}/docker-compose.yml,{proxy}"))
+    container = containers.parsed(Project(), line(files=f"{folder}/docker-compose.yml,{proxy}"))
     assert container.here
     assert not container.usual
     assert f"--file={folder}/docker-compose.yml --file={proxy} " in container.remedy()
     # A file with a usual name in another folder is another file.
-    assert not containers.parsed(line(files=f"{folder}/deploy/docker-compose.yml")).usual
+    assert not containers.parsed(Project(), line(files=f"{folder}/deploy/docker-compose.yml")).usual
 
 
 def test_a_container_made_by_hand_is_stopped_by_its_name() -> None:
     """It has no labels of Compose's."""
-    container = containers.parsed(line(project="", service="", once="", folder="", files="", ports="", state="exited"))
+    container = containers.parsed(
+        Project(), line(project="", service="", once="", folder="", files="", ports="", state="exited")
+    )
     assert not container.here
     assert str(container) == "shop-api-prod-1 (exited), started by hand"
     assert container.remedy() == "`docker rm --force shop-api-prod-1`"
@@ -189,7 +192,7 @@ def test_a_container_made_by_hand_is_stopped_by_its_name() -> None:
 
 def test_a_container_of_compose_run_is_not_one_of_serve() -> None:
     """`inv stop` leaves running tests alone."""
-    assert not containers.parsed(line(once="True")).usual
+    assert not containers.parsed(Project(), line(once="True")).usual
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from prodlock import site
 from prodlock.failure import Failure
+from prodlock.project import Project
 
 
 @pytest.fixture(autouse=True)
@@ -31,46 +32,46 @@ def configure(file: Path, text: str) -> None:
 
 def test_pips_default_index_needs_no_setting() -> None:
     """Nothing configured: nothing is handed to the build."""
-    assert site.environment()["INDEX_URL"] == ""
+    assert site.environment(Project())["INDEX_URL"] == ""
 
 
 def test_the_index_is_the_one_pip_is_configured_with(bare: Path) -> None:
     """The user's pip.conf counts."""
     configure(bare / ".config/pip/pip.conf", "[global]\nindex-url = https://u:p%40ss@index.example/simple\n")
-    assert site.environment()["INDEX_URL"] == "https://u:p%40ss@index.example/simple"
+    assert site.environment(Project())["INDEX_URL"] == "https://u:p%40ss@index.example/simple"
 
 
 def test_the_environments_own_configuration_wins_over_the_users(bare: Path) -> None:
     """A virtual environment's pip.conf is read last."""
     configure(bare / ".config/pip/pip.conf", "[global]\nindex-url = https://one.example\n")
     configure(bare / "venv/pip.conf", "[global]\nindex-url = https://two.example\n")
-    assert site.index_url() == "https://two.example"
+    assert site.index_url(Project()) == "https://two.example"
 
 
 def test_the_install_section_wins_over_the_global_one(bare: Path) -> None:
     """As pip itself has it."""
     configure(bare / ".config/pip/pip.conf", "[global]\nindex-url = https://a\n[install]\nindex-url = https://b\n")
-    assert site.index_url() == "https://b"
+    assert site.index_url(Project()) == "https://b"
 
 
 def test_pips_other_spelling_counts(bare: Path) -> None:
     """To pip `index_url` is `index-url`."""
     configure(bare / ".config/pip/pip.conf", "[global]\nindex_url = https://a\n")
-    assert site.index_url() == "https://a"
+    assert site.index_url(Project()) == "https://a"
 
 
 def test_the_null_device_switches_pips_files_off(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As PIP_CONFIG_FILE=/dev/null does for pip."""
     configure(bare / ".config/pip/pip.conf", "[global]\nindex-url = https://a\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    assert site.index_url() == ""
+    assert site.index_url(Project()) == ""
 
 
 def test_a_broken_file_of_pips_is_named(bare: Path) -> None:
     """One sentence, no traceback."""
     configure(bare / ".config/pip/pip.conf", "index-url = https://a\n")
     with pytest.raises(Failure, match=r"pip\.conf can't be read"):
-        site.index_url()
+        site.index_url(Project())
 
 
 def bundle(path: Path, kind: str) -> Path:
@@ -92,14 +93,14 @@ def test_a_bundle_must_be_a_file_of_certificates(bare: Path, monkeypatch: pytest
     path = bundle(bare / "ca.pem", kind)
     monkeypatch.setenv("CA_BUNDLE", str(path))
     with pytest.raises(Failure, match=rf"^CA_BUNDLE must be a readable file of certificates .* \(got {path}: "):
-        site.environment()
+        site.environment(Project())
 
 
 @pytest.mark.parametrize("made", [os.devnull, ssl.get_default_verify_paths().cafile or os.devnull])
 def test_a_bundle_may_be_empty_or_the_machines(monkeypatch: pytest.MonkeyPatch, made: str) -> None:
     """The control."""
     monkeypatch.setenv("CA_BUNDLE", made)
-    assert site.environment()["CA_BUNDLE"] == made
+    assert site.environment(Project())["CA_BUNDLE"] == made
 
 
 @pytest.mark.parametrize(
@@ -109,19 +110,19 @@ def test_an_index_must_be_a_web_address(bare: Path, monkeypatch: pytest.MonkeyPa
     """As the variable or in pip's configuration; the message does not repeat a password."""
     monkeypatch.setenv("INDEX_URL", address)
     with pytest.raises(Failure, match=r"^The package index must be an address that begins with http") as failure:
-        site.environment()
+        site.environment(Project())
     assert "secret" not in str(failure.value)
     monkeypatch.delenv("INDEX_URL")
     configure(bare / ".config/pip/pip.conf", f"[global]\nindex-url = {address}\n")
     with pytest.raises(Failure, match=r"^The package index must be an address"):
-        site.environment()
+        site.environment(Project())
 
 
 def test_pips_variable_wins_over_its_files(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PIP_INDEX_URL, then the files."""
     configure(bare / ".config/pip/pip.conf", "[global]\nindex-url = https://a\n")
     monkeypatch.setenv("PIP_INDEX_URL", "https://c")
-    assert site.index_url() == "https://c"
+    assert site.index_url(Project()) == "https://c"
 
 
 def test_what_the_user_sets_wins(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +131,7 @@ def test_what_the_user_sets_wins(bare: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(bare)
     monkeypatch.setenv("INDEX_URL", "https://mine")
     monkeypatch.setenv("CA_BUNDLE", "mine.pem")
-    assert site.environment() == {"INDEX_URL": "https://mine", "CA_BUNDLE": str(bare / "mine.pem")}
+    assert site.environment(Project()) == {"INDEX_URL": "https://mine", "CA_BUNDLE": str(bare / "mine.pem")}
 
 
 def test_the_bundle_is_the_machines_trust_store(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +140,7 @@ def test_the_bundle_is_the_machines_trust_store(bare: Path, monkeypatch: pytest.
     bundle.touch()
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
     assert ssl.get_default_verify_paths().cafile == str(bundle)
-    assert site.ca_bundle() == str(bundle)
+    assert site.ca_bundle(Project()) == str(bundle)
 
 
 def test_without_a_file_what_python_trusts_is_written_to_one(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +151,7 @@ def test_without_a_file_what_python_trusts_is_written_to_one(bare: Path, monkeyp
         monkeypatch.setattr(site, "_BUNDLES", ())
         monkeypatch.setattr(site, "EXPORTED", bare / "own" / "exported.pem")
         monkeypatch.setattr(ssl, "create_default_context", lambda trusting=trusting: trusting)
-        assert site.ca_bundle() == str(bare / "own" / "exported.pem")
+        assert site.ca_bundle(Project()) == str(bare / "own" / "exported.pem")
         written = (bare / "own" / "exported.pem").read_text(encoding="ascii")
         assert written.count("BEGIN CERTIFICATE") == len(trusting.get_ca_certs())
     assert len(context.get_ca_certs()) > 0
