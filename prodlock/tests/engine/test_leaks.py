@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,109 +33,131 @@ FROM_DEV = f"COPY --from={DEV}"
 
 @dataclass(frozen=True)
 class Leak:
-    """What is done to prod, and what must be found: what it is, where, and brought by which instruction."""
+    """What is added to prod, and the finding: what it is, its path, and the instruction that brought it."""
 
     instructions: str
     what: str
     path: str
     instruction: str = ""
 
+    def brings(self, instruction: str) -> bool:
+        """Return whether an image has this instruction because of this leak."""
+        # A report masks the secrets in the instructions of a configuration.
+        masked = self.path in {"configuration", "history"} and self.instruction in instruction
+        return masked or any(recorded(line) in instruction for line in self.instructions.splitlines())
 
+
+def recorded(line: str) -> str:
+    """Return the part of an instruction that an image's history repeats."""
+    keyword, _, rest = re.sub(r" --[a-z]+=\S+", "", line).partition(" ")
+    return rest if keyword == "RUN" else f"{keyword} {rest}"
+
+
+# By image: the leaks of each are planted together, each in layers of its own, at a path of its own.
 LEAKS = {
-    # Installed.
-    "pip install": Leak(f"{PIP} install pytest", "pytest", f"{BASE_SITE}/pytest", "install pytest"),
-    "pip install --target": Leak(f"{PIP} install --target app/vendor pytest", "pytest", "/srv/app/vendor/_pytest", "--target"),
-    "pip install --user": Leak(
-        f"{PIP} install --user --no-warn-script-location pytest", "pytest", "/root/.local/lib/python3.13/site-packages/pytest", "--user"
-    ),
-    "a second environment": Leak(
-        f"RUN /usr/local/bin/python -m venv --without-pip /opt/qa\n{PIP} --python /opt/qa install pytest",
-        "pytest", "/opt/qa/lib/python3.13/site-packages/pytest", "install pytest",
-    ),
-    "the environment of dev": Leak(f"{FROM_DEV} /opt/venv /opt/venv", "pytest", f"{SITE}/pytest", "COPY /opt/venv"),
-    "the build tools": Leak(f"{PIP} install poetry-core", "poetry-core", f"{BASE_SITE}/poetry_core-", "poetry-core"),
-    "setuptools": Leak(f"{PIP} install setuptools", "setuptools", f"{BASE_SITE}/setuptools-", "setuptools"),
-    "pip in the environment": Leak(f"{PIP} --python /opt/venv install pip", "pip", f"{SITE}/pip-", "install pip"),
-    "the base image's pip": Leak(f"COPY --from={BASE} {BASE_SITE} {BASE_SITE}", "pip", f"{BASE_SITE}/pip-", "COPY"),
-    # Half removed.
-    "uninstalled in a later layer": Leak(
-        f"{PIP} install pytest\n{PIP} uninstall -y pytest", "pytest", f"{BASE_SITE}/pytest-", "install pytest"
-    ),
-    "without its scripts": Leak(
-        f"{FROM_DEV} {SITE} {SITE}\nRUN ls /opt/venv/bin", "pytest", f"{SITE}/pytest", f"COPY {SITE}"
-    ),
-    "without its metadata": Leak(f"{FROM_DEV} {SITE}/_pytest {SITE}/_pytest", "pytest", f"{SITE}/_pytest", "COPY"),
-    "metadata under another name": Leak(
-        f"{FROM_DEV} {SITE}/pytest-{LOCKED['pytest']}.dist-info {SITE}/httptools-0.0.dist-info", "pytest", f"{SITE}/httptools-0.0.dist-info", "COPY"
-    ),
-    "bytecode under another name": Leak(
-        f"RUN --mount=type=bind,from={DEV},source={SITE}/_pytest,target=/tmp/x cp /tmp/x/__pycache__/main.*.pyc /opt/a",
-        "pytest", "/opt/a", "cp /tmp/x",
-    ),
-    "modules under another name": Leak(f"{FROM_DEV} {SITE}/_pytest /opt/lib/quality", "pytest", "/opt/lib/quality/main.py", "COPY"),
-    "bytecode without a source": Leak(
-        f"RUN --mount=type=bind,from={DEV},source={SITE}/pytest,target=/tmp/pytest mkdir -p /opt/x/pytest"
-        " && python -c \"import py_compile; py_compile.compile('/tmp/pytest/__init__.py', '/opt/x/pytest/__init__.pyc')\"",
-        "pytest", "/opt/x/pytest", "py_compile",
-    ),
-    "a hard link": Leak(
-        f"RUN --mount=type=bind,from={DEV},source={SITE}/_pytest,target=/tmp/x"
-        " cp /tmp/x/main.py /opt/one && ln /opt/one /opt/two",
-        "pytest", "/opt/two", "ln /opt/one",
-    ),
-    # Shadowed.
-    "a stale version beside the locked one": Leak(
-        f"RUN cp -r {SITE}/h11-{LOCKED['h11']}.dist-info {SITE}/h11-0.9.0.dist-info", "h11", f"{SITE}/h11-0.9.0.dist-info", "cp -r"
-    ),
-    "a folder that a .pth adds": Leak(
-        f"{FROM_DEV} {SITE}/pluggy /opt/more/pluggy\nRUN echo /opt/more > {SITE}/more.pth", "pluggy", "/opt/more/pluggy", "COPY"
-    ),
-    "a folder on PYTHONPATH": Leak(
-        f"{FROM_DEV} {SITE}/iniconfig /opt/x/iniconfig\nENV PYTHONPATH=/opt/x", "iniconfig", "/opt/x/iniconfig", "COPY"
-    ),
-    "a link to a test runner": Leak("RUN ln -s /opt/venv/bin/pytest /usr/local/bin/qa", "pytest", "/usr/local/bin/qa", "ln -s"),
-    "a script that starts one": Leak(
-        "RUN printf '#!/bin/sh\\nexec python -m pytest\\n' > /usr/local/bin/qa", "pytest", "/usr/local/bin/qa", "printf"
-    ),
-    "a script that a shell starts": Leak(
-        "RUN printf '#!/bin/sh\\nexec pytest\\n' > /opt/qa", "pytest", "/opt/qa", "printf"
-    ),
-    "below a package": Leak(
-        f"{FROM_DEV} {SITE}/pytest/py.typed {SITE}/anyio/vendor/pytest/__init__.py", "pytest", f"{SITE}/anyio/vendor/pytest", "COPY"
-    ),
-    # Archives and caches.
-    "a wheel in a cache": Leak(
-        f"{PIP} download --no-deps --dest /root/.cache/wheels pytest", "pytest", "/root/.cache/wheels/pytest-", "download"
-    ),
-    "uv's cache": Leak(
-        f"{FROM_DEV} {SITE}/pluggy /root/.cache/uv/archive-v0/Xy/pluggy", "pluggy", "/root/.cache/uv/archive-v0/Xy/pluggy", "COPY"
-    ),
-    "a zip without an ending": Leak("COPY packed.zip /opt/data", "pytest", "/opt/data!/_pytest", "packed.zip"),
-    "a compressed tar": Leak("COPY packed.tar.xz /opt/data", "pytest", "/opt/data!/_pytest", "packed.tar.xz"),
-    # Deleted but shipped.
-    "a secret, removed": Leak("COPY env /srv/.env\nRUN rm /srv/.env", ".env", "/srv/.env", "COPY env"),
-    "a folder, replaced": Leak(
-        f"{FROM_DEV} {SITE}/_pytest /opt/x\nRUN rm -rf /opt/x && mkdir /opt/x", "pytest", "/opt/x/main.py", "COPY"
-    ),
-    # Configuration.
-    "a password in a variable": Leak(
-        "ENV PIP_INDEX_URL=https://u:p@index.example/simple", "PIP_INDEX_URL", "configuration", "ENV PIP_INDEX_URL"
-    ),
-    "a password for a service": Leak("ENV REDIS_URL=redis://:hunter2@redis:6379", "REDIS_URL", "configuration", "ENV REDIS_URL"),
-    "a secret build argument": Leak("ARG TOKEN=abc\nRUN true", "TOKEN", "history", "ARG TOKEN"),
-    "a healthcheck that tests": Leak("HEALTHCHECK CMD pytest", "pytest", "configuration", "HEALTHCHECK"),
-    "an entrypoint that tests": Leak('ENTRYPOINT ["pytest"]', "pytest", "configuration", "ENTRYPOINT"),
-    "a trigger that installs": Leak("ONBUILD RUN pip install pytest", "pytest", "configuration", "ONBUILD"),
-    # Own files.
-    "the tests": Leak(f"{FROM_DEV} /srv/tests /srv/tests", "tests", "/srv/tests", "COPY"),
-    "the tests, elsewhere": Leak(f"{FROM_DEV} /srv/tests /opt/t", "tests/test_quotes.py of this project", "/opt/t/test_quotes.py", "COPY"),
-    "the tasks": Leak(f"{FROM_DEV} /srv/tasks.py /srv/tasks.py", "tasks.py", "/srv/tasks.py", "COPY"),
-    "the repository": Leak("RUN mkdir -p /srv/.git && echo ref > /srv/.git/HEAD", ".git", "/srv/.git", "mkdir"),
-    "the README": Leak("RUN echo hello > README.md", "README.md", "/srv/README.md", "echo hello"),
-    "an editable install": Leak(
-        f"RUN mkdir src && echo x=1 > src/x.py && echo /srv/src > {SITE}/__editable__.pth", "src", "/srv/src", "mkdir src"
-    ),
+    "installed": {
+        "pip install --target": Leak(f"{PIP} install --target app/vendor pytest", "pytest", "/srv/app/vendor/_pytest", "--target"),
+        "pip install --user": Leak(
+            f"{PIP} install --user --no-warn-script-location pytest", "pytest", "/root/.local/lib/python3.13/site-packages/pytest", "--user"
+        ),
+        # What is in the user's folder would count as installed.
+        "pip install": Leak(f"{PIP.replace('PYTHONPATH', 'PYTHONNOUSERSITE=1 PYTHONPATH')} install pytest", "pytest", f"{BASE_SITE}/pytest", "install pytest"),
+        "a second environment": Leak(
+            f"RUN /usr/local/bin/python -m venv --without-pip /opt/qa\n{PIP} --python /opt/qa install pytest",
+            "pytest", "/opt/qa/lib/python3.13/site-packages/pytest", "install pytest",
+        ),
+        "the build tools": Leak(f"{PIP} install poetry-core", "poetry-core", f"{BASE_SITE}/poetry_core-", "poetry-core"),
+        "setuptools": Leak(f"{PIP} install setuptools", "setuptools", f"{BASE_SITE}/setuptools-", "setuptools"),
+        "pip in the environment": Leak(f"{PIP} --python /opt/venv install pip", "pip", f"{SITE}/pip-", "install pip"),
+        "the base image's pip": Leak(f"COPY --from={BASE} {BASE_SITE} {BASE_SITE}", "pip", f"{BASE_SITE}/pip-", "COPY"),
+    },
+    "the environment of dev": {
+        "the environment of dev": Leak(f"{FROM_DEV} /opt/venv /opt/venv", "pytest", f"{SITE}/pytest", "COPY /opt/venv"),
+    },
+    "half removed": {
+        "uninstalled in a later layer": Leak(
+            f"{PIP} install pytest\n{PIP} uninstall -y pytest", "pytest", f"{BASE_SITE}/pytest-", "install pytest"
+        ),
+        "without its scripts": Leak(
+            f"{FROM_DEV} {SITE} {SITE}\nRUN ls /opt/venv/bin", "pytest", f"{SITE}/pytest", f"COPY {SITE}"
+        ),
+    },
+    "without metadata": {
+        "without its metadata": Leak(f"{FROM_DEV} {SITE}/_pytest {SITE}/_pytest", "pytest", f"{SITE}/_pytest", "COPY"),
+        "metadata under another name": Leak(
+            f"{FROM_DEV} {SITE}/pytest-{LOCKED['pytest']}.dist-info {SITE}/httptools-0.0.dist-info", "pytest", f"{SITE}/httptools-0.0.dist-info", "COPY"
+        ),
+        "bytecode under another name": Leak(
+            f"RUN --mount=type=bind,from={DEV},source={SITE}/_pytest,target=/tmp/x cp /tmp/x/__pycache__/main.*.pyc /opt/a",
+            "pytest", "/opt/a", "cp /tmp/x",
+        ),
+        "modules under another name": Leak(f"{FROM_DEV} {SITE}/_pytest /opt/lib/quality", "pytest", "/opt/lib/quality/main.py", "COPY"),
+        "bytecode without a source": Leak(
+            f"RUN --mount=type=bind,from={DEV},source={SITE}/pytest,target=/tmp/pytest mkdir -p /opt/compiled/pytest"
+            " && python -c \"import py_compile; py_compile.compile('/tmp/pytest/__init__.py', '/opt/compiled/pytest/__init__.pyc')\"",
+            "pytest", "/opt/compiled/pytest", "py_compile",
+        ),
+        "a hard link": Leak(
+            f"RUN --mount=type=bind,from={DEV},source={SITE}/_pytest,target=/tmp/x"
+            " cp /tmp/x/main.py /opt/one && ln /opt/one /opt/two",
+            "pytest", "/opt/two", "ln /opt/one",
+        ),
+        # Shadowed.
+        "a stale version beside the locked one": Leak(
+            f"RUN cp -r {SITE}/h11-{LOCKED['h11']}.dist-info {SITE}/h11-0.9.0.dist-info", "h11", f"{SITE}/h11-0.9.0.dist-info", "cp -r"
+        ),
+        "a folder that a .pth adds": Leak(
+            f"{FROM_DEV} {SITE}/pluggy /opt/more/pluggy\nRUN echo /opt/more > {SITE}/more.pth", "pluggy", "/opt/more/pluggy", "COPY"
+        ),
+        "a folder on PYTHONPATH": Leak(
+            f"{FROM_DEV} {SITE}/iniconfig /opt/x/iniconfig\nENV PYTHONPATH=/opt/x", "iniconfig", "/opt/x/iniconfig", "COPY"
+        ),
+        "a link to a test runner": Leak("RUN ln -s /opt/venv/bin/pytest /usr/local/bin/qa", "pytest", "/usr/local/bin/qa", "ln -s"),
+        "a script that starts one": Leak(
+            "RUN printf '#!/bin/sh\\nexec python -m pytest\\n' > /usr/local/bin/run-qa", "pytest", "/usr/local/bin/run-qa", "printf"
+        ),
+        "a script that a shell starts": Leak(
+            "RUN printf '#!/bin/sh\\nexec pytest\\n' > /opt/qa", "pytest", "/opt/qa", "printf"
+        ),
+        "below a package": Leak(
+            f"{FROM_DEV} {SITE}/pytest/py.typed {SITE}/anyio/vendor/pytest/__init__.py", "pytest", f"{SITE}/anyio/vendor/pytest", "COPY"
+        ),
+        # Archives and caches.
+        "a wheel in a cache": Leak(
+            f"{PIP} download --no-deps --dest /root/.cache/wheels pytest", "pytest", "/root/.cache/wheels/pytest-", "download"
+        ),
+        "uv's cache": Leak(
+            f"{FROM_DEV} {SITE}/pluggy /root/.cache/uv/archive-v0/Xy/pluggy", "pluggy", "/root/.cache/uv/archive-v0/Xy/pluggy", "COPY"
+        ),
+        "a zip without an ending": Leak("COPY packed.zip /opt/data", "pytest", "/opt/data!/_pytest", "packed.zip"),
+        "a compressed tar": Leak("COPY packed.tar.xz /opt/more-data", "pytest", "/opt/more-data!/_pytest", "packed.tar.xz"),
+        # Deleted but shipped.
+        "a secret, removed": Leak("COPY env /srv/.env\nRUN rm /srv/.env", ".env", "/srv/.env", "COPY env"),
+        "a folder, replaced": Leak(
+            f"{FROM_DEV} {SITE}/_pytest /opt/replaced\nRUN rm -rf /opt/replaced && mkdir /opt/replaced", "pytest", "/opt/replaced/main.py", "COPY"
+        ),
+        # Own files.
+        "the tests": Leak(f"{FROM_DEV} /srv/tests /srv/tests", "tests", "/srv/tests", "COPY"),
+        "the tests, elsewhere": Leak(f"{FROM_DEV} /srv/tests /opt/t", "tests/test_quotes.py of this project", "/opt/t/test_quotes.py", "COPY"),
+        "the tasks": Leak(f"{FROM_DEV} /srv/tasks.py /srv/tasks.py", "tasks.py", "/srv/tasks.py", "COPY"),
+        "the repository": Leak("RUN mkdir -p /srv/.git && echo ref > /srv/.git/HEAD", ".git", "/srv/.git", "mkdir"),
+        "the README": Leak("RUN echo hello > README.md", "README.md", "/srv/README.md", "echo hello"),
+        "an editable install": Leak(
+            f"RUN mkdir src && echo x=1 > src/x.py && echo /srv/src > {SITE}/__editable__.pth", "src", "/srv/src", "mkdir src"
+        ),
+    },
+    "configuration": {
+        "a password in a variable": Leak(
+            "ENV PIP_INDEX_URL=https://u:p@index.example/simple", "PIP_INDEX_URL", "configuration", "ENV PIP_INDEX_URL"
+        ),
+        "a password for a service": Leak("ENV REDIS_URL=redis://:hunter2@redis:6379", "REDIS_URL", "configuration", "ENV REDIS_URL"),
+        "a secret build argument": Leak("ARG TOKEN=abc\nRUN true", "TOKEN", "history", "ARG TOKEN"),
+        "a healthcheck that tests": Leak("HEALTHCHECK CMD pytest", "pytest", "configuration", "HEALTHCHECK"),
+        "an entrypoint that tests": Leak('ENTRYPOINT ["pytest"]', "pytest", "configuration", "ENTRYPOINT"),
+        "a trigger that installs": Leak("ONBUILD RUN pip install pytest", "pytest", "configuration", "ONBUILD"),
+    },
 }  # fmt: skip
+KINDS = [(image, kind) for image, leaks in LEAKS.items() for kind in leaks]
 
 
 @pytest.fixture(scope="session")
@@ -165,35 +188,43 @@ def plant(instructions: str, context: Path) -> Iterator[str]:
         yield image
 
 
-def probed(instructions: str, context: Path) -> tuple[int, dict[str, Any]]:
-    """Return what the check says of prod with these instructions on top."""
-    with plant(instructions, context) as image:
+def probed(leaks: Iterable[Leak], context: Path) -> tuple[int, dict[str, Any]]:
+    """Return the check's exit code and report for an image with these leaks."""
+    with plant("\n".join(leak.instructions for leak in leaks), context) as image:
         return check(f"--image={image}")
 
 
 @pytest.fixture(scope="session")
 def reports(context: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[tuple[int, dict[str, Any]]]]]:
-    """What the check says of each selected leak. Two are under way at a time: the suite takes two thirds of the time."""
-    kinds = [item.callspec.params["kind"] for item in request.session.items if "reports" in item.fixturenames]  # type: ignore[attr-defined]
+    """The report on each image that the selected tests need. Two images are built and read at a time."""
+    needed = {item.callspec.params["image"] for item in request.session.items if "reports" in item.fixturenames}  # type: ignore[attr-defined]
     with ThreadPoolExecutor(2) as pool:
-        yield {kind: pool.submit(probed, LEAKS[kind].instructions, context) for kind in kinds}
+        yield {image: pool.submit(probed, LEAKS[image].values(), context) for image in LEAKS if image in needed}
 
 
-@pytest.mark.parametrize("kind", LEAKS)
-def test_a_leak_is_found(kind: str, reports: dict[str, Future[tuple[int, dict[str, Any]]]]) -> None:
-    """By what it is, its path and its instruction; exit code 1."""
-    leak = LEAKS[kind]
-    code, report = reports[kind].result()
+@pytest.mark.parametrize(("image", "kind"), KINDS, ids=[kind for _, kind in KINDS])
+def test_check_finds_a_planted_leak(
+    image: str, kind: str, reports: dict[str, Future[tuple[int, dict[str, Any]]]]
+) -> None:
+    """The report has what it is, its path and its instruction, and nothing that was not planted; exit code 1."""
+    leak = LEAKS[image][kind]
+    code, report = reports[image].result()
     assert code == 1
     assert not report["clean"]
+    brought = [finding for finding in report["findings"] if leak.brings(finding["instruction"])]
     found = [
         finding
-        for finding in report["findings"]
+        for finding in brought
         if finding["what"] == leak.what
         and finding["path"].startswith(leak.path)
         and leak.instruction in finding["instruction"]
     ]
-    assert found, report["findings"]
+    assert found, brought
+    planted_here = LEAKS[image].values()
+    strays = [
+        finding for finding in report["findings"] if not any(one.brings(finding["instruction"]) for one in planted_here)
+    ]
+    assert not strays
 
 
 # Many in one image: each by its own path or name.
