@@ -12,11 +12,11 @@ from prodlock.project import Project
 from prodlock.tasks import HandingOn, handed_on, sentences
 
 
-@task(klass=HandingOn)
+@task(klass=HandingOn, help={"all": "Run repetitions, generated requests and the bench in full length."})
 @sentences
-def test_tool(project: Project) -> int:
-    """Test Prodlock itself on this machine's Engine: `inv test-tool -- -k leak`."""
-    return stages.test_tool(project, handed_on())
+def test_tool(project: Project, all: bool = False) -> int:
+    """Test Prodlock itself: unit tests, and tests on this machine's Engine: `inv test-tool -- -k leak`."""
+    return stages.test_tool(project, [*(["--all"] if all else []), *handed_on()])
 
 
 @task(

@@ -17,6 +17,7 @@ from prodlock.tests.engine.conftest import (
     ROOT,
     Clients,
     answers,
+    copied,
     docker,
     edit,
     inspected,
@@ -63,7 +64,12 @@ WRONG = {
         "docker-compose.yml: `environment` of api-prod must hand on APP_NEW",
     ),
     "a limit": ("deploy/stack.yml", 'cpus: "1", memory: 256M', 'cpus: "1"', "memory is left open"),
-    "a proxy that everybody is": ("deploy/k8s/deployment.yaml", "value: 10.0.0.0/8", 'value: "*"', "every client"),
+    "a proxy that everybody is": (
+        "deploy/k8s/deployment.yaml",
+        "value: 10.0.0.0/8",
+        'value: "*"',
+        "deploy/k8s: forwarded is every client",
+    ),
     "another network": (
         "deploy/proxy.yml",
         "IPS=${PROXY_SUBNET:-172.31.250.0/24}",
@@ -76,20 +82,43 @@ WRONG = {
         "",
         "docker-compose.yml: forwarded is left open",
     ),
-    "a forged scheme": ("deploy/haproxy.cfg", "iif(https,http)] unless outer scheme", "iif(a,b)]", "every client"),
+    "a forged scheme": (
+        "deploy/haproxy.cfg",
+        "iif(https,http)] unless outer scheme",
+        "iif(a,b)]",
+        "deploy/haproxy.cfg: forwarded is every client",
+    ),
     "a path in front": ("deploy/stack.yml", "PATH: ${UVICORN_ROOT_PATH:-}", "PATH: /api", "root_path is /api"),
     "a privilege": ("deploy/k8s/deployment.yaml", "runAsNonRoot: true", "runAsNonRoot: false", "runAsNonRoot is not"),
 }
 
 
+@pytest.fixture(scope="module")
+def sentences() -> tuple[int, list[str]]:
+    """The exit code of `inv deploy-check` for files with every mistake at once, and the lines that it prints."""
+    with copied() as copy:
+        for file, old, new, _ in WRONG.values():
+            edit(copy / file, old, new)
+        done = inv("deploy-check", cwd=copy)
+    assert done.stdout, done.stderr
+    return done.returncode, done.stdout.splitlines()
+
+
 @pytest.mark.parametrize("kind", WRONG)
-def test_what_is_wrong_is_told(copy: Path, kind: str) -> None:
-    """A sentence, and exit code 1."""
-    file, old, new, told = WRONG[kind]
-    edit(copy / file, old, new)
-    done = inv("deploy-check", cwd=copy)
-    assert done.returncode == 1, done.stderr
-    assert told in done.stdout
+def test_deploy_check_reports_a_mistake(sentences: tuple[int, list[str]], kind: str) -> None:
+    """The mistake is in a line of its own; exit code 1."""
+    code, lines = sentences
+    assert code == 1
+    *_, part = WRONG[kind]
+    assert [line for line in lines if part in line], lines
+
+
+def test_deploy_check_reports_nothing_but_mistakes(sentences: tuple[int, list[str]]) -> None:
+    """Each line is about a mistake that was made."""
+    _, lines = sentences
+    # The second is of "no proxy", too.
+    parts = [*(part for *_, part in WRONG.values()), "must hand on FORWARDED_ALLOW_IPS"]
+    assert [line for line in lines if not any(part in line for part in parts)] == []
 
 
 def test_a_stack_that_no_schema_allows_can_not_be_checked(copy: Path) -> None:

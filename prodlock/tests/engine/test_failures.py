@@ -25,6 +25,7 @@ from prodlock.tests.engine.conftest import (
     PORT,
     PROD,
     PROJECT,
+    REPOSITORY,
     ROOT,
     docker,
     edit,
@@ -231,11 +232,11 @@ def test_a_failed_build_names_the_step_and_the_line(copy: Path, kind: str) -> No
 
 def test_a_syntax_error_in_the_service(copy: Path) -> None:
     """The compiler's own message, with file and line."""
-    quotes = copy / "app" / "quotes.py"
-    quotes.write_text(quotes.read_text(encoding="utf-8") + "\ndef broken(:\n", encoding="utf-8")
+    module = copy / "app" / "main.py"
+    module.write_text(module.read_text(encoding="utf-8") + "\ndef broken(:\n", encoding="utf-8")
     said = message(inv("build", cwd=copy))
     assert ", stage app, step 2/2, `RUN --network=none python -S /bytecode.py tree /out/tree" in said
-    assert f'File "/srv/app/quotes.py", line {len(quotes.read_text().splitlines())}\n' in said
+    assert f'File "/srv/app/main.py", line {len(module.read_text().splitlines())}\n' in said
     assert said.endswith("SyntaxError: invalid syntax")
 
 
@@ -290,9 +291,9 @@ def test_poetry_asks_the_index_that_is_named(copy: Path) -> None:
 
 def test_poetry_takes_the_exported_bundle_as_it_is(copy: Path) -> None:
     """Where the machine's store is no file, CA_BUNDLE is the very file that the container is shown."""
-    bundle = copy / site.EXPORTED.relative_to(ROOT)
+    bundle = copy / site.EXPORTED
     bundle.parent.mkdir()
-    bundle.write_bytes(Path(site.environment(Project())["CA_BUNDLE"]).read_bytes())
+    bundle.write_bytes(Path(site.environment(Project(ROOT))["CA_BUNDLE"]).read_bytes())
     before = bundle.read_bytes()
     done = inv("poetry", "--", "--version", cwd=copy, CA_BUNDLE=str(bundle))
     assert done.returncode == 0, done.stderr
@@ -303,7 +304,7 @@ def default_index() -> str:
     """Return the package index that tests may ask: the one that is set here, or else pip's own default."""
     pips = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
     asked = docker("run", "--rm", "--entrypoint=/usr/local/bin/python", DEV, "-c", pips).stdout.strip()
-    return site.environment(Project())["INDEX_URL"] or asked
+    return site.environment(Project(ROOT))["INDEX_URL"] or asked
 
 
 def test_an_absent_image() -> None:
@@ -374,7 +375,9 @@ def test_a_number_that_is_none(number: str) -> None:
     for name, done in {
         "The port must be a whole number from 1 to 65535": inv("serve", f"--port={number}"),
         "The port must be a whole number from 1 to 65535 ": inv("serve", PORT=number),
-        "The number of rounds must be a whole number from 1 to 1000": inv("bench", f"--rounds={number}"),
+        "The number of rounds must be a whole number from 1 to 1000": inv(
+            "bench", f"--rounds={number}", cwd=REPOSITORY
+        ),
     }.items():
         assert sentence(done).startswith(f"{name.strip()} (got {number!r}). To fix it: `inv ")
         assert done.stderr.count("\n") == 1
@@ -438,7 +441,7 @@ def test_an_unknown_option() -> None:
 
 def test_the_exit_code_of_pytest_is_the_tasks() -> None:
     """A failing test is 1, no test at all 5."""
-    done = inv("test", "--", "-k", "test_root or test_the_name_is")
+    done = inv("test", "--", "-k", "test_root or test_quote")
     assert (done.returncode, "2 passed" in done.stdout) == (0, True)
     assert inv("test", "--", "-k", "no_such_test").returncode == 5
     assert left_behind() == []

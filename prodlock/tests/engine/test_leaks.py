@@ -17,7 +17,7 @@ import pytest
 
 from prodlock import site
 from prodlock.project import Project
-from prodlock.tests.engine.conftest import BASE, DEV, PROJECT, ROOT, check, docker, edit, inv, planted
+from prodlock.tests.engine.conftest import BASE, DEV, PROJECT, REPOSITORY, ROOT, check, docker, edit, inv, planted
 
 SITE = "/opt/venv/lib/python3.13/site-packages"
 BASE_SITE = "/usr/local/lib/python3.13/site-packages"
@@ -26,7 +26,8 @@ SECRETS = "--mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --m
 BASE_PIP = f"--mount=type=bind,from={BASE},source={BASE_SITE}/pip,target=/borrowed/pip"
 PIP = f"RUN {SECRETS} {BASE_PIP} PYTHONPATH=/borrowed sh /online /usr/local/bin/python3 -m pip --disable-pip-version-check"
 LOCKED = {
-    package["name"]: package["version"] for package in tomllib.loads((ROOT / "poetry.lock").read_text())["package"]
+    package["name"]: package["version"]
+    for package in tomllib.loads((REPOSITORY / "poetry.lock").read_text())["package"]
 }
 FROM_DEV = f"COPY --from={DEV}"
 
@@ -138,7 +139,7 @@ LEAKS = {
         ),
         # Own files.
         "the tests": Leak(f"{FROM_DEV} /srv/tests /srv/tests", "tests", "/srv/tests", "COPY"),
-        "the tests, elsewhere": Leak(f"{FROM_DEV} /srv/tests /opt/t", "tests/test_quotes.py of this project", "/opt/t/test_quotes.py", "COPY"),
+        "the tests, elsewhere": Leak(f"{FROM_DEV} /srv/tests /opt/t", "tests/test_main.py of this project", "/opt/t/test_main.py", "COPY"),
         "the tasks": Leak(f"{FROM_DEV} /srv/tasks.py /srv/tasks.py", "tasks.py", "/srv/tasks.py", "COPY"),
         "the repository": Leak("RUN mkdir -p /srv/.git && echo ref > /srv/.git/HEAD", ".git", "/srv/.git", "mkdir"),
         "the README": Leak("RUN echo hello > README.md", "README.md", "/srv/README.md", "echo hello"),
@@ -179,7 +180,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def plant(instructions: str, context: Path) -> Iterator[str]:
     """Build an image by instructions, which may download, on top of prod and give its name."""
-    settings = site.environment(Project())
+    settings = site.environment(Project(ROOT))
     secrets = [f"--secret=id=ca_bundle,src={settings['CA_BUNDLE']}"]
     if settings["INDEX_URL"]:
         (context / "index_url").write_text(settings["INDEX_URL"], encoding="utf-8")
@@ -283,7 +284,7 @@ def test_imports_names_and_secrets_are_found(context: Path) -> None:
 
 def test_an_import_that_only_dev_provides_is_found_at_its_source(copy: Path) -> None:
     """The tests pass, since dev has it; both checks find it in the image, though it is what the sources say."""
-    edit(copy / "app" / "quotes.py", "\nfrom fastapi", "\nimport httpx\nfrom fastapi")
+    edit(copy / "app" / "main.py", "\nfrom fastapi", "\nimport httpx\nfrom fastapi")
     (copy / "app" / "tests").mkdir()
     (copy / "app" / "tests" / "test_x.py").write_text("import pytest\n", encoding="utf-8")
     assert inv("build", cwd=copy).returncode == 0
@@ -291,7 +292,7 @@ def test_an_import_that_only_dev_provides_is_found_at_its_source(copy: Path) -> 
         done = inv(task, "--json", cwd=copy)
         assert done.returncode == 1, done.stderr
         assert {(one["code"], one["what"], one["path"]) for one in json.loads(done.stdout)["findings"]} == {
-            ("LS113", "httpx", "/srv/app/quotes.py"),
+            ("LS113", "httpx", "/srv/app/main.py"),
             ("LS113", "pytest", "/srv/app/tests/test_x.py"),
         }
 
@@ -324,7 +325,7 @@ def test_the_report_for_people_names_all_four(context: Path) -> None:
 def test_a_base_image_with_pytest(copy: Path, context: Path, folder: str, found: bool) -> None:  # noqa: FBT001
     """What was installed in the base image stays behind; where it hides in the standard library, it is found."""
     base = f"{PROJECT}-base:1"
-    settings = f"id=ca_bundle,src={site.environment(Project())['CA_BUNDLE']}"
+    settings = f"id=ca_bundle,src={site.environment(Project(ROOT))['CA_BUNDLE']}"
     recipe = f"FROM {BASE}\n{PIP.replace(BASE_PIP, '')} install --target={folder} pytest\n"
     docker("build", "--quiet", f"--secret={settings}", f"--tag={base}", "--file=-", str(context), input=recipe)
     dockerfile = copy / "Dockerfile"

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from prodlock.tests.engine.conftest import ROOT
+from prodlock.tests.engine.conftest import REPOSITORY
 
-UNIT = ROOT / "prodlock" / "tests" / "unit"
+UNIT = REPOSITORY / "prodlock" / "tests" / "unit"
 JUDGES = ("audit", "configuration", "credentials", "imports", "inventory", "services", "terms", "world")
 TESTS = tuple(f"test_{name}.py" for name in JUDGES)
 # pytest's exit codes: a test failed; a module of tests computes something with the judge and could not be imported.
@@ -40,7 +40,7 @@ NEUTRAL = {
 
 def functions(module: str) -> dict[str, ast.FunctionDef]:
     """Return the functions and methods of a judge that have a mutant."""
-    tree = ast.parse((ROOT / "prodlock" / "proof" / f"{module}.py").read_text(encoding="utf-8"))
+    tree = ast.parse((REPOSITORY / "prodlock" / "proof" / f"{module}.py").read_text(encoding="utf-8"))
     found = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     return {name: node for name, node in found.items() if neutral(node)}
 
@@ -79,11 +79,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     environment = os.environ | {
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTHONDONTWRITEBYTECODE": "",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(REPOSITORY),
         "PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("bytecode")),
     }
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, cwd=REPOSITORY, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         yield Runs(process)
         # The end of its standard input ends it.
@@ -97,7 +97,7 @@ def test_judges_without_a_mutant_pass(runs: Runs) -> None:
 @pytest.mark.parametrize(("module", "name"), [(module, name) for module in JUDGES for name in functions(module)])
 def test_unit_tests_notice_a_judge_that_finds_nothing(runs: Runs, module: str, name: str) -> None:
     """A test fails, or a module of tests cannot be collected."""
-    tree = ast.parse((ROOT / "prodlock" / "proof" / f"{module}.py").read_text(encoding="utf-8"))
+    tree = ast.parse((REPOSITORY / "prodlock" / "proof" / f"{module}.py").read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name == name:
             node.body = ast.parse(f"return {neutral(node)}").body

@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 from invoke.collection import Collection
 
 import tasks
-from prodlock.tests.engine.conftest import DEV, PORT, PROD, PROJECT, ROOT, docker, inv, left_behind, with_shell
+from prodlock.tests.engine.conftest import (
+    DEV,
+    PORT,
+    PROD,
+    PROJECT,
+    REPOSITORY,
+    copied,
+    docker,
+    inv,
+    left_behind,
+    with_shell,
+)
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 TASKS = {name.replace("_", "-") for name in Collection.from_module(tasks).tasks}
 CONSOLE = "".join(re.findall(r"```console\n(.*?)```", README, re.DOTALL))
 COMMANDS = re.findall(r"^\$ (.*)$", CONSOLE, re.MULTILINE)
@@ -51,22 +61,24 @@ def test_every_task_in_the_readme_exists() -> None:
 def test_every_other_command_is_run_by_a_test() -> None:
     """`inv ...` is a task; the rest is run below, but for what CI itself starts with."""
     assert [command for command in COMMANDS if command.startswith("pip")] == ["pip install invoke && inv setup serve"]
-    assert "pip install" in (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert "pip install" in (REPOSITORY / ".ci/run").read_text(encoding="utf-8")
     others = [command for command in COMMANDS if not re.match(r"(\w+=\S+ )*inv |pip install", command)]
     assert others == PLAIN
 
 
-def test_the_commands_without_invoke(copy: Path, proxy_image: str) -> None:
+def test_the_commands_without_invoke(proxy_image: str) -> None:
     """One after the other, as they stand there, in a fresh copy."""
     script = "\n".join(PLAIN).replace(":8000/", f":{PORT}/")
     # Neither CA_BUNDLE nor INDEX_URL: whoever has no need of them sets nothing. (The layers are in the cache.)
     environment = {name: value for name, value in os.environ.items() if name not in {"CA_BUNDLE", "INDEX_URL"}}
     environment |= {"PORT": str(PORT), "HAPROXY_IMAGE": proxy_image}
-    done = subprocess.run(["sh", "-ec", script], cwd=copy, env=environment, capture_output=True, text=True, check=False)  # noqa: S607
+    with copied(REPOSITORY) as copy:
+        command = ["sh", "-ec", script]
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+        assert left_behind() == []
     assert done.returncode == 0, done.stderr
     assert shown(PLAIN[1]) in done.stdout
     assert " passed in " in done.stdout
-    assert left_behind() == []
 
 
 def test_the_shown_verdicts_are_real() -> None:
@@ -118,8 +130,8 @@ def test_the_map_names_every_file() -> None:
     """The map of the files has all of app/, ops/ and bench/, and nothing that is not there."""
     drawn = README.split("## The files")[1].split("```")[1]
     for folder in ("app", "bench"):
-        for path in sorted((ROOT / folder).iterdir()):
+        for path in sorted((REPOSITORY / folder).iterdir()):
             if path.is_file() and path.name != "__init__.py":
                 assert path.name in drawn, path
     for name in re.findall(r"^(\S+)", drawn, re.MULTILINE):
-        assert (ROOT / name).exists(), name
+        assert (REPOSITORY / name).exists(), name

@@ -22,6 +22,7 @@ from prodlock.tests.engine.conftest import (
     DEV,
     PORT,
     PROD,
+    REPOSITORY,
     ROOT,
     answers,
     docker,
@@ -33,9 +34,9 @@ from prodlock.tests.engine.conftest import (
 )
 from prodlock.tests.engine.test_failures import message
 
-TABLE = (ROOT / "docs" / "safeguards.md").read_text(encoding="utf-8")
-COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-DOCKERFILE = instructions((ROOT / "Dockerfile").read_text(encoding="utf-8"))
+TABLE = (REPOSITORY / "docs" / "safeguards.md").read_text(encoding="utf-8")
+COMPOSE = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
+DOCKERFILE = instructions((REPOSITORY / "Dockerfile").read_text(encoding="utf-8"))
 RUNS = [instruction for instruction in DOCKERFILE if instruction.keyword == "RUN"]
 # What a service is, not what it may not do.
 NO_SAFEGUARDS = {"build", "environment", "image", "profiles"}
@@ -59,7 +60,7 @@ def test_every_safeguard_names_tests_that_exist() -> None:
     assert len(rows()) > 30
     for safeguard, place, tests in rows():
         for name in re.findall(r"[\w./-]+\.(?:py|sh|txt|yml)|\bDockerfile\b", place):
-            assert (ROOT / name).exists(), name
+            assert (REPOSITORY / name).exists(), name
         for test in tests.split(", "):
             file, _, function = test.partition("::")
             assert function in functions(Path(__file__).parent / file), safeguard
@@ -67,7 +68,7 @@ def test_every_safeguard_names_tests_that_exist() -> None:
 
 def test_this_projects_dockerfile_is_read_as_buildkit_reads_it() -> None:
     """Every instruction begins on the line that is named for it: no here-document's line is one."""
-    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    lines = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8").splitlines()
     keywords = {"ARG", "CMD", "COPY", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "RUN", "USER", "WORKDIR"}
     for instruction in DOCKERFILE:
         assert lines[instruction.line - 1].split()[0] == instruction.keyword
@@ -101,7 +102,10 @@ def test_only_steps_that_download_have_a_network() -> None:
 
 def installers() -> list[str]:
     """Return every command of this project that installs or downloads distributions."""
-    recipes: list[Instruction] = [*DOCKERFILE, *instructions((ROOT / "bench/Dockerfile").read_text(encoding="utf-8"))]
+    recipes: list[Instruction] = [
+        *DOCKERFILE,
+        *instructions((REPOSITORY / "bench/Dockerfile").read_text(encoding="utf-8")),
+    ]
     texts = [step.text for step in recipes if step.keyword == "RUN"]
     texts += [path.read_text(encoding="utf-8") for path in sorted((ROOT / "prodlock/inside").glob("*.sh"))]
     # An argument list.

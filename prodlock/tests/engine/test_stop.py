@@ -14,7 +14,18 @@ from functools import partial
 import httpx
 import pytest
 
-from prodlock.tests.engine.conftest import DEV, PORT, PROD, PROJECT, Clients, answers, docker, inspected, until
+from prodlock.tests.engine.conftest import (
+    DEV,
+    PORT,
+    PROD,
+    PROJECT,
+    REPOSITORY,
+    Clients,
+    answers,
+    docker,
+    inspected,
+    until,
+)
 from prodlock.tests.engine.test_rolling import FILES, proxied, restart
 
 # The drain of a service that is ready, and its end.
@@ -197,5 +208,7 @@ def test_logs_are_rotated(proxy_image: str) -> None:
 
 def test_the_server_as_a_process() -> None:
     """The tests of `prodlock/tests/server`, in dev: they take too long for every `inv test`."""
-    done = docker("run", "--rm", "--network=none", "--init", DEV, "pytest", "-q", "prodlock/tests/server", check=False)
+    tests = f"--volume={REPOSITORY / 'prodlock/tests'}:/srv/prodlock/tests:ro"
+    run = ("run", "--rm", "--network=none", "--init", tests, DEV)
+    done = docker(*run, "pytest", "-q", "prodlock/tests/server", check=False)
     assert done.returncode == 0, done.stdout

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from prodlock.tests.engine.conftest import BASE, DEV, PROD, PROJECT, ROOT, docker, inv
+from prodlock.tests.engine.conftest import BASE, DEV, PROD, PROJECT, REPOSITORY, ROOT, docker, inv
 
-DOCS = (ROOT / "docs" / "proof.md").read_text(encoding="utf-8")
+DOCS = (REPOSITORY / "docs" / "proof.md").read_text(encoding="utf-8")
 WAYS = {
     "the environment made with the dev group, copied onto slim": (
         f"FROM {BASE}\nENV PATH=/opt/venv/bin:$PATH\nCOPY --from={DEV} /opt/venv /opt/venv\nCOPY app /srv/app\n"
