@@ -1,4 +1,4 @@
-"""The tasks of this repository: Prodlock's, and what only its own development needs. `inv` alone lists them."""
+"""The tasks of this repository: Prodlock's, and those that develop Prodlock itself. `inv` alone lists them."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from invoke.tasks import task
 from prodlock import tasks
 from prodlock.docker import stages
 from prodlock.project import Project
-from prodlock.tasks import HandingOn, handed_on, sentences
+from prodlock.tasks import PassThrough, on_project, passed_arguments
 
 
-@task(klass=HandingOn, help={"all": "Run repetitions, generated requests and the bench in full length."})
-@sentences
+@task(klass=PassThrough, help={"all": "Run repetitions, generated requests and the bench in full length."})
+@on_project
 def test_tool(project: Project, all: bool = False) -> int:
-    """Test Prodlock itself: unit tests, and tests on this machine's Engine: `inv test-tool -- -k leak`."""
-    return stages.test_tool(project, [*(["--all"] if all else []), *handed_on()])
+    """Test Prodlock on this machine's Engine: `inv test-tool -- -k leak`."""
+    return stages.test_tool(project, [*(["--all"] if all else []), *passed_arguments()])
 
 
 @task(
     help={
-        "rounds": "How often each figure is taken (default: 5).",
+        "rounds": "The number of measurements of each figure (default: 5).",
         "json": "Print the results as JSON.",
     }
 )
-@sentences
+@on_project
 def bench(_: Project, rounds: str = "5", json: bool = False) -> int:
-    """Measure this project beside a tutorial's Dockerfile and uv's. Exit code 1: a target is missed."""
+    """Measure this project beside a tutorial's Dockerfile and uv's.
+
+    Exit code 1: a target is missed.
+    """
     from bench import run
 
     return run.run(rounds, as_json=json)

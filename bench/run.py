@@ -13,7 +13,7 @@ from pathlib import Path
 from bench import contenders, figures, work
 from bench.contenders import ONE_MORE, PLAIN, PREFIX, PROJECT, TOOLS, UV_BINARY, Contender
 from prodlock import integers, site
-from prodlock.docker import engine
+from prodlock.docker import engine, stages
 from prodlock.failure import FAILED, Failure
 
 _NOTES = (
@@ -37,7 +37,7 @@ def run(given: str, *, as_json: bool) -> int:
 
     Raises Failure where something can't be built or a test fails.
     """
-    rounds = integers.whole(given, "The number of rounds", 1, _MOST_ROUNDS, "`inv bench --rounds N`")
+    rounds = integers.parse(given, "The number of rounds", 1, _MOST_ROUNDS, "`inv bench --rounds N`")
     machine = _machine()
     samples: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix=PREFIX) as folder, _swept():
@@ -145,11 +145,11 @@ def _instruments() -> None:
         "bench",
         env=settings,
     )
-    engine.output(PROJECT, "build", f"--tag={TOOLS}", "--target=tools", *secrets, ".", env=settings)
+    engine.output(PROJECT, "tag", stages.build(PROJECT, "poetry"), TOOLS)
     with tempfile.TemporaryDirectory() as nothing:
         recipe = Path(nothing, "Dockerfile")
         recipe.write_text(
-            f"FROM {TOOLS} AS tools\nFROM scratch\nCOPY --from=tools /opt/tools/bin/uv /uv\n", encoding="utf-8"
+            f"FROM {TOOLS} AS tools\nFROM scratch\nCOPY --from=tools /opt/tool/bin/uv /uv\n", encoding="utf-8"
         )
         engine.output(PROJECT, "build", f"--tag={UV_BINARY}", nothing)
 

@@ -1,6 +1,6 @@
-"""What a build is made from: the commit, and what is said of it in production's labels.
+"""Read the commit that a build is made from, and derive the labels of production from it.
 
-The labels come from the commit alone, so that when and where an image is built does not show in it
+The labels depend on the commit alone, so that an image does not depend on when and where it is built
 (https://github.com/opencontainers/image-spec/blob/main/annotations.md, https://reproducible-builds.org/specs/source-date-epoch/).
 """
 
@@ -26,14 +26,14 @@ from prodlock import site
 from prodlock.failure import Failure
 from prodlock.project import COMPOSE_FILES, OVERRIDES, SOURCES, Project
 
-# What describes a build, beside what .dockerignore allows.
+# The files that describe a build, beside those that .dockerignore allows.
 DESCRIBING = (".dockerignore", "Dockerfile", "Dockerfile.dockerignore", *COMPOSE_FILES, *OVERRIDES)
-# What the Dockerfile reads, whatever the form of .dockerignore is.
+# The files that the Dockerfile reads, for a .dockerignore that does not name them.
 _READ = ("app", "prodlock", "poetry.lock", "pyproject.toml")
-# How git writes that a path is a symbolic link or a submodule, and how long the name of an object is (git-ls-tree(1)).
+# git's modes of symbolic links and submodules, and the length of an object's name by SHA-1 (git-ls-tree(1)).
 _LINK, _SUBMODULE = "120000", "160000"
 _SHA1_DIGITS = 40
-# How a record of a change begins in `git status --porcelain=v2`, and how many fields stand before its path.
+# The first character of a change in `git status --porcelain=v2`, and the number of fields before its path.
 _CHANGED = {"1": 8, "u": 10, "?": 1}
 # Variables that make git read another repository than the one of this folder (git(1)).
 _REDIRECTING = {
@@ -43,14 +43,14 @@ _REDIRECTING = {
 
 
 class Commit(NamedTuple):
-    """The commit that is checked out: its hash, its time in seconds since 1970, how many files differ from it."""
+    """The commit that is checked out: its hash, its time in seconds since 1970, and how many files differ from it."""
 
     revision: str
     seconds: int
     changes: int
 
     def __str__(self) -> str:
-        """Return what a user is told."""
+        """Return the commit as messages print it."""
         if self.changes:
             files = "1 file that differs" if self.changes == 1 else f"{self.changes} files that differ"
             return f"commit {self.revision} with {files}"
@@ -58,9 +58,9 @@ class Commit(NamedTuple):
 
 
 def commit(project: Project) -> Commit | None:
-    """Return the commit that is checked out, or None where no repository has this project.
+    """Return the commit that is checked out, or None where the project is in no git repository.
 
-    Raises Failure where there is a repository and git can't read it.
+    Raises Failure where git can't read the repository.
     """
     folder = _repository(project)
     if not folder:
@@ -74,13 +74,13 @@ def commit(project: Project) -> Commit | None:
         project, "rev-parse", "--show-toplevel", "--show-prefix", "--git-path", "logs/HEAD"
     ).splitlines()
     if not folder.samefile(top):
-        # By its configuration, or where `.git` is none: then git takes the repository of a folder above.
+        # By configuration, or because `.git` is not valid: then git takes the repository of a folder above.
         raise _unreadable(f"git reads the repository of {top} instead of the one of {folder}", f"restore {folder}/.git")
     if revision == "(initial)" and (project.root / log).exists():
-        # Its log says that there was a commit: this is no new repository.
+        # The log of HEAD has a commit: the repository is not a new one.
         raise _unreadable("HEAD names a branch without a commit", "check out a branch that has one, or commit")
     if revision == "(initial)" or not _git(project, "ls-tree", "-z", revision):
-        # A repository without a commit, or one of a folder above that does not have this project.
+        # A repository without a commit, or one of a folder above that does not contain the project.
         return None
     changed = {_changed_path(record).removeprefix(prefix) for record in records if record[:1] in _CHANGED}
     seconds = _git(project, "log", "-1", "--no-show-signature", "--format=%ct", revision)
@@ -93,16 +93,16 @@ def _changed_path(record: str) -> str:
 
 
 def differing(project: Project, revision: str) -> set[str]:
-    """Return the paths of what a build reads that a commit does not have so, byte for byte, and of what is removed.
+    """Return the build inputs that are added, removed, or differ from a commit byte for byte.
 
-    Not as `git status` has it: the index may be told to assume that a file is unchanged, filters may convert contents.
-    Permissions do not count: a build sets its own.
+    `git status` may hide differences: a flag of the index marks a file as unchanged, a filter converts contents.
+    Permissions are not compared: a build sets its own.
     """
-    inputs, left_out = build_inputs(project), _left_out(project)
+    inputs, excluded = build_inputs(project), _excluded_names(project)
     committed = {path: (mode, name) for path, mode, name in _tree(project, revision, *inputs)}
     added = (path for path in _present(project, inputs) if path not in committed)
     found = {
-        path for path in added if not any(fnmatchcase(part, name) for part in path.split("/") for name in left_out)
+        path for path in added if not any(fnmatchcase(part, name) for part in path.split("/") for name in excluded)
     }
     for path, (mode, name) in committed.items():
         content = _content(project.root / path, mode)
@@ -112,19 +112,19 @@ def differing(project: Project, revision: str) -> set[str]:
 
 
 def build_inputs(project: Project) -> tuple[str, ...]:
-    """Return the files and folders that a build reads: what .dockerignore allows, and what describes the build."""
+    """Return the files and folders that a build reads: those that .dockerignore allows, and those that describe it."""
     lines = _dockerignore(project)
     if not lines:
-        # Then a build reads everything.
+        # Without a .dockerignore a build reads everything.
         return (".",)
     allowed = [line[1:].strip().strip("/") for line in lines if line.startswith("!")]
-    # Of a pattern, the folder before the first special character.
+    # Cut a pattern to the folder before its first special character.
     folders = [re.sub(r"[^/]*[*?\[].*", "", path).rstrip("/") or "." for path in allowed]
     return (*DESCRIBING, *_READ, *folders)
 
 
 def _dockerignore(project: Project) -> list[str]:
-    """Return the lines of .dockerignore, as Docker reads them; none where there is no such file."""
+    """Return the lines of .dockerignore without surrounding spaces, or none where there is no such file."""
     try:
         text = (project.root / ".dockerignore").read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -132,17 +132,17 @@ def _dockerignore(project: Project) -> list[str]:
     return [line.strip() for line in text.splitlines()]
 
 
-def _left_out(project: Project) -> list[str]:
-    """Return the names that the last lines of .dockerignore leave out wherever they are: of `**/.env`, `.env`."""
+def _excluded_names(project: Project) -> list[str]:
+    """Return the names that the last lines of .dockerignore exclude in every folder: for `**/.env`, `.env`."""
     names: list[str] = []
     for line in _dockerignore(project):
-        # What follows an exception holds; other patterns are Docker's to read.
+        # Only patterns behind the last exception are certain; other forms of patterns are left to Docker.
         names = [] if line.startswith("!") else names + re.findall(r"^\*\*/([^/\[\]\\]+)$", line)
     return names
 
 
 def _present(project: Project, paths: Iterable[str]) -> Iterator[str]:
-    """Give the files at or below paths of the working tree, but for bytecode, which no build reads."""
+    """Yield the files at or below paths of the working tree, without bytecode, which no build reads."""
     for path in paths:
         place = project.root / path
         if place.is_dir() and not place.is_symlink():
@@ -161,7 +161,7 @@ def _present(project: Project, paths: Iterable[str]) -> Iterator[str]:
 
 
 def _tree(project: Project, revision: str, *paths: str) -> Iterator[tuple[str, str, str]]:
-    """Give path, mode and object name of each file that a commit has at or below paths of this project."""
+    """Yield path, mode and object name of each file that a commit has at or below paths of the project."""
     for entry in filter(None, _git(project, "ls-tree", "-r", "-z", revision, "--", *paths).split("\0")):
         described, path = entry.split("\t", 1)
         mode, _, name = described.split(" ")[:3]
@@ -169,7 +169,7 @@ def _tree(project: Project, revision: str, *paths: str) -> Iterator[tuple[str, s
 
 
 def _content(place: Path, mode: str) -> bytes | None:
-    """Return what git would store of a file or a link, None where there is none of this kind."""
+    """Return the content that git would store for a file or a link, or None where there is none of this kind."""
     try:
         if mode == _LINK:
             return os.fsencode(place.readlink())
@@ -179,21 +179,24 @@ def _content(place: Path, mode: str) -> bytes | None:
 
 
 def _blob_name(content: bytes, like: str) -> str:
-    """Return the object name that git gives a content (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects)."""
+    """Return git's object name for a content (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects)."""
     kind = hashlib.sha1 if len(like) == _SHA1_DIGITS else hashlib.sha256
     return kind(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def pyproject(project: Project) -> Mapping[str, Any]:
-    """Return what pyproject.toml says. Raises Failure where it can't be read."""
+    """Parse pyproject.toml. Raises Failure where it can't be read."""
     try:
         return tomllib.loads((project.root / "pyproject.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise Failure(f"pyproject.toml can't be read ({error}): mend it.") from None
+        raise Failure(
+            f"pyproject.toml must be a TOML file that can be read (got: {error}). To fix it: correct it, or restore it "
+            "(`git restore pyproject.toml`)."
+        ) from None
 
 
 def _text(table: Mapping[str, Any], *names: str) -> str:
-    """Return a string of pyproject.toml by the names that lead to it, or `` where it is not set."""
+    """Return a string of pyproject.toml by its path of keys, or an empty string where it is not set."""
     value: object = table
     for name in names:
         if not isinstance(value, Mapping):
@@ -206,7 +209,7 @@ def _text(table: Mapping[str, Any], *names: str) -> str:
 
 
 def arguments(project: Project, made_from: Commit | None) -> dict[str, str]:
-    """Return the build arguments that docker-compose.yml hands on; a SOURCE_DATE_EPOCH that is set stays."""
+    """Return the build arguments in docker-compose.yml; a SOURCE_DATE_EPOCH in the environment takes precedence."""
     epoch = site.epoch(project)
     table = pyproject(project)
     found = {"VERSION": _text(table, "project", "version"), "SOURCE": _text(table, "project", "urls", "source")}
@@ -228,16 +231,16 @@ def arguments(project: Project, made_from: Commit | None) -> dict[str, str]:
 
 @contextmanager
 def app(project: Project, made_from: Commit | None) -> Iterator[Path]:
-    """Give a folder with the sources as the commit has them, and with .dockerignore; without a commit the working tree.
+    """Yield a folder with the sources of a commit and .dockerignore, or, without a commit, the working tree.
 
-    Raises Failure where the commit lacks one of them.
+    Raises Failure where the commit lacks a source.
     """
     if not made_from:
         yield project.root
         return
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
-        # Blob by blob: a checkout applies filters, and `git archive` what .gitattributes say of releases.
+        # Blob by blob: a checkout applies filters, and `git archive` the export attributes of .gitattributes.
         for path, mode, content in _blobs(project, made_from.revision, *SOURCES):
             place = tree / path
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -254,7 +257,7 @@ def app(project: Project, made_from: Commit | None) -> Iterator[Path]:
 
 
 def _blobs(project: Project, revision: str, *paths: str) -> Iterator[tuple[str, str, bytes]]:
-    """Give path, mode and content of each file that a commit has at or below paths of this project."""
+    """Yield path, mode and content of each file that a commit has at or below paths of the project."""
     entries = [entry for entry in _tree(project, revision, *paths) if entry[1] != _SUBMODULE]
     given = "".join(f"{name}\n" for _, _, name in entries).encode()
     contents = io.BytesIO(_git_bytes(project, "cat-file", "--batch", given=given))
@@ -265,7 +268,7 @@ def _blobs(project: Project, revision: str, *paths: str) -> Iterator[tuple[str, 
 
 
 def locked_since(project: Project, setting: str) -> str:
-    """Return poetry.lock as it was when a line of pyproject.toml that begins so was last changed, or ``."""
+    """Return poetry.lock at the last commit that changed a setting of pyproject.toml, or an empty string."""
     if not _repository(project):
         return ""
     revision = _git(project, "log", "-1", "--format=%H", f"-G^{setting}", "--", "pyproject.toml").strip()
@@ -282,18 +285,18 @@ def knows(project: Project, revision: str) -> bool:
 
 
 def _repository(project: Project) -> Path | None:
-    """Return the folder whose git repository has this one, itself or one above it, or None."""
+    """Return the nearest folder, the project's or one above it, that has a git repository, or None."""
     root = project.root.resolve()
     return next((folder for folder in (root, *root.parents) if os.path.lexists(folder / ".git")), None)
 
 
 def _git(project: Project, *args: str) -> str:
-    """Return what git prints. Raises Failure where it fails."""
+    """Return the output of a git command. Raises Failure where it fails."""
     return _git_bytes(project, *args).decode(errors="surrogateescape")
 
 
 def _git_bytes(project: Project, *args: str, given: bytes = b"") -> bytes:
-    # What a hook or a script sets would lead to another repository, another index, other objects.
+    # A hook or a script may have set variables that name another repository, another index, other objects.
     environment = {name: value for name, value in project.environment.items() if name not in _REDIRECTING}
     command = ["git", "--no-optional-locks", "--no-replace-objects", *args]
     try:
@@ -301,11 +304,11 @@ def _git_bytes(project: Project, *args: str, given: bytes = b"") -> bytes:
     except OSError as error:
         raise _unreadable(f"{error.strerror or error}: git", "install git") from None
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
-        reason = next((line for line in said.splitlines() if line.startswith("fatal: ")), said)
+        printed = done.stderr.decode(errors="replace").strip()
+        reason = next((line for line in printed.splitlines() if line.startswith("fatal: ")), printed)
         remedy = "make git read this repository"
-        if "dubious ownership" in said:
-            remedy = f"run `git config --global --add safe.directory {project.root}`, or make the folder your own"
+        if "dubious ownership" in printed:
+            remedy = f"run `git config --global --add safe.directory {project.root}`, or make your user its owner"
         raise _unreadable(reason.removeprefix("fatal: ") or f"exit code {done.returncode}", remedy)
     return done.stdout
 

@@ -100,10 +100,15 @@ def prod_has_no_pytest(project: Project, reference: str | None, *, as_json: bool
 
 
 def prod(project: Project, reference: str | None, *, bill: str | None, as_json: bool) -> int:
-    """Report everything in the production image that the lock, `app/` and the base image do not account for.
+    """Run the whole proof, print its report, and return 0, or 1 where there are findings."""
+    return _printed(check(project, reference, bill), as_json=as_json)
 
-    With a bill of materials, a CycloneDX file, also how it and the image differ. Return 0, or 1 where there is
-    something. Raises Failure, code 2, where the question can't be answered.
+
+def check(project: Project, reference: str | None = None, bill: str | None = None) -> Report:
+    """Report everything in the production image that the lock, the sources and the base image do not account for.
+
+    With a bill of materials, a CycloneDX file, also how it and the image differ. Raises Failure, code 2, where the
+    question can't be answered.
     """
     started = time.monotonic()
     facts = obtained(project, reference, whole=True)
@@ -118,7 +123,7 @@ def prod(project: Project, reference: str | None, *, bill: str | None, as_json: 
         findings = [Finding(rules.OTHER_LAYERS, "layers", "Dockerfile", "", why)]
     unjudged = services.unjudged(must_be.project)
     listed = ", ".join(f"{name} ({image})" for name, image in unjudged.items())
-    report = Report(
+    return Report(
         facts.prod,
         facts.identifier,
         _told(findings),
@@ -137,7 +142,6 @@ def prod(project: Project, reference: str | None, *, bill: str | None, as_json: 
             *([f"Compose runs images of others as well, which are not judged: {listed}."] if unjudged else []),
         ],
     )
-    return _printed(report, as_json=as_json)
 
 
 def _compared(facts: Facts) -> str:

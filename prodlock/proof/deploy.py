@@ -66,9 +66,8 @@ def obtained(project: Project) -> Facts:
     proxied = expected.resolved(project, PROXIED)
     stack = engine.output(project, "stack", "config", f"--compose-file={STACK}", echo=True, env=settings)
     given = (f"--volume={project.root / KUBERNETES}:/k8s:ro", "--interactive", "--network=none")
-    said = engine.output(
-        project, "run", "--rm", *given, stages.build(project, "deploy"), given=stack.encode(), echo=True
-    )
+    validate = (*given, stages.build(project, "deploy"), "python", "/srv/manifests.py")
+    said = engine.output(project, "run", "--rm", *validate, given=stack.encode(), echo=True)
     document = json.loads(said)
     service, objects = document["stack"]["services"][compose.PROD[0]], document["objects"]
     built = terms.of_image(_text(project, "Dockerfile"), _text(project, "prodlock/server/healthcheck.py"))

@@ -141,7 +141,8 @@ def edit(file: Path, old: str, new: str) -> None:
 
 def install_again(copy: Path) -> None:
     """Make the next build install main's wheels anew, whatever is cached."""
-    edit(copy / "Dockerfile", "&& sh /install /main.txt", f"&& : {uuid4()} && sh /install /main.txt")
+    installing = "python /installer/install.py wheels /opt/venv /main.txt"
+    edit(copy / "Dockerfile", installing, f": {uuid4()} && {installing}")
 
 
 def git(folder: Path, *args: str) -> str:

@@ -11,7 +11,9 @@ from functools import partial
 import httpx
 import pytest
 
-from prodlock.tests.engine.conftest import PORT, PROJECT, ROOT, answers, docker, inspected, memory, secrets, served
+from prodlock.docker import stages
+from prodlock.project import Project
+from prodlock.tests.engine.conftest import PORT, answers, docker, inspected, memory, served
 
 MIB = 1 << 20
 HOST = b"Host: x\r\n"
@@ -201,8 +203,7 @@ def fuzzed(image: str, container: str, examples: int, seed: int) -> int:
 def test_no_case_gets_an_error_or_an_undocumented_answer(service: str, full_length: bool) -> None:  # noqa: FBT001
     """Requests, valid and invalid, are generated from the OpenAPI document: 500, and 10,000 with `--all`."""
     examples, seeds = (2000, range(5)) if full_length else (500, range(1))
-    image = f"{PROJECT}:fuzz"
-    docker("build", "--quiet", f"--tag={image}", "--target=fuzz", *secrets(), ".", cwd=ROOT)
+    image = stages.build(Project(ROOT), "fuzz")
     try:
         with ThreadPoolExecutor(2) as pool:
             cases = sum(pool.map(partial(fuzzed, image, service, examples), seeds))

@@ -207,8 +207,8 @@ def test_logs_are_rotated(proxy_image: str) -> None:
 
 
 def test_the_server_as_a_process() -> None:
-    """The tests of `prodlock/tests/server`, in dev: they take too long for every `inv test`."""
-    tests = f"--volume={REPOSITORY / 'prodlock/tests'}:/srv/prodlock/tests:ro"
-    run = ("run", "--rm", "--network=none", "--init", tests, DEV)
-    done = docker(*run, "pytest", "-q", "prodlock/tests/server", check=False)
+    """The tests of `prodlock/tests/server`, in dev, which has none of the tool's."""
+    tests = f"--volume={REPOSITORY}/prodlock/tests:/srv/prodlock/tests:ro"
+    command = (DEV, "pytest", "-q", "prodlock/tests/server")
+    done = docker("run", "--rm", "--network=none", "--init", tests, *command, check=False)
     assert done.returncode == 0, done.stdout
