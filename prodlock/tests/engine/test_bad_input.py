@@ -13,7 +13,7 @@ import pytest
 
 from prodlock.docker import stages
 from prodlock.project import Project
-from prodlock.tests.engine.conftest import PORT, answers, docker, inspected, memory, served
+from prodlock.tests.engine.conftest import PORT, ROOT, answers, docker, inspected, memory, served
 
 MIB = 1 << 20
 HOST = b"Host: x\r\n"

@@ -85,7 +85,7 @@ def test_the_commands_without_invoke(copy_of_repository: Path, proxy_image: str)
     environment |= {"PORT": str(PORT), "HAPROXY_IMAGE": proxy_image}
     done = subprocess.run(
         ["sh", "-ec", script], cwd=copy_of_repository, env=environment, capture_output=True, text=True, check=False
-    )  # noqa: S607
+    )
     assert done.returncode == 0, done.stderr
     assert shown(README, PLAIN[1]) in done.stdout
     assert " passed in " in done.stdout
