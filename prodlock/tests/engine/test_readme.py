@@ -83,9 +83,8 @@ def test_the_commands_without_invoke(copy_of_repository: Path, proxy_image: str)
     # Neither CA_BUNDLE nor INDEX_URL: users who do not need them set nothing. (The layers are in the cache.)
     environment = {name: value for name, value in os.environ.items() if name not in {"CA_BUNDLE", "INDEX_URL"}}
     environment |= {"PORT": str(PORT), "HAPROXY_IMAGE": proxy_image}
-    done = subprocess.run(
-        ["sh", "-ec", script], cwd=copy_of_repository, env=environment, capture_output=True, text=True, check=False
-    )
+    command = ["sh", "-ec", script]
+    done = subprocess.run(command, cwd=copy_of_repository, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert shown(README, PLAIN[1]) in done.stdout
     assert " passed in " in done.stdout
