@@ -1,4 +1,4 @@
-"""Real images on a real Engine, under a name of their own, so that nobody's containers are touched."""
+"""Images on a real Engine, under a project name of their own, so that no other containers are touched."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def check(*args: str, cwd: Path = ROOT) -> tuple[int, dict[str, Any]]:
 
 
 def inspected(reference: str) -> dict[str, Any]:
-    """Return what the Engine says of an image or a container."""
+    """Return what the Engine reports about an image or a container."""
     facts: dict[str, Any] = json.loads(docker("inspect", reference).stdout)[0]
     return facts
 
@@ -140,16 +140,16 @@ def edit(file: Path, old: str, new: str) -> None:
 
 
 def install_again(copy: Path) -> None:
-    """Make the next build install main's wheels anew, whatever is cached."""
+    """Make the next build install main's wheels again, whatever is cached."""
     installing = "python /installer/install.py wheels /opt/venv /main.txt"
     edit(copy / "Dockerfile", installing, f": {uuid4()} && {installing}")
 
 
 def git(folder: Path, *args: str) -> str:
-    """Run git as somebody, at a time that is set, and return what it prints."""
-    somebody = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    """Run git with a fixed user and time, and return what it prints."""
+    user = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
     environment = {"GIT_COMMITTER_DATE": "2026-01-02T03:04:05Z", "PATH": "/usr/bin:/bin", "HOME": str(folder)}
-    done = subprocess.run(["git", *somebody, *args], cwd=folder, env=environment, capture_output=True, check=True)  # noqa: S607
+    done = subprocess.run(["git", *user, *args], cwd=folder, env=environment, capture_output=True, check=True)  # noqa: S607
     return done.stdout.decode().strip()
 
 
@@ -208,7 +208,7 @@ def python_in(container: str, script: str, *options: str) -> str:
 
 
 def status(container: str, field: str) -> str:
-    """Return what the kernel says of process 1 (proc_pid_status(5))."""
+    """Return a field of the status of process 1 (proc_pid_status(5))."""
     script = f"print(*(line for line in open('/proc/1/status') if line.startswith('{field}:')))"
     return python_in(container, script).partition(":")[2].strip()
 
@@ -328,7 +328,7 @@ def containerd_store(second_engine: SecondEngine) -> str:
 
 @contextmanager
 def bridge(name: str) -> Iterator[None]:
-    """Make a bridge for a second Engine. One told to have none would take the first one's away."""
+    """Make a bridge for a second Engine. An Engine without a bridge would remove that of the first."""
     subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)  # noqa: S607
     try:
         yield

@@ -56,7 +56,7 @@ INSTRUCTION = "RUN plant"
 
 @pytest.fixture(scope="module")
 def facts() -> check.Facts:
-    """All that the check knows of prod as it was built."""
+    """The evidence about prod."""
     before = dict(os.environ)
     try:
         return check.obtained(Project(ROOT), None, whole=True)
@@ -305,7 +305,7 @@ ODD: dict[str, tuple[Entry, str]] = {
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_an_odd_entry_is_found(facts: check.Facts, kind: str) -> None:
+def test_proof_finds_an_odd_entry(facts: check.Facts, kind: str) -> None:
     """No content of the dev group's, and yet nothing that prod may have."""
     entry, where = ODD[kind]
     assert where in {finding.path for finding in found(facts, layer(entry))}
@@ -338,7 +338,7 @@ def test_proof_finds_any_file_anywhere(facts: check.Facts, data: st.DataObject) 
         assert any(finding.layer == number and tells(finding, entry.path) for finding in findings)
 
 
-def test_the_same_files_again_are_no_leak(facts: check.Facts) -> None:
+def test_proof_accepts_the_same_files_in_another_layer(facts: check.Facts) -> None:
     """The positive control's other side: a further layer of what prod has anyway."""
     again = [
         Entry("/srv", type=tarfile.DIRTYPE, mode=0o755),
@@ -355,8 +355,8 @@ def proof(*args: str, cwd: Path | None = None) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
-def test_prod_is_what_it_must_be() -> None:
-    """As it was built: nothing found, every wheel told, the layers of a bare `docker build .`."""
+def test_proof_accepts_prod() -> None:
+    """No finding, every wheel, and the layers of a bare `docker build .`."""
     code, report = proof()
     assert (code, report["findings"], report["rebuilt"]) == (0, [], True)
     assert report["id"] == inspected(PROD)["Id"]
@@ -406,7 +406,7 @@ def test_proof_finds_a_built_leak(kind: str, planted_report: tuple[int, dict[str
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_a_saved_file_is_checked_as_well(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+def test_proof_reads_a_saved_image(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     """What another machine built, and saved."""
     file = tmp_path / "prod.tar"
     docker("save", f"--output={file}", PROD)
@@ -447,11 +447,11 @@ class Saved:
             self.layers[number] = written.getvalue()
 
     def write(self, file: Path) -> None:
-        """Write it to a file, with the digests of its layers as they are now."""
+        """Write it to a file, with the digests of the changed layers."""
         file.write_bytes(archived(self.document, self.layers))
 
 
-def test_an_image_that_was_saved_again_is_no_leak(tmp_path: Path) -> None:
+def test_proof_accepts_an_image_that_was_saved_again(tmp_path: Path) -> None:
     """The control for the next test: other headers alone are reported as other layers."""
     image = Saved.of(PROD)
     image.change(lambda _: None)
@@ -460,7 +460,7 @@ def test_an_image_that_was_saved_again_is_no_leak(tmp_path: Path) -> None:
     assert (code, report["findings"]) == (0, [])
 
 
-def test_small_differences_are_found(tmp_path: Path) -> None:
+def test_proof_finds_small_differences(tmp_path: Path) -> None:
     """Type, permissions, owner, platform and times are equal to what the sources promise, or are findings."""
     image = Saved.of(PROD)
 
@@ -495,7 +495,7 @@ def test_small_differences_are_found(tmp_path: Path) -> None:
     } == found
 
 
-def test_a_configuration_in_another_case_is_refused(tmp_path: Path) -> None:
+def test_proof_refuses_a_configuration_in_another_case(tmp_path: Path) -> None:
     """Docker would start the container with it."""
     image = Saved.of(PROD)
     image.document["Config"] = image.document["config"] | {"Entrypoint": ["/bin/sh"]}
@@ -511,7 +511,7 @@ def built(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_what_git_does_not_have_is_found(repository: Path) -> None:
+def test_proof_finds_what_is_not_committed(repository: Path) -> None:
     """An edit that is not committed, and a file that git ignores: a build takes both."""
     edit(repository / "app" / "main.py", "from __future__", "# edited\nfrom __future__")
     (repository / "app" / "local.env").write_text("TOKEN=1\n", encoding="utf-8")
@@ -521,20 +521,20 @@ def test_what_git_does_not_have_is_found(repository: Path) -> None:
     assert {"/srv/app/main.py", "/srv/app/local.env"} <= {one["path"] for one in report["findings"]}
 
 
-def test_an_image_of_another_commit_is_stale(repository: Path) -> None:
-    """Not a leak, and never a pass."""
+def test_proof_refuses_an_image_of_another_commit(repository: Path) -> None:
+    """A stale image is an error, exit code 2: neither a leak nor a pass."""
     built(repository)
     git(repository, "commit", "--quiet", "--allow-empty", "--message=y")
     done = inv("check-prod", cwd=repository)
     assert done.returncode == 2
     assert "is stale: it was made from" in done.stderr
-    # Said at once: nothing is built for a comparison that will not be made.
+    # Nothing is built for a comparison that will not be made.
     assert "docker build" not in done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_a_repository_that_git_refuses_is_not_taken_for_none(repository: Path) -> None:
-    """As CI containers mount it: whose commit this is can't be said, so that nothing can be checked."""
+def test_checks_refuse_a_repository_that_git_cannot_read(repository: Path) -> None:
+    """A repository of another user, as CI containers mount it, is an error: exit code 2."""
     subprocess.run(["chown", "--recursive", "1234", str(repository)], check=True)  # noqa: S607
     edit(repository / "app" / "main.py", "from __future__", "# edited\nfrom __future__")
     for task in ("check-prod", "check-prod-has-no-pytest"):
@@ -544,8 +544,8 @@ def test_a_repository_that_git_refuses_is_not_taken_for_none(repository: Path) -
         assert "safe.directory" in done.stderr
 
 
-def test_without_git_the_working_tree_is_compared(copy: Path) -> None:
-    """And the report says so."""
+def test_proof_compares_the_working_tree_without_git(copy: Path) -> None:
+    """The report states that it compared the working tree."""
     built(copy)
     done = inv("check-prod", cwd=copy)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -635,7 +635,7 @@ configs:
 """
 
 
-def test_compose_runs_the_image_as_it_is(copy: Path, tmp_path: Path) -> None:
+def test_proof_finds_compose_settings_that_change_what_runs(copy: Path, tmp_path: Path) -> None:
     """The image may be clean: what runs must be so, too. An override file changes no image, so one is built for all."""
     built(copy)
     override, link = copy / "docker-compose.override.yml", tmp_path / "link"
@@ -649,7 +649,7 @@ def test_compose_runs_the_image_as_it_is(copy: Path, tmp_path: Path) -> None:
     named |= {"dev": inspected(f"{COPY}:dev")["Id"], "socket": os.path.realpath("/var/run/docker.sock")}
     (copy / "more.env").write_text("FROM_FILE=1\n", encoding="utf-8")
 
-    # Compose says by which path it came to the working tree; it may be one with a symlink.
+    # Compose reports the path by which it came to the working tree; it may have a symlink.
     text = OVERRIDE.replace("ELSEWHERE", named["elsewhere"]).replace("HERE", str(copy)).replace("DEV", named["dev"])
     override.write_text(text.replace("ALIAS", named["alias"]), encoding="utf-8")
     docker("build", "--quiet", "--target=dev", f"--tag={named['alias']}", *secrets(), ".", cwd=copy)
@@ -680,7 +680,7 @@ UNUSABLE = {
 }
 
 
-def test_without_a_compose_project_nothing_can_be_checked(copy: Path) -> None:
+def test_checks_refuse_an_unusable_compose_file(copy: Path) -> None:
     """A sentence and exit code 2, whatever is wrong with the file and whichever task needs it."""
     for name in ("prod", "dev"):
         docker("tag", f"{PROJECT}:{name}", f"{COPY}:{name}")
@@ -699,8 +699,8 @@ def test_without_a_compose_project_nothing_can_be_checked(copy: Path) -> None:
         assert line
 
 
-def test_the_project_may_deny_and_limit(copy: Path) -> None:
-    """What pyproject.toml says under `[tool.prodlock]`."""
+def test_proof_applies_the_settings_of_pyproject(copy: Path) -> None:
+    """A denied distribution and a size budget under `[tool.prodlock]` make findings."""
     edit(copy / "pyproject.toml", '    "coverage",\n', '    "click",\n    "coverage",\n')
     edit(copy / "pyproject.toml", "size-budget-mb = 70", "size-budget-mb = 20")
     built(copy)
@@ -712,8 +712,8 @@ def test_the_project_may_deny_and_limit(copy: Path) -> None:
     assert "pydantic-core" in size["why"]
 
 
-def test_what_came_since_the_budget_was_set_is_named(repository: Path) -> None:
-    """As git knows it: the lock of then, the lock of now."""
+def test_proof_names_what_was_added_since_the_budget_was_set(repository: Path) -> None:
+    """Git has the lock of the commit that set the budget."""
     lock, settings = repository / "poetry.lock", repository / "pyproject.toml"
     now = lock.read_text(encoding="utf-8")
     edit(lock, 'name = "click"\nversion = "', 'name = "click"\nversion = "0.')
@@ -725,12 +725,12 @@ def test_what_came_since_the_budget_was_set_is_named(repository: Path) -> None:
     _, report = proof(cwd=repository)
     (size,) = report["findings"]
     assert re.search(r"; new since the budget was set: click [\d.]+ \d\.\d MB$", size["why"])
-    # A size that is not wanted says nothing against the bill of materials.
+    # A size beyond the budget does not prevent the bill of materials.
     assert inv("sbom", cwd=repository).returncode == 0
 
 
 @pytest.mark.parametrize("name", [".gitattributes", ".dockerignore"])
-def test_what_git_and_docker_make_of_app_is_what_is_expected(repository: Path, name: str) -> None:
+def test_proof_applies_gitattributes_and_dockerignore(repository: Path, name: str) -> None:
     """Attributes for releases change no checkout; what .dockerignore leaves out is in no image."""
     (repository / "app" / "notes.txt").write_text("$Format:%H$\n", encoding="utf-8")
     (repository / "app" / "hidden.txt").write_text("x\n", encoding="utf-8")
@@ -747,7 +747,7 @@ def test_what_git_and_docker_make_of_app_is_what_is_expected(repository: Path, n
     assert (code, report["findings"]) == (0, [])
 
 
-def test_the_report_for_people_tells_it_all() -> None:
+def test_report_has_instruction_and_usual_cause() -> None:
     """What, where, why, which instruction, what usually causes it; one line a finding."""
     with planted("RUN echo 1 > /srv/notes.txt\nUSER 10001:10001", "-") as tag:
         done = inv("check-prod", f"--image={tag}")
@@ -758,7 +758,7 @@ def test_the_report_for_people_tells_it_all() -> None:
     assert "\nLS107 Project file that is not part of the service. Usual cause: `COPY . .`" in done.stdout
 
 
-def test_a_bill_of_materials_is_of_one_image(tmp_path: Path) -> None:
+def test_bill_of_materials_matches_its_image_alone(tmp_path: Path) -> None:
     """The same each time, all wheels in it; it matches its image, and no other version, wheel or image."""
     bill = tmp_path / "bill.json"
     assert inv("sbom", f"--output={bill}").returncode == 0
@@ -785,8 +785,8 @@ def test_a_bill_of_materials_is_of_one_image(tmp_path: Path) -> None:
     assert "is no CycloneDX document" in done.stderr
 
 
-def test_what_is_not_proved_gets_no_bill_of_materials() -> None:
-    """The report instead."""
+def test_sbom_refuses_an_image_with_findings() -> None:
+    """The report is printed instead, with exit code 1."""
     with planted("RUN echo 1 > /srv/notes.txt\nUSER 10001:10001", "-") as tag:
         done = inv("sbom", f"--image={tag}")
     assert (done.returncode, done.stdout) == (1, "")
@@ -821,7 +821,7 @@ def test_checks_accept_other_dependencies(other_dependencies: tuple[int, dict[st
     assert {wheel["name"] for wheel in report["wheels"]} >= wanted
 
 
-def test_debian_packages_are_no_leak(copy: Path) -> None:
+def test_proof_accepts_debian_packages(copy: Path) -> None:
     """Those that the Dockerfile adds, with what they link to."""
     edit(copy / "Dockerfile", 'ARG PACKAGES=""', 'ARG PACKAGES="libpq5"')
     built(copy)
@@ -829,7 +829,7 @@ def test_debian_packages_are_no_leak(copy: Path) -> None:
     assert (code, report["findings"]) == (0, [])
 
 
-def test_the_containerd_store_is_no_leak(containerd_store: str, tmp_path: Path) -> None:
+def test_proof_accepts_an_image_of_the_containerd_store(containerd_store: str, tmp_path: Path) -> None:
     """It hands out compressed layers, and calls the image otherwise."""
     file = tmp_path / "prod.tar"
     docker("save", f"--output={file}", PROD)
@@ -840,7 +840,7 @@ def test_the_containerd_store_is_no_leak(containerd_store: str, tmp_path: Path) 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
-def test_a_gigabyte_is_read_in_bounds(tmp_path: Path) -> None:
+def test_reading_a_gigabyte_takes_200_mb_and_7_seconds_at_most(tmp_path: Path) -> None:
     """At most 200 MB of memory and 7 s, whatever is in it: here a hundred files of noise and one of 300 MB."""
     noise = os.urandom(7_000_000)
     file = tmp_path / "large.tar"

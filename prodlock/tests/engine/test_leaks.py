@@ -267,8 +267,8 @@ FOUND = {
 }
 
 
-def test_imports_names_and_secrets_are_found(context: Path) -> None:
-    """Each once, by its rule; neither check prints a secret."""
+def test_checks_find_imports_names_and_secrets(context: Path) -> None:
+    """Each is found once, by its rule; neither check prints a secret."""
     token = "a1" * 18
     with plant(TRACES.replace("{site}", SITE).replace("{token}", token).strip(), context) as tag:
         code, report = check(f"--image={tag}")
@@ -282,8 +282,8 @@ def test_imports_names_and_secrets_are_found(context: Path) -> None:
         assert token not in text
 
 
-def test_an_import_that_only_dev_provides_is_found_at_its_source(copy: Path) -> None:
-    """The tests pass, since dev has it; both checks find it in the image, though it is what the sources say."""
+def test_checks_find_an_import_that_only_dev_provides(copy: Path) -> None:
+    """The tests pass in dev, which has it; both checks find the import in prod."""
     edit(copy / "app" / "main.py", "\nfrom fastapi", "\nimport httpx\nfrom fastapi")
     (copy / "app" / "tests").mkdir()
     (copy / "app" / "tests" / "test_x.py").write_text("import pytest\n", encoding="utf-8")
@@ -297,15 +297,15 @@ def test_an_import_that_only_dev_provides_is_found_at_its_source(copy: Path) -> 
         }
 
 
-def test_dev_in_prods_place_is_found() -> None:
-    """A Compose service without `target: prod` may well be given dev."""
+def test_check_finds_dev_in_the_place_of_prod() -> None:
+    """A Compose service without `target: prod` runs dev."""
     code, report = check(f"--image={DEV}")
     assert code == 1
     assert f"{SITE}/pytest" in {finding["path"] for finding in report["findings"]}
 
 
-def test_the_report_for_people_names_all_four(context: Path) -> None:
-    """What, path, reason and instruction stand in one line a finding; the last line sums up."""
+def test_report_names_finding_path_reason_and_instruction(context: Path) -> None:
+    """Each finding has one line; the last line has their number."""
     with plant(f"{FROM_DEV} {SITE}/_pytest /opt/x\nRUN rm -rf /opt/x", context) as tag:
         done = inv("check-prod-has-no-pytest", f"--image={tag}")
     assert done.returncode == 1
@@ -322,8 +322,10 @@ def test_the_report_for_people_names_all_four(context: Path) -> None:
 
 
 @pytest.mark.parametrize(("folder", "found"), [(BASE_SITE, False), ("/usr/local/lib/python3.13", True)])
-def test_a_base_image_with_pytest(copy: Path, context: Path, folder: str, found: bool) -> None:  # noqa: FBT001
-    """What was installed in the base image stays behind; where it hides in the standard library, it is found."""
+def test_check_finds_pytest_of_the_base_image_where_it_ships(
+    copy: Path, context: Path, folder: str, found: bool
+) -> None:  # noqa: FBT001
+    """Site-packages of the base image do not ship; a package in its standard library does, and is found."""
     base = f"{PROJECT}-base:1"
     settings = f"id=ca_bundle,src={site.environment(Project(ROOT))['CA_BUNDLE']}"
     recipe = f"FROM {BASE}\n{PIP.replace(BASE_PIP, '')} install --target={folder} pytest\n"
@@ -338,7 +340,7 @@ def test_a_base_image_with_pytest(copy: Path, context: Path, folder: str, found:
     assert (f"LEAK pytest: {folder}/pytest" in done.stdout) == found
 
 
-def test_a_renamed_folder_of_packages_is_found_in_bounds(context: Path) -> None:
+def test_check_reads_a_renamed_folder_within_20_seconds(context: Path) -> None:
     """Every file of it, by its content; what the base image has is asked for once, not once a file."""
     with plant(f"{FROM_DEV} {SITE}/_pytest /opt/lib/quality", context) as tag:
         code, report = check(f"--image={tag}")
@@ -347,8 +349,8 @@ def test_a_renamed_folder_of_packages_is_found_in_bounds(context: Path) -> None:
     assert report["read"]["seconds"] < 20
 
 
-def test_pytest_in_the_main_group_is_found(copy: Path) -> None:
-    """The lock itself says that it belongs into production."""
+def test_check_finds_pytest_in_the_main_group(copy: Path) -> None:
+    """A dev tool in the main group of the lock is a finding."""
     assert inv("poetry", "--", "add", "--lock", "pytest", cwd=copy).returncode == 0
     assert inv("build", cwd=copy).returncode == 0
     done = inv("check-prod-has-no-pytest", cwd=copy)

@@ -46,7 +46,7 @@ def depending(copy: Path, database: str) -> None:
     edit(copy / "docker-compose.yml", "  api-prod:\n", f"  api-prod:\n{depends}")
 
 
-def database(health: str, script: str = "print('db says so', flush=True); time.sleep(99)") -> str:
+def database(health: str, script: str = "print('db is up', flush=True); time.sleep(99)") -> str:
     """Return the rest of a service whose health check runs a Python expression."""
     return (
         f'    command: [python, -c, "import time; {script}"]\n    stop_grace_period: 1s\n    healthcheck:\n'
@@ -57,8 +57,8 @@ def database(health: str, script: str = "print('db says so', flush=True); time.s
 HEALTHY, UNHEALTHY = database("0"), database("1/0")
 
 
-def test_a_second_serve_is_refused_and_the_first_goes_on() -> None:
-    """On another port, and on the same one: one line that says what runs where and how to stop it."""
+def test_serve_refuses_to_start_twice() -> None:
+    """On another port, and on the same one, one line states what runs where and how to stop it."""
     with serving() as (process, _):
         for options in ([f"--port={SECOND_PORT}", "--detach"], [f"--port={PORT}", "--detach"]):
             said = inv("serve", *options)
@@ -73,7 +73,7 @@ def test_a_second_serve_is_refused_and_the_first_goes_on() -> None:
     assert left_behind() == []
 
 
-def test_of_two_serves_at_the_same_moment_one_wins() -> None:
+def test_one_of_two_simultaneous_serves_starts() -> None:
     """The other is refused, and stops nothing of the winner's."""
     commands = [inv_command("serve", "--detach", f"--port={port}") for port in (PORT, SECOND_PORT)]
     both = [
@@ -92,8 +92,8 @@ def test_of_two_serves_at_the_same_moment_one_wins() -> None:
     assert left_behind() == []
 
 
-def test_another_checkout_of_the_same_name_leaves_the_first_alone(copy: Path) -> None:
-    """Its `serve` is refused; its `stop` and `clean` say whose the container is, and touch neither it nor its image."""
+def test_tasks_leave_another_checkout_of_the_same_name_alone(copy: Path) -> None:
+    """`serve` is refused; `stop` and `clean` name the owner and touch neither container nor image."""
     # From ROOT, under the name that the copy has.
     with serving():
         said = sentence(inv("serve", "--detach", f"--port={SECOND_PORT}", cwd=copy))
@@ -107,7 +107,7 @@ def test_another_checkout_of_the_same_name_leaves_the_first_alone(copy: Path) ->
     assert left_behind() == []
 
 
-def test_replicas_of_other_files_are_left_alone() -> None:
+def test_tasks_leave_replicas_of_other_files_alone() -> None:
     """As deploy/proxy.yml's: another command started them, and is named."""
     files = ("--file=docker-compose.yml", "--file=deploy/proxy.yml", "--profile=prod")
     try:
@@ -123,8 +123,8 @@ def test_replicas_of_other_files_are_left_alone() -> None:
         docker("compose", *files, "down", cwd=ROOT)
 
 
-def test_a_container_of_the_same_name_made_by_hand_is_left_alone() -> None:
-    """`serve` is refused; `stop` and `clean` do not know it."""
+def test_tasks_leave_a_container_made_by_hand_alone() -> None:
+    """`serve` is refused; `stop` and `clean` ignore it."""
     name = f"{PROJECT}-api-prod-1"
     docker("run", "--detach", f"--name={name}", PROD)
     try:
@@ -140,7 +140,7 @@ def test_a_container_of_the_same_name_made_by_hand_is_left_alone() -> None:
     assert left_behind() == []
 
 
-def test_what_a_killed_serve_has_left_is_no_obstacle() -> None:
+def test_serve_replaces_the_container_of_a_killed_serve() -> None:
     """Its container runs on; once that has ended, the next `serve` replaces it."""
     with serving() as (process, _):
         process.kill()
@@ -178,7 +178,7 @@ def another_project(folder: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize("place", ["environment", ".env"])
-def test_no_variable_of_composes_redirects_a_task(copy: Path, tmp_path: Path, place: str) -> None:
+def test_variables_of_compose_redirect_no_task(copy: Path, tmp_path: Path, place: str) -> None:
     """What it builds, starts, stops and removes is this project's."""
     with another_project(tmp_path / "other") as variables:
         if place == ".env":
@@ -194,14 +194,14 @@ def test_no_variable_of_composes_redirects_a_task(copy: Path, tmp_path: Path, pl
         assert not docker("images", "--quiet", f"{COPY}:prod").stdout
 
 
-def test_a_name_that_is_none_is_refused() -> None:
+def test_clean_refuses_an_invalid_project_name() -> None:
     """One line, before anything is done."""
     done = inv("clean", PRODLOCK_PROJECT="My Shop")
     assert sentence(done).startswith("PRODLOCK_PROJECT must be lower-case letters, digits, `_` and `-`")
     assert done.stderr.count("\n") == 1
 
 
-def test_an_override_file_counts_as_it_does_for_compose(copy: Path) -> None:
+def test_serve_applies_an_override_file(copy: Path) -> None:
     """`inv serve` runs what `docker compose up` would, and `inv stop` stops it also when the override is gone."""
     override = copy / "docker-compose.override.yml"
     override.write_text("services:\n  api-prod:\n    environment: [APP_NAME=overridden]\n", encoding="utf-8")
@@ -213,18 +213,18 @@ def test_an_override_file_counts_as_it_does_for_compose(copy: Path) -> None:
     assert left_behind() == []
 
 
-def test_a_dependency_that_fails_is_shown_with_its_last_lines(copy: Path) -> None:
+def test_serve_shows_the_last_lines_of_a_failed_dependency(copy: Path) -> None:
     """Under its name, before its container is removed; production itself never started."""
     depending(copy, UNHEALTHY)
     done = inv("serve", "--detach", f"--port={PORT}", cwd=copy)
     assert sentence(done) == "db did not become healthy; the last lines above give the reason."
     assert "The last lines of db:" in done.stderr
-    assert "db says so" in done.stdout + done.stderr
+    assert "db is up" in done.stdout + done.stderr
     assert "The last lines of api-prod" not in done.stderr
     assert left_behind() == []
 
 
-def test_a_dependency_is_stopped_by_the_serve_that_started_it(copy: Path) -> None:
+def test_serve_stops_the_dependencies_that_it_started(copy: Path) -> None:
     """One that a user had started before runs on."""
     depending(copy, HEALTHY)
     for started_before in (False, True):
@@ -242,8 +242,8 @@ def test_a_dependency_is_stopped_by_the_serve_that_started_it(copy: Path) -> Non
 @pytest.mark.parametrize(
     ("number", "seconds"), [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.1), (signal.SIGTERM, 0.3), (signal.SIGINT, 1.0)]
 )
-def test_an_interrupted_start_leaves_nothing_behind(copy: Path, number: signal.Signals, seconds: float) -> None:
-    """So many seconds after Compose was asked to create the containers; the exit code says that nothing runs."""
+def test_an_interrupted_start_removes_its_containers(copy: Path, number: signal.Signals, seconds: float) -> None:
+    """An interruption at any time after Compose began to create containers: exit code 130, nothing runs."""
     depending(copy, database("1/0").replace("retries: 1", "retries: 99"))
     command = inv_command("serve", "--detach", f"--port={PORT}")
     with subprocess.Popen(command, cwd=copy, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
@@ -257,7 +257,7 @@ def test_an_interrupted_start_leaves_nothing_behind(copy: Path, number: signal.S
     assert left_behind() == []
 
 
-def test_a_broken_compose_file_or_env_file_does_not_keep_a_service_running(copy: Path) -> None:
+def test_stop_and_clean_work_with_a_broken_compose_file(copy: Path) -> None:
     """`stop` and `clean` need neither; `build` names the file in one line."""
     assert inv("serve", "--detach", f"--port={PORT}", cwd=copy).returncode == 0
     for name in (".env", "docker-compose.yml"):
@@ -303,7 +303,7 @@ def test_a_missing_separator_gets_a_hint(line: list[str], hint: str) -> None:
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
 
-def test_inv_alone_lists_the_tasks() -> None:
+def test_inv_without_a_task_lists_the_tasks() -> None:
     """In groups; `inv help` prints the same."""
     done = inv()
     assert (done.returncode, done.stdout) == (0, inv("help").stdout)
@@ -335,7 +335,7 @@ def test_a_password_in_app_does_not_reach_an_image(copy: Path) -> None:
     assert found == {"settings.env"}
 
 
-def test_docker_compose_alone_is_what_the_override_says() -> None:
+def test_variables_of_compose_redirect_plain_compose() -> None:
     """The positive control: COMPOSE_PROJECT_NAME does redirect a plain Compose."""
     told = os.environ | {"COMPOSE_PROJECT_NAME": "redirected"}
     assert docker("compose", "config", "--format=json", cwd=ROOT, env=told).stdout.count('"redirected"')
