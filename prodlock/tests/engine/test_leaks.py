@@ -323,8 +323,11 @@ def test_report_names_finding_path_reason_and_instruction(context: Path) -> None
 
 @pytest.mark.parametrize(("folder", "found"), [(BASE_SITE, False), ("/usr/local/lib/python3.13", True)])
 def test_check_finds_pytest_of_the_base_image_where_it_ships(
-    copy: Path, context: Path, folder: str, found: bool
-) -> None:  # noqa: FBT001
+    copy: Path,
+    context: Path,
+    folder: str,
+    found: bool,  # noqa: FBT001
+) -> None:
     """Site-packages of the base image do not ship; a package in its standard library does, and is found."""
     base = f"{PROJECT}-base:1"
     settings = f"id=ca_bundle,src={site.environment(Project(ROOT))['CA_BUNDLE']}"
