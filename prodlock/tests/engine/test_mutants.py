@@ -51,6 +51,11 @@ def neutral(function: ast.FunctionDef) -> str:
     return next((value for kind, value in NEUTRAL.items() if returned == kind or returned.startswith(f"{kind}[")), "")
 
 
+@pytest.fixture(autouse=True)
+def images() -> None:
+    """No image is built for these tests."""
+
+
 @dataclass(frozen=True)
 class Runs:
     """Test runs, each in a process that was forked from one that has imported pytest."""

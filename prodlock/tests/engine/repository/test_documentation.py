@@ -26,6 +26,11 @@ NO_SAFEGUARDS = {"build", "environment", "image", "profiles"}
 DOWNLOADING = re.compile(r"/(?:online\.sh|install\.py|packages\.sh) ")
 
 
+@pytest.fixture(autouse=True)
+def images() -> None:
+    """No image is built for these tests."""
+
+
 def rows() -> list[list[str]]:
     """Return the cells of the rows of the tables."""
     lines = [line for line in TABLE.splitlines() if line.startswith("| ") and not line.startswith("| safeguard ")]
@@ -94,7 +99,7 @@ def installers() -> list[list[str]]:
     bench = instructions((REPOSITORY / "bench/Dockerfile").read_text(encoding="utf-8"))
     texts = [step.text for step in (*RUNS, *bench) if step.keyword == "RUN"]
     texts += [path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "prodlock/inside").rglob("*.sh"))]
-    commands = [command for text in texts for command in re.split(r"&&|\n", text)]
+    commands = [command for text in texts for command in re.split(r"&&|\n", text) if not command.startswith("#")]
     found = [shlex.split(command) for command in commands if re.search(r"\bpip (install|sync|download)\b", command)]
     for name in ("prodlock/inside/install.py", "prodlock/docker/stages.py"):
         tree = ast.parse((REPOSITORY / name).read_text(encoding="utf-8"))
