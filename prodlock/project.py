@@ -15,8 +15,6 @@ OVERRIDES = (
     "docker-compose.override.yml",
     "docker-compose.override.yaml",
 )
-# What the Dockerfile's stage `sources` takes into production.
-SOURCES = ("app", "prodlock/__init__.py", "prodlock/server")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from prodlock import site
 from prodlock.failure import Failure
-from prodlock.project import COMPOSE_FILES, OVERRIDES, SOURCES, Project
+from prodlock.project import COMPOSE_FILES, OVERRIDES, Project
 
 # The files that describe a build, beside those that .dockerignore allows.
 DESCRIBING = (".dockerignore", "Dockerfile", "Dockerfile.dockerignore", *COMPOSE_FILES, *OVERRIDES)
@@ -231,9 +231,9 @@ def arguments(project: Project, made_from: Commit | None) -> dict[str, str]:
 
 @contextmanager
 def app(project: Project, made_from: Commit | None) -> Iterator[Path]:
-    """Yield a folder with the sources of a commit and .dockerignore, or, without a commit, the working tree.
+    """Yield a folder with the build inputs of a commit, or, without a commit, the working tree.
 
-    Raises Failure where the commit lacks a source.
+    .dockerignore is the working tree's.
     """
     if not made_from:
         yield project.root
@@ -241,16 +241,15 @@ def app(project: Project, made_from: Commit | None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
         # Blob by blob: a checkout applies filters, and `git archive` the export attributes of .gitattributes.
-        for path, mode, content in _blobs(project, made_from.revision, *SOURCES):
+        for path, mode, content in _blobs(project, made_from.revision, *build_inputs(project)):
             place = tree / path
             place.parent.mkdir(parents=True, exist_ok=True)
             if mode == _LINK:
                 place.symlink_to(os.fsdecode(content))
             else:
                 place.write_bytes(content)
-        for path in SOURCES:
-            if not (tree / path).exists():
-                raise Failure(f"The commit must have `{path}` (got none). To fix it: commit it, then check again.")
+        # It may be a link.
+        (tree / ".dockerignore").unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(project.root / ".dockerignore", tree / ".dockerignore")
         yield tree

@@ -1,4 +1,4 @@
-"""Look into archives: what is packed into a file is there. Bounded in bytes and in memory, whatever they hold."""
+"""Unpack archives within an image, bounded in bytes and in memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DIRECTORY_BYTES = 16 << 20
 _CHUNK = 1 << 20
 # What a compressed stream counts for besides what it holds: even an empty one costs time.
 _STREAM_BYTES = 4096
-# What has to be known of a stream before it is unpacked; no stream is shorter.
+# How much of a stream is read before it is unpacked; no stream is shorter.
 _STREAM_HEAD = 12
 _FEXTRA = 4
 _FIELD_BYTES = 64
@@ -46,7 +46,7 @@ class NoRoomError(Exception):
 
 
 class _Unpacker(Protocol):
-    """What the standard library's decompressors have in common."""
+    """The interface of the standard library's decompressors."""
 
     @property
     def eof(self) -> bool: ...
@@ -67,14 +67,14 @@ _DAMAGED = (
 
 
 class Budget:
-    """So many bytes may still be unpacked."""
+    """The number of bytes that may still be unpacked."""
 
     def __init__(self, left: int = BUDGET_BYTES) -> None:
         self.left = left
 
     @classmethod
     def of(cls, packed: int) -> Budget:
-        """Return what so many compressed bytes may unpack to."""
+        """Return the budget for a number of compressed bytes."""
         return cls(_START_BYTES + _RATIO * packed)
 
     def take(self, count: int) -> None:
@@ -92,7 +92,7 @@ class Limited(io.RawIOBase):
         self.allowed: int | None = _HEADER_BYTES
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read. Raises TooMuchError where that is more than is allowed."""
+        """Read bytes. Raises TooMuchError where more are asked for than are allowed."""
         allowed = self.allowed
         if allowed is None:
             content: bytes = self._file.read(size)
@@ -106,26 +106,26 @@ class Limited(io.RawIOBase):
         return content
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Go to a place."""
+        """Set the position."""
         self._file.seek(offset, whence)
         return self.tell()
 
     def tell(self) -> int:
-        """Return the place."""
+        """Return the position."""
         place: int = self._file.tell()
         return place
 
     def seekable(self) -> bool:
-        """Return that it is."""
+        """Return True."""
         return True
 
     def readable(self) -> bool:
-        """Return that it is."""
+        """Return True."""
         return True
 
 
 def entries(archive: tarfile.TarFile, file: Limited) -> Iterator[tarfile.TarInfo]:
-    """Give the entries of a tar that reads `file`, and keep none of them."""
+    """Yield the entries of a tar that reads `file`, without keeping them."""
     while True:
         file.allowed = _HEADER_BYTES
         entry = archive.next()
@@ -144,7 +144,7 @@ def looks_packed(head: bytes) -> bool:
 def is_archive(file: IO[bytes], size: int) -> bool:
     """Return whether a file may be an archive.
 
-    A zip may stand behind anything (a zipapp's first line, a cache's own header): its directory is at its end.
+    A zip may follow other content (a zipapp's first line, a cache's header): its directory is at its end.
     """
     file.seek(0)
     if looks_packed(file.read(_SNIFFED)):
@@ -154,9 +154,9 @@ def is_archive(file: IO[bytes], size: int) -> bool:
 
 
 def members(file: IO[bytes], size: int, budget: Budget) -> Iterator[tuple[str, IO[bytes], int]]:
-    """Give name, content and size of each file in a zip, a tar or a compressed file, as far as it can be read.
+    """Yield name, content and size of each file in a zip, a tar or a compressed file, as far as it can be read.
 
-    Of a damaged or encrypted member only the name. A content is to be read before the next is asked for.
+    A damaged or encrypted member has no content. Each content must be read before the next member is.
     Raises TooMuchError.
     """
     file.seek(0)
@@ -178,7 +178,7 @@ def members(file: IO[bytes], size: int, budget: Budget) -> Iterator[tuple[str, I
 
 
 def store(plain: IO[bytes], content: bytes) -> int:
-    """Write what was unpacked and return how many bytes that are. Raises NoRoomError where they can't be written."""
+    """Write unpacked bytes and return their number. Raises NoRoomError where they can't be written."""
     try:
         return plain.write(content)
     except OSError as error:
@@ -188,7 +188,7 @@ def store(plain: IO[bytes], content: bytes) -> int:
 def unpacked(
     chunks: Iterator[bytes], magic: bytes, budget: Budget, *, whole: bool = False, bare: bool = False
 ) -> Iterator[bytes]:
-    """Give what compressed chunks hold, in however many streams one after the other; stop at what is no stream.
+    """Yield the content of compressed chunks, one stream after the other, up to what is not a stream.
 
     Raises ReadError there, if the `whole` has to be compressed, and where a gzip stream that has to be `bare` bears
     more than what it compresses; and TooMuchError.
@@ -221,7 +221,7 @@ def unpacked(
 
 
 def _begun(head: bytes, magic: bytes, *, bare: bool) -> _Unpacker | None:
-    """Return what unpacks the stream that begins here, or None where none does."""
+    """Return the unpacker of the stream that begins here, or None where none begins."""
     if not head.startswith(magic):
         return None
     if bare and not _is_bare(head):
@@ -247,13 +247,13 @@ def _is_bare(head: bytes) -> bool:
 
 
 def _pieces(unpacker: _Unpacker, packed: bytes) -> Iterator[bytes]:
-    """Unpack a little at a time: a bomb is stopped before it has gone off."""
+    """Unpack a little at a time: an archive bomb is stopped early."""
     piece = unpacker.decompress(packed, _CHUNK)
     while piece:
         yield piece
         if unpacker.eof:
             return
-        # zlib hands back what it did not get to, the others keep it.
+        # zlib returns the rest of the input, the others keep it.
         piece = unpacker.decompress(getattr(unpacker, "unconsumed_tail", b""), _CHUNK)
 
 
@@ -292,7 +292,7 @@ def _unzip(file: IO[bytes], size: int, budget: Budget) -> Iterator[tuple[str, IO
     if at >= 0 and int.from_bytes(tail[at + 12 : at + 16], "little") > _DIRECTORY_BYTES:
         raise TooMuchError
     limited = Limited(file)
-    # A zip64's directory says elsewhere how long it is: nor may more be read of it.
+    # The length of a zip64's directory is elsewhere: it is bounded as well.
     limited.allowed = 2 * _DIRECTORY_BYTES
     try:
         with zipfile.ZipFile(cast("IO[bytes]", limited)) as archive:
@@ -306,7 +306,7 @@ def _unzip(file: IO[bytes], size: int, budget: Budget) -> Iterator[tuple[str, IO
 
 
 def _member_to(plain: IO[bytes], archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: Budget) -> int:
-    """Unpack a member; nothing of one that is encrypted or damaged: its name still tells."""
+    """Unpack a member and return its size: 0 for one that is encrypted or damaged, of which the name is judged."""
     count = 0
     try:
         with archive.open(info) as member:

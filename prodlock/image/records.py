@@ -1,4 +1,4 @@
-"""The facts of an image as plain records: what image.py obtains and audit.py judges."""
+"""The contents of an image as plain records."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Image:
-    """An image as `docker save` gives it (https://github.com/opencontainers/image-spec/blob/main/config.md)."""
+    """An image as `docker save` writes it (https://github.com/opencontainers/image-spec/blob/main/config.md)."""
 
     reference: str
     layers: tuple[Layer, ...]

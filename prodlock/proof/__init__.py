@@ -1,1 +1,1 @@
-"""The proof: evidence, rules, report."""
+"""Prove what a production image contains: evidence is collected, rules judge it, a report prints the findings."""

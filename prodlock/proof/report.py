@@ -1,15 +1,17 @@
-"""Print findings: a line each for people, or as data.
+"""Report findings, as lines of text or as data.
 
-python -m prodlock.proof.report > docs/reference/rules.md        prints the rules as a page
+python -m prodlock.proof.report > docs/reference/rules.md        print the rules as a page
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
+from prodlock.failure import FAILED
 from prodlock.image.records import Image
 from prodlock.proof.rules import RULES, Finding
 
@@ -17,30 +19,37 @@ if sys.platform != "win32":
     import resource
 
 
-class Report(NamedTuple):
-    """A verdict on an image, and what it rests on."""
+@dataclass(frozen=True)
+class Report:
+    """A verdict on an image, and the evidence that it is based on."""
 
     image: str
     identifier: str
-    findings: Sequence[Finding]
+    findings: tuple[Finding, ...]
     # What the image is, where nothing was found.
     verdict: str
+    # What was read of the image: layers, files, bytes; seconds, and bytes of memory.
     read: Mapping[str, float]
-    # What each check has to tell beyond that; part of the data, not of the lines.
+    # What a check adds to the data.
     more: Mapping[str, Any]
     # Lines behind the verdict.
-    notes: Sequence[str] = ()
+    notes: tuple[str, ...] = ()
 
-    def data(self) -> str:
-        """Return the report as JSON."""
+    @property
+    def code(self) -> int:
+        """The exit code: 0 without findings, else 1."""
+        return FAILED if self.findings else 0
+
+    def data(self) -> dict[str, Any]:
+        """Return the report as data, for JSON."""
         facts = {"image": self.image, "id": self.identifier, "clean": not self.findings}
         found = {"findings": [_data(finding) for finding in self.findings]}
-        return json.dumps(facts | found | dict(self.more) | {"read": self.read}, indent=2)
+        return facts | found | dict(self.more) | {"read": self.read}
 
-    def lines(self) -> str:
-        """Return the report as text: findings, what their rules advise, verdict, notes.
+    def lines(self) -> list[str]:
+        """Return the report as lines of text: findings, the remedies of their rules, verdict, notes.
 
-        With names as the image has them: they may be of no encoding.
+        Names are those of the image: they may not be valid in any encoding.
         """
         lines = [_line(finding) for finding in self.findings]
         broken = {finding.rule.code: finding.rule for finding in self.findings}
@@ -55,11 +64,20 @@ class Report(NamedTuple):
             f"{self.read['bytes'] / 1e6:.1f} MB in {self.read['seconds']:.1f} s, with "
             f"{self.read['memory'] / 1e6:.0f} MB of memory."
         )
-        return "\n".join((*lines, *self.notes))
+        return [*lines, *self.notes]
 
 
-def read(image: Image, seconds: float) -> dict[str, float]:
-    """Return what was read of an image, in bytes and seconds, and the most memory that it took, in bytes."""
+def print_report(report: Report, *, as_json: bool) -> int:
+    """Print a report and return its exit code."""
+    text = json.dumps(report.data(), indent=2) if as_json else "\n".join(report.lines())
+    # As standard error does: a name may not be valid in any encoding, and an output may have 256 characters only.
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
+    return report.code
+
+
+def read_size(image: Image, seconds: float) -> dict[str, float]:
+    """Return what was read of an image, in bytes and seconds, and the most memory that was used, in bytes."""
     return {
         "layers": len(image.layers),
         "files": len(image.stored),
@@ -70,7 +88,7 @@ def read(image: Image, seconds: float) -> dict[str, float]:
 
 
 def _memory() -> int:
-    """Return the bytes of memory that this process has had at most, 0 where the system does not tell."""
+    """Return the most memory that this process has used, in bytes; 0 where the system does not report it."""
     if sys.platform == "win32":
         return 0
     # Kilobytes, but for macOS (getrusage(2)).

@@ -1,7 +1,7 @@
 """The rules of the proof, as data.
 
-A rule says what is wrong in general; a finding says where, and refers to its rule. Codes are stable: a code that is no
-longer used is not given to another rule.
+A rule states what is wrong in general; a finding states where, and refers to its rule. Codes are stable: a code that is
+no longer used is not given to another rule.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ class Rule:
 
     code: str
     title: str
-    # What it means that a finding has this rule.
+    # What a finding of this rule means.
     meaning: str
-    # What usually brings it about, and how to fix it.
+    # The usual cause, and how to fix it.
     cause: str
     remedy: str
 
@@ -66,7 +66,7 @@ SECOND_VERSION = Rule(
 DEV_IMPORT = Rule(
     "LS104",
     "Importable module of a dev distribution",
-    "A package or a module that only the dev group brings can be imported in the image.",
+    "A package or a module that only the dev group provides can be imported in the image.",
     "Part of the dev environment was copied, or a step installs packages beside the lock.",
     "Copy by name what production needs; if the service imports it, move it to the main group.",
 )
@@ -87,7 +87,7 @@ DEV_CONTENT = Rule(
 PROJECT_FILE = Rule(
     "LS107",
     "Project file that is not part of the service",
-    "A file of this project that is not part of the service, for example a test, is in the image.",
+    "A file of this project that is not among the sources, such as a test, is in the image.",
     "`COPY . .` in the production stage.",
     "Copy the sources by name (`COPY app /srv/app`).",
 )
@@ -101,7 +101,7 @@ PRIVATE_FILE = Rule(
 TOOL_TRACE = Rule(
     "LS109",
     "Configuration or cache of a dev tool",
-    "A file, a folder or a variable has a name that only a dev tool uses, and no locked main wheel brings it.",
+    "A file, a folder or a variable has a name that only a dev tool uses, and no locked main wheel contains it.",
     "A tool ran in a stage that production takes files from, or its settings were copied with the sources.",
     "Keep it out of the sources (tests beside them, not in them), and set variables in the dev stage only.",
 )
@@ -152,7 +152,7 @@ UNACCOUNTED_SOURCE = Rule(
 UNACCOUNTED_MODULE = Rule(
     "LS203",
     "File in site-packages that no locked wheel has",
-    "A file is where packages are imported from, and no locked wheel brings it.",
+    "A file is where packages are imported from, and no locked wheel contains it.",
     "A step installs packages beside the lock, or changes what was installed.",
     "Remove the step, or lock what it installs.",
 )
@@ -201,14 +201,14 @@ CHANGED_SOURCE = Rule(
 WRONG_MODE = Rule(
     "LS210",
     "Entry with other permissions",
-    "The permissions of a path are not those that its source promises.",
+    "The permissions of a path are not those of its source.",
     "COPY keeps the permissions of the file that it copies, or a step changes them.",
     "Set them with `COPY --chmod`, or remove the step.",
 )
 WRONG_OWNER = Rule(
     "LS211",
     "Entry with another owner",
-    "A path belongs to another user or group than its source promises: the service could change what it owns.",
+    "A path belongs to another user or group than in its source: the service could change the files that it owns.",
     "`COPY --chown`, or a step that changes the owner.",
     "Leave the files to root.",
 )
@@ -228,7 +228,7 @@ DELETED = Rule(
 )
 MISSING = Rule(
     "LS214",
-    "Promised file that is missing",
+    "Missing file",
     "The lock, the sources or the base image have a file, and the image does not.",
     "The image is older than the commit, the lock or the base image.",
     "Run `inv build`.",
@@ -298,7 +298,7 @@ COMPOSE_KEY = Rule(
     "LS402",
     "Compose key that may change what runs",
     "A service of the profile prod has a key, or a value of one, that is not on the list of those that do not change "
-    "what the image runs (`KEYS` in prodlock/proof/services.py).",
+    "what runs (`KEYS` in prodlock/proof/judges/compose.py).",
     "An override file for development in the working folder.",
     "Remove the key, or set it in the image.",
 )
@@ -320,7 +320,7 @@ COMPOSE_VARIABLE = Rule(
 )
 COMPOSE_REACH = Rule(
     "LS405",
-    "Service of others that can reach production's code",
+    "Other image that can reach production's code",
     "A service of the profile prod runs an image that is not built here, and has the means to change what others run: "
     "the sources, the Engine, the machine, or their processes.",
     "A tool for monitoring or a proxy that reads the Engine's socket.",

@@ -526,7 +526,7 @@ def test_check_refuses_an_unreadable_lock(copy: Path) -> None:
     for broken in ("<<<<<<< HEAD\n" + text, text.replace("groups = ", "group = ")):
         lock.write_text(broken, encoding="utf-8")
         done = inv("check-prod-has-no-pytest", cwd=copy)
-        assert sentence(done).startswith("poetry.lock can't be read")
+        assert sentence(done).startswith("poetry.lock must be a lock of Poetry 2 (got: ")
         assert done.returncode == 2
 
 

@@ -15,8 +15,22 @@ import pytest
 
 from prodlock.tests.engine.conftest import REPOSITORY
 
-UNIT = REPOSITORY / "prodlock" / "tests" / "unit"
-JUDGES = ("audit", "configuration", "credentials", "imports", "inventory", "services", "terms", "world")
+UNIT = REPOSITORY / "prodlock" / "tests" / "unit" / "proof"
+JUDGES = (
+    "compose",
+    "configuration",
+    "contents",
+    "credentials",
+    "deployment",
+    "forbidden",
+    "imports",
+    "inventory",
+    "leaks",
+    "mounts",
+    "paths",
+    "staleness",
+    "variables",
+)
 TESTS = tuple(f"test_{name}.py" for name in JUDGES)
 # pytest's exit codes: a test failed; a module of tests computes something with the judge and could not be imported.
 NOTICED = (1, 2)
@@ -40,7 +54,7 @@ NEUTRAL = {
 
 def functions(module: str) -> dict[str, ast.FunctionDef]:
     """Return the functions and methods of a judge that have a mutant."""
-    tree = ast.parse((REPOSITORY / "prodlock" / "proof" / f"{module}.py").read_text(encoding="utf-8"))
+    tree = ast.parse((REPOSITORY / "prodlock" / "proof" / "judges" / f"{module}.py").read_text(encoding="utf-8"))
     found = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     return {name: node for name, node in found.items() if neutral(node)}
 
@@ -68,7 +82,7 @@ class Runs:
         assert self.process.stdout
         wanted = {
             "tests": [str(UNIT / name) for name in tests],
-            "module": f"prodlock.proof.{module}" if module else "",
+            "module": f"prodlock.proof.judges.{module}" if module else "",
             "source": source,
         }
         self.process.stdin.write(json.dumps(wanted) + "\n")
@@ -102,7 +116,7 @@ def test_judges_without_a_mutant_pass(runs: Runs) -> None:
 @pytest.mark.parametrize(("module", "name"), [(module, name) for module in JUDGES for name in functions(module)])
 def test_unit_tests_notice_a_judge_that_finds_nothing(runs: Runs, module: str, name: str) -> None:
     """A test fails, or a module of tests cannot be collected."""
-    tree = ast.parse((REPOSITORY / "prodlock" / "proof" / f"{module}.py").read_text(encoding="utf-8"))
+    tree = ast.parse((REPOSITORY / "prodlock" / "proof" / "judges" / f"{module}.py").read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name == name:
             node.body = ast.parse(f"return {neutral(node)}").body

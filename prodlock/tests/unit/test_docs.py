@@ -95,8 +95,8 @@ def test_the_settings_reference_lists_every_variable() -> None:
 
 def test_the_configuration_reference_lists_every_key() -> None:
     """Those that the code reads under [tool.prodlock]."""
-    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "prodlock/proof").glob("*.py"))
-    read = set(re.findall(r"\b(?:settings|found)\.get\(\"([a-z-]+)\"", code))
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "prodlock/proof").rglob("*.py"))
+    read = set(re.findall(r"\b(?:settings|table)\.get\(\"([a-z-]+)\"", code))
     assert read == set(rows(page("reference/configuration.md")))
 
 

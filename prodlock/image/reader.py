@@ -1,0 +1,234 @@
+"""Read an image into records: what its layers and its configuration contain. Nothing is judged here."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import posixpath
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any, NamedTuple
+
+from prodlock.failure import CANNOT_CHECK, Failure
+from prodlock.image import archives, documents, tar
+from prodlock.image.records import HEAD_BYTES, File, Image, Layer, is_library
+from prodlock.image.tar import Region, Tar
+
+# How much of a text is kept, and how much of all texts of an image.
+TEXT_BYTES = 4 << 20
+_KEPT_BYTES = 64 << 20
+_ARCHIVE_DEPTH = 4
+# How the paths end of dev's documents that are kept whole: the files of each distribution, and what its build selected
+# of poetry.lock.
+_DOCUMENTS = (".dist-info/RECORD", "/selection.json")
+
+# Returns whether files of this size are hashed.
+Sizes = Callable[[int], bool]
+# Returns whether a text, by path and content, is kept whole.
+Relevant = Callable[[str, bytes], bool]
+# Returns whether a file, by path and sha256, is expected: what it contains is expected with it.
+Trusted = Callable[[str, str], bool]
+
+
+def _trust_nothing(_path: str, _digest: str) -> bool:
+    return False
+
+
+def _no_text(_path: str, _content: bytes) -> bool:
+    return False
+
+
+class _Options(NamedTuple):
+    """How files are read: of which layer, which are hashed, how much archives may unpack to."""
+
+    layer: int
+    hashed: Sizes
+    budget: archives.Budget
+    # Whether the documents of dev are kept whole.
+    documents: bool = False
+    trusted: Trusted = _trust_nothing
+    relevant: Relevant = _no_text
+    # How many bytes of texts may still be kept.
+    room: archives.Budget | None = None
+    # Whether a layer below has the standard library: another copy of a module is then read.
+    has_library: bool = False
+
+
+def read(
+    reference: str,
+    archive: IO[bytes],
+    hashed: Sizes,
+    trusted: Trusted = _trust_nothing,
+    relevant: Relevant = _no_text,
+) -> Image:
+    """Return the one image in a file that `docker save` wrote, compressed by gzip or not.
+
+    Files of the sizes that `hashed` accepts get their sha256. In files that are not `trusted`, archives are unpacked,
+    and texts that are `relevant` are kept whole. Raises Failure, code 2, where there are too many of these, where a
+    layer is not, to the last byte, the one that the configuration names, or where one Engine would read another image
+    from the file than the next.
+    """
+    try:
+        return _read(reference, archive, _Options(0, hashed, archives.Budget(), trusted=trusted, relevant=relevant))
+    except (
+        tarfile.TarError, zlib.error, KeyError, IndexError, TypeError, ValueError, AttributeError, EOFError,
+        OverflowError, RecursionError, MemoryError, OSError,
+    ) as error:  # fmt: skip
+        raise Failure(
+            f"The archive of {reference} can't be read ({_printable(error)}): build or pull it again.", CANNOT_CHECK
+        ) from error
+    except archives.TooMuchError:
+        raise Failure(
+            f"{reference} unpacks to far more than its size, or has headers too large: it is broken, or a trap. "
+            "Build or pull it again.",
+            CANNOT_CHECK,
+        ) from None
+    except archives.NoRoomError as error:
+        raise Failure(
+            f"There is no room to unpack {reference} ({error}): free some, or name another folder with TMPDIR.",
+            CANNOT_CHECK,
+        ) from None
+
+
+def _read(reference: str, archive: IO[bytes], options: _Options) -> Image:
+    options = options._replace(room=archives.Budget(_KEPT_BYTES))
+    files: list[File] = []
+    with tar.map_file(archive) as file, tar.plain(Tar(file, 0, len(file))) as saved, ThreadPoolExecutor(1) as pool:
+        configuration, document, packed = documents.read(saved)
+        for number, (content, diff_id) in enumerate(packed):
+            with tar.plain(content, bare=True) as layer:
+                # On the other core: hashing does not hold the interpreter's lock.
+                verified = pool.submit(_verify, layer, diff_id)
+                try:
+                    found = list(_files(layer, options._replace(layer=number)))
+                finally:
+                    # In any case: the layer must stay mapped until both have read it.
+                    verified.result()
+            files += found
+            if any(is_library(file.path) for file in found):
+                options = options._replace(has_library=True)
+    steps = document.get("history") or []
+    made = [step.get("created_by", "") for step in steps if not step.get("empty_layer")]
+    made += ["unknown"] * (len(packed) - len(made))
+    return Image(
+        reference=reference,
+        layers=tuple(Layer(diff_id, step) for (_, diff_id), step in zip(packed, made, strict=False)),
+        document=document,
+        config=document.get("config") or {},
+        history=tuple(step.get("created_by", "") for step in steps),
+        files=tuple(files),
+        identifier="sha256:" + hashlib.sha256(configuration).hexdigest(),
+    )
+
+
+def read_folder(archive: IO[bytes], *, above: str) -> tuple[File, ...]:
+    """Return the files in a tar of a folder, each with its sha256. The tar's names are relative to the path `above`."""
+    with tar.map_file(archive) as copied:
+        options = _Options(0, lambda _: True, archives.Budget(), documents=True)
+        return tuple(_files(Tar(copied, 0, len(copied)), options, above=above))
+
+
+def _printable(error: Exception) -> str:
+    """Return an error's message, fit to be printed: a name in a hostile archive may not be text."""
+    text = f"it has no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+    return text.encode(errors="backslashreplace").decode()[:200]
+
+
+def _verify(layer: Tar, diff_id: str) -> None:
+    """Raise ReadError where a layer is not the one that the image's configuration names."""
+    if "sha256:" + tar.sha256_of(layer) != diff_id:
+        message = f"a layer is not {diff_id}"
+        raise tarfile.ReadError(message)
+
+
+def _files(layer: Tar, options: _Options, above: str = "/") -> Iterator[File]:
+    """Yield a record for each entry of an uncompressed tar, and for the members of archives in it.
+
+    The tar's names are relative to the folder `above`.
+    """
+    root = above.rstrip("/") + "/"
+    regular: dict[str, File] = {}
+    for entry in tar.entries(layer):
+        path = posixpath.normpath(root + entry.name.lstrip("/"))
+        file = File(
+            path,
+            options.layer,
+            # Some builders write the file's type into it.
+            mode=entry.mode & 0o7777,
+            directory=entry.isdir(),
+            owner=(entry.uid, entry.gid),
+            extra=tar.describe_extra(layer, entry),
+        )
+        if entry.isreg():
+            content = Tar(layer.map, entry.offset_data, entry.offset_data + entry.size)
+            digest = tar.sha256_of(content) if options.hashed(entry.size) else ""
+            head, trusted = _head(path, content, options), options.trusted(path, digest)
+            if not trusted and (text := _text(path, head, Region(*content), options)):
+                digest, head = digest or tar.sha256_of(content), text
+            file = file._replace(size=entry.size, sha256=digest, head=head)
+            regular[path] = file
+            yield file
+            if not trusted and _is_archive(content, file.head):
+                yield from _members(path, Region(*content), entry.size, options)
+        elif entry.islnk() and (linked := regular.get(posixpath.normpath(root + entry.linkname.lstrip("/")))):
+            yield file._replace(sha256=linked.sha256, head=linked.head)
+        else:
+            yield file._replace(target=entry.linkname)
+
+
+def _head(path: str, content: Tar, options: _Options) -> bytes:
+    kept = documents.MOST_BYTES if options.documents and path.endswith(_DOCUMENTS) else HEAD_BYTES
+    return content.map[content.start : min(content.end, content.start + kept)]
+
+
+def _text(path: str, head: bytes, content: IO[bytes] | io.RawIOBase, options: _Options) -> bytes:
+    """Return the content of a text that is kept whole, or nothing. Raises Failure, code 2, where these are too many."""
+    if not head or b"\0" in head or (is_library(path) and not options.has_library):
+        return b""
+    text = head
+    if len(head) >= HEAD_BYTES:
+        content.seek(0)
+        text = content.read(TEXT_BYTES) or b""
+    if not options.relevant(path, text):
+        return b""
+    try:
+        if options.room:
+            options.room.take(len(text))
+    except archives.TooMuchError:
+        raise Failure(
+            f"The image has more than {_KEPT_BYTES >> 20} MiB of texts to judge, up to {path}: remove what is not the "
+            "service's.",
+            CANNOT_CHECK,
+        ) from None
+    return text
+
+
+def _is_archive(content: Tar, head: bytes) -> bool:
+    # A zip may follow other content (a zipapp's first line, a cache's header): its directory is at its end.
+    tail = max(content.start, content.end - archives.ZIP_TAIL)
+    return archives.looks_packed(head) or content.map.find(archives.ZIP_END, tail, content.end) >= 0
+
+
+def _members(path: str, file: Any, size: int, options: _Options, depth: int = 1) -> Iterator[File]:  # noqa: ANN401
+    """Yield the members of an archive, and of archives in it; nothing for a file that only looks like one."""
+    refusal = Failure(
+        f"{path.partition('!')[0]} is an archive too deep or too large to look into: remove it from the image.",
+        CANNOT_CHECK,
+    )
+    try:
+        for name, content, length in archives.members(file, size, options.budget):
+            if depth > _ARCHIVE_DEPTH:
+                raise refusal
+            member = f"{path}!{posixpath.normpath('/' + name.lstrip('/'))}"
+            content.seek(0)
+            head = content.read(HEAD_BYTES)
+            digest = tar.sha256_of_stream(content) if options.hashed(length) else ""
+            if text := _text(member, head, content, options):
+                digest, head = digest or tar.sha256_of_stream(content), text
+            yield File(member, options.layer, length, sha256=digest, head=head, packed=True)
+            if archives.is_archive(content, length):
+                yield from _members(member, content, length, options, depth + 1)
+    except archives.TooMuchError:
+        raise refusal from None

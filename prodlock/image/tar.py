@@ -1,0 +1,223 @@
+"""Read tar archives in mapped files. Archives that readers understand differently are refused."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import mmap
+import posixpath
+import re
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, NamedTuple, cast
+
+from prodlock.image import archives
+
+# How much of a mapped file stays in memory.
+_WINDOW = 16 << 20
+_BLOCK = 512
+# The names of extended headers that only repeat what the entry has a field for (pax(1)).
+_PLAIN_HEADERS = {"atime", "ctime", "gid", "linkpath", "mtime", "path", "size", "uid"}
+# The longest name, link target or extended attribute that is accepted.
+_NAME_BYTES = 4096
+# A number in a tar's header: octal digits, or binary behind a first bit (tar(5)).
+_NUMBER = re.compile(rb"[0-7]+[ \0]*|[\x80\xff].{11}", re.DOTALL)
+# The headers that may precede an entry: one extended header, or GNU's long name and long link.
+_PRECEDING = {b"", b"x", b"L", b"K", b"LK", b"KL"}
+_RECORD = re.compile(rb"(\d{1,9}) ([^=]+)=")
+# The records of an extended header that have a number, and such a number (pax(1)).
+_NUMBERED = {b"atime", b"ctime", b"gid", b"mtime", b"size", b"uid"}
+_DECIMAL = re.compile(rb"-?\d{1,20}(\.\d{1,9})?")
+# The name of a user or a group, or none (useradd(8)).
+_OWNER = re.compile(r"[a-z_][a-z0-9_-]{0,31}|")
+# A file, a hard link, a symbolic link, a folder. Readers take other types for one of these, or leave them out.
+_PLAIN_TYPES = {tarfile.REGTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE}
+_KINDS = {
+    tarfile.CHRTYPE: "a character device",
+    tarfile.BLKTYPE: "a block device",
+    tarfile.FIFOTYPE: "a named pipe",
+}
+
+
+class Tar(NamedTuple):
+    """An uncompressed tar within a mapped file: from a byte to a byte of it."""
+
+    map: mmap.mmap
+    start: int
+    end: int
+
+
+class Region(io.RawIOBase):
+    """A part of a mapped file, as a file of its own."""
+
+    def __init__(self, mapped: mmap.mmap, start: int, end: int) -> None:
+        self._map, self._start, self._end, self._at = mapped, start, end, start
+
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401
+        """Read the next bytes."""
+        content = self._map[self._at : min(self._at + len(buffer), self._end)]
+        buffer[: len(content)] = content
+        self._at += len(content)
+        return len(content)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Set the position."""
+        self._at = max(self._start, (self._start, self._at, self._end)[whence] + offset)
+        return self.tell()
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._at - self._start
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+
+def map_file(archive: IO[bytes]) -> mmap.mmap:
+    """Map a file into memory: thousands of small reads then cost no system calls."""
+    return mmap.mmap(archive.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def release(mapped: mmap.mmap, start: int, end: int) -> None:
+    """Release the memory of a part that was read: a large image takes no more memory than a small one."""
+    start -= start % mmap.PAGESIZE
+    # Windows has no such advice, and releases mapped memory without it.
+    if hasattr(mapped, "madvise") and end > start:
+        mapped.madvise(mmap.MADV_DONTNEED, start, end - start)
+
+
+def entries(tar: Tar) -> Iterator[tarfile.TarInfo]:
+    """Yield the entries of a tar; their offsets count from the start of the mapped file.
+
+    Raises ReadError for bytes that are not an entry, which tarfile takes for the end, and for an entry that is larger
+    than the tar, has holes, or would be unpacked outside of its folder.
+    """
+    tar.map.seek(tar.start)
+    limited = archives.Limited(tar.map)
+    seen = forgotten = tar.start
+    with tarfile.open(fileobj=cast("IO[bytes]", limited), mode="r:") as archive:
+        for entry in archives.entries(archive, limited):
+            if entry.offset >= tar.end:
+                return
+            if entry.size < 0 or (entry.isreg() and entry.offset_data + entry.size > tar.end):
+                message = f"an entry of {entry.size} bytes, which is more than there is"
+                raise tarfile.ReadError(message)
+            if archive.pax_headers:
+                message = "a header for all entries, which not every reader heeds"
+                raise tarfile.ReadError(message)
+            _check_headers(tar, entry)
+            if entry.issparse():
+                message = "an entry with holes"
+                raise tarfile.ReadError(message)
+            if posixpath.normpath(entry.name.lstrip("/")).startswith(".."):
+                message = f"an entry outside of the image: {entry.name}"
+                raise tarfile.ReadError(message)
+            yield entry
+            seen = entry.offset_data + entry.size
+            if seen - forgotten > _WINDOW:
+                release(tar.map, forgotten, seen)
+                forgotten = seen
+        for at in range(archive.offset, tar.end, _WINDOW):
+            if tar.map[at : min(at + _WINDOW, tar.end)].strip(b"\0"):
+                message = f"no tar entry at byte {archive.offset - tar.start}"
+                raise tarfile.ReadError(message)
+
+
+def _check_headers(tar: Tar, entry: tarfile.TarInfo) -> None:
+    """Raise ReadError for headers that readers understand differently, or that contain hidden bytes."""
+    kinds, sound, at = b"", True, entry.offset
+    while at < entry.offset_data - _BLOCK:
+        kind = tar.map[at + 156 : at + 157]
+        size = int(tar.map[at + 124 : at + 136].rstrip(b" \0") or b"0", 8)
+        body = tar.map[at + _BLOCK : at + _BLOCK + size]
+        padding = tar.map[at + _BLOCK + size : at + _BLOCK + size + -size % _BLOCK]
+        whole = _records(body) == size if kind == b"x" else size <= _NAME_BYTES and b"\0" not in body.rstrip(b"\0")
+        sound = sound and whole and not padding.strip(b"\0")
+        kinds += kind
+        at += _BLOCK + size + len(padding)
+    sound = sound and kinds in _PRECEDING and bool(_NUMBER.fullmatch(tar.map[at + 124 : at + 136]))
+    if not sound or max(len(entry.name), len(entry.linkname)) > _NAME_BYTES:
+        message = "a header that not every reader understands alike"
+        raise tarfile.ReadError(message)
+
+
+def _records(body: bytes) -> int:
+    """Return how many bytes of an extended header are records: `LENGTH NAME=VALUE`, LENGTH counts all (pax(1)).
+
+    Each name once, and numbers where they are required: of two values a reader uses one, and does not show the other.
+    """
+    at, names = 0, set()
+    while match := _RECORD.match(body, at):
+        end, name = at + int(match[1]), match[2]
+        sound = match.end() < end and body[end - 1 : end] == b"\n" and name not in names
+        if not sound or (name in _NUMBERED and not _DECIMAL.fullmatch(body[match.end() : end - 1])):
+            break
+        names.add(name)
+        at = end
+    return at
+
+
+def describe_extra(tar: Tar, entry: tarfile.TarInfo) -> str:
+    """Describe what an entry is or contains beyond a plain file, folder or link; `` for nothing."""
+    # An extended attribute holds bytes, or rights (https://man7.org/linux/man-pages/man7/xattr.7.html).
+    carried = sorted(set(entry.pax_headers) - _PLAIN_HEADERS)
+    end = entry.offset_data + (entry.size if entry.isreg() else 0)
+    if tar.map[end : min(end + -end % _BLOCK, tar.end)].strip(b"\0"):
+        carried.append("bytes behind its end")
+    if not (_OWNER.fullmatch(entry.uname) and _OWNER.fullmatch(entry.gname)):
+        carried.append(f"the owner {entry.uname}:{entry.gname}")
+    if entry.linkname and not (entry.issym() or entry.islnk()):
+        carried.append(f"a link's target, {entry.linkname}")
+    if entry.type not in _PLAIN_TYPES:
+        carried.append(_KINDS.get(entry.type, f"an entry of type {entry.type!r}"))
+    return ", ".join(carried)
+
+
+@contextmanager
+def plain(packed: Tar, *, bare: bool = False) -> Iterator[Tar]:
+    """Yield a tar, unpacked where it is compressed, as layers of the containerd image store are.
+
+    Raises ReadError where a `bare` one contains more than what it compresses.
+    """
+    mapped, start, end = packed
+    if mapped[start : start + len(archives.GZIP)] != archives.GZIP:
+        yield packed
+        return
+    budget = archives.Budget.of(end - start)
+    chunks = (mapped[at : min(at + (1 << 20), end)] for at in range(start, end, 1 << 20))
+    with tempfile.TemporaryFile() as file:
+        for chunk in archives.unpacked(chunks, archives.GZIP, budget, whole=True, bare=bare):
+            archives.store(file, chunk)
+        file.flush()
+        release(mapped, start, end)
+        with map_file(file) as unpacked:
+            yield Tar(unpacked, 0, len(unpacked))
+
+
+def sha256_of(part: Tar) -> str:
+    """Return the sha256 of a part of a mapped file."""
+    digest = hashlib.sha256()
+    with memoryview(part.map) as view:
+        for at in range(part.start, part.end, _WINDOW):
+            end = min(at + _WINDOW, part.end)
+            with view[at:end] as window:
+                digest.update(window)
+            if end < part.end:
+                release(part.map, at, end)
+    return digest.hexdigest()
+
+
+def sha256_of_stream(content: IO[bytes]) -> str:
+    """Return the sha256 of a file."""
+    content.seek(0)
+    digest = hashlib.sha256()
+    while chunk := content.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,135 @@
+"""Collect the evidence: the image under test, what it is compared with, and the project's settings.
+
+Evidence that can't be collected is a Failure with exit code 2, never an empty value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from prodlock import source
+from prodlock.docker import compose, engine
+from prodlock.failure import CANNOT_CHECK, Failure
+from prodlock.image import reader
+from prodlock.image.records import File, Image
+from prodlock.project import Project
+from prodlock.proof.evidence import expected, images, lock, sources
+from prodlock.proof.evidence import settings as project_settings
+from prodlock.proof.evidence.expected import Expected
+from prodlock.proof.evidence.settings import Settings
+from prodlock.proof.judges import forbidden
+from prodlock.proof.judges.forbidden import Forbidden
+from prodlock.proof.judges.staleness import changed_source
+from prodlock.proof.records import HOME, VENV, Lock, Sources
+
+# What dev and prod take from the base image alike.
+_SYSTEM = "/usr/local"
+_REVISION = "org.opencontainers.image.revision"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the rules are applied to."""
+
+    # The project's name, and how the image under test was named.
+    name: str
+    reference: str
+    identifier: str
+    image: Image
+    # The dev image: its name, and its files in the virtual environment and the home folder.
+    dev: str
+    dev_files: tuple[File, ...]
+    lock: Lock
+    sources: Sources
+    forbidden: Forbidden
+    settings: Settings
+    # What the working tree is made from; None where no repository has this project.
+    commit: source.Commit | None
+    # What production must be, and dev's part of the base image: for the whole proof alone.
+    expected: Expected | None = None
+    dev_system: tuple[File, ...] = ()
+
+
+def collect(project: Project, reference: str | None, *, whole: bool) -> Evidence:
+    """Collect the evidence. Raises Failure, code 2, where some of it can't be had."""
+    try:
+        return _collect(project, reference, whole=whole)
+    except Failure as failure:
+        raise Failure(str(failure), CANNOT_CHECK) from None
+    except OSError as error:
+        # Without a file name it is the temporary one that an image is saved to.
+        name = error.filename or "The image"
+        raise Failure(f"{name} can't be read: {error.strerror or error}.", CANNOT_CHECK) from None
+
+
+def _collect(project: Project, reference: str | None, *, whole: bool) -> Evidence:
+    commit = source.commit(project)
+    # Without Compose files there is no production to check, whatever the project's name is.
+    compose.files(project)
+    name = compose.project_name(project)
+    dev, prod = f"{name}:dev", reference or f"{name}:prod"
+    locked, settings = lock.read(project), project_settings.read(project)
+    shipped = sources.of_working_tree(project)
+    file = images.saved_file(reference)
+    identifiers = images.identifiers(project, dev, *([] if file else [prod]))
+    if whole and not file:
+        # Before anything is built for the comparison.
+        labels = engine.output(project, "image", "inspect", "--format={{json .Config.Labels}}", identifiers[-1])
+        refuse_other_commit(project, prod, json.loads(labels) or {}, commit)
+    # Most of the time passes while the Engine packs prod: all that concerns dev is done meanwhile.
+    with file.open("rb") if file else tempfile.TemporaryFile() as archive, ThreadPoolExecutor() as pool:
+        # By its id: a name without a tag would bring every tag of it.
+        saving = None if file else pool.submit(engine.write, project, archive, "save", identifiers[-1])
+        with contextlib.closing(images.folders(project, dev, HOME, VENV, _SYSTEM)) as folders:
+            home = next(folders)
+            # Before anything is built for the comparison, too.
+            selected = lock.selected(dev, home, locked)
+            collecting = pool.submit(expected.collect, project, commit) if whole else None
+            dev_files = (*next(folders), *home)
+            dev_system = next(folders) if whole else ()
+        if changed_source(dev_files, shipped):
+            # Or a file that .dockerignore excludes.
+            shipped = sources.of_build(project)
+        forbids = forbidden.derive(dev_files, selected, shipped)
+        must_be = collecting.result() if collecting else None
+        if saving:
+            saving.result()
+        sizes = {one.size for one in dev_files}
+        hashed = (lambda _: True) if whole else sizes.__contains__
+        trusted = must_be.contents.provides if must_be else forbids.allows
+        image = reader.read(prod, archive, hashed, trusted, forbids.is_relevant)
+        if whole:
+            refuse_other_commit(project, prod, image.config.get("Labels") or {}, commit)
+    return Evidence(
+        name,
+        prod,
+        image.identifier if file else identifiers[-1],
+        image,
+        dev,
+        dev_files,
+        selected,
+        shipped,
+        forbids,
+        settings,
+        commit,
+        must_be,
+        dev_system,
+    )
+
+
+def refuse_other_commit(
+    project: Project, reference: str, labels: Mapping[str, str], commit: source.Commit | None
+) -> None:
+    """Raise Failure where an image's label states that it was made from another commit of this repository.
+
+    An image without that label can still be compared, byte for byte.
+    """
+    labelled = labels.get(_REVISION, "")
+    wanted = source.arguments(project, commit).get("REVISION", "")
+    if labelled != wanted and source.knows(project, labelled.removesuffix("-dirty")):
+        raise lock.stale(reference, f"it was made from {labelled}, this is {wanted or 'no commit'}")

@@ -1,0 +1,61 @@
+"""Resolve the files in deploy/, and what they are compared with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from prodlock.docker import compose, engine, stages
+from prodlock.project import Project
+from prodlock.proof.evidence import compose as composed
+from prodlock.proof.judges import deployment, variables
+from prodlock.proof.judges.deployment import Deployment, RunSettings
+
+STACK, KUBERNETES, PROXY, PROXIED = "deploy/stack.yml", "deploy/k8s", "deploy/haproxy.cfg", "deploy/proxy.yml"
+_HEALTHCHECK = "prodlock/server/healthcheck.py"
+_VALIDATE = ("python", "/srv/manifests.py")
+# Where IMAGE is not set: only the form of the image's name is judged.
+_EXAMPLE = "registry.example/quotes@sha256:" + "0" * 64
+
+
+def collect(project: Project) -> Deployment:
+    """Return what the files state. Raises Failure, or what parsing raises, where they can't be resolved."""
+    settings = {"IMAGE": project.environment.get("IMAGE", _EXAMPLE)}
+    own = composed.resolve(project)["services"][compose.PROD[0]]
+    proxied = composed.resolve(project, PROXIED)
+    stack = engine.output(project, "stack", "config", f"--compose-file={STACK}", echo=True, env=settings)
+    options = (f"--volume={project.root / KUBERNETES}:/k8s:ro", "--interactive", "--network=none")
+    printed = engine.output(
+        project, "run", "--rm", *options, stages.build(project, "deploy"), *_VALIDATE, given=stack.encode(), echo=True
+    )
+    document = json.loads(printed)
+    service, objects = document["stack"]["services"][compose.PROD[0]], document["objects"]
+    image = deployment.of_image(_text(project, "Dockerfile"), _text(project, _HEALTHCHECK))
+    plain, proxy = deployment.of_compose(own), deployment.of_proxy(_text(project, PROXY))
+    behind_proxy = RunSettings(ready=proxy.ready, forwarded=deployment.PROXY)
+    base = compose.files(project)[0].name
+    return Deployment(
+        base,
+        deployment.merged(plain._replace(forwarded=None), image, behind_proxy),
+        {
+            base: RunSettings(forwarded=plain.forwarded),
+            PROXIED: deployment.of_proxied(proxied["services"][compose.PROD[0]], _subnets(proxied)),
+            PROXY: proxy,
+            STACK: deployment.of_stack(service, _subnets(document["stack"])),
+            KUBERNETES: deployment.of_kubernetes(objects),
+        },
+        {STACK: str(service.get("image", "")), KUBERNETES: deployment.image(objects)},
+        objects,
+        [f"{KUBERNETES}: {sentence}" for sentence in document["invalid"]],
+        variables.missing(own, composed.settings_variables(project)),
+    )
+
+
+def _subnets(document: Mapping[str, Any]) -> list[str]:
+    """Return the subnets of the network that a Compose or stack file gives its services."""
+    return [str(one["subnet"]) for one in document["networks"]["default"]["ipam"]["config"]]
+
+
+def _text(project: Project, path: str) -> str:
+    return (project.root / path).read_text(encoding="utf-8")

@@ -1,0 +1,79 @@
+"""Find out what production must be: from the lock, the base image, the sources and the Dockerfile.
+
+The image under test is not asked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from prodlock import site, source
+from prodlock.docker import compose, engine, stages
+from prodlock.image.records import Declaration
+from prodlock.inside import requirements
+from prodlock.project import Project
+from prodlock.proof.evidence import compose as composed
+from prodlock.proof.evidence import sources
+from prodlock.proof.records import ComposeProject, ExpectedContents
+
+
+class Expected(NamedTuple):
+    """What production must be."""
+
+    # Wheels, Debian packages and the version of Python, as the stage `golden` states them; its rows are the contents.
+    golden: Mapping[str, Any]
+    contents: ExpectedContents
+    declaration: Declaration
+    project: ComposeProject
+    # Name and version of each distribution that was added to the lock since the size budget was set.
+    added: frozenset[str]
+
+
+def collect(project: Project, commit: source.Commit | None) -> Expected:
+    """Return what production of a commit must be. Raises Failure where that can't be found out."""
+    # Before anything is built for the comparison.
+    resolved = composed.collect(project)
+    with source.app(project, commit) as tree:
+        shipped = sources.archive(project, tree)
+    run = ("run", "--rm", "--interactive", "--network=none", stages.build(project, "golden"))
+    golden = json.loads(
+        engine.output(project, *run, "python", "-m", "prodlock.inside.golden", "sources", given=shipped, echo=True)
+    )
+    contents = ExpectedContents.from_rows(golden["rows"])
+    added = added_since_budget(project, golden["wheels"])
+    return Expected(golden, contents, declaration(project, commit), resolved, added)
+
+
+def added_since_budget(project: Project, wheels: Iterable[Mapping[str, str]]) -> frozenset[str]:
+    """Return name and version of the wheels that the lock's main group lacked when the size budget was set.
+
+    According to git, and to the whole lock of then: its markers are not evaluated.
+    """
+    before = source.locked_since(project, "size-budget-mb")
+    try:
+        known = requirements.pinned(before, "main")
+    except (ValueError, KeyError):
+        # That file was not a lock of Poetry 2.
+        return frozenset()
+    return frozenset(f"{one['name']} {one['version']}" for one in wheels) - known
+
+
+def declaration(project: Project, commit: source.Commit | None) -> Declaration:
+    """Return what the Dockerfile makes of a commit, built by a bare `docker build .`: no Compose, no target."""
+    arguments = source.arguments(project, commit)
+    settings = site.environment(project)
+    tag = f"{compose.project_name(project)}:bare"
+    options = [f"--build-arg={name}" for name in arguments]
+    engine.build(project, "build", f"--tag={tag}", *options, *site.secrets(settings), ".", env=settings | arguments)
+    (facts,) = json.loads(engine.output(project, "image", "inspect", tag))
+    steps = engine.output(project, "history", "--no-trunc", "--format={{json .CreatedBy}}", tag).splitlines()
+    # https://github.com/opencontainers/image-spec/blob/main/config.md has these names in lower case.
+    names = {"architecture": "Architecture", "os": "Os", "os.version": "OsVersion", "variant": "Variant"}
+    document = {name: facts.get(field) or "" for name, field in names.items()}
+    if commit:
+        document["created"] = arguments["CREATED"]
+    return Declaration(
+        facts["Config"], tuple(json.loads(step) for step in reversed(steps)), tuple(facts["RootFS"]["Layers"]), document
+    )

@@ -1,0 +1,117 @@
+"""Judge mounts: the paths of a container that contain code, and the places of this machine that are mounted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prodlock.proof.records import ComposeProject
+
+# Where a container has code, or configuration that decides which code runs, even where the image has no such folder:
+# programs, libraries, settings, homes, the kernel's interfaces.
+_CODE = frozenset(
+    ("bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "opt", "proc", "root", "sbin", "srv",
+     "sys", "usr")
+)  # fmt: skip
+# Where the image has folders without code.
+_DATA = frozenset({"mnt", "run", "tmp", "var"})
+# Files that the Engine mounts into each container.
+_OF_ENGINE = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
+# Places that control the Engine, and so all that containers run.
+_CONTROL = ("/run/docker.sock", "/run/containerd", "/var/lib/containerd", "/var/lib/docker")
+_SOCKETS = frozenset({"containerd.sock", "docker.sock", "docker_engine", "podman.sock"})
+# The number of links that a path may lead through on Linux.
+_MOST_LINKS = 40
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """The paths of an image, as far as mounts are judged by them."""
+
+    paths: frozenset[str]
+    # The target of each path that is a link.
+    links: Mapping[str, str]
+    # The folders that the image's variables name for programs, libraries and modules.
+    searched: frozenset[str]
+
+
+def places(document: Mapping[str, Any]) -> frozenset[str]:
+    """Return the places of this machine that a resolved project mounts."""
+    found: set[str] = set()
+    for service in (document.get("services") or {}).values():
+        found |= {str(mount.get("source") or "") for mount in service.get("volumes") or () if mount["type"] == "bind"}
+        found.add(str((service.get("build") or {}).get("context") or ""))
+    for volume in (document.get("volumes") or {}).values():
+        found.update(_devices(volume or {}))
+    for kind in ("configs", "secrets"):
+        found |= {str((one or {}).get("file") or "") for one in (document.get(kind) or {}).values()}
+    return frozenset(found - {""})
+
+
+def covers(target: str, image: FileSystem) -> str:
+    """Return how a mount at a path of the container changes the code that runs, or ``."""
+    if not target.startswith("/"):
+        return "at a path that is not absolute"
+    path = resolve(target, image.links)
+    if any(one.startswith("/") and (is_within(path, one) or is_within(one, path)) for one in image.searched):
+        return f"over a folder that the image's variables name, at {path}"
+    if path == "/tmp" or path.startswith("/tmp/"):  # noqa: S108 - of the container
+        return ""
+    if path == "/" or path in image.paths or any(one.startswith(f"{path}/") for one in image.paths):
+        return f"over what the image has at {path}"
+    top = path.split("/")[1]
+    has_code = top in _CODE or any(one.split("/")[1] == top for one in image.paths)
+    if has_code and top not in _DATA and path not in _OF_ENGINE:
+        return f"below /{top}, where code and what decides which code runs is looked for"
+    return ""
+
+
+def resolve(path: str, links: Mapping[str, str]) -> str:
+    """Return an absolute path of a container without `.`, `..` and links, as the Engine follows them."""
+    left, at, followed = path.split("/")[::-1], "", 0
+    while left:
+        part = left.pop()
+        if part == "..":
+            at = at.rpartition("/")[0]
+        elif part not in {"", "."}:
+            target = links.get(f"{at}/{part}")
+            followed += target is not None
+            if target is None or followed > _MOST_LINKS:
+                at = f"{at}/{part}"
+            else:
+                at = "" if target.startswith("/") else at
+                left += target.split("/")[::-1]
+    return at or "/"
+
+
+def host_places(mount: Mapping[str, Any], project: ComposeProject) -> Iterator[str]:
+    """Yield the places of this machine that a mount shows, without symlinks."""
+    source = str(mount.get("source") or "")
+    shown = _devices(project.volume(source)) if mount.get("type") == "volume" else [source] if source else []
+    yield from (project.real.get(place, place) for place in shown)
+
+
+def _devices(volume: Mapping[str, Any]) -> list[str]:
+    """Return the paths that the local driver passes to mount(8) for a named volume."""
+    options = volume.get("driver_opts") or {}
+    named = [str(options.get("device") or ""), *re.split(r"[,=:]", str(options.get("o") or ""))]
+    return [place for place in named if place.startswith("/") or re.match(r"[A-Za-z]:\\", place)]
+
+
+def controls_engine(place: str) -> bool:
+    """Return whether a place of this machine controls the Engine."""
+    return _parts(place)[-1] in _SOCKETS or any(is_within(place, one) or is_within(one, place) for one in _CONTROL)
+
+
+def is_within(place: str, folder: str) -> bool:
+    """Return whether a path of this machine is a folder or below it, by either system's separators."""
+    parts = _parts(folder)
+    return _parts(place)[: len(parts)] == parts
+
+
+def _parts(place: str) -> list[str]:
+    # Windows ignores case.
+    known = place.lower() if re.match(r"[A-Za-z]:", place) else place
+    return re.split(r"[\\/]+", known.rstrip("\\/"))

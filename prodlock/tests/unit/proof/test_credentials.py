@@ -1,0 +1,265 @@
+"""What is a secret, and what is printed of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from prodlock.proof.judges import credentials
+
+# In two parts: no scanner of this repository's own shall take it for one.
+KEY = "-----BEGIN {0}PRIVATE " + "KEY-----\nMIIEowIBAAKCAQEA0123456789\nabc=\n-----END {0}PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DB_PASS", "PASS_DB", "DB_PASSWORD", "PGPASSWORD", "PASSWORD_1", "PASSWORD2", "MYSQL_PWD", "ROOT_PASSWD",
+        "dbPassword", "KEY_PASSPHRASE", "GITHUB_PAT", "GH_TOKEN", "accesstoken", "NPM_TOKEN_PROD", "CLIENT_SECRET",
+        "SECRET_KEY_BASE", "API_KEY", "APIKEY", "apiKey", "com.example.api-key", "SIGNING_KEY", "ENCRYPTION_KEY",
+        "PRIVATE_KEY", "AWS_SECRET_ACCESS_KEY", "JWT_KEY", "FERNET_KEY", "SSH_KEY", "DB_CREDENTIALS", "DB_CREDS",
+        "SMTP_PASSCODE", "BEARER", "WALLET_MNEMONIC", "SECRET",
+    ],
+)  # fmt: skip
+def test_a_value_is_a_secret_by_its_name(name: str) -> None:
+    """By its words, at any place; with the value unknown as well."""
+    assert credentials.is_named(name, "abc")
+    assert credentials.is_named(name, None)
+    assert credentials.shown(name, "abc") == f"{name}=***"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "COMPASS", "BYPASS", "PASSENGER", "PASS_THROUGH", "PATH", "PATTERN", "TOKENIZERS_PARALLELISM", "SECRETARY",
+        "MONKEY", "GPG_KEY", "PUBLIC_KEY", "AUTHORIZED_KEYS", "KEYRING", "PARTITION_KEY", "AWS_ACCESS_KEY_ID",
+        "DB_PASSWORD_FILE", "ACCESS_TOKEN_EXPIRE_MINUTES", "TOKEN_URL", "SECRET_NAME", "SECRET_ARN", "AUTH_MODE",
+        "PASSWORD_MIN_LENGTH", "CSRF_TOKEN_HEADER", "SSH_ASKPASS", "PWD", "OLDPWD", "USER", "AUTHOR", "AUTHORITY",
+        "KEYBOARD", "TURKEY", "SECRET_MANAGER_PROJECT",
+        "TOKENS_PER_MINUTE", "DISABLE_PASSWORD", "", "1", "-",
+    ],
+)  # fmt: skip
+def test_a_similar_name_does_not_make_a_secret(name: str) -> None:
+    """Longer words, public keys, descriptions and locations of secrets."""
+    assert not credentials.is_named(name, "abcDEF123456")
+    assert credentials.shown(name, "abcDEF123456") == f"{name}=abcDEF123456"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "", "$TOKEN", "${TOKEN}", "${TOKEN:?unset}", "${TOKEN:-}", "$(cat /run/secrets/x)", "/run/secrets/db", "true",
+        "no", "None", "***", "xxxx", "<your token>", "{{ token }}", "vault:secret/db", "arn:aws:x", "0", "REDACTED",
+        '""',
+    ],
+)  # fmt: skip
+def test_a_placeholder_is_not_a_secret(value: str) -> None:
+    """Nothing, a reference, a switch, a blank to fill in."""
+    assert not credentials.is_named("DB_PASSWORD", value)
+    assert credentials.found(f'export DB_PASSWORD="{value}"; make') == []
+
+
+@pytest.mark.parametrize("value", ["${TOKEN:-hunter2}", "0815", "changeme", "/a+b/c"])
+def test_other_values_are_secrets(value: str) -> None:
+    """A default behind a reference, a number, a password that everyone uses."""
+    assert credentials.is_named("DB_PASSWORD", value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("FOO_KEY", "name", False),
+        ("FOO_KEY", "8f2aB0cc9d3e", True),
+        ("TLS_KEY", "/etc/tls/key.pem", False),
+        ("SORT_KEY", "8f2aB0cc9d3e", False),
+        ("MAX_TOKENS", "4096", False),
+        ("MAX_TOKEN", "4096", False),
+        ("MULTI_PASS", "2", False),
+        ("DB_PWD", "/srv", False),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "/etc/key.json", False),
+        ("BASIC_AUTH", "user:pass1", True),
+        ("BASIC_AUTH", "ldap", False),
+        ("PASSWORD_SALT", "ab", True),
+        ("HASH_SALT", "8f2aB0cc9d3e", True),
+    ],
+)
+def test_some_names_need_a_value_that_looks_like_a_secret(name: str, value: str, secret: bool) -> None:  # noqa: FBT001
+    """Their words have other meanings as well."""
+    assert credentials.is_named(name, value) is secret
+
+
+def test_an_ambiguous_name_without_a_value_is_not_a_secret() -> None:
+    """A build argument may be declared without one."""
+    assert not credentials.is_named("CACHE_BUST_KEY", None)
+    assert not credentials.is_named("AUTH", None)
+
+
+TOKENS = {
+    "a GitHub token": ["ghp_" + "a1" * 18, "gho_" + "a1" * 18, "ghs_" + "a1" * 18, "github_pat_" + "a1" * 41],
+    "a GitLab token": ["glpat-" + "a1" * 10],
+    "an AWS access key": ["AKIA" + "A2" * 8, "ASIA" + "B3" * 8],
+    "a Slack token": ["xoxb-123456789012-" + "abcdef", "xoxp-123456789012-" + "abcdef"],
+    "a Slack webhook": ["hooks.slack.com/services/T00000000/B00000000/" + "X" * 24],
+    "a Google API key": ["AIza" + "a" * 35],
+    "a Stripe key": ["sk_live_" + "a1" * 12, "rk_live_" + "a1" * 12],
+    "an npm token": ["npm_" + "a1" * 18, "//registry.example/:_authToken=abcdef123456"],
+    "a PyPI token": ["pypi-AgEIcHlwaS5vcmc" + "a" * 60],
+    "a Docker Hub token": ["dckr_pat_" + "a" * 27],
+    "a Telegram token": ["bot123456789:AA" + "a1_" * 11],
+    "a SendGrid key": ["SG." + "a" * 22 + "." + "b" * 43],
+    "a HashiCorp Vault token": ["hvs." + "a" * 24],
+    "an Anthropic key": ["sk-ant-" + "a" * 30],
+    "an OpenAI key": ["sk-" + "a" * 20 + "T3BlbkFJ" + "b" * 20],
+    "an Azure storage key": ["AccountKey=" + "a" * 86 + "=="],
+    "a JSON Web Token": ["eyJhbGciOiJIUzI1NiJ9" + ".eyJzdWIiOiIxIn0x.c2lnbmF0dXJl"],
+    "a private key": [KEY.format(kind) for kind in ("", "RSA ", "EC ", "OPENSSH ", "ENCRYPTED ")],
+}
+
+
+@pytest.mark.parametrize(("kind", "token"), [(kind, token) for kind, tokens in TOKENS.items() for token in tokens])
+def test_a_secret_is_recognized_by_its_format(kind: str, token: str) -> None:
+    """In a command, in the content of a file, and never in print."""
+    text = f"RUN echo first {token} last"
+    assert kind in credentials.found(text)
+    assert kind in credentials.formatted(f"first\n{token}\nlast".encode())
+    said = credentials.masked(text)
+    assert token.rpartition("=a")[2] not in said
+    assert "first" in said
+    assert "***" in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AKIAIOSFODNN7EXAMPLE",
+        "ghp_short",
+        KEY.format("").replace("PRIVATE", "PUBLIC"),
+        KEY.format("").replace("PRIVATE KEY", "CERTIFICATE"),
+        "begins with -----BEGIN PRIVATE KEY----- and ends",
+        "eyJhbGciOiJIUzI1NiJ9",
+        "sha256:" + "a1" * 32,
+        "password = os.environ['DB_PASSWORD']",
+        "https://user:pass@host/",
+    ],
+)
+def test_similar_texts_in_a_file_are_not_secrets(text: str) -> None:
+    """Examples, public keys, labels in code; names and addresses are common in code, and no evidence there."""
+    assert credentials.formatted(text.encode()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('RUN curl -H "Authorization: Bearer abc" https://x', 'RUN curl -H "Authorization: Bearer ***" https://x'),
+        ("curl -H 'authorization: token abc' x", "curl -H 'authorization: token ***' x"),
+        ("curl -H 'Authorization: Basic dTpw' x", "curl -H 'Authorization: Basic ***' x"),
+        ("curl -H 'X-Api-Key: abc123' x", "curl -H 'X-Api-Key: ***' x"),
+        ("curl -H 'PRIVATE-TOKEN: abc123' x", "curl -H 'PRIVATE-TOKEN: ***' x"),
+        ("curl -u me:hunter2 https://x", "curl -u *** https://x"),
+        ("wget --password hunter2 x", "wget --password *** x"),
+        ("wget --http-password=hunter2 x", "wget --http-password=*** x"),
+        ("docker login -u me -p hunter2", "docker login -u me -p ***"),
+        ("mysql -uroot -phunter2 db", "mysql -uroot -p*** db"),
+        ("sshpass -p hunter2 ssh x", "sshpass -p *** ssh x"),
+        ("openssl rsa -passin pass:hunter2", "openssl rsa -passin pass:***"),
+        ("CMD ['serve', '--password', 'hunter2']", "CMD ['serve', '--password', '***']"),
+        ('CMD ["serve","--password","hunter2"]', 'CMD ["serve","--password","***"]'),
+        (
+            'HEALTHCHECK &{["CMD" "serve" "--password" "hunter2"] "0s"}',
+            'HEALTHCHECK &{["CMD" "serve" "--password" "***"] "0s"}',
+        ),
+        ("{'Test': ['CMD', 'curl', '-u', 'me:hunter2']}", "{'Test': ['CMD', 'curl', '-u', '***']}"),
+        ('CMD ["curl","-H","Authorization: Bearer abc"]', 'CMD ["curl","-H","Authorization: Bearer ***"]'),
+        ("java -Dkey.storePassword=hunter2 x", "java -Dkey.storePassword=*** x"),
+        ("export A=1 DB_PASS=hunter2; make", "export A=1 DB_PASS=*** make"),
+        ("export DB_PASS='hun ter'; make", "export DB_PASS='***'; make"),
+        ('{"password": "hun ter", "a": 1}', '{"password": "***", "a": 1}'),
+        ("password: hunter2", "password: ***"),
+        ("host=x password=hunter2 user=y", "host=x password=*** user=y"),
+        ("ENV A=b DB_PASS=hun ter C=d", "ENV A=b DB_PASS=*** C=d"),
+        ("LABEL token=hun ter", "LABEL token=***"),
+        ("RUN |2 A=x y DB_PASS=hun ter /bin/sh -c make", "RUN |2 A=x y DB_PASS=*** /bin/sh -c make"),
+        ("/bin/sh -c #(nop)  ENV DB_PASS=hun ter", "/bin/sh -c #(nop)  ENV DB_PASS=***"),
+        ("pip install -i https://u:hunter2@index.example/simple", "pip install -i https://***@index.example/simple"),
+        ("https://hunter2@git.example/x", "https://***@git.example/x"),
+        ("redis://:hunter2@redis:6379", "redis://***@redis:6379"),
+        ("https://${U}:hunter2@x", "https://***@x"),
+        ("twine upload -u __token__ -p hunter2 dist/*", "twine upload -u __token__ -p *** dist/*"),
+        ("useradd -m -p '$6$ab$c' x", "useradd -m -p '***' x"),
+        ("redis-cli -h r -a hunter2 ping", "redis-cli -h r -a *** ping"),
+        ("htpasswd -bc /etc/users me hunter2", "htpasswd -bc /etc/users me ***"),
+        ("poetry config http-basic.x me hunter2", "poetry config http-basic.x me ***"),
+        ("poetry config pypi-token.pypi hunter2", "poetry config pypi-token.pypi ***"),
+        ("aws configure set aws_secret_access_key a/b+c", "aws configure set aws_secret_access_key ***"),
+        ("npm config set //npm.example/:_authToken 0f9e8d7c", "npm config set //npm.example/:_authToken ***"),
+        ("echo 'machine x login y password z' > ~/.netrc", "echo 'machine x login y password ***' > ~/.netrc"),
+        ("echo 'root:hunter2' | chpasswd", "echo '***' | chpasswd"),
+        ("echo hunter2 | docker login -u me --password-stdin", "echo *** | docker login -u me --password-stdin"),
+        ("ADMIN_PW=hunter2 make", "ADMIN_PW=*** make"),
+    ],
+)
+def test_a_secret_is_found_and_masked_where_it_stands(text: str, shown: str) -> None:
+    """Headers, options, assignments, addresses; and what is masked is masked once."""
+    assert len(credentials.found(text)) == 1
+    assert credentials.masked(text) == shown
+    assert credentials.masked(shown) == shown
+    assert credentials.found(shown) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'gpg --batch --keyserver hkps://keys.openpgp.org --recv-keys "$GPG_KEY"',
+        "RUN --mount=type=secret,id=token,target=/run/secrets/token cat /run/secrets/token",
+        'curl -H "Authorization: Bearer $TOKEN" -u $USER:$PASS https://$TOKEN@x https://u:$P@y',
+        "PASSWORD= make",
+        "ENV TOKEN= A=b",
+        "docker login --password-stdin x",
+        'test "$TOKEN" = abc',
+        "a bearer of arms",
+        "Token: a library",
+        "git clone ssh://git@github.com/x/y git@github.com:x/y",
+        "mysql -p -u root",
+        "PATH=/opt/venv/bin:/usr/bin",
+        "http://proxy.example:3128 mailto:a@b.example",
+        "pip install git+https://git@github.com/x/y",
+        "pip install --index-url https://oauth2accesstoken@python.example/simple",
+        "adduser --disabled-password app",
+        "sed -i s/secret=.*// settings",
+        "cat /run/secrets/x | docker login -u me --password-stdin",
+        'echo "$PASS" | docker login -u me --password-stdin',
+        "htpasswd -c users me",
+        "redis-cli -h r ping",
+        "",
+    ],
+)
+def test_an_ordinary_text_is_not_changed(text: str) -> None:
+    """References, mounts of build secrets, prose."""
+    assert credentials.found(text) == []
+    assert credentials.masked(text) == text
+
+
+def test_a_long_text_is_searched_to_its_end_and_printed_in_part() -> None:
+    """What follows the printed part is not printed at all."""
+    text = "a " * 50_000 + "DB_PASS=hunter2"
+    assert credentials.found(text) == ["DB_PASS"]
+    assert credentials.masked(text).endswith("...")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/root/.netrc", "/root/.aws/credentials", "/home/x/.ssh/id_ed25519", "/srv/app/id_rsa", "/root/.pypirc",
+        "/root/.docker/config.json", "/root/.git-credentials", "/root/.pgpass", "/root/.kube/config",
+    ],
+)  # fmt: skip
+def test_a_file_of_credentials_is_recognized_by_its_name(path: str) -> None:
+    """Wherever it lies; its example does not."""
+    assert not credentials.FILES.search(path.replace(".", "_").replace("id_", "x_"))
+    assert credentials.FILES.search(path)
+
+
+def test_what_is_printed_of_an_instruction_has_no_secrets() -> None:
+    """A finding may stand in a public log."""
+    said = "RUN |1 TOKEN=abc LEVEL=2 /bin/sh -c pip install -i https://u:p@index.example/simple x"
+    shown = "RUN |1 TOKEN=*** LEVEL=2 /bin/sh -c pip install -i https://***@index.example/simple x"
+    assert credentials.masked(said) == shown

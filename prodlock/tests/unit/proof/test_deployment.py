@@ -1,0 +1,240 @@
+"""The files in deploy/ run the service with the same settings."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from prodlock.proof.judges import deployment
+
+DOCKERFILE = "FROM x AS y\nUSER root\nEXPOSE 1\nFROM scratch AS prod\nUSER 10001:10001\nEXPOSE 8000\n"
+HEALTHCHECK = 'connection.sendall(b"GET /health HTTP/1.1")'
+PROXY = (
+    "frontend public\n    http-request set-header x-forwarded-proto %[ssl_fc,iif(https,http)]\n"
+    "backend service\n    option httpchk GET /ready\n    server-template replica 4 api-prod:8000\n"
+)
+SUBNETS = ["10.250.0.0/24"]
+FORWARDED = {"FORWARDED_ALLOW_IPS": "10.250.0.0/24,192.0.2.1"}
+COMPOSE: dict[str, Any] = {
+    "ports": [{"target": 8000}], "stop_grace_period": "10s", "mem_limit": "268435456", "cpus": 1, "read_only": True,
+    "cap_drop": ["ALL"], "environment": {"FORWARDED_ALLOW_IPS": None},
+}  # fmt: skip
+STACK: dict[str, Any] = {
+    "user": "10001:10001", "stop_grace_period": "10s", "read_only": True, "cap_drop": ["ALL"],
+    "environment": FORWARDED,
+    "deploy": {"resources": {"limits": {"cpus": "1", "memory": "268435456"}}},
+}  # fmt: skip
+DIGEST = "registry.example/x@sha256:" + "0" * 64
+OBJECTS: list[dict[str, Any]] = [
+    {"kind": "Service", "spec": {"selector": {"name": "x"}}},
+    {
+        "kind": "Deployment",
+        "spec": {
+            "template": {
+                "metadata": {"labels": {"name": "x", "more": "y"}},
+                "spec": {
+                    "securityContext": {
+                        "runAsNonRoot": True, "runAsUser": 10001, "runAsGroup": 10001,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "terminationGracePeriodSeconds": 15,
+                    "volumes": [{"name": "tmp", "emptyDir": {}}],
+                    "containers": [
+                        {
+                            "image": DIGEST,
+                            "env": [{"name": "FORWARDED_ALLOW_IPS", "value": "10.0.0.0/8"}],
+                            "ports": [{"containerPort": 8000}],
+                            "livenessProbe": {"httpGet": {"path": "/health"}},
+                            "readinessProbe": {"httpGet": {"path": "/ready"}},
+                            "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+                            "resources": {"limits": {"cpu": "1000m", "memory": "256Mi"}},
+                            "securityContext": {
+                                "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+                                "capabilities": {"drop": ["ALL"]},
+                            },
+                        }
+                    ],
+                }
+            }
+        },
+    },
+    {"kind": "PodDisruptionBudget", "spec": {"selector": {"matchLabels": {"name": "x"}}}},
+]  # fmt: skip
+REFERENCE = deployment.RunSettings(
+    8000, "10001:10001", "/health", "/ready", 10, 256 << 20, 1, read_only=True, dropped=("ALL",),
+    forwarded=deployment.PROXY, root_path="",
+)  # fmt: skip
+
+
+def pod(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the Deployment's pod."""
+    found: dict[str, Any] = objects[1]["spec"]["template"]["spec"]
+    return found
+
+
+def container(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return its container."""
+    found: dict[str, Any] = pod(objects)["containers"][0]
+    return found
+
+
+def test_equal_settings_are_not_findings() -> None:
+    """Settings that Compose does not have are the image's; the proxy's path is that of its check."""
+    found = deployment.merged(
+        deployment.of_compose(COMPOSE),
+        deployment.of_image(DOCKERFILE, HEALTHCHECK),
+        deployment.RunSettings(ready="/ready"),
+    )
+    assert found == REFERENCE
+    assert deployment.of_kubernetes(OBJECTS) == REFERENCE
+    others = {
+        "stack": deployment.of_stack(STACK, SUBNETS),
+        "k8s": deployment.of_kubernetes(OBJECTS),
+        "proxy": deployment.of_proxy(PROXY),
+    }
+    assert list(deployment.differences(REFERENCE, others, "docker-compose.yml")) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda objects: container(objects)["ports"][0].update(containerPort=80), "port"),
+        (lambda objects: pod(objects)["securityContext"].update(runAsUser=0), "user"),
+        (lambda objects: container(objects)["livenessProbe"]["httpGet"].update(path="/"), "health"),
+        (lambda objects: container(objects).pop("readinessProbe"), "ready"),
+        (lambda objects: pod(objects).pop("terminationGracePeriodSeconds"), "grace"),
+        (lambda objects: container(objects).pop("lifecycle"), "grace"),
+        (lambda objects: container(objects)["resources"]["limits"].update(memory="1Gi"), "memory"),
+        (lambda objects: container(objects)["resources"]["limits"].update(cpu="500m"), "cpus"),
+        (lambda objects: container(objects)["resources"]["limits"].pop("memory"), "memory"),
+        (lambda objects: container(objects)["resources"]["limits"].pop("cpu"), "cpus"),
+        (lambda objects: container(objects)["securityContext"].pop("readOnlyRootFilesystem"), "read_only"),
+        (lambda objects: container(objects)["securityContext"].pop("capabilities"), "dropped"),
+        (lambda objects: container(objects).pop("env"), "forwarded"),
+        (lambda objects: container(objects)["env"][0].update(value="*"), "forwarded"),
+        (lambda objects: container(objects)["env"].append({"name": "UVICORN_ROOT_PATH", "value": "/x"}), "root_path"),
+    ],
+)
+def test_another_setting_is_a_finding(change: Callable[[list[dict[str, Any]]], object], field: str) -> None:
+    """With the file, its value, and the required value."""
+    objects = copy.deepcopy(OBJECTS)
+    change(objects)
+    (sentence,) = deployment.differences(
+        REFERENCE, {"deploy/k8s": deployment.of_kubernetes(objects)}, "docker-compose.yml"
+    )
+    assert sentence.startswith(f"deploy/k8s: {field} is ")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"user": "0"}, "user"),
+        ({"user": None}, "user"),
+        ({"stop_grace_period": None}, "grace"),
+        ({"deploy": {"resources": {"limits": {"cpus": "1"}}}}, "memory"),
+        ({"deploy": {"resources": {"limits": {"memory": "268435456"}}}}, "cpus"),
+        ({"stop_grace_period": "1m30s"}, "grace"),
+        ({"read_only": False}, "read_only"),
+        ({"cap_drop": []}, "dropped"),
+        ({"deploy": {"resources": {"limits": {"cpus": "1", "memory": "1G"}}}}, "memory"),
+        ({"environment": {}}, "forwarded"),
+        ({"environment": {"FORWARDED_ALLOW_IPS": "0.0.0.0/0"}}, "forwarded"),
+        ({"environment": {"FORWARDED_ALLOW_IPS": "10.0.0.0/24"}}, "forwarded"),
+        ({"environment": FORWARDED | {"UVICORN_ROOT_PATH": "/api"}}, "root_path"),
+    ],
+)
+def test_another_setting_of_a_stack_is_a_finding(change: dict[str, Any], field: str) -> None:
+    """The same for Swarm."""
+    (sentence,) = deployment.differences(
+        REFERENCE, {"deploy/stack.yml": deployment.of_stack(STACK | change, SUBNETS)}, "docker-compose.yml"
+    )
+    assert f": {field} is " in sentence
+
+
+def test_another_port_of_the_proxy_is_a_finding() -> None:
+    """And another question."""
+    other = deployment.of_proxy(PROXY.replace("8000", "80").replace("/ready", "/"))
+    assert len(list(deployment.differences(REFERENCE, {"proxy": other}, "docker-compose.yml"))) == 2
+
+
+def test_a_proxy_that_trusts_any_scheme_is_a_finding() -> None:
+    """The control is in the first test."""
+    (sentence,) = deployment.differences(
+        REFERENCE, {"proxy": deployment.of_proxy(PROXY.replace("set-header", "add-header"))}, "docker-compose.yml"
+    )
+    assert "forwarded is every client" in sentence
+
+
+@pytest.mark.parametrize(
+    ("listed", "forwarded"), [("10.250.0.0/24", deployment.PROXY), ("", deployment.OPEN), ("::/0", "every client")]
+)
+def test_the_proxys_own_compose_file_names_its_network(listed: str, forwarded: str) -> None:
+    """No other network is trusted."""
+    assert deployment.of_proxied({"environment": {"FORWARDED_ALLOW_IPS": listed}}, SUBNETS).forwarded == forwarded
+
+
+@pytest.mark.parametrize("name", ["", "prodlock", "prodlock:1.0", "x@sha256:0"])
+def test_an_image_without_a_digest_is_a_finding(name: str) -> None:
+    """One with a digest is not."""
+    assert list(deployment.unpinned_images({"k8s": deployment.image(OBJECTS)})) == []
+    (sentence,) = deployment.unpinned_images({"k8s": name})
+    assert "must be named by its digest" in sentence
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda objects: pod(objects)["securityContext"].pop("runAsNonRoot"),
+        lambda objects: pod(objects)["securityContext"].pop("seccompProfile"),
+        lambda objects: container(objects)["securityContext"].pop("allowPrivilegeEscalation"),
+        lambda objects: container(objects)["securityContext"].update(capabilities={"drop": ["KILL"]}),
+        lambda objects: pod(objects)["volumes"].append({"name": "host", "hostPath": {"path": "/"}}),
+    ],
+)
+def test_an_unmet_restriction_is_a_finding(change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Of the restricted standard."""
+    assert list(deployment.unmet_restrictions(OBJECTS)) == []
+    objects = copy.deepcopy(OBJECTS)
+    change(objects)
+    assert len(list(deployment.unmet_restrictions(objects))) == 1
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("10s", 10), ("1m30s", 90), ("1h", 3600), ("500ms", 0.5), (None, None)])
+def test_a_duration_is_read(text: str | None, seconds: float | None) -> None:
+    """As Compose writes it."""
+    assert deployment.of_compose({"stop_grace_period": text}).grace == seconds
+
+
+@pytest.mark.parametrize("selector", [None, {}, {"name": "z"}, {"matchLabels": {"name": "z"}}])
+@pytest.mark.parametrize("place", [0, 2])
+def test_an_object_that_selects_no_pod_is_a_finding(place: int, selector: dict[str, Any] | None) -> None:
+    """Kubernetes reports no error for it."""
+    assert list(deployment.unselected_pods(OBJECTS)) == []
+    objects = copy.deepcopy(OBJECTS)
+    objects[place]["spec"]["selector"] = selector
+    (sentence,) = deployment.unselected_pods(objects)
+    assert sentence == f"deploy/k8s: the {objects[place]['kind']} does not select the Deployment's pods."
+
+
+def test_all_findings_of_a_deployment_are_reported() -> None:
+    """One of each kind, in one list."""
+    objects = copy.deepcopy(OBJECTS)
+    pod(objects)["securityContext"].pop("runAsNonRoot")
+    objects[0]["spec"]["selector"] = {"name": "y"}
+    evidence = deployment.Deployment(
+        "compose.yaml",
+        REFERENCE,
+        {"deploy/stack.yml": deployment.RunSettings(port=1)},
+        {"deploy/stack.yml": "x:1"},
+        objects,
+        ["deploy/k8s: a schema does not allow it."],
+        ["APP_NEW"],
+    )
+    findings = deployment.judge(evidence)
+    assert len(findings) == 6
+    parts = ("a schema", "- APP_NEW", "port is 1", "x:1", "runAsNonRoot", "the Service does not select")
+    assert all(part in finding for part, finding in zip(parts, findings, strict=True))
+    assert findings[2].endswith("as with compose.yaml.")

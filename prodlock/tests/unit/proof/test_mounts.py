@@ -1,0 +1,42 @@
+"""Paths of a container and places of this machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from prodlock.proof.judges import mounts
+from prodlock.tests.unit.proof.test_compose import SERVICE, project
+
+
+@pytest.mark.parametrize(
+    ("folder", "place", "is_within"),
+    [
+        ("/w", "/w/app", True),
+        ("/w", "/w/", True),
+        ("/w", "/workshop", False),
+        ("/", "/w", True),
+        (r"C:\w", r"c:\w\app", True),
+        (r"C:\w", "C:/w/app", True),
+        (r"C:\w", r"C:\workshop", False),
+        (r"C:\w", r"D:\w", False),
+    ],
+)
+def test_paths_of_any_system_are_compared(folder: str, place: str, *, is_within: bool) -> None:
+    """Windows has its own separators, and ignores case."""
+    assert mounts.is_within(place, folder) is is_within
+
+
+def test_links_are_followed_as_the_engine_does() -> None:
+    """Relative and absolute ones, several in a row, and those that lead in a circle."""
+    links = {"/a": "b/c", "/b/c": "/d", "/x": "y", "/y": "x"}
+    assert mounts.resolve("/a/e", links) == "/d/e"
+    assert mounts.resolve("/a/..", links) == "/"
+    assert mounts.resolve("/../..", {}) == "/"
+    assert mounts.resolve("/x/z", links).endswith("/z")
+
+
+def test_all_mounted_places_of_the_machine_are_listed() -> None:
+    """So that each can be looked at without symlinks."""
+    volumes = [{"type": "bind", "source": "/a", "target": "/x"}, {"type": "volume", "source": "data", "target": "/y"}]
+    document = project({"api-prod": SERVICE | {"volumes": volumes}}).document
+    assert mounts.places(document) == {"/a", "/w", "/w/app", "/w/app/main.py", "/w/key", "/u"}
