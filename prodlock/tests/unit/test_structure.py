@@ -18,6 +18,8 @@ MODULES = sorted(
 # Which parts each part imports. Modules beside the packages (failure, site, ...) are the part ``.
 DIRECTIONS = {
     "tasks": {"", "docker", "proof", "setup"},
+    "cli": {"", "proof"},
+    "__main__": {"cli"},
     "proof": {"", "docker", "image", "inside", "server"},
     "setup": {"", "docker"},
     "docker": {""},
