@@ -17,6 +17,7 @@ MODULES = sorted(
 )
 # Which parts each part imports. Modules beside the packages (failure, site, ...) are the part ``.
 DIRECTIONS = {
+    "cli": {"", "proof"},
     "tasks": {"", "docker", "proof", "setup"},
     "cli": {"", "proof"},
     "__main__": {"cli"},
