@@ -20,6 +20,8 @@ DIRECTIONS = {
     "cli": {"", "proof"},
     "__main__": {"cli"},
     "tasks": {"", "docker", "proof", "setup"},
+    "cli": {"", "proof"},
+    "__main__": {"cli"},
     "proof": {"", "docker", "image", "inside", "server"},
     "setup": {"", "docker"},
     "docker": {""},
