@@ -1,37 +1,41 @@
-"""The tasks of this repository: Prodlock's, and what only its own development needs. `inv` alone lists them."""
+"""The tasks of this repository: Prodlock's, and those that develop Prodlock itself. `inv` alone lists them."""
 
 from __future__ import annotations
 
-from invoke.collection import Collection
-from invoke.context import Context
+from pathlib import Path
+
 from invoke.tasks import task
 
 from prodlock import tasks
 from prodlock.docker import stages
-from prodlock.tasks import HandingOn, handed_on, sentences
+from prodlock.project import Project
+from prodlock.tasks import PassThrough, on_project, passed_arguments
 
 
-@task(klass=HandingOn)
-@sentences
-def test_tool(c: Context) -> int:
-    """Test Prodlock itself on this machine's Engine: `inv test-tool -- -k leak`."""
-    return stages.test_tool(handed_on())
+@task(klass=PassThrough)
+@on_project
+def test_tool(project: Project) -> int:
+    """Test Prodlock on this machine's Engine: `inv test-tool -- -k leak`."""
+    return stages.test_tool(project, passed_arguments())
 
 
 @task(
     help={
-        "rounds": "How often each figure is taken (default: 5).",
+        "rounds": "The number of measurements of each figure (default: 5).",
         "json": "Print the results as JSON.",
     }
 )
-@sentences
-def bench(c: Context, rounds: str = "5", json: bool = False) -> int:
-    """Measure this project beside a tutorial's Dockerfile and uv's. Exit code 1: a target is missed."""
+@on_project
+def bench(_: Project, rounds: str = "5", json: bool = False) -> int:
+    """Measure this project beside a tutorial's Dockerfile and uv's.
+
+    Exit code 1: a target is missed.
+    """
     from bench import run
 
     return run.run(rounds, as_json=json)
 
 
-namespace = Collection.from_module(tasks)
+namespace = tasks.collection(Path(__file__).parent)
 namespace.add_task(test_tool)
 namespace.add_task(bench)

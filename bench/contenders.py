@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.figures import ARTICLE, CONTENDERS, PRODLOCK, SIZES, UV
-from prodlock import checkout, site
+from prodlock import site
 from prodlock.docker import engine
 from prodlock.failure import Failure
 from prodlock.inside import requirements
+from prodlock.project import Project
 
 # Every container, image and network of a bench has a name that begins so.
 PREFIX = "prodlock-bench-"
@@ -28,6 +29,7 @@ PLAIN = "as-it-is"
 ONE_MORE = "one-more"
 
 HERE = Path(__file__).parent
+PROJECT = Project(HERE.parent)
 # What a fresh clone has not.
 _LOCAL = (".git", ".venv*", ".*_cache", "__pycache__", ".env*", ".prodlock")
 # A tutorial's service depends on uvicorn alone; the tests of this one's protocol need it.
@@ -64,7 +66,7 @@ def copies(folder: Path) -> list[Contender]:
     """Copy the working tree for each contender, and dress each copy as the contender has it."""
     contenders = [Contender(name, folder / name) for name in CONTENDERS]
     for contender in contenders:
-        shutil.copytree(checkout.ROOT, contender.folder, ignore=shutil.ignore_patterns(*_LOCAL), symlinks=True)
+        shutil.copytree(PROJECT.root, contender.folder, ignore=shutil.ignore_patterns(*_LOCAL), symlinks=True)
         if contender.name != PRODLOCK:
             (contender.folder / ".dockerignore").unlink()
             shutil.copy(HERE / contender.name / "Dockerfile", contender.folder)
@@ -125,10 +127,10 @@ def lock(folder: Path, wanted: Mapping[str, Sequence[str]]) -> None:
     Poetry locks in this project's tool stage, as for `inv poetry`, and keeps the versions that poetry.lock has; uv,
     which can't read that lock, makes its own of the same versions.
     """
-    own = {name: (checkout.ROOT / name).read_text(encoding="utf-8") for name in ("pyproject.toml", "poetry.lock")}
+    own = {name: (PROJECT.root / name).read_text(encoding="utf-8") for name in ("pyproject.toml", "poetry.lock")}
     desk = folder / "desk"
     desk.mkdir(parents=True)
-    shutil.copy(site.environment()["CA_BUNDLE"], desk / ".ca-bundle.pem")
+    shutil.copy(site.environment(PROJECT)["CA_BUNDLE"], desk / ".ca-bundle.pem")
     for variant, names in wanted.items():
         print(f"locking: {variant}", file=sys.stderr, flush=True)
         full = depending(own["pyproject.toml"], names)
@@ -157,14 +159,14 @@ def _locked(desk: Path, pyproject: str, lock: str) -> str:
 def _tool(desk: Path, *command: str) -> None:
     """Run Poetry or uv on a folder, with this site's certificates and package index."""
     options = [f"--volume={desk}:/srv", "--env=HOME=/srv/home", "--env=CA_BUNDLE=/srv/.ca-bundle.pem"]
-    index = site.environment()["INDEX_URL"]
+    index = site.environment(PROJECT)["INDEX_URL"]
     # By name: an address may hold a password.
     settings = dict.fromkeys(("POETRY_PYPI_MIRROR_URL", "UV_DEFAULT_INDEX"), index) if index else {}
     options += [f"--env={name}" for name in settings]
     if sys.platform != "win32":
         options.append(f"--user={os.getuid()}:{os.getgid()}")
     run = ("run", "--rm", "--init", f"--name={PREFIX}locking", *options, TOOLS, "online", *command)
-    engine.output(*run, env=settings)
+    engine.output(PROJECT, *run, env=settings)
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:

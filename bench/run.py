@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import contenders, figures, work
-from bench.contenders import ONE_MORE, PLAIN, PREFIX, TOOLS, UV_BINARY, Contender
-from prodlock import checkout, integers, site
-from prodlock.docker import engine
+from bench.contenders import ONE_MORE, PLAIN, PREFIX, PROJECT, TOOLS, UV_BINARY, Contender
+from prodlock import integers, site
+from prodlock.docker import engine, stages
 from prodlock.failure import FAILED, Failure
 
 _NOTES = (
@@ -37,7 +37,7 @@ def run(given: str, *, as_json: bool) -> int:
 
     Raises Failure where something can't be built or a test fails.
     """
-    rounds = integers.whole(given, "The number of rounds", 1, _MOST_ROUNDS, "`inv bench --rounds N`")
+    rounds = integers.parse(given, "The number of rounds", 1, _MOST_ROUNDS, "`inv bench --rounds N`")
     machine = _machine()
     samples: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix=PREFIX) as folder, _swept():
@@ -58,7 +58,7 @@ class Bench:
     def __init__(self, folder: Path, samples: dict[str, dict[str, list[float]]]) -> None:
         self.samples = samples
         self.locks = folder / "locks"
-        lock = (checkout.ROOT / "poetry.lock").read_text(encoding="utf-8")
+        lock = (PROJECT.root / "poetry.lock").read_text(encoding="utf-8")
         names = (contenders.HERE / "packages.txt").read_text(encoding="utf-8").split()
         self.variants = contenders.variants(names, contenders.main_packages(lock))
         self.contenders = contenders.copies(folder)
@@ -119,14 +119,14 @@ class Bench:
 
 def _machine() -> dict[str, str]:
     """Return what the figures depend on. Raises Failure where the Engine has no core for the clients."""
-    cores, memory = engine.output("info", "--format={{.NCPU}} {{.MemTotal}}").split()
+    cores, memory = engine.output(PROJECT, "info", "--format={{.NCPU}} {{.MemTotal}}").split()
     if int(cores) < _CORES:
         raise Failure(f"The bench needs {_CORES} cores, one for the service and one for its clients.")
     return {
         "cores": cores,
         "memory": f"{int(memory) / 2**30:.0f} GiB",
-        "Engine": engine.output("version", "--format={{.Server.Version}}").strip(),
-        "Compose": engine.output("compose", "version", "--short").strip(),
+        "Engine": engine.output(PROJECT, "version", "--format={{.Server.Version}}").strip(),
+        "Compose": engine.output(PROJECT, "compose", "version", "--short").strip(),
         "kernel": f"{platform.system()} {platform.machine()}",
     }
 
@@ -134,25 +134,39 @@ def _machine() -> dict[str, str]:
 def _instruments() -> None:
     """Build what measures: wrk and the chart's image, this project's tool stage, and the stand-in for uv's image."""
     print("building the instruments", file=sys.stderr, flush=True)
-    settings = site.environment()
+    settings = site.environment(PROJECT)
     secrets = site.secrets(settings)
     engine.output(
-        "build", f"--tag={work.INSTRUMENTS}", "--build-context=inside=prodlock/inside", *secrets, "bench", env=settings
+        PROJECT,
+        "build",
+        f"--tag={work.INSTRUMENTS}",
+        "--build-context=inside=prodlock/inside",
+        *secrets,
+        "bench",
+        env=settings,
     )
-    engine.output("build", f"--tag={TOOLS}", "--target=tools", *secrets, ".", env=settings)
+    engine.output(PROJECT, "tag", stages.build(PROJECT, "poetry"), TOOLS)
     with tempfile.TemporaryDirectory() as nothing:
         recipe = Path(nothing, "Dockerfile")
         recipe.write_text(
-            f"FROM {TOOLS} AS tools\nFROM scratch\nCOPY --from=tools /opt/tools/bin/uv /uv\n", encoding="utf-8"
+            f"FROM {TOOLS} AS tools\nFROM scratch\nCOPY --from=tools /opt/tool/bin/uv /uv\n", encoding="utf-8"
         )
-        engine.output("build", f"--tag={UV_BINARY}", nothing)
+        engine.output(PROJECT, "build", f"--tag={UV_BINARY}", nothing)
 
 
 def _chart() -> str:
     """Return the chart of bench/results.json as SVG."""
     results = f"--volume={contenders.HERE / 'results.json'}:/srv/results.json:ro"
     return engine.output(
-        "run", "--rm", "--network=none", results, work.INSTRUMENTS, "python", "/srv/chart.py", "/srv/results.json"
+        PROJECT,
+        "run",
+        "--rm",
+        "--network=none",
+        results,
+        work.INSTRUMENTS,
+        "python",
+        "/srv/chart.py",
+        "/srv/results.json",
     )
 
 
@@ -175,11 +189,11 @@ def _sweep() -> None:
     for name in figures.CONTENDERS:
         # What a newer build has taken the name from: Compose labels what it builds.
         label = f"--filter=label=com.docker.compose.project={PREFIX}{name}"
-        engine.output("image", "prune", "--force", label, shielded=True)
+        engine.output(PROJECT, "image", "prune", "--force", label, shielded=True)
 
 
 def _remove(kind: str, *listing: str) -> None:
     """Remove all that a listing lists, if it lists any."""
-    found = engine.output(*listing, shielded=True).split()
+    found = engine.output(PROJECT, *listing, shielded=True).split()
     if found:
-        engine.output(kind, "rm", *(() if kind == "network" else ("--force",)), *found, shielded=True)
+        engine.output(PROJECT, kind, "rm", *(() if kind == "network" else ("--force",)), *found, shielded=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from bench import figures
-from bench.contenders import PREFIX, Contender
+from bench.contenders import PREFIX, PROJECT, Contender
 from prodlock import site
 from prodlock.docker import engine
 from prodlock.failure import Failure
@@ -66,7 +66,7 @@ def edit_to_verdict(contender: Contender) -> float:
 
 def size(contender: Contender) -> float:
     """Return the megabytes of prod's layers as they lie on a disk."""
-    return int(engine.output("image", "inspect", "--format={{.Size}}", contender.image())) / _MEGABYTE
+    return int(engine.output(PROJECT, "image", "inspect", "--format={{.Size}}", contender.image())) / _MEGABYTE
 
 
 def compressed_size(contender: Contender) -> float:
@@ -74,7 +74,7 @@ def compressed_size(contender: Contender) -> float:
     compressor = zlib.compressobj(level=6)
     count = 0
     with tempfile.TemporaryFile() as saved:
-        engine.write(saved, "save", contender.image())
+        engine.write(PROJECT, saved, "save", contender.image())
         while chunk := saved.read(_CHUNK):
             count += len(compressor.compress(chunk))
     return (count + len(compressor.flush())) / _MEGABYTE
@@ -92,8 +92,8 @@ def load(contender: Contender) -> tuple[float, float]:
     with _serving(contender, "--cpuset-cpus=0"):
         client = ("run", "--rm", f"--name={PREFIX}clients", f"--network=container:{_SERVER}", "--cpuset-cpus=1")
         wrk = ("wrk", "--threads=1", f"--connections={_CONNECTIONS}", "--latency", "http://127.0.0.1:8000/")
-        engine.output(*client, INSTRUMENTS, *wrk, f"--duration={_WARM_UP_SECONDS}s")
-        said = engine.output(*client, INSTRUMENTS, *wrk, f"--duration={_LOAD_SECONDS}s")
+        engine.output(PROJECT, *client, INSTRUMENTS, *wrk, f"--duration={_WARM_UP_SECONDS}s")
+        said = engine.output(PROJECT, *client, INSTRUMENTS, *wrk, f"--duration={_LOAD_SECONDS}s")
     try:
         return figures.wrk(said)
     except ValueError as error:
@@ -114,7 +114,7 @@ def _edit(contender: Contender) -> None:
 
 def _compose(contender: Contender, *args: str) -> None:
     where = (f"--project-directory={contender.folder}", f"--project-name={contender.project}")
-    engine.output("compose", *where, *args, env=site.environment())
+    engine.output(PROJECT, "compose", *where, *args, env=site.environment(PROJECT))
 
 
 def _test(contender: Contender) -> None:
@@ -161,11 +161,11 @@ def _serving(contender: Contender, *options: str) -> Iterator[None]:
         port = free.getsockname()[1]
     publish = f"--publish=127.0.0.1:{port}:8000"
     try:
-        engine.output("run", "--detach", f"--name={_SERVER}", publish, *options, contender.image())
+        engine.output(PROJECT, "run", "--detach", f"--name={_SERVER}", publish, *options, contender.image())
         _wait(contender, port)
         yield
     finally:
-        engine.output("rm", "--force", "--volumes", _SERVER, shielded=True)
+        engine.output(PROJECT, "rm", "--force", "--volumes", _SERVER, shielded=True)
 
 
 def _wait(contender: Contender, port: int) -> None:

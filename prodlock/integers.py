@@ -1,4 +1,4 @@
-"""Read whole numbers that a user gives: options and environment variables."""
+"""Parse whole numbers in options and environment variables."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from prodlock.failure import Failure
 LAST_PORT = 65535
 
 
-def whole(text: str, name: str, least: int, most: int, remedy: str) -> int:
-    """Return a number in ASCII digits. Raises Failure where the text is no such number, or not from least to most.
+def parse(text: str, name: str, minimum: int, maximum: int, remedy: str) -> int:
+    """Return the number that ASCII digits give. Raises Failure for any other text, or a number out of range.
 
     `str.isdecimal()` and `int()` accept digits of every script, signs, underscores and spaces; other programs do not.
     """
-    # A number of thousands of digits is not converted: Python refuses to, with an error of its own.
-    if re.fullmatch(r"[0-9]{1,20}", text) and least <= (number := int(text)) <= most:
+    # At most 20 digits: Python refuses to convert thousands of them, with an error of its own.
+    if re.fullmatch(r"[0-9]{1,20}", text) and minimum <= (number := int(text)) <= maximum:
         return number
-    raise Failure(f"{name} must be a whole number from {least} to {most} (got {text!r}). To fix it: {remedy}.")
+    raise Failure(f"{name} must be a whole number from {minimum} to {maximum} (got {text!r}). To fix it: {remedy}.")

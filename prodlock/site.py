@@ -1,7 +1,7 @@
-"""What this machine is configured with: the certificate authorities it trusts and its package index.
+"""Find this machine's certificate authorities and package index.
 
-Docker's builds know neither, so both are handed in as build secrets (docker-compose.yml): CA_BUNDLE names a
-file, INDEX_URL is an address that may hold a password. Nothing of them stays in an image.
+Docker builds have no access to either, so both are build secrets (docker-compose.yml): CA_BUNDLE names a file,
+INDEX_URL is an address that may hold a password. Nothing of them stays in an image.
 """
 
 from __future__ import annotations
@@ -14,28 +14,29 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from prodlock import checkout, integers
+from prodlock import integers
 from prodlock.failure import Failure
+from prodlock.project import Project
 
-# In a folder that git ignores, whatever an adopter's .gitignore says.
-EXPORTED = checkout.ROOT / ".prodlock" / "ca-bundle.pem"
-# Where Debian, Fedora, Alpine and macOS keep the bundle, for a Python whose own default names none of them.
+# In a folder with a .gitignore of its own, which needs no line in the project's.
+EXPORTED = Path(".prodlock", "ca-bundle.pem")
+# The bundles of Debian, Fedora, Alpine and macOS, for a Python whose default is none of them.
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
 # The end of the year 9999: no date in an image's configuration can be later.
 LAST_SECOND = 253402300799
 
 
-def environment() -> dict[str, str]:
-    """Return CA_BUNDLE and INDEX_URL: what the user set, else what this machine uses itself.
+def environment(project: Project) -> dict[str, str]:
+    """Return CA_BUNDLE and INDEX_URL: the user's settings, or else the defaults of this machine.
 
-    Raises Failure where no build could use them, or SOURCE_DATE_EPOCH, which Docker reads in every build.
+    Raises Failure where one of them is not valid, or SOURCE_DATE_EPOCH, which Docker reads in every build.
     """
-    epoch()
-    bundle = os.environ.get("CA_BUNDLE") or ca_bundle()
+    epoch(project)
+    bundle = project.environment.get("CA_BUNDLE") or ca_bundle(project)
     check_bundle(bundle)
-    index = os.environ.get("INDEX_URL") or index_url()
-    # It may hold a password: no message repeats it.
+    index = project.environment.get("INDEX_URL") or index_url(project)
+    # The address may hold a password: no message repeats it.
     if index and not re.fullmatch(r"https?://[!-~]+", index):
         raise Failure(
             "The package index must be an address that begins with http:// or https://, without spaces (got another). "
@@ -45,75 +46,82 @@ def environment() -> dict[str, str]:
 
 
 def secrets(settings: Mapping[str, str]) -> tuple[str, str]:
-    """Return the options that hand CA_BUNDLE and INDEX_URL, the second by its name, to `docker build`."""
+    """Return the options of `docker build` for CA_BUNDLE and INDEX_URL; the second is named, not repeated."""
     return ("--secret=id=ca_bundle,src=" + settings["CA_BUNDLE"], "--secret=id=index_url,env=INDEX_URL")
 
 
-def export(certificates: bytes) -> None:
+def export(project: Project, certificates: bytes) -> None:
     """Write certificates to EXPORTED."""
-    EXPORTED.parent.mkdir(exist_ok=True)
-    ignore(EXPORTED.parent)
-    EXPORTED.write_bytes(certificates)
+    file = project.root / EXPORTED
+    file.parent.mkdir(exist_ok=True)
+    ignore(file.parent)
+    file.write_bytes(certificates)
 
 
 def ignore(folder: Path) -> None:
-    """Let git ignore a folder that a task has made, without a line in the project's .gitignore."""
+    """Make git ignore a folder that a task has created, by a .gitignore in it."""
     (folder / ".gitignore").write_text("*\n", encoding="ascii")
 
 
-def epoch() -> int | None:
+def epoch(project: Project) -> int | None:
     """Return SOURCE_DATE_EPOCH in seconds since 1970, or None where it is not set."""
-    text = os.environ.get("SOURCE_DATE_EPOCH")
+    text = project.environment.get("SOURCE_DATE_EPOCH")
     if not text:
         return None
-    return integers.whole(text, "SOURCE_DATE_EPOCH", 0, LAST_SECOND, "set seconds since 1970, or unset it")
+    return integers.parse(text, "SOURCE_DATE_EPOCH", 0, LAST_SECOND, "set seconds since 1970, or unset it")
 
 
 def check_bundle(bundle: str) -> None:
-    """Raise Failure where a build step could not read a file as certificates, before it fails far from the cause.
+    """Raise Failure where a file does not hold certificates, before a build step fails far from the cause.
 
-    An empty one is as good as none: /dev/null is what docker-compose.yml names where nothing is set.
+    An empty file is valid: docker-compose.yml names /dev/null where nothing is set.
     """
     try:
         if Path(bundle).read_bytes():
             ssl.create_default_context(cafile=bundle)
     except (OSError, ValueError) as error:
-        reason = "a file without any" if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None) or error
+        reason = (
+            "a file without certificates"
+            if isinstance(error, ssl.SSLError)
+            else getattr(error, "strerror", None) or error
+        )
         raise Failure(
             f"CA_BUNDLE must be a readable file of certificates in PEM format (got {bundle}: {reason}). To fix it: "
             "name such a file, or unset CA_BUNDLE."
         ) from None
 
 
-def ca_bundle() -> str:
-    """Return a file of the authorities that this machine trusts.
+def ca_bundle(project: Project) -> str:
+    """Return the file of the certificate authorities that this machine trusts.
 
-    Windows keeps them elsewhere: there, as wherever no file is known, what Python trusts is written to one.
+    Where there is none, on Windows for example, write the authorities that Python trusts to EXPORTED.
     """
     candidates = (ssl.get_default_verify_paths().cafile, *_BUNDLES)
     for path in candidates:
         if path and Path(path).is_file():
             return path
     trusted = ssl.create_default_context().get_ca_certs(binary_form=True)
-    export("".join(map(ssl.DER_cert_to_PEM_cert, trusted)).encode("ascii"))
-    return str(EXPORTED)
+    export(project, "".join(map(ssl.DER_cert_to_PEM_cert, trusted)).encode("ascii"))
+    return str(project.root / EXPORTED)
 
 
-def index_url() -> str:
-    """Return the package index that pip is configured with, or `` where it uses its default.
+def index_url(project: Project) -> str:
+    """Return the package index in pip's configuration, or an empty string where pip uses its default.
 
-    Reads what pip reads (https://pip.pypa.io/en/stable/topics/configuration/), and not through pip: starting
-    it takes half a second, and an Invoke that pipx installed has none.
+    Reads pip's files (https://pip.pypa.io/en/stable/topics/configuration/) without pip: starting pip takes half a
+    second, and an environment of pipx has no pip.
     """
-    if "PIP_INDEX_URL" in os.environ:
-        return os.environ["PIP_INDEX_URL"]
+    if "PIP_INDEX_URL" in project.environment:
+        return project.environment["PIP_INDEX_URL"]
     found = {"global": "", "install": ""}
-    for file in _pip_files():
+    for file in _pip_files(project):
         config = configparser.RawConfigParser()
         try:
             config.read(file, encoding="utf-8")
         except configparser.Error as error:
-            raise Failure(f"{file} can't be read ({error}): mend it, or set INDEX_URL.") from None
+            raise Failure(
+                f"{file} must be a configuration file of pip (got: {error}). To fix it: correct it, or set INDEX_URL."
+            ) from None
         for section in found:
             for name, value in config.items(section) if config.has_section(section) else ():
                 if name.replace("_", "-") == "index-url":
@@ -121,16 +129,16 @@ def index_url() -> str:
     return found["install"] or found["global"]
 
 
-def _pip_files() -> list[Path]:
-    """Return pip's configuration files, the one that wins last; none where PIP_CONFIG_FILE is the null device."""
-    if os.environ.get("PIP_CONFIG_FILE") == os.devnull:
+def _pip_files(project: Project) -> list[Path]:
+    """Return pip's configuration files by ascending precedence; none where PIP_CONFIG_FILE is the null device."""
+    if project.environment.get("PIP_CONFIG_FILE") == os.devnull:
         return []
     home = Path.home()
     if sys.platform == "win32":
         name, shared, user = (
             "pip.ini",
-            Path(os.environ.get("PROGRAMDATA", "C:/ProgramData")),
-            Path(os.environ["APPDATA"]),
+            Path(project.environment.get("PROGRAMDATA", "C:/ProgramData")),
+            Path(project.environment["APPDATA"]),
         )
         files = [shared / "pip" / name, home / "pip" / name, user / "pip" / name]
     elif sys.platform == "darwin":
@@ -140,9 +148,9 @@ def _pip_files() -> list[Path]:
         files = [Path("/Library/Application Support/pip") / name, home / ".pip" / name, user / name]
     else:
         name = "pip.conf"
-        user = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+        user = Path(project.environment.get("XDG_CONFIG_HOME") or home / ".config")
         files = [Path("/etc/xdg/pip") / name, Path("/etc") / name, home / ".pip" / name, user / "pip" / name]
     files.append(Path(sys.prefix) / name)
-    if "PIP_CONFIG_FILE" in os.environ:
-        files.append(Path(os.environ["PIP_CONFIG_FILE"]))
+    if "PIP_CONFIG_FILE" in project.environment:
+        files.append(Path(project.environment["PIP_CONFIG_FILE"]))
     return files

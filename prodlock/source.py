@@ -1,6 +1,6 @@
-"""What a build is made from: the commit, and what is said of it in production's labels.
+"""Read the commit that a build is made from, and derive the labels of production from it.
 
-The labels come from the commit alone, so that when and where an image is built does not show in it
+The labels depend on the commit alone, so that an image does not depend on when and where it is built
 (https://github.com/opencontainers/image-spec/blob/main/annotations.md, https://reproducible-builds.org/specs/source-date-epoch/).
 """
 
@@ -22,17 +22,18 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from prodlock import checkout, site
+from prodlock import site
 from prodlock.failure import Failure
+from prodlock.project import COMPOSE_FILES, OVERRIDES, SOURCES, Project
 
-# What describes a build, beside what .dockerignore allows.
-DESCRIBING = (".dockerignore", "Dockerfile", "Dockerfile.dockerignore", *checkout.COMPOSE_FILES, *checkout.OVERRIDES)
-# What the Dockerfile reads, whatever the form of .dockerignore is.
+# The files that describe a build, beside those that .dockerignore allows.
+DESCRIBING = (".dockerignore", "Dockerfile", "Dockerfile.dockerignore", *COMPOSE_FILES, *OVERRIDES)
+# The files that the Dockerfile reads, for a .dockerignore that does not name them.
 _READ = ("app", "prodlock", "poetry.lock", "pyproject.toml")
-# How git writes that a path is a symbolic link or a submodule, and how long the name of an object is (git-ls-tree(1)).
+# git's modes of symbolic links and submodules, and the length of an object's name by SHA-1 (git-ls-tree(1)).
 _LINK, _SUBMODULE = "120000", "160000"
 _SHA1_DIGITS = 40
-# How a record of a change begins in `git status --porcelain=v2`, and how many fields stand before its path.
+# The first character of a change in `git status --porcelain=v2`, and the number of fields before its path.
 _CHANGED = {"1": 8, "u": 10, "?": 1}
 # Variables that make git read another repository than the one of this folder (git(1)).
 _REDIRECTING = {
@@ -42,44 +43,48 @@ _REDIRECTING = {
 
 
 class Commit(NamedTuple):
-    """The commit that is checked out: its hash, its time in seconds since 1970, how many files differ from it."""
+    """The commit that is checked out: its hash, its time in seconds since 1970, and how many files differ from it."""
 
     revision: str
     seconds: int
     changes: int
 
     def __str__(self) -> str:
-        """Return what a user is told."""
+        """Return the commit as messages print it."""
         if self.changes:
             files = "1 file that differs" if self.changes == 1 else f"{self.changes} files that differ"
             return f"commit {self.revision} with {files}"
         return f"commit {self.revision}, clean"
 
 
-def commit() -> Commit | None:
-    """Return the commit that is checked out, or None where no repository has this project.
+def commit(project: Project) -> Commit | None:
+    """Return the commit that is checked out, or None where the project is in no git repository.
 
-    Raises Failure where there is a repository and git can't read it.
+    Raises Failure where git can't read the repository.
     """
-    folder = _repository()
+    folder = _repository(project)
     if not folder:
         return None
-    status = _git("status", "--porcelain=v2", "-z", "--branch", "--untracked-files=all", "--no-renames", "--", ".")
+    status = _git(
+        project, "status", "--porcelain=v2", "-z", "--branch", "--untracked-files=all", "--no-renames", "--", "."
+    )
     records = status.split("\0")
     revision = next(record.split(" ")[2] for record in records if record.startswith("# branch.oid "))
-    top, prefix, log = _git("rev-parse", "--show-toplevel", "--show-prefix", "--git-path", "logs/HEAD").splitlines()
+    top, prefix, log = _git(
+        project, "rev-parse", "--show-toplevel", "--show-prefix", "--git-path", "logs/HEAD"
+    ).splitlines()
     if not folder.samefile(top):
-        # By its configuration, or where `.git` is none: then git takes the repository of a folder above.
+        # By configuration, or because `.git` is not valid: then git takes the repository of a folder above.
         raise _unreadable(f"git reads the repository of {top} instead of the one of {folder}", f"restore {folder}/.git")
-    if revision == "(initial)" and (checkout.ROOT / log).exists():
-        # Its log says that there was a commit: this is no new repository.
+    if revision == "(initial)" and (project.root / log).exists():
+        # The log of HEAD has a commit: the repository is not a new one.
         raise _unreadable("HEAD names a branch without a commit", "check out a branch that has one, or commit")
-    if revision == "(initial)" or not _git("ls-tree", "-z", revision):
-        # A repository without a commit, or one of a folder above that does not have this project.
+    if revision == "(initial)" or not _git(project, "ls-tree", "-z", revision):
+        # A repository without a commit, or one of a folder above that does not contain the project.
         return None
     changed = {_changed_path(record).removeprefix(prefix) for record in records if record[:1] in _CHANGED}
-    seconds = _git("log", "-1", "--no-show-signature", "--format=%ct", revision)
-    return Commit(revision, int(seconds), len(changed | differing(revision)))
+    seconds = _git(project, "log", "-1", "--no-show-signature", "--format=%ct", revision)
+    return Commit(revision, int(seconds), len(changed | differing(project, revision)))
 
 
 def _changed_path(record: str) -> str:
@@ -87,62 +92,62 @@ def _changed_path(record: str) -> str:
     return record.split(" ", _CHANGED[record[0]])[-1]
 
 
-def differing(revision: str) -> set[str]:
-    """Return the paths of what a build reads that a commit does not have so, byte for byte, and of what is removed.
+def differing(project: Project, revision: str) -> set[str]:
+    """Return the build inputs that are added, removed, or differ from a commit byte for byte.
 
-    Not as `git status` has it: the index may be told to assume that a file is unchanged, filters may convert contents.
-    Permissions do not count: a build sets its own.
+    `git status` may hide differences: a flag of the index marks a file as unchanged, a filter converts contents.
+    Permissions are not compared: a build sets its own.
     """
-    inputs, left_out = build_inputs(), _left_out()
-    committed = {path: (mode, name) for path, mode, name in _tree(revision, *inputs)}
-    added = (path for path in _present(inputs) if path not in committed)
+    inputs, excluded = build_inputs(project), _excluded_names(project)
+    committed = {path: (mode, name) for path, mode, name in _tree(project, revision, *inputs)}
+    added = (path for path in _present(project, inputs) if path not in committed)
     found = {
-        path for path in added if not any(fnmatchcase(part, name) for part in path.split("/") for name in left_out)
+        path for path in added if not any(fnmatchcase(part, name) for part in path.split("/") for name in excluded)
     }
     for path, (mode, name) in committed.items():
-        content = _content(checkout.ROOT / path, mode)
+        content = _content(project.root / path, mode)
         if content is None or _blob_name(content, name) != name:
             found.add(path)
     return found
 
 
-def build_inputs() -> tuple[str, ...]:
-    """Return the files and folders that a build reads: what .dockerignore allows, and what describes the build."""
-    lines = _dockerignore()
+def build_inputs(project: Project) -> tuple[str, ...]:
+    """Return the files and folders that a build reads: those that .dockerignore allows, and those that describe it."""
+    lines = _dockerignore(project)
     if not lines:
-        # Then a build reads everything.
+        # Without a .dockerignore a build reads everything.
         return (".",)
     allowed = [line[1:].strip().strip("/") for line in lines if line.startswith("!")]
-    # Of a pattern, the folder before the first special character.
+    # Cut a pattern to the folder before its first special character.
     folders = [re.sub(r"[^/]*[*?\[].*", "", path).rstrip("/") or "." for path in allowed]
     return (*DESCRIBING, *_READ, *folders)
 
 
-def _dockerignore() -> list[str]:
-    """Return the lines of .dockerignore, as Docker reads them; none where there is no such file."""
+def _dockerignore(project: Project) -> list[str]:
+    """Return the lines of .dockerignore without surrounding spaces, or none where there is no such file."""
     try:
-        text = (checkout.ROOT / ".dockerignore").read_text(encoding="utf-8")
+        text = (project.root / ".dockerignore").read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
     return [line.strip() for line in text.splitlines()]
 
 
-def _left_out() -> list[str]:
-    """Return the names that the last lines of .dockerignore leave out wherever they are: of `**/.env`, `.env`."""
+def _excluded_names(project: Project) -> list[str]:
+    """Return the names that the last lines of .dockerignore exclude in every folder: for `**/.env`, `.env`."""
     names: list[str] = []
-    for line in _dockerignore():
-        # What follows an exception holds; other patterns are Docker's to read.
+    for line in _dockerignore(project):
+        # Only patterns behind the last exception are certain; other forms of patterns are left to Docker.
         names = [] if line.startswith("!") else names + re.findall(r"^\*\*/([^/\[\]\\]+)$", line)
     return names
 
 
-def _present(paths: Iterable[str]) -> Iterator[str]:
-    """Give the files at or below paths of the working tree, but for bytecode, which no build reads."""
+def _present(project: Project, paths: Iterable[str]) -> Iterator[str]:
+    """Yield the files at or below paths of the working tree, without bytecode, which no build reads."""
     for path in paths:
-        place = checkout.ROOT / path
+        place = project.root / path
         if place.is_dir() and not place.is_symlink():
             for folder, folders, files in os.walk(place):
-                is_root = Path(folder) == checkout.ROOT
+                is_root = Path(folder) == project.root
                 folders[:] = [
                     name
                     for name in folders
@@ -150,21 +155,21 @@ def _present(paths: Iterable[str]) -> Iterator[str]:
                 ]
                 links = [name for name in folders if Path(folder, name).is_symlink()]
                 for name in (*files, *links):
-                    yield Path(folder, name).relative_to(checkout.ROOT).as_posix()
+                    yield Path(folder, name).relative_to(project.root).as_posix()
         elif os.path.lexists(place):
             yield path
 
 
-def _tree(revision: str, *paths: str) -> Iterator[tuple[str, str, str]]:
-    """Give path, mode and object name of each file that a commit has at or below paths of this project."""
-    for entry in filter(None, _git("ls-tree", "-r", "-z", revision, "--", *paths).split("\0")):
+def _tree(project: Project, revision: str, *paths: str) -> Iterator[tuple[str, str, str]]:
+    """Yield path, mode and object name of each file that a commit has at or below paths of the project."""
+    for entry in filter(None, _git(project, "ls-tree", "-r", "-z", revision, "--", *paths).split("\0")):
         described, path = entry.split("\t", 1)
         mode, _, name = described.split(" ")[:3]
         yield path, mode, name
 
 
 def _content(place: Path, mode: str) -> bytes | None:
-    """Return what git would store of a file or a link, None where there is none of this kind."""
+    """Return the content that git would store for a file or a link, or None where there is none of this kind."""
     try:
         if mode == _LINK:
             return os.fsencode(place.readlink())
@@ -174,21 +179,24 @@ def _content(place: Path, mode: str) -> bytes | None:
 
 
 def _blob_name(content: bytes, like: str) -> str:
-    """Return the object name that git gives a content (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects)."""
+    """Return git's object name for a content (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects)."""
     kind = hashlib.sha1 if len(like) == _SHA1_DIGITS else hashlib.sha256
     return kind(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def pyproject() -> Mapping[str, Any]:
-    """Return what pyproject.toml says. Raises Failure where it can't be read."""
+def pyproject(project: Project) -> Mapping[str, Any]:
+    """Parse pyproject.toml. Raises Failure where it can't be read."""
     try:
-        return tomllib.loads((checkout.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+        return tomllib.loads((project.root / "pyproject.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise Failure(f"pyproject.toml can't be read ({error}): mend it.") from None
+        raise Failure(
+            f"pyproject.toml must be a TOML file that can be read (got: {error}). To fix it: correct it, or restore it "
+            "(`git restore pyproject.toml`)."
+        ) from None
 
 
 def _text(table: Mapping[str, Any], *names: str) -> str:
-    """Return a string of pyproject.toml by the names that lead to it, or `` where it is not set."""
+    """Return a string of pyproject.toml by its path of keys, or an empty string where it is not set."""
     value: object = table
     for name in names:
         if not isinstance(value, Mapping):
@@ -200,11 +208,11 @@ def _text(table: Mapping[str, Any], *names: str) -> str:
     raise Failure(f"{'.'.join(names)} in pyproject.toml must be a string (got {value!r}). To fix it: correct it.")
 
 
-def arguments(made_from: Commit | None) -> dict[str, str]:
-    """Return the build arguments that docker-compose.yml hands on; a SOURCE_DATE_EPOCH that is set stays."""
-    epoch = site.epoch()
-    project = pyproject()
-    found = {"VERSION": _text(project, "project", "version"), "SOURCE": _text(project, "project", "urls", "source")}
+def arguments(project: Project, made_from: Commit | None) -> dict[str, str]:
+    """Return the build arguments in docker-compose.yml; a SOURCE_DATE_EPOCH in the environment takes precedence."""
+    epoch = site.epoch(project)
+    table = pyproject(project)
+    found = {"VERSION": _text(table, "project", "version"), "SOURCE": _text(table, "project", "urls", "source")}
     if made_from:
         seconds = made_from.seconds if epoch is None else epoch
         if not 0 <= seconds <= site.LAST_SECOND:
@@ -222,87 +230,85 @@ def arguments(made_from: Commit | None) -> dict[str, str]:
 
 
 @contextmanager
-def app(made_from: Commit | None) -> Iterator[Path]:
-    """Give a folder with the sources as the commit has them, and with .dockerignore; without a commit the working tree.
+def app(project: Project, made_from: Commit | None) -> Iterator[Path]:
+    """Yield a folder with the sources of a commit and .dockerignore, or, without a commit, the working tree.
 
-    Raises Failure where the commit lacks one of them.
+    Raises Failure where the commit lacks a source.
     """
     if not made_from:
-        yield checkout.ROOT
+        yield project.root
         return
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
-        # Blob by blob: a checkout applies filters, and `git archive` what .gitattributes say of releases.
-        for path, mode, content in _blobs(made_from.revision, *checkout.SOURCES):
+        # Blob by blob: a checkout applies filters, and `git archive` the export attributes of .gitattributes.
+        for path, mode, content in _blobs(project, made_from.revision, *SOURCES):
             place = tree / path
             place.parent.mkdir(parents=True, exist_ok=True)
             if mode == _LINK:
                 place.symlink_to(os.fsdecode(content))
             else:
                 place.write_bytes(content)
-        for path in checkout.SOURCES:
+        for path in SOURCES:
             if not (tree / path).exists():
                 raise Failure(f"The commit must have `{path}` (got none). To fix it: commit it, then check again.")
         with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(checkout.ROOT / ".dockerignore", tree / ".dockerignore")
+            shutil.copyfile(project.root / ".dockerignore", tree / ".dockerignore")
         yield tree
 
 
-def _blobs(revision: str, *paths: str) -> Iterator[tuple[str, str, bytes]]:
-    """Give path, mode and content of each file that a commit has at or below paths of this project."""
-    entries = [entry for entry in _tree(revision, *paths) if entry[1] != _SUBMODULE]
+def _blobs(project: Project, revision: str, *paths: str) -> Iterator[tuple[str, str, bytes]]:
+    """Yield path, mode and content of each file that a commit has at or below paths of the project."""
+    entries = [entry for entry in _tree(project, revision, *paths) if entry[1] != _SUBMODULE]
     given = "".join(f"{name}\n" for _, _, name in entries).encode()
-    contents = io.BytesIO(_git_bytes("cat-file", "--batch", given=given))
+    contents = io.BytesIO(_git_bytes(project, "cat-file", "--batch", given=given))
     for name, mode, _ in entries:
         size = int(contents.readline().split()[2])
         yield name, mode, contents.read(size)
         contents.read(1)
 
 
-def locked_since(setting: str) -> str:
-    """Return poetry.lock as it was when a line of pyproject.toml that begins so was last changed, or ``."""
-    if not _repository():
+def locked_since(project: Project, setting: str) -> str:
+    """Return poetry.lock at the last commit that changed a setting of pyproject.toml, or an empty string."""
+    if not _repository(project):
         return ""
-    revision = _git("log", "-1", "--format=%H", f"-G^{setting}", "--", "pyproject.toml").strip()
-    if not revision or not _git("ls-tree", revision, "--", "poetry.lock"):
+    revision = _git(project, "log", "-1", "--format=%H", f"-G^{setting}", "--", "pyproject.toml").strip()
+    if not revision or not _git(project, "ls-tree", revision, "--", "poetry.lock"):
         return ""
-    return _git("show", f"{revision}:./poetry.lock")
+    return _git(project, "show", f"{revision}:./poetry.lock")
 
 
-def knows(revision: str) -> bool:
+def knows(project: Project, revision: str) -> bool:
     """Return whether a revision is a commit of this repository."""
-    if not (re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", revision) and _repository()):
+    if not (re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", revision) and _repository(project)):
         return False
-    return _git_bytes("cat-file", "--batch-check", given=revision.encode()).split()[1:2] == [b"commit"]
+    return _git_bytes(project, "cat-file", "--batch-check", given=revision.encode()).split()[1:2] == [b"commit"]
 
 
-def _repository() -> Path | None:
-    """Return the folder whose git repository has this one, itself or one above it, or None."""
-    root = checkout.ROOT.resolve()
+def _repository(project: Project) -> Path | None:
+    """Return the nearest folder, the project's or one above it, that has a git repository, or None."""
+    root = project.root.resolve()
     return next((folder for folder in (root, *root.parents) if os.path.lexists(folder / ".git")), None)
 
 
-def _git(*args: str) -> str:
-    """Return what git prints. Raises Failure where it fails."""
-    return _git_bytes(*args).decode(errors="surrogateescape")
+def _git(project: Project, *args: str) -> str:
+    """Return the output of a git command. Raises Failure where it fails."""
+    return _git_bytes(project, *args).decode(errors="surrogateescape")
 
 
-def _git_bytes(*args: str, given: bytes = b"") -> bytes:
-    # What a hook or a script sets would lead to another repository, another index, other objects.
-    environment = {name: value for name, value in os.environ.items() if name not in _REDIRECTING}
+def _git_bytes(project: Project, *args: str, given: bytes = b"") -> bytes:
+    # A hook or a script may have set variables that name another repository, another index, other objects.
+    environment = {name: value for name, value in project.environment.items() if name not in _REDIRECTING}
     command = ["git", "--no-optional-locks", "--no-replace-objects", *args]
     try:
-        done = subprocess.run(
-            command, cwd=checkout.ROOT, env=environment, input=given, capture_output=True, check=False
-        )
+        done = subprocess.run(command, cwd=project.root, env=environment, input=given, capture_output=True, check=False)
     except OSError as error:
         raise _unreadable(f"{error.strerror or error}: git", "install git") from None
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
-        reason = next((line for line in said.splitlines() if line.startswith("fatal: ")), said)
+        printed = done.stderr.decode(errors="replace").strip()
+        reason = next((line for line in printed.splitlines() if line.startswith("fatal: ")), printed)
         remedy = "make git read this repository"
-        if "dubious ownership" in said:
-            remedy = f"run `git config --global --add safe.directory {checkout.ROOT}`, or make the folder your own"
+        if "dubious ownership" in printed:
+            remedy = f"run `git config --global --add safe.directory {project.root}`, or make your user its owner"
         raise _unreadable(reason.removeprefix("fatal: ") or f"exit code {done.returncode}", remedy)
     return done.stdout
 

@@ -1,46 +1,49 @@
-"""The Invoke tasks of a project that uses Prodlock; its own `tasks.py` adds others."""
+"""The Invoke tasks of a project that uses Prodlock; the project's own `tasks.py` adds others."""
 
 from __future__ import annotations
 
 import functools
+import inspect
 import shlex
-import signal
 import sys
-from collections.abc import Callable, Collection, Sequence
-from types import FrameType
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection as SizedCollection
+from pathlib import Path
 from typing import Any
 
+from invoke.collection import Collection
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.main import program
 from invoke.parser.argument import Argument
 from invoke.tasks import Task, task
 
-from prodlock.docker import compose, stages
-from prodlock.failure import FAILED, INTERRUPTED, Failure, Terminated
+from prodlock.docker import development, images, production, stages
+from prodlock.failure import FAILED, INTERRUPTED, Failure, interrupt_on_termination
+from prodlock.project import Project
 from prodlock.setup import machine
 
+# The groups of the tasks below in the order of the listing; a project's own tasks come last.
+GROUPS: dict[str, Sequence[str]] = {
+    "Development loop": ("build", "serve", "test", "shell", "stop", "clean"),
+    "Proof": ("check-prod-has-no-pytest", "check-prod", "sbom", "deploy-check"),
+    "Upkeep": ("setup", "poetry", "lint", "help"),
+}
+OWN_TASKS = "This project"
 
-def terminate(_number: int, _frame: FrameType | None) -> None:
-    """Handle a signal by an interruption."""
-    raise Terminated
+_IMAGE_HELP = "Another image, or a file that `docker save` wrote, instead of the image that `inv build` made."
 
 
-def sentences(body: Callable[..., int | None]) -> Callable[..., None]:
-    """Let a task end with an exit code, and with a sentence instead of a traceback where it fails as expected."""
+def on_project(body: Callable[..., int | None]) -> Callable[..., None]:
+    """Make the body of a task from a function of a project, which returns an exit code or raises Failure."""
 
     @functools.wraps(body)
     def wrapped(c: Context, *args: object, **kwargs: object) -> None:
-        # SIGTERM and a closed terminal end a task as Ctrl-C does, so that it leaves nothing running.
-        for name in ("SIGTERM", "SIGHUP"):
-            # Windows has no SIGHUP; `nohup` has it ignored on purpose.
-            number = getattr(signal, name, None)
-            if number and signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, terminate)
+        interrupt_on_termination()
         if c.config.run.dry:
-            raise Exit("These tasks can't run dry: each prints the docker command that it runs.", code=FAILED)
+            raise Exit("These tasks have no dry run: each prints the docker command that it runs.", code=FAILED)
         try:
-            code = body(c, *args, **kwargs)
+            code = body(Project(Path(c.config.prodlock.root)), *args, **kwargs)
         except Failure as failure:
             raise Exit(str(failure), code=failure.code) from None
         except KeyboardInterrupt:
@@ -51,33 +54,40 @@ def sentences(body: Callable[..., int | None]) -> Callable[..., None]:
     return wrapped
 
 
-def handed_on() -> list[str]:
-    """Return what follows `--`, which Invoke's own `c.remainder` joins so that quoted arguments fall apart."""
+def passed_arguments() -> list[str]:
+    """Return the arguments after `--`, which Invoke's own `c.remainder` joins and so breaks their quoting."""
     return sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
 
 
-class HandingOn(Task[Any]):
-    """A task that hands on what follows `--`, and says so where a user has left the `--` out.
+class PassThrough(Task[Any]):
+    """A task that passes the arguments after `--` on to a program, and refuses a command line without the `--`.
 
-    Invoke would say "No idea what '-k' is!", or take `-e` or `--version` for an option of its own.
+    Otherwise Invoke would print "No idea what '-k' is!", or take `-e` or `--version` for an option of its own.
     """
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
-        """Return the task's options. Invoke asks for them before it parses the command line."""
+        """Return the task's options. Invoke calls this before it parses the command line."""
         arguments: list[Argument] = super().get_arguments(ignore_unknown_help)
-        task = self.name.replace("_", "-")
+        name = self.name.replace("_", "-")
         names = {"help", "h"} | {name for argument in arguments for name in argument.names}
         options = {f"--{name}" if len(name) > 1 else f"-{name}" for name in names}
         tasks = set(program.collection.task_names) if hasattr(program, "collection") else set()
-        if line := separated(sys.argv[1:], task, options, tasks):
-            raise Exit(f"What `{task}` hands on must follow `--`. To fix it: `inv {shlex.join(line)}`.", code=FAILED)
+        if line := with_separator(sys.argv[1:], name, options, tasks):
+            argument = line[line.index("--") + 1]
+            raise Exit(
+                f"Arguments that `{name}` passes on must follow `--` (got {argument!r}). To fix it: "
+                f"`inv {shlex.join(line)}`.",
+                code=FAILED,
+            )
         return arguments
 
 
-def separated(line: Sequence[str], task: str, options: Collection[str], tasks: Collection[str]) -> list[str] | None:
-    """Return a command line with the `--` that it lacks after a task, its options and other tasks, or None.
+def with_separator(
+    line: Sequence[str], task: str, options: SizedCollection[str], tasks: SizedCollection[str]
+) -> list[str] | None:
+    """Insert the missing `--` behind a task and its options in a command line; return None where none is missing.
 
-    Another task is one to run next.
+    The name of another task begins the next task of the command line.
     """
     words = line[: line.index("--")] if "--" in line else line
     if task not in words:
@@ -91,30 +101,54 @@ def separated(line: Sequence[str], task: str, options: Collection[str], tasks: C
     return None
 
 
+def listing(tasks: Mapping[str, Task[Any]]) -> Iterator[str]:
+    """Yield the lines of a list of tasks in groups: names, options, first lines of docstrings."""
+    grouped = {name for names in GROUPS.values() for name in names}
+    usage = {name: " ".join((name, *_options(task))) for name, task in tasks.items()}
+    width = max(map(len, usage.values()))
+    for title, names in (GROUPS | {OWN_TASKS: sorted(tasks.keys() - grouped)}).items():
+        if present := [name for name in names if name in tasks]:
+            yield f"{title}:"
+            for name in present:
+                yield f"  {usage[name]:<{width}}  {(tasks[name].__doc__ or '').splitlines()[0]}"
+            yield ""
+    yield "`inv --help TASK` explains a task and its options."
+
+
+def _options(task: Task[Any]) -> Iterator[str]:
+    for option in list(inspect.signature(task.body).parameters)[1:]:
+        yield f"[--{option.replace('_', '-')}]"
+    if isinstance(task, PassThrough):
+        yield "[-- ...]"
+
+
 @task(name="help", default=True)
-@sentences
-def list_tasks(c: Context) -> None:
-    """List the tasks, as `inv` alone does; `inv --help TASK` explains one."""
-    program.run(["inv", "--list"], exit=False)
+@on_project
+def list_tasks(_: Project) -> None:
+    """List the tasks in groups; `inv --help TASK` explains one."""
+    print("\n".join(listing(program.collection.tasks)))
 
 
 @task
-@sentences
-def setup(c: Context) -> None:
-    """Make this machine ready: Engine, Compose, Buildx, base image. Changes nothing on one that is."""
-    machine.setup()
+@on_project
+def setup(project: Project) -> None:
+    """Set up this machine: Engine, Compose, Buildx, base image.
+
+    Changes nothing on a machine that is ready.
+    """
+    machine.setup(project)
 
 
 @task(
     help={
-        "no-cache": "Build every step anew. The same commit gives the same prod, by its id.",
-        "platform": "Another platform than the Engine's own, say linux/arm64: by emulation, which it must have.",
+        "no-cache": "Build without the cache. The same commit gives the same prod, with the same id.",
+        "platform": "Another platform than the Engine's own, for example linux/arm64; the Engine needs its emulator.",
     }
 )
-@sentences
-def build(c: Context, no_cache: bool = False, platform: str = "") -> None:
-    """Build both images, prod and dev, and print their ids and the commit that they were made from."""
-    compose.build_both(platform, cache=not no_cache)
+@on_project
+def build(project: Project, no_cache: bool = False, platform: str = "") -> None:
+    """Build prod and dev, and print their ids and the commit."""
+    images.build_both(project, platform, cache=not no_cache)
 
 
 @task(
@@ -123,104 +157,113 @@ def build(c: Context, no_cache: bool = False, platform: str = "") -> None:
         "detach": "Return once the service is healthy; `inv stop` stops it.",
     }
 )
-@sentences
-def serve(c: Context, port: str = "", detach: bool = False) -> None:
-    """Build and run production, stream its logs, stop it cleanly on Ctrl-C."""
-    compose.serve(port, detach=detach)
+@on_project
+def serve(project: Project, port: str = "", detach: bool = False) -> None:
+    """Build and run prod, stream its logs, stop it gracefully on Ctrl-C."""
+    production.serve(project, port, detach=detach)
 
 
 @task
-@sentences
-def stop(c: Context) -> None:
-    """Stop what `inv serve --detach` started in this checkout, and nothing else."""
-    compose.stop()
+@on_project
+def stop(project: Project) -> None:
+    """Stop what `inv serve --detach` started in this checkout."""
+    production.stop(project)
 
 
-@task(klass=HandingOn)
-@sentences
-def test(c: Context) -> int:
-    """Build dev and run pytest in it: `inv test -- -k health -x` hands on what follows `--`."""
-    return compose.test(handed_on())
+@task(klass=PassThrough)
+@on_project
+def test(project: Project) -> int:
+    """Build dev and run pytest in it: `inv test -- -k health -x`."""
+    return development.test(project, passed_arguments())
 
 
 @task(
-    klass=HandingOn,
+    klass=PassThrough,
     help={"prod": "Beside the running prod container, which has no shell: in its network and process namespaces."},
 )
-@sentences
-def shell(c: Context, prod: bool = False) -> int:
-    """Open a shell in the dev image, or run what follows `--` in it."""
-    return compose.shell(handed_on(), beside_prod=prod)
+@on_project
+def shell(project: Project, prod: bool = False) -> int:
+    """Open a shell in dev, or run a command: `inv shell -- python -V`."""
+    return development.shell(project, passed_arguments(), beside_prod=prod)
 
 
-@task(
-    help={
-        "image": "Another image, or a file that `docker save` wrote, instead of the image that `inv build` made.",
-        "json": "Print the report as JSON.",
-    }
-)
-@sentences
-def check_prod_has_no_pytest(c: Context, image: str | None = None, json: bool = False) -> int:
-    """Prove that no dev dependency is in prod. Exit code: 0 clean, 1 leak, 2 cannot check."""
+@task(help={"image": _IMAGE_HELP, "json": "Print the report as JSON."})
+@on_project
+def check_prod_has_no_pytest(project: Project, image: str | None = None, json: bool = False) -> int:
+    """Prove that no dev dependency is in prod.
+
+    Exit code: 0 clean, 1 leak, 2 cannot check.
+    """
     from prodlock.proof import check
 
-    return check.prod_has_no_pytest(image, as_json=json)
+    return check.prod_has_no_pytest(project, image, as_json=json)
 
 
 @task(
     help={
-        "image": "Another image, or a file that `docker save` wrote, instead of the image that `inv build` made.",
+        "image": _IMAGE_HELP,
         "sbom": "Compare a CycloneDX file with the image as well.",
         "json": "Print the report as JSON.",
     }
 )
-@sentences
-def check_prod(c: Context, image: str | None = None, sbom: str | None = None, json: bool = False) -> int:
-    """Prove that prod is the lock, app/ and the base image, byte for byte: 0 yes, 1 leak, 2 cannot check."""
+@on_project
+def check_prod(project: Project, image: str | None = None, sbom: str | None = None, json: bool = False) -> int:
+    """Prove where every byte of prod comes from.
+
+    It must be the lock, the sources and the base image. Exit code: 0 clean, 1 leak, 2 cannot check.
+    """
     from prodlock.proof import check
 
-    return check.prod(image, bill=sbom, as_json=json)
+    return check.prod(project, image, bill=sbom, as_json=json)
 
 
-@task(
-    help={
-        "image": "Another image, or a file that `docker save` wrote, instead of the image that `inv build` made.",
-        "output": "The file to write, instead of standard output.",
-    }
-)
-@sentences
-def sbom(c: Context, image: str | None = None, output: str | None = None) -> int:
-    """Write a CycloneDX bill of materials of prod, once the proof has found what it consists of."""
+@task(help={"image": _IMAGE_HELP, "output": "The file to write, instead of standard output."})
+@on_project
+def sbom(project: Project, image: str | None = None, output: str | None = None) -> int:
+    """Write a CycloneDX bill of materials of prod.
+
+    First proves what prod contains; writes nothing where that fails.
+    """
     from prodlock.proof import check
 
-    return check.sbom(image, output)
+    return check.sbom(project, image, output)
 
 
 @task
-@sentences
-def deploy_check(c: Context) -> int:
-    """Check deploy/ against its schemas and docker-compose.yml: 0 valid and alike, 1 not, 2 cannot check."""
+@on_project
+def deploy_check(project: Project) -> int:
+    """Check deploy/ against its schemas and docker-compose.yml.
+
+    Exit code: 0 valid and consistent, 1 not, 2 cannot check.
+    """
     from prodlock.proof import deploy
 
-    return deploy.check()
+    return deploy.check(project)
 
 
-@task(klass=HandingOn)
-@sentences
-def poetry(c: Context) -> int:
-    """Run Poetry in its stage: `inv poetry -- add --lock httpx`, `inv poetry -- lock`."""
-    return stages.poetry(handed_on())
+@task(klass=PassThrough)
+@on_project
+def poetry(project: Project) -> int:
+    """Run Poetry in its stage: `inv poetry -- add --lock httpx`."""
+    return stages.poetry(project, passed_arguments())
 
 
-@task(help={"fix": "Mend what can be mended in the working tree instead."})
-@sentences
-def lint(c: Context, fix: bool = False) -> int:
+@task(help={"fix": "Fix what can be fixed in the working tree instead."})
+@on_project
+def lint(project: Project, fix: bool = False) -> int:
     """Check style and types with ruff and mypy."""
-    return stages.lint(fix=fix)
+    return stages.lint(project, fix=fix)
 
 
 @task
-@sentences
-def clean(c: Context) -> None:
+@on_project
+def clean(project: Project) -> None:
     """Remove this checkout's containers, network and images."""
-    compose.clean()
+    images.clean(project)
+
+
+def collection(root: Path) -> Collection:
+    """Return the tasks of the project in a folder."""
+    tasks = Collection.from_module(sys.modules[__name__])
+    tasks.configure({"prodlock": {"root": str(root)}})
+    return tasks

@@ -1,6 +1,6 @@
 """Explain a failed build from BuildKit's plain progress output: the step, its last lines, the line of the Dockerfile.
 
-A remedy is added only where a program's own error message, at the end of the failing step's output, proves the cause.
+A remedy is added only where a program's own error message, at the end of the failed step's output, proves the cause.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from prodlock.failure import printable, quoted
+from prodlock.docker.failures import last_lines, printable
 
 # The line of the error that ended a build.
 _SOLVED = r"^(?:ERROR: )?(?:failed to build: |target \S+: )*failed to solve: (.*)$"
-# What counts as a step of a stage, beside a FROM that names an image.
+# The instructions that BuildKit counts as steps of a stage, beside a FROM that names an image.
 _STEPS = {"ADD", "COPY", "RUN", "WORKDIR"}
 # How much of an instruction a message repeats.
 _WIDTH = 160
 
 
 class Instruction(NamedTuple):
-    """An instruction of a Dockerfile: its stage, the line that it begins at, its text on one line, the file."""
+    """An instruction of a Dockerfile: its stage, its first line, its text joined into one line, and the file."""
 
     stage: str
     line: int
@@ -34,7 +34,7 @@ class Instruction(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A step of a build: its name as BuildKit prints it, what it printed, and the error that ended it."""
+    """A step of a build: its name in BuildKit's output, the lines that it printed, and the error that ended it."""
 
     name: str
     lines: tuple[str, ...]
@@ -42,14 +42,14 @@ class Step(NamedTuple):
 
     @property
     def instruction(self) -> str:
-        """Return the instruction's text."""
+        """Return the text of the step's instruction."""
         return self.name.partition("] ")[2]
 
 
 class Tool(NamedTuple):
-    """A program that build steps run: how an instruction runs it, and how lines of its error messages begin.
+    """A program that build steps run: patterns for an instruction that runs it, and for lines of its error messages.
 
-    A message has a line of `error`; lines of `more` may stand around that.
+    A message has a line that matches `error`; the lines around it match `more`.
     """
 
     run: str
@@ -58,9 +58,9 @@ class Tool(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """A known cause: who reports it, what its error message holds, and the message for the user.
+    """A known cause: the program that reports it, a pattern for its error message, and the message for the user.
 
-    A group of the error message is {where} in the user's.
+    A group of the pattern named `where` is inserted in the message.
     """
 
     tool: Tool | None
@@ -74,27 +74,27 @@ APT = Tool(r"/packages |\bapt-get ", r"E: ", r"W: ")
 CHECK = Tool(r"source=poetry\.lock", r"pyproject\.toml changed")
 
 _CERTIFICATE = (
-    "shows a certificate that the build does not trust: name your company's bundle of certificate authorities with "
-    "CA_BUNDLE=FILE."
+    "presents a certificate that the build does not trust. To fix it: name your company's bundle of certificate "
+    "authorities with CA_BUNDLE=FILE."
 )
-_INDEX = "name an index that has it with INDEX_URL=ADDRESS, or lock what the index has."
+_INDEX = "To fix it: name an index that has it with INDEX_URL=ADDRESS, or lock a version that the index has."
 _UNREACHABLE = (
-    "The build can't reach the package index: check the network, or name an index that can be reached with "
+    "The build can't reach the package index. To fix it: check the network, or name an index that can be reached with "
     "INDEX_URL=ADDRESS."
 )
-# What a step's program reports. The first match wins.
+# Errors of a step's program. The first match wins.
 _STEP_CAUSES = (
     Cause(
         CHECK,
         r"^pyproject\.toml changed significantly since poetry\.lock was last generated$",
-        "pyproject.toml changed significantly since poetry.lock was last generated: run `inv poetry -- lock`, review "
-        "what it changed, and commit it.",
+        "poetry.lock must match pyproject.toml (got one generated before pyproject.toml changed). To fix it: run "
+        "`inv poetry -- lock`, review what it changed, and commit it.",
     ),
     Cause(
         UV,
         r"^  cause: Hash mismatch for `(?P<where>[^`]+)`$",
-        "What the package index serves as {where} is not what poetry.lock was made with, by its sha256: "
-        "find out why before you run `inv poetry -- lock`.",
+        "The package index must serve {where} with the sha256 in poetry.lock (got another). To fix it: find out why "
+        "before you run `inv poetry -- lock`.",
     ),
     Cause(UV, r"^  cause: invalid peer certificate: ", f"The package index {_CERTIFICATE}"),
     Cause(UV, r"^  cause: (?:client error \(Connect\)|operation timed out)$", _UNREACHABLE),
@@ -102,26 +102,25 @@ _STEP_CAUSES = (
         UV,
         r"^hint: An index (?:URL )?\(\S+\) (?:could not be queried due to a lack of valid authentication credentials"
         r"|returned a 403 Forbidden error)",
-        "The package index refuses the build: give it a user and a password with "
+        "The package index refuses the build. To fix it: name it with a user and a password, "
         "INDEX_URL=https://USER:PASSWORD@HOST/PATH.",
     ),
     Cause(
         UV,
         r"^  cause: Because (?:there is no version of (?P<where>[\w.-]+==[\w.!+-]+\w)|(?P<name>[\w.-]+) was not found)"
         r"(?: in the package registry)? and you require ",
-        "The package index does not have all that poetry.lock names: " + _INDEX,
+        "The package index does not have every distribution in poetry.lock. " + _INDEX,
     ),
     Cause(
         UV,
         r"^  cause: Because (?P<where>[\w.-]+==[\w.!+-]+\w) has no (?:usable )?wheels ",
-        "The package index serves no wheel of {where} that can be installed here, and poetry.lock names one: " + _INDEX,
+        "The package index serves no wheel of {where} for this platform, and poetry.lock names one. " + _INDEX,
     ),
     Cause(
         PIP,
         r"^ERROR: THESE PACKAGES DO NOT MATCH THE HASHES .*\n\s+(?P<where>\S+==\S+) from ",
-        "What the package index serves as {where} does not have the sha256 that poetry.lock or "
-        "prodlock/inside/tools.txt names: "
-        "find out why before you change either.",
+        "The package index must serve {where} with the sha256 in poetry.lock or in the tool's requirements (got "
+        "another). To fix it: find out why before you change either.",
     ),
     Cause(
         PIP,
@@ -138,67 +137,88 @@ _STEP_CAUSES = (
         APT,
         r"^E: Failed to fetch \S+ +(?:Temporary failure resolving|Could not resolve|Could not connect|Unable to connect"
         r"|Connection (?:refused|timed out))",
-        "The build can't reach the Debian mirror: check the network.",
+        "The build can't reach the Debian mirror. To fix it: check the network.",
     ),
     Cause(
         APT,
         r"^E: Unable to locate package (?P<where>\S+)$",
-        "Debian has no package {where}: correct ARG PACKAGES in the Dockerfile.",
+        "Debian has no package {where}. To fix it: correct ARG PACKAGES in the Dockerfile.",
     ),
     Cause(
         None,
         r"\Aexec \S+: exec format error\Z",
-        "This Engine can't run programs of that platform: install emulators for it (Debian: `apt-get install "
+        "This Engine can't run programs of that platform. To fix it: install emulators (Debian: `apt-get install "
         "qemu-user-static`), or build on a machine of the platform.",
     ),
     Cause(
         None,
         r"^(?:[\w./-]+: (?:(?:cannot|error|failed|write) [^:]*: |[^: ]+: )?|OSError: \[Errno 28\] |  cause: )"
         r"No space left on device(?: \(os error 28\)|: '[^']*')?\Z",
-        "A file system that the step writes to is full: `docker system df` shows what Docker keeps, `df` the disks.",
+        "A file system that the step writes to is full. To fix it: free space (`docker system df` shows what Docker "
+        "uses, `df` the disks).",
     ),
 )
-# What BuildKit reports itself: the instruction that it refers to, its error, and the message for the user.
+# Errors of BuildKit itself: a pattern for the instruction, one for the error, and the message for the user.
 _SOLVER_CAUSES = (
     (
         r"^FROM ",
         r"(?:^|: )failed to resolve source metadata for (?:docker\.io/)?(?:library/)?(?P<where>\S+?)(?::latest)?: ",
-        "The base image {where} is not here and can't be pulled: `inv setup` builds it on Debian, "
-        "elsewhere bring it here with `docker load`.",
+        "The base image {where} must be on this Engine or in a registry that can be reached (got neither). To fix it: "
+        "run `inv setup`, which builds it on Debian; elsewhere load it with `docker load`.",
+    ),
+    (
+        r"^# *syntax=",
+        r"(?:^|: )failed to resolve source metadata for ",
+        "The frontend that `# syntax=` names can't be pulled. To fix it: remove the line, which is optional, or name a "
+        "registry that can be reached.",
     ),
     (
         r"\bfrom=",
         r"(?:^|: )failed to resolve source metadata for (?:docker\.io/)?(?:library/)?(?P<where>\S+?)(?::latest)?: ",
-        "No stage before that line is called {where}, and no image of that name can be pulled: correct the name.",
+        "{where} must be a stage before that line, or an image that can be pulled (got neither). To fix it: correct "
+        "the name.",
     ),
     (
         r"^(?:COPY|ADD|RUN) (?!.*\bfrom=)",
         r'"/(?P<where>[^"]+)": not found$',
-        "`{where}` is not in the build context: create it, or, if it exists, let .dockerignore pass it (`!{where}`).",
+        "`{where}` must be in the build context (got none). To fix it: create it, or, if it exists, allow it in "
+        ".dockerignore (`!{where}`).",
     ),
     (
         r"",
         r"^failed to read dockerfile: open (?P<where>\S+): no such file or directory$",
-        "There is no {where} here: restore it (`git restore {where}`).",
+        "{where} must exist (got none). To fix it: restore it (`git restore {where}`).",
+    ),
+    (
+        r"",
+        r"^(?:the Dockerfile cannot be empty|file with no instructions)$",
+        "The Dockerfile must have instructions (got none). To fix it: restore it (`git restore Dockerfile`).",
+    ),
+    (
+        r"",
+        r'^target stage "(?P<where>[^"]*)" could not be found$',
+        "The Dockerfile must have a stage {where} (got none). To fix it: name a stage so (`FROM ... AS {where}`), or "
+        "correct the target.",
     ),
     (
         r"",
         r"did not complete successfully: exit code: 137\b",
-        "The step was killed, as it is when memory runs out: give Docker more memory, or end what else uses it.",
+        "The step was killed, which happens when memory runs out. To fix it: give Docker more memory, or stop other "
+        "programs.",
     ),
     (
         r"",
         r"(?<!did not complete successfully): no space left on device$",
-        "The Engine's disk is full: `docker system df` shows what Docker keeps.",
+        "The Engine's disk is full. To fix it: free space (`docker system df` shows what Docker uses).",
     ),
 )
 
 
 def describe(output: str, dockerfile: str, excerpt: str = "") -> str | None:
-    """Return the message for a build that failed, or None where it did not get as far as the Dockerfile.
+    """Return the message for a failed build, or None where the failure came before BuildKit.
 
-    `dockerfile` is the text of the file that was built, for what BuildKit does not print of it; `excerpt` the output of
-    another build with the same error that printed lines of the file.
+    `dockerfile` is the text of the file that was built, for line numbers that BuildKit does not print; `excerpt` the
+    output of another build that failed with the same error and printed lines of the file.
     """
     text = printable(output)
     solved = re.search(_SOLVED, text, re.MULTILINE)
@@ -221,7 +241,7 @@ def describe(output: str, dockerfile: str, excerpt: str = "") -> str | None:
         head += f", `{shortened(instruction)}`"
     exited = re.search(r"did not complete successfully: exit code: (\d+)\b", error)
     if step and exited:
-        head += f", with exit code {exited[1]}{quoted(step.lines)}"
+        head += f", with exit code {exited[1]}{last_lines(step.lines)}"
     else:
         head += f": {error}"
     remedy = step_remedy(step) or solver_remedy(error, instruction)
@@ -229,18 +249,18 @@ def describe(output: str, dockerfile: str, excerpt: str = "") -> str | None:
 
 
 def unplaced_error(output: str, dockerfile: str) -> str:
-    """Return the error of a build that failed before its steps and that names no line, or nothing."""
+    """Return the error of a build that failed before its steps, where it names no line, or an empty string."""
     text = printable(output)
     solved = re.search(_SOLVED, text, re.MULTILINE)
     if not solved or referred(solved[1], dockerfile, instructions(dockerfile)):
         return ""
     step = failed_step(text, solved[1])
-    # Fetching the frontend that a `# syntax=` names is no step of a stage, and has no name in brackets.
-    return "" if step and step.name else solved[1]
+    # Pulling the frontend that a `# syntax=` names is not a step of a stage: its name has no number.
+    return "" if step and re.match(r"\[.*\d+/\d+\] ", step.name) else solved[1]
 
 
 def failed_step(text: str, error: str) -> Step | None:
-    """Return the step whose error ended the build. Others may have failed, or been stopped, at the same time."""
+    """Return the step whose error ended the build; others may have failed or been cancelled at the same time."""
     names: dict[str, str] = {}
     lines: dict[str, list[str]] = {}
     errors: dict[str, str] = {}
@@ -256,7 +276,7 @@ def failed_step(text: str, error: str) -> Step | None:
 
 
 def instructions(dockerfile: str) -> list[Instruction]:
-    """Return the instructions of a Dockerfile, as BuildKit reads them: a here-document belongs to its instruction."""
+    """Parse a Dockerfile into instructions, by BuildKit's rules; a here-document belongs to its instruction."""
     found: list[Instruction] = []
     stage, stages = "", 0
     lines = iter(enumerate(dockerfile.splitlines(), 1))
@@ -266,13 +286,13 @@ def instructions(dockerfile: str) -> list[Instruction]:
         parts = [line.rstrip()]
         while parts[-1].endswith("\\"):
             parts[-1] = parts[-1][:-1]
-            # Comments and empty lines don't end an instruction that goes on.
+            # Comments and empty lines don't end a continued instruction.
             after = next((text for _, text in lines if text.strip() and not text.lstrip().startswith("#")), "")
             parts.append(after.rstrip())
         text = "".join(parts).strip()
         if re.match(r"(?:RUN|COPY|ADD)\s", text, re.IGNORECASE):
             for tabs, end in re.findall(r"<<(-?)[\"']?(\w+)[\"']?", text):
-                # Takes the lines up to the end of the here-document.
+                # Consume the lines of the here-document.
                 any((body.lstrip("\t") if tabs else body) == end for _, body in lines)
         if match := re.match(r"FROM\s+(?:--\S+\s+)*\S+(?:\s+AS\s+(\S+))?\s*$", text, re.IGNORECASE):
             stage = match[1].lower() if match[1] else f"stage-{stages}"
@@ -282,25 +302,25 @@ def instructions(dockerfile: str) -> list[Instruction]:
 
 
 def located(step: Step, known: Sequence[Instruction]) -> Instruction | None:
-    """Return the instruction that a step carries out, by its stage and number, or None where its text is another."""
+    """Return the instruction of a step, found by stage and number, or None where its text differs."""
     match = re.match(r"\[(.*?) *(\d+)/(\d+)\] (.*)", step.name)
     if not match:
         return None
     stage, number, total, text = match[1].rpartition(" ")[2], int(match[2]), int(match[3]), match[4]
     names = {instruction.stage for instruction in known if instruction.stage}
     if stage not in names:
-        # BuildKit does not name the only stage.
+        # BuildKit leaves out the name of an only stage.
         stage = names.pop() if len(names) == 1 else ""
     counted = [one for one in known if one.stage == stage and one.keyword in _STEPS]
-    # FROM is counted where it names an image, and not another stage or nothing.
+    # BuildKit counts a FROM that names an image, but not one that names a stage or `scratch`.
     index = number - 1 - (total - len(counted))
     if total - len(counted) not in {0, 1} or not 0 <= index < len(counted):
         return None
     found = counted[index]
     if "<<" in found.text:
-        # BuildKit shows the beginning of a here-document that is the whole command.
+        # BuildKit prints the beginning of a here-document where it is the whole command.
         text = re.sub(r"(<<\S+) \(.*\)$", r"\1", text)
-    # BuildKit shows the variables of the Dockerfile by their values, also in what a shell would expand.
+    # BuildKit prints the values of the Dockerfile's variables, also where the shell would expand them.
     parts = re.split(r"\$\{[^}]*\}|\$\w+", "".join(found.text.split()))
     same = re.fullmatch(".*".join(map(re.escape, parts)), "".join(text.split()), re.DOTALL)
     return found if same else None
@@ -334,7 +354,7 @@ def referred(error: str, dockerfile: str, known: Sequence[Instruction]) -> Instr
 
 
 def printed(text: str) -> Instruction | None:
-    """Return the instruction that BuildKit itself points at, as `docker build` prints it and Compose does not."""
+    """Return the instruction in BuildKit's excerpt of the file, which `docker build` prints and Compose does not."""
     match = re.search(r"^(\S+):(\d+)\n-{20}\n((?: +\d+ \|.*\n)+)-{20}$", text, re.MULTILINE)
     if not match:
         return None
@@ -343,13 +363,13 @@ def printed(text: str) -> Instruction | None:
 
 
 def shortened(instruction: str) -> str:
-    """Return an instruction's text without mounts and superfluous spaces, and not longer than a message can hold."""
+    """Return an instruction's text without mounts and repeated spaces, cut to a message's width."""
     text = " ".join(word for word in instruction.split() if not word.startswith("--mount="))
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
 
 
 def step_remedy(step: Step | None) -> str:
-    """Return what to do about a step's failure, or nothing where no program's final error message is a known one."""
+    """Return the remedy for a step's failure, or an empty string where its final error message is not a known one."""
     if not step:
         return ""
     for cause in _STEP_CAUSES:
@@ -362,7 +382,7 @@ def step_remedy(step: Step | None) -> str:
 
 
 def final_error(lines: Sequence[str], tool: Tool) -> str:
-    """Return a program's error message where the output ends with it, or else nothing."""
+    """Return a program's error message where the output ends with it, or else an empty string."""
     start = len(lines)
     while start and re.match(f"{tool.error}|{tool.more}", lines[start - 1]):
         start -= 1
@@ -371,7 +391,7 @@ def final_error(lines: Sequence[str], tool: Tool) -> str:
 
 
 def solver_remedy(error: str, instruction: str) -> str:
-    """Return what to do about an error that BuildKit itself reports, or nothing where it is not a known one."""
+    """Return the remedy for an error of BuildKit itself, or an empty string where it is not a known one."""
     for about, pattern, message in _SOLVER_CAUSES:
         match = re.search(pattern, error)
         if match and re.search(about, instruction):

@@ -1,7 +1,7 @@
-"""The containers of this project on the Engine: which exist, which checkout made them, and their removal by id.
+"""List the Engine's containers, tell which checkout started each, and remove those of a project by their ids.
 
-A name says nothing of who made a container: another checkout of this project, Compose with other files, or a user may
-use the same one. Compose's labels say it (https://github.com/docker/compose/blob/main/pkg/api/labels.go).
+A name does not show who started a container: another checkout of this project, Compose with other files, or a user may
+use the same one. Compose's labels do (https://github.com/docker/compose/blob/main/pkg/api/labels.go).
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from prodlock import checkout
 from prodlock.docker import engine
 from prodlock.failure import Failure
+from prodlock.project import COMPOSE_FILES, OVERRIDES, Project
 
-# The files that `docker compose` looks for, in its order: the first that exists, and the first override.
 _LABELS = ("project", "service", "oneoff", "project.working_dir", "project.config_files")
 _FORMAT = "\t".join(
     (
@@ -29,106 +28,109 @@ _FORMAT = "\t".join(
 
 
 class Container(NamedTuple):
-    """A container, and what Compose's labels say of it: empty where a user made it by hand."""
+    """A container and its labels of Compose, which are empty where a user started it with `docker run`."""
 
     identifier: str
     name: str
-    # By the name that it was started with.
+    # The reference that it was started with.
     image: str
     state: str
     ports: str
     project: str
     service: str
-    # Whether `docker compose run` made it.
-    once: bool
-    # Where and with which files `docker compose` was run.
+    # Whether `docker compose run` started it.
+    one_off: bool
+    # The folder and the files of the `docker compose` command.
     folder: str
     files: tuple[str, ...]
+    # Whether that folder is this checkout.
+    local: bool
 
     @property
-    def here(self) -> bool:
-        """Whether `docker compose` made it in this checkout, with any files."""
-        return bool(self.folder) and os.path.realpath(self.folder) == os.path.realpath(checkout.ROOT)
-
-    @property
-    def usual(self) -> bool:
-        """Whether `docker compose up` made it with the files that it looks for itself, as `inv serve` does."""
-        known = {os.path.realpath(Path(self.folder, name)) for name in (*checkout.COMPOSE_FILES, *checkout.OVERRIDES)}
-        return not self.once and {os.path.realpath(file) for file in self.files} <= known
+    def standard(self) -> bool:
+        """Whether `docker compose up` started it with the files that it finds without options, as `inv serve` does."""
+        found = {os.path.realpath(Path(self.folder, name)) for name in (*COMPOSE_FILES, *OVERRIDES)}
+        return not self.one_off and {os.path.realpath(file) for file in self.files} <= found
 
     def __str__(self) -> str:
         """Return the name, the address and the origin."""
         port = re.search(r":(\d+)->", self.ports)
         where = f" on http://localhost:{port[1]}" if port else f" ({self.state})"
-        return f"{self.name}{where}, started {f'from {self.folder}' if self.folder else 'by hand'}"
+        return f"{self.name}{where}, started {f'from {self.folder}' if self.folder else 'with `docker run`'}"
 
-    def remedy(self) -> str:
-        """Return the command that stops it."""
+    def stop_command(self) -> str:
+        """Return the command that stops the container."""
         if not self.folder or not all(Path(file).is_file() for file in self.files):
-            # By hand, or from a checkout that is gone.
+            # Not started by Compose, or by a checkout that has been removed.
             return f"`docker rm --force {self.name}`"
-        if self.usual and Path(self.folder, "tasks.py").is_file():
-            return "`inv stop`" if self.here else f"`inv stop` in {self.folder}"
+        if self.standard and Path(self.folder, "tasks.py").is_file():
+            return "`inv stop`" if self.local else f"`inv stop` in {self.folder}"
         files = [f"--file={file}" for file in self.files]
         command = ["docker", "compose", *files, f"--project-name={self.project}", "--profile=prod", "down"]
         return f"`{shlex.join(command)}`"
 
 
-def parsed(line: str) -> Container:
+def parse(project: Project, line: str) -> Container:
     """Return the container that a line of `docker ps` describes."""
-    identifier, names, image, state, ports, project, service, once, folder, files = line.split("\t")
+    identifier, names, image, state, ports, of_project, service, one_off, folder, files = line.split("\t")
     # A link gives a container further names, `OTHER/ALIAS`.
     name = next(name for name in names.split(",") if "/" not in name)
     paths = tuple(filter(None, files.split(",")))
-    return Container(identifier, name, image, state, ports, project, service, once == "True", folder, paths)
+    local = bool(folder) and os.path.realpath(folder) == os.path.realpath(project.root)
+    return Container(
+        identifier, name, image, state, ports, of_project, service, one_off == "True", folder, paths, local
+    )
 
 
-def listed() -> list[Container]:
-    """Return all containers of the Engine, the newest first, running or not."""
-    return [parsed(line) for line in engine.output("ps", "--all", f"--format={_FORMAT}").splitlines()]
+def list_all(project: Project) -> list[Container]:
+    """Return all containers of the Engine, running or not, the newest first."""
+    return [parse(project, line) for line in engine.output(project, "ps", "--all", f"--format={_FORMAT}").splitlines()]
 
 
-def remove(containers: Iterable[Container], project: str) -> None:
-    """Stop containers within their grace periods; remove them, and the project's networks that then are unused.
+def remove(project: Project, containers: Iterable[Container], name: str) -> None:
+    """Stop containers within their grace periods, remove them, and remove the project's unused networks.
 
-    Undisturbed by another Ctrl-C. The newest comes first, because Compose makes what a service depends on before it.
+    Interruptions are ignored meanwhile. The newest container must come first: Compose starts a dependency before the
+    service that needs it.
     """
     with engine.undisturbed():
         for container in containers:
             try:
-                engine.output("stop", container.identifier, echo=True, shielded=True)
-                engine.output("rm", "--force", container.identifier, echo=True, shielded=True)
+                engine.output(project, "stop", container.identifier, echo=True, shielded=True)
+                engine.output(project, "rm", "--force", container.identifier, echo=True, shielded=True)
             except Failure:
                 # Another command may have removed it meanwhile.
-                if container.identifier in {one.identifier for one in listed()}:
+                if container.identifier in {one.identifier for one in list_all(project)}:
                     raise
-        mine = f"--filter=label=com.docker.compose.project={project}"
-        for network in engine.output("network", "ls", mine, "--format={{.Name}}", shielded=True).splitlines():
-            # By its name: a container that never started does not know the network's id.
-            if not engine.output("ps", "--all", "--quiet", f"--filter=network={network}", shielded=True):
+        labelled = f"--filter=label=com.docker.compose.project={name}"
+        listing = engine.output(project, "network", "ls", labelled, "--format={{.Name}}", shielded=True)
+        for network in listing.splitlines():
+            # By name: a container that never started has no record of the network's id.
+            if not engine.output(project, "ps", "--all", "--quiet", f"--filter=network={network}", shielded=True):
                 with contextlib.suppress(Failure):
-                    engine.output("network", "rm", network, echo=True, shielded=True)
+                    engine.output(project, "network", "rm", network, echo=True, shielded=True)
 
 
-def failed(containers: Iterable[Container], lasting: str) -> list[Container]:
-    """Return the containers that ended with an error, were restarted, or are unhealthy.
+def failed(project: Project, containers: Iterable[Container], permanent: str) -> list[Container]:
+    """Return the containers that exited with an error, were restarted, or are unhealthy.
 
-    That of the service `lasting` has failed as well where it ended without an error: other services may do so.
+    The service `permanent` has failed as well where it exited with 0; other services may.
     """
-    question = (
+    template = (
         "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}} {{if .State.Health}}{{.State.Health.Status}}{{end}}"
     )
     found = []
     for container in containers:
+        # A container that another command has removed has no state.
         with contextlib.suppress(Failure):
-            answer = engine.output("inspect", f"--format={question}", container.identifier)
+            answer = engine.output(project, "inspect", f"--format={template}", container.identifier)
             status, code, restarts, health = answer.rstrip("\n").split(" ")
-            if broken(status, code, restarts, health) or (status == "exited" and container.service == lasting):
+            if has_failed(status, code, restarts, health) or (status == "exited" and container.service == permanent):
                 found.append(container)
     return found
 
 
-def broken(status: str, code: str, restarts: str, health: str) -> bool:
+def has_failed(status: str, code: str, restarts: str, health: str) -> bool:
     """Return whether a container in this state has failed; one that never started has not."""
-    ended_badly = status == "exited" and code != "0"
-    return ended_badly or status in {"dead", "restarting"} or restarts != "0" or health == "unhealthy"
+    exited_with_error = status == "exited" and code != "0"
+    return exited_with_error or status in {"dead", "restarting"} or restarts != "0" or health == "unhealthy"

@@ -1,4 +1,4 @@
-"""The one door to Docker: every `docker` command of this project starts here, as an argument list."""
+"""Run docker: each `docker` command of this project starts here, as an argument list."""
 
 from __future__ import annotations
 
@@ -13,18 +13,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO
 
-from prodlock import checkout
 from prodlock.docker import build_failure
-from prodlock.failure import Failure, describe
+from prodlock.docker.failures import NO_DOCKER, describe
+from prodlock.failure import Failure
+from prodlock.project import Project
 
-NO_DOCKER = (
-    "There is no `docker` on PATH that can be run: run `inv setup` on Debian or Ubuntu, "
-    "elsewhere install Docker from https://docs.docker.com/get-docker/."
-)
-# A build's progress as prodlock/docker/build_failure.py reads it, whatever a user has set for the terminal.
-READABLE = {"BUILDKIT_PROGRESS": "plain", "COMPOSE_PROGRESS": "plain"}
-# What makes Compose act on other files, another project or other services than a command names, be it only the names of
-# its containers (https://docs.docker.com/compose/how-tos/environment-variables/envvars/).
+# Make a build print the progress that prodlock/docker/build_failure.py reads, whatever a user has set for the terminal.
+_PLAIN_PROGRESS = {"BUILDKIT_PROGRESS": "plain", "COMPOSE_PROGRESS": "plain"}
+# Variables that redirect Compose to other files, another project or other services than a command names, or that change
+# the names of its containers (https://docs.docker.com/compose/how-tos/environment-variables/envvars/).
 REDIRECTING = (
     "COMPOSE_COMPATIBILITY",
     "COMPOSE_DISABLE_ENV_FILE",
@@ -36,86 +33,98 @@ REDIRECTING = (
     "COMPOSE_PROJECT_NAME",
     "COMPOSE_REMOVE_ORPHANS",
 )
-# A container's grace period is 10 s, Compose needs a little more to report it.
+# A container's grace period is 10 s; Compose needs a little more to report it.
 _STOP_SECONDS = 15
 
 
-def run(*args: str, stdout: int | None = None, env: Mapping[str, str] | None = None) -> int:
+def run(project: Project, *args: str, stdout: int | None = None, env: Mapping[str, str] | None = None) -> int:
     """Run `docker ARGS` on this terminal, print the command first, and return its exit code.
 
-    Here as in the functions below, `env` adds variables to this process's environment.
+    Here as in the functions below, `env` adds variables to the project's environment.
     """
-    _echo(args)
-    with _running(args, stdout, env=env) as process:
+    print_command(*args)
+    with _process(project, args, stdout, env=env) as process:
         return process.wait()
 
 
 def output(
+    project: Project,
     *args: str,
     given: bytes | None = None,
     echo: bool = False,
     shielded: bool = False,
     env: Mapping[str, str] | None = None,
 ) -> str:
-    """Return what `docker ARGS` prints on standard output, given something on standard input or not.
+    """Return the standard output of `docker ARGS`, which reads `given` on its standard input.
 
-    Shielded, it does not see the terminal's Ctrl-C.
+    `echo` prints the command first; `shielded` keeps the terminal's Ctrl-C from it.
 
-    Raises Failure, with a sentence for what Docker said, where it exits with anything but 0.
+    Raises Failure, with a message for what Docker printed, where the exit code is not 0.
     """
     if echo:
-        _echo(args)
+        print_command(*args)
     stdin = None if given is None else subprocess.PIPE
-    with _running(args, subprocess.PIPE, subprocess.PIPE, stdin=stdin, shielded=shielded, env=env) as process:
+    with _process(project, args, subprocess.PIPE, subprocess.PIPE, stdin=stdin, shielded=shielded, env=env) as process:
         out, err = process.communicate(given)
     if process.returncode:
-        raise _failure(args, process.returncode, err + out)
+        raise _failure(project, args, process.returncode, err + out)
     return out.decode()
 
 
-def write(to: IO[bytes], *args: str) -> None:
-    """Write what `docker ARGS` prints on standard output to a file, and go back to the file's start.
+def write(project: Project, to: IO[bytes], *args: str) -> None:
+    """Write the standard output of `docker ARGS` to a file, and go back to the file's start.
 
     Raises Failure as `output` does.
     """
-    _echo(args)
-    with _running(args, to, subprocess.PIPE) as process:
+    print_command(*args)
+    with _process(project, args, to, subprocess.PIPE) as process:
         _, err = process.communicate()
     if process.returncode:
-        raise _failure(args, process.returncode, err)
+        raise _failure(project, args, process.returncode, err)
     to.seek(0)
 
 
-def build(*args: str, once: tuple[str, ...] = (), env: Mapping[str, str] | None = None) -> None:
-    """Run `docker ARGS`, a build, on this terminal, with the options that are for `build` alone.
+def build(project: Project, *args: str, once: tuple[str, ...] = (), env: Mapping[str, str] | None = None) -> None:
+    """Run `docker ARGS`, a build, on this terminal; `once` are options that Compose takes after `build` alone.
 
-    Raises Failure with what went wrong where. A terminal's progress display can't be read while it is shown, so a
-    failed build is run once more, unseen: its finished steps are cached, and the failing one prints its reason.
-    Where the second try succeeds, the fault was a passing one and the build is done.
+    Raises Failure with the step that failed. A terminal's progress display can't be captured while it is shown, so a
+    failed build is repeated with captured output: its finished steps are cached, and the failing one prints its reason.
+    Where the repetition succeeds, the fault was temporary and the build is done.
     """
-    # Progress is not a task's output: some versions of Compose would mix it in.
-    if run(*args, *once, stdout=sys.stderr.fileno(), env=env) == 0:
+    # Progress goes to standard error: some versions of Compose would mix it into a task's output.
+    if run(project, *args, *once, stdout=sys.stderr.fileno(), env=env) == 0:
         return
-    _check_reachable()
-    say("The build failed. It is run once more, unseen, for its reason.")
-    # `--no-cache` again: what an older build has left in the cache is no second try.
-    code, out = _unseen(*args, *once, env=env)
+    _check_reachable(project)
+    notify("The build failed. Repeating it with captured output, for the reason.")
+    # With `--no-cache` again: a step that an older build has left in the cache would hide the fault.
+    code, out = _captured(project, *args, *once, env=env)
     if code:
-        raise _failure((*args, *once), code, out)
+        raise _failure(project, (*args, *once), code, out)
 
 
-def _unseen(*args: str, env: Mapping[str, str] | None = None) -> tuple[int, bytes]:
-    """Return the exit code of `docker ARGS`, a build, and all that it prints."""
-    with _running(args, subprocess.PIPE, subprocess.STDOUT, env=dict(env or {}) | READABLE) as process:
+def log_build(project: Project, log: IO[bytes], *args: str) -> None:
+    """Run `docker ARGS`, a build, and write all its output to a file.
+
+    Raises Failure with the step that failed.
+    """
+    code, out = _captured(project, *args)
+    log.write(out)
+    if code:
+        raise _failure(project, args, code, out)
+
+
+def _captured(project: Project, *args: str, env: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+    """Return the exit code and all the output of `docker ARGS`, a build."""
+    with _process(project, args, subprocess.PIPE, subprocess.STDOUT, env=dict(env or {}) | _PLAIN_PROGRESS) as process:
         out, _ = process.communicate()
     return process.returncode, out
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Let neither Ctrl-C nor SIGTERM nor a closing terminal, which may signal twice, interrupt what cleans up."""
+    """Ignore Ctrl-C, SIGTERM and a closing terminal, which may signal twice, while a block cleans up."""
     if threading.current_thread() is not threading.main_thread():
-        # Signals interrupt the main thread alone.
+        # Signals interrupt the main thread only.
         yield
         return
     # Windows has no SIGHUP.
@@ -128,14 +137,15 @@ def undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _check_reachable() -> None:
-    """Raise Failure where the Engine or Compose can't be used at all."""
-    output("version", "--format", "{{.Server.Version}}")
-    output("compose", "version", "--short")
+def _check_reachable(project: Project) -> None:
+    """Raise Failure where neither the Engine nor Compose can be used."""
+    output(project, "version", "--format", "{{.Server.Version}}")
+    output(project, "compose", "version", "--short")
 
 
 @contextmanager
-def _running(  # noqa: PLR0913 - what a process is started with
+def _process(  # noqa: PLR0913 - what a process is started with
+    project: Project,
     args: tuple[str, ...],
     stdout: IO[bytes] | int | None = None,
     stderr: int | None = None,
@@ -144,12 +154,12 @@ def _running(  # noqa: PLR0913 - what a process is started with
     shielded: bool = False,
     env: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Give the process of `docker ARGS`; interrupted, end it before the interruption goes on, so that nothing stays."""
+    """Start `docker ARGS`; on an interruption, end it before the interruption is raised again."""
     try:
         process = subprocess.Popen(
             ["docker", *args],
-            cwd=checkout.ROOT,
-            env=environment(env),
+            cwd=project.root,
+            env=environment(project, env),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -162,7 +172,7 @@ def _running(  # noqa: PLR0913 - what a process is started with
             yield process
         except BaseException as interruption:
             with undisturbed():
-                # A terminal's Ctrl-C reaches Docker as well, which then ends in good order.
+                # A terminal sends Ctrl-C to Docker as well, which then ends in good order.
                 if not (os.isatty(0) and type(interruption) is KeyboardInterrupt):
                     process.terminate()
                 try:
@@ -172,43 +182,44 @@ def _running(  # noqa: PLR0913 - what a process is started with
             raise
 
 
-def environment(added: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment of a `docker` command: this process's, without what redirects Compose, and `added`."""
-    kept = {name: value for name, value in os.environ.items() if name not in REDIRECTING}
+def environment(project: Project, added: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a `docker` command: the project's without what redirects Compose, and `added`."""
+    kept = {name: value for name, value in project.environment.items() if name not in REDIRECTING}
     return kept | dict(added or {})
 
 
-def _failure(args: tuple[str, ...], code: int, printed: bytes) -> Failure:
-    """Return the failure of `docker ARGS`: a build's step, or what the command printed."""
+def _failure(project: Project, args: tuple[str, ...], code: int, printed: bytes) -> Failure:
+    """Return the failure of `docker ARGS`: the failed step of a build, or what the command printed."""
     text = printed.decode(errors="replace")
     if "build" in args:
         dockerfile = excerpt = ""
         if args[0] == "compose":
-            # What `docker build` itself prints of its Dockerfile, Compose does not.
+            # `docker build` prints an excerpt of its Dockerfile; Compose does not.
             with contextlib.suppress(OSError, ValueError):
-                dockerfile = (checkout.ROOT / "Dockerfile").read_text(encoding="utf-8")
+                dockerfile = (project.root / "Dockerfile").read_text(encoding="utf-8")
             if error := build_failure.unplaced_error(text, dockerfile):
-                excerpt = _excerpt(error)
+                excerpt = _excerpt(project, error)
         found = build_failure.describe(text, dockerfile, excerpt)
         return Failure(found or f"The build failed. {describe(args, code, text)}")
     return Failure(describe(args, code, text))
 
 
-def _excerpt(error: str) -> str:
-    """Return what `docker build` prints where it fails with the same error as Compose, or nothing."""
-    # Without an image: the error may not occur again.
-    _, out = _unseen("build", "--output=type=cacheonly", ".")
+def _excerpt(project: Project, error: str) -> str:
+    """Return the output of `docker build` where it fails with the same error as Compose, or an empty string."""
+    # Without exporting an image: the error may not occur again.
+    _, out = _captured(project, "build", "--output=type=cacheonly", ".")
     text = out.decode(errors="replace")
     return text if build_failure.unplaced_error(text, "") == error else ""
 
 
-def say(sentence: str) -> None:
-    """Print a line on standard error, if that is still there: a closed terminal keeps nothing from being cleaned up."""
+def notify(message: str) -> None:
+    """Print a line on standard error; ignore a closed terminal, which must not keep a task from cleaning up."""
     with contextlib.suppress(OSError):
-        # In one piece: two commands may run at a time.
-        sys.stderr.write(f"{sentence}\n")
+        # In one write: two commands may run at a time.
+        sys.stderr.write(f"{message}\n")
         sys.stderr.flush()
 
 
-def _echo(args: tuple[str, ...]) -> None:
-    say(f"$ docker {shlex.join(args)}")
+def print_command(*args: str) -> None:
+    """Print `docker ARGS` on standard error."""
+    notify(f"$ docker {shlex.join(args)}")

@@ -1,65 +1,78 @@
-"""The stages beside the two images: Poetry, the linters, and the lock's lists for the tests that run on the host."""
+"""Run the tools beside the two images, which prodlock/inside/Dockerfile builds, and the tests of Prodlock itself."""
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
-from prodlock import checkout, site
-from prodlock.docker import compose, engine
+from prodlock import site
+from prodlock.docker import compose, engine, images
 from prodlock.failure import Failure
+from prodlock.project import Project
 
-HOST_VENV = checkout.ROOT / ".venv-images"
+HOST_VENV = ".venv-images"
+# The folder of the build steps' programs, which the build context need not have.
+INSIDE = Path(__file__).parents[1] / "inside"
+# The tools, each with the Debian packages that it needs beside its group of requirements.
+TOOLS = {"poetry": "", "lint": "", "sbom": "", "deploy": "kubernetes-client", "fuzz": ""}
+# What `inv lint` runs. A linter that finds something keeps none of the others from running.
+LINTERS = (
+    "ruff check --no-cache .",
+    "ruff format --no-cache --check .",
+    "mypy --python-executable=/opt/tool/bin/python --cache-dir=/tmp/mypy .",
+    "find . -path './.venv*' -prune -o -name '*Dockerfile' -exec hadolint {} +",
+    # Whatever its name is: a shell script states its shell.
+    "grep --recursive --files-with-matches --extended-regexp --exclude-dir='.venv*' --exclude-dir=.git "
+    "'^#!/(usr/)?bin/(env )?(ba|da)?sh( |$)' . | xargs shellcheck",
+    "codespell",
+)
+FIXERS = ("ruff check --no-cache --fix .", "ruff format --no-cache .", "codespell --write-changes")
 
 
-def poetry(arguments: list[str]) -> int:
+def poetry(project: Project, arguments: list[str]) -> int:
     """Run Poetry on this project's pyproject.toml and poetry.lock, and return its exit code."""
-    tools = build("tools")
-    given = site.environment()
+    image = build(project, "poetry")
+    given = site.environment(project)
     # In the working tree, because that is what the container sees; by name, because an address may hold a password.
     # Read before it is written: it may be that very file.
-    site.export(Path(given["CA_BUNDLE"]).read_bytes())
-    bundle = site.EXPORTED.relative_to(checkout.ROOT).as_posix()
+    site.export(project, Path(given["CA_BUNDLE"]).read_bytes())
+    bundle = site.EXPORTED.as_posix()
     settings = ("--env=HOME=/tmp", "--env=POETRY_PYPI_MIRROR_URL", f"--env=CA_BUNDLE=/srv/{bundle}")
-    command = ("run", "--rm", "--init", *_on_working_tree(), *settings, tools, "online", "poetry", *arguments)
-    return engine.run(*command, env={"POETRY_PYPI_MIRROR_URL": given["INDEX_URL"]})
+    command = ("run", "--rm", "--init", *_on_working_tree(project), *settings, image, "online", "poetry", *arguments)
+    return engine.run(project, *command, env={"POETRY_PYPI_MIRROR_URL": given["INDEX_URL"]})
 
 
-def lint(*, fix: bool) -> int:
-    """Check style and types, or mend the style in place, and return the linters' exit code."""
-    image = build("lint")
-    if fix:
-        tree = _on_working_tree()
-        commands = "ruff check --no-cache --fix . ; ruff format --no-cache ."
-    else:
-        tree = _on_working_tree(":ro")
-        commands = "ruff check --no-cache . && ruff format --no-cache --check . && mypy --cache-dir=/tmp/mypy ."
-    return engine.run("run", "--rm", "--init", "--network=none", *tree, image, "sh", "-c", commands)
+def lint(project: Project, *, fix: bool) -> int:
+    """Run the linters, or those that can correct what they find in place, and return 0, or 1 where one fails."""
+    image = build(project, "lint")
+    commands = FIXERS if fix else LINTERS
+    script = "".join(f"{command} || failed=1; " for command in commands) + "exit ${failed:-0}"
+    tree = _on_working_tree(project, "" if fix else ":ro")
+    return engine.run(project, "run", "--rm", "--init", "--network=none", *tree, image, "sh", "-c", script)
 
 
-def test_tool(arguments: list[str]) -> int:
+def test_tool(project: Project, arguments: list[str]) -> int:
     """Run the tests of Prodlock on this host against the Engine, and return pytest's exit code.
 
-    Its packages are the lock's groups main, dev and images, checked against its hashes, in an environment of their own. Which
-    of them this host needs, pip finds by their markers.
+    Its packages are locked with their hashes, and installed in an environment of their own.
     """
-    lists = ("/lock/host/main.txt", "/lock/host/dev.txt", "/lock/host/images.txt")
-    listed = engine.output("run", "--rm", "--network=none", build("lock"), "cat", *lists)
-    python = HOST_VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    installed = HOST_VENV / "installed.txt"
+    locked = INSIDE / "requirements" / "test.txt"
+    environment = project.root / HOST_VENV
+    python = environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    installed = environment / "installed.txt"
     # Its Python is gone where the host's was upgraded.
-    if not (python.exists() and installed.is_file()) or installed.read_text(encoding="utf-8") != listed:
-        venv.create(HOST_VENV, clear=True, with_pip=True)
-        site.ignore(HOST_VENV)
-        requirements = HOST_VENV / "requirements.txt"
-        requirements.write_text(listed, encoding="utf-8")
+    if not (python.exists() and installed.is_file()) or installed.read_bytes() != locked.read_bytes():
+        venv.create(environment, clear=True, with_pip=True)
+        site.ignore(environment)
         install = [str(python), "-m", "pip", "install", "-q", "--require-hashes", "--only-binary", ":all:", "--no-deps"]
-        if subprocess.run([*install, "--requirement", str(requirements)], check=False).returncode:
-            raise Failure("pip could not install the test groups on this host; what it printed above says why.")
-        requirements.rename(installed)
+        if subprocess.run([*install, "--requirement", str(locked)], check=False).returncode:
+            raise Failure("pip could not install the test group on this host; what it printed above says why.")
+        installed.write_bytes(locked.read_bytes())
     command = [
         str(python),
         "-m",
@@ -67,22 +80,50 @@ def test_tool(arguments: list[str]) -> int:
         "--override-ini=testpaths=prodlock/tests/unit prodlock/tests/engine",
         *arguments,
     ]
-    with subprocess.Popen(command, cwd=checkout.ROOT) as process:
+    with subprocess.Popen(command, cwd=project.root) as process:
         # Interrupted, `with` waits: Ctrl-C reaches pytest as well, which then removes what it made.
         return process.wait()
 
 
-def build(stage: str) -> str:
-    """Build a stage that is no service and return its image's name. Raises Failure where that fails."""
-    settings = site.environment()
-    tag = f"{compose.project()}:{stage}"
-    engine.build("build", "--target", stage, "--tag", tag, *site.secrets(settings), ".", env=settings)
+def build(project: Project, stage: str) -> str:
+    """Build a tool, or `golden`, and return its image's name. Raises Failure where that fails."""
+    settings = site.environment(project)
+    tag = f"{compose.project_name(project)}:{stage}"
+    arguments = {"BASE": default(project, "BASE")}
+    if stage in TOOLS:
+        arguments |= {"GROUP": stage, "PACKAGES": TOOLS[stage]}
+        if stage == "lint":
+            images.build(project, compose.DEV, made_from=None)
+            arguments["START"] = f"{compose.project_name(project)}:{compose.DEV[1]}"
+    else:
+        # What the Dockerfile's own default adds to the base image.
+        arguments["PACKAGES"] = default(project, "PACKAGES")
+    inside = os.path.relpath(INSIDE, project.root)
+    options = [f"--build-arg={name}={value}" for name, value in arguments.items() if value]
+    target = "tool" if stage in TOOLS else stage
+    engine.build(
+        project, "build", f"--file={inside}/Dockerfile", f"--build-context=prodlock={inside}", f"--target={target}",
+        f"--tag={tag}", *options, *site.secrets(settings), ".", env=settings,
+    )  # fmt: skip
     return tag
 
 
-def _on_working_tree(rights: str = "") -> list[str]:
+def default(project: Project, argument: str) -> str:
+    """Return the default of a build argument in the project's Dockerfile, or `` where it has none.
+
+    Raises Failure where the Dockerfile can't be read.
+    """
+    try:
+        text = (project.root / "Dockerfile").read_text(encoding="utf-8")
+        found = re.search(rf"^ARG {argument}=(.*)$", text, re.MULTILINE)
+        return "".join(shlex.split(found[1])[:1]) if found else ""
+    except (OSError, ValueError) as error:
+        raise Failure(f"The Dockerfile must be a readable text (got: {error}). To fix it: restore it.") from None
+
+
+def _on_working_tree(project: Project, rights: str = "") -> list[str]:
     """Return the options that give a container the working tree, and its user the rights of this one."""
-    options = [f"--volume={checkout.ROOT}:/srv{rights}", "--workdir=/srv"]
+    options = [f"--volume={project.root}:/srv{rights}", "--workdir=/srv"]
     if sys.platform != "win32":
         options.append(f"--user={os.getuid()}:{os.getgid()}")
     return options

@@ -22,6 +22,7 @@ from prodlock.docker import engine
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image import archives
 from prodlock.image.records import HEAD_BYTES, File, Image, Layer, is_library
+from prodlock.project import Project
 
 # How much of a text is shown to the judges, and how much of all texts is kept for them.
 TEXT_BYTES = 4 << 20
@@ -228,20 +229,20 @@ def read(
         ) from None
 
 
-def trees(reference: str, *folders: str) -> Generator[tuple[File, ...], None, None]:
+def trees(project: Project, reference: str, *folders: str) -> Generator[tuple[File, ...], None, None]:
     """Give the files below each of the folders as a container of the image would see them, each with its sha256."""
     # Created, never started: starting one beside a running `docker save` takes a second longer.
-    container = engine.output("create", "--pull=never", reference, echo=True).strip()
+    container = engine.output(project, "create", "--pull=never", reference, echo=True).strip()
     try:
         for folder in folders:
-            yield tuple(_folder(container, PurePosixPath(folder)))
+            yield tuple(_folder(project, container, PurePosixPath(folder)))
     finally:
-        engine.output("rm", container)
+        engine.output(project, "rm", container)
 
 
-def _folder(container: str, folder: PurePosixPath) -> Iterator[File]:
+def _folder(project: Project, container: str, folder: PurePosixPath) -> Iterator[File]:
     with tempfile.TemporaryFile() as archive:
-        engine.write(archive, "cp", f"{container}:{folder}", "-")
+        engine.write(project, archive, "cp", f"{container}:{folder}", "-")
         with _mapped(archive) as copied:
             tar = _Tar(copied, 0, len(copied))
             yield from _files(tar, _Terms(0, _every_size, archives.Budget(), records=True), above=str(folder.parent))

@@ -2,7 +2,7 @@
 
     python -S bytecode.py stdlib         the standard library, which the official image brings as source alone
     python -S bytecode.py venv FOLDER    what a virtual environment has that is not compiled yet
-    python -S bytecode.py tree FOLDER    a folder that will be the root
+    python -S bytecode.py tree FOLDER    a folder that will be the root, with the permissions that files have there
 
 No source changes after the build: no start has to look whether one has (PEP 552, unchecked). -S, because what a process
 has compiled before shows in the bytecode (https://github.com/python/cpython/issues/129724), and a package can have
@@ -44,8 +44,19 @@ def venv(folder: str) -> bool:
 
 
 def tree(folder: str) -> bool:
-    """Compile a tree, whose tracebacks name the files as they will be, and return whether all of it could be."""
-    return bool(compileall.compile_dir(folder, quiet=1, stripdir=folder, prependdir="/", invalidation_mode=MODE))
+    """Compile a tree, whose tracebacks name files by their later paths, and return whether all of it could be.
+
+    Removes empty folders, which git does not have, and sets permissions, which the checkout decides.
+    """
+    done = compileall.compile_dir(folder, quiet=1, stripdir=folder, prependdir="/", invalidation_mode=MODE)
+    # What is in a folder comes before the folder.
+    for path in [*sorted(Path(folder).rglob("*"), reverse=True), Path(folder)]:
+        if path.is_symlink():
+            continue
+        path.chmod(0o755 if path.is_dir() else 0o644)
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+    return bool(done)
 
 
 def is_compiled(source: Path) -> bool:

@@ -1,15 +1,12 @@
-"""Collect what production runs on, out of the base image, into trees for an image that starts from nothing.
+"""Collect what production takes of the base image: `python collect.py TREE BEFORE VENV`, in a build step.
 
-Two build steps, so that a changed dependency leaves the first one's layer as it is:
+The tree becomes a layer of an image that starts from nothing. It has the interpreter, the standard library, the few
+files of the system that Python reads, and the shared libraries that these and the virtual environment VENV link to.
+Debian packages that BEFORE, the dpkg status file of the unchanged base image, lacks were added by ARG PACKAGES and are
+taken whole.
 
-    python collect.py system TREE BEFORE        the interpreter, its standard library, the shared libraries they link
-                                                to, and the few files of the system that Python reads
-    python collect.py venv TREE VENV SYSTEM     the virtual environment, and the libraries it links to beyond SYSTEM,
-                                                the first step's tree
-
-Debian packages that BEFORE, a dpkg status file, lacks were added on purpose: they are taken whole. Works with the
-layout of the official Python images on Debian, CPython 3.11 to 3.14. The same base image and environment give the same
-files.
+Works with the layout of the official Python images on Debian, CPython 3.11 to 3.14. The same base image and environment
+give the same files.
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ import subprocess
 import sys
 import sysconfig
 import zoneinfo
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 
 # Of the standard library: what tests it, draws windows, or builds and installs packages.
@@ -40,7 +37,7 @@ LEFT_OUT = {
     "turtledemo",
 }
 LEFT_OUT_PREFIXES = ("config-", "_ctypes_test", "_test", "_tkinter", "_xxtestfuzz", "xxlimited", "xxsubtype")
-# Of these the bytecode: they fill in for a module in C, or serve a developer. Whoever imports one compiles it.
+# Their bytecode is left out: they replace a module in C, or serve a developer. An import compiles them in memory.
 UNCOMPILED = {
     "_pydatetime", "_pydecimal", "_pyio", "_pyrepl", "bdb", "cProfile", "doctest", "pdb", "pickletools", "profile",
     "pstats", "pydoc", "timeit", "trace", "unittest", "venv", "webbrowser", "zipapp",
@@ -70,10 +67,8 @@ DPKG = Path("/var/lib/dpkg")
 class Tree:
     """A folder that becomes a layer: what is at a path of the base image is at that path below it."""
 
-    def __init__(self, folder: Path, below: Path | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        # The tree of the layer below: what it has is not taken again.
-        self.below = below
         # The paths that were taken.
         self.paths: set[Path] = set()
 
@@ -84,18 +79,12 @@ class Tree:
                 self.add(member)
             return
         for step in [path] if is_plain(path) else steps(path):
-            if step not in self.paths and not self.has_below(step):
+            if step not in self.paths:
                 self.paths.add(step)
                 copy(step, within(self.folder, step))
 
-    def has_below(self, path: Path) -> bool:
-        """Return whether the layer below has a path."""
-        return self.below is not None and os.path.lexists(within(self.below, path))
-
     def write(self, path: Path, text: str) -> None:
-        """Write a file that the base image does not have, or not as it must be, unless the layer below has it."""
-        if self.has_below(path):
-            return
+        """Write a file that the base image does not have, or has with another content."""
         place = within(self.folder, path)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
@@ -257,9 +246,10 @@ def add_packages(tree: Tree, before: Path) -> None:
                 tree.add(path)
 
 
-def add_libraries(tree: Tree) -> None:
-    """Add the shared libraries that programs and modules in the tree link to."""
-    listing = linked(path for path in sorted(tree.paths) if is_elf(path))
+def add_libraries(tree: Tree, environment: Path) -> None:
+    """Add the shared libraries that programs and modules in the tree and in the virtual environment link to."""
+    files = tree.paths.union(path for path in environment.rglob("*") if path.is_file())
+    listing = linked(path for path in sorted(files) if is_elf(path))
     for name, file in missing(listing).items():
         print(f"{file} links to {name}, which the base image has not: ARG PACKAGES can add it.", file=sys.stderr)
     for path in libraries(listing):
@@ -286,25 +276,15 @@ def add_records(tree: Tree) -> None:
                 tree.add(notice)
 
 
-def system(folder: str, before: str) -> None:
-    """Write the tree of the interpreter and the system."""
+def collect(folder: str, before: str, environment: str) -> None:
+    """Write the tree."""
     tree = Tree(Path(folder))
     add_python(tree)
     add_data(tree)
     add_packages(tree, Path(before))
-    add_libraries(tree)
+    add_libraries(tree, Path(environment))
     add_records(tree)
 
-
-def venv(folder: str, environment: str, below: str) -> None:
-    """Write the tree of the virtual environment."""
-    tree = Tree(Path(folder), Path(below))
-    tree.add(Path(environment))
-    add_libraries(tree)
-    add_records(tree)
-
-
-COMMANDS: dict[str, Callable[..., None]] = {"system": system, "venv": venv}
 
 if __name__ == "__main__":
-    COMMANDS[sys.argv[1]](*sys.argv[2:])
+    collect(*sys.argv[1:])

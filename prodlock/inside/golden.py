@@ -199,6 +199,7 @@ def install() -> tuple[dict[str, str], list[dict[str, str]]]:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(VENV)], check=True)
     for script in (VENV / "bin").glob("[Aa]ctivate*"):
         script.unlink()
+    shutil.rmtree(VENV / "include")
     site_packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(VENV), "platbase": str(VENV)}))
     brought, components = {}, []
     for wheel in sorted(WHEELS.glob("*.whl")):
@@ -241,17 +242,18 @@ def world() -> None:
     base = list(rows(Path("/"), lambda _: "the base image", required=False, skipped=FOREIGN | mounted()))
     compile_("stdlib")
     brought, wheels = install()
-    trees = [HERE / "system", HERE / "venv"]
-    collect.system(str(trees[0]), str(STATUS))
-    collect.venv(str(trees[1]), str(VENV), str(trees[0]))
-    taken = [one for tree in trees for one in rows(tree, sources(brought), required=True)]
-    recorded = [record for tree in trees for record in sorted((tree / "var/lib/dpkg/status.d").glob("*"))]
+    tree = HERE / "tree"
+    collect.collect(str(tree), str(STATUS), str(VENV))
+    place = collect.within(tree, VENV)
+    place.parent.mkdir(exist_ok=True)
+    VENV.rename(place)
+    taken = list(rows(tree, sources(brought), required=True))
+    recorded = sorted((tree / "var/lib/dpkg/status.d").glob("*"))
     packages = [dict(fields(record.read_text(encoding="utf-8"))) for record in recorded]
     document = {"rows": base + taken, "wheels": wheels, "packages": packages, "python": sys.version.split()[0]}
     WORLD.write_text(json.dumps(document), encoding="utf-8")
     # Only the interpreter is needed from here on.
-    for folder in (*trees, VENV):
-        shutil.rmtree(folder)
+    shutil.rmtree(tree)
 
 
 def fields(stanza: str) -> Iterator[tuple[str, str]]:

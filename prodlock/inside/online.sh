@@ -1,15 +1,9 @@
 #!/bin/sh
-# Run a command that downloads, with this site's certificate authorities and package index, which come in as
-# build secrets: pip, uv, Poetry and apt each want them under names of their own.
+# Run pip, uv or Poetry with this site's certificate authorities and package index, which come in as build secrets.
+# Each program has variables of its own for them.
 bundle=${CA_BUNDLE:-/run/secrets/ca_bundle}
 if [ -s "$bundle" ]; then
     export PIP_CERT="$bundle" REQUESTS_CA_BUNDLE="$bundle" SSL_CERT_FILE="$bundle"
-    if [ "$1" = apt-get ]; then
-        # apt downloads as a user of its own, who may not read a secret.
-        install -m 644 "$bundle" /tmp/ca.pem
-        echo 'Acquire::https::CAInfo "/tmp/ca.pem";' > /tmp/apt.conf
-        export APT_CONFIG=/tmp/apt.conf
-    fi
 fi
 if [ -s /run/secrets/index_url ]; then
     PIP_INDEX_URL=$(cat /run/secrets/index_url)

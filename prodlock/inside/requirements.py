@@ -1,15 +1,15 @@
-"""Read poetry.lock: `python requirements.py poetry.lock FOLDER`, in a build step, by the image's interpreter.
+"""Read poetry.lock: `python requirements.py pyproject.toml poetry.lock FOLDER`, in a build step.
 
-No other module decides what a lock means. Markers are evaluated here, for the interpreter and the platform that run
-this program and without any of the project's own extras, as `poetry install` does. The program writes:
+No other module decides what a lock means. A lock that does not match pyproject.toml is refused. Markers are evaluated
+here, for the interpreter and the platform that run this program and without any of the project's own extras, as
+`poetry install` does. The program writes:
 
 - FOLDER/GROUP.txt: what the installer takes of each group in this environment: `name==version` and the sha256 of each
   file, in pip's format (https://pip.pypa.io/en/stable/reference/requirements-file-format/). The lock already has all
   that a list needs; `poetry export` takes three seconds to write the same, before anything can be installed.
-  A list begins with a comment for each distribution that has no wheel for this interpreter:
-  prodlock/inside/install.sh installs no such list. A group that a build does not install may have them.
-- FOLDER/host/GROUP.txt: the same for any environment: each requirement has its marker.
-- FOLDER/selection.json: the first lists as data, with the sha256 of poetry.lock, for what judges the images.
+  A list begins with a comment for each distribution that has no wheel for this interpreter: install.py installs no
+  such list. A group that a build does not install may have them.
+- FOLDER/selection.json: the first lists as data, with the sha256 of poetry.lock, for the proof.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,6 +30,11 @@ from typing import Any, NamedTuple
 SCHEMA = 1
 # What Poetry calls its default package index, and any other one.
 INDEXES = {"pypi", "legacy"}
+# What Poetry's content hash covers of [project] and of [tool.poetry], beside [dependency-groups].
+PROJECT_KEYS = ("requires-python", "dependencies", "optional-dependencies")
+POETRY_KEYS = ("dependencies", "source", "extras", "dev-dependencies")
+# The first Poetry whose content hash covers [dependency-groups].
+WITH_GROUPS = (2, 3)
 # What Docker calls the architectures that Python names after the processor.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -160,6 +166,29 @@ def installable(file: str, tags: AbstractSet[Any]) -> bool:
         return False
 
 
+def is_fresh(pyproject: Mapping[str, Any], lock: str) -> bool:
+    """Return whether a poetry.lock was made from a pyproject.toml, by its content hash: `poetry check --lock`."""
+    stated = tomllib.loads(lock).get("metadata", {}).get("content-hash")
+    made_by = re.match(r"#.* Poetry (\d+)\.(\d+)", lock)
+    older = made_by is not None and (int(made_by[1]), int(made_by[2])) < WITH_GROUPS
+    return stated in {content_hash(pyproject), content_hash(pyproject, with_groups=not older)}
+
+
+def content_hash(pyproject: Mapping[str, Any], *, with_groups: bool = True) -> str:
+    """Return the hash that Poetry writes into the lock of a pyproject.toml."""
+    project = {key: pyproject["project"][key] for key in PROJECT_KEYS if key in pyproject.get("project", {})}
+    groups = pyproject.get("dependency-groups", {}) if with_groups else {}
+    poetry = pyproject.get("tool", {}).get("poetry", {})
+    hashed: dict[str, Any] = {key: poetry[key] for key in (*POETRY_KEYS, "group") if key in poetry}
+    if project or groups:
+        hashed = {"tool": {"poetry": hashed}}
+        hashed |= {name: table for name, table in (("project", project), ("dependency-groups", groups)) if table}
+    else:
+        # A project that has only [tool.poetry] is hashed as Poetry 1 did.
+        hashed = dict.fromkeys(POETRY_KEYS) | hashed
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
+
+
 def refusal(distribution: str) -> str:
     """Return why a distribution without a wheel is not installed, and what to do."""
     architecture = ARCHITECTURES.get(os.uname().machine, os.uname().machine)
@@ -170,28 +199,34 @@ def refusal(distribution: str) -> str:
     )
 
 
-def main(lock: str, folder: str) -> None:
+def main(pyproject: str, lock: str, folder: str) -> None:
     """Write the lists and the selection."""
     content = Path(lock).read_bytes()
     try:
+        described = tomllib.loads(Path(pyproject).read_text(encoding="utf-8"))
+    except ValueError as error:
+        sys.exit(f"pyproject.toml must be valid TOML (got: {error}). To fix it: correct it.")
+    try:
+        if not is_fresh(described, content.decode()):
+            sys.exit("pyproject.toml changed significantly since poetry.lock was last generated")
         locked = list(requirements(tomllib.loads(content.decode())))
         chosen = selected(locked)
         refused = without_wheel(chosen, frozenset(packaging("tags").sys_tags()))
     except ValueError as error:
         sys.exit(f"poetry.lock can't be installed: {error}")
     except KeyError:
-        sys.exit("poetry.lock can't be installed: it names no groups; make it anew with `inv poetry -- lock`")
+        sys.exit("poetry.lock can't be installed: it names no groups. To fix it: run `inv poetry -- lock`.")
     # Also those of which nothing is selected.
     groups = sorted({one.group for one in locked})
-    here, anywhere = lists(chosen, groups), lists(locked, groups)
+    here = lists(chosen, groups)
     for group, distributions in refused.items():
         here[group][:0] = [f"# {refusal(distribution)}" for distribution in distributions]
-    for place, listed in ((Path(folder), here), (Path(folder, "host"), anywhere)):
-        place.mkdir(exist_ok=True)
-        for group, lines in listed.items():
-            (place / f"{group}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    place = Path(folder)
+    place.mkdir(exist_ok=True)
+    for group, lines in here.items():
+        (place / f"{group}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     document = selection(chosen, groups, hashlib.sha256(content).hexdigest())
-    Path(folder, "selection.json").write_text(json.dumps(document), encoding="utf-8")
+    (place / "selection.json").write_text(json.dumps(document), encoding="utf-8")
 
 
 if __name__ == "__main__":

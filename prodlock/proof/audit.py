@@ -11,8 +11,8 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from prodlock import checkout
 from prodlock.image.records import HEAD_BYTES, File, Image, is_library
+from prodlock.project import SOURCES
 from prodlock.proof import credentials, imports, rules, tooling
 from prodlock.proof.rules import Finding, Rule
 
@@ -20,7 +20,7 @@ from prodlock.proof.rules import Finding, Rule
 VENV = "/opt/venv"
 HOME = "/srv"
 APP = "/srv/app"
-SOURCES = tuple(f"{HOME}/{path}" for path in checkout.SOURCES)
+_SHIPPED = tuple(f"{HOME}/{path}" for path in SOURCES)
 
 # Shorter content says too little to be traced to an owner.
 _TELLING_BYTES = 64
@@ -282,7 +282,7 @@ def staleness(files: Iterable[File], groups: Iterable[Mapping[str, frozenset[str
 def _is_source(path: str) -> bool:
     """Return whether a path is one of the sources, or the bytecode of one."""
     module = _source(path)
-    return any(module == source or _within(module, source) for source in SOURCES)
+    return any(module == source or _within(module, source) for source in _SHIPPED)
 
 
 def _without(contents: Mapping[str, str], legal: Iterable[File]) -> dict[str, str]:
@@ -579,7 +579,7 @@ def _as_own_file(file: File) -> _Hit | None:
         if part in {".git", ".env"} or part.startswith(".env."):
             return _Hit(rules.PRIVATE_FILE, part, "/".join(parts[: number + 1]), "it does not belong in an image")
     if _within(file.path, HOME) and not _is_source(file.path):
-        depth = 4 if any(_within(source, "/".join(parts[:3])) for source in SOURCES) else 3
+        depth = 4 if any(_within(source, "/".join(parts[:3])) for source in _SHIPPED) else 3
         path = "/".join(parts[:depth])
         return _Hit(rules.PROJECT_FILE, path.removeprefix(f"{HOME}/"), path, f"only the sources belong in {HOME}")
     return None

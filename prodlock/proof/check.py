@@ -21,12 +21,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from prodlock import checkout, source
+from prodlock import source
 from prodlock.docker import compose, engine, stages
 from prodlock.failure import CANNOT_CHECK, FAILED, Failure
 from prodlock.image import image
 from prodlock.image.records import File, Image
 from prodlock.inside import requirements
+from prodlock.project import SOURCES, Project
 from prodlock.proof import audit, configuration, credentials, expected, inventory, rules, services, world
 from prodlock.proof.report import Report, read
 from prodlock.proof.rules import Finding
@@ -72,15 +73,15 @@ class Facts:
         return self.promise
 
 
-def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
+def prod_has_no_pytest(project: Project, reference: str | None, *, as_json: bool) -> int:
     """Report every trace of a dev dependency in the production image, and return 0, or 1 where there is one.
 
     Raises Failure, code 2, where the question can't be answered: an image is absent, stale or not this
     project's, or the probe does not even find pytest in the dev image.
     """
     started = time.monotonic()
-    facts = obtained(reference, whole=False)
-    findings, difference, forbidden = _dev_leaks(facts, functools.partial(_in_base, facts.dev))
+    facts = obtained(project, reference, whole=False)
+    findings, difference, forbidden = _dev_leaks(facts, functools.partial(_in_base, project, facts.dev))
     if not findings:
         _refuse_stale(facts.prod, difference)
     report = Report(
@@ -98,18 +99,23 @@ def prod_has_no_pytest(reference: str | None, *, as_json: bool) -> int:
     return _printed(report, as_json=as_json)
 
 
-def prod(reference: str | None, *, bill: str | None, as_json: bool) -> int:
-    """Report everything in the production image that the lock, `app/` and the base image do not account for.
+def prod(project: Project, reference: str | None, *, bill: str | None, as_json: bool) -> int:
+    """Run the whole proof, print its report, and return 0, or 1 where there are findings."""
+    return _printed(check(project, reference, bill), as_json=as_json)
 
-    With a bill of materials, a CycloneDX file, also how it and the image differ. Return 0, or 1 where there is
-    something. Raises Failure, code 2, where the question can't be answered.
+
+def check(project: Project, reference: str | None = None, bill: str | None = None) -> Report:
+    """Report everything in the production image that the lock, the sources and the base image do not account for.
+
+    With a bill of materials, a CycloneDX file, also how it and the image differ. Raises Failure, code 2, where the
+    question can't be answered.
     """
     started = time.monotonic()
-    facts = obtained(reference, whole=True)
-    findings, forbidden, sizes = judged(facts)
+    facts = obtained(project, reference, whole=True)
+    findings, forbidden, sizes = judged(project, facts)
     must_be = facts.must_be
     if bill:
-        findings += _mismatches(Path(bill), facts)
+        findings += _mismatches(project, Path(bill), facts)
     rebuilt = tuple(layer.diff_id for layer in facts.image.layers) == must_be.declaration.diff_ids
     others = "the same" if rebuilt else "other"
     if not (reference or rebuilt or findings):
@@ -117,7 +123,7 @@ def prod(reference: str | None, *, bill: str | None, as_json: bool) -> int:
         findings = [Finding(rules.OTHER_LAYERS, "layers", "Dockerfile", "", why)]
     unjudged = services.unjudged(must_be.project)
     listed = ", ".join(f"{name} ({image})" for name, image in unjudged.items())
-    report = Report(
+    return Report(
         facts.prod,
         facts.identifier,
         _told(findings),
@@ -136,7 +142,6 @@ def prod(reference: str | None, *, bill: str | None, as_json: bool) -> int:
             *([f"Compose runs images of others as well, which are not judged: {listed}."] if unjudged else []),
         ],
     )
-    return _printed(report, as_json=as_json)
 
 
 def _compared(facts: Facts) -> str:
@@ -153,7 +158,7 @@ def _printed(report: Report, *, as_json: bool) -> int:
     return FAILED if report.findings else 0
 
 
-def sbom(reference: str | None, output: str | None) -> int:
+def sbom(project: Project, reference: str | None, output: str | None) -> int:
     """Write a bill of materials of the production image to a file, or print it, and return 0.
 
     Return 1, and report, where the proof fails: what was not proved can't be listed.
@@ -164,18 +169,18 @@ def sbom(reference: str | None, output: str | None) -> int:
             f"{output} can't be written: there is no folder {folder}. Make it, or name another.", CANNOT_CHECK
         )
     started = time.monotonic()
-    facts = obtained(reference, whole=True)
+    facts = obtained(project, reference, whole=True)
     # A size that is not wanted says nothing against the bill of materials.
-    findings = [finding for finding in judged(facts)[0] if finding.rule is not rules.OVER_BUDGET]
+    findings = [finding for finding in judged(project, facts)[0] if finding.rule is not rules.OVER_BUDGET]
     if findings:
         seconds = time.monotonic() - started
         report = Report(facts.prod, facts.identifier, _told(findings), "", read(facts.image, seconds), {})
         print(report.lines(), file=sys.stderr)
         return FAILED
-    given = json.dumps(_inventory(facts)).encode()
-    stage = stages.build("sbom")
+    given = json.dumps(_inventory(project, facts)).encode()
+    stage = stages.build(project, "sbom")
     run = ("run", "--rm", "--interactive", "--network=none", stage, "python", "/srv/sbom.py")
-    document = engine.output(*run, given=given, echo=True)
+    document = engine.output(project, *run, given=given, echo=True)
     if output:
         try:
             Path(output).write_text(document, encoding="utf-8")
@@ -186,19 +191,19 @@ def sbom(reference: str | None, output: str | None) -> int:
     return 0
 
 
-def _inventory(facts: Facts) -> dict[str, Any]:
-    return inventory.inventory(compose.project(), facts.image, facts.must_be.golden)
+def _inventory(project: Project, facts: Facts) -> dict[str, Any]:
+    return inventory.inventory(compose.project_name(project), facts.image, facts.must_be.golden)
 
 
-def _mismatches(bill: Path, facts: Facts) -> list[Finding]:
+def _mismatches(project: Project, bill: Path, facts: Facts) -> list[Finding]:
     """Return how a bill of materials and the image differ. Raises Failure, code 2, where it is none."""
     try:
-        return inventory.mismatches(json.loads(bill.read_text(encoding="utf-8")), _inventory(facts))
+        return inventory.mismatches(json.loads(bill.read_text(encoding="utf-8")), _inventory(project, facts))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Failure(f"{bill} is no CycloneDX document ({error}): make one with `inv sbom`.", CANNOT_CHECK) from None
 
 
-def judged(facts: Facts) -> tuple[list[Finding], frozenset[str], dict[str, int]]:
+def judged(project: Project, facts: Facts) -> tuple[list[Finding], frozenset[str], dict[str, int]]:
     """Return all findings of the whole proof, the forbidden distributions, and the bytes that each source has.
 
     Raises Failure, code 2, where the proof would prove nothing.
@@ -211,45 +216,45 @@ def judged(facts: Facts) -> tuple[list[Finding], frozenset[str], dict[str, int]]
         *dev_leaks,
         *_beyond(world.unaccounted(facts.image, promised), dev_leaks),
         *world.differing(facts.image.files, (*facts.tree, *facts.system)),
-        *configuration.undeclared(facts.image, must_be.declaration, compose.project()),
+        *configuration.undeclared(facts.image, must_be.declaration, compose.project_name(project)),
         *services.judged(must_be.project, must_be.declaration, promised, facts.settings.get("environment", ())),
         *world.over_budget(sizes, facts.settings.get("size-budget-mb"), must_be.came),
     ]
     return findings, forbidden, sizes
 
 
-def obtained(reference: str | None, *, whole: bool) -> Facts:
+def obtained(project: Project, reference: str | None, *, whole: bool) -> Facts:
     """Obtain the facts. Raises Failure, code 2, where they can't be had."""
     # Tens of thousands of records, none of them in a cycle: looking for cycles would take a tenth of the time.
     gc.disable()
     try:
-        made_from = source.commit()
+        made_from = source.commit(project)
         # Without them there is no production to check, whatever the project is called.
-        compose.files()
-        project = compose.project()
-        dev, prod = f"{project}:dev", reference or f"{project}:prod"
-        locked, settings, app = _lock_content(), _settings(), _app_files()
+        compose.files(project)
+        name = compose.project_name(project)
+        dev, prod = f"{name}:dev", reference or f"{name}:prod"
+        locked, settings, app = _lock_content(project), _settings(project), _app_files(project)
         file = _file(reference)
-        identifiers = _identifiers(dev, *([] if file else [prod]))
+        identifiers = _identifiers(project, dev, *([] if file else [prod]))
         if whole and not file:
             # Before anything is built for the comparison.
-            labels = engine.output("image", "inspect", "--format={{json .Config.Labels}}", identifiers[-1])
-            _refuse_other_commit(prod, json.loads(labels) or {}, made_from)
+            labels = engine.output(project, "image", "inspect", "--format={{json .Config.Labels}}", identifiers[-1])
+            _refuse_other_commit(project, prod, json.loads(labels) or {}, made_from)
         # Most of the time passes while the Engine packs prod: all that concerns dev is done meanwhile.
         with file.open("rb") if file else tempfile.TemporaryFile() as archive, ThreadPoolExecutor() as pool:
             # By its id: a name without a tag would bring every tag of it.
-            saving = None if file else pool.submit(engine.write, archive, "save", identifiers[-1])
-            with contextlib.closing(image.trees(dev, audit.HOME, audit.VENV, _SYSTEM)) as trees:
+            saving = None if file else pool.submit(engine.write, project, archive, "save", identifiers[-1])
+            with contextlib.closing(image.trees(project, dev, audit.HOME, audit.VENV, _SYSTEM)) as trees:
                 home = next(trees)
                 # Before anything is built for the comparison, too.
                 lock = _lock(dev, home, locked)
-                obtaining = pool.submit(expected.obtain, made_from) if whole else None
+                obtaining = pool.submit(expected.obtain, project, made_from) if whole else None
                 tree = (*next(trees), *home)
                 system = next(trees) if whole else ()
             sizes = {one.size for one in tree}
             forbidden = audit.forbidden(tree, lock)
             if audit.staleness(tree, (lock.main, lock.dev), app):
-                app = _taken_files()
+                app = _taken_files(project)
             promise = obtaining.result() if obtaining else None
             promised = promise.world.brought if promise else forbidden.allows
             if saving:
@@ -257,7 +262,7 @@ def obtained(reference: str | None, *, whole: bool) -> Facts:
             hashed = (lambda _: True) if whole else sizes.__contains__
             facts = image.read(prod, archive, hashed, promised, forbidden.tells)
             if whole:
-                _refuse_other_commit(prod, facts.config.get("Labels") or {}, made_from)
+                _refuse_other_commit(project, prod, facts.config.get("Labels") or {}, made_from)
     except Failure as failure:
         raise Failure(str(failure), CANNOT_CHECK) from None
     except OSError as error:
@@ -315,20 +320,20 @@ def _dev_leaks(facts: Facts, base: Base) -> tuple[list[Finding], str, frozenset[
 
 
 @functools.cache
-def _base_files(dev: str) -> Mapping[str, frozenset[str]]:
+def _base_files(project: Project, dev: str) -> Mapping[str, frozenset[str]]:
     """Return the sha256 of each file that dev has from the base image, by path.
 
     All of them at once: a folder of dev's that was copied under another name is a thousand questions.
     """
     own = (f"{audit.VENV}/", f"{audit.HOME}/")
-    (files,) = image.trees(dev, "/")
+    (files,) = image.trees(project, dev, "/")
     plain = (file for file in files if not file.packed)
     return {file.path: frozenset({file.sha256}) for file in plain if not file.path.startswith(own)}
 
 
-def _in_base(dev: str, path: str) -> frozenset[str]:
+def _in_base(project: Project, dev: str, path: str) -> frozenset[str]:
     """Return the sha256 of what dev has at a path from the base image."""
-    return _base_files(dev).get(path, frozenset())
+    return _base_files(project, dev).get(path, frozenset())
 
 
 def _beyond(findings: Iterable[Finding], known: Iterable[Finding]) -> list[Finding]:
@@ -342,14 +347,16 @@ def _beyond(findings: Iterable[Finding], known: Iterable[Finding]) -> list[Findi
     return [finding for finding in findings if not is_told(finding)]
 
 
-def _refuse_other_commit(reference: str, labels: Mapping[str, str], made_from: source.Commit | None) -> None:
+def _refuse_other_commit(
+    project: Project, reference: str, labels: Mapping[str, str], made_from: source.Commit | None
+) -> None:
     """Raise Failure, code 2, where an image's label says that it was made from another commit of this repository.
 
     An image without that label may still be compared, byte for byte.
     """
     held = labels.get(_REVISION, "")
-    wanted = source.arguments(made_from).get("REVISION", "")
-    if held != wanted and source.knows(held.removesuffix("-dirty")):
+    wanted = source.arguments(project, made_from).get("REVISION", "")
+    if held != wanted and source.knows(project, held.removesuffix("-dirty")):
         raise Failure(
             f"{reference} is stale: it was made from {held}, this is {wanted or 'no commit'}. "
             "Run `inv build`, then check again.",
@@ -365,15 +372,15 @@ def _told(findings: Iterable[Finding]) -> list[Finding]:
     ]
 
 
-def _identifiers(*references: str) -> list[str]:
+def _identifiers(project: Project, *references: str) -> list[str]:
     """Return the id of each image. Raises Failure where one is not here."""
-    return engine.output("image", "inspect", "--format={{.Id}}", *references).split()
+    return engine.output(project, "image", "inspect", "--format={{.Id}}", *references).split()
 
 
-def _lock_content() -> bytes:
+def _lock_content(project: Project) -> bytes:
     """Return what poetry.lock holds. Raises Failure where there is none."""
     try:
-        return (checkout.ROOT / "poetry.lock").read_bytes()
+        return (project.root / "poetry.lock").read_bytes()
     except OSError as error:
         raise _unreadable_lock(error) from None
 
@@ -408,9 +415,9 @@ def _unreadable_lock(error: Exception) -> Failure:
     return Failure(f"poetry.lock can't be read ({reason}): make it anew with `inv poetry -- lock`.", CANNOT_CHECK)
 
 
-def _settings() -> Mapping[str, Any]:
+def _settings(project: Project) -> Mapping[str, Any]:
     """Return what pyproject.toml says under `[tool.prodlock]`. Raises Failure where it can't mean anything."""
-    tool = source.pyproject().get("tool", {})
+    tool = source.pyproject(project).get("tool", {})
     found: Mapping[str, Any] = tool.get("prodlock", {}) if isinstance(tool, Mapping) else tool
     if not isinstance(found, Mapping):
         raise Failure(
@@ -443,20 +450,20 @@ def _settings() -> Mapping[str, Any]:
     return found
 
 
-def _app_files() -> dict[str, str]:
+def _app_files(project: Project) -> dict[str, str]:
     """Return the sha256 of each file of the sources, by its path in the project."""
-    places = (checkout.ROOT / source for source in checkout.SOURCES)
+    places = (project.root / source for source in SOURCES)
     return {
-        path.relative_to(checkout.ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        path.relative_to(project.root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for place in places
         for path in (place.rglob("*") if place.is_dir() else (place,))
         if path.is_file() and not path.is_symlink() and "__pycache__" not in path.parts
     }
 
 
-def _taken_files() -> dict[str, str]:
+def _taken_files(project: Project) -> dict[str, str]:
     """Return the same, but for what .dockerignore leaves out: Docker knows, and takes a while to say so."""
-    with tarfile.open(fileobj=io.BytesIO(expected.taken(checkout.ROOT))) as archive:
+    with tarfile.open(fileobj=io.BytesIO(expected.taken(project, project.root))) as archive:
         files = {entry.name.removeprefix("srv/"): archive.extractfile(entry) for entry in archive if entry.isreg()}
         return {name: hashlib.sha256(file.read()).hexdigest() for name, file in files.items() if file}
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from prodlock import checkout
 from prodlock.docker import compose, engine, stages
 from prodlock.failure import CANNOT_CHECK, FAILED, Failure
+from prodlock.project import Project
 from prodlock.proof import expected, services, terms
 
 STACK, KUBERNETES, PROXY = "deploy/stack.yml", "deploy/k8s", "deploy/haproxy.cfg"
@@ -31,13 +30,13 @@ class Facts(NamedTuple):
     dropped: list[str]
 
 
-def check() -> int:
+def check(project: Project) -> int:
     """Print what is wrong with the files in deploy/, and return 1, or 0 where nothing is.
 
     Raises Failure, code 2, where that can't be told.
     """
     try:
-        facts = obtained()
+        facts = obtained(project)
         wrong = [
             *facts.invalid,
             *facts.dropped,
@@ -60,18 +59,19 @@ def check() -> int:
     return FAILED if wrong else 0
 
 
-def obtained() -> Facts:
+def obtained(project: Project) -> Facts:
     """Obtain the facts. Raises Failure, or what parsing raises, where they can't be had."""
-    settings = {"IMAGE": os.environ.get("IMAGE", _EXAMPLE)}
-    composed = expected.resolved()["services"][compose.PROD[0]]
-    proxied = expected.resolved(PROXIED)
-    stack = engine.output("stack", "config", f"--compose-file={STACK}", echo=True, env=settings)
-    given = (f"--volume={checkout.ROOT / KUBERNETES}:/k8s:ro", "--interactive", "--network=none")
-    said = engine.output("run", "--rm", *given, stages.build("deploy"), given=stack.encode(), echo=True)
+    settings = {"IMAGE": project.environment.get("IMAGE", _EXAMPLE)}
+    composed = expected.resolved(project)["services"][compose.PROD[0]]
+    proxied = expected.resolved(project, PROXIED)
+    stack = engine.output(project, "stack", "config", f"--compose-file={STACK}", echo=True, env=settings)
+    given = (f"--volume={project.root / KUBERNETES}:/k8s:ro", "--interactive", "--network=none")
+    validate = (*given, stages.build(project, "deploy"), "python", "/srv/manifests.py")
+    said = engine.output(project, "run", "--rm", *validate, given=stack.encode(), echo=True)
     document = json.loads(said)
     service, objects = document["stack"]["services"][compose.PROD[0]], document["objects"]
-    built = terms.of_image(_text("Dockerfile"), _text("prodlock/server/healthcheck.py"))
-    plain, proxy = terms.of_compose(composed), terms.of_proxy(_text(PROXY))
+    built = terms.of_image(_text(project, "Dockerfile"), _text(project, "prodlock/server/healthcheck.py"))
+    plain, proxy = terms.of_compose(composed), terms.of_proxy(_text(project, PROXY))
     asked = terms.Terms(ready=proxy.ready, forwarded=terms.PROXYS)
     return Facts(
         terms.merged(plain._replace(forwarded=None), built, asked),
@@ -85,7 +85,7 @@ def obtained() -> Facts:
         {STACK: str(service.get("image", "")), KUBERNETES: terms.image(objects)},
         objects,
         [f"{KUBERNETES}: {sentence}" for sentence in document["invalid"]],
-        list(services.unhanded(composed, expected.settings_variables())),
+        list(services.unhanded(composed, expected.settings_variables(project))),
     )
 
 
@@ -94,5 +94,5 @@ def _subnets(project: Mapping[str, Any]) -> list[str]:
     return [str(one["subnet"]) for one in project["networks"]["default"]["ipam"]["config"]]
 
 
-def _text(path: str) -> str:
-    return (checkout.ROOT / path).read_text(encoding="utf-8")
+def _text(project: Project, path: str) -> str:
+    return (project.root / path).read_text(encoding="utf-8")

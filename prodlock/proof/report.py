@@ -1,6 +1,6 @@
 """Print findings: a line each for people, or as data.
 
-python -m prodlock.proof.report > docs/rules.md        prints the rules as a page
+python -m prodlock.proof.report > docs/reference/rules.md        prints the rules as a page
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def rules_page() -> str:
         "# Rules",
         "",
         "Each finding of `inv check-prod-has-no-pytest` and `inv check-prod` refers to a rule by its code, `code`",
-        "in `--json`. `python -m prodlock.proof.report > docs/rules.md` writes this page.",
+        "in `--json`. `python -m prodlock.proof.report > docs/reference/rules.md` writes this page.",
     ]
     for rule in RULES:
         lines += ["", f"## {rule.code} {rule.title}", "", rule.meaning, ""]

@@ -87,7 +87,7 @@ DEV_CONTENT = Rule(
 PROJECT_FILE = Rule(
     "LS107",
     "Project file that is not part of the service",
-    "A file of this project that is no source of the service, a test say, is in the image.",
+    "A file of this project that is not part of the service, for example a test, is in the image.",
     "`COPY . .` in the production stage.",
     "Copy the sources by name (`COPY app /srv/app`).",
 )
@@ -180,7 +180,7 @@ WRONG_KIND = Rule(
 WRONG_LINK = Rule(
     "LS207",
     "Link with another target",
-    "A symbolic link points to another path than its source says.",
+    "A symbolic link points to another path than in its source.",
     "A step replaced the link.",
     "Remove the step.",
 )
@@ -297,8 +297,8 @@ COMPOSE_IMAGE = Rule(
 COMPOSE_KEY = Rule(
     "LS402",
     "Compose key that may change what runs",
-    "A service of the profile prod has a key, or a value of one, that is not on the list of those that leave the image "
-    "as it is (`KEYS` in prodlock/proof/services.py).",
+    "A service of the profile prod has a key, or a value of one, that is not on the list of those that do not change "
+    "what the image runs (`KEYS` in prodlock/proof/services.py).",
     "An override file for development in the working folder.",
     "Remove the key, or set it in the image.",
 )
@@ -312,7 +312,7 @@ COMPOSE_MOUNT = Rule(
 )
 COMPOSE_VARIABLE = Rule(
     "LS404",
-    "Variable that the service does not know",
+    "Variable that is not a setting of the service",
     "Compose sets a variable that neither the settings of the service nor the server list, nor pyproject.toml allows.",
     "A variable for development, or a new one that was not listed.",
     "Add a field to `Settings`, or the name to `environment` under [tool.prodlock] in pyproject.toml; variables that "

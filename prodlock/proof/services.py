@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from prodlock import checkout
 from prodlock.image.records import Declaration
+from prodlock.project import SOURCES
 from prodlock.proof import rules
 from prodlock.proof.rules import Finding, Rule
 from prodlock.proof.world import World
@@ -58,7 +58,7 @@ _MOST_LINKS = 40
 
 
 @dataclass(frozen=True)
-class Project:
+class Composed:
     """The Compose project, resolved: what `docker compose --profile prod config` returns, and what it refers to."""
 
     document: Mapping[str, Any]
@@ -95,7 +95,7 @@ class _Wrong(NamedTuple):
 class _Around:
     """What the judgement of one key needs to know beside its value."""
 
-    project: Project
+    project: Composed
     declaration: Declaration
     # Every path of the image, and the target of each that is a link.
     paths: frozenset[str]
@@ -111,7 +111,7 @@ _Judge = Callable[[Any, _Around], Iterator[_Wrong]]
 _Table = Mapping[str, _Judge | str | None]
 
 
-def judged(project: Project, declaration: Declaration, world: World, environment: Iterable[str]) -> list[Finding]:
+def judged(project: Composed, declaration: Declaration, world: World, environment: Iterable[str]) -> list[Finding]:
     """Return where the services run something else than the image, or may.
 
     Takes what the Dockerfile declares, what the image must hold, and the variables that pyproject.toml allows.
@@ -128,7 +128,7 @@ def judged(project: Project, declaration: Declaration, world: World, environment
     return found
 
 
-def unjudged(project: Project) -> dict[str, str]:
+def unjudged(project: Composed) -> dict[str, str]:
     """Return the image of each service that is not built here, and so is not judged, by the service's name."""
     services = sorted(project.services.items())
     return {name: str(one.get("image") or "no image") for name, one in services if not _is_own(name, project)}
@@ -195,7 +195,7 @@ def decides_code(variable: str) -> bool:
     return bool(_DECIDING.fullmatch(variable))
 
 
-def _is_own(name: str, project: Project) -> bool:
+def _is_own(name: str, project: Composed) -> bool:
     """Return whether a service is production's, is built here, or runs an image of this project."""
     service = project.services[name]
     image = str(service.get("image") or "")
@@ -394,7 +394,7 @@ def resolved(path: str, links: Mapping[str, str]) -> str:
     return at or "/"
 
 
-def _sources(mount: Mapping[str, Any], project: Project) -> Iterator[str]:
+def _sources(mount: Mapping[str, Any], project: Composed) -> Iterator[str]:
     """Give the places of this machine that a mount shows, without symlinks."""
     source = str(mount.get("source") or "")
     shown = _devices(project.volume(source)) if mount.get("type") == "volume" else [source] if source else []
@@ -445,7 +445,7 @@ def _foreign_files(kind: str) -> _Judge:
 
 def _reached(source: str, target: str, around: _Around) -> Iterator[_Wrong]:
     """Judge a place of this machine that an image of others is shown."""
-    shipped = [f"{around.project.root}/{path}" for path in checkout.SOURCES]
+    shipped = [f"{around.project.root}/{path}" for path in SOURCES]
     if any(_is_within(source, path) or _is_within(path, source) for path in shipped):
         yield _Wrong(rules.COMPOSE_REACH, f"{source}:{target}", "mounts the service's sources into an image of others")
     elif _controls(source):

@@ -1,8 +1,10 @@
 # python:3.13-slim-trixie for machines that reach a Debian mirror but no image registry (`inv setup`).
 # Same layout as the official image: CPython under /usr/local with a shared libpython.
-# The source is upstream's own archive as Debian carries it: apt checks Debian's signature on it, and
-# the checksum below is the one python.org published.
-FROM debian:trixie-slim AS build
+# The source is upstream's archive in Debian's source package: apt checks Debian's signature on it, and
+# the checksum below is the one that python.org published.
+ARG DEBIAN=debian:trixie-slim
+
+FROM ${DEBIAN} AS build
 ARG PYTHON_SHA256=93e583f243454e6e9e4588ca2c2662206ad961659863277afcdb96801647d640
 RUN --mount=type=secret,id=ca_bundle \
     set -eu; \
@@ -46,12 +48,12 @@ RUN set -eu; \
     cd /stage/usr/local/bin; \
     for name in idle pip pydoc python; do ln -s "${name}3" "$name"; done; \
     ln -s python3-config python-config; \
-    # The packages that own what the interpreter and its extension modules link to.
+    # The packages of the libraries that the interpreter and its extension modules link to.
     find /stage -type f \( -name 'python3.*' -o -name '*.so*' \) -exec ldd '{}' ';' 2>/dev/null \
         | awk '/=> \// && $3 !~ /\/stage\// { print $3 }' | sort -u | xargs -n 1 realpath \
         | xargs dpkg-query --search | cut -d: -f1 | sort -u > /runtime-packages
 
-FROM debian:trixie-slim
+FROM ${DEBIAN}
 ENV PATH=/usr/local/bin:$PATH
 RUN --mount=type=bind,from=build,source=/runtime-packages,target=/runtime-packages \
     --mount=type=secret,id=ca_bundle \
@@ -63,6 +65,6 @@ RUN --mount=type=bind,from=build,source=/runtime-packages,target=/runtime-packag
     apt-get clean; \
     rm -rf /var/lib/apt/lists/*
 COPY --from=build /stage/ /
-# -B: as in the official image, no bytecode.
+# -B: no bytecode, like the official image.
 RUN ldconfig && python3 -B --version && python3 -B -m pip --version
 CMD ["python3"]

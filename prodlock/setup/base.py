@@ -1,76 +1,98 @@
-"""The base image: pulled from a registry, or, where none can be reached, built from Debian's sources."""
+"""Provide the base image: pull it from a registry, or build it from Debian's sources where none can be reached."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from prodlock import checkout, site
+from prodlock import site
 from prodlock.docker import engine
 from prodlock.failure import Failure
+from prodlock.project import Project
 from prodlock.setup import debian
+from prodlock.setup.progress import progress
 
-# What base.Dockerfile builds.
+# The image that base.Dockerfile builds, and the one that it starts from.
 BUILDABLE = "python:3.13-slim-trixie"
+DEBIAN = "debian:trixie-slim"
+_DOCKERFILE = Path(__file__).parent / "base.Dockerfile"
 
 
-def name() -> str:
-    """Return the image that the Dockerfile starts from: the default of its `BASE` argument."""
+def name(project: Project) -> str:
+    """Return the base image: the default of the Dockerfile's argument `BASE`."""
     try:
-        text = (checkout.ROOT / "Dockerfile").read_text(encoding="utf-8")
+        text = (project.root / "Dockerfile").read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise Failure(f"The Dockerfile must be a readable text (got: {error}). To fix it: restore it.") from None
     match = re.search(r"^ARG BASE=(\S+)", text, re.MULTILINE)
     if not match:
-        raise Failure("The Dockerfile names no base image: it needs a line `ARG BASE=IMAGE` before the first FROM.")
+        raise Failure(
+            "The Dockerfile must name the base image (got no line `ARG BASE=IMAGE`). To fix it: add one before the "
+            "first FROM."
+        )
     return match[1]
 
 
-def present(reference: str) -> bool:
-    """Return whether the Engine has the image."""
+def is_present(project: Project, reference: str) -> bool:
+    """Return whether the Engine has an image."""
     try:
-        engine.output("image", "inspect", "--format", "{{.Id}}", reference)
+        engine.output(project, "image", "inspect", "--format", "{{.Id}}", reference)
     except Failure:
         return False
     return True
 
 
-def bring(reference: str) -> str:
-    """Bring the base image here and say how."""
+def provide(project: Project, reference: str) -> str:
+    """Pull or build the base image, and return which of the two was done."""
     try:
-        engine.output("pull", "--quiet", reference, echo=True)
+        engine.output(project, "pull", "--quiet", reference, echo=True)
     except Failure as failure:
-        print(f"No registry gave {reference} ({failure}).", file=sys.stderr)
+        print(f"No registry provides {reference} ({failure}).", file=sys.stderr)
     else:
         return "pulled"
     if debian.distribution() != "debian" or reference != BUILDABLE:
         raise Failure(
-            f"No registry gave {reference}, and `inv setup` can build only {BUILDABLE}, and only on Debian: bring it "
-            f"here with `docker load`, or from a registry of your own with `docker pull` and `docker tag`."
+            f"{reference} must be in a registry that can be reached (got none): `inv setup` builds only {BUILDABLE}, "
+            "and only on Debian. To fix it: load the image with `docker load`, or pull it from your own registry and "
+            "name it with `docker tag`."
         )
-    print("Building it from Debian's sources: about 4 minutes.", file=sys.stderr)
-    _build_debian()
-    recipe = str(checkout.ROOT / "prodlock" / "setup" / "base.Dockerfile")
-    secret = f"id=ca_bundle,src={site.environment()['CA_BUNDLE']}"
-    with tempfile.TemporaryDirectory() as nothing:
-        engine.build("build", "--secret", secret, "--tag", reference, "--file", recipe, nothing)
-    return "built from Debian's sources, for want of a registry"
+    build(project, reference)
+    return "built from Debian's sources"
 
 
-def _build_debian() -> None:
-    """Make debian:trixie-slim as the official one is: no manuals, no translations, no package caches."""
-    if not debian.installed("mmdebstrap"):
+def build(project: Project, reference: str, debian_image: str = DEBIAN) -> None:
+    """Build the base image from Debian's sources, which takes about 4 minutes."""
+    _build_debian(project, debian_image)
+    secret = f"id=ca_bundle,src={site.environment(project)['CA_BUNDLE']}"
+    with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryFile() as log:
+        options = ("--secret", secret, "--build-arg", f"DEBIAN={debian_image}", "--file", str(_DOCKERFILE))
+        command = ("build", *options, "--tag", reference, empty)
+        engine.print_command(*command)
+        try:
+            with progress(f"Building {reference} (about 4 minutes)"):
+                engine.log_build(project, log, *command)
+        except Failure:
+            log.seek(0)
+            shutil.copyfileobj(log, sys.stderr.buffer)
+            sys.stderr.flush()
+            raise
+
+
+def _build_debian(project: Project, reference: str) -> None:
+    """Build Debian's image like the official one: without manuals, translations and package caches."""
+    if not debian.is_installed("mmdebstrap"):
         debian.apt_get("update")
         debian.install("mmdebstrap")
     main, security = debian.mirror("Debian"), debian.mirror("Debian-Security")
     sources = f"deb {main} trixie main\ndeb {main} trixie-updates main\ndeb {security} trixie-security main\n"
-    without = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "info", "locale", "man")]
+    excluded = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "info", "locale", "man")]
     copyright_notices = "--dpkgopt=path-include=/usr/share/doc/*/copyright"
     clean = '--customize-hook=chroot "$1" apt-get clean'
     with tempfile.TemporaryDirectory() as folder:
-        tree = str(Path(folder, "trixie.tar"))
-        options = ("--quiet", "--variant=minbase", *without, copyright_notices, clean)
-        debian.as_root("mmdebstrap", *options, "trixie", tree, "-", stdin=sources)
-        engine.output("import", tree, "debian:trixie-slim", echo=True)
+        archive = str(Path(folder, "trixie.tar"))
+        options = ("--quiet", "--variant=minbase", *excluded, copyright_notices, clean)
+        debian.run_as_root("mmdebstrap", *options, "trixie", archive, "-", stdin=sources)
+        engine.output(project, "import", archive, reference, echo=True)

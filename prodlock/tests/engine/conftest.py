@@ -25,6 +25,7 @@ import httpx
 import pytest
 
 from prodlock import site
+from prodlock.project import Project
 
 ROOT = Path(__file__).parents[3]
 # Two checkouts can run these tests at the same time, with a name and a port each.
@@ -103,7 +104,8 @@ def edit(file: Path, old: str, new: str) -> None:
 
 def install_again(copy: Path) -> None:
     """Make the next build install main's wheels anew, whatever is cached."""
-    edit(copy / "Dockerfile", "&& sh /install /main.txt", f"&& : {uuid4()} && sh /install /main.txt")
+    installing = "python /installer/install.py wheels /opt/venv /main.txt"
+    edit(copy / "Dockerfile", installing, f": {uuid4()} && {installing}")
 
 
 def git(folder: Path, *args: str) -> str:
@@ -200,7 +202,7 @@ def repository(copy: Path) -> Path:
 
 def secrets() -> list[str]:
     """Return the options that hand a build this machine's certificates and package index."""
-    settings = site.environment()
+    settings = site.environment(Project())
     os.environ.update(settings)
     return list(site.secrets(settings))
 

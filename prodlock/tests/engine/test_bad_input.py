@@ -11,7 +11,9 @@ from functools import partial
 import httpx
 import pytest
 
-from prodlock.tests.engine.conftest import PORT, PROJECT, ROOT, answers, docker, inspected, memory, secrets, served
+from prodlock.docker import stages
+from prodlock.project import Project
+from prodlock.tests.engine.conftest import PORT, answers, docker, inspected, memory, served
 
 MIB = 1 << 20
 HOST = b"Host: x\r\n"
@@ -200,8 +202,7 @@ def fuzzed(image: str, container: str, seed: int) -> int:
 
 def test_no_case_gets_an_error_or_an_undocumented_answer(service: str) -> None:
     """10,000 requests and more, made up from the OpenAPI document: sound, unsound, and what lies between."""
-    image = f"{PROJECT}:fuzz"
-    docker("build", "--quiet", f"--tag={image}", "--target=fuzz", *secrets(), ".", cwd=ROOT)
+    image = stages.build(Project(), "fuzz")
     try:
         with ThreadPoolExecutor(2) as pool:
             cases = sum(pool.map(partial(fuzzed, image, service), range(5)))

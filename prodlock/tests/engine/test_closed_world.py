@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 
 from prodlock.failure import Failure
 from prodlock.image import image
+from prodlock.project import Project
 from prodlock.proof import audit, check
 from prodlock.proof.rules import Finding
 from prodlock.tests.engine.conftest import (
@@ -55,7 +56,7 @@ def facts() -> check.Facts:
     """All that the check knows of prod as it was built."""
     before = dict(os.environ)
     try:
-        return check.obtained(None, whole=True)
+        return check.obtained(Project(), None, whole=True)
     finally:
         # A task's process ends with what it has set for Compose; this one goes on.
         os.environ.clear()
@@ -115,7 +116,7 @@ def with_layers(facts: check.Facts, *layers: bytes) -> check.Facts:
 
 def found(facts: check.Facts, *layers: bytes) -> list[Finding]:
     """Return what is found in the layers that are added to prod."""
-    findings, _, _ = check.judged(with_layers(facts, *layers))
+    findings, _, _ = check.judged(Project(), with_layers(facts, *layers))
     return [finding for finding in findings if finding.instruction == INSTRUCTION]
 
 

@@ -17,6 +17,7 @@ from uuid import uuid4
 import pytest
 
 from prodlock import site
+from prodlock.project import Project
 from prodlock.tests.engine.conftest import (
     BASE,
     COPY,
@@ -43,14 +44,14 @@ def test_no_docker_on_the_path(verb: list[str], tmp_path: Path) -> None:
     # A build asks git first.
     (tmp_path / "git").symlink_to(str(shutil.which("git")))
     said = sentence(inv(*verb, PATH=str(tmp_path)))
-    assert said.startswith("There is no `docker` on PATH that can be run: run `inv setup`")
+    assert said.startswith("`docker` must be a program on PATH (got none that can be run). To fix it: run `inv")
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
 def test_no_engine(verb: list[str]) -> None:
     """Says how to start it."""
     said = sentence(inv(*verb, DOCKER_HOST="unix:///nowhere/docker.sock"))
-    assert "The Docker Engine is not running: start it" in said
+    assert "The Docker Engine is not running. To fix it: start it" in said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not use the socket")
@@ -63,7 +64,7 @@ def test_no_permission_on_the_socket(verb: list[str], tmp_path: Path) -> None:
     program.write_text(f'#!/bin/sh\nexec {nobody} {shutil.which("docker")} "$@"\n')
     program.chmod(0o755)
     done = inv(*verb, PATH=f"{tmp_path}:{os.environ['PATH']}")
-    assert "You may not use Docker's socket: run `sudo usermod -aG docker $USER`" in sentence(done)
+    assert "must have access to Docker's socket (got: permission denied). To fix it: run `sudo" in sentence(done)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide Docker's plugins")
@@ -78,7 +79,9 @@ def test_no_compose(verb: list[str]) -> None:
         ["unshare", "--mount", "sh", "-c", f'{hide} && exec "$@"', "sh", *inv_command(*verb)],  # noqa: S607
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert "Docker Compose v2 or Buildx is missing (v1, `docker-compose`, will not do)" in sentence(done)
+    assert "Docker Compose v2 and Buildx must be installed (got no such plugin; v1, `docker-compose`, is" in sentence(
+        done
+    )
 
 
 PLUGINS = (
@@ -92,7 +95,7 @@ PLUGINS = (
 def message(done: subprocess.CompletedProcess[str]) -> str:
     """Return the message of a task whose build failed as expected: all behind the progress of both tries."""
     sentence(done)
-    assert done.stderr.count("The build failed. It is run once more") == 1
+    assert done.stderr.count("The build failed. Repeating it") == 1
     return "The build failed" + done.stderr.rpartition("The build failed")[2].rstrip()
 
 
@@ -106,11 +109,11 @@ def test_a_stale_lock(copy: Path) -> None:
     """A dependency was added by hand: neither image is built, and the message says how to lock again."""
     edit(copy / "pyproject.toml", '"fastapi>=0.165",', '"fastapi>=0.165",\n    "certifi",')
     said = message(inv("build", cwd=copy))
-    line = line_of(copy / "Dockerfile", "FROM base AS check")
-    assert re.match(r"The build failed at Dockerfile:\d+, stage check, step \d/\d, `RUN --network=none python", said)
-    assert line < int(re.findall(r"Dockerfile:(\d+)", said)[0]) < line_of(copy / "Dockerfile", "FROM base AS lock")
+    line = line_of(copy / "Dockerfile", "FROM ${BASE} AS lock")
+    assert re.match(r"The build failed at Dockerfile:\d+, stage lock, step \d/\d, `RUN --network=none ", said)
+    assert line < int(re.findall(r"Dockerfile:(\d+)", said)[0]) < line_of(copy / "Dockerfile", "FROM base AS main")
     assert said.endswith(
-        "\npyproject.toml changed significantly since poetry.lock was last generated: "
+        "\npoetry.lock must match pyproject.toml (got one generated before pyproject.toml changed). To fix it: "
         "run `inv poetry -- lock`, review what it changed, and commit it."
     )
     for target in ("prod", "dev"):
@@ -141,7 +144,7 @@ def test_a_wheel_that_is_not_the_locked_one(copy: Path, name: str) -> None:
     locked(copy, name, r"sha256:[0-9a-f]{64}", "sha256:" + "0" * 64)
     said = message(inv(*task, cwd=copy))
     assert f", stage {stage}, step 1/" in said
-    assert said.splitlines()[-1].startswith(f"What the package index serves as {name}==")
+    assert said.splitlines()[-1].startswith(f"The package index must serve {name}==")
 
 
 @pytest.mark.parametrize("wheel", ["", "-cp312-cp312-manylinux_2_17_x86_64.whl", "-cp313-cp313-win_amd64.whl"])
@@ -149,7 +152,7 @@ def test_a_dependency_without_a_wheel(copy: Path, wheel: str) -> None:
     """None at all, of another Python, for another platform: nothing is built from source, and nothing else stops."""
     locked(copy, "pluggy", r"-py3-none-any\.whl", wheel or ".zip")
     said = message(inv("test", cwd=copy))
-    assert ", stage dev, step 1/3, `RUN sh /install /dev.txt" in said
+    assert ", stage dev, step 1/3, `RUN python /installer/install.py wheels /opt/venv /dev.txt" in said
     platform = docker("version", "--format={{.Server.Os}}/{{.Server.Arch}}").stdout.strip()
     assert re.search(rf", with exit code 1: pluggy [\d.]+ has no wheel for Python 3\.13 on {platform}, and n", said)
     assert docker("build", ".", cwd=copy).returncode == 0
@@ -167,19 +170,19 @@ def test_an_index_without_the_locked_wheel(copy: Path) -> None:
     (copy / "poetry.lock").write_text(text.replace("[[package]]", f"{entry}[[package]]", 1), encoding="utf-8")
     said = message(inv("build", cwd=copy))
     assert ", stage main, step 1/1" in said
-    assert said.splitlines()[-1].startswith("The package index serves no wheel of docopt==0.6.2 that can be installed")
+    assert said.splitlines()[-1].startswith("The package index serves no wheel of docopt==0.6.2 for this platform")
 
 
 def test_no_network(copy: Path) -> None:
     """No index can be reached: the build stops and says what to check."""
     install_again(copy)
     said = message(inv("build", cwd=copy, INDEX_URL="http://127.0.0.1:9/simple"))
-    assert ", stage main, step 1/1, `RUN python -m venv" in said
-    assert said.splitlines()[-1].startswith("The build can't reach the package index: check the network")
+    assert ", stage main, step 1/1, `RUN python /installer/install.py" in said
+    assert said.splitlines()[-1].startswith("The build can't reach the package index. To fix it: check the network")
 
 
 # What is changed of the Dockerfile, and the message. All of it fails in the last steps: the others are cached.
-COPIED = "FROM scratch AS sources\nCOPY app /srv/app\n"
+COPIED = "COPY --from=sources / /out\n"
 BROKEN = {
     "a message of its own": (
         # On one stream: BuildKit does not keep the order of two.
@@ -192,12 +195,14 @@ BROKEN = {
     "a killed process": (
         "RUN sh -c 'kill -9 $$'; exit $?",
         "at Dockerfile:{line}, stage app, step 2/3, `RUN sh -c 'kill -9 $$'; exit $?`, with exit code 137",
-        "The step was killed, as it is when memory runs out: give Docker more memory, or end what else uses it.",
+        "The step was killed, which happens when memory runs out. To fix it: give Docker more memory, or stop other "
+        "programs.",
     ),
     "a full file system": (
         "RUN --mount=type=tmpfs,target=/small,size=4096 head -c 100000 /dev/zero > /small/x",
         "at Dockerfile:{line}, stage app, step 2/3, `RUN head -c 100000 /dev/zero > /small/x`, with exit code 1: head:",
-        "A file system that the step writes to is full: `docker system df` shows what Docker keeps, `df` the disks.",
+        "A file system that the step writes to is full. To fix it: free space (`docker system df` shows what Docker "
+        "uses, `df` the disks).",
     ),
     "an unknown instruction": (
         "FOO bar",
@@ -207,12 +212,14 @@ BROKEN = {
     "an absent source": (
         "COPY nope /out/",
         'at Dockerfile:{line}, stage app, step 2/3, `COPY nope /out/`: "/nope": not found\n',
-        "`nope` is not in the build context: create it, or, if it exists, let .dockerignore pass it (`!nope`).",
+        "`nope` must be in the build context (got none). To fix it: create it, or, if it exists, allow it in "
+        ".dockerignore (`!nope`).",
     ),
     "an unknown stage": (
         "COPY --from=bsae /x /y",
         "at Dockerfile:{line}, `COPY --from=bsae /x /y`: bsae: failed to resolve source metadata",
-        "No stage before that line is called bsae, and no image of that name can be pulled: correct the name.",
+        "bsae must be a stage before that line, or an image that can be pulled (got neither). To fix it: correct "
+        "the name.",
     ),
 }
 
@@ -233,7 +240,7 @@ def test_a_syntax_error_in_the_service(copy: Path) -> None:
     quotes = copy / "app" / "quotes.py"
     quotes.write_text(quotes.read_text(encoding="utf-8") + "\ndef broken(:\n", encoding="utf-8")
     said = message(inv("build", cwd=copy))
-    assert ", stage app, step 2/2, `RUN --network=none python -S /bytecode.py tree /out/tree" in said
+    assert ", stage app, step 2/2, `RUN --network=none python -S /bytecode.py tree /out" in said
     assert f'File "/srv/app/quotes.py", line {len(quotes.read_text().splitlines())}\n' in said
     assert said.endswith("SyntaxError: invalid syntax")
 
@@ -243,15 +250,15 @@ def test_a_build_without_its_files(copy: Path) -> None:
     (copy / "poetry.lock").rename(copy / "moved")
     said = message(inv("build", cwd=copy))
     assert re.match(r"The build failed at Dockerfile:\d+, stage \w+, step \d/\d, `RUN --network=none ", said)
-    assert said.splitlines()[-1].startswith("`poetry.lock` is not in the build context: create it")
+    assert said.splitlines()[-1].startswith("`poetry.lock` must be in the build context (got none). To fix it: create")
     (copy / "moved").rename(copy / "poetry.lock")
     edit(copy / "Dockerfile", "ARG BASE=python:3.13-slim-trixie", 'ARG BASE="Python 3"')
-    line = line_of(copy / "Dockerfile", "FROM ${BASE} AS pinned")
+    line = line_of(copy / "Dockerfile", "FROM ${BASE} AS base")
     said = message(inv("build", cwd=copy))
-    assert said.startswith(f"The build failed at Dockerfile:{line}, `FROM ${{BASE}} AS pinned`: failed to parse")
+    assert said.startswith(f"The build failed at Dockerfile:{line}, `FROM ${{BASE}} AS base`: failed to parse")
     (copy / "Dockerfile").unlink()
     said = message(inv("build", cwd=copy))
-    assert said.endswith("There is no Dockerfile here: restore it (`git restore Dockerfile`).")
+    assert said.endswith("Dockerfile must exist (got none). To fix it: restore it (`git restore Dockerfile`).")
 
 
 def test_a_second_try_builds_every_step_anew_as_well(tmp_path: Path) -> None:
@@ -274,7 +281,7 @@ def test_a_second_try_that_succeeds_is_a_success(tmp_path: Path) -> None:
     program.chmod(0o755)
     done = inv("build", PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert done.returncode == 0
-    assert "The build failed. It is run once more, unseen, for its reason." in done.stderr
+    assert "The build failed. Repeating it with captured output, for the reason." in done.stderr
 
 
 def test_poetry_asks_the_index_that_is_named(copy: Path) -> None:
@@ -291,7 +298,7 @@ def test_poetry_takes_the_exported_bundle_as_it_is(copy: Path) -> None:
     """Where the machine's store is no file, CA_BUNDLE is the very file that the container is shown."""
     bundle = copy / site.EXPORTED.relative_to(ROOT)
     bundle.parent.mkdir()
-    bundle.write_bytes(Path(site.environment()["CA_BUNDLE"]).read_bytes())
+    bundle.write_bytes(Path(site.environment(Project())["CA_BUNDLE"]).read_bytes())
     before = bundle.read_bytes()
     done = inv("poetry", "--", "--version", cwd=copy, CA_BUNDLE=str(bundle))
     assert done.returncode == 0, done.stderr
@@ -302,20 +309,23 @@ def default_index() -> str:
     """Return the package index that tests may ask: the one that is set here, or else pip's own default."""
     pips = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
     asked = docker("run", "--rm", "--entrypoint=/usr/local/bin/python", DEV, "-c", pips).stdout.strip()
-    return site.environment()["INDEX_URL"] or asked
+    return site.environment(Project())["INDEX_URL"] or asked
 
 
 def test_an_absent_image() -> None:
     """2 means: cannot check."""
     done = inv("check-prod-has-no-pytest", "--image=nope")
-    assert sentence(done) == "There is no image nope here: build this project's with `inv build`."
+    assert (
+        sentence(done)
+        == "There is no image nope on this Engine. To fix it: build this project's images with `inv build`."
+    )
     assert (done.returncode, done.stdout) == (2, "")
 
 
 def test_images_that_were_never_built() -> None:
     """Before the first `inv build` there is nothing to check."""
     done = inv("check-prod-has-no-pytest", PRODLOCK_PROJECT="prodlock-never")
-    assert sentence(done) == "There is no image prodlock-never:dev here: build this project's with `inv build`."
+    assert sentence(done).startswith("There is no image prodlock-never:dev on this Engine. To fix it: build ")
     assert done.returncode == 2
 
 
@@ -406,7 +416,7 @@ def test_a_package_index_that_no_step_could_use() -> None:
 def test_a_shell_beside_nothing() -> None:
     """Production has to run before one can look into it."""
     said = sentence(inv("shell", "--prod", "--", "true"))
-    assert said == "Production is not running here: start it with `inv serve`."
+    assert said == "Production must be running in this checkout (got none). To fix it: start it with `inv serve`."
 
 
 def test_a_dependency_that_no_hash_covers(copy: Path) -> None:
@@ -425,7 +435,7 @@ def test_a_dependency_that_no_hash_covers(copy: Path) -> None:
 def test_a_dry_run() -> None:
     """What would be surprising is refused: Invoke's --dry can't hold back what Invoke does not run."""
     assert sentence(inv("--dry", "build")) == (
-        "These tasks can't run dry: each prints the docker command that it runs."
+        "These tasks have no dry run: each prints the docker command that it runs."
     )
 
 
@@ -453,7 +463,7 @@ def test_a_closed_standard_input() -> None:
 def test_an_interrupted_build(copy: Path, number: signal.Signals) -> None:
     """It ends at once with 130, and the next build succeeds."""
     # Another one each time: a build that once got through would be in the cache.
-    compiling = "python -S /bytecode.py tree /out/tree"
+    compiling = "python -S /bytecode.py tree /out"
     slow = f"echo interrupt me now {uuid4()} && sleep 60 && {compiling}"
     edit(copy / "Dockerfile", compiling, slow)
     with subprocess.Popen(inv_command("build"), cwd=copy, stderr=subprocess.PIPE, text=True) as process:
@@ -497,9 +507,11 @@ def test_no_base_image(copy: Path) -> None:
     """Neither here nor in a registry that can be reached: the way to it is named."""
     edit(copy / "Dockerfile", "ARG BASE=python:3.13-slim-trixie", "ARG BASE=registry.invalid/python:1")
     said = message(inv("build", cwd=copy))
-    line = line_of(copy / "Dockerfile", "FROM ${BASE} AS pinned")
-    assert said.startswith(f"The build failed at Dockerfile:{line}, `FROM ${{BASE}} AS pinned`: registry.invalid/")
-    assert said.splitlines()[-1].startswith("The base image registry.invalid/python:1 is not here and can't be pulled")
+    line = line_of(copy / "Dockerfile", "FROM ${BASE} AS base")
+    assert said.startswith(f"The build failed at Dockerfile:{line}, `FROM ${{BASE}} AS base`: registry.invalid/")
+    assert said.splitlines()[-1].startswith(
+        "The base image registry.invalid/python:1 must be on this Engine or in a registry"
+    )
 
 
 def test_a_lock_that_can_not_be_read(copy: Path) -> None:

@@ -70,8 +70,8 @@ def test_an_item_of_the_benchmark_is_kept(hardened: str, item: str) -> None:
 
 
 def test_the_table_has_each_item() -> None:
-    """What docs/service.md promises is what is checked here."""
-    text = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
+    """The items listed in docs/explanation/serving.md are those that are checked here."""
+    text = (ROOT / "docs" / "explanation" / "serving.md").read_text(encoding="utf-8")
     told = {line.split("|")[1].strip() for line in text.splitlines() if line.startswith(("| 4.", "| 5."))}
     assert told == set(ITEMS)
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from prodlock import site
+from prodlock.project import Project
 from prodlock.tests.engine.conftest import BASE, DEV, PROJECT, ROOT, check, docker, edit, inv, planted
 
 SITE = "/opt/venv/lib/python3.13/site-packages"
@@ -155,7 +156,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def plant(instructions: str, context: Path) -> Iterator[str]:
     """Build an image by instructions, which may download, on top of prod and give its name."""
-    settings = site.environment()
+    settings = site.environment(Project())
     secrets = [f"--secret=id=ca_bundle,src={settings['CA_BUNDLE']}"]
     if settings["INDEX_URL"]:
         (context / "index_url").write_text(settings["INDEX_URL"], encoding="utf-8")
@@ -292,7 +293,7 @@ def test_the_report_for_people_names_all_four(context: Path) -> None:
 def test_a_base_image_with_pytest(copy: Path, context: Path, folder: str, found: bool) -> None:  # noqa: FBT001
     """What was installed in the base image stays behind; where it hides in the standard library, it is found."""
     base = f"{PROJECT}-base:1"
-    settings = f"id=ca_bundle,src={site.environment()['CA_BUNDLE']}"
+    settings = f"id=ca_bundle,src={site.environment(Project())['CA_BUNDLE']}"
     recipe = f"FROM {BASE}\n{PIP.replace(BASE_PIP, '')} install --target={folder} pytest\n"
     docker("build", "--quiet", f"--secret={settings}", f"--tag={base}", "--file=-", str(context), input=recipe)
     dockerfile = copy / "Dockerfile"

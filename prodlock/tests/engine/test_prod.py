@@ -73,7 +73,7 @@ def test_every_folder_is_there_on_purpose(files: dict[str, tarfile.TarInfo]) -> 
     }  # fmt: skip
     assert names(files, "/srv") == ["app", "prodlock"]
     assert names(content(DEV), "/srv") == [
-        "app", "bench", "docs", "poetry.lock", "prodlock", "pyproject.toml", "selection.json", "tasks.py", "tests",
+        "app", "poetry.lock", "prodlock", "pyproject.toml", "selection.json", "tasks.py", "tests",
     ]  # fmt: skip
 
 

@@ -1,78 +1,77 @@
-"""The README: each command in it works, and what it shows is what is printed."""
+"""The README and the tutorial: every command in them works, and the output shown is the real one."""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
-from invoke.collection import Collection
 
 import tasks
-from prodlock.tests.engine.conftest import DEV, PORT, PROD, PROJECT, ROOT, docker, inv, left_behind, with_shell
+from prodlock.tests.engine.conftest import COPY, DEV, PORT, PROD, PROJECT, ROOT, docker, inv, left_behind, with_shell
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TASKS = {name.replace("_", "-") for name in Collection.from_module(tasks).tasks}
-CONSOLE = "".join(re.findall(r"```console\n(.*?)```", README, re.DOTALL))
-COMMANDS = re.findall(r"^\$ (.*)$", CONSOLE, re.MULTILINE)
-PLAIN = [command for command in COMMANDS if "inv " not in command]
+TUTORIAL = (ROOT / "docs/tutorial/first-service.md").read_text(encoding="utf-8")
+DEPLOY = (ROOT / "docs/how-to/deploy.md").read_text(encoding="utf-8")
+LEAKS = (ROOT / "docs/how-to/leaks.md").read_text(encoding="utf-8")
+NETWORKS = (ROOT / "docs/how-to/networks.md").read_text(encoding="utf-8")
+TASKS = {name.replace("_", "-") for name in tasks.namespace.tasks}
+
+
+def console(page: str) -> list[tuple[str, str]]:
+    """Return a page's commands, and the output shown below each."""
+    blocks = "".join(re.findall(r"```console\n(.*?)```", page, re.DOTALL))
+    parts = re.split(r"^\$ ", blocks, flags=re.MULTILINE)[1:]
+    return [(command, output.strip()) for command, _, output in (part.partition("\n") for part in parts)]
+
+
+def shown(page: str, command: str) -> str:
+    """Return the output that a page shows below a command, the last time that it has it."""
+    return dict(console(page))[command]
 
 
 def shape(text: str) -> str:
-    """Return a text with its figures and commits masked: they are another machine's, another day's."""
-    return re.sub(r"[\d.,]*\d", "N", re.sub(r"(Compared with commit ).*", r"\1N", text))
+    """Return a text with figures, ids and names masked: they are another machine's, another day's."""
+    text = re.sub(r"\b[0-9a-f]{40,}\b", "N", text)
+    text = re.sub(r"\b(?:quotes|[\w-]+-(?:tests|copy)):", "NAME:", text)
+    text = re.sub(r" {2,}", "  ", text)
+    return re.sub(r"[\d.,]*\d", "N", re.sub(r"(Compared with commit ).*", r"\1N", text)).strip()
 
 
-def shown(command: str) -> str:
-    """Return what the README shows below a command."""
-    below = CONSOLE.split(f"$ {command}\n")[1]
-    return below.split("$ ")[0].strip()
+PLAIN = [command for command, _ in console(README) if command.startswith(("docker ", "curl "))]
+PROXIED = [command for command, _ in console(DEPLOY) if command.startswith("docker ")]
 
 
-def test_the_readme_shows_commands() -> None:
-    """The tests below have something to test."""
-    assert len(COMMANDS) >= 8
-    assert len(PLAIN) == 6
-
-
-@pytest.mark.parametrize("name", sorted(TASKS))
-def test_every_task_is_in_the_readme(name: str) -> None:
-    """In the table, with what it does."""
-    assert f"| `inv {name}` | " in README
-
-
-def test_every_task_in_the_readme_exists() -> None:
-    """No `inv NAME` but those that `inv --list` has."""
-    assert set(re.findall(r"\binv ([a-z][a-z-]+)", README)) <= TASKS
-
-
-def test_every_other_command_is_run_by_a_test() -> None:
-    """`inv ...` is a task; the rest is run below, but for what CI itself starts with."""
-    assert [command for command in COMMANDS if command.startswith("pip")] == ["pip install invoke && inv setup serve"]
-    assert "pip install" in (ROOT / ".ci/run").read_text(encoding="utf-8")
-    others = [command for command in COMMANDS if not re.match(r"(\w+=\S+ )*inv |pip install", command)]
-    assert others == PLAIN
+def test_every_command_of_the_readme_is_tried() -> None:
+    """A command is a task, is run by the test below, or is what CI starts with."""
+    others = [command for command, _ in console(README) if command not in PLAIN]
+    assert (len(PLAIN), len(PROXIED)) == (4, 2)
+    assert len(others) >= 5
+    assert others[:2] == ["pip install invoke", "inv setup serve"]
+    assert "pip install --quiet 'invoke" in (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert {command.split()[1] for command in others[1:]} <= TASKS
 
 
 def test_the_commands_without_invoke(copy: Path, proxy_image: str) -> None:
-    """One after the other, as they stand there, in a fresh copy."""
-    script = "\n".join(PLAIN).replace(":8000/", f":{PORT}/")
-    # Neither CA_BUNDLE nor INDEX_URL: whoever has no need of them sets nothing. (The layers are in the cache.)
+    """The docker commands of the README and of the guide to deployment work in a fresh copy, in their order."""
+    script = "\n".join(PLAIN + PROXIED).replace(":8000/", f":{PORT}/")
+    # Neither CA_BUNDLE nor INDEX_URL: users who do not need them set nothing. (The layers are in the cache.)
     environment = {name: value for name, value in os.environ.items() if name not in {"CA_BUNDLE", "INDEX_URL"}}
     environment |= {"PORT": str(PORT), "HAPROXY_IMAGE": proxy_image}
     done = subprocess.run(["sh", "-ec", script], cwd=copy, env=environment, capture_output=True, text=True, check=False)  # noqa: S607
     assert done.returncode == 0, done.stderr
-    assert shown(PLAIN[1]) in done.stdout
+    assert shown(README, PLAIN[1]) in done.stdout
     assert " passed in " in done.stdout
     assert left_behind() == []
 
 
 def test_the_shown_verdicts_are_real() -> None:
-    """The check prints, but for the figures, what the README shows."""
-    clean = inv("check-prod-has-no-pytest")
-    assert shape(clean.stdout.strip()).replace(PROD, "quotes:prod") == shape(shown("inv check-prod-has-no-pytest"))
+    """Both checks print the README's output but for figures; a planted leak is reported as shown."""
+    for command in ("check-prod-has-no-pytest", "check-prod"):
+        assert shape(inv(command).stdout) == shape(shown(README, f"inv {command}"))
     leaky = (
         f"FROM {PROD}\nUSER root\n"
         f"COPY --from={DEV} /opt/venv/lib/python3.13/site-packages/_pytest/main.py /tmp/notes.py\n"
@@ -81,19 +80,8 @@ def test_the_shown_verdicts_are_real() -> None:
     docker("build", "--quiet", "--tag=leaky", "-", input=leaky)
     found = inv("check-prod-has-no-pytest", "--image", "leaky")
     docker("rmi", "leaky")
-    assert shape(found.stdout.strip()) == shape(shown("inv check-prod-has-no-pytest --image leaky"))
-
-
-def test_the_shown_ids_are_real() -> None:
-    """`inv build` prints these three lines; ids and commit are another build's."""
-    ours, readmes = (
-        [
-            re.sub(r"[0-9a-f]{40,}|, clean| with \d+ files? that differs?", "ID", line).split()
-            for line in text.splitlines()
-        ]
-        for text in (inv("build").stdout.replace(PROJECT, "quotes"), shown("inv build --no-cache"))
-    )
-    assert ours == readmes
+    for page in (README, LEAKS):
+        assert shape(found.stdout) == shape(shown(page, "inv check-prod-has-no-pytest --image leaky"))
 
 
 def test_the_shown_folders_are_real() -> None:
@@ -104,22 +92,65 @@ def test_the_shown_folders_are_real() -> None:
     finally:
         assert inv("stop").returncode == 0
     # Only amd64 has /lib64.
-    assert set(shown("inv shell --prod -- ls /proc/1/root").split()) - set(listed.stdout.split()) <= {"lib64"}
+    assert set(shown(LEAKS, "inv shell --prod -- ls /proc/1/root").split()) - set(listed.stdout.split()) <= {"lib64"}
     assert "srv" in listed.stdout.split()
 
 
 def test_the_shown_checklist_is_real() -> None:
     """`inv setup` prints these four lines; versions are this machine's."""
-    ours = [line.split()[0] for line in inv("setup").stdout.splitlines()]
-    assert ours == [line.split()[0] for line in shown("inv setup").splitlines()]
+    names = [line.split()[0] for line in inv("setup").stdout.splitlines()]
+    for page in (TUTORIAL, NETWORKS):
+        assert names == [line.split()[0] for line in shown(page, "inv setup").splitlines()]
 
 
-def test_the_map_names_every_file() -> None:
-    """The map of the files has all of app/, ops/ and bench/, and nothing that is not there."""
-    drawn = README.split("## The files")[1].split("```")[1]
-    for folder in ("app", "bench"):
-        for path in sorted((ROOT / folder).iterdir()):
-            if path.is_file() and path.name != "__init__.py":
-                assert path.name in drawn, path
-    for name in re.findall(r"^(\S+)", drawn, re.MULTILINE):
-        assert (ROOT / name).exists(), name
+def steps() -> list[tuple[str, str, str]]:
+    """Return the tutorial's steps: `run`, a command and its output; `create` or `edit`, a file and its text."""
+    found = []
+    for match in re.finditer(r"(?:`([\w/.]+)`[^`\n]*:\n\n)?```(console|python|diff)\n(.*?)```", TUTORIAL, re.DOTALL):
+        path, language, text = match.groups()
+        if language == "console":
+            found += [("run", command, output) for command, output in console(match[0])]
+        else:
+            found.append(({"python": "create", "diff": "edit"}[language], path, text))
+    return found
+
+
+def change(file: Path, difference: str) -> None:
+    """Replace the line that a difference removes with the one that it adds."""
+    (removed,) = re.findall(r"^-(.*\n)", difference, re.MULTILINE)
+    (added,) = re.findall(r"^\+(.*\n)", difference, re.MULTILINE)
+    text = file.read_text(encoding="utf-8")
+    assert text.count(removed) == 1
+    file.write_text(text.replace(removed, added), encoding="utf-8")
+
+
+def test_the_tutorial_works(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its steps, one after the other in a clone, print what it shows; lines below `...` stand anywhere behind it."""
+    monkeypatch.setenv("PORT", str(PORT))
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "x")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "x@example.org")
+    folder = tmp_path
+    for kind, what, text in steps():
+        if kind == "create":
+            (folder / what).write_text(text, encoding="utf-8")
+        elif kind == "edit":
+            change(folder / what, text)
+        elif what.startswith("cd "):
+            folder = tmp_path / what.removeprefix("cd ")
+        elif not what.startswith("pip "):
+            command = what.replace("REPOSITORY", shlex.quote(str(repository))).replace(":8000", f":{PORT}")
+            done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, check=False)  # noqa: S607
+            printed = shape(done.stdout.replace(f":{PORT}", ":8000"))
+            for line in text.splitlines():
+                assert line == "..." or matches(line, printed), (command, line, done.stdout, done.stderr[-2000:])
+            # What fails is what the tutorial shows as failing.
+            assert bool(done.returncode) == bool(re.search("^(?:FAILED|LEAK|LS209)", text, re.MULTILINE)), done.stderr
+    assert docker("image", "ls", "--quiet", COPY).stdout == ""
+    assert PROJECT != COPY
+
+
+def matches(line: str, printed: str) -> bool:
+    """Return whether a shown line is among the printed ones, but for figures and what `...` leaves out."""
+    pattern = re.escape(shape(line)).replace(re.escape("..."), ".*")
+    return bool(re.search(rf"^{pattern}$", printed, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""Every safeguard of docs/safeguards.md has a test that sees it refuse something; here are those that had none."""
+"""The safeguards of docs/reference/safeguards.md: each has a test that sees it refuse something, some of them here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from prodlock.docker.build_failure import Instruction, instructions
+from prodlock.docker.build_failure import instructions
 from prodlock.tests.engine.conftest import (
     BASE,
     DEV,
@@ -33,14 +33,17 @@ from prodlock.tests.engine.conftest import (
 )
 from prodlock.tests.engine.test_failures import message
 
-TABLE = (ROOT / "docs" / "safeguards.md").read_text(encoding="utf-8")
+TABLE = (ROOT / "docs" / "reference" / "safeguards.md").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-DOCKERFILE = instructions((ROOT / "Dockerfile").read_text(encoding="utf-8"))
-RUNS = [instruction for instruction in DOCKERFILE if instruction.keyword == "RUN"]
+DOCKERFILES = {
+    name: instructions((ROOT / name).read_text(encoding="utf-8"))
+    for name in ("Dockerfile", "prodlock/inside/Dockerfile")
+}
+RUNS = [step for steps in DOCKERFILES.values() for step in steps if step.keyword == "RUN"]
 # What a service is, not what it may not do.
 NO_SAFEGUARDS = {"build", "environment", "image", "profiles"}
 # Programs of a build that download.
-DOWNLOADING = re.compile(r"sh /(?:online|install|packages) ")
+DOWNLOADING = re.compile(r"/(?:online\.sh|install\.py|packages\.sh) ")
 
 
 def rows() -> list[list[str]]:
@@ -65,14 +68,21 @@ def test_every_safeguard_names_tests_that_exist() -> None:
             assert function in functions(Path(__file__).parent / file), safeguard
 
 
-def test_this_projects_dockerfile_is_read_as_buildkit_reads_it() -> None:
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_this_projects_dockerfiles_are_read_as_buildkit_reads_them(name: str) -> None:
     """Every instruction begins on the line that is named for it: no here-document's line is one."""
-    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     keywords = {"ARG", "CMD", "COPY", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "RUN", "USER", "WORKDIR"}
-    for instruction in DOCKERFILE:
+    for instruction in DOCKERFILES[name]:
         assert lines[instruction.line - 1].split()[0] == instruction.keyword
-    assert {instruction.keyword for instruction in DOCKERFILE} <= keywords
-    assert len(DOCKERFILE) == sum(bool(re.match(r"[A-Z]+ ", line)) for line in lines)
+    assert {instruction.keyword for instruction in DOCKERFILES[name]} <= keywords
+    assert len(DOCKERFILES[name]) == sum(bool(re.match(r"[A-Z]+ ", line)) for line in lines)
+
+
+def test_the_dockerfile_is_short() -> None:
+    """At most 100 lines with its comments, and ten stages."""
+    assert len((ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()) <= 100
+    assert sum(instruction.keyword == "FROM" for instruction in DOCKERFILES["Dockerfile"]) <= 10
 
 
 def keys(service: str) -> set[str]:
@@ -99,25 +109,27 @@ def test_only_steps_that_download_have_a_network() -> None:
         assert ("--network=none" in step.text) != bool(DOWNLOADING.search(step.text)), step
 
 
-def installers() -> list[str]:
-    """Return every command of this project that installs or downloads distributions."""
-    recipes: list[Instruction] = [*DOCKERFILE, *instructions((ROOT / "bench/Dockerfile").read_text(encoding="utf-8"))]
-    texts = [step.text for step in recipes if step.keyword == "RUN"]
-    texts += [path.read_text(encoding="utf-8") for path in sorted((ROOT / "prodlock/inside").glob("*.sh"))]
-    # An argument list.
-    stages = (ROOT / "prodlock/docker/stages.py").read_text(encoding="utf-8")
-    texts += [" ".join(re.findall(r'"([^"]*)"', line)) for line in stages.splitlines() if '"pip"' in line]
+def installers() -> list[list[str]]:
+    """Return the words of every command of this project that installs or downloads distributions."""
+    bench = instructions((ROOT / "bench/Dockerfile").read_text(encoding="utf-8"))
+    texts = [step.text for step in (*RUNS, *bench) if step.keyword == "RUN"]
+    texts += [path.read_text(encoding="utf-8") for path in sorted((ROOT / "prodlock/inside").rglob("*.sh"))]
     commands = [command for text in texts for command in re.split(r"&&|\n", text)]
-    return [command for command in commands if re.search(r"\bpip (install|sync|download)\b", command)]
+    found = [shlex.split(command) for command in commands if re.search(r"\bpip (install|sync|download)\b", command)]
+    for name in ("prodlock/inside/install.py", "prodlock/docker/stages.py"):
+        tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+        lists = [node.elts for node in ast.walk(tree) if isinstance(node, ast.List)]
+        words = [[str(one.value) for one in elements if isinstance(one, ast.Constant)] for elements in lists]
+        found += [one for one in words if "pip" in one]
+    return found
 
 
 def test_every_installer_takes_hashed_wheels_only() -> None:
     """By options: `uv pip` does not read the variable UV_NO_BUILD."""
-    assert len(installers()) == 7
-    for command in installers():
-        words = shlex.split(command)
-        assert "--require-hashes" in words, command
-        assert words[words.index("--only-binary") + 1] == ":all:", command
+    assert len(installers()) == 4
+    for words in installers():
+        assert "--require-hashes" in words, words
+        assert words[words.index("--only-binary") + 1] == ":all:", words
 
 
 def gateway() -> str:
@@ -150,17 +162,31 @@ def test_the_tests_reach_no_address(listener: str) -> None:
     assert "Network is unreachable" in done.stderr + done.stdout
 
 
-@pytest.mark.parametrize(("name", "stage"), [("uv", "uv"), ("tomlkit", "check")])
-def test_a_tool_that_is_not_the_pinned_one(copy: Path, name: str, stage: str) -> None:
+# A distribution, the list that pins it, the task that needs it, and the stage and the message of the failure.
+PINNED = {
+    "uv": ("uv.txt", ["build"], "uv", "does not have a sha256 that prodlock/inside/uv.txt names: find out why"),
+    "tomlkit": (
+        "requirements/poetry.txt",
+        ["poetry", "--", "--version"],
+        "tool",
+        "is not what poetry.lock, or the list of a tool's requirements, was made with",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_a_tool_that_is_not_the_pinned_one_stops_the_build(copy: Path, name: str) -> None:
     """The index serves another uv, or another part of Poetry, than the one whose sha256 is known."""
-    tools = copy / "prodlock/inside/tools.txt"
-    text = tools.read_text(encoding="utf-8")
+    file, task, stage, reason = PINNED[name]
+    pins = copy / "prodlock/inside" / file
+    text = pins.read_text(encoding="utf-8")
     pinned = re.search(rf"^{name}==.*\n(?:    --hash=.*\n)+", text, re.MULTILINE)
     assert pinned
-    tools.write_text(text.replace(pinned[0], re.sub(r"[0-9a-f]{64}", "0" * 64, pinned[0])), encoding="utf-8")
-    said = message(inv("build", cwd=copy))
-    assert f", stage {stage}, step 1/" in said
-    assert said.splitlines()[-1].startswith(f"What the package index serves as {name}==")
+    pins.write_text(text.replace(pinned[0], re.sub(r"[0-9a-f]{64}", "0" * 64, pinned[0])), encoding="utf-8")
+    said = message(inv(*task, cwd=copy))
+    assert f", stage {stage}, step " in said
+    assert f"What the package index serves as {name}==" in said
+    assert reason in said.splitlines()[-1]
 
 
 class Index(http.server.BaseHTTPRequestHandler):
@@ -220,10 +246,12 @@ def test_what_is_not_named_reaches_no_build(copy: Path, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     docker("build", "--file=-", f"--output={seen}", ".", cwd=copy, input="FROM scratch\nCOPY . /\n")
     found = {str(path.relative_to(seen)) for path in seen.rglob("*") if path.is_file()}
-    assert {"app/main.py", "prodlock/docker/engine.py", "poetry.lock", "tests/test_main.py", "bench/run.py"} <= found
+    assert {"app/main.py", "prodlock/inside/install.py", "poetry.lock", "tests/test_main.py"} <= found
     assert {name.partition("/")[0] for name in found} == {
-        "app", "bench", "docs", "poetry.lock", "prodlock", "pyproject.toml", "tasks.py", "tests",
+        "app", "poetry.lock", "prodlock", "pyproject.toml", "tasks.py", "tests",
     }  # fmt: skip
+    of_the_tool = {name.split("/")[1] for name in found if name.startswith("prodlock/")}
+    assert of_the_tool == {"__init__.py", "inside", "server"}
     assert not [name for name in found if "__pycache__" in name or "notes" in name]
 
 

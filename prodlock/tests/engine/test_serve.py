@@ -176,8 +176,8 @@ def test_a_busy_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", PORT)):
         done = inv("serve", f"--port={PORT}")
     assert sentence(done) == (
-        f"127.0.0.1:{PORT} is in use: stop what listens there, or choose another port (`inv serve --port N` for the "
-        "service's)."
+        f"127.0.0.1:{PORT} must be free (got: already in use). To fix it: stop what listens there, or choose another "
+        "port (`inv serve --port N` for the service's)."
     )
     assert left_behind() == []
 
@@ -185,7 +185,7 @@ def test_a_busy_port_is_named() -> None:
 def test_a_bad_setting_stops_the_start() -> None:
     """The service says which variable is wrong; nothing is left behind."""
     done = inv("serve", f"--port={PORT}", APP_LOG_LEVEL="loud")
-    assert sentence(done) == "api-prod did not become healthy; the last lines above say why."
+    assert sentence(done) == "api-prod did not become healthy; the last lines above give the reason."
     assert "APP_LOG_LEVEL must be debug, info, warning or error (got 'loud')" in done.stdout + done.stderr
     assert left_behind() == []
 

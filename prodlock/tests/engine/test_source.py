@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from prodlock import checkout, source
+from prodlock import source
 from prodlock.failure import Failure
+from prodlock.project import COMPOSE_FILES, OVERRIDES, Project
 from prodlock.tests.engine.conftest import git
 
 DOCKERIGNORE = "*\n!app\n!poetry.lock\n!pyproject.toml\n**/__pycache__\n"
@@ -40,7 +41,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git(folder, "init", "--quiet")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message=x")
-    monkeypatch.setattr(checkout, "ROOT", folder)
+    monkeypatch.chdir(folder)
     # Without this user's configuration, which may trust every folder.
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
@@ -50,14 +51,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def changes() -> int:
     """Return how many files differ from the commit."""
-    found = source.commit()
+    found = source.commit(Project())
     assert found
     return found.changes
 
 
 def test_a_committed_project_is_clean(project: Path) -> None:
     """Its revision and its time are the commit's."""
-    found = source.commit()
+    found = source.commit(Project())
     assert found
     assert found == (git(project, "rev-parse", "HEAD"), 1_767_323_045, 0)
 
@@ -97,7 +98,7 @@ def test_a_replaced_object_hides_no_edit(project: Path) -> None:
     other = git(project, "hash-object", "-w", "app/main.py")
     git(project, "replace", git(project, "rev-parse", "HEAD:app/main.py"), other)
     assert changes() == 1
-    with source.app(source.commit()) as tree:
+    with source.app(Project(), source.commit(Project())) as tree:
         assert (tree / "app/main.py").read_text(encoding="utf-8") == "x = 1\n"
 
 
@@ -141,7 +142,7 @@ def test_any_form_of_dockerignore_will_do(project: Path) -> None:
     assert changes() == 1
 
 
-@pytest.mark.parametrize("name", [*checkout.COMPOSE_FILES, *checkout.OVERRIDES])
+@pytest.mark.parametrize("name", [*COMPOSE_FILES, *OVERRIDES])
 def test_every_compose_file_is_compared(project: Path, name: str) -> None:
     """Whichever name Compose finds it by."""
     (project / name).write_text("name: x\n", encoding="utf-8")
@@ -166,7 +167,7 @@ def test_a_link_in_a_files_place_is_counted(project: Path) -> None:
     """Though its target has the same content."""
     shutil.move(project / "app/data.txt", project / "data.txt")
     (project / "app/data.txt").symlink_to("../data.txt")
-    assert "app/data.txt" in source.differing("HEAD")
+    assert "app/data.txt" in source.differing(Project(), "HEAD")
 
 
 def test_variables_lead_to_no_other_repository(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +192,7 @@ def test_another_hash_is_known(tmp_path: Path, project: Path, monkeypatch: pytes
     git(folder, "init", "--quiet", "--object-format=sha256")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message=x")
-    monkeypatch.setattr(checkout, "ROOT", folder)
+    monkeypatch.chdir(folder)
     assert changes() == 0
     (folder / "app/main.py").write_text("edited\n", encoding="utf-8")
     assert changes() == 1
@@ -200,13 +201,13 @@ def test_another_hash_is_known(tmp_path: Path, project: Path, monkeypatch: pytes
 def test_without_a_repository_there_is_no_commit(project: Path, tmp_path: Path) -> None:
     """None is there, or none that has this project: the one of a folder above, one without a commit."""
     shutil.rmtree(project / ".git")
-    assert source.commit() is None
+    assert source.commit(Project()) is None
     git(tmp_path, "init", "--quiet")
-    assert source.commit() is None
+    assert source.commit(Project()) is None
     (tmp_path / "notes.txt").touch()
     git(tmp_path, "add", "notes.txt")
     git(tmp_path, "commit", "--quiet", "--message=notes")
-    assert source.commit() is None
+    assert source.commit(Project()) is None
     git(tmp_path, "add", "project")
     git(tmp_path, "commit", "--quiet", "--message=project")
     assert changes() == 0
@@ -222,7 +223,7 @@ def test_a_project_below_the_repositorys_root_is_compared(project: Path, tmp_pat
     assert changes() == 0
     (project / "app/main.py").write_text("edited\n", encoding="utf-8")
     assert changes() == 1
-    with source.app(source.commit()) as tree:
+    with source.app(Project(), source.commit(Project())) as tree:
         assert (tree / "app/main.py").read_text(encoding="utf-8") == "x = 1\n"
 
 
@@ -233,7 +234,7 @@ def test_a_repository_of_another_user_is_a_failure(project: Path) -> None:
     with pytest.raises(
         Failure, match=r"git must be able to read the repository \(got: detected dubious ownership"
     ) as error:
-        source.commit()
+        source.commit(Project())
     assert f"To fix it: run `git config --global --add safe.directory {project}`" in str(error.value)
 
 
@@ -257,22 +258,22 @@ def test_a_broken_repository_is_a_failure(project: Path, broken: object) -> None
     assert callable(broken)
     broken(project)
     with pytest.raises(Failure, match=r"git must be able to read the repository \(got: "):
-        source.commit()
+        source.commit(Project())
 
 
 def test_a_missing_git_is_a_failure(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is a repository; without one nothing has to be read."""
     monkeypatch.setenv("PATH", str(project))
     with pytest.raises(Failure, match="To fix it: install git"):
-        source.commit()
+        source.commit(Project())
     shutil.rmtree(project / ".git")
-    assert source.commit() is None
+    assert source.commit(Project()) is None
 
 
 def test_a_commit_is_known_by_its_name_alone(project: Path) -> None:
     """Neither another object nor another name will do."""
     revision = git(project, "rev-parse", "HEAD")
-    assert source.knows(revision)
-    assert not source.knows("0" * 40)
-    assert not source.knows("HEAD")
-    assert not source.knows(git(project, "rev-parse", "HEAD:app"))
+    assert source.knows(Project(), revision)
+    assert not source.knows(Project(), "0" * 40)
+    assert not source.knows(Project(), "HEAD")
+    assert not source.knows(Project(), git(project, "rev-parse", "HEAD:app"))

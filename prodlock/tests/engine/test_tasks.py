@@ -63,7 +63,7 @@ def test_a_second_serve_is_refused_and_the_first_goes_on() -> None:
         for options in ([f"--port={SECOND_PORT}", "--detach"], [f"--port={PORT}", "--detach"]):
             said = inv("serve", *options)
             assert sentence(said) == (
-                f"Production is there already: {PROJECT}-api-prod-1 on http://localhost:{PORT}, started from {ROOT}. "
+                f"Production already runs: {PROJECT}-api-prod-1 on http://localhost:{PORT}, started from {ROOT}. "
                 "To stop it: `inv stop`."
             )
             assert said.stderr.count("\n") == 1
@@ -98,10 +98,10 @@ def test_another_checkout_of_the_same_name_leaves_the_first_alone(copy: Path) ->
     with serving():
         said = sentence(inv("serve", "--detach", f"--port={SECOND_PORT}", cwd=copy))
         assert said.endswith(f"started from {ROOT}. To stop it: `inv stop` in {ROOT}.")
-        for task in ("stop", "clean"):
+        for task, left in (("stop", "Not stopped"), ("clean", "Not removed")):
             done = inv(task, cwd=copy)
             assert done.returncode == 0
-            assert f"Left as it is: {COPY}-api-prod-1 on http://localhost:{PORT}" in done.stderr
+            assert f"{left}: {COPY}-api-prod-1 on http://localhost:{PORT}" in done.stderr
         assert docker("images", "--quiet", f"{COPY}:prod").stdout
         assert answers()
     assert left_behind() == []
@@ -130,7 +130,8 @@ def test_a_container_of_the_same_name_made_by_hand_is_left_alone() -> None:
     try:
         said = sentence(inv("serve", "--detach", f"--port={PORT}"))
         assert said == (
-            f"Production is there already: {name} (running), started by hand. To stop it: `docker rm --force {name}`."
+            f"Production already runs: {name} (running), started with `docker run`. To stop it: "
+            f"`docker rm --force {name}`."
         )
         assert inv("stop").returncode == 0
         assert running(name)
@@ -216,7 +217,7 @@ def test_a_dependency_that_fails_is_shown_with_its_last_lines(copy: Path) -> Non
     """Under its name, before its container is removed; production itself never started."""
     depending(copy, UNHEALTHY)
     done = inv("serve", "--detach", f"--port={PORT}", cwd=copy)
-    assert sentence(done) == "db did not become healthy; the last lines above say why."
+    assert sentence(done) == "db did not become healthy; the last lines above give the reason."
     assert "The last lines of db:" in done.stderr
     assert "db says so" in done.stdout + done.stderr
     assert "The last lines of api-prod" not in done.stderr
@@ -296,14 +297,16 @@ def test_stop_and_serve_leave_running_tests_alone(copy: Path) -> None:
 def test_a_missing_separator_gets_a_hint(line: list[str], hint: str) -> None:
     """One line with the command that works, for each task that hands on arguments."""
     done = inv(*line)
-    assert sentence(done) == f"What `{line[0]}` hands on must follow `--`. To fix it: `{hint}`."
+    said = sentence(done)
+    assert said.startswith(f"Arguments that `{line[0]}` passes on must follow `--` (got ")
+    assert said.endswith(f"). To fix it: `{hint}`.")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
 
 def test_inv_alone_lists_the_tasks() -> None:
-    """As `inv --list` does."""
+    """In groups; `inv help` prints the same."""
     done = inv()
-    assert (done.returncode, done.stdout) == (0, inv("--list").stdout)
+    assert (done.returncode, done.stdout) == (0, inv("help").stdout)
     assert "check-prod-has-no-pytest" in done.stdout
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from prodlock.tests.engine.conftest import BASE, DEV, PROD, PROJECT, ROOT, docker, inv
 
-DOCS = (ROOT / "docs" / "proof.md").read_text(encoding="utf-8")
+DOCS = (ROOT / "docs" / "explanation" / "proof.md").read_text(encoding="utf-8")
 WAYS = {
     "the environment made with the dev group, copied onto slim": (
         f"FROM {BASE}\nENV PATH=/opt/venv/bin:$PATH\nCOPY --from={DEV} /opt/venv /opt/venv\nCOPY app /srv/app\n"
@@ -19,15 +19,15 @@ WAYS = {
     ),
     "Poetry in production": (
         f"FROM {BASE}\nENV PATH=/opt/venv/bin:$PATH\nCOPY --from={PROD} /opt/venv /opt/venv\n"
-        f"COPY --from={PROJECT}:tools /opt/tools /opt/tools\nCOPY app pyproject.toml poetry.lock /srv/app/\n"
+        f"COPY --from={PROJECT}:poetry /opt/tool /opt/tool\nCOPY app pyproject.toml poetry.lock /srv/app/\n"
     ),
 }
 COMMON = 'WORKDIR /srv\nCMD ["uvicorn", "app.main:create_app", "--factory", "--host", "0.0.0.0"]\n'
 
 
 @pytest.fixture(scope="module")
-def tools() -> None:
-    """Poetry's stage."""
+def poetry() -> None:
+    """Poetry's image."""
     assert inv("poetry", "--", "--version").returncode == 0
 
 
@@ -54,7 +54,7 @@ def seen(tag: str) -> list[str]:
     ]
 
 
-@pytest.mark.usefixtures("tools")
+@pytest.mark.usefixtures("poetry")
 @pytest.mark.parametrize("way", WAYS)
 def test_the_table_in_the_docs_is_real(way: str) -> None:
     """Cell by cell."""

@@ -49,7 +49,8 @@ def test_every_wrong_variable_is_reported() -> None:
     lines = str(raised.value).splitlines()
     assert [line.split()[0] for line in lines] == ["APP_LOG_FORMAT", "APP_LOG_LEVEL"]
     assert lines[0] == (
-        "APP_LOG_FORMAT must be text or json (got 'xml'). To fix it: correct it, or leave it out for the default 'text'."
+        "APP_LOG_FORMAT must be text or json (got 'xml'). "
+        "To fix it: correct it, or leave it out for the default 'text'."
     )
 
 

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - what programs printed
-"""What BuildKit prints of a build that fails, and the message that the user gets."""
+"""Messages for the failed builds that BuildKit reports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FROM scratch
 COPY --from=two $A /x
 RUN a '$B' $(b) && c
 """
-# What Compose 2.26 with Buildx 0.13 prints.
+# The output of Compose 2.26 with Buildx 0.13.
 FRAME = """\
 #0 building with "default" instance using docker driver
 
@@ -55,22 +55,22 @@ RUN = "RUN --network=none     --mount=type=bind,source=poetry.lock,target=/poetr
 
 
 def failed(*lines: str, step: str = f"one 3/3] {RUN}", error: str = "", code: int = 3) -> str:
-    """Return what Compose prints of a build whose step fails after these lines."""
+    """Return the output of a build in Compose whose step fails after these lines."""
     logged = "\n".join(f"#8 0.057 {line}" for line in lines)
     block = "\n".join(f"0.057 {line}" for line in lines[-1:])
     return FRAME.format(step=step, logged=logged, block=block, error=error or EXITED.format(code=code))
 
 
 def test_a_step_is_named_with_its_stage_its_line_and_its_last_lines() -> None:
-    """Compose prints no line of the Dockerfile: it is found by the step's stage and number."""
+    """Compose prints no line of the Dockerfile; the step's stage and number give it."""
     assert describe(failed("hello", "the reason"), DOCKERFILE) == (
         "The build failed at Dockerfile:6, stage one, step 3/3, `RUN --network=none echo hello; exit 3`, with exit "
         "code 3. Its last lines:\n    hello\n    the reason"
     )
 
 
-def test_a_step_that_prints_nothing_is_named_all_the_same() -> None:
-    """The exit code is all that is known."""
+def test_a_step_without_output_is_named_with_its_exit_code() -> None:
+    """Nothing else is available."""
     said = describe(failed(), DOCKERFILE)
     assert said is not None
     assert said.endswith("`RUN --network=none echo hello; exit 3`, with exit code 3 and printed nothing.")
@@ -89,34 +89,34 @@ def test_a_step_that_prints_nothing_is_named_all_the_same() -> None:
         ("linux/arm64 one 2/3] WORKDIR /srv", " at Dockerfile:5, stage one, step 2/3, `WORKDIR /srv`"),
         ("stage-2 1/2] COPY --from=two 1 /x", " at Dockerfile:19, stage stage-2, step 1/2, `COPY --from=two $A /x`"),
         ("stage-2 2/2] RUN a 'x y' $(b) && c", " at Dockerfile:20, stage stage-2, step 2/2, `RUN a '$B' $(b) && c`"),
-        # Of another Dockerfile: no line is better than a wrong one.
+        # The text differs from the Dockerfile's: no line is named.
         ("two 2/2] COPY a b", ", stage two, step 2/2, `COPY a b`"),
         ("two 9/9] COPY . .", ", stage two, step 9/9, `COPY . .`"),
         ("three 1/1] COPY . .", ", stage three, step 1/1, `COPY . .`"),
     ],
 )
-def test_the_line_is_that_of_the_step_or_none(step: str, place: str) -> None:
-    """FROM counts as a step where it names an image; heredocs and comments hold no instructions."""
+def test_the_line_of_a_step_is_found_or_left_out(step: str, place: str) -> None:
+    """FROM counts as a step where it names an image; here-documents and comments contain no instructions."""
     said = describe(failed("x", step=step), DOCKERFILE)
     assert said is not None
     assert said.startswith(f"The build failed{place}, with exit code 3: x")
 
 
-def test_the_only_stage_needs_no_name() -> None:
-    """BuildKit leaves it out."""
+def test_the_name_of_an_only_stage_is_found() -> None:
+    """BuildKit does not print it."""
     said = describe(failed("x", step="2/2] RUN x"), "FROM a AS last\nRUN x\n")
     assert said == "The build failed at Dockerfile:2, stage last, step 2/2, `RUN x`, with exit code 3: x"
 
 
 def test_the_step_is_the_one_whose_error_ended_the_build() -> None:
-    """Two fail at the same time, and the other was first."""
+    """Two steps fail at the same time, and the other was first."""
     other = "#7 [api-tests two 2/2] COPY . .\n#7 0.1 noise\n#7 ERROR: another error\n"
     said = describe(other + failed("the reason"), DOCKERFILE)
     assert said is not None
     assert said.startswith("The build failed at Dockerfile:6, stage one")
 
 
-# What `docker build` prints instead.
+# The output of `docker build`.
 EXCERPT = """\
 #7 [one 3/3] RUN --network=none     echo hello
 #7 0.054 hello
@@ -136,8 +136,8 @@ ERROR: failed to solve: process "/bin/sh -c echo hello" did not complete success
 """
 
 
-def test_a_line_that_buildkit_prints_itself_is_taken_with_its_file() -> None:
-    """`docker build` names both; the project's own Dockerfile is not asked."""
+def test_the_line_and_file_in_buildkits_excerpt_are_used() -> None:
+    """`docker build` prints both; the project's own Dockerfile is not read."""
     assert describe(EXCERPT, "") == (
         "The build failed at prodlock/setup/base.Dockerfile:5, stage one, step 3/3, `RUN --network=none echo hello`, with exit "
         "code 3: hello"
@@ -164,26 +164,35 @@ def test_a_line_that_buildkit_prints_itself_is_taken_with_its_file() -> None:
         (
             "failed to read dockerfile: open Dockerfile: no such file or directory",
             "The build failed: failed to read dockerfile: open Dockerfile: no such file or directory\n"
-            "There is no Dockerfile here: restore it (`git restore Dockerfile`).",
+            "Dockerfile must exist (got none). To fix it: restore it (`git restore Dockerfile`).",
         ),
-        ('target stage "last" could not be found', 'The build failed: target stage "last" could not be found'),
+        (
+            'target stage "last" could not be found',
+            'The build failed: target stage "last" could not be found\nThe Dockerfile must have a stage last (got none). '
+            "To fix it: name a stage so (`FROM ... AS last`), or correct the target.",
+        ),
+        (
+            "the Dockerfile cannot be empty",
+            "The build failed: the Dockerfile cannot be empty\n"
+            "The Dockerfile must have instructions (got none). To fix it: restore it (`git restore Dockerfile`).",
+        ),
         (
             "write /var/lib/docker/tmp/x: no space left on device",
             "The build failed: write /var/lib/docker/tmp/x: no space left on device\n"
-            "The Engine's disk is full: `docker system df` shows what Docker keeps.",
+            "The Engine's disk is full. To fix it: free space (`docker system df` shows what Docker uses).",
         ),
     ],
 )
 @pytest.mark.parametrize("prefix", ["", "ERROR: ", "target api-prod: ", "ERROR: failed to build: "])
 def test_an_error_before_any_step_is_repeated(prefix: str, error: str, message: str) -> None:
-    """With its line, where it names one or an image."""
+    """The message has its line where the error names one, or an image."""
     assert describe(f"#1 DONE 0.0s\n{prefix}failed to solve: {error}\n", DOCKERFILE) == message
 
 
-def test_a_failure_outside_buildkit_is_left_to_others() -> None:
-    """Compose could not even read its file."""
+def test_a_failure_before_buildkit_has_no_message_here() -> None:
+    """Compose could not read its file."""
     assert describe("yaml: line 3: did not find expected key\n", DOCKERFILE) is None
-    # A step may print what it likes.
+    # A step may print the same words.
     assert describe("#8 0.1 failed to solve: x\n0.1 failed to solve: x\n", DOCKERFILE) is None
 
 
@@ -193,24 +202,24 @@ REGISTRY = (
 )
 
 
-def test_a_base_image_that_can_not_be_pulled_gets_a_remedy() -> None:
-    """The reason stays in the message."""
+def test_a_base_image_that_cannot_be_pulled_gets_a_remedy() -> None:
+    """The message keeps the reason."""
     error = REGISTRY.format(name="debian:trixie-slim", full="debian:trixie-slim")
     printed = failed(step="internal] load metadata for docker.io/library/debian:trixie-slim", error=error)
     said = describe(printed, DOCKERFILE)
     assert said is not None
     assert said.startswith("The build failed at Dockerfile:3, `FROM ${BASE} AS one`: debian:trixie-slim: failed to")
-    assert said.splitlines()[-1].startswith("The base image debian:trixie-slim is not here and can't be pulled: `inv")
+    assert said.splitlines()[-1].startswith("The base image debian:trixie-slim must be on this Engine or in a")
 
 
-def test_a_misspelt_stage_is_not_called_the_base_image() -> None:
-    """BuildKit takes an unknown name for an image of a registry."""
+def test_a_misspelt_stage_is_distinguished_from_the_base_image() -> None:
+    """BuildKit treats an unknown name as an image of a registry."""
     error = REGISTRY.format(name="tow", full="tow:latest")
     printed = failed(step="internal] load metadata for docker.io/library/tow:latest", error=error)
     said = describe(printed, DOCKERFILE.replace("--from=two", "--from=tow"))
     assert said is not None
     assert said.startswith("The build failed at Dockerfile:19, `COPY --from=tow $A /x`: tow: failed to")
-    assert said.splitlines()[-1].startswith("No stage before that line is called tow, and no image of that name")
+    assert said.splitlines()[-1].startswith("tow must be a stage before that line, or an image that can be")
 
 
 @pytest.mark.parametrize(
@@ -221,24 +230,26 @@ def test_a_misspelt_stage_is_not_called_the_base_image() -> None:
         ("stage-2 1/1] COPY --from=two 1 /x", "1", False),
     ],
 )
-def test_an_absent_source_is_named(step: str, file: str, remedy: bool) -> None:  # noqa: FBT001
-    """BuildKit's checksums are left out. In another stage it is not the build context that lacks the file."""
+def test_a_missing_source_is_named(step: str, file: str, remedy: bool) -> None:  # noqa: FBT001
+    """BuildKit's checksums are removed. A file that another stage lacks is not one of the build context."""
     reason = f'failed to calculate checksum of ref 90d9157e-447a::m9mlio3: "/{file}": not found'
     said = describe(failed(step=step, error=f"failed to compute cache key: {reason}"), DOCKERFILE)
     assert said is not None
     first, *rest = said.splitlines()
     assert first.endswith(f': "/{file}": not found')
-    assert [line.partition(": ")[0] for line in rest] == [f"`{file}` is not in the build context"] * remedy
+    assert [line.partition(": ")[0] for line in rest] == [
+        f"`{file}` must be in the build context (got none). To fix it"
+    ] * remedy
 
 
 def test_a_killed_step_gets_a_remedy() -> None:
     """137 is 128 + SIGKILL."""
     said = describe(failed("Killed", code=137), DOCKERFILE)
     assert said is not None
-    assert said.splitlines()[-1].startswith("The step was killed, as it is when memory runs out")
+    assert said.splitlines()[-1].startswith("The step was killed, which happens when memory runs out")
 
 
-# The instruction, and what its program prints, as real runs did; then how the remedy begins.
+# The beginning of the remedy; the instruction, and the output of its program in a real run.
 UV = "RUN sh /install /main.txt"
 PIP = "RUN sh /online pip install --require-hashes -r /uv.txt"
 APT = 'RUN sh /packages "$PACKAGES"'
@@ -250,11 +261,11 @@ NO_MATCH = """\
 ERROR: Could not find a version that satisfies the requirement uv==0.13.8 (from versions: none)
 ERROR: No matching distribution found for uv==0.13.8"""
 KNOWN = {
-    "pyproject.toml changed significantly since poetry.lock was last generated: run `inv poetry -- lock`": (
+    "poetry.lock must match pyproject.toml (got one generated before pyproject.toml changed). To fix it: run `inv": (
         CHECK,
         "pyproject.toml changed significantly since poetry.lock was last generated",
     ),
-    "What the package index serves as idna==3.7 is not": (
+    "The package index must serve idna==3.7 with the sha256 in poetry.lock (got another)": (
         UV,
         """\
 Using Python 3.13.5 environment at: /opt/venv
@@ -268,7 +279,7 @@ error: Failed to download `idna==3.7`
          Computed:
            sha256:82fee1fc78add43492d3a1898bfa6d8a904cc97d8427f683ed8e798d07761aa0""",
     ),
-    "The package index shows a certificate": (
+    "The package index presents a certificate": (
         UV,
         """\
 error: Failed to fetch: https://index.example/simple/idna/
@@ -286,7 +297,7 @@ error: Request failed after 3 retries in 4.3s
   cause: tcp connect error
   cause: Connection refused (os error 111)""",
     ),
-    "The package index refuses the build: give it a user and a password": (
+    "The package index refuses the build. To fix it: name it with a user and a password": (
         UV,
         """\
 error: No solution found when resolving dependencies
@@ -302,13 +313,13 @@ error: No solution found when resolving dependencies
 
 hint: An index (http://127.0.0.1:8877/simple) returned a 403 Forbidden error. Check that the index URL is correct and the credentials are valid.""",
     ),
-    "The package index does not have all that poetry.lock names": (
+    "The package index does not have every distribution in poetry.lock": (
         UV,
         """\
 error: No solution found when resolving dependencies
   cause: Because there is no version of idna==99.0 and you require idna==99.0, we can conclude that your requirements are unsatisfiable.""",
     ),
-    "The package index serves no wheel of numpy==1.21.0 that can be installed here": (
+    "The package index serves no wheel of numpy==1.21.0 for this platform": (
         UV,
         """\
 error: No solution found when resolving dependencies
@@ -316,7 +327,7 @@ error: No solution found when resolving dependencies
 
 hint: Wheels are required for `numpy` because building from source is disabled for all packages (i.e., with `--no-build`)""",
     ),
-    "The package index serves no wheel of pywin32==306 that can be installed here": (
+    "The package index serves no wheel of pywin32==306 for this platform": (
         UV,
         """\
 error: No solution found when resolving dependencies
@@ -324,16 +335,16 @@ error: No solution found when resolving dependencies
 
 hint: You require CPython 3.13 (`cp313`), but we only found wheels for `pywin32` (v306) with the following Python ABI tags: `cp311`, `cp312`""",
     ),
-    "The build can't reach the package index: check": (
+    "The build can't reach the package index. To fix it: check": (
         PIP,
         f"{RETRIES.format(1)}{REFUSED}\n{RETRIES.format(0)}{REFUSED}\n{NO_MATCH}",
     ),
-    "The package index shows a certificate that": (
+    "The package index presents a certificate that": (
         PIP,
         f"{RETRIES.format(0)}{UNTRUSTED}\nCould not fetch URL https://index.example/simple/uv/: There was a problem "
         f"confirming the ssl certificate: HTTPSConnectionPool(host='index.example', port=443) - skipping\n{NO_MATCH}",
     ),
-    "What the package index serves as uv==0.13.8 does not have the sha256": (
+    "The package index must serve uv==0.13.8 with the sha256 in poetry.lock or": (
         PIP,
         """\
 ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you have updated the package versions, please update the hashes. Otherwise, examine the package contents carefully; someone may have tampered with them.
@@ -354,27 +365,27 @@ E: Some index files failed to download. They have been ignored, or old ones used
         UV,
         "head: error writing 'standard output': No space left on device",
     ),
-    "A file system that the step writes to is full:": (UV, "OSError: [Errno 28] No space left on device: '/x'"),
+    "A file system that the step writes to is full. To": (UV, "OSError: [Errno 28] No space left on device: '/x'"),
 }  # fmt: skip
 
 
 def remedies(said: str | None) -> list[str]:
-    """Return the lines of a message behind those that repeat the step's."""
+    """Return the lines of a message after those that repeat the step's."""
     assert said is not None
     return [line for line in said.splitlines()[1:] if not line.startswith("    ")]
 
 
 @pytest.mark.parametrize(("remedy", "printed"), KNOWN.items(), ids=range(len(KNOWN)))
 def test_known_errors_of_the_failing_program_get_a_remedy(remedy: str, printed: tuple[str, str]) -> None:
-    """In one line, behind the step's own."""
+    """One line follows the step's own."""
     instruction, text = printed
     (said,) = remedies(describe(failed(*text.splitlines(), step=f"main 1/1] {instruction}"), DOCKERFILE))
     assert said.startswith(remedy)
 
 
 @pytest.mark.parametrize("printed", KNOWN.values(), ids=range(len(KNOWN)))
-def test_the_same_words_prove_nothing_elsewhere(printed: tuple[str, str]) -> None:
-    """Not in another step, not before the end of the failing one, not within another program's line."""
+def test_the_same_words_elsewhere_give_no_remedy(printed: tuple[str, str]) -> None:
+    """In another step, before the end of the failed one, or within another program's line."""
     instruction, text = printed
     lines = text.splitlines()
     logged = "\n".join(f"#7 0.1 {line}" for line in lines)
@@ -387,8 +398,8 @@ def test_the_same_words_prove_nothing_elsewhere(printed: tuple[str, str]) -> Non
 
 
 @pytest.mark.parametrize("tool", [UV, PIP, APT, CHECK])
-def test_a_programs_words_prove_nothing_of_another(tool: str) -> None:
-    """A RUN of the user's own may print anything."""
+def test_the_same_words_of_another_program_give_no_remedy(tool: str) -> None:
+    """A RUN of the project's own may print anything."""
     for instruction, text in KNOWN.values():
         if instruction == tool:
             said = describe(failed(*text.splitlines(), step="main 1/1] RUN make install"), DOCKERFILE)
@@ -396,7 +407,7 @@ def test_a_programs_words_prove_nothing_of_another(tool: str) -> None:
 
 
 def test_instructions_have_stage_line_and_text() -> None:
-    """As BuildKit prints them: on one line."""
+    """The text is joined into one line, as in BuildKit's output."""
     assert instructions("FROM a\nRUN x \\\n  y\nFROM b AS B\nCOPY <<END /x\nRUN z\nEND\nUSER u\n") == [
         Instruction("stage-0", 1, "FROM a"),
         Instruction("stage-0", 2, "RUN x   y"),
@@ -407,23 +418,34 @@ def test_instructions_have_stage_line_and_text() -> None:
 
 
 def test_a_long_instruction_is_shortened() -> None:
-    """Its mounts are the least of it."""
+    """Its mounts are removed first."""
     text = build_failure.shortened("RUN --mount=type=bind,source=x,target=/x  python   " + "x" * 500)
     assert text.startswith("RUN python xxx")
     assert len(text) == 160
 
 
-def test_an_error_without_a_line_takes_that_of_an_excerpt() -> None:
-    """Compose prints `ENV must have two arguments` and nothing else."""
+def test_an_error_without_a_line_gets_that_of_an_excerpt() -> None:
+    """Compose prints `ENV must have two arguments` without a line."""
     excerpt = "Dockerfile:4\n--------------------\n   3 |     FROM one\n   4 | >>> ENV X\n--------------------\n"
     output = "target api-prod: failed to solve: ENV must have two arguments"
     assert unplaced_error(output, DOCKERFILE) == "ENV must have two arguments"
-    frontend = (
-        "#3 resolve image config for docker.io/x\n#3 ERROR: no such host\n------\nfailed to solve: no such host\n"
-    )
-    assert unplaced_error(frontend, DOCKERFILE) == "no such host"
+    for prefix in ("", "[api-prod] "):
+        frontend = (
+            f"#3 {prefix}resolve image config for docker.io/x\n#3 ERROR: no such host\n------\n"
+            "failed to solve: no such host\n"
+        )
+        assert unplaced_error(frontend, DOCKERFILE) == "no such host"
     assert unplaced_error(failed("the reason"), DOCKERFILE) == ""
     assert unplaced_error("failed to solve: dockerfile parse error on line 6: unknown flag: x", DOCKERFILE) == ""
     assert describe(output, DOCKERFILE, excerpt) == (
         "The build failed at Dockerfile:4, `ENV X`: ENV must have two arguments"
     )
+
+
+def test_a_frontend_that_cannot_be_pulled_gets_its_line_and_a_remedy() -> None:
+    """The excerpt of `docker build` has the line `# syntax=`, which is not an instruction."""
+    error = "failed to resolve source metadata for registry.example/x:1: no such host"
+    excerpt = "Dockerfile:1\n--------------------\n   1 | >>> # syntax=registry.example/x:1\n--------------------\n"
+    first, remedy = str(describe(f"failed to solve: {error}", DOCKERFILE, excerpt)).splitlines()
+    assert first == f"The build failed at Dockerfile:1, `# syntax=registry.example/x:1`: {error}"
+    assert remedy.startswith("The frontend that `# syntax=` names can't be pulled. To fix it: remove the line")

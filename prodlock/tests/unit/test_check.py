@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from prodlock import checkout
 from prodlock.docker import engine
 from prodlock.failure import CANNOT_CHECK, FAILED, Failure
 from prodlock.image.records import File
 from prodlock.inside import requirements
+from prodlock.project import Project
 from prodlock.proof import check, expected, rules
 from prodlock.proof.report import Report
 from prodlock.proof.rules import Finding
@@ -24,10 +24,10 @@ from prodlock.proof.rules import Finding
 
 def settings(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> object:
     """Return the settings that a pyproject.toml with this text under [tool.prodlock] has."""
-    monkeypatch.setattr(checkout, "ROOT", folder)
+    monkeypatch.chdir(folder)
     head = "" if text.startswith("[") else "[tool.prodlock]\n"
     (folder / "pyproject.toml").write_text(f"{head}{text}\n", encoding="utf-8")
-    return check._settings()
+    return check._settings(Project())
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_without_a_compose_file_nothing_can_be_checked(
         raise Failure("`docker compose` failed: docker-compose.yml: line 1")
 
     monkeypatch.setattr(gc, "disable", gc.enable)
-    monkeypatch.setattr(checkout, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(engine, "output", refuse)
     monkeypatch.delenv("PRODLOCK_PROJECT", raising=False)
     if content is not None:
         (tmp_path / "docker-compose.yml").write_bytes(content)
     with pytest.raises(Failure, match=r"docker-compose\.yml") as failure:
-        check.obtained(None, whole=whole)
+        check.obtained(Project(), None, whole=whole)
     assert failure.value.code == CANNOT_CHECK
 
 
@@ -116,22 +116,22 @@ def test_without_settings_no_variable_can_be_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
 ) -> None:
     """It is no empty list of variables."""
-    monkeypatch.setattr(checkout, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
     if text is not None:
         (tmp_path / "app").mkdir()
         (tmp_path / "app/settings.py").write_text(text, encoding="utf-8")
     with pytest.raises(Failure, match=r"app/settings\.py must have a class `Settings`"):
-        expected.settings_variables()
+        expected.settings_variables(Project())
 
 
 @pytest.mark.parametrize("text", ['{"services": {"api-tests": {}}}', '{"services": null}', "{}"])
 def test_a_project_needs_the_production_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """In the profile that production is started with."""
-    monkeypatch.setattr(checkout, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "docker-compose.yml").write_text("name: x\n", encoding="utf-8")
     monkeypatch.setattr(engine, "output", lambda *_, **__: text)
     with pytest.raises(Failure, match="must have a service api-prod in the profile prod"):
-        expected.resolved()
+        expected.resolved(Project())
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_an_image_of_the_project_is_known_by_another_name(
     """By its tags, by the label that Compose gives and later builds inherit, by a layer."""
     facts = [{"RepoTags": tags, "Config": {"Labels": labels}, "RootFS": {"Layers": layers}}]
     monkeypatch.setattr(engine, "output", lambda *_, **__: json.dumps(facts))
-    assert expected._is_of_project("0123456789ab", "x", frozenset({"sha256:1"})) is is_of_project
+    assert expected._is_of_project(Project(), "0123456789ab", "x", frozenset({"sha256:1"})) is is_of_project
 
 
 def test_an_image_that_is_not_here_is_none_of_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,13 +166,13 @@ def test_an_image_that_is_not_here_is_none_of_the_project(monkeypatch: pytest.Mo
         raise Failure("There is no image postgres:16 here.")
 
     monkeypatch.setattr(engine, "output", refuse)
-    assert expected._is_of_project("postgres:16", "x", frozenset()) is False
+    assert expected._is_of_project(Project(), "postgres:16", "x", frozenset()) is False
 
 
 def test_a_bill_needs_a_folder(tmp_path: Path) -> None:
     """It says so before it proves anything."""
     with pytest.raises(Failure, match=f"there is no folder {tmp_path}/missing") as failure:
-        check.sbom(None, str(tmp_path / "missing" / "bill.json"))
+        check.sbom(Project(), None, str(tmp_path / "missing" / "bill.json"))
     assert failure.value.code == CANNOT_CHECK
 
 
@@ -244,9 +244,9 @@ def test_what_is_no_lock_gets_a_sentence(files: list[File], content: bytes) -> N
 
 def test_without_a_lock_nothing_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is asked of Docker."""
-    monkeypatch.setattr(checkout, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(Failure, match=r"poetry\.lock can't be read \(.+\): make it anew with `inv poetry -- lock`"):
-        check._lock_content()
+        check._lock_content(Project())
 
 
 def test_no_secret_is_printed() -> None:

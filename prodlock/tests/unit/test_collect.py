@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path, PurePath
 
@@ -114,17 +115,15 @@ def test_a_tree_keeps_links_and_drops_privileges(tmp_path: Path) -> None:
     assert tree.paths == {source / "program", source / "data", source / "link"}
 
 
-def test_what_the_layer_below_has_is_not_taken_again(tmp_path: Path) -> None:
-    """The environment's layer holds no second interpreter."""
-    (tmp_path / "file").write_text("x")
-    below = collect.Tree(tmp_path / "below")
-    below.add(tmp_path / "file")
-    below.write(Path("/record"), "x")
-    tree = collect.Tree(tmp_path / "tree", below.folder)
-    tree.add(tmp_path / "file")
-    tree.write(Path("/record"), "x")
-    assert tree.paths == set()
-    assert not tree.folder.exists()
+def test_libraries_of_the_environment_are_collected(tmp_path: Path) -> None:
+    """The environment's files stay where they are; what they link to is added to the tree."""
+    environment = tmp_path / "venv"
+    (environment / "lib").mkdir(parents=True)
+    shutil.copy("/usr/bin/env", environment / "lib/extension.so")
+    tree = collect.Tree(tmp_path / "tree")
+    collect.add_libraries(tree, environment)
+    assert any(path.name.startswith("libc.so") for path in tree.paths)
+    assert not any(path.is_relative_to(environment) for path in tree.paths)
 
 
 def test_dpkg_says_who_owns_a_file() -> None:

@@ -1,4 +1,4 @@
-"""Which Compose files, project and containers the tasks act on."""
+"""The Compose files, the project and the containers that the tasks use."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from prodlock import checkout, tasks
-from prodlock.docker import compose, containers, engine
+from prodlock import tasks
+from prodlock.docker import compose, containers, engine, production
 from prodlock.failure import Failure
+from prodlock.project import Project
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project's folder with a docker-compose.yml, and an environment that names no project."""
-    monkeypatch.setattr(checkout, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PRODLOCK_PROJECT", raising=False)
     (tmp_path / "docker-compose.yml").write_text("# A comment.\nname: shop\nservices: {}\n", encoding="utf-8")
     return tmp_path
@@ -31,96 +32,96 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("name: shop\r", "shop"),
     ],
 )
-def test_project_reads_the_name_from_the_compose_file(folder: Path, line: str, name: str) -> None:
-    """Without Compose, so that `inv stop` works where the rest of the file or `.env` is broken."""
+def test_project_name_is_read_from_the_compose_file(folder: Path, line: str, name: str) -> None:
+    """Compose is not run, so that `inv stop` works where the rest of the file or `.env` is broken."""
     (folder / "docker-compose.yml").write_bytes(f"{line}\nservices: [broken \u00fc\n".encode("latin-1"))
     (folder / ".env").write_text("COMPOSE_PROJECT_NAME=other\n", encoding="utf-8")
-    assert compose.project() == name
+    assert compose.project_name(Project()) == name
 
 
-def test_project_takes_the_name_of_the_override(folder: Path) -> None:
-    """Compose merges it over the first file."""
+def test_the_override_file_can_change_the_project_name(folder: Path) -> None:
+    """Compose merges the override over the Compose file."""
     (folder / "docker-compose.override.yml").write_text("name: mine\n", encoding="utf-8")
-    assert compose.project() == "mine"
+    assert compose.project_name(Project()) == "mine"
 
 
 @pytest.mark.parametrize("text", ["name: ${SHOP:-shop}\n", "services: {}\n"])
-def test_project_asks_compose_for_any_other_name(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """A variable, or the folder's name; `.env` cannot set it, because the variable is set and empty."""
+def test_compose_resolves_any_other_name(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """A variable, or the folder's name; COMPOSE_PROJECT_NAME is empty, so that `.env` cannot set it."""
     asked = []
 
-    def output(*args: str, env: dict[str, str]) -> str:
+    def output(_: Project, *args: str, env: dict[str, str]) -> str:
         asked.append((args, env))
-        return '{"name": "said"}'
+        return '{"name": "resolved"}'
 
     monkeypatch.setattr(engine, "output", output)
     (folder / "docker-compose.yml").write_text(text, encoding="utf-8")
-    assert compose.project() == "said"
+    assert compose.project_name(Project()) == "resolved"
     (((program, *_), env),) = asked
     assert (program, env) == ("compose", {"COMPOSE_PROJECT_NAME": ""})
 
 
 def test_prodlock_project_names_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
-    """COMPOSE_PROJECT_NAME does not; an empty PRODLOCK_PROJECT counts as not set."""
+    """COMPOSE_PROJECT_NAME does not name it; an empty PRODLOCK_PROJECT counts as not set."""
     monkeypatch.setenv("COMPOSE_PROJECT_NAME", "other")
     monkeypatch.setenv("PRODLOCK_PROJECT", "")
-    assert compose.project() == "shop"
+    assert compose.project_name(Project()) == "shop"
     monkeypatch.setenv("PRODLOCK_PROJECT", "2_mine-too")
-    assert compose.project() == "2_mine-too"
+    assert compose.project_name(Project()) == "2_mine-too"
 
 
 @pytest.mark.parametrize("name", ["Shop", "-shop", "a b", "shop\n", "a/b", "\u0661", "--file=x"])
-def test_prodlock_project_must_be_a_name_that_compose_takes(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """The message shows what was set."""
+def test_prodlock_project_must_be_a_valid_name_for_compose(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The message repeats the value."""
     monkeypatch.setenv("PRODLOCK_PROJECT", name)
     with pytest.raises(Failure, match="PRODLOCK_PROJECT must be lower-case letters, digits"):
-        compose.project()
+        compose.project_name(Project())
 
 
-def test_stop_refuses_a_wrong_name_also_where_no_container_exists(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise a mistyped name would look like a stopped service."""
-    monkeypatch.setattr(containers, "listed", list)
+def test_stop_refuses_an_invalid_name_where_no_container_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misspelt name must not look like a stopped service."""
+    monkeypatch.setattr(containers, "list_all", list)
     monkeypatch.setenv("PRODLOCK_PROJECT", "Mine")
     with pytest.raises(Failure, match="PRODLOCK_PROJECT must be lower-case letters, digits"):
-        compose.stop()
+        production.stop(Project())
 
 
 def test_command_names_files_folder_project_and_profiles(folder: Path) -> None:
-    """Whatever Compose would otherwise take from a variable."""
+    """Otherwise Compose would read them from variables."""
     prefix = ("compose", "--file=docker-compose.yml")
     rest = ("--project-directory=.", "--project-name=shop", "--profile=prod")
-    assert compose.command("prod") == (*prefix, *rest)
+    assert compose.command(Project(), "prod") == (*prefix, *rest)
     (folder / "docker-compose.override.yml").touch()
-    assert compose.command("prod") == (*prefix, "--file=docker-compose.override.yml", *rest)
+    assert compose.command(Project(), "prod") == (*prefix, "--file=docker-compose.override.yml", *rest)
 
 
-def test_files_are_those_that_compose_prefers(folder: Path) -> None:
-    """One of each kind, in the order that Compose documents."""
+def test_files_are_those_that_compose_finds_first(folder: Path) -> None:
+    """The Compose file and the override, in the order that Compose documents."""
     for name in ("docker-compose.yaml", "compose.yaml", "docker-compose.override.yaml", "compose.override.yml"):
         (folder / name).touch()
-    assert [file.name for file in compose.files()] == ["compose.yaml", "compose.override.yml"]
+    assert [file.name for file in compose.files(Project())] == ["compose.yaml", "compose.override.yml"]
 
 
-def test_a_missing_compose_file_is_named(folder: Path) -> None:
-    """One line, no traceback."""
+def test_a_missing_compose_file_is_a_failure(folder: Path) -> None:
+    """The message names the folder and the file."""
     (folder / "docker-compose.yml").unlink()
     with pytest.raises(Failure, match=r"must have a docker-compose\.yml \(got none\)"):
-        compose.project()
+        compose.project_name(Project())
 
 
-def test_a_compose_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root may read any, so that the question is answered here."""
+def test_an_unreadable_compose_file_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check of permissions is replaced, because root may read any file."""
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(Failure, match=r"docker-compose\.yml must be readable \(got no permission\)"):
-        compose.project()
+        compose.project_name(Project())
 
 
 @pytest.mark.parametrize("name", engine.REDIRECTING)
-def test_docker_does_not_see_what_redirects_compose(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Other variables it sees, and what a task adds."""
+def test_docker_does_not_get_variables_that_redirect_compose(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """It gets other variables, and those that a task adds."""
     monkeypatch.setenv(name, "other")
     monkeypatch.setenv("SHOP", "1")
-    found = engine.environment({"PORT": "8001"})
+    found = engine.environment(Project(), {"PORT": "8001"})
     assert name not in found
     assert (found["SHOP"], found["PORT"]) == ("1", "8001")
     assert os.environ[name] == "other"
@@ -136,64 +137,66 @@ def line(**changed: str) -> str:
         "ports": "127.0.0.1:8001->8000/tcp",
         "project": "shop",
         "service": "api-prod",
-        "once": "False",
-        "folder": str(checkout.ROOT),
-        "files": f"{checkout.ROOT}/docker-compose.yml",
+        "one_off": "False",
+        "folder": str(Path.cwd()),
+        "files": f"{Path.cwd()}/docker-compose.yml",
     }
     return "\t".join((columns | changed).values())
 
 
-def test_a_container_says_where_it_is_and_how_to_stop_it(folder: Path) -> None:
-    """By the labels that Compose gives it."""
+def test_a_container_names_its_address_its_origin_and_its_stop_command(folder: Path) -> None:
+    """They come from the labels of Compose."""
     (folder / "tasks.py").touch()
-    container = containers.parsed(line(names="x/alias,shop-api-prod-1"))
-    assert container.here
-    assert container.usual
+    container = containers.parse(Project(), line(names="x/alias,shop-api-prod-1"))
+    assert container.local
+    assert container.standard
     assert str(container) == f"shop-api-prod-1 on http://localhost:8001, started from {folder}"
-    assert container.remedy() == "`inv stop`"
+    assert container.stop_command() == "`inv stop`"
 
 
-def test_a_container_of_another_checkout_is_stopped_there(folder: Path) -> None:
-    """Or by Docker, where that checkout is gone."""
+def test_a_container_of_another_checkout_has_that_checkouts_stop_command(folder: Path) -> None:
+    """Where that checkout has been removed, the command is Docker's."""
     other = folder / "other"
     files = f"{other}/docker-compose.yml"
-    container = containers.parsed(line(folder=str(other), files=files))
-    assert not container.here
-    assert container.remedy() == "`docker rm --force shop-api-prod-1`"
+    container = containers.parse(Project(), line(folder=str(other), files=files))
+    assert not container.local
+    assert container.stop_command() == "`docker rm --force shop-api-prod-1`"
     other.mkdir()
     (other / "docker-compose.yml").touch()
-    assert container.remedy() == f"`docker compose --file={files} --project-name=shop --profile=prod down`"
+    assert container.stop_command() == f"`docker compose --file={files} --project-name=shop --profile=prod down`"
     (other / "tasks.py").touch()
-    assert container.remedy() == f"`inv stop` in {other}"
+    assert container.stop_command() == f"`inv stop` in {other}"
 
 
-def test_a_container_of_other_files_is_stopped_with_these(folder: Path) -> None:
-    """`inv stop` knows nothing of them, though the folder is the same one."""
+def test_a_container_of_other_compose_files_has_a_stop_command_with_these(folder: Path) -> None:
+    """`inv stop` does not use them, though the folder is the same."""
     proxy = folder / "proxy.yml"
     proxy.touch()
-    container = containers.parsed(line(files=f"{folder}/docker-compose.yml,{proxy}"))
-    assert container.here
-    assert not container.usual
-    assert f"--file={folder}/docker-compose.yml --file={proxy} " in container.remedy()
-    # A file with a usual name in another folder is another file.
-    assert not containers.parsed(line(files=f"{folder}/deploy/docker-compose.yml")).usual
+    container = containers.parse(Project(), line(files=f"{folder}/docker-compose.yml,{proxy}"))
+    assert container.local
+    assert not container.standard
+    assert f"--file={folder}/docker-compose.yml --file={proxy} " in container.stop_command()
+    # A file with a standard name in another folder is another file.
+    assert not containers.parse(Project(), line(files=f"{folder}/deploy/docker-compose.yml")).standard
 
 
-def test_a_container_made_by_hand_is_stopped_by_its_name() -> None:
-    """It has no labels of Compose's."""
-    container = containers.parsed(line(project="", service="", once="", folder="", files="", ports="", state="exited"))
-    assert not container.here
-    assert str(container) == "shop-api-prod-1 (exited), started by hand"
-    assert container.remedy() == "`docker rm --force shop-api-prod-1`"
+def test_a_container_of_docker_run_is_removed_by_name() -> None:
+    """It has no labels of Compose."""
+    container = containers.parse(
+        Project(), line(project="", service="", one_off="", folder="", files="", ports="", state="exited")
+    )
+    assert not container.local
+    assert str(container) == "shop-api-prod-1 (exited), started with `docker run`"
+    assert container.stop_command() == "`docker rm --force shop-api-prod-1`"
 
 
 def test_a_container_of_compose_run_is_not_one_of_serve() -> None:
     """`inv stop` leaves running tests alone."""
-    assert not containers.parsed(line(once="True")).usual
+    assert not containers.parse(Project(), line(one_off="True")).standard
 
 
 @pytest.mark.parametrize(
-    ("answer", "broken"),
+    ("answer", "expected"),
     [
         (("running", "0", "0", "healthy"), False),
         (("running", "0", "0", ""), False),
@@ -207,9 +210,9 @@ def test_a_container_of_compose_run_is_not_one_of_serve() -> None:
         (("dead", "0", "0", ""), True),
     ],
 )
-def test_failing_containers_are_told_from_the_others(answer: tuple[str, str, str, str], broken: bool) -> None:  # noqa: FBT001
-    """One that never started, for want of another, has not failed itself."""
-    assert containers.broken(*answer) == broken
+def test_the_state_of_a_container_shows_whether_it_failed(answer: tuple[str, str, str, str], expected: bool) -> None:  # noqa: FBT001
+    """A container that never started, because a dependency failed, has not failed."""
+    assert containers.has_failed(*answer) == expected
 
 
 NAMES = {"build", "test", "lint"}
@@ -225,15 +228,15 @@ NAMES = {"build", "test", "lint"}
         (["test", "-x", "build"], ["test", "--", "-x", "build"]),
     ],
 )
-def test_a_missing_separator_is_put_where_it_belongs(given: Sequence[str], corrected: list[str]) -> None:
+def test_a_missing_separator_is_inserted(given: Sequence[str], corrected: list[str]) -> None:
     """Before the first word that is neither an option of the task nor another task."""
-    assert tasks.separated(given, "test", {"--all", "--help"}, NAMES) == corrected
+    assert tasks.with_separator(given, "test", {"--all", "--help"}, NAMES) == corrected
 
 
 @pytest.mark.parametrize(
     "given",
     [[], ["test"], ["test", "--", "-k", "x"], ["build", "-x"], ["test", "--help"], ["test", "lint", "--fix"]],
 )
-def test_a_command_line_that_needs_no_separator_is_left_alone(given: Sequence[str]) -> None:
-    """Nothing to hand on, or handed on as it must be."""
-    assert tasks.separated(given, "test", {"--all", "--help"}, NAMES) is None
+def test_a_command_line_that_needs_no_separator_is_not_changed(given: Sequence[str]) -> None:
+    """It has no arguments to pass on, or they follow `--`."""
+    assert tasks.with_separator(given, "test", {"--all", "--help"}, NAMES) is None

@@ -40,5 +40,5 @@ def test_each_rule_is_used(rule: Rule) -> None:
 
 
 def test_the_page_lists_the_rules_as_they_are() -> None:
-    """`python -m prodlock.proof.report > docs/rules.md` writes it."""
-    assert Path("docs/rules.md").read_text(encoding="utf-8") == report.rules_page() + "\n"
+    """`python -m prodlock.proof.report > docs/reference/rules.md` writes it."""
+    assert Path("docs/reference/rules.md").read_text(encoding="utf-8") == report.rules_page() + "\n"

@@ -10,9 +10,10 @@ import pytest
 
 from prodlock import source
 from prodlock.image.records import Declaration
+from prodlock.project import Project
 from prodlock.proof import expected, rules, services
 from prodlock.proof.rules import Finding
-from prodlock.proof.services import Project
+from prodlock.proof.services import Composed
 from prodlock.proof.world import world_from
 from prodlock.server import settings as server_settings
 
@@ -59,10 +60,10 @@ REAL = {"/link": "/w", "/link/app": "/w/app"}
 VARIABLES = frozenset({"APP_NAME", "FORWARDED_ALLOW_IPS", "UVICORN_TIMEOUT_KEEP_ALIVE"})
 
 
-def project(composed: dict[str, Any], **document: Any) -> Project:  # noqa: ANN401
+def project(composed: dict[str, Any], **document: Any) -> Composed:  # noqa: ANN401
     """Return a project of these services."""
     whole = {"services": composed, "volumes": VOLUMES, "configs": FILES, "secrets": FILES} | document
-    return Project(whole, "x", "/w", REAL, frozenset({"0123456789ab"}), VARIABLES)
+    return Composed(whole, "x", "/w", REAL, frozenset({"0123456789ab"}), VARIABLES)
 
 
 def found(more: dict[str, Any], *, environment: tuple[str, ...] = (), **services_too: Any) -> list[Finding]:  # noqa: ANN401
@@ -313,7 +314,7 @@ def test_how_the_image_is_built_may_differ_where_its_content_does_not() -> None:
 
 def test_the_arguments_are_those_that_inv_hands_on() -> None:
     """One list in two files."""
-    given = source.arguments(source.Commit("0" * 40, 0, 0))
+    given = source.arguments(Project(), source.Commit("0" * 40, 0, 0))
     assert set(services.ARGUMENTS) == set(given)
 
 
@@ -590,7 +591,7 @@ def test_the_allowed_variables_are_those_of_the_service_and_of_the_server() -> N
     settings = pytest.importorskip("app.settings")
     names = {settings.PREFIX + field.upper() for field in settings.Settings.model_fields}
     assert names
-    assert expected.settings_variables() == names | server_settings.VARIABLES
+    assert expected.settings_variables(Project()) == names | server_settings.VARIABLES
 
 
 def test_a_setting_that_is_not_handed_on_is_named() -> None:

@@ -1,4 +1,4 @@
-"""What builds learn from the machine they run on."""
+"""The machine's certificate authorities and package index."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 
 from prodlock import site
 from prodlock.failure import Failure
+from prodlock.project import Project
 
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A machine where nothing is configured, and its home folder."""
+    """The home folder of a machine without any configuration."""
     for name in ("CA_BUNDLE", "INDEX_URL", "PIP_INDEX_URL", "PIP_CONFIG_FILE", "SSL_CERT_FILE", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -24,57 +25,57 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def configure(file: Path, text: str) -> None:
-    """Write a configuration file of pip's."""
+    """Write a configuration file of pip."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
 
 
 def test_pips_default_index_needs_no_setting() -> None:
-    """Nothing configured: nothing is handed to the build."""
-    assert site.environment()["INDEX_URL"] == ""
+    """Without a configuration the build gets no index."""
+    assert site.environment(Project())["INDEX_URL"] == ""
 
 
-def test_the_index_is_the_one_pip_is_configured_with(bare: Path) -> None:
-    """The user's pip.conf counts."""
+def test_the_index_is_read_from_pips_configuration(bare: Path) -> None:
+    """Here from the user's pip.conf."""
     configure(bare / ".config/pip/pip.conf", "[global]\nindex-url = https://u:p%40ss@index.example/simple\n")
-    assert site.environment()["INDEX_URL"] == "https://u:p%40ss@index.example/simple"
+    assert site.environment(Project())["INDEX_URL"] == "https://u:p%40ss@index.example/simple"
 
 
-def test_the_environments_own_configuration_wins_over_the_users(bare: Path) -> None:
-    """A virtual environment's pip.conf is read last."""
+def test_a_virtual_environments_configuration_precedes_the_users(bare: Path) -> None:
+    """Pip reads it last."""
     configure(bare / ".config/pip/pip.conf", "[global]\nindex-url = https://one.example\n")
     configure(bare / "venv/pip.conf", "[global]\nindex-url = https://two.example\n")
-    assert site.index_url() == "https://two.example"
+    assert site.index_url(Project()) == "https://two.example"
 
 
-def test_the_install_section_wins_over_the_global_one(bare: Path) -> None:
-    """As pip itself has it."""
+def test_the_install_section_precedes_the_global_one(bare: Path) -> None:
+    """Pip has the same order."""
     configure(bare / ".config/pip/pip.conf", "[global]\nindex-url = https://a\n[install]\nindex-url = https://b\n")
-    assert site.index_url() == "https://b"
+    assert site.index_url(Project()) == "https://b"
 
 
-def test_pips_other_spelling_counts(bare: Path) -> None:
-    """To pip `index_url` is `index-url`."""
+def test_an_underscore_in_a_setting_is_a_hyphen(bare: Path) -> None:
+    """Pip reads `index_url` as `index-url`."""
     configure(bare / ".config/pip/pip.conf", "[global]\nindex_url = https://a\n")
-    assert site.index_url() == "https://a"
+    assert site.index_url(Project()) == "https://a"
 
 
-def test_the_null_device_switches_pips_files_off(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As PIP_CONFIG_FILE=/dev/null does for pip."""
+def test_the_null_device_disables_pips_files(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pip reads no file with PIP_CONFIG_FILE=/dev/null."""
     configure(bare / ".config/pip/pip.conf", "[global]\nindex-url = https://a\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    assert site.index_url() == ""
+    assert site.index_url(Project()) == ""
 
 
-def test_a_broken_file_of_pips_is_named(bare: Path) -> None:
-    """One sentence, no traceback."""
+def test_an_invalid_configuration_of_pip_is_a_failure(bare: Path) -> None:
+    """The message names the file."""
     configure(bare / ".config/pip/pip.conf", "index-url = https://a\n")
-    with pytest.raises(Failure, match=r"pip\.conf can't be read"):
-        site.index_url()
+    with pytest.raises(Failure, match=r"pip\.conf must be a configuration file of pip \(got: "):
+        site.index_url(Project())
 
 
 def bundle(path: Path, kind: str) -> Path:
-    """Make what is not a file of certificates, and return its path."""
+    """Make something other than a file of certificates, and return its path."""
     if kind == "folder":
         path.mkdir()
     elif kind == "text":
@@ -88,69 +89,71 @@ def bundle(path: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize("kind", ["absent", "folder", "text", "binary", "broken"])
 def test_a_bundle_must_be_a_file_of_certificates(bare: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """Before a build fails far from the cause."""
+    """Otherwise a build would fail far from the cause."""
     path = bundle(bare / "ca.pem", kind)
     monkeypatch.setenv("CA_BUNDLE", str(path))
     with pytest.raises(Failure, match=rf"^CA_BUNDLE must be a readable file of certificates .* \(got {path}: "):
-        site.environment()
+        site.environment(Project())
 
 
 @pytest.mark.parametrize("made", [os.devnull, ssl.get_default_verify_paths().cafile or os.devnull])
-def test_a_bundle_may_be_empty_or_the_machines(monkeypatch: pytest.MonkeyPatch, made: str) -> None:
-    """The control."""
+def test_a_bundle_may_be_empty_or_the_machines_own(monkeypatch: pytest.MonkeyPatch, made: str) -> None:
+    """The positive control of the test above."""
     monkeypatch.setenv("CA_BUNDLE", made)
-    assert site.environment()["CA_BUNDLE"] == made
+    assert site.environment(Project())["CA_BUNDLE"] == made
 
 
 @pytest.mark.parametrize(
     "address", ["index.example/simple", "file:///srv/index", "ftp://u:secret@x", "https://a b", "https://é", "https://"]
 )
 def test_an_index_must_be_a_web_address(bare: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    """As the variable or in pip's configuration; the message does not repeat a password."""
+    """In INDEX_URL or in pip's configuration; the message does not repeat a password."""
     monkeypatch.setenv("INDEX_URL", address)
     with pytest.raises(Failure, match=r"^The package index must be an address that begins with http") as failure:
-        site.environment()
+        site.environment(Project())
     assert "secret" not in str(failure.value)
     monkeypatch.delenv("INDEX_URL")
     configure(bare / ".config/pip/pip.conf", f"[global]\nindex-url = {address}\n")
     with pytest.raises(Failure, match=r"^The package index must be an address"):
-        site.environment()
+        site.environment(Project())
 
 
-def test_pips_variable_wins_over_its_files(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PIP_INDEX_URL, then the files."""
+def test_pips_variable_precedes_its_files(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PIP_INDEX_URL is read first."""
     configure(bare / ".config/pip/pip.conf", "[global]\nindex-url = https://a\n")
     monkeypatch.setenv("PIP_INDEX_URL", "https://c")
-    assert site.index_url() == "https://c"
+    assert site.index_url(Project()) == "https://c"
 
 
-def test_what_the_user_sets_wins(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """INDEX_URL is taken as it is, CA_BUNDLE from where the user stands."""
+def test_the_users_settings_take_precedence(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CA_BUNDLE may be relative to the current folder."""
     (bare / "mine.pem").touch()
     monkeypatch.chdir(bare)
     monkeypatch.setenv("INDEX_URL", "https://mine")
     monkeypatch.setenv("CA_BUNDLE", "mine.pem")
-    assert site.environment() == {"INDEX_URL": "https://mine", "CA_BUNDLE": str(bare / "mine.pem")}
+    assert site.environment(Project()) == {"INDEX_URL": "https://mine", "CA_BUNDLE": str(bare / "mine.pem")}
 
 
 def test_the_bundle_is_the_machines_trust_store(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SSL_CERT_FILE names it, as for Python itself."""
+    """SSL_CERT_FILE names it, for Python as well."""
     bundle = bare / "ca.pem"
     bundle.touch()
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
     assert ssl.get_default_verify_paths().cafile == str(bundle)
-    assert site.ca_bundle() == str(bundle)
+    assert site.ca_bundle(Project()) == str(bundle)
 
 
-def test_without_a_file_what_python_trusts_is_written_to_one(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on Windows, whose store is no file; an empty one is a bundle too."""
+def test_the_authorities_that_python_trusts_are_exported_where_no_file_has_them(
+    bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows has no such file; without any authority the bundle is empty."""
     context = ssl.create_default_context(cafile=next(path for path in site._BUNDLES if Path(path).is_file()))
     for trusting in (context, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)):
         monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
         monkeypatch.setattr(site, "_BUNDLES", ())
         monkeypatch.setattr(site, "EXPORTED", bare / "own" / "exported.pem")
         monkeypatch.setattr(ssl, "create_default_context", lambda trusting=trusting: trusting)
-        assert site.ca_bundle() == str(bare / "own" / "exported.pem")
+        assert site.ca_bundle(Project()) == str(bare / "own" / "exported.pem")
         written = (bare / "own" / "exported.pem").read_text(encoding="ascii")
         assert written.count("BEGIN CERTIFICATE") == len(trusting.get_ca_certs())
     assert len(context.get_ca_certs()) > 0

@@ -1,24 +1,25 @@
-"""The architecture: who may import whom, and that every task explains itself."""
+"""The architecture: which parts of the tool import which others."""
 
 from __future__ import annotations
 
 import ast
-import functools
-import inspect
+import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from invoke.tasks import Task
 
-import tasks
-
-TASKS: dict[str, Task[Any]] = tasks.namespace.tasks
-MODULES = sorted(path for path in Path("prodlock").rglob("*.py") if "tests" not in path.parts)
-# What each part of the tool may import of the others. The top modules (failure, site, ...) stand below all packages.
+# The package itself imports its public names when they are used: see test_package.py.
+MODULES = sorted(
+    path
+    for path in Path("prodlock").rglob("*.py")
+    if "tests" not in path.parts and path != Path("prodlock/__init__.py")
+)
+# Which parts each part imports. Modules beside the packages (failure, site, ...) are the part ``.
 DIRECTIONS = {
     "tasks": {"", "docker", "proof", "setup"},
+    "cli": {"", "proof"},
+    "__main__": {"cli"},
     "proof": {"", "docker", "image", "inside", "server"},
     "setup": {"", "docker"},
     "docker": {""},
@@ -27,14 +28,15 @@ DIRECTIONS = {
     "server": set(),
     "": set(),
 }
-# What programs import that run in a stage of their own, and what runs in production.
+# Third-party packages of programs that run in a build stage, of the server, and of the tasks.
 THIRD_PARTY = {
+    "inside/install.py": {"pip"},
     "inside/manifests.py": {"kubernetes_validate", "yaml"},
     "inside/sbom.py": {"cyclonedx", "packageurl"},
     "server": {"uvicorn", "httptools"},
     "tasks.py": {"invoke"},
 }
-# What a judge may import.
+# The modules that judge evidence, and all that these may import.
 JUDGES = (
     "audit",
     "configuration",
@@ -51,64 +53,65 @@ PURE = {
     "__future__", "ast", "collections", "dataclasses", "fnmatch", "functools", "io", "itertools", "json", "prodlock",
     "pathlib", "posixpath", "re", "tokenize", "typing", "urllib", "warnings",
 }  # fmt: skip
+WRITES_ENVIRONMENT = re.compile(
+    r"environ(\[[^]]*\] *([|+]?=[^=])|\.(update|setdefault|pop|popitem|clear)\b| *\|=)"
+    r"|\b(putenv|unsetenv)\b|del .*environ"
+)
 
 
-@functools.cache
-def imported(source: str) -> frozenset[str]:
-    """Return the top-level names that a module's source imports."""
+def imports(source: str) -> set[str]:
+    """Return the dotted names that a module's source imports, anywhere in it."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names.add((node.module or "").split(".")[0])
-    return frozenset(names)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
-def test_imports_are_seen() -> None:
-    """Every form of import counts, wherever it stands."""
-    source = "import a.b, c as d\nfrom e.f import g\ndef h():\n    import i"
-    assert imported(source) == {"a", "c", "e", "i"}
+def imported(source: str) -> set[str]:
+    """Return the top-level packages that a module's source imports."""
+    return {name.partition(".")[0] for name in imports(source)}
 
 
-def part(module: str) -> str:
-    """Return the part of the tool that a module, by its dotted name, belongs to: a package, `tasks`, or ``."""
-    first = module.removeprefix("prodlock").lstrip(".").partition(".")[0]
+def part(name: str) -> str:
+    """Return the part of the tool that a module belongs to, by its dotted name."""
+    first = name.removeprefix("prodlock.").partition(".")[0]
     return first if first in DIRECTIONS else ""
+
+
+def test_every_form_of_import_is_found() -> None:
+    """The positive control of the tests below."""
+    source = "import a.b, c as d\nfrom e.f import g\ndef h():\n    import i"
+    assert imports(source) == {"a.b", "c", "e.f.g", "i"}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
 def test_imports_have_one_direction(module: Path) -> None:
     """From the tasks to the proof to the image, and never back."""
-    tree = ast.parse(module.read_text(encoding="utf-8"))
     own = part(".".join(module.with_suffix("").parts))
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    names = {
-        f"{node.module}.{alias.name}"
-        for node in found
-        for alias in node.names
-        if str(node.module).startswith("prodlock")
-    }
-    assert {part(name) for name in names} - {own} <= DIRECTIONS[own]
+    found = {part(name) for name in imports(module.read_text(encoding="utf-8")) if name.startswith("prodlock.")}
+    assert found - {own} <= DIRECTIONS[own]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
 def test_the_host_needs_only_the_standard_library(module: Path) -> None:
-    """A host needs nothing but Python, Invoke and Docker; only the tasks know Invoke, only a stage's program more."""
+    """Only the tasks import Invoke, and only programs of a build stage and the server import other packages."""
     path = module.relative_to("prodlock").as_posix()
-    known = sys.stdlib_module_names | {"prodlock"}
-    known |= THIRD_PARTY.get(path, set()) | THIRD_PARTY.get(path.partition("/")[0], set())
-    assert imported(module.read_text(encoding="utf-8")) <= known
+    allowed = sys.stdlib_module_names | {"prodlock"}
+    allowed |= THIRD_PARTY.get(path, set()) | THIRD_PARTY.get(path.partition("/")[0], set())
+    assert imported(module.read_text(encoding="utf-8")) <= allowed
 
 
-def test_app_never_imports_the_tool() -> None:
-    """The service runs on any server, and does not depend on how its image was built."""
+def test_app_does_not_import_the_tool() -> None:
+    """The service runs on any server, and does not depend on its build."""
     for module in Path("app").glob("*.py"):
         assert not imported(module.read_text(encoding="utf-8")) & {"tasks", "invoke", "prodlock"}
 
 
-def test_only_the_engine_starts_docker() -> None:
-    """Of the modules that start programs, no other names docker as the first word."""
+def test_only_the_engine_module_starts_docker() -> None:
+    """No other module that starts programs has an argument list that begins with `docker`."""
     starting, naming = set(), set()
     for module in MODULES:
         source = module.read_text(encoding="utf-8")
@@ -117,36 +120,46 @@ def test_only_the_engine_starts_docker() -> None:
             lists = [node.elts for node in ast.walk(ast.parse(source)) if isinstance(node, ast.List | ast.Tuple)]
             if any(isinstance(words[0], ast.Constant) and words[0].value == "docker" for words in lists if words):
                 naming.add(module.name)
-    assert starting == {"collect.py", "debian.py", "engine.py", "golden.py", "manifests.py", "source.py", "stages.py"}
+    assert starting == {
+        "collect.py",
+        "debian.py",
+        "engine.py",
+        "golden.py",
+        "install.py",
+        "manifests.py",
+        "source.py",
+        "stages.py",
+    }
     assert naming == {"engine.py"}
 
 
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_no_module_writes_the_environment(module: Path) -> None:
+    """Settings are arguments: a child process gets its variables from its caller."""
+    assert not WRITES_ENVIRONMENT.search(module.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'os.environ["A"] = "b"',
+        "os.environ |= settings",
+        "os.environ.update(settings)",
+        'os.environ.setdefault("A", "b")',
+        'environ.pop("A")',
+        'del os.environ["A"]',
+        'os.putenv("A", "b")',
+    ],
+)
+def test_writing_the_environment_is_found(line: str) -> None:
+    """The positive control of the test above."""
+    assert WRITES_ENVIRONMENT.search(line)
+
+
 @pytest.mark.parametrize("module", JUDGES)
-def test_the_judges_do_nothing_but_judge(module: str) -> None:
+def test_judges_have_no_side_effects(module: str) -> None:
     """They read no file, start no program and print nothing."""
     tree = ast.parse(Path(f"prodlock/proof/{module}.py").read_text(encoding="utf-8"))
     assert imported(ast.unparse(tree)) <= PURE
     called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     assert not called & {"open", "print", "exec", "eval"}
-
-
-@pytest.mark.parametrize("name", TASKS)
-def test_every_task_says_what_it_does(name: str) -> None:
-    """One docstring a task, in the imperative, a line long in `inv --list`."""
-    first = (TASKS[name].__doc__ or "").split("\n")[0]
-    assert first.endswith(".")
-    assert first[0].isupper()
-    assert len(first) <= 100
-
-
-@pytest.mark.parametrize("name", TASKS)
-def test_every_option_has_help(name: str) -> None:
-    """`inv --help TASK` explains each option."""
-    options = list(inspect.signature(TASKS[name].body).parameters)[1:]
-    assert {option.replace("-", "_") for option in TASKS[name].help} == set(options)
-
-
-def test_the_tasks_are_the_promised_ones() -> None:
-    """What a user types, as the README says."""
-    promised = {"setup", "build", "serve", "stop", "test", "check-prod-has-no-pytest", "clean"}
-    assert promised <= {name.replace("_", "-") for name in TASKS}

@@ -1,10 +1,12 @@
-"""The project that the tool works on: its folder, the files that describe it, and what of it ships."""
+"""The project that the tool works on."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
 # The Compose files that a plain `docker compose` reads, and their overrides: of each kind the first that exists.
 COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 OVERRIDES = (
@@ -15,3 +17,14 @@ OVERRIDES = (
 )
 # What the Dockerfile's stage `sources` takes into production.
 SOURCES = ("app", "prodlock/__init__.py", "prodlock/server")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with a Dockerfile and a Compose file, and the environment that its commands run in.
+
+    Without arguments: the current folder and this process's environment, as they are now.
+    """
+
+    root: Path = field(default_factory=Path.cwd)
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), compare=False, repr=False)

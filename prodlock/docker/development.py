@@ -1,0 +1,60 @@
+"""Run pytest, a shell or another command in a container of the dev image."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from prodlock.docker import engine, images, production
+from prodlock.docker.compose import DEV, command, project_name
+from prodlock.failure import Failure
+from prodlock.project import Project
+
+
+def test(project: Project, arguments: list[str]) -> int:
+    """Build dev, run pytest in it with arguments, and return pytest's exit code."""
+    images.build(project, DEV, made_from=None)
+    return _run_in_dev(project, "pytest", *arguments)
+
+
+def shell(project: Project, words: list[str], *, beside_prod: bool) -> int:
+    """Build dev, open a shell in it or run a command, and return the exit code.
+
+    Beside production, which has no shell, the command runs in the namespaces of its container: it has its network, its
+    processes, and under /proc/1/root its files.
+    """
+    images.build(project, DEV, made_from=None)
+    words = words or ["bash"]
+    if not beside_prod:
+        return _run_in_dev(project, *words)
+    container = production.running(project)
+    if not container:
+        raise Failure("Production must be running in this checkout (got none). To fix it: start it with `inv serve`.")
+    terminal = ("--interactive", "--tty") if _has_terminal() else ("--interactive",)
+    namespaces = (f"--network=container:{container.identifier}", f"--pid=container:{container.identifier}")
+    return _run(project, "run", *terminal, *namespaces, f"{project_name(project)}:dev", *words)
+
+
+def _run_in_dev(project: Project, *words: str) -> int:
+    """Run a command in a container of dev, and return its exit code."""
+    terminal = () if _has_terminal() else ("--no-TTY",)
+    return _run(project, *command(project, DEV[1]), "run", *terminal, DEV[0], *words)
+
+
+def _run(project: Project, *args: str) -> int:
+    """Run `docker ARGS`, whose `run` starts a temporary container, and return the exit code."""
+    # Unique among all clients of the Engine, on other machines included.
+    name = f"{project_name(project)}-dev-{os.urandom(6).hex()}"
+    position = args.index("run") + 1
+    try:
+        return engine.run(project, *args[:position], "--rm", f"--name={name}", *args[position:])
+    except KeyboardInterrupt:
+        # Docker may exit without stopping the container; otherwise there is none to remove.
+        with engine.undisturbed(), contextlib.suppress(Failure):
+            engine.output(project, "rm", "--force", name, echo=True, shielded=True)
+        raise
+
+
+def _has_terminal() -> bool:
+    # Not sys.stdin: it is None where a script has closed it.
+    return os.isatty(0) and os.isatty(1)

@@ -1,0 +1,90 @@
+"""Explain a failed `docker` command: a known cause with its remedy, or else the last lines that it printed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from typing import NamedTuple
+
+# How many lines of a command's output a message repeats.
+LAST_LINES = 12
+# `docker run` exits with this code or a higher one where it fails; with any other, the program in the container failed.
+_RUN_FAILED = 125
+
+
+class Cause(NamedTuple):
+    """A known cause: a pattern for the line that docker prints, and the message; a group named `where` is inserted."""
+
+    line: str
+    message: str
+
+
+NO_DOCKER = (
+    "`docker` must be a program on PATH (got none that can be run). To fix it: run `inv setup` on Debian or Ubuntu; "
+    "elsewhere install Docker from https://docs.docker.com/get-docker/."
+)
+NO_PERMISSION = (
+    "Your user must have access to Docker's socket (got: permission denied). To fix it: run "
+    "`sudo usermod -aG docker $USER` and log in again, or run this command as root."
+)
+# How error messages of `docker` and its plugins begin.
+_ERROR = r"^(?:docker: |ERROR: |Error: |unable to get image '[^']*': )?"
+_CAUSES = (
+    Cause(
+        rf"{_ERROR}(?:Got )?permission denied while trying to connect to the (?:Docker daemon socket|docker API) at ",
+        NO_PERMISSION,
+    ),
+    Cause(
+        rf"{_ERROR}(?:Cannot connect to the Docker daemon at |error during connect: "
+        r"|failed to connect to the docker API at )",
+        "The Docker Engine is not running. To fix it: start it (`inv setup` does on Debian and Ubuntu, "
+        "Docker Desktop does elsewhere).",
+    ),
+    Cause(
+        r"^(?:docker: '(?:compose|buildx)' is not a docker command|docker: unknown command: docker (?:compose|buildx)"
+        r"|unknown (?:shorthand )?flag: .*(?:\nSee 'docker --help'\.)?\n+Usage: +docker \[OPTIONS\] COMMAND"
+        r"|ERROR: BuildKit is enabled but the buildx component is missing)",
+        "Docker Compose v2 and Buildx must be installed (got no such plugin; v1, `docker-compose`, is not supported). "
+        "To fix it: run `inv setup` on Debian or Ubuntu; elsewhere see https://docs.docker.com/compose/install/.",
+    ),
+    Cause(
+        rf"{_ERROR}Error response from daemon: .*"
+        r"(?:Bind for|listen tcp[46]?|exposing port TCP|failed to bind host port(?: for)?) "
+        r"(?P<where>(?:[\d.]+|\[[\da-f:]*\]):\d+)\b.*"
+        r"(?:already allocated|already in use|forbidden by its access permissions)",
+        "{where} must be free (got: already in use). To fix it: stop what listens there, or choose another port "
+        "(`inv serve --port N` for the service's).",
+    ),
+    Cause(
+        rf"{_ERROR}(?:Error response from daemon: )?No such image: (?P<where>\S+?)(?::latest)?\.?$",
+        "There is no image {where} on this Engine. To fix it: build this project's images with `inv build`.",
+    ),
+)
+
+
+def describe(args: Sequence[str], code: int, output: str) -> str:
+    """Return the message for a `docker` command that failed: its known cause, or else its last lines."""
+    text = printable(output)
+    if args[:1] != ("run",) or code >= _RUN_FAILED:
+        for cause in _CAUSES:
+            match = re.search(cause.line, text, re.MULTILINE)
+            if match:
+                return cause.message.format(**match.groupdict())
+    return f"`docker {shlex.join(args)}` failed with exit code {code}{last_lines(text.splitlines())}"
+
+
+def last_lines(lines: Sequence[str]) -> str:
+    """Return the end of a message that repeats a program's last lines; a single line follows a colon."""
+    printed = [line.rstrip() for line in lines if line.strip()]
+    if not printed:
+        return " and printed nothing."
+    if len(printed) == 1:
+        return f": {printed[0].strip()}"
+    return ". Its last lines:" + "".join(f"\n    {line}" for line in printed[-LAST_LINES:])
+
+
+def printable(text: str) -> str:
+    """Remove escape sequences and control characters, which would move a terminal's cursor or colour it."""
+    text = re.sub(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))", "", text)
+    return "".join(character for character in text if character in "\n\t" or character.isprintable())

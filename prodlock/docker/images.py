@@ -1,0 +1,70 @@
+"""Build the images of the two Compose services, and remove what the tasks have made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prodlock import site, source
+from prodlock.docker import containers, engine
+from prodlock.docker.compose import DEV, PROD, command, project_name
+from prodlock.project import Project
+
+# The targets whose images the tasks tag with the project's name.
+TARGETS = ("prod", "dev", "bare", "golden", "poetry", "lint", "sbom", "deploy", "fuzz")
+
+
+def build_both(project: Project, platform: str, *, cache: bool) -> None:
+    """Build prod and dev, and print their ids and the commit.
+
+    A platform (https://github.com/opencontainers/image-spec/blob/main/image-index.md) must be one that the Engine runs.
+    """
+    commit = source.commit(project)
+    settings = {"DOCKER_DEFAULT_PLATFORM": platform} if platform else {}
+    build(project, PROD, DEV, made_from=commit, cache=cache, env=settings)
+    names = [f"{project_name(project)}:{target}" for _, target in (PROD, DEV)]
+    identifiers = engine.output(project, "image", "inspect", "--format={{.Id}}", *names).split()
+    for name, identifier in zip(names, identifiers, strict=True):
+        print(f"{name:<20} {identifier}")
+    print(f"Made from {commit or 'no commit: the project is in no git repository'}.")
+
+
+def build(
+    project: Project,
+    *services: tuple[str, str],
+    made_from: source.Commit | None,
+    cache: bool = True,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Build the images of services, each under its own profile."""
+    settings = {
+        # An attestation holds the time of the build. With the containerd image store it is part of the image.
+        "BUILDX_NO_DEFAULT_ATTESTATIONS": project.environment.get("BUILDX_NO_DEFAULT_ATTESTATIONS", "1"),
+        # Otherwise Buildx runs git six times for each target.
+        "BUILDX_GIT_INFO": project.environment.get("BUILDX_GIT_INFO", "false"),
+    }
+    settings |= site.environment(project) | source.arguments(project, made_from) | dict(env or {})
+    profiles = [profile for _, profile in services]
+    names = [name for name, _ in services]
+    engine.build(
+        project, *command(project, *profiles), "build", *names, once=() if cache else ("--no-cache",), env=settings
+    )
+
+
+def clean(project: Project) -> None:
+    """Remove this checkout's containers, their network and the images that its tasks build."""
+    name = project_name(project)
+    present = containers.list_all(project)
+    containers.remove(project, [one for one in present if one.local and one.project == name], name)
+    others = [one for one in present if not one.local]
+    for other in others:
+        if other.project == name:
+            engine.notify(f"Not removed: {other}. To stop it: {other.stop_command()}.")
+    tags = engine.output(project, "image", "ls", "--format={{.Tag}}", name).split()
+    for target in TARGETS:
+        image = f"{name}:{target}"
+        if target not in tags:
+            continue
+        if image in {one.image for one in others}:
+            engine.notify(f"Not removed: the image {image}, which a container uses.")
+        else:
+            engine.output(project, "image", "rm", image, echo=True)

@@ -1,0 +1,205 @@
+"""Serve production with Compose, and stop it."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from prodlock import integers, source
+from prodlock.docker import containers, engine, images
+from prodlock.docker.compose import PROD, command, files, project_name
+from prodlock.docker.containers import Container
+from prodlock.failure import Failure
+from prodlock.project import Project
+
+# How long the Engine may take to notice that a process has exited.
+_EXIT_SECONDS = 5
+# How long the Engine may take to create a container after an interrupted Compose has asked for it.
+_CREATE_SECONDS = 0.5
+
+
+def serve(project: Project, port: str, *, detach: bool) -> None:
+    """Build and start production, and print its address once it is healthy.
+
+    Then stream its logs until an interruption, and stop it within its grace period; or, detached, return.
+    Raises Failure where production already runs: only the containers of this run are stopped by it.
+    """
+    port = port or project.environment.get("PORT") or "8000"
+    port = str(integers.parse(port, "The port", 1, integers.LAST_PORT, "`inv serve --port N`, or set PORT"))
+    settings = {"PORT": port}
+    with _exclusive(project):
+        _remove_leftovers(project)
+        images.build(project, PROD, made_from=source.commit(project), env=settings)
+        created = _create(project, settings)
+        healthy = False
+        try:
+            _start(project, created, settings)
+            print(f"http://localhost:{port} answers. {'`inv stop`' if detach else 'Ctrl-C'} stops it.", flush=True)
+            healthy = True
+            if not detach:
+                _stream_logs(project, next(one.identifier for one in created if one.service == PROD[0]))
+        except KeyboardInterrupt:
+            engine.notify("")
+            containers.remove(project, created, project_name(project))
+            if not healthy:
+                raise
+        except Failure:
+            containers.remove(project, created, project_name(project))
+            raise
+
+
+def stop(project: Project) -> None:
+    """Stop and remove what `inv serve` or a plain `docker compose up` started in this checkout, and nothing else."""
+    present = [one for one in _of_project(project) if not one.one_off]
+    if own := [one for one in present if one.local and one.standard]:
+        containers.remove(project, own, project_name(project))
+    for other in present:
+        if not (other.local and other.standard):
+            engine.notify(f"Not stopped: {other}. To stop it: {other.stop_command()}.")
+
+
+def running(project: Project) -> Container | None:
+    """Return the container of production that runs in this checkout, or None."""
+    return next(
+        (one for one in _of_project(project) if one.local and _is_production(project, one) and one.state == "running"),
+        None,
+    )
+
+
+@contextmanager
+def _exclusive(project: Project) -> Iterator[None]:
+    """Refuse a second `inv serve` of this checkout, with a Failure, until this process ends.
+
+    The Compose file is locked: a lock file could be left behind. Where there are no such locks, on Windows for example,
+    `_remove_leftovers` and `_create` refuse a second one that does not start at the same moment.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl  # noqa: PLC0415 - Windows has none
+
+    with files(project)[0].open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if conflicting := _conflicting(project):
+                raise _already_running(conflicting) from None
+            raise Failure("Another `inv serve` is starting in this folder. To stop it: press Ctrl-C there.") from None
+        except OSError:
+            # The file system has no locks.
+            pass
+        yield
+
+
+def _remove_leftovers(project: Project) -> None:
+    """Remove the exited containers of a killed `inv serve`. Raises Failure where production already runs."""
+    conflicting = _conflicting(project)
+    leftovers = [
+        one for one in conflicting if one.local and one.standard and one.state in {"created", "exited", "dead"}
+    ]
+    if len(leftovers) < len(conflicting):
+        raise _already_running([one for one in conflicting if one not in leftovers])
+    if leftovers:
+        containers.remove(project, leftovers, project_name(project))
+
+
+def _conflicting(project: Project) -> list[Container]:
+    """Return the containers of production under this project's name, and others with such a name."""
+    pattern = re.compile(rf"{re.escape(project_name(project))}[-_]{PROD[0]}[-_]\d+")
+    return [one for one in containers.list_all(project) if _is_production(project, one) or pattern.fullmatch(one.name)]
+
+
+def _is_production(project: Project, container: Container) -> bool:
+    return (container.project, container.service, container.one_off) == (project_name(project), PROD[0], False)
+
+
+def _already_running(conflicting: Sequence[Container]) -> Failure:
+    return Failure(f"Production already runs: {conflicting[0]}. To stop it: {conflicting[0].stop_command()}.")
+
+
+def _create(project: Project, settings: Mapping[str, str]) -> list[Container]:
+    """Create production's containers without starting them, and return those that did not exist before.
+
+    Raises Failure where production's own is not among them: another command created it first, and keeps it.
+    """
+    before = {one.identifier for one in containers.list_all(project)}
+
+    def created() -> list[Container]:
+        return [one for one in _of_project(project) if one.local and one.standard and one.identifier not in before]
+
+    reason: Failure | KeyboardInterrupt
+    try:
+        options = ("--no-build", "--no-recreate")
+        engine.output(project, *command(project, PROD[1]), "create", *options, PROD[0], env=settings, echo=True)
+        own = created()
+        if any(_is_production(project, one) for one in own):
+            return own
+        reason = Failure(f"Compose must create a container of {PROD[0]} (got none). To fix it: run `inv serve` again.")
+    except (Failure, KeyboardInterrupt) as caught:
+        reason = caught
+    with engine.undisturbed():
+        if isinstance(reason, KeyboardInterrupt):
+            # The Engine may still carry out what an interrupted Compose has asked for.
+            time.sleep(_CREATE_SECONDS)
+        containers.remove(project, created(), project_name(project))
+    conflicting = _conflicting(project)
+    if isinstance(reason, Failure) and conflicting:
+        raise _already_running(conflicting)
+    raise reason
+
+
+def _of_project(project: Project) -> list[Container]:
+    """Return all containers under this project's name."""
+    # First: an invalid name is refused even where there are no containers.
+    name = project_name(project)
+    return [one for one in containers.list_all(project) if one.project == name]
+
+
+def _start(project: Project, created: Sequence[Container], settings: Mapping[str, str]) -> None:
+    """Start production and wait until it is healthy. Raises Failure, and prints the logs of the failed services."""
+    options = ("--detach", "--wait", "--no-build", "--no-recreate")
+    try:
+        engine.output(project, *command(project, PROD[1]), "up", *options, PROD[0], env=settings, echo=True)
+    except Failure:
+        failed = containers.failed(project, created, PROD[0])
+        if not failed:
+            raise
+        for one in failed:
+            engine.notify(f"The last lines of {one.service}:")
+            engine.run(project, "logs", "--tail=20", one.identifier)
+        names = " and ".join(one.service for one in failed)
+        raise Failure(f"{names} did not become healthy; the last lines above give the reason.") from None
+
+
+def _stream_logs(project: Project, container: str) -> None:
+    """Stream production's logs until an interruption. Raises Failure where the service stops permanently."""
+    started = _start_time(project, container)
+    while True:
+        # Not `docker compose logs`: some versions print escape sequences before each line.
+        engine.run(project, "logs", "--follow", f"--since={started}", container)
+        # They end when the process exits, also where the restart policy starts it again.
+        started = _start_time(project, container, after=started)
+        engine.notify("The service exited and was restarted.")
+
+
+def _start_time(project: Project, container: str, after: str = "") -> str:
+    """Return the time of the container's last start; wait for the restart policy where that is still `after`.
+
+    Raises Failure where the container has stopped permanently.
+    """
+    deadline = time.monotonic() + _EXIT_SECONDS
+    while True:
+        try:
+            state = engine.output(project, "inspect", "--format={{.State.Status}} {{.State.StartedAt}}", container)
+            status, started = state.split()
+        except Failure:
+            raise Failure("The service was removed by another command, for example `inv stop`.") from None
+        if status == "running" and started != after:
+            return started
+        # The Engine decides how long it waits before the next restart.
+        if status != "restarting" and (status != "running" or time.monotonic() > deadline):
+            raise Failure("The service stopped unexpectedly; its last lines above give the reason.")
+        time.sleep(0.1)

@@ -1,0 +1,108 @@
+"""The command `prodlock`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from prodlock import __version__, cli
+from prodlock.failure import CANNOT_CHECK, INTERRUPTED, Failure
+from prodlock.project import COMPOSE_FILES, Project
+from prodlock.proof import check
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with a Compose file and pyproject.toml."""
+    folder = tmp_path / "project"
+    (folder / "app").mkdir(parents=True)
+    (folder / "docker-compose.yml").touch()
+    (folder / "pyproject.toml").touch()
+    return folder
+
+
+def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    """It exits with 0."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--version"])
+    assert (end.value.code, capsys.readouterr().out) == (0, f"prodlock {__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"]])
+def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    """Those of the command and of each subcommand."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == 0
+    assert "exit codes:\n  0    the production image is proved\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["chekc"], ["check", "--imgae=x"]])
+def test_an_invalid_command_line_exits_with_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    """Standard error has the usage and the reason."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == CANNOT_CHECK
+    assert "error: " in capsys.readouterr().err
+
+
+def test_check_passes_its_options_to_the_proof(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    """It returns the exit code of the proof."""
+    calls = []
+
+    def prod(project: Project, reference: str | None, *, bill: str | None, as_json: bool) -> int:
+        calls.append((project.root, reference, bill, as_json))
+        return 1
+
+    monkeypatch.setattr(check, "prod", prod)
+    assert cli.main(["check", f"--root={project}", "--image=x", "--sbom=y", "--json"]) == 1
+    monkeypatch.chdir(project / "app")
+    assert cli.main(["check"]) == 1
+    assert calls == [(project, "x", "y", True), (project, None, None, False)]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (Failure("The reason.", CANNOT_CHECK), (CANNOT_CHECK, "The reason.\n")),
+        (KeyboardInterrupt, (INTERRUPTED, "Interrupted.\n")),
+    ],
+)
+def test_an_expected_failure_is_a_message(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    project: Path,
+    error: Exception,
+    expected: tuple[int, str],
+) -> None:
+    """Standard error has one line, without a traceback."""
+
+    def prod(*_: object, **__: object) -> int:
+        raise error
+
+    monkeypatch.setattr(check, "prod", prod)
+    assert (cli.main(["check", f"--root={project}"]), capsys.readouterr().err) == expected
+
+
+@pytest.mark.parametrize("name", COMPOSE_FILES)
+def test_the_project_is_the_nearest_folder_with_its_files(
+    monkeypatch: pytest.MonkeyPatch, project: Path, name: str
+) -> None:
+    """Under each name that Compose accepts; a pyproject.toml alone is not enough."""
+    (project / "docker-compose.yml").rename(project / name)
+    (project / "app" / "pyproject.toml").touch()
+    monkeypatch.chdir(project / "app")
+    assert cli.find_root(None) == project
+    assert cli.find_root(project) == project
+
+
+def test_a_folder_without_a_project_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], project: Path, tmp_path: Path
+) -> None:
+    """A folder that `--root` names must be the project's own."""
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["check"]) == CANNOT_CHECK
+    assert capsys.readouterr().err.startswith(f"{tmp_path} or a folder above it must have a Compose file and")
+    assert cli.main(["check", f"--root={project / 'app'}"]) == CANNOT_CHECK
+    assert capsys.readouterr().err.startswith(f"{project / 'app'} must have a Compose file and pyproject.toml (got")

@@ -1,0 +1,135 @@
+"""The documentation: its length, its links, and its tables beside the code that they describe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tasks
+from prodlock.server import settings
+
+ROOT = Path(__file__).parents[3]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TASKS = {name.replace("_", "-"): task for name, task in tasks.namespace.tasks.items()}
+
+
+def page(name: str) -> str:
+    """Return a page of the documentation."""
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def rows(text: str) -> dict[str, str]:
+    """Return the rows of a page's tables by the names in their first cell."""
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    return {name: line for line in lines for name in re.findall(r"`([^`]+)`", line.split(" | ")[0])}
+
+
+def test_the_readme_is_short() -> None:
+    """At most 900 words, code included."""
+    assert len(README.split()) <= 900
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def links(path: Path) -> Iterator[str]:
+    """Give the links of a page that lead into this repository."""
+    for target in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
+        if not target.startswith(("http://", "https://")):
+            yield target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(path: Path) -> None:
+    """Its file exists, and has the heading that the link names."""
+    for link in links(path):
+        name, _, anchor = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+def test_every_page_is_in_the_index() -> None:
+    """docs/README.md links to each page below it."""
+    index = ROOT / "docs" / "README.md"
+    listed = {(index.parent / link).resolve() for link in links(index)}
+    assert listed == {path.resolve() for path in ROOT.glob("docs/*/*.md")}
+
+
+def test_the_task_reference_lists_every_task() -> None:
+    """No task is missing, and no other is listed."""
+    assert {name.removeprefix("inv ") for name in rows(page("reference/tasks.md")) if name.startswith("inv ")} == set(
+        TASKS
+    )
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_the_task_reference_lists_every_option(name: str) -> None:
+    """A task's row has each of its options."""
+    row = rows(page("reference/tasks.md"))[f"inv {name}"]
+    options = {
+        f"--{option.replace('_', '-')}" for argument in TASKS[name].get_arguments() for option in argument.names[:1]
+    }
+    assert set(re.findall(r"`(--[a-z-]+)", row)) == options
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_task_in_the_documentation_exists(path: Path) -> None:
+    """`inv NAME` is a task, but in the changelog, which names former ones."""
+    named = set(re.findall(r"(?:`|^\$ )inv ([a-z][a-z-]+)", path.read_text(encoding="utf-8"), re.MULTILINE))
+    assert path.name == "CHANGELOG.md" or named <= set(TASKS)
+
+
+def test_the_settings_reference_lists_every_variable() -> None:
+    """And each default."""
+    found = rows(page("reference/settings.md"))
+    assert set(found) >= settings.VARIABLES
+
+
+def test_the_configuration_reference_lists_every_key() -> None:
+    """Those that the code reads under [tool.prodlock]."""
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "prodlock/proof").glob("*.py"))
+    read = set(re.findall(r"\b(?:settings|found)\.get\(\"([a-z-]+)\"", code))
+    assert read == set(rows(page("reference/configuration.md")))
+
+
+def test_the_map_of_the_files_is_complete() -> None:
+    """The architecture's map has each folder of the project and of the package, and only paths that exist."""
+    drawn = page("explanation/architecture.md").split("```")[1]
+    named = {
+        ("prodlock/" if line.startswith("  ") else "") + name
+        for line in drawn.splitlines()
+        for name in re.findall(r"[\w.-]+/?(?=,? )", line[:22])
+    }
+    assert all((ROOT / name).exists() for name in named)
+    folders = {path.parent.relative_to(ROOT) for path in ROOT.glob("*/*.*")} | {
+        path.parent.relative_to(ROOT) for path in ROOT.glob("prodlock/*/*.py")
+    }
+    ours = {f"{folder}/" for folder in folders if not any(part.startswith((".", "_")) for part in folder.parts)}
+    assert ours <= named | {"docs/"}
+
+
+def test_the_glossary_is_sorted() -> None:
+    """One row per term, in alphabetical order."""
+    terms = re.findall(r"^\| ([^|]+) \| [^-|]", page("reference/glossary.md"), re.MULTILINE)[1:]
+    assert len(terms) > 40
+    assert terms == sorted(terms, key=str.lower)
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    """Each `uses:` has the hash of a commit, and the tag that it belongs to."""
+    used = [
+        line
+        for path in ROOT.glob(".github/workflows/*.yml")
+        for line in path.read_text("utf-8").splitlines()
+        if "uses:" in line
+    ]
+    assert used
+    assert all(re.search(r"@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line) for line in used)

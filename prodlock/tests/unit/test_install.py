@@ -1,0 +1,174 @@
+"""How uv is downloaded in a build step, tried with an index on this machine."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.server
+import io
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from packaging.tags import sys_tags
+
+from prodlock.inside import install
+
+TAG = next(tag for tag in map(str, sys_tags()) if tag.startswith("py3-none-"))
+NAME = f"uv-1.0-{TAG}.whl"
+
+
+def packed(program: bytes) -> bytes:
+    """Return a wheel of uv."""
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        archive.writestr("uv-1.0.data/scripts/uv", program)
+    return written.getvalue()
+
+
+class Index(http.server.BaseHTTPRequestHandler):
+    """A package index whose file is on another host, which asks for a password itself and counts its faults."""
+
+    wheel = packed(b"program")
+    faults = 0
+    seen: ClassVar[list[tuple[str, str, str]]] = []
+    page = "<a href='/files/{name}#sha256=0'>{name}</a><a\\nHREF=\"../uv-1.0.tar.gz\">uv-1.0.tar.gz</a>"
+
+    def do_GET(self) -> None:
+        """Serve the page, redirect to the other host, or serve the wheel."""
+        self.seen.append((self.headers["Host"].partition(":")[0], self.path, self.headers.get("Authorization", "")))
+        if type(self).faults:
+            type(self).faults -= 1
+            self.answer(503, b"")
+        elif self.path == "/simple/uv/":
+            self.answer(200, gzip.compress(self.page.format(name=NAME).encode()), ("Content-Encoding", "gzip"))
+        elif self.path.startswith("/files/"):
+            port = self.headers["Host"].partition(":")[2]
+            self.answer(302, b"", ("Location", f"http://localhost:{port}/other/uv"))
+        elif self.path == "/other/uv":
+            self.answer(200, self.wheel)
+        else:
+            self.answer(401 if "private" in self.path else 404, b"")
+
+    def answer(self, status: int, content: bytes, *headers: tuple[str, str]) -> None:
+        """Send a response."""
+        self.send_response(status)
+        for name, value in (*headers, ("Content-Length", str(len(content)))):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An index, as a build step has its address; uv 1.0 is pinned."""
+    monkeypatch.setattr(install, "HERE", tmp_path)
+    monkeypatch.setattr(install, "SECRETS", tmp_path)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr(Index, "seen", [])
+    digest = hashlib.sha256(Index.wheel).hexdigest()
+    (tmp_path / "uv.txt").write_text(f"uv==1.0 \\\n    --hash=sha256:{digest}\n", encoding="utf-8")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://somebody:p%40ss@127.0.0.1:{server.server_port}/simple"
+        (tmp_path / "index_url").write_text(address, encoding="utf-8")
+        yield address
+        server.shutdown()
+
+
+def refused() -> str:
+    """Return the message that ends the step."""
+    with pytest.raises(SystemExit) as ended:
+        install.uv()
+    message = str(ended.value)
+    assert "p%40ss" not in message
+    assert "p@ss" not in message
+    return message
+
+
+@pytest.mark.usefixtures("index")
+def test_uv_is_downloaded_and_the_password_stays_with_the_index(tmp_path: Path) -> None:
+    """The index gets it with each request; the host that it redirects to does not."""
+    install.uv()
+    assert (tmp_path / "uv").read_bytes() == b"program"
+    assert (tmp_path / "uv").stat().st_mode & 0o777 == 0o755
+    basic = "Basic c29tZWJvZHk6cEBzcw=="
+    assert Index.seen == [
+        ("127.0.0.1", "/simple/uv/", basic),
+        ("127.0.0.1", f"/files/{NAME}", basic),
+        ("localhost", "/other/uv", ""),
+    ]
+
+
+@pytest.mark.usefixtures("index")
+def test_another_uv_than_the_pinned_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its sha256, before anything of it is unpacked."""
+    monkeypatch.setattr(Index, "wheel", packed(b"another"))
+    assert refused().startswith("What the package index serves as uv==1.0 does not have a sha256 that prodlock/inside/")
+    assert not (tmp_path / "uv").exists()
+
+
+@pytest.mark.usefixtures("index")
+def test_a_passing_fault_of_the_index_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice; a third fault ends the step."""
+    monkeypatch.setattr(Index, "faults", 2)
+    install.uv()
+    assert (tmp_path / "uv").exists()
+    monkeypatch.setattr(Index, "faults", 3)
+    assert refused().startswith("The package index must be reachable and have uv (got: HTTP status 503). To fix it: ")
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://127.0.0.1:9/simple", "The package index must be reachable and have uv (got: [Errno 111] "),
+        ("INDEX/absent", "The package index must be reachable and have uv (got: HTTP status 404). To fix it: "),
+        ("INDEX/private", "The package index must let the build in (got HTTP status 401). To fix it: give it a user"),
+    ],
+)
+def test_an_index_that_can_not_be_used_is_an_error_message(tmp_path: Path, index: str, address: str, said: str) -> None:
+    """With a remedy, and without the password in its address."""
+    (tmp_path / "index_url").write_text(address.replace("INDEX", index.removesuffix("/simple")), encoding="utf-8")
+    assert refused().startswith(said)
+
+
+@pytest.mark.usefixtures("index")
+def test_an_index_without_a_wheel_for_this_machine_is_an_error_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a source distribution nor another version or platform takes its place."""
+    monkeypatch.setattr(
+        Index, "page", "<a href='/files/uv-1.0.tar.gz'></a><a href='/files/uv-1.0-py3-none-win32.whl'></a>"
+    )
+    assert refused().startswith("The package index must have a wheel of uv==1.0 for ")
+
+
+def test_the_wheel_is_chosen_as_pip_chooses() -> None:
+    """The version and the tags decide; of several that fit, the most specific one wins."""
+    general, specific = f"uv-1.0-{[*sys_tags()][-1]}.whl", f"uv-1.0-{next(sys_tags())}.whl"
+    others = ["uv-1.0.tar.gz", f"uv-1.0.1-{TAG}.whl", "uv-1.0-py3-none-win_amd64.whl", "uv-1.0-py3-none-linux_s390.whl"]
+    assert install.wheel([*others, general, specific, NAME], "1.0") == specific
+    assert install.wheel([*others, NAME], "1.0") == NAME
+    assert install.wheel(others, "1.0") == ""
+
+
+def test_links_of_an_index_are_resolved() -> None:
+    """Relative ones, with character references, with a fragment."""
+    page = "<a href=\"../../f/a%2B1.whl#sha256=0\">a</a><A data-x='1'\n href='https://files.example/b.whl?x=1&amp;y=2'>b</A>"
+    assert install.links(page, "https://index.example/simple/uv/") == {
+        "a+1.whl": "https://index.example/f/a%2B1.whl",
+        "b.whl": "https://files.example/b.whl?x=1&y=2",
+    }
+
+
+def test_a_list_that_names_a_distribution_without_a_wheel_is_not_installed(tmp_path: Path) -> None:
+    """The reason that requirements.py wrote is the message."""
+    listed = tmp_path / "main.txt"
+    listed.write_text("# a 1 has no wheel for Python 3.13 on linux/amd64, and so on.\nb==1\n", encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"^a 1 has no wheel for Python 3\.13 on linux/amd64, and so on\.$"):
+        install.wheels(str(tmp_path / "venv"), str(listed))
+    assert not (tmp_path / "venv").exists()

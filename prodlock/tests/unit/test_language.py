@@ -1,0 +1,206 @@
+"""The language of documentation, docstrings, comments, messages and names: plain, standard English."""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+CODE = sorted(
+    path
+    for folder in ("app", "bench", "deploy", "prodlock", "tests")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in {".cfg", ".in", ".py", ".sh", ".yml", ".yaml"} or path.name == "Dockerfile"
+)
+CODE += [ROOT / name for name in ("tasks.py", "Dockerfile", "docker-compose.yml", "pyproject.toml")]
+# This module contains every word that it looks for.
+CODE.remove(Path(__file__))
+
+# Words to avoid, as patterns, and what to write instead.
+WORDS = {
+    r"mend(?:s|ed|ing)?": "fix, repair",
+    r"whoever|somebody|someone|nobody|everybody": "a user, a client, no process, all",
+    r"say(?:s|ing)?|said|tell(?:s|ing)?|told": "print, report, return, state; for example",
+    r"knows?|knew": "list, support, detect, have",
+    r"things?": "the noun itself",
+    r"(?<!there )(?:is|are|was|were) no (?!longer|more|less)\w+": "is not a valid X, is not a X",
+    r"(?:by|of) (?:it|them)sel(?:f|ves)|at home|of one mind|anew|as (?:it is|they are)": "a standard expression",
+    r"(?:be|is|are|stays?) quiet": "print nothing",
+}
+PATTERN = re.compile(rf"\b(?:{'|'.join(WORDS)})\b", re.IGNORECASE)
+# How often a file may still use one of them: each row is a debt, and only ever becomes smaller.
+EXCUSED: dict[str, int] = {
+    "Dockerfile": 4,
+    "app/errors.py": 1,
+    "app/health.py": 1,
+    "app/quotes.py": 1,
+    "bench/article/Dockerfile": 1,
+    "bench/chart.py": 1,
+    "bench/contenders.py": 2,
+    "bench/figures.py": 2,
+    "bench/plain.py": 1,
+    "bench/run.py": 1,
+    "bench/uv/Dockerfile": 1,
+    "bench/work.py": 1,
+    "prodlock/docker/build_failure.py": 2,
+    "prodlock/docker/compose.py": 14,
+    "prodlock/docker/containers.py": 4,
+    "prodlock/docker/engine.py": 3,
+    "prodlock/docker/stages.py": 3,
+    "prodlock/image/archives.py": 3,
+    "prodlock/image/image.py": 15,
+    "prodlock/inside/bytecode.py": 3,
+    "prodlock/inside/collect.py": 6,
+    "prodlock/inside/golden.py": 2,
+    "prodlock/inside/requirements.py": 1,
+    "prodlock/integers.py": 1,
+    "prodlock/project.py": 1,
+    "prodlock/proof/audit.py": 9,
+    "prodlock/proof/check.py": 14,
+    "prodlock/proof/configuration.py": 4,
+    "prodlock/proof/credentials.py": 7,
+    "prodlock/proof/deploy.py": 3,
+    "prodlock/proof/expected.py": 5,
+    "prodlock/proof/imports.py": 3,
+    "prodlock/proof/inventory.py": 3,
+    "prodlock/proof/report.py": 2,
+    "prodlock/proof/rules.py": 2,
+    "prodlock/proof/services.py": 8,
+    "prodlock/proof/terms.py": 11,
+    "prodlock/proof/tooling.py": 1,
+    "prodlock/proof/world.py": 2,
+    "prodlock/server/cork.py": 1,
+    "prodlock/server/logs.py": 3,
+    "prodlock/server/protocol.py": 3,
+    "prodlock/server/request_log.py": 1,
+    "prodlock/server/server.py": 2,
+    "prodlock/server/settings.py": 3,
+    "prodlock/setup/base.py": 1,
+    "prodlock/setup/debian.py": 2,
+    "prodlock/setup/machine.py": 5,
+    "prodlock/site.py": 3,
+    "prodlock/source.py": 9,
+    "prodlock/tasks.py": 6,
+    "prodlock/tests/engine/conftest.py": 6,
+    "prodlock/tests/engine/test_bad_input.py": 10,
+    "prodlock/tests/engine/test_bench.py": 3,
+    "prodlock/tests/engine/test_clean.py": 3,
+    "prodlock/tests/engine/test_closed_world.py": 21,
+    "prodlock/tests/engine/test_deploy.py": 7,
+    "prodlock/tests/engine/test_failures.py": 21,
+    "prodlock/tests/engine/test_faults.py": 8,
+    "prodlock/tests/engine/test_hardening.py": 2,
+    "prodlock/tests/engine/test_leaks.py": 4,
+    "prodlock/tests/engine/test_mutants.py": 2,
+    "prodlock/tests/engine/test_overload.py": 1,
+    "prodlock/tests/engine/test_prod.py": 3,
+    "prodlock/tests/engine/test_reproducible.py": 1,
+    "prodlock/tests/engine/test_rolling.py": 5,
+    "prodlock/tests/engine/test_safeguards.py": 1,
+    "prodlock/tests/engine/test_serve.py": 8,
+    "prodlock/tests/engine/test_setup.py": 2,
+    "prodlock/tests/engine/test_tasks.py": 10,
+    "prodlock/tests/engine/test_templates.py": 2,
+    "prodlock/tests/server/test_process.py": 1,
+    "prodlock/tests/unit/test_audit.py": 16,
+    "prodlock/tests/unit/test_bench.py": 5,
+    "prodlock/tests/unit/test_body_limit.py": 5,
+    "prodlock/tests/unit/test_build_failure.py": 3,
+    "prodlock/tests/unit/test_bytecode.py": 3,
+    "prodlock/tests/unit/test_check.py": 10,
+    "prodlock/tests/unit/test_collect.py": 3,
+    "prodlock/tests/unit/test_compose.py": 5,
+    "prodlock/tests/unit/test_configuration.py": 4,
+    "prodlock/tests/unit/test_cork.py": 7,
+    "prodlock/tests/unit/test_credentials.py": 5,
+    "prodlock/tests/unit/test_golden.py": 3,
+    "prodlock/tests/unit/test_health.py": 2,
+    "prodlock/tests/unit/test_image.py": 20,
+    "prodlock/tests/unit/test_inventory.py": 5,
+    "prodlock/tests/unit/test_logs.py": 4,
+    "prodlock/tests/unit/test_machine.py": 5,
+    "prodlock/tests/unit/test_protocol.py": 5,
+    "prodlock/tests/unit/test_request_log.py": 1,
+    "prodlock/tests/unit/test_requirements.py": 8,
+    "prodlock/tests/unit/test_rules.py": 1,
+    "prodlock/tests/unit/test_server_settings.py": 2,
+    "prodlock/tests/unit/test_services.py": 9,
+    "prodlock/tests/unit/test_site.py": 2,
+    "prodlock/tests/unit/test_source.py": 4,
+    "prodlock/tests/unit/test_structure.py": 3,
+    "prodlock/tests/unit/test_terms.py": 14,
+    "prodlock/tests/unit/test_world.py": 6,
+    "pyproject.toml": 7,
+    "tests/test_errors.py": 3,
+    "tests/test_main.py": 2,
+    "tests/test_quotes.py": 1,
+}
+
+
+def prose(path: Path) -> Iterator[tuple[int, str]]:
+    """Give the prose of a file by line: of Python its comments, strings and defined names, of other files all."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        yield from enumerate(text.splitlines(), 1)
+        return
+    defines = False
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.NAME:
+            # `tell` is a method of Python's files.
+            if defines and token.string != "tell":
+                yield token.start[0], token.string.replace("_", " ")
+            defines = token.string in {"class", "def"}
+        elif token.type in {tokenize.COMMENT, tokenize.STRING} or tokenize.tok_name[token.type] == "FSTRING_MIDDLE":
+            # Until Python 3.12 a formatted string is one token, with the code in its braces.
+            string = re.sub(r"\{[^{}]*\}", "{}", token.string) if re.match("[rR]?[fF]", token.string) else token.string
+            yield from enumerate(string.splitlines(), token.start[0])
+
+
+def avoided(path: Path) -> list[str]:
+    """Return the words to avoid that a file uses, with their lines."""
+    return [
+        f"{path.relative_to(ROOT)}:{number}: {found[0]!r} in {line.strip()!r}"
+        for number, line in prose(path)
+        for found in PATTERN.finditer(line)
+    ]
+
+
+def test_words_to_avoid_are_found() -> None:
+    """Each pattern matches a sentence; standard English matches none."""
+    wrong = (
+        "Mend it.", "whoever asks", "the file says so", "uv is told", "it knows", "a thing", "It is no port.",
+        "starts by itself", "it is quiet", "built anew", "left as it is", "nobody listens",
+    )  # fmt: skip
+    assert all(map(PATTERN.search, wrong))
+    right = (
+        "There is no port; it is no longer unknown. Its recommendation is something that the user asks: fix the rest."
+    )
+    assert not PATTERN.search(right)
+
+
+def test_prose_is_found_in_every_part_of_a_module(tmp_path: Path) -> None:
+    """Comments, strings, names of functions and classes; not the code between them."""
+    module = tmp_path / "module.py"
+    module.write_text('def nobody_asks(x):\n    """One."""\n    return say(x, f"two {x} three")  # four\n', "utf-8")
+    found = " ".join(text for _, text in prose(module))
+    assert all(word in found for word in ("nobody asks", "One.", "two", "three", "# four"))
+    assert "say" not in found
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documentation_uses_standard_english(path: Path) -> None:
+    """No page uses a word to avoid."""
+    assert avoided(path) == []
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_code_uses_standard_english(path: Path) -> None:
+    """No docstring, comment, message or name uses a word to avoid, but for the debts in EXCUSED."""
+    found = avoided(path)
+    assert len(found) <= EXCUSED.get(str(path.relative_to(ROOT)), 0), found

@@ -1,0 +1,114 @@
+"""The installable package: its files, its command, its public names. Its build backend comes from the index."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import prodlock
+
+PACKAGE = Path(prodlock.__file__).parent
+VERSION = prodlock.__version__
+
+
+def run(*command: str, cwd: Path | None = None) -> str:
+    """Run a program and return its standard output."""
+    return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of a virtual environment, which has pip alone."""
+    folder = tmp_path_factory.mktemp("package") / "venv"
+    venv.create(folder, with_pip=True)
+    return folder / ("Scripts" if sys.platform == "win32" else "bin")
+
+
+def pip(environment: Path, *arguments: str) -> None:
+    """Run pip in a virtual environment."""
+    run(str(environment / "python"), "-m", "pip", *arguments, "--quiet")
+
+
+@pytest.fixture(scope="module")
+def wheel(environment: Path) -> Path:
+    """The package's wheel."""
+    pip(environment, "wheel", "--no-deps", f"--wheel-dir={environment}", str(PACKAGE))
+    return environment / f"prodlock-{VERSION}-py3-none-any.whl"
+
+
+def test_the_wheel_has_every_file_but_the_tests(wheel: Path) -> None:
+    """Data files included: the type marker, scripts, Dockerfiles, requirements."""
+    with zipfile.ZipFile(wheel) as archive:
+        found = {name for name in archive.namelist() if not name.startswith("prodlock-")}
+    files = (path.relative_to(PACKAGE) for path in PACKAGE.rglob("*") if path.is_file())
+    expected = {path.as_posix() for path in files if path.parts[0] != "tests" and "__pycache__" not in path.parts}
+    assert found == {f"prodlock/{name}" for name in expected - {"LICENSE", "pyproject.toml"}}
+    assert {"prodlock/py.typed", "prodlock/inside/online.sh", "prodlock/setup/base.Dockerfile"} <= found
+    assert not any("tests" in name for name in found)
+
+
+def test_the_wheel_has_the_license_of_the_repository(wheel: Path) -> None:
+    """The package has a copy: a build can't read a file above its own folder."""
+    with zipfile.ZipFile(wheel) as archive:
+        packed = archive.read(f"prodlock-{VERSION}.dist-info/licenses/LICENSE")
+    assert packed == (PACKAGE.parent / "LICENSE").read_bytes()
+
+
+def test_the_installed_command_prints_version_and_help(environment: Path, wheel: Path, tmp_path: Path) -> None:
+    """As a program and as a module, outside of this repository."""
+    python = str(environment / "python")
+    pip(environment, "install", str(wheel))
+    for command in ([str(environment / "prodlock")], [python, "-m", "prodlock"]):
+        assert run(*command, "--version", cwd=tmp_path) == f"prodlock {VERSION}\n"
+        assert run(*command, "--help", cwd=tmp_path).startswith("usage: prodlock ")
+    # Invoke, which the package requires, has been installed with it.
+    run(python, "-c", "import prodlock.tasks", cwd=tmp_path)
+
+
+def test_a_git_url_with_a_subdirectory_is_installable(environment: Path, tmp_path: Path) -> None:
+    """The build needs only the package's folder."""
+    repository = tmp_path / "repository"
+    shutil.copytree(PACKAGE, repository / "prodlock", ignore=shutil.ignore_patterns("tests", "__pycache__"))
+    identity = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+    for command in (["init", "--quiet"], ["add", "--all"], [*identity, "commit", "--quiet", "--message=x"]):
+        run("git", *command, cwd=repository)
+    target, url = tmp_path / "installed", f"git+{repository.as_uri()}#subdirectory=prodlock"
+    pip(environment, "install", "--no-deps", f"--target={target}", url)
+    assert run(sys.executable, "-m", "prodlock", "--version", cwd=target) == f"prodlock {VERSION}\n"
+
+
+def test_the_server_extra_has_the_ranges_of_the_repository() -> None:
+    """`prodlock.server` uses internals of uvicorn, whose versions are limited in both files."""
+    own = tomllib.loads((PACKAGE / "pyproject.toml").read_text(encoding="utf-8"))
+    repository = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    extra = own["project"]["optional-dependencies"]["server"]
+    assert len(extra) == 2
+    assert set(extra) <= set(repository["project"]["dependencies"])
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    """Production has it for the server; a public name imports its module when it is used."""
+    script = (
+        "import sys; before = set(sys.modules); import prodlock; print(sorted(set(sys.modules) - before));"
+        "prodlock.Project; print('prodlock.project' in sys.modules)"
+    )
+    assert run(sys.executable, "-S", "-c", script, cwd=PACKAGE.parent) == "['prodlock']\nTrue\n"
+
+
+@pytest.mark.parametrize("name", prodlock.__all__)
+def test_every_public_name_exists(name: str) -> None:
+    """Its module has it."""
+    assert getattr(prodlock, name)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """As in any module."""
+    with pytest.raises(AttributeError, match="module 'prodlock' has no attribute 'verify'"):
+        prodlock.verify  # type: ignore[attr-defined]  # noqa: B018

@@ -1,0 +1,52 @@
+"""The Invoke tasks: their documentation and their listing."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+from invoke.tasks import Task
+
+import tasks
+from prodlock.tasks import GROUPS, listing
+
+TASKS: dict[str, Task[Any]] = tasks.namespace.tasks
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_has_a_summary(name: str) -> None:
+    """The first line of its docstring is a sentence that fits in a line of the listing."""
+    first = (TASKS[name].__doc__ or "").split("\n")[0]
+    assert first.endswith(".")
+    assert first[0].isupper()
+    assert len(first) <= 75
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_option_has_help(name: str) -> None:
+    """`inv --help TASK` explains each option."""
+    options = list(inspect.signature(TASKS[name].body).parameters)[1:]
+    assert {option.replace("-", "_") for option in TASKS[name].help} == set(options)
+
+
+def test_the_tasks_include_the_documented_ones() -> None:
+    """The README names them."""
+    documented = {"setup", "build", "serve", "stop", "test", "check-prod-has-no-pytest", "clean"}
+    assert documented <= {name.replace("_", "-") for name in TASKS}
+
+
+def test_the_listing_has_every_task_once_with_its_options() -> None:
+    """Tasks of the project's own tasks.py are in the last group."""
+    lines = list(listing(TASKS))
+    assert sorted(line.split()[0] for line in lines if line.startswith("  ")) == sorted(TASKS)
+    assert [line for line in lines if line.endswith(":")] == [*(f"{title}:" for title in GROUPS), "This project:"]
+    own = lines[lines.index("This project:") :]
+    assert [line.split()[0] for line in own if line.startswith("  ")] == ["bench", "test-tool"]
+    assert any(line.startswith("  serve [--port] [--detach]  ") for line in lines)
+    assert any(line.startswith("  test [-- ...]  ") for line in lines)
+
+
+def test_every_grouped_task_exists() -> None:
+    """A renamed task must not vanish from its group."""
+    assert {name for names in GROUPS.values() for name in names} <= set(TASKS)
