@@ -1,1 +1,1 @@
-"""`inv bench`: this project beside the Dockerfiles that people would otherwise write, on this machine."""
+"""`inv bench`: compare this project's images with those of two common Dockerfiles on this machine."""

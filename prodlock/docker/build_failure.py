@@ -318,7 +318,7 @@ def located(step: Step, known: Sequence[Instruction]) -> Instruction | None:
         return None
     found = counted[index]
     if "<<" in found.text:
-        # BuildKit prints the beginning of a here-document where it is the whole command.
+        # BuildKit prints the beginning of a here-document where that is all of the command.
         text = re.sub(r"(<<\S+) \(.*\)$", r"\1", text)
     # BuildKit prints the values of the Dockerfile's variables, also where the shell would expand them.
     parts = re.split(r"\$\{[^}]*\}|\$\w+", "".join(found.text.split()))

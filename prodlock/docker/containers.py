@@ -1,4 +1,4 @@
-"""List the Engine's containers, tell which checkout started each, and remove those of a project by their ids.
+"""List the Engine's containers with the checkout that started each, and remove a project's by their ids.
 
 A name does not show who started a container: another checkout of this project, Compose with other files, or a user may
 use the same one. Compose's labels do (https://github.com/docker/compose/blob/main/pkg/api/labels.go).

@@ -101,10 +101,16 @@ def build(project: Project, stage: str) -> str:
     inside = os.path.relpath(INSIDE, project.root)
     options = [f"--build-arg={name}={value}" for name, value in arguments.items() if value]
     target = "tool" if stage in TOOLS else stage
-    engine.build(
-        project, "build", f"--file={inside}/Dockerfile", f"--build-context=prodlock={inside}", f"--target={target}",
-        f"--tag={tag}", *options, *site.secrets(settings), ".", env=settings,
+    command = (
+        "build", f"--file={inside}/Dockerfile", f"--build-context=prodlock={inside}", f"--target={target}",
+        f"--tag={tag}", *options, *site.secrets(settings), ".",
     )  # fmt: skip
+    try:
+        engine.build(project, *command, env=settings)
+    except Failure as failure:
+        # BuildKit prints a Dockerfile without its folder.
+        message = str(failure).replace("at Dockerfile:", f"at {inside}/Dockerfile:", 1)
+        raise Failure(message, failure.code) from None
     return tag
 
 

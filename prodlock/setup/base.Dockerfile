@@ -31,6 +31,7 @@ RUN --mount=type=secret,id=ca_bundle \
         zlib1g-dev; \
     cd /tmp; \
     apt-get source --download-only python3.13
+# hadolint ignore=DL4006
 RUN set -eu; \
     cd /tmp; \
     echo "$PYTHON_SHA256 $(echo python3.13_*.orig.tar.xz)" | sha256sum -c -; \
@@ -55,6 +56,7 @@ RUN set -eu; \
 
 FROM ${DEBIAN}
 ENV PATH=/usr/local/bin:$PATH
+# hadolint ignore=SC2046
 RUN --mount=type=bind,from=build,source=/runtime-packages,target=/runtime-packages \
     --mount=type=secret,id=ca_bundle \
     set -eu; \

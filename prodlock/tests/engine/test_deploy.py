@@ -58,7 +58,7 @@ WRONG = {
         "PodDisruptionBudget does not select",
     ),
     "a setting that Compose drops": (
-        "prodlock/server/settings.py",
+        "app/settings.py",
         "    name: str",
         "    new: int = 1\n    name: str",
         "docker-compose.yml: `environment` of api-prod must hand on APP_NEW",

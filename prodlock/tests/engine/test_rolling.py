@@ -83,7 +83,7 @@ def test_the_proxys_word_is_taken_and_nobody_elses(proxy_image: str) -> None:
     ask = """
 import http.client, sys
 connection = http.client.HTTPConnection(sys.argv[1])
-connection.request("GET", "/health/", headers={"X-Forwarded-Proto": "https"})
+connection.request("GET", "/quotes/", headers={"X-Forwarded-Proto": "https"})
 print(connection.getresponse().headers["location"])
 """
 

@@ -83,7 +83,8 @@ def test_a_tool_that_is_not_the_pinned_one_stops_the_build(copy: Path, name: str
     assert pinned
     pins.write_text(text.replace(pinned[0], re.sub(r"[0-9a-f]{64}", "0" * 64, pinned[0])), encoding="utf-8")
     said = message(inv(*task, cwd=copy))
-    assert f", stage {stage}, step " in said
+    dockerfile = "prodlock/inside/Dockerfile" if stage == "tool" else "Dockerfile"
+    assert re.match(rf"The build failed at {dockerfile}:\d+, stage {stage}, step ", said)
     assert f"What the package index serves as {name}==" in said
     assert reason in said.splitlines()[-1]
 

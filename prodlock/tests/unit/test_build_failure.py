@@ -23,7 +23,7 @@ RUN --network=none \\
 
 FROM one AS two
 RUN python <<'END'
-RUN this is no instruction
+RUN this is text
 END
 COPY . .
 FROM scratch
@@ -71,9 +71,9 @@ def test_a_step_is_named_with_its_stage_its_line_and_its_last_lines() -> None:
 
 def test_a_step_without_output_is_named_with_its_exit_code() -> None:
     """Nothing else is available."""
-    said = describe(failed(), DOCKERFILE)
-    assert said is not None
-    assert said.endswith("`RUN --network=none echo hello; exit 3`, with exit code 3 and printed nothing.")
+    message = describe(failed(), DOCKERFILE)
+    assert message is not None
+    assert message.endswith("`RUN --network=none echo hello; exit 3`, with exit code 3 and printed nothing.")
 
 
 @pytest.mark.parametrize(
@@ -97,23 +97,23 @@ def test_a_step_without_output_is_named_with_its_exit_code() -> None:
 )
 def test_the_line_of_a_step_is_found_or_left_out(step: str, place: str) -> None:
     """FROM counts as a step where it names an image; here-documents and comments contain no instructions."""
-    said = describe(failed("x", step=step), DOCKERFILE)
-    assert said is not None
-    assert said.startswith(f"The build failed{place}, with exit code 3: x")
+    message = describe(failed("x", step=step), DOCKERFILE)
+    assert message is not None
+    assert message.startswith(f"The build failed{place}, with exit code 3: x")
 
 
 def test_the_name_of_an_only_stage_is_found() -> None:
     """BuildKit does not print it."""
-    said = describe(failed("x", step="2/2] RUN x"), "FROM a AS last\nRUN x\n")
-    assert said == "The build failed at Dockerfile:2, stage last, step 2/2, `RUN x`, with exit code 3: x"
+    message = describe(failed("x", step="2/2] RUN x"), "FROM a AS last\nRUN x\n")
+    assert message == "The build failed at Dockerfile:2, stage last, step 2/2, `RUN x`, with exit code 3: x"
 
 
 def test_the_step_is_the_one_whose_error_ended_the_build() -> None:
     """Two steps fail at the same time, and the other was first."""
     other = "#7 [api-tests two 2/2] COPY . .\n#7 0.1 noise\n#7 ERROR: another error\n"
-    said = describe(other + failed("the reason"), DOCKERFILE)
-    assert said is not None
-    assert said.startswith("The build failed at Dockerfile:6, stage one")
+    message = describe(other + failed("the reason"), DOCKERFILE)
+    assert message is not None
+    assert message.startswith("The build failed at Dockerfile:6, stage one")
 
 
 # The output of `docker build`.
@@ -206,20 +206,20 @@ def test_a_base_image_that_cannot_be_pulled_gets_a_remedy() -> None:
     """The message keeps the reason."""
     error = REGISTRY.format(name="debian:trixie-slim", full="debian:trixie-slim")
     printed = failed(step="internal] load metadata for docker.io/library/debian:trixie-slim", error=error)
-    said = describe(printed, DOCKERFILE)
-    assert said is not None
-    assert said.startswith("The build failed at Dockerfile:3, `FROM ${BASE} AS one`: debian:trixie-slim: failed to")
-    assert said.splitlines()[-1].startswith("The base image debian:trixie-slim must be on this Engine or in a")
+    message = describe(printed, DOCKERFILE)
+    assert message is not None
+    assert message.startswith("The build failed at Dockerfile:3, `FROM ${BASE} AS one`: debian:trixie-slim: failed to")
+    assert message.splitlines()[-1].startswith("The base image debian:trixie-slim must be on this Engine or in a")
 
 
 def test_a_misspelt_stage_is_distinguished_from_the_base_image() -> None:
     """BuildKit treats an unknown name as an image of a registry."""
     error = REGISTRY.format(name="tow", full="tow:latest")
     printed = failed(step="internal] load metadata for docker.io/library/tow:latest", error=error)
-    said = describe(printed, DOCKERFILE.replace("--from=two", "--from=tow"))
-    assert said is not None
-    assert said.startswith("The build failed at Dockerfile:19, `COPY --from=tow $A /x`: tow: failed to")
-    assert said.splitlines()[-1].startswith("tow must be a stage before that line, or an image that can be")
+    message = describe(printed, DOCKERFILE.replace("--from=two", "--from=tow"))
+    assert message is not None
+    assert message.startswith("The build failed at Dockerfile:19, `COPY --from=tow $A /x`: tow: failed to")
+    assert message.splitlines()[-1].startswith("tow must be a stage before that line, or an image that can be")
 
 
 @pytest.mark.parametrize(
@@ -233,9 +233,9 @@ def test_a_misspelt_stage_is_distinguished_from_the_base_image() -> None:
 def test_a_missing_source_is_named(step: str, file: str, remedy: bool) -> None:  # noqa: FBT001
     """BuildKit's checksums are removed. A file that another stage lacks is not one of the build context."""
     reason = f'failed to calculate checksum of ref 90d9157e-447a::m9mlio3: "/{file}": not found'
-    said = describe(failed(step=step, error=f"failed to compute cache key: {reason}"), DOCKERFILE)
-    assert said is not None
-    first, *rest = said.splitlines()
+    message = describe(failed(step=step, error=f"failed to compute cache key: {reason}"), DOCKERFILE)
+    assert message is not None
+    first, *rest = message.splitlines()
     assert first.endswith(f': "/{file}": not found')
     assert [line.partition(": ")[0] for line in rest] == [
         f"`{file}` must be in the build context (got none). To fix it"
@@ -244,9 +244,9 @@ def test_a_missing_source_is_named(step: str, file: str, remedy: bool) -> None: 
 
 def test_a_killed_step_gets_a_remedy() -> None:
     """137 is 128 + SIGKILL."""
-    said = describe(failed("Killed", code=137), DOCKERFILE)
-    assert said is not None
-    assert said.splitlines()[-1].startswith("The step was killed, which happens when memory runs out")
+    message = describe(failed("Killed", code=137), DOCKERFILE)
+    assert message is not None
+    assert message.splitlines()[-1].startswith("The step was killed, which happens when memory runs out")
 
 
 # The beginning of the remedy; the instruction, and the output of its program in a real run.
@@ -369,18 +369,18 @@ E: Some index files failed to download. They have been ignored, or old ones used
 }  # fmt: skip
 
 
-def remedies(said: str | None) -> list[str]:
+def remedies(message: str | None) -> list[str]:
     """Return the lines of a message after those that repeat the step's."""
-    assert said is not None
-    return [line for line in said.splitlines()[1:] if not line.startswith("    ")]
+    assert message is not None
+    return [line for line in message.splitlines()[1:] if not line.startswith("    ")]
 
 
 @pytest.mark.parametrize(("remedy", "printed"), KNOWN.items(), ids=range(len(KNOWN)))
 def test_known_errors_of_the_failing_program_get_a_remedy(remedy: str, printed: tuple[str, str]) -> None:
     """One line follows the step's own."""
     instruction, text = printed
-    (said,) = remedies(describe(failed(*text.splitlines(), step=f"main 1/1] {instruction}"), DOCKERFILE))
-    assert said.startswith(remedy)
+    (message,) = remedies(describe(failed(*text.splitlines(), step=f"main 1/1] {instruction}"), DOCKERFILE))
+    assert message.startswith(remedy)
 
 
 @pytest.mark.parametrize("printed", KNOWN.values(), ids=range(len(KNOWN)))
@@ -402,8 +402,8 @@ def test_the_same_words_of_another_program_give_no_remedy(tool: str) -> None:
     """A RUN of the project's own may print anything."""
     for instruction, text in KNOWN.values():
         if instruction == tool:
-            said = describe(failed(*text.splitlines(), step="main 1/1] RUN make install"), DOCKERFILE)
-            assert all(line.startswith(("This Engine", "A file system")) for line in remedies(said))
+            message = describe(failed(*text.splitlines(), step="main 1/1] RUN make install"), DOCKERFILE)
+            assert all(line.startswith(("This Engine", "A file system")) for line in remedies(message))
 
 
 def test_instructions_have_stage_line_and_text() -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import prodlock
 import tasks
-from prodlock.server import settings
+from prodlock.project import Project
+from prodlock.proof.evidence import compose
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+# Files that the tutorial creates.
+CREATED = {"tests/test_large_orders.py"}
 TASKS = {name.replace("_", "-"): task for name, task in tasks.namespace.tasks.items()}
 
 
@@ -90,14 +97,24 @@ def test_every_task_in_the_documentation_exists(path: Path) -> None:
 def test_the_settings_reference_lists_every_variable() -> None:
     """And each default."""
     found = rows(page("reference/settings.md"))
-    assert set(settings.variables().values()) <= set(found)
+    assert compose.settings_variables(Project(ROOT)) <= set(found)
 
 
 def test_the_configuration_reference_lists_every_key() -> None:
-    """Those that the code reads under [tool.prodlock]."""
+    """Those of this project's pyproject.toml, each of which the proof reads."""
+    keys = set(rows(page("reference/configuration.md")))
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert keys == set(pyproject["tool"]["prodlock"])
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "prodlock/proof").rglob("*.py"))
-    read = set(re.findall(r"\b(?:settings|table)\.get\(\"([a-z-]+)\"", code))
-    assert read == set(rows(page("reference/configuration.md")))
+    assert all(f'"{key}"' in code for key in keys)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_path_in_the_documentation_exists(path: Path) -> None:
+    """`prodlock/...` and the like name files; the changelog names former ones too."""
+    text = path.read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:app|bench|deploy|docs|prodlock|tests)/[\w./-]*)`", text)) - CREATED
+    assert path.name == "CHANGELOG.md" or not [name for name in named if not (ROOT / name).exists()]
 
 
 def test_the_map_of_the_files_is_complete() -> None:
@@ -114,6 +131,18 @@ def test_the_map_of_the_files_is_complete() -> None:
     }
     ours = {f"{folder}/" for folder in folders if not any(part.startswith((".", "_")) for part in folder.parts)}
     assert ours <= named | {"docs/"}
+
+
+def test_the_package_reference_lists_every_public_name() -> None:
+    """And each option of the command."""
+    text = page("reference/package.md")
+    assert set(prodlock.__all__) <= set(rows(text))
+    printed = subprocess.run(
+        [sys.executable, "-m", "prodlock", "check", "--help"], capture_output=True, check=True
+    ).stdout
+    assert set(re.findall(r"`(--[a-z]+)", text)) - {"--version"} == set(re.findall(r"--[a-z]+", printed.decode())) - {
+        "--help"
+    }
 
 
 def test_the_glossary_is_sorted() -> None:

@@ -111,7 +111,7 @@ def installers() -> list[list[str]]:
 
 def test_every_installer_takes_hashed_wheels_only() -> None:
     """By options: `uv pip` does not read the variable UV_NO_BUILD."""
-    assert len(installers()) == 4
+    assert len(installers()) == 3
     for words in installers():
         assert "--require-hashes" in words, words
         assert words[words.index("--only-binary") + 1] == ":all:", words
