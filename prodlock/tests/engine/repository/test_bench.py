@@ -13,9 +13,8 @@ from prodlock.tests.engine.conftest import COPY, REPOSITORY, copied, docker, inv
 SMALL = """
 import sys
 from bench import contenders, run
-from prodlock.project import Project
 contenders.SIZES = ()
-sys.exit(run.run(Project(), "1", as_json=True))
+sys.exit(run.run("1", as_json=True))
 """
 
 
