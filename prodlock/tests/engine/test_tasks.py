@@ -46,8 +46,8 @@ def depending(copy: Path, database: str) -> None:
     edit(copy / "docker-compose.yml", "  api-prod:\n", f"  api-prod:\n{depends}")
 
 
-def database(health: str, script: str = "print('db is up', flush=True); time.sleep(99)") -> str:
-    """Return the rest of a service whose health check runs a Python expression."""
+def database(health: str, script: str = "print('a line of db', flush=True); time.sleep(99)") -> str:
+    """Return the settings of a service whose health check runs a Python expression."""
     return (
         f'    command: [python, -c, "import time; {script}"]\n    stop_grace_period: 1s\n    healthcheck:\n'
         f'      test: [CMD, python, -c, "{health}"]\n      interval: 1s\n      start_period: 1ms\n      retries: 1\n'
@@ -57,8 +57,8 @@ def database(health: str, script: str = "print('db is up', flush=True); time.sle
 HEALTHY, UNHEALTHY = database("0"), database("1/0")
 
 
-def test_serve_refuses_to_start_twice() -> None:
-    """On another port, and on the same one, one line states what runs where and how to stop it."""
+def test_a_second_serve_is_refused_and_the_first_goes_on() -> None:
+    """On another port and on the same one. The message names the container, its address and the command to stop it."""
     with serving() as (process, _):
         for options in ([f"--port={SECOND_PORT}", "--detach"], [f"--port={PORT}", "--detach"]):
             done = inv("serve", *options)
@@ -73,8 +73,8 @@ def test_serve_refuses_to_start_twice() -> None:
     assert left_behind() == []
 
 
-def test_one_of_two_simultaneous_serves_starts() -> None:
-    """The other is refused, and stops nothing of the winner's."""
+def test_of_two_simultaneous_serves_one_is_refused() -> None:
+    """The refused one stops nothing of the other."""
     commands = [inv_command("serve", "--detach", f"--port={port}") for port in (PORT, SECOND_PORT)]
     both = [
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -92,9 +92,9 @@ def test_one_of_two_simultaneous_serves_starts() -> None:
     assert left_behind() == []
 
 
-def test_tasks_leave_another_checkout_of_the_same_name_alone(copy: Path) -> None:
-    """`serve` is refused; `stop` and `clean` name the owner and touch neither container nor image."""
-    # From ROOT, under the name that the copy has.
+def test_another_checkout_of_the_same_name_leaves_the_first_alone(copy: Path) -> None:
+    """Its `serve` is refused; its `stop` and `clean` name the container's checkout, and keep container and image."""
+    # The container is started from ROOT, under the name of the copy.
     with serving():
         message = sentence(inv("serve", "--detach", f"--port={SECOND_PORT}", cwd=copy))
         assert message.endswith(f"started from {ROOT}. To stop it: `inv stop` in {ROOT}.")
@@ -107,8 +107,8 @@ def test_tasks_leave_another_checkout_of_the_same_name_alone(copy: Path) -> None
     assert left_behind() == []
 
 
-def test_tasks_leave_replicas_of_other_files_alone() -> None:
-    """As deploy/proxy.yml's: another command started them, and is named."""
+def test_replicas_of_other_compose_files_are_left_alone() -> None:
+    """Those of deploy/proxy.yml, for example; the message names the command that stops them."""
     files = ("--file=docker-compose.yml", "--file=deploy/proxy.yml", "--profile=prod")
     try:
         docker("compose", *files, "up", "--detach", "--no-build", "api-prod", cwd=ROOT)
@@ -123,8 +123,8 @@ def test_tasks_leave_replicas_of_other_files_alone() -> None:
         docker("compose", *files, "down", cwd=ROOT)
 
 
-def test_tasks_leave_a_container_made_by_hand_alone() -> None:
-    """`serve` is refused; `stop` and `clean` ignore it."""
+def test_a_container_of_docker_run_with_the_same_name_is_left_alone() -> None:
+    """`serve` is refused; `stop` keeps it."""
     name = f"{PROJECT}-api-prod-1"
     docker("run", "--detach", f"--name={name}", PROD)
     try:
@@ -140,8 +140,8 @@ def test_tasks_leave_a_container_made_by_hand_alone() -> None:
     assert left_behind() == []
 
 
-def test_serve_replaces_the_container_of_a_killed_serve() -> None:
-    """Its container runs on; once that has ended, the next `serve` replaces it."""
+def test_serve_removes_the_exited_container_of_a_killed_serve() -> None:
+    """The container survives the kill; after it has exited, the next `serve` replaces it."""
     with serving() as (process, _):
         process.kill()
         process.wait()
@@ -178,8 +178,8 @@ def another_project(folder: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize("place", ["environment", ".env"])
-def test_variables_of_compose_redirect_no_task(copy: Path, tmp_path: Path, place: str) -> None:
-    """What it builds, starts, stops and removes is this project's."""
+def test_no_variable_of_compose_redirects_a_task(copy: Path, tmp_path: Path, place: str) -> None:
+    """It builds, starts, stops and removes only this project's images and containers."""
     with another_project(tmp_path / "other") as variables:
         if place == ".env":
             (copy / ".env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
@@ -194,15 +194,15 @@ def test_variables_of_compose_redirect_no_task(copy: Path, tmp_path: Path, place
         assert not docker("images", "--quiet", f"{COPY}:prod").stdout
 
 
-def test_clean_refuses_an_invalid_project_name() -> None:
-    """One line, before anything is done."""
+def test_an_invalid_project_name_is_refused() -> None:
+    """The message has one line; nothing has been removed."""
     done = inv("clean", PRODLOCK_PROJECT="My Shop")
     assert sentence(done).startswith("PRODLOCK_PROJECT must be lower-case letters, digits, `_` and `-`")
     assert done.stderr.count("\n") == 1
 
 
-def test_serve_applies_an_override_file(copy: Path) -> None:
-    """`inv serve` runs what `docker compose up` would, and `inv stop` stops it also when the override is gone."""
+def test_the_override_file_is_used(copy: Path) -> None:
+    """`inv serve` runs the same as `docker compose up`; `inv stop` stops it even after the override was removed."""
     override = copy / "docker-compose.override.yml"
     override.write_text("services:\n  api-prod:\n    environment: [APP_NAME=overridden]\n", encoding="utf-8")
     assert inv("serve", "--detach", f"--port={PORT}", cwd=copy).returncode == 0
@@ -213,19 +213,19 @@ def test_serve_applies_an_override_file(copy: Path) -> None:
     assert left_behind() == []
 
 
-def test_serve_shows_the_last_lines_of_a_failed_dependency(copy: Path) -> None:
-    """Under its name, before its container is removed; production itself never started."""
+def test_the_last_lines_of_a_failed_dependency_are_printed(copy: Path) -> None:
+    """They follow its name; production itself never started."""
     depending(copy, UNHEALTHY)
     done = inv("serve", "--detach", f"--port={PORT}", cwd=copy)
     assert sentence(done) == "db did not become healthy; the last lines above give the reason."
     assert "The last lines of db:" in done.stderr
-    assert "db is up" in done.stdout + done.stderr
+    assert "a line of db" in done.stdout + done.stderr
     assert "The last lines of api-prod" not in done.stderr
     assert left_behind() == []
 
 
 def test_serve_stops_the_dependencies_that_it_started(copy: Path) -> None:
-    """One that a user had started before runs on."""
+    """A dependency that already ran keeps running."""
     depending(copy, HEALTHY)
     for started_before in (False, True):
         if started_before:
@@ -242,8 +242,8 @@ def test_serve_stops_the_dependencies_that_it_started(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "seconds"), [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.1), (signal.SIGTERM, 0.3), (signal.SIGINT, 1.0)]
 )
-def test_an_interrupted_start_removes_its_containers(copy: Path, number: signal.Signals, seconds: float) -> None:
-    """An interruption at any time after Compose began to create containers: exit code 130, nothing runs."""
+def test_an_interrupted_start_leaves_nothing_behind(copy: Path, number: signal.Signals, seconds: float) -> None:
+    """At several times after Compose began to create the containers; the exit code is 130."""
     depending(copy, database("1/0").replace("retries: 1", "retries: 99"))
     command = inv_command("serve", "--detach", f"--port={PORT}")
     with subprocess.Popen(command, cwd=copy, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
@@ -257,8 +257,8 @@ def test_an_interrupted_start_removes_its_containers(copy: Path, number: signal.
     assert left_behind() == []
 
 
-def test_stop_and_clean_work_with_a_broken_compose_file(copy: Path) -> None:
-    """`stop` and `clean` need neither; `build` names the file in one line."""
+def test_stop_and_clean_work_with_an_invalid_compose_file_or_env_file(copy: Path) -> None:
+    """They read neither; `build` fails with a message."""
     assert inv("serve", "--detach", f"--port={PORT}", cwd=copy).returncode == 0
     for name in (".env", "docker-compose.yml"):
         with (copy / name).open("a", encoding="utf-8") as file:
@@ -335,7 +335,7 @@ def test_env_files_in_app_are_excluded_from_images(copy: Path) -> None:
     assert found == {"settings.env"}
 
 
-def test_variables_of_compose_redirect_plain_compose() -> None:
-    """The positive control: COMPOSE_PROJECT_NAME does redirect a plain Compose."""
-    told = os.environ | {"COMPOSE_PROJECT_NAME": "redirected"}
-    assert docker("compose", "config", "--format=json", cwd=ROOT, env=told).stdout.count('"redirected"')
+def test_a_variable_redirects_plain_docker_compose() -> None:
+    """The positive control of the tests above."""
+    redirecting = os.environ | {"COMPOSE_PROJECT_NAME": "redirected"}
+    assert docker("compose", "config", "--format=json", cwd=ROOT, env=redirecting).stdout.count('"redirected"')
