@@ -97,4 +97,4 @@ HEALTHCHECK --interval=30s --timeout=3s --start-period=30s --start-interval=0.25
     CMD ["python", "-S", "prodlock/server/healthcheck.py"]
 # The kernel drops a signal that process 1 does not handle, but keeps a blocked one: a stop during the interpreter's start
 # is not lost. `prodlock.server` handles the signals before it imports the service.
-CMD ["env", "--block-signal=TERM,INT", "python", "-m", "prodlock.server", "app.main:serve"]
+CMD ["env", "--block-signal=TERM,INT", "python", "-m", "prodlock.server", "app.main:create_app"]

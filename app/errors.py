@@ -1,4 +1,4 @@
-"""What a client is told of a request that is not what it must be."""
+"""Answers to requests that are not valid."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 
 
-async def invalid(_: Request, error: Exception) -> Response:
-    """Answer 422 with what is wrong where, without the values that were sent.
+async def invalid_request(_: Request, error: Exception) -> Response:
+    """Answer 422 with the place and the kind of each error, without the values that were sent.
 
-    FastAPI's own answer repeats them, and is itself an error for those that JSON has no room for: NaN, half a
-    surrogate pair.
+    FastAPI's own answer repeats the values. It fails for those that JSON cannot represent: NaN, a lone surrogate.
     """
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    told = [{name: problem[name] for name in ("type", "loc", "msg")} for problem in found]
-    return Response(json.dumps({"detail": told}), 422, media_type="application/json")
+    problems = [{name: problem[name] for name in ("type", "loc", "msg")} for problem in found]
+    return Response(json.dumps({"detail": problems}), 422, media_type="application/json")

@@ -1,63 +1,52 @@
-"""The application, put together: `create_app` for tests and servers, `serve` for production."""
+"""The application: `create_app` puts it together for the server and for the tests."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
-from app import __version__, errors, health, quotes
-from prodlock.server import healthcheck, logs, server
-from prodlock.server.drain import Drain
-from prodlock.server.head import Head
-from prodlock.server.request_log import RequestLog
-from prodlock.server.settings import Settings, without_effect
+from app import __version__, errors, quotes
+from app.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 class About(BaseModel):
-    """Which service this is."""
+    """Name and version of the service."""
 
     name: str
     version: str
 
 
-def create_app(settings: Settings | None = None, drain: Drain | None = None) -> FastAPI:
-    """Return the service, configured by `settings` or else by the environment.
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Open resources before the first request and close them after the last one: a database pool, for example."""
+    logger.info("%s %s opens.", app.title, app.version)
+    yield
+    logger.info("%s %s is closed.", app.title, app.version)
 
-    The server shares `drain` to make the service unready when it stops.
-    """
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the service with the given settings, by default those of the environment."""
     settings = settings or Settings.from_environment()
-    logs.configure(settings)
-    drain = drain or Drain()
     app = FastAPI(
         title=settings.name,
         version=__version__,
-        lifespan=drain.lifespan,
+        lifespan=lifespan,
+        # The server's answer. It belongs into the documentation of every route.
         responses={413: {"description": "The body is larger than APP_MAX_BODY_BYTES"}},
-        exception_handlers={RequestValidationError: errors.invalid},
+        exception_handlers={RequestValidationError: errors.invalid_request},
     )
-    # The last one is the outermost. FastAPI's own `max_body_size` would be the very outermost, where no log sees it.
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes)
-    app.add_middleware(Head)
-    app.add_middleware(RequestLog, drain=drain)
-    app.include_router(health.router(drain))
     app.include_router(quotes.router)
 
     @app.get("/")
     async def about() -> About:
-        """Name and version."""
+        """Return name and version."""
         return About(name=settings.name, version=__version__)
 
     return app
-
-
-def serve() -> int:
-    """Run the service as the environment configures it, until a signal stops it; return the exit code."""
-    settings, drain = Settings.from_environment(), Drain()
-    app = create_app(settings, drain)
-    for name in without_effect():
-        logging.getLogger(__name__).warning("%s has no effect: this server does not read it.", name)
-    return server.run(app, drain, settings, healthcheck.PORT)

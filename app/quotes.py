@@ -9,12 +9,12 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 CENT = Decimal("0.01")
-# As text: a number in JSON is one of binary fractions to most who read it, and 1.05 is none of these.
+# Strings: JSON parsers read numbers as binary floats, which cannot represent 1.05.
 Price = Annotated[str, Field(pattern=r"^[0-9]{1,10}(\.[0-9]{1,2})?$", examples=["1.05"])]
 
 
 class Line(BaseModel):
-    """So many pieces of an article at a price each."""
+    """A number of pieces of an article, and the price of one."""
 
     article: str = Field(min_length=1, max_length=100)
     pieces: int = Field(ge=1, le=10_000)
@@ -22,14 +22,14 @@ class Line(BaseModel):
 
 
 class Order(BaseModel):
-    """What a customer asks a price for."""
+    """The lines that a customer requests a quote for."""
 
     lines: list[Line] = Field(min_length=1, max_length=100)
     discount_percent: int = Field(default=0, ge=0, le=100)
 
 
 class Quote(BaseModel):
-    """What the order costs, in the unit of its prices, rounded to two places."""
+    """The price of the order, in the unit of its prices, rounded to two places."""
 
     subtotal: Decimal
     discount: Decimal
@@ -39,9 +39,9 @@ class Quote(BaseModel):
 router = APIRouter(prefix="/quotes", tags=["quotes"])
 
 
-@router.post("", responses={400: {"description": "The body is no JSON"}})
+@router.post("", responses={400: {"description": "The body is not valid JSON"}})
 async def quote(order: Order) -> Quote:
-    """Price an order."""
+    """Calculate the price of an order."""
     subtotal = sum((Decimal(line.price) * line.pieces for line in order.lines), Decimal(0)).quantize(CENT)
     discount = (subtotal * order.discount_percent / 100).quantize(CENT)
     return Quote(subtotal=subtotal, discount=discount, total=subtotal - discount)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from pathlib import Path
 
+import pytest
 from starlette.testclient import TestClient
 
 from app import __version__
 from app.main import create_app
-from prodlock.server.settings import Settings
+from app.settings import Settings
 
 
-def test_root_tells_name_and_version(client: TestClient) -> None:
-    """`GET /` says which service answers."""
+def test_root_returns_name_and_version(client: TestClient) -> None:
+    """`GET /` identifies the service."""
     assert client.get("/").json() == {"name": Settings().name, "version": __version__}
 
 
-def test_the_version_is_pyprojects() -> None:
+def test_the_version_equals_that_of_pyproject() -> None:
     """app.__version__ and pyproject.toml are bumped together."""
     pyproject = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
     assert pyproject["project"]["version"] == __version__
@@ -32,8 +34,17 @@ def test_the_name_is_a_setting() -> None:
 
 def test_every_route_is_documented(client: TestClient) -> None:
     """The OpenAPI document has all routes, and a page shows it."""
-    assert set(client.get("/openapi.json").json()["paths"]) == {"/", "/health", "/ready", "/quotes"}
+    assert set(client.get("/openapi.json").json()["paths"]) == {"/", "/quotes"}
     assert client.get("/docs").status_code == 200
+
+
+def test_the_lifespan_runs_from_the_start_to_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    """Resources are opened before the first request and closed after the last one."""
+    caplog.set_level(logging.INFO, "app")
+    with TestClient(create_app(Settings())) as client:
+        assert caplog.messages == [f"quotes {__version__} opens."]
+        client.get("/")
+    assert caplog.messages[-1] == f"quotes {__version__} is closed."
 
 
 def test_an_unknown_path_is_answered_with_json(client: TestClient) -> None:

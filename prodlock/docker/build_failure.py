@@ -68,9 +68,9 @@ class Cause(NamedTuple):
     message: str
 
 
-UV = Tool(r"/install |\buv pip ", r"error: ", r"\s|hint: |$")
+UV = Tool(r"/install\.py wheels |\buv pip ", r"error: ", r"\s|hint: |$")
 PIP = Tool(r"\bpip (?:install|download) ", r"ERROR: ", r"WARNING: |Could not fetch URL |\[notice\]|\s|$")
-APT = Tool(r"/packages |\bapt-get ", r"E: ", r"W: ")
+APT = Tool(r"/packages\.sh |\bapt-get ", r"E: ", r"W: ")
 CHECK = Tool(r"source=poetry\.lock", r"pyproject\.toml changed")
 
 _CERTIFICATE = (
@@ -179,7 +179,7 @@ _SOLVER_CAUSES = (
         "the name.",
     ),
     (
-        r"^(?:COPY|ADD|RUN) (?!.*\bfrom=)",
+        r"^(?:COPY|ADD) (?!.*\bfrom=)|^RUN .*--mount=(?!\S*\bfrom=)",
         r'"/(?P<where>[^"]+)": not found$',
         "`{where}` must be in the build context (got none). To fix it: create it, or, if it exists, allow it in "
         ".dockerignore (`!{where}`).",

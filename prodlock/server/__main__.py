@@ -1,18 +1,18 @@
-"""Run the service: `env --block-signal=TERM,INT python -m prodlock.server app.main:serve`.
+"""Handle the signals to stop before anything else, then run `prodlock.server.command`.
 
 The kernel drops a signal that process 1 does not handle, but keeps a blocked one pending, also across `exec`. So the
-image's command blocks both signals, and this module handles them before it imports anything that takes time.
+image's command blocks both signals (`env --block-signal=TERM,INT python -m prodlock.server ...`), and this module
+handles them before it imports anything that takes time.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import sys
 from types import FrameType
 
-STOPS = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def exit_at_once(_number: int, _frame: FrameType | None) -> None:
@@ -21,13 +21,14 @@ def exit_at_once(_number: int, _frame: FrameType | None) -> None:
 
 
 def main() -> int:
-    """Handle the signals, import the service, run it, and return its exit code."""
-    for number in STOPS:
+    """Handle the signals, run the server, and return its exit code."""
+    for number in STOP_SIGNALS:
         signal.signal(number, exit_at_once)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
-    # Takes half a second, and longer on a busy machine.
-    module, _, name = sys.argv[1].partition(":")
-    return int(getattr(importlib.import_module(module), name)())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    # The application's imports take half a second, and longer on a busy machine.
+    from prodlock.server import command  # noqa: PLC0415
+
+    return command.main(sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
-"""HEAD for every resource that has GET (RFC 9110, 9.3.2): load balancers and uptime monitors ask it."""
+"""Answer HEAD for every resource that has GET (RFC 9110, 9.3.2): load balancers and uptime monitors request it."""
 
 from __future__ import annotations
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from prodlock.server.asgi import Application, Message, Receive, Scope, Send
 
 METHOD_NOT_ALLOWED = 405
 
 
 class Head:
-    """ASGI middleware: where the application refuses HEAD but takes GET, answer as to GET, without the body.
+    """ASGI layer: where the application refuses HEAD but allows GET, answer as to GET, without the body.
 
-    An application's own answer to HEAD goes first.
+    An application's own answer to HEAD takes precedence.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: Application) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,12 +34,12 @@ class Head:
         async def send_head(message: Message) -> None:
             if message["type"] == "http.response.start":
                 await send(message)
-                # At once: the body that is left out may have no end.
+                # Complete the response at once: the body that is left out may have no end.
                 await send({"type": "http.response.body"})
 
         await self.app(scope, receive, send_unless_refused)
         if refused:
-            # A copy: the server must go on to see HEAD.
+            # A copy: the server must still see HEAD.
             as_get = {**scope, "method": "GET"}
             try:
                 await self.app(as_get, receive, send_head)

@@ -1,4 +1,4 @@
-"""One handler for every log line, the server's included: as text for people, as JSON for machines."""
+"""Configure one handler for every log line, the application's and uvicorn's included: as text or as JSON."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any, TextIO
 
 from prodlock.server.settings import Settings
 
-# The logger of one line a request.
-REQUESTS = "app.request"
+# The loggers of the request log and of the server.
+REQUESTS = "prodlock.request"
+SERVER = "prodlock.server"
 # An attribute of an exception that the request log has logged.
 LOGGED = "__logged__"
 
 
 class JsonFormatter(logging.Formatter):
-    """A JSON object a line: time (UTC, ISO 8601), level, logger, message, and what `extra={"fields": ...}` adds."""
+    """A JSON object for each line: time (UTC, ISO 8601), level, logger, message, and `extra={"fields": ...}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
@@ -34,25 +35,25 @@ class JsonFormatter(logging.Formatter):
 
 
 class BatchHandler(logging.StreamHandler[TextIO]):
-    """Writes the request log's lines a few at a time: one by one, they cost under load as much as the routing.
+    """A handler that writes the request log in batches: line by line, it costs as much under load as the routing.
 
-    A line waits DELAY seconds, or for the loop, but not behind another line for more than LATE. Whatever else is
-    logged, and whatever is worse than information, is written at once, behind the lines that wait. So is everything
-    where no event loop runs. At the end of the process `logging.shutdown` writes the rest: only a kill loses lines.
+    A line waits for DELAY seconds or for the loop, but not behind another line for more than LATE. Every other
+    logger's lines, and warnings and errors, are written at once, behind the lines that wait. So is everything where no
+    event loop runs. At the end of the process `logging.shutdown` writes the rest: only SIGKILL loses lines.
     """
 
     DELAY = 0.01
-    # A loop that is busy for so long lets no timer run: then the next line writes those that wait.
+    # A loop that is busy for so long runs no timer: then the next line writes those that wait.
     LATE = 0.1
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._records: list[logging.LogRecord] = []
-        # The loop that will flush.
+        # The loop whose timer will flush.
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record."""
+        """Add a record to the batch, and write the batch where it must not wait."""
         self._records.append(record)
         loop = _running_loop() if record.name == REQUESTS and record.levelno <= logging.INFO else None
         if not loop or record.created - self._records[0].created > self.LATE:
@@ -62,30 +63,30 @@ class BatchHandler(logging.StreamHandler[TextIO]):
             loop.call_later(self.DELAY, self.flush)
 
     def flush(self) -> None:
-        """Write what was taken."""
+        """Write the batch."""
         self.acquire()
         try:
-            taken, self._records, self._loop = self._records, [], None
-            if taken:
-                self.stream.write("".join(map(self._line, taken)))
+            batch, self._records, self._loop = self._records, [], None
+            if batch:
+                self.stream.write("".join(map(self._line, batch)))
                 self.stream.flush()
         except (OSError, ValueError):
-            # Broken or closed: nobody reads any more, so that nobody can be told.
+            # Broken or closed: no process reads the log any more, and there is no other place to report that.
             pass
         finally:
             self.release()
 
     def _line(self, record: logging.LogRecord) -> str:
-        """Return a record's line, or `` where it can't be formatted: the others are not lost with it."""
+        """Return a record's line, or `` where it cannot be formatted: the others are not lost with it."""
         try:
-            # Nor with a lone surrogate, which no stream takes.
+            # No stream accepts a lone surrogate.
             return self.format(record).encode(errors="backslashreplace").decode() + self.terminator
         except Exception:  # noqa: BLE001
             self.handleError(record)
             return ""
 
 
-def is_new(record: logging.LogRecord) -> bool:
+def is_first_report(record: logging.LogRecord) -> bool:
     """Return whether a record is not about an exception that the request log has logged: uvicorn logs it again."""
     return not (record.exc_info and getattr(record.exc_info[1], LOGGED, False))
 
@@ -98,8 +99,8 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def configure(settings: Settings) -> None:
-    """Send every logger's lines to standard output in the form that `settings` ask for."""
-    # What no line shows is not looked up for each (https://docs.python.org/3/howto/logging.html#optimization).
+    """Send every logger's lines to standard output in the format of the settings."""
+    # Facts that no line shows are not looked up (https://docs.python.org/3/howto/logging.html#optimization).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.config.dictConfig(
         {
@@ -109,7 +110,7 @@ def configure(settings: Settings) -> None:
                 "text": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"},
                 "json": {"()": JsonFormatter},
             },
-            "filters": {"new": {"()": lambda: is_new}},
+            "filters": {"first": {"()": lambda: is_first_report}},
             "handlers": {
                 "stdout": {
                     "()": BatchHandler,
@@ -118,11 +119,10 @@ def configure(settings: Settings) -> None:
                 }
             },
             "root": {"handlers": ["stdout"], "level": settings.log_level.upper()},
-            # uvicorn's own command gives its loggers handlers before it loads the application. Its access log is off:
-            # app.request_log writes that line, with an id.
+            # uvicorn's access log is off: prodlock.server.request_log writes that line, with an id.
             "loggers": {
                 "uvicorn": {"handlers": [], "propagate": True},
-                "uvicorn.error": {"filters": ["new"]},
+                "uvicorn.error": {"filters": ["first"]},
                 "uvicorn.access": {"handlers": [], "propagate": False},
             },
         }

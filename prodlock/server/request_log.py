@@ -1,4 +1,4 @@
-"""One log line a request, with a request id, and the last resort for an error that nothing else handled."""
+"""Log one line for each request, with a request id, and answer requests whose application fails."""
 
 from __future__ import annotations
 
@@ -6,33 +6,34 @@ import asyncio
 import logging
 import os
 import re
+import sys
 import time
 
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocketDisconnect
-
-from prodlock.server.drain import Drain
+from prodlock.server.asgi import Application, Message, Receive, Scope, Send, respond
+from prodlock.server.lifecycle import Lifecycle
 from prodlock.server.logs import LOGGED, REQUESTS
+from prodlock.server.probes import is_probe
+from prodlock.server.uvicorn_internals import ClientDisconnected
 
 logger = logging.getLogger(REQUESTS)
 
 ID_HEADER = b"x-request-id"
-# An id from outside goes into a log: only what can't forge a line, and no more than an id needs.
+# An id of a client goes into the log: it must not forge a line, and is no longer than an id needs to be.
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 # So does a client's address, which a proxy may have sent.
 _SAFE_ADDRESS = re.compile(r"[A-Za-z0-9._:%-]{1,64}")
-# Most lines would be about these.
-PROBES = {"/health", "/ready"}
 # https://www.iana.org/assignments/websocket/websocket.xhtml#close-code-number
 SERVICE_RESTART = 1012
-CUT = "cut off: the grace period of the stop was over"
+ABORTED = "aborted at the end of the grace period"
+INTERNAL_SERVER_ERROR = 500
+# The body of Starlette's answer to an exception that the application does not handle.
+STARLETTES_ANSWER = b"Internal Server Error"
 
 
 class Exchange:
     """A request and its response, or a WebSocket connection."""
 
-    __slots__ = ("_logged", "_receive", "_scope", "_send", "_started", "identifier", "status")
+    __slots__ = ("_held", "_logged", "_receive", "_scope", "_send", "_started", "identifier", "is_complete", "status")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope = scope
@@ -40,11 +41,14 @@ class Exchange:
         self._send = send
         self._started = time.perf_counter()
         self._logged = False
-        # ASGI has header names in lower case. Starlette's mappings of headers would cost what the log line costs.
+        # A response that may be the framework's answer to an exception, until the application returns or raises.
+        self._held: list[Message] = []
+        # ASGI header names are in lower case. Starlette's mapping of headers would cost as much as the log line.
         given = next((value for name, value in scope["headers"] if name == ID_HEADER), b"")
         self.identifier = given if _SAFE_ID.fullmatch(given) else os.urandom(16).hex().encode()
-        # Of a WebSocket connection, its close code. 0 until it is known.
+        # The close code of a WebSocket connection. 0 until it is known.
         self.status: int = 0
+        self.is_complete = False
 
     @property
     def is_websocket(self) -> bool:
@@ -59,7 +63,27 @@ class Exchange:
         return message
 
     async def send(self, message: Message) -> None:
-        """Send a message, and note the status; add the request id to the head of the response."""
+        """Send a message, or hold it where it may belong to Starlette's answer to an exception."""
+        if self._held or message.get("status") == INTERNAL_SERVER_ERROR:
+            if self._is_held(message):
+                self._held.append(message)
+                return
+            await self.release()
+        await self._forward(message)
+
+    def _is_held(self, message: Message) -> bool:
+        if not self._held:
+            return bool(message["type"] == "http.response.start")
+        return message.get("body") == STARLETTES_ANSWER and not message.get("more_body", False)
+
+    async def release(self) -> None:
+        """Send the held messages."""
+        held, self._held = self._held, []
+        for message in held:
+            await self._forward(message)
+
+    async def _forward(self, message: Message) -> None:
+        """Send a message and note the status; add the request id to the head of the response."""
         kind = message["type"]
         if kind in {"http.response.start", "websocket.accept", "websocket.http.response.start"}:
             self.status = message.get("status", 0)
@@ -68,29 +92,29 @@ class Exchange:
         elif kind == "websocket.close":
             self.status = self.status or message.get("code", 1000)
         await self._send(message)
+        self.is_complete = kind == "http.response.body" and not message.get("more_body", False)
 
     async def answer(self, status: int, detail: str) -> None:
         """Answer with an error, unless a response has begun."""
         if not (self.status or self.is_websocket):
-            content = {"detail": detail, "request_id": self.identifier.decode()}
-            await JSONResponse(content, status)(self._scope, self._receive, self.send)
+            self._held = []
+            await respond(self._forward, status, {"detail": detail, "request_id": self.identifier.decode()})
 
-    async def cut(self) -> None:
-        """Answer 503 if no response has begun, and log that the stop cut the request off."""
+    async def abort(self) -> None:
+        """Answer 503 if no response has begun, and log that the request was aborted."""
         await self.answer(503, "Service Unavailable")
-        self.log_cut()
+        self.log_abort()
 
-    def log_cut(self) -> None:
-        """Log that the stop cut the request off. uvicorn has closed a WebSocket connection with this code."""
+    def log_abort(self) -> None:
+        """Log that the request was aborted. uvicorn has closed a WebSocket connection with SERVICE_RESTART."""
         if self.is_websocket:
             self.status = self.status or SERVICE_RESTART
-        self.log(logging.WARNING, CUT)
+        self.log(logging.WARNING, ABORTED)
 
     def log(self, level: int, note: str = "", error: BaseException | None = None) -> None:
         """Log the request, once."""
         scope = self._scope
-        path: str = scope["path"]
-        if level == logging.INFO and path.removeprefix(scope.get("root_path", "")) in PROBES:
+        if level == logging.INFO and is_probe(scope):
             level = logging.DEBUG
         if self._logged or not logger.isEnabledFor(level):
             return
@@ -99,7 +123,7 @@ class Exchange:
         fields = {
             "request_id": self.identifier.decode(),
             "method": scope.get("method", "WEBSOCKET"),
-            "path": path,
+            "path": scope["path"],
             "route": getattr(scope.get("route"), "path", "-"),
             "status": self.status,
             "ms": round((time.perf_counter() - self._started) * 1000, 1),
@@ -113,16 +137,16 @@ class Exchange:
 
 
 class RequestLog:
-    """ASGI middleware (https://asgi.readthedocs.io/en/latest/specs/www.html) around the whole application.
+    """ASGI layer around the whole application.
 
-    It takes the request id from the proxy in front or makes one, returns it as a header, and logs method, path, status,
-    milliseconds, the client's address and the route. An unhandled error is logged with its traceback; the client gets
-    JSON with the id.
+    It takes the request id of the proxy in front or makes one, returns it as a header, and logs method, path, status,
+    milliseconds, the client's address and the route. An unhandled exception is logged with its traceback; the client
+    gets JSON with the id, in place of the answer without one that Starlette gives.
     """
 
-    def __init__(self, app: ASGIApp, drain: Drain) -> None:
+    def __init__(self, app: Application, lifecycle: Lifecycle) -> None:
         self.app = app
-        self._drain = drain
+        self._lifecycle = lifecycle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -137,33 +161,39 @@ class RequestLog:
 
         level, note = logging.INFO, ""
         error: BaseException | None = None
-        self._drain.unfinished.add(exchange)
+        self._lifecycle.open_requests.add(exchange)
         try:
             await self.app(scope, receive, exchange.send)
+            await exchange.release()
             if not (exchange.status or exchange.is_websocket):
                 level, note = logging.WARNING, "the application sent no response"
-        except WebSocketDisconnect:
-            # What a handler gets that does not expect the client to leave, or the service to stop.
-            pass
         except BaseException as raised:
-            begun = exchange.status or exchange.is_websocket
-            if self._is_cut(raised):
-                await exchange.cut()
+            if exchange.is_websocket and _is_disconnection(raised):
+                return
+            begun = (exchange.status or exchange.is_websocket) and not exchange.is_complete
+            if self._is_abort(raised):
+                await exchange.abort()
             else:
                 level, error = logging.ERROR, raised
                 if isinstance(raised, asyncio.CancelledError):
                     level, note = logging.WARNING, "the application raised CancelledError"
-                await exchange.answer(500, "Internal Server Error")
+                await exchange.answer(INTERNAL_SERVER_ERROR, "Internal Server Error")
             if begun:
-                # Only a broken connection can still tell the client. What breaks it logs the exception as well.
+                # Only a broken connection still tells the client. uvicorn breaks it, and logs the exception again.
                 setattr(raised, LOGGED, True)
                 raise
         finally:
-            self._drain.unfinished.discard(exchange)
+            self._lifecycle.open_requests.discard(exchange)
             exchange.log(level, note, error)
 
-    def _is_cut(self, error: BaseException) -> bool:
+    def _is_abort(self, error: BaseException) -> bool:
         """Return whether an exception is the server's cancellation of this request at the end of the grace period."""
         task = asyncio.current_task()
         cancelled = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
-        return cancelled and self._drain.stopping
+        return cancelled and self._lifecycle.stopping
+
+
+def _is_disconnection(error: BaseException) -> bool:
+    """Return whether a WebSocket handler raises because the client has left or the service stops: not an error."""
+    starlette = sys.modules.get("starlette.websockets")
+    return isinstance(error, ClientDisconnected) or bool(starlette and isinstance(error, starlette.WebSocketDisconnect))

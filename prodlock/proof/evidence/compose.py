@@ -15,9 +15,10 @@ from prodlock.proof.evidence import sources
 from prodlock.proof.judges import compose as judge
 from prodlock.proof.judges import mounts, variables
 from prodlock.proof.records import ComposeProject
+from prodlock.server.settings import VARIABLES
 
-# The service's settings, which its variables are read into.
-SETTINGS = "prodlock/server/settings.py"
+# The module whose class `Settings` has the service's own settings. Those of the server are in VARIABLES.
+SETTINGS = "app/settings.py"
 
 
 def collect(project: Project) -> ComposeProject:
@@ -79,9 +80,9 @@ def _config(project: Project, *command: str) -> Mapping[str, Any]:
 
 
 def settings_variables(project: Project) -> frozenset[str]:
-    """Return the variables of the service's settings. Raises Failure where they can't be found out."""
+    """Return the variables that the service and the server read. Raises Failure where they cannot be found out."""
     try:
-        return variables.of_settings((project.root / SETTINGS).read_text(encoding="utf-8"))
+        return VARIABLES | variables.of_settings((project.root / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError) as error:
         raise Failure(
             f"{SETTINGS} must have a class `Settings` whose fields are named as in this project's own (got: {error}). "

@@ -28,23 +28,21 @@ def decides_code(variable: str) -> bool:
 def of_settings(source: str) -> frozenset[str]:
     """Return the variables that the fields of the class `Settings` are read from, by the module's source.
 
-    As `Settings.from_environment` has it: SERVERS names some, the others are PREFIX and the field's name in capitals.
-    Raises ValueError where the source is not of this form.
+    Each is PREFIX and the field's name in capitals. Raises ValueError where the source is not of this form.
     """
-    constants, classes = {}, {}
+    prefix, classes = None, {}
     for node in ast.parse(source).body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
-        if isinstance(target, ast.Name) and target.id in {"PREFIX", "SERVERS"} and value:
-            constants[target.id] = ast.literal_eval(value)
+        if isinstance(target, ast.Name) and target.id == "PREFIX" and value:
+            prefix = ast.literal_eval(value)
         if isinstance(node, ast.ClassDef):
             classes[node.name] = node
     fields = list(_fields("Settings", classes))
-    if not fields or not isinstance(constants.get("PREFIX"), str):
+    if not fields or not isinstance(prefix, str):
         message = "no class `Settings` with fields, or no string PREFIX"
         raise ValueError(message)
-    servers = constants.get("SERVERS", {})
-    return frozenset(servers.get(field, constants["PREFIX"] + field.upper()) for field in fields)
+    return frozenset(prefix + field.upper() for field in fields)
 
 
 def _fields(name: str, classes: Mapping[str, ast.ClassDef]) -> Iterator[str]:

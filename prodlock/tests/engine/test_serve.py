@@ -186,7 +186,7 @@ def test_a_bad_setting_stops_the_start() -> None:
     """The service says which variable is wrong; nothing is left behind."""
     done = inv("serve", f"--port={PORT}", APP_LOG_LEVEL="loud")
     assert sentence(done) == "api-prod did not become healthy; the last lines above give the reason."
-    assert "APP_LOG_LEVEL='loud' is not valid" in done.stdout + done.stderr
+    assert "APP_LOG_LEVEL must be debug, info, warning or error (got 'loud')" in done.stdout + done.stderr
     assert left_behind() == []
 
 

@@ -14,7 +14,18 @@ from functools import partial
 import httpx
 import pytest
 
-from prodlock.tests.engine.conftest import DEV, PORT, PROD, PROJECT, ROOT, Clients, answers, docker, inspected, until
+from prodlock.tests.engine.conftest import (
+    DEV,
+    PORT,
+    PROD,
+    PROJECT,
+    REPOSITORY,
+    Clients,
+    answers,
+    docker,
+    inspected,
+    until,
+)
 from prodlock.tests.engine.test_rolling import FILES, proxied, restart
 
 # The drain of a service that is ready, and its end.
@@ -74,8 +85,9 @@ def test_a_stop_after_any_delay_ends_with_0(options: tuple[str, ...], delay: flo
 
 def test_a_command_without_blocked_signals_loses_them() -> None:
     """The control: while the interpreter starts, the kernel drops a signal that process 1 does not handle."""
-    script = "import time; time.sleep(0.2); import runpy; runpy.run_module('app', run_name='__main__')"
-    container = docker("run", "--detach", PROD, "python", "-c", script).stdout.strip()
+    script = "import time; time.sleep(0.2); import runpy; runpy.run_module('prodlock.server', run_name='__main__')"
+    command = ("python", "-c", script, "app.main:create_app")
+    container = docker("run", "--detach", PROD, *command).stdout.strip()
     try:
         docker("kill", "--signal=TERM", container)
         time.sleep(3)
@@ -86,7 +98,7 @@ def test_a_command_without_blocked_signals_loses_them() -> None:
 
 @pytest.mark.parametrize("options", [(), ("--init",), ("--pid=host",)], ids=["bare", "init", "shared"])
 def test_every_request_is_in_the_log_at_the_end(options: tuple[str, ...]) -> None:
-    """Those that were answered, and one whose body never came, which is cut off at the end of the grace period."""
+    """Those that were answered, and one whose body never came, which is aborted at the end of the grace period."""
     unfinished = b"POST /quotes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Request-Id: unfinished\r\n"
     limits = ("--env=APP_DRAIN_SECONDS=0", "--env=UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN=1")
     with started(*options, *limits, f"--publish=127.0.0.1:{PORT}:8000") as container:
@@ -107,7 +119,7 @@ def test_every_request_is_in_the_log_at_the_end(options: tuple[str, ...]) -> Non
     assert all(f"answered-{number}.\n" in log for number in range(50))
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"x-request-id: unfinished" in answer
-    assert re.search(r"WARNING app\.request: POST '/quotes' 503 .* unfinished: cut off", log)
+    assert re.search(r"WARNING prodlock\.request: POST '/quotes' 503 .* unfinished: aborted", log)
 
 
 def test_replicas_that_are_stopped_right_after_their_start_lose_no_request(proxy_image: str) -> None:
@@ -176,8 +188,11 @@ def test_head_is_answered_by_the_server() -> None:
 
 
 def test_every_setting_is_handed_on_by_compose() -> None:
-    """A variable that docker-compose.yml does not name would be dropped without a word."""
-    script = "from prodlock.server.settings import variables; print(*variables().values())"
+    """A variable that docker-compose.yml does not name would be dropped silently."""
+    script = (
+        "from app.settings import PREFIX, Settings; from prodlock.server.settings import VARIABLES; "
+        "print(*VARIABLES, *(PREFIX + name.upper() for name in Settings.model_fields))"
+    )
     names = docker("run", "--rm", PROD, "python", "-c", script).stdout.split()
     environment = os.environ | dict.fromkeys(names, "1")
     done = docker("compose", "--profile=prod", "config", "--format=json", env=environment)
@@ -197,7 +212,7 @@ def test_logs_are_rotated(proxy_image: str) -> None:
 
 def test_the_server_as_a_process() -> None:
     """The tests of `prodlock/tests/server`, in dev, which has none of the tool's."""
-    tests = f"--volume={ROOT}/prodlock/tests:/srv/prodlock/tests:ro"
+    tests = f"--volume={REPOSITORY}/prodlock/tests:/srv/prodlock/tests:ro"
     command = (DEV, "pytest", "-q", "prodlock/tests/server")
     done = docker("run", "--rm", "--network=none", "--init", tests, *command, check=False)
     assert done.returncode == 0, done.stdout

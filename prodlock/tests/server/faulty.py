@@ -1,9 +1,9 @@
-"""Run the service with routes and a lifespan that misbehave: `python -m prodlock.tests.server.faulty PORT LIFESPAN`."""
+"""An application whose routes and lifespan misbehave. The variable LIFESPAN selects the kind of the lifespan."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,45 +11,39 @@ from contextlib import asynccontextmanager
 from fastapi import BackgroundTasks, FastAPI
 from starlette.responses import StreamingResponse
 
-from app.main import create_app
-from prodlock.server import server
-from prodlock.server.drain import Drain
-from prodlock.server.settings import Settings
-
 LONG = 30
 
 
-def faulty(settings: Settings, drain: Drain, kind: str) -> FastAPI:
-    """Return the service with more routes, and a lifespan of some kind around its own."""
-    app = create_app(settings, drain)
-    add_lifespan(app, kind)
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    """Print the beginning and the end, and misbehave in between."""
+    kind = os.environ.get("LIFESPAN", "")
+    print("lifespan begins", flush=True)
+    if kind == "blocks":
+        time.sleep(LONG)  # noqa: ASYNC251
+    try:
+        if kind == "waits":
+            await asyncio.sleep(LONG)
+        if kind == "fails":
+            raise RuntimeError("the database is not there")
+        yield
+        if kind == "fails at the end":
+            raise RuntimeError("the database has gone")
+    finally:
+        print("lifespan ends", flush=True)
+
+
+def create_app() -> FastAPI:
+    """Return the application."""
+    app = FastAPI(lifespan=lifespan)
+
+    @app.get("/")
+    async def root() -> str:
+        return "root"
+
     add_waiting(app)
     add_streams(app)
     return app
-
-
-def add_lifespan(app: FastAPI, kind: str) -> None:
-    """Put a lifespan around the service's own."""
-    own = app.router.lifespan_context
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        print("lifespan begins", flush=True)
-        if kind == "blocks":
-            time.sleep(LONG)  # noqa: ASYNC251
-        try:
-            if kind == "waits":
-                await asyncio.sleep(LONG)
-            if kind == "fails":
-                raise RuntimeError("the database is not there")
-            async with own(app):
-                yield
-            if kind == "fails at the end":
-                raise RuntimeError("the database has gone")
-        finally:
-            print("lifespan ends", flush=True)
-
-    app.router.lifespan_context = lifespan
 
 
 def add_waiting(app: FastAPI) -> None:
@@ -83,7 +77,7 @@ def add_waiting(app: FastAPI) -> None:
 
 
 def add_streams(app: FastAPI) -> None:
-    """Add responses that begin before they are complete, and one after which work is left."""
+    """Add responses that begin before they are complete, and one with a background task."""
 
     @app.get("/half")
     async def half() -> StreamingResponse:
@@ -105,13 +99,3 @@ def add_streams(app: FastAPI) -> None:
     async def background(tasks: BackgroundTasks) -> str:
         tasks.add_task(asyncio.sleep, LONG)
         return "background"
-
-
-def main() -> int:
-    """Run it."""
-    settings, drain = Settings.from_environment(), Drain()
-    return server.run(faulty(settings, drain, sys.argv[2]), drain, settings, int(sys.argv[1]))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""How the server starts and stops, as a process that is not process 1. Takes too long for every `inv test`."""
+"""The server as a process: start, requests, stop and exit codes. Too slow for `inv test`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from pathlib import Path
 
 import pytest
 
-LOST = "cut off: the grace period of the stop was over"
-# Short times, so that tests are quick: they end 0.2 s before the 2.
+ABORTED = "aborted at the end of the grace period"
+FAULTY = "prodlock.tests.server.faulty:create_app"
+# Short times, so that the tests are quick. The process ends 0.2 s before the 2.
 GRACE = {"APP_DRAIN_SECONDS": "0.3", "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": "0.5", "APP_STOP_GRACE_SECONDS": "2"}
 
 
 class Process:
-    """A service that runs, and what it has printed."""
+    """A running process and its output."""
 
     def __init__(self, *command: str, **environment: str) -> None:
         self.lines: list[str] = []
@@ -45,11 +46,11 @@ class Process:
 
     @property
     def printed(self) -> str:
-        """All that it has printed so far."""
+        """The output so far."""
         return "".join(self.lines)
 
     def wait_for(self, text: str) -> None:
-        """Wait until it has printed something."""
+        """Wait for a text in the output."""
         deadline = time.monotonic() + 20
         while text not in self.printed:
             assert time.monotonic() < deadline, self.printed
@@ -61,7 +62,7 @@ class Process:
         self._process.send_signal(number)
 
     def end(self) -> int:
-        """Wait for its end, and return the exit code."""
+        """Wait for the end of the process, and return the exit code."""
         code = self._process.wait(20)
         self._reader.join()
         return code
@@ -75,7 +76,7 @@ class Process:
         return self.end(), time.monotonic() - started
 
     def kill(self) -> None:
-        """End it in any case."""
+        """End the process in any case."""
         if self._process.poll() is None:
             self._process.kill()
         self.end()
@@ -89,10 +90,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(lifespan: str = "", **environment: str) -> Iterator[tuple[Process, int]]:
-    """Run the faulty service; give the process and its port."""
+def running(lifespan: str = "", app: str = FAULTY, **environment: str) -> Iterator[tuple[Process, int]]:
+    """Run an application, by default the faulty one; give the process and its port."""
     port = free_port()
-    process = Process("-m", "prodlock.tests.server.faulty", str(port), lifespan, **environment)
+    process = Process("-m", "prodlock.server", app, f"--port={port}", LIFESPAN=lifespan, **environment)
     try:
         yield process, port
     finally:
@@ -100,9 +101,9 @@ def running(lifespan: str = "", **environment: str) -> Iterator[tuple[Process, i
 
 
 @contextmanager
-def serving(**environment: str) -> Iterator[tuple[Process, int]]:
-    """Run the faulty service until it is ready."""
-    with running(**environment) as (process, port):
+def serving(app: str = FAULTY, **environment: str) -> Iterator[tuple[Process, int]]:
+    """Run an application until it is ready."""
+    with running(app=app, **environment) as (process, port):
         process.wait_for("startup complete")
         deadline = time.monotonic() + 10
         while not ask(port, "/ready", seconds=5).startswith(b"HTTP/1.1 200"):
@@ -133,12 +134,13 @@ def rest(connection: socket.socket) -> bytes:
     return b"".join(iter(partial(connection.recv, 4096), b""))
 
 
-def test_a_stop_during_the_imports_ends_the_process_at_once(tmp_path: Path) -> None:
-    """The handlers are there before anything that takes time is imported."""
-    slow = tmp_path / "fastapi"
+@pytest.mark.parametrize("package", ["uvicorn", "argparse", "slow_app"])
+def test_a_stop_during_the_imports_ends_the_process_at_once(tmp_path: Path, package: str) -> None:
+    """The signals are handled before anything that takes time is imported."""
+    slow = tmp_path / package
     slow.mkdir()
     (slow / "__init__.py").write_text("import time\nprint('imports', flush=True)\ntime.sleep(30)\n", encoding="utf-8")
-    process = Process("-m", "app", PYTHONPATH=str(tmp_path))
+    process = Process("-m", "prodlock.server", "slow_app:app", PYTHONPATH=str(tmp_path))
     try:
         process.wait_for("imports")
         code, seconds = process.stop()
@@ -150,13 +152,13 @@ def test_a_stop_during_the_imports_ends_the_process_at_once(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_that_was_blocked_is_not_lost(number: signal.Signals) -> None:
-    """As env(1) blocks it in the image's command, before the interpreter starts."""
+    """The image's command blocks it by env(1), before the interpreter starts."""
     script = (
         "import os, runpy, signal\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT])\n"
         f"os.kill(os.getpid(), {number:d})\n"
         "print('pending', flush=True)\n"
-        "runpy.run_module('app', run_name='__main__')"
+        "runpy.run_module('prodlock.server', run_name='__main__')"
     )
     process = Process("-c", script)
     try:
@@ -180,8 +182,8 @@ def test_a_stop_while_the_application_starts_cancels_it(number: signal.Signals) 
     assert "Traceback" not in process.printed
 
 
-def test_a_start_that_can_not_be_cancelled_is_ended() -> None:
-    """A lifespan that blocks the loop: half a second later the process ends, and logs that it did."""
+def test_a_start_that_cannot_be_cancelled_is_ended() -> None:
+    """A lifespan blocks the loop: half a second later the process ends, and logs that."""
     with running("blocks") as (process, _):
         process.wait_for("lifespan begins")
         code, seconds = process.stop(signal.SIGTERM, signal.SIGTERM)
@@ -190,46 +192,49 @@ def test_a_start_that_can_not_be_cancelled_is_ended() -> None:
     assert "the process ends, though the application still runs" in process.printed
 
 
-def test_a_start_that_fails_is_reported() -> None:
-    """Exit code 3, as from uvicorn's own command."""
+def test_a_lifespan_that_fails_at_its_start_is_reported() -> None:
+    """Exit code 3, the same as of uvicorn's own command."""
     with running("fails") as (process, _):
         assert process.end() == 3
     assert "RuntimeError: the database is not there" in process.printed
+    assert process.lines[-1].endswith("Application startup failed. Exiting.\n")
 
 
-def test_an_end_that_fails_is_reported() -> None:
-    """The same for the end of the lifespan."""
+def test_a_lifespan_that_fails_at_its_end_is_reported() -> None:
+    """With exit code 3 as well."""
     with running("fails at the end") as (process, _):
         process.wait_for("startup complete")
         assert process.stop()[0] == 3
     assert "RuntimeError: the database has gone" in process.printed
 
 
-def test_a_bad_setting_is_one_sentence() -> None:
-    """The start of the process that the image runs."""
-    process = Process("-m", "app", APP_LOG_LEVEL="loud")
+def test_a_wrong_setting_is_one_message() -> None:
+    """Before the application is imported. The exit code is 1."""
+    process = Process("-m", "prodlock.server", "no_such_module:app", APP_LOG_LEVEL="loud")
     try:
         assert process.end() == 1
     finally:
         process.kill()
     (line,) = process.lines
-    assert line.startswith("APP_LOG_LEVEL='loud' is not valid")
+    assert line.startswith("APP_LOG_LEVEL must be debug, info, warning or error (got 'loud'). To fix it: ")
 
 
-def test_a_taken_port_is_one_sentence() -> None:
-    """With --network=host, say."""
+def test_a_port_in_use_is_one_message() -> None:
+    """With --network=host, for example."""
     with socket.create_server(("0.0.0.0", 0)) as listener:  # noqa: S104
-        process = Process("-m", "prodlock.tests.server.faulty", str(listener.getsockname()[1]), "")
+        process = Process("-m", "prodlock.server", FAULTY, f"--port={listener.getsockname()[1]}")
         try:
             assert process.end() == 1
         finally:
             process.kill()
     (line,) = process.lines
-    assert re.fullmatch(r"Can't listen on 0\.0\.0\.0 port \d+: Address already in use\.\n", line)
+    assert re.match(
+        r"The address 0\.0\.0\.0 and port \d+ must be free to listen on \(got: Address already in use\)\. ", line
+    )
 
 
 def test_a_stop_drains_and_ends_with_0() -> None:
-    """For APP_DRAIN_SECONDS requests are answered, and each response ends its connection; `/ready` is 503."""
+    """For APP_DRAIN_SECONDS, requests are answered and each response ends its connection; `/ready` is 503."""
     with serving(APP_DRAIN_SECONDS="1") as (process, port):
         assert b"connection: close" not in ask(port, "/", seconds=5)
         with asking(port, "/slow?seconds=0.5") as connection:
@@ -240,15 +245,15 @@ def test_a_stop_drains_and_ends_with_0() -> None:
             ready = ask(port, "/ready", seconds=5)
             assert ready.startswith(b"HTTP/1.1 503 ")
             assert b"connection: close" in ready
-            # A request that was in flight when the signal came.
+            # A request that was in flight at the signal.
             assert re.match(rb'(?s)HTTP/1.1 200 .*connection: close.*"slow"$', rest(connection))
         assert process.end() == 0
     assert 1 <= time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGTERM] * 2, [signal.SIGINT], [signal.SIGTERM, signal.SIGINT]])
-def test_a_user_who_waits_ends_the_drain(signals: list[signal.Signals]) -> None:
-    """By Ctrl-C, or by a second signal."""
+def test_ctrl_c_or_a_second_signal_ends_the_drain(signals: list[signal.Signals]) -> None:
+    """Ctrl-C comes from a user who waits."""
     with serving(APP_DRAIN_SECONDS="8", APP_STOP_GRACE_SECONDS="10") as (process, _):
         code, seconds = process.stop(*signals)
     assert code == 0
@@ -256,7 +261,7 @@ def test_a_user_who_waits_ends_the_drain(signals: list[signal.Signals]) -> None:
 
 
 def test_every_request_is_logged_at_the_end() -> None:
-    """Also by a process that is not process 1, which a signal could end at once: lines are written in batches."""
+    """Lines are written in batches, and a signal could end a process at once that is not process 1."""
     with serving(APP_DRAIN_SECONDS="0") as (process, port), ExitStack() as stack:
         connections = [stack.enter_context(asking(port, "/slow?seconds=0.3")) for _ in range(20)]
         time.sleep(0.1)
@@ -266,8 +271,8 @@ def test_every_request_is_logged_at_the_end() -> None:
 
 
 @pytest.mark.parametrize("path", ["/slow", "/thread", "/stubborn"])
-def test_a_request_that_is_cut_off_is_answered_and_logged(path: str) -> None:
-    """503 with the request id, one warning, no traceback, exit code 0; whether it can be cancelled or not."""
+def test_a_request_that_is_aborted_is_answered_and_logged(path: str) -> None:
+    """503 with the request id, one warning, no traceback, exit code 0, whether it can be cancelled or not."""
     with serving() as (process, port), asking(port, path) as connection:
         time.sleep(0.2)
         code, seconds = process.stop()
@@ -278,36 +283,38 @@ def test_a_request_that_is_cut_off_is_answered_and_logged(path: str) -> None:
     assert b"x-request-id: asked" in answer
     assert b'{"detail":"Service Unavailable","request_id":"asked"}' in answer
     (line,) = [line for line in process.lines if f"GET '{path}'" in line]
-    assert re.search(rf"WARNING app\.request: GET '{path}' 503 \d+\.\d ms 127\.0\.0\.1 {path} asked: {LOST}", line)
+    assert re.search(
+        rf"WARNING prodlock\.request: GET '{path}' 503 \d+\.\d ms 127\.0\.0\.1 {path} asked: {ABORTED}", line
+    )
     assert "Traceback" not in process.printed
 
 
 @pytest.mark.parametrize("path", ["/half", "/background"])
-def test_a_response_that_has_begun_is_cut_off_and_logged(path: str) -> None:
-    """The rest of a stream, or of a background task: one warning, no traceback."""
+def test_a_response_that_has_begun_is_aborted_and_logged(path: str) -> None:
+    """The rest of a stream, or a background task: one warning, no traceback."""
     with serving() as (process, port), asking(port, path) as connection:
         time.sleep(0.2)
         assert process.stop()[0] == 0
         assert rest(connection).startswith(b"HTTP/1.1 200 ")
     (line,) = [line for line in process.lines if f"GET '{path}'" in line]
-    assert re.search(rf"WARNING app\.request: GET '{path}' 200 .*: {LOST}", line)
+    assert re.search(rf"WARNING prodlock\.request: GET '{path}' 200 .*: {ABORTED}", line)
     assert "Traceback" not in process.printed
 
 
 def test_a_handler_that_blocks_the_loop_does_not_outlast_the_grace_period() -> None:
-    """It can be neither answered nor cancelled; the process ends in time, and logs it."""
+    """The request can be neither answered nor cancelled; the process ends in time and logs that."""
     with serving() as (process, port), asking(port, "/busy"):
         time.sleep(0.2)
         code, seconds = process.stop()
     assert code == 0
     assert 1.5 < seconds < 2.5
-    assert f": {LOST}" in process.printed
+    assert f": {ABORTED}" in process.printed
     assert "the process ends, though the application still runs" in process.printed
 
 
 @pytest.mark.parametrize("path", ["/blocking", "/blocking?length=8"])
 def test_a_head_does_not_wait_for_a_body_that_blocks(path: str) -> None:
-    """A generator that takes a second for its first part, without a pause for the loop; also of a known length."""
+    """A generator blocks the loop for a second before its first part; also where the length is known."""
     with serving() as (_, port):
         started = time.monotonic()
         assert ask(port, path, seconds=5).startswith(b"HTTP/1.1 200 ")
@@ -315,8 +322,8 @@ def test_a_head_does_not_wait_for_a_body_that_blocks(path: str) -> None:
 
 
 def test_a_complete_response_does_not_wait_for_another_connection() -> None:
-    """Twenty connections ask while a handler uses half a second of CPU: what was ready before it is out before it."""
-    # All arrive while the loop is busy for a first time, and so are served in one turn.
+    """Requests of twenty connections arrive while a handler uses CPU: answers that are ready before it are sent."""
+    # All arrive while the loop is busy for the first time, and so are served in one iteration.
     with serving() as (_, port), ExitStack() as stack, asking(port, "/busy?seconds=0.4"):
         time.sleep(0.1)
         before = [stack.enter_context(asking(port, "/health")) for _ in range(10)]

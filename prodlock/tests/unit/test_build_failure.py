@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from prodlock.docker import build_failure
@@ -227,7 +230,13 @@ def test_a_misspelt_stage_is_distinguished_from_the_base_image() -> None:
     [
         ("two 2/2] COPY . .", "nope", True),
         (f"one 3/3] {RUN}", "poetry.lock", True),
+        (
+            "one 3/3] RUN --mount=from=two,source=/x,target=/x --mount=source=poetry.lock,target=/y x",
+            "poetry.lock",
+            True,
+        ),
         ("stage-2 1/1] COPY --from=two 1 /x", "1", False),
+        ("two 1/1] RUN --mount=from=one,source=/x,target=/x x", "x", False),
     ],
 )
 def test_a_missing_source_is_named(step: str, file: str, remedy: bool) -> None:  # noqa: FBT001
@@ -250,10 +259,10 @@ def test_a_killed_step_gets_a_remedy() -> None:
 
 
 # The beginning of the remedy; the instruction, and the output of its program in a real run.
-UV = "RUN sh /install /main.txt"
+UV = "RUN python /installer/install.py wheels /opt/venv /main.txt"
 PIP = "RUN sh /online pip install --require-hashes -r /uv.txt"
-APT = 'RUN sh /packages "$PACKAGES"'
-CHECK = "RUN --mount=type=bind,source=poetry.lock,target=/srv/poetry.lock python <<'END'"
+APT = 'RUN sh /packages.sh "$PACKAGES"'
+CHECK = "RUN --mount=source=poetry.lock,target=/poetry.lock python /requirements.py /pyproject.toml /poetry.lock /out"
 RETRIES = "WARNING: Retrying (Retry(total={}, connect=None, read=None, redirect=None, status=None)) after connection broken by "
 REFUSED = "'NewConnectionError('<pip._vendor.urllib3.connection.HTTPConnection object at 0x7f>: Failed to establish a new connection: [Errno 111] Connection refused')': /simple/uv/"
 UNTRUSTED = "'SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate in certificate chain (_ssl.c:1028)'))': /simple/uv/"
@@ -395,6 +404,16 @@ def test_the_same_words_elsewhere_give_no_remedy(printed: tuple[str, str]) -> No
     assert remedies(describe(failed(*lines, "x.c:1: a compile error", step=step), DOCKERFILE)) == []
     quoted = (f"test_x.py: expected <{line}>" for line in lines)
     assert remedies(describe(failed(*quoted, step=step), DOCKERFILE)) == []
+
+
+@pytest.mark.parametrize("tool", ["UV", "PIP", "APT", "CHECK"])
+def test_every_tool_is_found_in_the_dockerfiles(tool: str) -> None:
+    """An instruction that is written differently would give no remedy."""
+    files = (Path("Dockerfile"), Path("prodlock/inside/Dockerfile"))
+    texts = [one.text for file in files for one in instructions(file.read_text(encoding="utf-8"))]
+    pattern = getattr(build_failure, tool).run
+    assert any(text.startswith("RUN ") and re.search(pattern, text) for text in texts)
+    assert re.search(pattern, globals()[tool])
 
 
 @pytest.mark.parametrize("tool", [UV, PIP, APT, CHECK])

@@ -13,7 +13,8 @@ import pytest
 
 import prodlock
 import tasks
-from prodlock.server import settings
+from prodlock.project import Project
+from prodlock.proof.evidence import compose
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -96,7 +97,7 @@ def test_every_task_in_the_documentation_exists(path: Path) -> None:
 def test_the_settings_reference_lists_every_variable() -> None:
     """And each default."""
     found = rows(page("reference/settings.md"))
-    assert set(settings.variables().values()) <= set(found)
+    assert compose.settings_variables(Project(ROOT)) <= set(found)
 
 
 def test_the_configuration_reference_lists_every_key() -> None:

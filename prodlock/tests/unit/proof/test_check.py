@@ -82,7 +82,7 @@ def test_a_reference_to_neither_a_file_nor_an_image_is_refused(reference: str) -
 
 def test_a_reference_names_an_image_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with an image's name is neither."""
-    (tmp_path / "prodlock/server").mkdir(parents=True)
+    (tmp_path / "app").mkdir()
     (tmp_path / "-x.tar").touch()
     monkeypatch.chdir(tmp_path)
     assert images.saved_file("-x.tar") == Path("-x.tar")
@@ -117,9 +117,9 @@ def test_without_settings_no_variable_can_be_judged(
     """An empty list would make every variable a finding."""
     monkeypatch.chdir(tmp_path)
     if text is not None:
-        (tmp_path / "prodlock/server").mkdir(parents=True)
-        (tmp_path / "prodlock/server/settings.py").write_text(text, encoding="utf-8")
-    with pytest.raises(Failure, match=r"prodlock/server/settings\.py must have a class `Settings`"):
+        (tmp_path / "app").mkdir()
+        (tmp_path / "app/settings.py").write_text(text, encoding="utf-8")
+    with pytest.raises(Failure, match=r"app/settings\.py must have a class `Settings`"):
         compose.settings_variables(Project())
 
 

@@ -229,7 +229,7 @@ def test_all_findings_of_a_deployment_are_reported() -> None:
         REFERENCE,
         {"deploy/stack.yml": deployment.RunSettings(port=1)},
         {"deploy/stack.yml": "x:1"},
-        objects,
+        [*objects],
         ["deploy/k8s: a schema does not allow it."],
         ["APP_NEW"],
     )

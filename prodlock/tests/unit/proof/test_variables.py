@@ -8,10 +8,10 @@ from prodlock.project import Project
 from prodlock.proof.evidence import compose as evidence
 from prodlock.proof.judges import variables
 from prodlock.proof.judges.deployment import dropped_variables
+from prodlock.server import settings as server_settings
 
 SETTINGS = """\
 PREFIX = "APP_"
-SERVERS: dict[str, str] = {"grace": "UVICORN_X"}
 class Common(BaseModel):
     shared: int = 1
 class Settings(Common):
@@ -25,12 +25,12 @@ class Settings(Common):
 
 
 def test_variables_are_read_from_the_source_of_the_settings() -> None:
-    """Fields alone, inherited ones included, with the server's names for some."""
-    assert variables.of_settings(SETTINGS) == {"APP_NAME", "APP_SHARED", "UVICORN_X"}
+    """Only fields are read, inherited ones included."""
+    assert variables.of_settings(SETTINGS) == {"APP_NAME", "APP_SHARED", "APP_GRACE"}
 
 
 @pytest.mark.parametrize(
-    "text", ["", 'PREFIX = "APP_"', SETTINGS.replace("PREFIX", "OTHER"), SETTINGS.replace('{"grace"', '{f("grace")')]
+    "text", ["", 'PREFIX = "APP_"', SETTINGS.replace("PREFIX", "OTHER"), SETTINGS.replace('"APP_"', 'f("APP_")')]
 )
 def test_settings_of_another_form_are_refused(text: str) -> None:
     """An empty list would make every variable a finding, or none."""
@@ -38,11 +38,12 @@ def test_settings_of_another_form_are_refused(text: str) -> None:
         variables.of_settings(text)
 
 
-def test_the_variables_are_those_that_the_service_reads() -> None:
-    """By the class itself."""
-    settings = pytest.importorskip("prodlock.server.settings")
-    names = {settings.SERVERS.get(field, settings.PREFIX + field.upper()) for field in settings.Settings.model_fields}
-    assert evidence.settings_variables(Project()) == names
+def test_the_allowed_variables_are_those_of_the_service_and_of_the_server() -> None:
+    """The class of the service and the list of the server agree with the sources."""
+    settings = pytest.importorskip("app.settings")
+    names = {settings.PREFIX + field.upper() for field in settings.Settings.model_fields}
+    assert names
+    assert evidence.settings_variables(Project()) == names | server_settings.VARIABLES
 
 
 def test_a_variable_that_compose_does_not_pass_on_is_a_finding() -> None:

@@ -1,4 +1,4 @@
-"""A loop that waits for no timer, so that tests of long times are quick, and exact however busy the machine is."""
+"""An event loop that skips the time until the next timer: tests of long times are quick and exact on a busy machine."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# What is sent on loopback is there at once, or at most after so many seconds.
+# Data sent on loopback arrives at once, or after at most so many seconds.
 _DELIVERY = 0.001
 
 
 class _Skipping(selectors.DefaultSelector):
-    """Where nothing happens, the time until the next timer is skipped."""
+    """A selector that returns early where no file is ready, and counts the time that it has skipped."""
 
     skipped = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Return what is ready."""
+        """Return the files that are ready."""
         ready = super().select(min(timeout, _DELIVERY) if timeout else timeout)
         if timeout and not ready:
             self.skipped += timeout

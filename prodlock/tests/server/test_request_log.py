@@ -1,4 +1,4 @@
-"""One line a request, an id in and out, and no traceback for clients."""
+"""One log line for each request, request ids, and answers without a traceback."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from fastapi import FastAPI, HTTPException, WebSocket
+from fastapi import BackgroundTasks, FastAPI, HTTPException, Request, Response, WebSocket
 from starlette.responses import StreamingResponse
 from starlette.testclient import TestClient
-from starlette.types import Receive, Scope, Send
 
 from prodlock.server import logs
-from prodlock.server.drain import Drain
+from prodlock.server.asgi import Message, Receive, Scope, Send
+from prodlock.server.lifecycle import Lifecycle
 from prodlock.server.request_log import RequestLog
 from prodlock.server.settings import Settings
+from prodlock.server.uvicorn_internals import ClientDisconnected
+from prodlock.tests.server.conftest import within_layers
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     """Return the request log's records."""
-    return [record for record in caplog.records if record.name == "app.request"]
+    return [record for record in caplog.records if record.name == logs.REQUESTS]
 
 
 @pytest.fixture
@@ -34,12 +36,12 @@ def client(app: FastAPI) -> Iterator[TestClient]:
     async def item(number: int) -> int:
         return number
 
-    with TestClient(app) as client:
+    with TestClient(within_layers(app)) as client:
         yield client
 
 
 @pytest.fixture
-def faulty(app: FastAPI) -> FastAPI:
+def faulty(app: FastAPI) -> RequestLog:
     """The service with routes that fail."""
 
     @app.get("/boom")
@@ -66,7 +68,7 @@ def faulty(app: FastAPI) -> FastAPI:
 
         return StreamingResponse(body())
 
-    return app
+    return within_layers(app)
 
 
 def test_each_request_is_one_line(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -86,11 +88,11 @@ def test_each_request_is_one_line(client: TestClient, caplog: pytest.LogCaptureF
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("path", "route"), [("/nope", "-"), ("/quotes", "/quotes")])
-def test_a_request_that_is_refused_has_its_route(
+@pytest.mark.parametrize(("path", "route"), [("/nope", "-"), ("/orders", "/orders")])
+def test_the_line_of_a_refused_request_has_the_route(
     client: TestClient, caplog: pytest.LogCaptureFixture, path: str, route: str
 ) -> None:
-    """Or none, where there is none."""
+    """If there is one."""
     caplog.set_level("INFO")
     client.get(path)
     (line,) = lines(caplog)
@@ -100,33 +102,32 @@ def test_a_request_that_is_refused_has_its_route(
 @pytest.mark.parametrize("root_path", ["", "/api"])
 @pytest.mark.parametrize("path", ["/health", "/ready"])
 def test_probes_are_logged_at_debug(app: FastAPI, caplog: pytest.LogCaptureFixture, path: str, root_path: str) -> None:
-    """Orchestrators ask every second."""
+    """Orchestrators request them every second."""
     caplog.set_level("DEBUG")
-    TestClient(app, root_path=root_path).get(root_path + path)
+    TestClient(within_layers(app), root_path=root_path).get(root_path + path)
     (line,) = lines(caplog)
     assert line.levelname == "DEBUG"
 
 
 def test_a_probe_that_fails_is_an_error(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
-    """The level of a probe is for one that is answered."""
-    app.router.routes.clear()
+    """Only a probe that is answered is logged at debug."""
 
     @app.get("/health")
     async def health() -> None:
         raise RuntimeError
 
-    TestClient(app).get("/health")
+    TestClient(within_layers(app)).get("/health")
     (line,) = lines(caplog)
     assert line.levelname == "ERROR"
 
 
 @pytest.mark.parametrize(("given", "logged"), [("192.0.2.1", "192.0.2.1"), ("::1", "::1"), ("1 GET '/admin' 200", "-")])
-def test_an_address_from_the_proxy_can_not_forge_a_line(
+def test_an_address_from_the_proxy_cannot_forge_a_line(
     app: FastAPI, caplog: pytest.LogCaptureFixture, given: str, logged: str
 ) -> None:
-    """Uvicorn takes it from X-Forwarded-For as it is."""
+    """Uvicorn takes it from X-Forwarded-For unchanged."""
     caplog.set_level("INFO")
-    TestClient(app, client=(given, 1)).get("/")
+    TestClient(within_layers(app), client=(given, 1)).get("/")
     (line,) = lines(caplog)
     assert line.fields["client"] == logged  # type: ignore[attr-defined]
 
@@ -139,7 +140,7 @@ def test_a_request_id_is_made_where_none_is_given(client: TestClient) -> None:
 
 
 def test_a_request_id_from_the_proxy_is_kept(client: TestClient) -> None:
-    """The id that came in goes out."""
+    """The id of the request is the id of the response."""
     assert client.get("/", headers={"x-request-id": "a-1.b_2"}).headers["x-request-id"] == "a-1.b_2"
 
 
@@ -149,7 +150,7 @@ def test_a_request_id_that_could_forge_a_line_is_replaced(client: TestClient, fo
     assert re.fullmatch("[0-9a-f]{32}", client.get("/", headers={"x-request-id": forged}).headers["x-request-id"])
 
 
-def test_a_path_can_not_forge_a_line(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_path_cannot_forge_a_line(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     """Line breaks in a path are escaped."""
     caplog.set_level("INFO")
     client.get("/x%0aGET '/admin' 200")
@@ -157,8 +158,8 @@ def test_a_path_can_not_forge_a_line(client: TestClient, caplog: pytest.LogCaptu
     assert "\n" not in line.getMessage()
 
 
-def test_an_unhandled_error_is_json_without_a_traceback(faulty: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
-    """The client learns the id, the log the traceback."""
+def test_an_unhandled_error_is_json_without_a_traceback(faulty: RequestLog, caplog: pytest.LogCaptureFixture) -> None:
+    """The client gets the id, the log the traceback."""
     answer = TestClient(faulty).get("/boom")
     assert answer.status_code == 500
     assert answer.json() == {"detail": "Internal Server Error", "request_id": answer.headers["x-request-id"]}
@@ -169,9 +170,9 @@ def test_an_unhandled_error_is_json_without_a_traceback(faulty: FastAPI, caplog:
 
 
 def test_an_application_that_raises_cancelled_error_is_answered(
-    faulty: FastAPI, caplog: pytest.LogCaptureFixture
+    faulty: RequestLog, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No request was cut off: it is an error of the application, with the id in the answer."""
+    """No request was aborted: it is an error of the application, and the answer has the id."""
     answer = TestClient(faulty).get("/cancelled")
     assert answer.status_code == 500
     assert answer.json() == {"detail": "Internal Server Error", "request_id": answer.headers["x-request-id"]}
@@ -180,8 +181,8 @@ def test_an_application_that_raises_cancelled_error_is_answered(
     assert line.getMessage().endswith(": the application raised CancelledError")
 
 
-def test_an_application_that_exits_is_answered(faulty: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
-    """sys.exit() in a handler ends the request, and not the service."""
+def test_an_application_that_exits_is_answered(faulty: RequestLog, caplog: pytest.LogCaptureFixture) -> None:
+    """sys.exit() in a handler ends the request, not the service."""
     answer = TestClient(faulty).get("/exit")
     assert answer.status_code == 500
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
@@ -190,14 +191,14 @@ def test_an_application_that_exits_is_answered(faulty: FastAPI, caplog: pytest.L
 
 
 def test_a_request_without_a_response_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """Status 0 is never information."""
+    """Status 0 is never logged at info."""
 
     async def silent(_scope: Scope, _receive: Receive, _send: Send) -> None:
         pass
 
     async def ask() -> None:
         scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-        await RequestLog(silent, Drain())(scope, None, None)  # type: ignore[arg-type]
+        await RequestLog(silent, Lifecycle())(scope, None, None)  # type: ignore[arg-type]
 
     asyncio.run(ask())
     (line,) = lines(caplog)
@@ -205,8 +206,8 @@ def test_a_request_without_a_response_is_a_warning(caplog: pytest.LogCaptureFixt
     assert line.getMessage().endswith(": the application sent no response")
 
 
-def test_an_exception_is_logged_once(faulty: FastAPI, capsys: pytest.CaptureFixture[str]) -> None:
-    """Uvicorn logs again what it gets; the control is one that the request log has not seen."""
+def test_an_exception_is_logged_once(faulty: RequestLog, capsys: pytest.CaptureFixture[str]) -> None:
+    """Uvicorn logs it again; the control is an exception that the request log has not seen."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
@@ -224,7 +225,7 @@ def test_an_exception_is_logged_once(faulty: FastAPI, capsys: pytest.CaptureFixt
 
 
 @pytest.fixture
-def conversation(app: FastAPI) -> FastAPI:
+def conversation(app: FastAPI) -> RequestLog:
     """The service with WebSocket connections that end in several ways."""
 
     @app.websocket("/echo")
@@ -238,12 +239,14 @@ def conversation(app: FastAPI) -> FastAPI:
         await socket.accept()
         raise RuntimeError("a secret detail")
 
-    return app
+    return within_layers(app)
 
 
 @pytest.mark.parametrize("code", [1000, 1012])
-def test_a_websocket_connection_is_one_line(conversation: FastAPI, caplog: pytest.LogCaptureFixture, code: int) -> None:
-    """With its close code, and without a traceback where the handler does not expect its end; 1012 is the stop's."""
+def test_a_websocket_connection_is_one_line(
+    conversation: RequestLog, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    """With its close code, and without a traceback where the handler does not expect the end. 1012 is a stop."""
     caplog.set_level("INFO")
     with TestClient(conversation).websocket_connect("/echo", headers={"x-request-id": "asked"}) as socket:
         socket.send_text("hello")
@@ -254,7 +257,9 @@ def test_a_websocket_connection_is_one_line(conversation: FastAPI, caplog: pytes
     assert re.fullmatch(rf"WEBSOCKET '/echo' {code} \d+\.\d ms testclient /echo asked", line.getMessage())
 
 
-def test_an_error_of_a_websocket_connection_is_logged(conversation: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_of_a_websocket_connection_is_logged(
+    conversation: RequestLog, caplog: pytest.LogCaptureFixture
+) -> None:
     """With its traceback."""
     with pytest.raises(RuntimeError), TestClient(conversation).websocket_connect("/boom") as socket:
         socket.receive_text()
@@ -263,14 +268,14 @@ def test_an_error_of_a_websocket_connection_is_logged(conversation: FastAPI, cap
     assert line.exc_info
 
 
-def test_a_handled_error_is_json(faulty: FastAPI) -> None:
+def test_a_handled_error_is_json(faulty: RequestLog) -> None:
     """An HTTPException keeps its status and its detail."""
     answer = TestClient(faulty).get("/teapot")
     assert (answer.status_code, answer.json()) == (418, {"detail": "short and stout"})
 
 
-def test_an_error_after_the_first_byte_breaks_the_connection(faulty: FastAPI) -> None:
-    """What has begun as 200 can't become 500: the server must cut it."""
+def test_an_error_after_the_first_byte_breaks_the_connection(faulty: RequestLog) -> None:
+    """A response that has begun as 200 cannot become 500: uvicorn breaks the connection where the layer raises."""
     with pytest.raises(RuntimeError):
         TestClient(faulty).get("/half")
 
@@ -293,3 +298,76 @@ def test_json_lines_have_the_fields(capsys: pytest.CaptureFixture[str]) -> None:
     assert (line["level"], line["logger"], line["status"]) == ("error", "x", 500)
     assert "ValueError: no" in line["exception"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line["time"])
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type"), [({"sorry": True}, "application/json"), ("Internal Server Error!", "text/plain")]
+)
+def test_an_applications_own_answer_to_an_exception_is_kept(
+    app: FastAPI, caplog: pytest.LogCaptureFixture, content: object, media_type: str
+) -> None:
+    """With the id as a header, and the traceback once in the log."""
+
+    async def own(_request: Request, _error: Exception) -> Response:
+        body = content if isinstance(content, str) else json.dumps(content)
+        return Response(body, 500, media_type=media_type)
+
+    @app.get("/boom")
+    async def boom() -> None:
+        raise RuntimeError("a secret detail")
+
+    app.add_exception_handler(Exception, own)
+    answer = TestClient(within_layers(app)).get("/boom")
+    assert (answer.status_code, answer.headers["x-request-id"] != "") == (500, True)
+    assert answer.text == (content if isinstance(content, str) else json.dumps(content))
+    (line,) = lines(caplog)
+    assert line.exc_info
+
+
+def test_a_response_that_only_looks_like_the_frameworks_is_kept(app: FastAPI) -> None:
+    """No exception was raised: the answer is the application's."""
+
+    @app.get("/same")
+    async def same() -> Response:
+        return Response("Internal Server Error", 500, headers={"own": "yes"})
+
+    answer = TestClient(within_layers(app)).get("/same")
+    assert (answer.status_code, answer.text, answer.headers["own"]) == (500, "Internal Server Error", "yes")
+    assert answer.headers["x-request-id"]
+
+
+def test_a_failing_background_task_does_not_break_the_connection(
+    app: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The response is complete; the traceback is in the log."""
+
+    @app.get("/background")
+    async def background(tasks: BackgroundTasks) -> str:
+        async def fail() -> None:
+            raise RuntimeError("a secret detail")
+
+        tasks.add_task(fail)
+        return "answered"
+
+    assert TestClient(within_layers(app)).get("/background").json() == "answered"
+    (line,) = lines(caplog)
+    assert (line.levelname, line.fields["status"]) == ("ERROR", 200)  # type: ignore[attr-defined]
+
+
+def test_a_websocket_client_that_has_disconnected_is_not_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    """Uvicorn raises it where an application sends after the end of the connection."""
+    caplog.set_level("INFO")
+
+    async def sends(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.send", "text": "late"})
+
+    async def send(_message: Message) -> None:
+        raise ClientDisconnected
+
+    async def serve() -> None:
+        scope = {"type": "websocket", "path": "/", "headers": []}
+        await RequestLog(sends, Lifecycle())(scope, None, send)  # type: ignore[arg-type]
+
+    asyncio.run(serve())
+    (line,) = lines(caplog)
+    assert (line.levelname, line.exc_info) == ("INFO", None)

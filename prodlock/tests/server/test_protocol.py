@@ -1,4 +1,4 @@
-"""What a connection may cost, over a real socket."""
+"""Limits on what a connection may cost, over a real socket."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ import uvicorn
 from fastapi import FastAPI, Request
 from uvicorn.server import ServerState
 
-from app.main import create_app
 from prodlock.server import protocol
-from prodlock.server.settings import Settings
-from prodlock.tests.unit import clock
+from prodlock.tests.server import clock
+from prodlock.tests.server.conftest import service, within_layers
 
 KEPT = b"GET /health HTTP/1.1\r\nHost: x\r\n"
 GET = KEPT + b"Connection: close\r\n"
-POST = b"POST /quotes HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+POST = b"POST /orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
 
 
 def with_slow(app: FastAPI) -> FastAPI:
-    """Return the service with a route that takes its time before it looks at the body."""
+    """Return an application with a route that waits before it reads the body."""
 
     @app.api_route("/slow", methods=["GET", "POST"])
     async def slow(request: Request) -> int:
@@ -32,9 +31,10 @@ def with_slow(app: FastAPI) -> FastAPI:
     return app
 
 
-async def said(*parts: bytes, pause: float) -> bytes:
-    """Return what a server says to these parts, and a pause after each, until it closes."""
-    config = uvicorn.Config(with_slow(create_app(Settings())), log_config=None, timeout_keep_alive=75)
+async def received(*parts: bytes, pause: float) -> bytes:
+    """Return what a client receives that sends these parts, with a pause after each, until the server closes."""
+    app = within_layers(with_slow(service()))
+    config = uvicorn.Config(app, log_config=None, timeout_keep_alive=75)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: protocol.BoundedProtocol(config, ServerState(), {}), "127.0.0.1", 0)
     answer = b""
@@ -45,15 +45,15 @@ async def said(*parts: bytes, pause: float) -> bytes:
             await asyncio.sleep(pause)
         with contextlib.suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(600):
-                while received := await reader.read(65536):
-                    answer += received
+                while data := await reader.read(65536):
+                    answer += data
         writer.close()
     return answer
 
 
 def answered(*parts: bytes, pause: float = 0) -> bytes:
-    """Return the same, from outside of a loop."""
-    return clock.run(said(*parts, pause=pause))
+    """Return the same, outside of a loop."""
+    return clock.run(received(*parts, pause=pause))
 
 
 @pytest.mark.parametrize(
@@ -68,56 +68,56 @@ def answered(*parts: bytes, pause: float = 0) -> bytes:
     ids=["at once", "in pieces", "with a trailer", "a large body", "pipelined"],
 )
 def test_a_request_of_any_shape_is_answered(parts: tuple[bytes, ...]) -> None:
-    """The control: what is within the limits is not cut, however it comes."""
+    """The control: a request within the limits is answered, in whatever parts it arrives."""
     assert answered(*parts, pause=0.01).startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 422 "))
 
 
 @pytest.mark.parametrize(
     "start", [GET + b"X: ", b"GET /", POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: "]
 )
-def test_a_head_or_a_trailer_without_an_end_is_cut(start: bytes) -> None:
-    """431, whatever of it does not end."""
+def test_a_head_or_a_trailer_without_an_end_is_refused(start: bytes) -> None:
+    """431, whichever part does not end."""
     assert b"HTTP/1.1 431 " in answered(start, *[b"y" * 10_000] * 7, pause=0.01)
 
 
-def test_many_headers_are_cut_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By their sum."""
+def test_many_headers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their sum is limited."""
     monkeypatch.setattr(protocol, "HEAD_BYTES", 1000)
     assert answered(GET, *[b"X: y\r\n" * 50] * 4, pause=0.01).startswith(b"HTTP/1.1 431 ")
 
 
 @pytest.mark.parametrize("parts", [(b"GET /",), (GET,), (POST + b"Content-Length: 9\r\n\r\n", b"{")])
-def test_a_client_that_stalls_is_let_go(parts: tuple[bytes, ...]) -> None:
-    """408: it may ask again, on another connection."""
+def test_a_client_that_stalls_is_disconnected(parts: tuple[bytes, ...]) -> None:
+    """408: it may send the request again, on another connection."""
     assert answered(*parts).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
 
 
-def test_a_client_that_says_nothing_is_let_go_without_a_word() -> None:
-    """An answer could be taken for one to the request that is on its way."""
+def test_a_client_that_sends_nothing_is_disconnected_without_an_answer() -> None:
+    """The client could take an answer for that to a request that is on its way."""
     assert answered() == b""
 
 
 @pytest.mark.parametrize(("size", "count", "status"), [(500, 20, b"422"), (300, 2, b"408")])
-def test_a_client_that_gets_on_is_waited_for(size: int, count: int, status: bytes) -> None:
-    """Slow, but not too slow: 1,000 bytes in 10 s, in each of which there are two or three parts."""
+def test_a_slow_client_above_the_minimum_rate_is_answered(size: int, count: int, status: bytes) -> None:
+    """The minimum is 1,000 bytes in 10 s, in each of which two or three parts arrive."""
     parts = [POST + b"Content-Length: %d\r\n\r\n" % (20 * size), *[b" " * size] * count]
     assert answered(*parts, pause=4).startswith(b"HTTP/1.1 " + status)
 
 
 def test_a_connection_between_two_requests_is_kept() -> None:
-    """How long is another setting."""
+    """The keep-alive timeout is another setting."""
     assert answered(KEPT + b"\r\n", GET + b"\r\n", pause=30).count(b"HTTP/1.1 200 ") == 2
 
 
 @pytest.mark.parametrize("pause", [4, 6, 8])
-def test_a_request_has_all_of_its_time(pause: float) -> None:
-    """Whenever it begins: what is measured is not how far it has come by the end of somebody else's time."""
+def test_each_request_has_a_whole_period(pause: float) -> None:
+    """Whenever it begins: the period of the request before it does not count."""
     parts = [KEPT + b"\r\n", KEPT, b"\r\n", GET, b"\r\n"]
     assert answered(*parts, pause=pause).count(b"HTTP/1.1 200 ") == 3
 
 
-def test_what_begins_behind_a_request_is_watched_as_well() -> None:
-    """Two in one packet, of which the second stays unfinished; an empty line behind a whole one."""
+def test_a_request_that_begins_in_the_packet_of_another_is_limited() -> None:
+    """Two in one packet, of which the second is never complete; an empty line after a complete one."""
     answer = answered(KEPT + b"\r\n" + POST + b"Content-Length: 9\r\n\r\n")
     assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"408"]
     assert b"HTTP/1.1 200 " in answered(KEPT + b"\r\n", b"\r\n", pause=0.01)
@@ -135,20 +135,20 @@ SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     ],
     ids=["an empty line", "the next request's beginning", "what waits for 100"],
 )
-def test_no_request_gets_the_answer_of_another(parts: tuple[bytes, ...]) -> None:
-    """Who waits for a slow answer has not stalled, whatever else came."""
+def test_a_request_never_gets_the_answer_of_another(parts: tuple[bytes, ...]) -> None:
+    """A client that waits for a slow answer has not stalled, whatever else it has sent."""
     assert re.findall(rb"HTTP/1.1 ([2-5]\d+)", answered(*parts, pause=0.01))[0] == b"200"
 
 
-@pytest.mark.parametrize(("count", "status"), [(protocol.PIPELINED, b"200"), (protocol.PIPELINED + 2, b"400")])
-def test_so_many_requests_may_wait(count: int, status: bytes) -> None:
-    """More are not taken: they would fill the memory."""
+@pytest.mark.parametrize(("count", "status"), [(protocol.MAX_PIPELINED, b"200"), (protocol.MAX_PIPELINED + 2, b"400")])
+def test_the_number_of_pipelined_requests_is_limited(count: int, status: bytes) -> None:
+    """More would fill the memory."""
     answer = answered((KEPT + b"\r\n") * count + GET + b"\r\n")
     assert re.findall(rb"HTTP/1.1 (\d+)", answer)[0] == status
 
 
 def test_nothing_is_read_while_requests_wait() -> None:
-    """The next are read once these are answered, and not after each answer: nobody may send more than is taken."""
+    """Reading resumes once all are answered, not after each answer: otherwise a client could send without limit."""
 
     class Transport(asyncio.Transport):
         paused = False
@@ -160,7 +160,7 @@ def test_nothing_is_read_while_requests_wait() -> None:
             self.paused = False
 
     transport, waiting = Transport(), [1, 2]
-    flow = protocol.PatientFlow(transport, waiting)
+    flow = protocol.PipelineFlow(transport, waiting)
     flow.pause_reading()
     seen = []
     while waiting:

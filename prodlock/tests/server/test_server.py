@@ -1,4 +1,4 @@
-"""What the server listens on, and what it sends while it stops. `prodlock/tests/server` runs it as a process."""
+"""The sockets of the server. `test_process.py` runs it as a process."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from prodlock.server import server
 
 
-def test_ipv4_and_ipv6_are_listened_on() -> None:
-    """By a socket for each, so that IPv4 clients keep their addresses."""
+def test_the_server_listens_on_ipv4_and_ipv6() -> None:
+    """On a socket for each, so that IPv4 clients keep their addresses."""
     sockets = server.bind("", 0)
     try:
         found = [listener.getsockname()[0] for listener in sockets]
@@ -34,5 +34,16 @@ def test_a_machine_without_ipv6_is_served_on_ipv4(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(server, "_bound", bound)
     (listener,) = server.bind("", 0)
     listener.close()
-    with pytest.raises(SystemExit, match="Can't listen on :: port 0: no IPv6"):
+    with pytest.raises(SystemExit, match=r"The address :: and port 0 must be free to listen on \(got: no IPv6\)"):
         server.bind("::", 0)
+
+
+def test_a_machine_without_a_network_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one message."""
+
+    def bound(_address: str, _port: int) -> socket.socket:
+        raise OSError(errno.EAFNOSUPPORT, "none")
+
+    monkeypatch.setattr(server, "_bound", bound)
+    with pytest.raises(SystemExit, match=r"must have IPv4 or IPv6 \(got neither\)"):
+        server.bind("", 0)

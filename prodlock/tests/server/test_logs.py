@@ -1,4 +1,4 @@
-"""When log lines are written."""
+"""The batches in which log lines are written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from prodlock.server import logs
-from prodlock.tests.unit import clock
+from prodlock.tests.server import clock
 
 
 class Stream(io.StringIO):
@@ -23,14 +23,14 @@ class Stream(io.StringIO):
         self.writes: list[str] = []
 
     def write(self, text: str) -> int:
-        """Note one write."""
+        """Record one write."""
         self.writes.append(text)
         return len(text)
 
 
 @pytest.fixture
 def stream() -> Stream:
-    """What the handler writes to."""
+    """The stream that the handler writes to."""
     return Stream()
 
 
@@ -46,8 +46,8 @@ def requests(stream: Stream) -> Iterator[logging.Logger]:
     logger.setLevel(before[2])
 
 
-def test_the_lines_of_requests_are_written_together_and_soon(requests: logging.Logger, stream: Stream) -> None:
-    """In one piece and in order; the next ones in another."""
+def test_the_lines_of_the_request_log_are_written_in_batches(requests: logging.Logger, stream: Stream) -> None:
+    """In one write and in order; later lines in another."""
 
     async def serve() -> None:
         requests.info("a")
@@ -62,7 +62,7 @@ def test_the_lines_of_requests_are_written_together_and_soon(requests: logging.L
     assert stream.writes == ["a\nb\n", "c\n"]
 
 
-def test_a_busy_loop_does_not_hold_lines_back(
+def test_a_busy_loop_does_not_delay_lines(
     requests: logging.Logger, stream: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where no timer runs for a while, the next line writes those that wait."""
@@ -78,7 +78,7 @@ def test_a_busy_loop_does_not_hold_lines_back(
     clock.run(serve())
 
 
-def test_the_end_of_the_process_writes_what_waits(requests: logging.Logger, stream: Stream) -> None:
+def test_the_end_of_the_process_writes_the_batch(requests: logging.Logger, stream: Stream) -> None:
     """As `logging` does at the exit of the interpreter."""
 
     async def serve() -> None:
@@ -90,7 +90,7 @@ def test_the_end_of_the_process_writes_what_waits(requests: logging.Logger, stre
     assert stream.writes == ["a\n"]
 
 
-def test_an_error_is_written_at_once_behind_what_waits(requests: logging.Logger, stream: Stream) -> None:
+def test_an_error_is_written_at_once_behind_the_batch(requests: logging.Logger, stream: Stream) -> None:
     """The process may not live much longer."""
 
     async def serve() -> None:
@@ -101,8 +101,8 @@ def test_an_error_is_written_at_once_behind_what_waits(requests: logging.Logger,
     clock.run(serve())
 
 
-def test_any_other_line_is_written_at_once_behind_what_waits(requests: logging.Logger, stream: Stream) -> None:
-    """What the server says of its end comes out, however it ends."""
+def test_any_other_line_is_written_at_once_behind_the_batch(requests: logging.Logger, stream: Stream) -> None:
+    """The lines about the end of the server are written, however it ends."""
     server = logging.getLogger("tests.server")
     server.handlers, server.propagate = requests.handlers, False
 
@@ -115,13 +115,13 @@ def test_any_other_line_is_written_at_once_behind_what_waits(requests: logging.L
 
 
 def test_without_an_event_loop_a_line_is_written_at_once(requests: logging.Logger, stream: Stream) -> None:
-    """In a thread, say."""
+    """In a thread, for example."""
     requests.info("a")
     assert stream.writes == ["a\n"]
 
 
-def test_what_one_loop_left_behind_the_next_writes(requests: logging.Logger, stream: Stream) -> None:
-    """A loop that ends before its time has come takes no line with it."""
+def test_lines_of_a_loop_that_has_ended_are_written_by_the_next(requests: logging.Logger, stream: Stream) -> None:
+    """A loop that ends before its timer runs loses no line."""
 
     async def serve(line: str, seconds: float) -> None:
         requests.info(line)
@@ -132,28 +132,28 @@ def test_what_one_loop_left_behind_the_next_writes(requests: logging.Logger, str
     assert stream.writes == ["a\nb\n"]
 
 
-def test_a_reader_who_is_gone_is_not_missed(requests: logging.Logger) -> None:
-    """A service whose log nobody reads goes on serving."""
+def test_a_closed_pipe_does_not_stop_the_service(requests: logging.Logger) -> None:
+    """A service whose log has no reader continues to serve."""
 
-    class Gone(io.StringIO):
+    class ClosedPipe(io.StringIO):
         def write(self, _: str) -> int:
             raise BrokenPipeError
 
-    requests.handlers = [logs.BatchHandler(Gone())]
+    requests.handlers = [logs.BatchHandler(ClosedPipe())]
     requests.info("a")
     requests.info("b")
 
 
-def test_what_no_encoding_has_is_written_escaped(requests: logging.Logger, stream: Stream) -> None:
-    """A lone surrogate takes no other line with it."""
+def test_characters_that_cannot_be_encoded_are_escaped(requests: logging.Logger, stream: Stream) -> None:
+    """A lone surrogate does not lose the lines of its batch."""
     requests.info("a\ud800")
     assert stream.writes == ["a\\ud800\n"]
 
 
-def test_a_line_that_can_not_be_made_takes_no_other_with_it(
+def test_a_line_that_cannot_be_formatted_loses_no_other(
     requests: logging.Logger, stream: Stream, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is told of on standard error instead."""
+    """The failure is reported on standard error."""
 
     class Picky(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:

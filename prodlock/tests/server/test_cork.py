@@ -1,9 +1,10 @@
-"""What is sent together, and what is not held back."""
+"""A response's head and body are sent in one write, and nothing is held back that has no body yet."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import cast
 
@@ -11,37 +12,38 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from prodlock.server.cork import JOINED_BYTES, Cork
+from prodlock.server import cork
+from prodlock.server.asgi import Application, Message, Receive, Scope, Send, respond
+from prodlock.server.cork import MAX_JOINED_BYTES, Cork
 from prodlock.server.protocol import BoundedProtocol
-from prodlock.tests.unit import clock
+from prodlock.tests.server import clock
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Recorder(asyncio.Transport):
-    """A transport that keeps what is done with it."""
+    """A transport that records the calls."""
 
     def __init__(self) -> None:
         super().__init__()
         self.done: list[bytes | str] = []
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Keep what would be sent."""
+        """Record the data."""
         self.done.append(bytes(data))
 
     def close(self) -> None:
-        """Keep that it was closed."""
+        """Record the call."""
         self.done.append("closed")
 
     def pause_reading(self) -> None:
-        """Nothing comes by itself."""
+        """No data arrives."""
 
     def resume_reading(self) -> None:
-        """Nothing comes by itself."""
+        """No data arrives."""
 
     def is_closing(self) -> bool:
         """Return whether it was closed."""
@@ -82,14 +84,14 @@ def service() -> FastAPI:
 
 
 @pytest.mark.parametrize(("kind", "pieces"), [(BoundedProtocol, 1), (HttpToolsProtocol, 2)])
-def test_a_response_is_sent_in_one_piece(kind: type[HttpToolsProtocol], pieces: int) -> None:
-    """The control: uvicorn itself makes two of it."""
+def test_a_response_is_sent_in_one_write(kind: type[HttpToolsProtocol], pieces: int) -> None:
+    """The control: uvicorn alone makes two writes."""
     done = clock.run(answers(kind, service(), GET, 1))
     assert len(done) == pieces
     assert re.fullmatch(rb'HTTP/1.1 200 OK\r\n.*\r\n\r\n"at once"', b"".join(cast("list[bytes]", done)), re.DOTALL)
 
 
-def test_requests_that_do_not_wait_get_a_piece_each() -> None:
+def test_pipelined_requests_get_one_write_each() -> None:
     """In their order."""
     requests = GET + GET.replace(b"/ ", b"/nowhere ") + GET
     done = cast("list[bytes]", clock.run(answers(BoundedProtocol, service(), requests, 1)))
@@ -97,14 +99,14 @@ def test_requests_that_do_not_wait_get_a_piece_each() -> None:
 
 
 def test_a_head_does_not_wait_for_a_late_body() -> None:
-    """Who listens for events wants to know at once that there will be some."""
+    """A client of server-sent events gets the head at once."""
     (head,) = clock.run(answers(BoundedProtocol, service(), GET.replace(b"/ ", b"/late "), 30))
     assert isinstance(head, bytes)
     assert head.startswith(b"HTTP/1.1 200 ")
     assert head.endswith(b"\r\n\r\n")
 
 
-def test_what_is_said_last_is_sent_before_the_end() -> None:
+def test_the_last_response_is_sent_before_the_connection_is_closed() -> None:
     """A response that ends its connection."""
     done = clock.run(answers(BoundedProtocol, service(), GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), 1))
     assert len(done) == 2
@@ -112,7 +114,7 @@ def test_what_is_said_last_is_sent_before_the_end() -> None:
 
 
 async def written(*parts: bytes | memoryview) -> Sequence[bytes | str]:
-    """Return what has been sent of these parts before the loop takes another turn."""
+    """Return what has been sent of these parts before the loop's next iteration."""
     transport = Recorder()
     connection = Cork(transport, lambda: True)
     for part in parts:
@@ -136,7 +138,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
         ([CHUNKED], [CHUNKED]),
         ([CHUNKED, b"4\r\nbody\r\n"], [CHUNKED, b"4\r\nbody\r\n"]),
         ([b"frame"], [b"frame"]),
-        ([HEAD, b"y" * JOINED_BYTES + b"z"], [HEAD, b"y" * JOINED_BYTES + b"z"]),
+        ([HEAD, b"y" * MAX_JOINED_BYTES + b"z"], [HEAD, b"y" * MAX_JOINED_BYTES + b"z"]),
     ],
     ids=[
         "a head", "a response", "an empty one", "several parts", "two heads", "a head of a stream", "a stream",
@@ -144,12 +146,12 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     ],
 )  # fmt: skip
 def test_only_the_head_of_a_complete_body_is_held(parts: list[bytes], sent: list[bytes]) -> None:
-    """A stream may block before its first part; and no large body is copied."""
+    """A stream may block before its first part, and a large body is not copied."""
     assert clock.run(written(*parts)) == sent
 
 
 async def together() -> list[Sequence[bytes | str]]:
-    """Return what three connections, each with a response in the same turn, have sent before the next turn."""
+    """Return what three connections have sent, each with a response in the same iteration of the loop."""
     transports = [Recorder(), Recorder(), Recorder()]
     for transport in transports:
         connection = Cork(transport, lambda: True)
@@ -159,12 +161,12 @@ async def together() -> list[Sequence[bytes | str]]:
 
 
 def test_no_complete_response_waits_for_another_connection() -> None:
-    """Each is sent as soon as it is written, whatever else the turn of the loop has to do."""
+    """Each is sent at once, whatever else the loop's iteration has to do."""
     assert clock.run(together()) == [[HEAD + b"body"]] * 3
 
 
-async def before_the_next_turn(request: bytes) -> Sequence[bytes | str]:
-    """Return what is sent by the time the application has returned: then another task blocks the loop."""
+async def sent_before_the_return(request: bytes) -> Sequence[bytes | str]:
+    """Return what is sent by the time the application returns: another task may block the loop after that."""
     done: list[bytes | str] = []
     transport = Recorder()
     app = service()
@@ -186,14 +188,14 @@ async def before_the_next_turn(request: bytes) -> Sequence[bytes | str]:
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
 def test_a_response_is_sent_before_its_application_returns(method: bytes) -> None:
     """Also one without a body, which is complete with its head."""
-    (sent,) = clock.run(before_the_next_turn(GET.replace(b"GET", method)))
+    (sent,) = clock.run(sent_before_the_return(GET.replace(b"GET", method)))
     assert isinstance(sent, bytes)
     assert sent.startswith(b"HTTP/1.1 200 OK\r\n")
     assert sent.endswith(b'"at once"') == (method == b"GET")
 
 
-def test_what_was_written_may_change_afterwards() -> None:
-    """A body may be a buffer that is filled again, and may look like a head."""
+def test_a_buffer_may_change_after_it_was_written() -> None:
+    """A body may be a buffer that is reused, and may look like a head."""
     buffer = bytearray(b"one")
 
     async def reused() -> Sequence[bytes | str]:
@@ -209,7 +211,7 @@ def test_what_was_written_may_change_afterwards() -> None:
 
 
 async def mistaken() -> Sequence[bytes | str]:
-    """Return what is sent of a response whose body is no bytes."""
+    """Return what is sent of a response whose body is text."""
     transport = Recorder()
     connection = Cork(transport, lambda: True)
     connection.write(HEAD)
@@ -219,12 +221,12 @@ async def mistaken() -> Sequence[bytes | str]:
     return transport.done
 
 
-def test_who_writes_no_bytes_hears_of_it() -> None:
-    """As from asyncio itself; the head is sent all the same."""
+def test_a_body_that_is_not_bytes_is_an_error() -> None:
+    """The same as from asyncio; the head is sent all the same."""
     assert clock.run(mistaken()) == [HEAD]
 
 
-async def gone() -> Sequence[bytes | str]:
+async def disconnected() -> Sequence[bytes | str]:
     """Return what is done with a transport that has closed while a head was held."""
     transport = Recorder()
     connection = Cork(transport, lambda: True)
@@ -234,13 +236,13 @@ async def gone() -> Sequence[bytes | str]:
     return transport.done
 
 
-def test_who_has_gone_is_sent_nothing() -> None:
-    """Some event loops say so in a traceback."""
-    assert clock.run(gone()) == ["closed"]
+def test_a_client_that_has_disconnected_is_sent_nothing() -> None:
+    """Some event loops would print a traceback."""
+    assert clock.run(disconnected()) == ["closed"]
 
 
 async def half_closed(kind: type[HttpToolsProtocol], request: bytes) -> bytes:
-    """Return what a client gets that ends its side of the connection right behind a request."""
+    """Return the answer to a client that closes its side of the connection right after a request."""
     config = uvicorn.Config(service(), log_config=None)
     config.load()
     loop = asyncio.get_running_loop()
@@ -256,23 +258,23 @@ async def half_closed(kind: type[HttpToolsProtocol], request: bytes) -> bytes:
 
 @pytest.mark.parametrize("kind", [BoundedProtocol, HttpToolsProtocol])
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
-def test_a_client_that_will_send_no_more_is_answered(kind: type[HttpToolsProtocol], method: bytes) -> None:
-    """As uvicorn itself does, the control: asyncio closes as soon as the client has, what is held would be lost."""
+def test_a_client_that_has_closed_its_side_is_answered(kind: type[HttpToolsProtocol], method: bytes) -> None:
+    """The control is uvicorn alone. asyncio closes as soon as the client has: a held head would be lost."""
     assert clock.run(half_closed(kind, GET.replace(b"GET", method))).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-# More than the kernel has room for.
+# More than the kernel buffers.
 ENDLESS = 100_000_000
 
 
 async def streamed(seconds: float) -> int:
-    """Return how many bytes an app that never pauses has made for a client that does not read."""
-    made = 0
+    """Return how many bytes an application that never pauses has sent to a client that does not read."""
+    sent = 0
 
     async def parts() -> AsyncIterator[bytes]:
-        nonlocal made
-        while made < ENDLESS:
-            made += 10_000
+        nonlocal sent
+        while sent < ENDLESS:
+            sent += 10_000
             yield b"x" * 10_000
 
     app = FastAPI()
@@ -292,9 +294,62 @@ async def streamed(seconds: float) -> int:
         writer.close()
         for task in state.tasks:
             task.cancel()
-    return made
+    return sent
 
 
-def test_a_client_that_does_not_read_is_waited_for() -> None:
-    """What was made for it is what the kernel and asyncio have room for, not what the app would make."""
+def test_an_application_waits_for_a_client_that_does_not_read() -> None:
+    """It sends what the kernel and asyncio buffer, not all that it has."""
     assert 100_000 < clock.run(streamed(5)) < ENDLESS
+
+
+async def sent_at_each_message(app: Application) -> list[int]:
+    """Return how many writes have reached the transport after each message that an application sends."""
+    transport = Recorder()
+    counts = []
+
+    async def counting(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_and_count(message: Message) -> None:
+            await send(message)
+            counts.append(len(transport.done))
+
+        await app(scope, receive, send_and_count)
+
+    config = uvicorn.Config(counting, log_config=None)
+    config.load()
+    connection = BoundedProtocol(config, ServerState(), {})
+    connection.connection_made(transport)
+    connection.data_received(GET)
+    await asyncio.sleep(1)
+    connection.connection_lost(None)
+    return counts
+
+
+async def bare(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer without a framework."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+    await send({"type": "http.response.body", "body": b"bare"})
+
+
+async def answered_by_the_server(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer as the server's own layers do."""
+    await respond(send, 200, {})
+
+
+def test_the_head_of_an_unknown_application_is_sent_at_once() -> None:
+    """Its body may follow late. The server's own answers and those of Starlette's `Response` are joined."""
+    assert clock.run(sent_at_each_message(bare)) == [1, 2]
+    assert clock.run(sent_at_each_message(answered_by_the_server)) == [0, 1]
+    assert clock.run(sent_at_each_message(service())) == [0, 1]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_starlette_is_used_only_where_the_application_has_loaded_it(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """The server does not import it."""
+    monkeypatch.setattr(cork, "_COMPLETE", {respond.__code__})
+    if not count:
+        monkeypatch.delitem(sys.modules, "starlette.responses")
+    cork.body_follows()
+    assert len(cork._COMPLETE) == 1 + count
+    assert ("starlette.responses" in sys.modules) == bool(count)

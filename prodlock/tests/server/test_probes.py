@@ -1,0 +1,118 @@
+"""The probes that orchestrators request, and the image's health check."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+from fastapi import FastAPI, Response
+from starlette.testclient import TestClient
+
+from prodlock.server import healthcheck
+from prodlock.server.lifecycle import Lifecycle
+from prodlock.server.server import layered
+from prodlock.server.settings import Settings
+
+
+def test_the_server_answers_the_probes_of_an_application_without_probes(client: TestClient) -> None:
+    """Both answer 200 between start and stop."""
+    assert (client.get("/health").status_code, client.get("/health").json()) == (200, {"status": "ok"})
+    assert (client.get("/ready").status_code, client.get("/ready").json()) == (200, {"status": "ready"})
+
+
+def test_readiness_is_503_before_the_start_and_from_the_stop_on(app: FastAPI) -> None:
+    """Liveness is not readiness: `/health` is 200 throughout. A start does not revoke a stop."""
+    lifecycle = Lifecycle()
+    client = TestClient(layered(app, lifecycle, Settings()))
+    found = []
+    for change in (list, lifecycle.start, lifecycle.stop, lifecycle.start):
+        change()
+        found.append((client.get("/ready").status_code, client.get("/health").status_code))
+    assert found == [(503, 200), (200, 200), (503, 200), (503, 200)]
+    assert client.get("/ready").json() == {"status": "not ready"}
+
+
+@pytest.mark.parametrize("status", [200, 204, 401, 500])
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_an_applications_own_probe_takes_precedence(app: FastAPI, path: str, status: int) -> None:
+    """Whatever it answers but 404. It is not asked for readiness while the server stops."""
+    asked = []
+
+    @app.get(path)
+    async def probe() -> Response:
+        asked.append(path)
+        return Response(status_code=status, headers={"own": "yes"})
+
+    lifecycle = Lifecycle()
+    lifecycle.start()
+    client = TestClient(layered(app, lifecycle, Settings()))
+    answer = client.get(path)
+    assert (answer.status_code, answer.headers["own"]) == (status, "yes")
+    lifecycle.stop()
+    assert client.get("/ready").status_code == 503
+    assert asked == [path]
+
+
+@pytest.mark.parametrize(("method", "status"), [("POST", 404), ("DELETE", 404), ("HEAD", 200)])
+def test_only_get_and_head_are_probes(client: TestClient, method: str, status: int) -> None:
+    """Any other method is the application's to answer."""
+    assert client.request(method, "/health").status_code == status
+
+
+def test_probes_are_found_below_the_path_that_a_proxy_strips(app: FastAPI) -> None:
+    """UVICORN_ROOT_PATH is part of the path that an application receives."""
+    lifecycle = Lifecycle()
+    lifecycle.start()
+    client = TestClient(layered(app, lifecycle, Settings()), root_path="/api")
+    assert client.get("/api/ready").json() == {"status": "ready"}
+
+
+def answer_once(answer: bytes, address: str = "127.0.0.1") -> int:
+    """Answer the next connection on a free port with these bytes; return the port."""
+    listener = socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
+
+    def serve() -> None:
+        with listener, listener.accept()[0] as connection:
+            connection.recv(1024)
+            connection.sendall(answer)
+
+    threading.Thread(target=serve).start()
+    port: int = listener.getsockname()[1]
+    return port
+
+
+OK = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+def test_the_health_check_accepts_only_200() -> None:
+    """Another status, or data that is not HTTP, is unhealthy."""
+    assert healthcheck.is_healthy(answer_once(OK))
+    assert not healthcheck.is_healthy(answer_once(b"HTTP/1.1 503 Service Unavailable\r\n\r\n"))
+    assert not healthcheck.is_healthy(answer_once(b"200"))
+
+
+def test_the_health_check_connects_to_the_address_that_the_server_listens_on() -> None:
+    """To IPv6 alone, or to one address."""
+    assert healthcheck.is_healthy(answer_once(OK, "127.0.0.2"), ["127.0.0.2"])
+    try:
+        port = answer_once(OK, "::1")
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    assert healthcheck.is_healthy(port)
+
+
+def test_the_health_check_takes_port_and_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default the host is that of UVICORN_HOST; an argument takes precedence."""
+    assert healthcheck.main([str(answer_once(OK))]) == 0
+    monkeypatch.setenv("UVICORN_HOST", "127.0.0.3")
+    assert healthcheck.main([str(answer_once(OK, "127.0.0.3"))]) == 0
+    assert healthcheck.main([str(answer_once(OK, "127.0.0.2")), "127.0.0.2"]) == 0
+
+
+def test_the_health_check_reports_a_closed_port_as_unhealthy() -> None:
+    """Without an exception."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    assert not healthcheck.is_healthy(port)
+    assert healthcheck.main([str(port)]) == 1

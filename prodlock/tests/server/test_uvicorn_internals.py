@@ -1,0 +1,125 @@
+"""uvicorn's internals are those that the server was written for."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import textwrap
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from prodlock.server import uvicorn_internals as uvicorn
+
+METHODS = {
+    "Config.load": "(self)",
+    "Server.capture_signals": "(self)",
+    "Server.handle_exit": "(self, sig, frame)",
+    "Server.startup": "(self, sockets)",
+    "Server.shutdown": "(self, sockets)",
+    "Server.on_tick": "(self, counter)",
+    "Server.run": "(self, sockets)",
+    "LifespanOn.send": "(self, message)",
+    "HttpToolsProtocol.connection_made": "(self, transport)",
+    "HttpToolsProtocol.connection_lost": "(self, exc)",
+    "HttpToolsProtocol.eof_received": "(self)",
+    "HttpToolsProtocol.data_received": "(self, data)",
+    "HttpToolsProtocol.on_message_begin": "(self)",
+    "HttpToolsProtocol.on_headers_complete": "(self)",
+    "HttpToolsProtocol.on_body": "(self, body)",
+    "HttpToolsProtocol.on_message_complete": "(self)",
+    "HttpToolsProtocol.on_response_complete": "(self)",
+    "FlowControl.__init__": "(self, transport)",
+    "FlowControl.resume_reading": "(self)",
+}
+COROUTINES = {"Server.startup", "Server.shutdown", "Server.on_tick", "LifespanOn.send"}
+# What the methods call, in the order that the server relies on.
+CALLS = {
+    "Server.serve": ["self.capture_signals", "self._serve"],
+    "Server._serve": ["config.lifespan_class", "self.startup", "self.main_loop", "self.shutdown"],
+    "HttpToolsProtocol.on_headers_complete": ["self.flow.pause_reading", "self.pipeline.appendleft"],
+}  # fmt: skip
+
+
+def found(name: str) -> object:
+    """Return a method by the name of its class and its own."""
+    owner, _, attribute = name.partition(".")
+    return getattr(getattr(uvicorn, owner), attribute)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_has_the_expected_parameters(name: str) -> None:
+    """Each that is overridden, extended or called; `run` and `serve` among them."""
+    method = inspect.unwrap(found(name))  # type: ignore[arg-type]
+    assert f"({', '.join(inspect.signature(method).parameters)})" == METHODS[name]
+    assert inspect.iscoroutinefunction(method) == (name in COROUTINES)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_method_calls_what_the_server_overrides(name: str) -> None:
+    """An override that is no longer called would have no effect."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(found(name))))  # type: ignore[arg-type]
+    calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert [call for call in CALLS[name] if call not in calls] == []
+
+
+def test_the_objects_have_the_expected_attributes() -> None:
+    """Of a server, a lifespan and a connection, as uvicorn creates them."""
+
+    async def create() -> None:
+        config = uvicorn.Config(lambda: None, log_config=None)
+        config.load()
+        assert config.lifespan_class is uvicorn.LifespanOn
+        server = uvicorn.Server(config)
+        assert (server.started, server.should_exit, server.force_exit) == (False, False, False)
+        assert not hasattr(server, "lifespan")
+        await server.on_tick(0)
+        headers = server.server_state.default_headers
+        assert headers == [(b"date", headers[0][1]), (b"server", b"uvicorn")]
+        lifespan = uvicorn.LifespanOn(config)
+        assert (lifespan.startup_event.is_set(), lifespan.should_exit) == (False, False)
+        connection = uvicorn.HttpToolsProtocol(config, server.server_state, {})
+        assert [vars(connection)[name] for name in ("transport", "flow", "cycle")] == [None] * 3
+        assert (list(connection.pipeline), connection.connections) == ([], server.server_state.connections)
+        assert connection.loop is asyncio.get_running_loop()
+        flow = uvicorn.FlowControl(asyncio.Transport())
+        assert flow.read_paused is False
+
+    asyncio.run(create())
+
+
+def test_a_response_has_the_expected_state() -> None:
+    """The attributes that uvicorn sets for each request."""
+    source = inspect.getsource(uvicorn.RequestResponseCycle.__init__)
+    for name in ("response_started", "response_complete", "waiting_for_100_continue"):
+        assert f"self.{name} = " in source
+
+
+def test_the_constants_have_the_expected_values() -> None:
+    """Exit code 3 is documented, and the answers are written in full."""
+    assert uvicorn.STARTUP_FAILURE == 3
+    assert [number.name for number in uvicorn.HANDLED_SIGNALS] == ["SIGINT", "SIGTERM"]
+    assert uvicorn.STATUS_LINE[408] == b"HTTP/1.1 408 Request Timeout\r\n"
+    assert issubclass(uvicorn.ClientDisconnected, OSError)
+
+
+def test_one_module_imports_uvicorn() -> None:
+    """So that its table is complete; and every name of it has a row."""
+    importing = set()
+    for module in Path("prodlock/server").glob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            importing |= {module.stem for name in names if name.partition(".")[0] == "uvicorn"}
+    assert importing == {"uvicorn_internals"}
+    assert uvicorn.__doc__
+    assert [name for name in uvicorn.__all__ if f"`{name}`" not in uvicorn.__doc__] == []
+
+
+def test_the_version_of_uvicorn_is_capped() -> None:
+    """Another minor release may change any of these."""
+    pyproject = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+    (requirement,) = [one for one in pyproject["project"]["dependencies"] if one.startswith("uvicorn")]
+    assert requirement == "uvicorn>=0.54,<0.55"

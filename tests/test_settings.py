@@ -1,0 +1,25 @@
+"""The service's settings come from environment variables, and a wrong one stops the start."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.main import create_app
+from app.settings import Settings
+
+
+def test_unset_variables_leave_the_defaults() -> None:
+    """An empty environment is valid; other variables are ignored."""
+    assert Settings.from_environment({"PATH": "/bin", "APPLE": "x"}) == Settings()
+
+
+def test_a_variable_sets_its_field() -> None:
+    """The variable is the field's name in capitals behind APP_."""
+    assert Settings.from_environment({"APP_NAME": "prices"}) == Settings(name="prices")
+
+
+def test_a_wrong_variable_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the variable and repeats the value; the process exits with code 1."""
+    monkeypatch.setenv("APP_NAME", "")
+    with pytest.raises(SystemExit, match=r"^APP_NAME must be valid: .* \(got ''\)\. To fix it: "):
+        create_app()
