@@ -94,7 +94,8 @@ def test_the_commands_without_invoke(copy_of_repository: Path, proxy_image: str)
 def test_the_shown_verdicts_are_real() -> None:
     """Both checks print the README's output but for figures; a planted leak is reported as shown."""
     for command in ("check-prod-has-no-pytest", "check-prod"):
-        assert shape(inv(command).stdout) == shape(shown(README, f"inv {command}"))
+        done = inv(command)
+        assert shape(done.stdout) == shape(shown(README, f"inv {command}")), done.stderr
     leaky = (
         f"FROM {PROD}\nUSER root\n"
         f"COPY --from={DEV} /opt/venv/lib/python3.13/site-packages/_pytest/main.py /tmp/notes.py\n"
