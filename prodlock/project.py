@@ -21,7 +21,7 @@ OVERRIDES = (
 class Project:
     """A folder with a Dockerfile and a Compose file, and the environment that its commands run in.
 
-    Without arguments: the current folder and this process's environment, as they are now.
+    Without arguments: the current folder and this process's present environment.
     """
 
     root: Path = field(default_factory=Path.cwd)

@@ -179,7 +179,7 @@ class RequestLog:
                     level, note = logging.WARNING, "the application raised CancelledError"
                 await exchange.answer(INTERNAL_SERVER_ERROR, "Internal Server Error")
             if begun:
-                # Only a broken connection still tells the client. uvicorn breaks it, and logs the exception again.
+                # Only a broken connection still informs the client. uvicorn breaks it, and logs the exception again.
                 setattr(raised, LOGGED, True)
                 raise
         finally:

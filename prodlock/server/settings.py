@@ -101,7 +101,7 @@ class Settings:
     drain_seconds: float = _setting(2.0, SECONDS, "APP_DRAIN_SECONDS")
     graceful_seconds: float = _setting(7.0, SECONDS, "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN")
     stop_grace_seconds: float = _setting(10.0, SECONDS, "APP_STOP_GRACE_SECONDS")
-    # How long an idle connection is kept: longer than proxies keep theirs, so that none closes as it is used again.
+    # How long an idle connection is kept: longer than proxies keep theirs, so that none closes while a proxy uses it.
     keep_alive_seconds: float = _setting(75.0, SECONDS, "UVICORN_TIMEOUT_KEEP_ALIVE")
     host: str = _setting("", ADDRESS, "UVICORN_HOST", "--host")
     port: int = _setting(8000, PORT, option="--port")
