@@ -17,8 +17,6 @@ MODULES = sorted(
 )
 # Which parts each part imports. Modules beside the packages (failure, site, ...) are the part ``.
 DIRECTIONS = {
-    "cli": {"", "proof"},
-    "__main__": {"cli"},
     "tasks": {"", "docker", "proof", "setup"},
     "cli": {"", "proof"},
     "__main__": {"cli"},
