@@ -12,11 +12,11 @@ from prodlock.project import Project
 from prodlock.tasks import PassThrough, on_project, passed_arguments
 
 
-@task(klass=PassThrough)
+@task(klass=PassThrough, help={"all": "Run repetitions, generated requests and the bench in full length."})
 @on_project
-def test_tool(project: Project) -> int:
+def test_tool(project: Project, all: bool = False) -> int:
     """Test Prodlock on this machine's Engine: `inv test-tool -- -k leak`."""
-    return stages.test_tool(project, passed_arguments())
+    return stages.test_tool(project, [*(["--all"] if all else []), *passed_arguments()])
 
 
 @task(

@@ -97,7 +97,11 @@ def archive(project: Project, tree: Path) -> bytes:
     """
     for one in copies(project):
         if one.is_plain and not (tree / one.origin).exists():
-            raise Failure(f"The commit must have `{one.origin}` (got none). To fix it: commit it, then check again.")
+            owner, remedy = ("project", "restore") if tree == project.root else ("commit", "commit")
+            raise Failure(
+                f"The {owner} must have `{one.origin}`, which the stage `{_STAGE}` copies (got none). "
+                f"To fix it: {remedy} it, then check again."
+            )
     options = ("--quiet", "--file=Dockerfile", f"--target={_STAGE}", "--output=type=tar,dest=-")
     with tempfile.TemporaryFile() as tar:
         engine.write(project, tar, "build", *options, str(tree))

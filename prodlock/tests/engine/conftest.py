@@ -1,4 +1,4 @@
-"""Real images on a real Engine, under a name of their own, so that nobody's containers are touched."""
+"""Images on a real Engine, under a project name of their own, so that no other containers are touched."""
 
 from __future__ import annotations
 
@@ -27,7 +27,15 @@ import pytest
 from prodlock import site
 from prodlock.project import Project
 
-ROOT = Path(__file__).parents[3]
+# Removed when the tests end.
+_FOLDER = tempfile.TemporaryDirectory(prefix="service-")
+# The project under test: what an adopter takes of this repository, around the service in prodlock/tests/service.
+ROOT = Path(_FOLDER.name, "service")
+REPOSITORY = Path(__file__).parents[3]
+TAKEN = (
+    ".dockerignore", ".gitattributes", ".gitignore", "Dockerfile", "deploy", "docker-compose.yml", "poetry.lock",
+    "prodlock", "pyproject.toml", "tasks.py",
+)  # fmt: skip
 # Two checkouts can run these tests at the same time, with a name and a port each.
 NAME = os.environ.get("TESTS_NAME", "prodlock")
 PROJECT, COPY = f"{NAME}-tests", f"{NAME}-copy"
@@ -42,9 +50,38 @@ BORROWED = (
 )
 
 
-def docker(*args: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
+def assemble() -> None:
+    """Put the project under test together, and commit it."""
+    shutil.copytree(REPOSITORY / "prodlock" / "tests" / "service", ROOT, ignore=_ignored())
+    # For the linters.
+    (ROOT / "__init__.py").unlink()
+    for name in TAKEN:
+        if (REPOSITORY / name).is_dir():
+            shutil.copytree(REPOSITORY / name, ROOT / name, ignore=_ignored("tests"))
+        else:
+            shutil.copy(REPOSITORY / name, ROOT / name)
+    committed(ROOT)
+
+
+def _ignored(*names: str) -> Callable[[Any, list[str]], set[str]]:
+    return shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", ".env*", ".prodlock", *names)
+
+
+def committed(folder: Path) -> None:
+    """Make a repository of a folder, with one commit."""
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message=x")
+
+
+def docker(
+    *args: str,
+    check: bool = True,
+    cwd: Path = ROOT,
+    **options: Any,  # noqa: ANN401
+) -> subprocess.CompletedProcess[str]:
     """Run `docker ARGS` and return what it printed."""
-    return subprocess.run(["docker", *args], check=check, capture_output=True, text=True, **options)  # noqa: S607
+    return subprocess.run(["docker", *args], check=check, capture_output=True, text=True, cwd=cwd, **options)  # noqa: S607
 
 
 def inv_command(*args: str) -> list[str]:
@@ -74,7 +111,7 @@ def check(*args: str, cwd: Path = ROOT) -> tuple[int, dict[str, Any]]:
 
 
 def inspected(reference: str) -> dict[str, Any]:
-    """Return what the Engine says of an image or a container."""
+    """Return what the Engine reports about an image or a container."""
     facts: dict[str, Any] = json.loads(docker("inspect", reference).stdout)[0]
     return facts
 
@@ -103,16 +140,16 @@ def edit(file: Path, old: str, new: str) -> None:
 
 
 def install_again(copy: Path) -> None:
-    """Make the next build install main's wheels anew, whatever is cached."""
+    """Make the next build install main's wheels again, whatever is cached."""
     installing = "python /installer/install.py wheels /opt/venv /main.txt"
     edit(copy / "Dockerfile", installing, f": {uuid4()} && {installing}")
 
 
 def git(folder: Path, *args: str) -> str:
-    """Run git as somebody, at a time that is set, and return what it prints."""
-    somebody = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    """Run git with a fixed user and time, and return what it prints."""
+    user = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
     environment = {"GIT_COMMITTER_DATE": "2026-01-02T03:04:05Z", "PATH": "/usr/bin:/bin", "HOME": str(folder)}
-    done = subprocess.run(["git", *somebody, *args], cwd=folder, env=environment, capture_output=True, check=True)  # noqa: S607
+    done = subprocess.run(["git", *user, *args], cwd=folder, env=environment, capture_output=True, check=True)  # noqa: S607
     return done.stdout.decode().strip()
 
 
@@ -123,6 +160,7 @@ def images() -> Iterator[None]:
     os.environ |= {"PRODLOCK_PROJECT": PROJECT, "COMPOSE_PROJECT_NAME": PROJECT}
     # A shell's background jobs ignore Ctrl-C and hand that on: what is tested here must not.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    assemble()
     built = inv("build")
     assert built.returncode == 0, built.stderr
     yield
@@ -170,7 +208,7 @@ def python_in(container: str, script: str, *options: str) -> str:
 
 
 def status(container: str, field: str) -> str:
-    """Return what the kernel says of process 1 (proc_pid_status(5))."""
+    """Return a field of the status of process 1 (proc_pid_status(5))."""
     script = f"print(*(line for line in open('/proc/1/status') if line.startswith('{field}:')))"
     return python_in(container, script).partition(":")[2].strip()
 
@@ -180,29 +218,35 @@ def memory(container: str) -> int:
     return int(status(container, "VmHWM").split()[0]) * 1024
 
 
+@contextmanager
+def copied(project: Path = ROOT) -> Iterator[Path]:
+    """Copy a project, so that a test may change it; its images and containers are called COPY."""
+    names = dict.fromkeys(("PRODLOCK_PROJECT", "COMPOSE_PROJECT_NAME"), COPY)
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="copy-") as folder:
+        for name, value in names.items():
+            patch.setenv(name, value)
+        copy = Path(shutil.copytree(project, Path(folder, "copy"), ignore=_ignored()))
+        yield copy
+        inv("clean", cwd=copy, **names)
+
+
 @pytest.fixture
-def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the project that a test may change, whose images and containers are called COPY."""
-    monkeypatch.setenv("PRODLOCK_PROJECT", COPY)
-    monkeypatch.setenv("COMPOSE_PROJECT_NAME", COPY)
-    ignored = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", ".env*", ".prodlock")
-    folder = Path(shutil.copytree(ROOT, tmp_path / "copy", ignore=ignored))
-    yield folder
-    inv("clean", cwd=folder)
+def copy() -> Iterator[Path]:
+    """A copy of the project that a test may change."""
+    with copied() as folder:
+        yield folder
 
 
 @pytest.fixture
 def repository(copy: Path) -> Path:
     """A copy of the project, committed."""
-    git(copy, "init", "--quiet")
-    git(copy, "add", "--all")
-    git(copy, "commit", "--quiet", "--message=x")
+    committed(copy)
     return copy
 
 
 def secrets() -> list[str]:
     """Return the options that hand a build this machine's certificates and package index."""
-    settings = site.environment(Project())
+    settings = site.environment(Project(ROOT))
     os.environ.update(settings)
     return list(site.secrets(settings))
 
@@ -284,7 +328,7 @@ def containerd_store(second_engine: SecondEngine) -> str:
 
 @contextmanager
 def bridge(name: str) -> Iterator[None]:
-    """Make a bridge for a second Engine. One told to have none would take the first one's away."""
+    """Make a bridge for a second Engine. An Engine without a bridge would remove that of the first."""
     subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)  # noqa: S607
     try:
         yield

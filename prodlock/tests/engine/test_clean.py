@@ -30,8 +30,8 @@ ADDED = {
 }
 
 
-def test_prod_is_clean() -> None:
-    """The image as it is built; the report tells what was read."""
+def test_check_accepts_prod() -> None:
+    """The built image has no finding; the report counts what was read."""
     code, report = check()
     assert (code, report["clean"], report["findings"]) == (0, True, [])
     assert report["id"] == inspected(PROD)["Id"]
@@ -40,25 +40,24 @@ def test_prod_is_clean() -> None:
     assert report["read"]["files"] > 1000
 
 
-def test_dev_is_not() -> None:
+def test_check_finds_every_dev_distribution_in_dev() -> None:
     """The positive control, end to end: the same question about dev finds every dev distribution."""
     code, report = check(f"--image={DEV}")
     assert code == 1
     assert {finding["what"] for finding in report["findings"]} >= set(report["forbidden"])
 
 
-@pytest.mark.parametrize("kind", ADDED)
-def test_a_clean_image_passes(kind: str) -> None:
-    """What a service may well have on top of prod."""
-    with planted(ADDED[kind], "-") as image:
+def test_check_accepts_what_a_service_may_add() -> None:
+    """All of it is added to one image; the check finds nothing there."""
+    with planted("\n".join(ADDED.values()), "-") as image:
         code, report = check(f"--image={image}")
     assert (code, report["findings"]) == (0, [])
 
 
-def test_other_dependencies_pass_too(copy: Path) -> None:
+def test_check_accepts_other_dependencies(copy: Path) -> None:
     """Setuptools carries packaging in its wheel, certifi a folder of tests: both in main, both no leak.
 
-    Of all that is installed anew, the build downloads no more than these two.
+    Of all that is installed again, the build downloads no more than these two.
     """
     install_again(copy)
     assert inv("build", cwd=copy).returncode == 0
@@ -73,7 +72,7 @@ def test_other_dependencies_pass_too(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["prices", '"prices"'])
-def test_a_service_of_another_name_passes(copy: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_check_accepts_a_service_of_another_name(copy: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """As docker-compose.yml names it."""
     monkeypatch.delenv("PRODLOCK_PROJECT")
     edit(copy / "docker-compose.yml", "name: quotes\n", f"name: {name}\n")

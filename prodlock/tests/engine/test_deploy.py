@@ -1,4 +1,4 @@
-"""The files in deploy/: valid, of one mind with docker-compose.yml, and run for real where this machine can."""
+"""The files in deploy/: valid, consistent with docker-compose.yml, and run on a Swarm of one machine."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from prodlock.tests.engine.conftest import (
     ROOT,
     Clients,
     answers,
+    copied,
     docker,
     edit,
     inspected,
@@ -31,7 +32,7 @@ STACK = PROJECT
 SERVICE = f"{STACK}_api-prod"
 
 
-def test_what_is_shipped_is_valid_and_of_one_mind() -> None:
+def test_deploy_check_accepts_the_shipped_files() -> None:
     """Swarm's and Kubernetes' own tools and schemas, without a cluster and without a network."""
     done = inv("deploy-check")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -63,7 +64,12 @@ WRONG = {
         "docker-compose.yml: `environment` of api-prod must hand on APP_NEW",
     ),
     "a limit": ("deploy/stack.yml", 'cpus: "1", memory: 256M', 'cpus: "1"', "memory is left open"),
-    "a proxy that everybody is": ("deploy/k8s/deployment.yaml", "value: 10.0.0.0/8", 'value: "*"', "every client"),
+    "any client as a proxy": (
+        "deploy/k8s/deployment.yaml",
+        "value: 10.0.0.0/8",
+        'value: "*"',
+        "deploy/k8s: forwarded is every client",
+    ),
     "another network": (
         "deploy/proxy.yml",
         "IPS=${PROXY_SUBNET:-172.31.250.0/24}",
@@ -76,24 +82,47 @@ WRONG = {
         "",
         "docker-compose.yml: forwarded is left open",
     ),
-    "a forged scheme": ("deploy/haproxy.cfg", "iif(https,http)] unless outer scheme", "iif(a,b)]", "every client"),
+    "a forged scheme": (
+        "deploy/haproxy.cfg",
+        "iif(https,http)] unless outer scheme",
+        "iif(a,b)]",
+        "deploy/haproxy.cfg: forwarded is every client",
+    ),
     "a path in front": ("deploy/stack.yml", "PATH: ${UVICORN_ROOT_PATH:-}", "PATH: /api", "root_path is /api"),
     "a privilege": ("deploy/k8s/deployment.yaml", "runAsNonRoot: true", "runAsNonRoot: false", "runAsNonRoot is not"),
 }
 
 
+@pytest.fixture(scope="module")
+def sentences() -> tuple[int, list[str]]:
+    """The exit code of `inv deploy-check` for files with every mistake at once, and the lines that it prints."""
+    with copied() as copy:
+        for file, old, new, _ in WRONG.values():
+            edit(copy / file, old, new)
+        done = inv("deploy-check", cwd=copy)
+    assert done.stdout, done.stderr
+    return done.returncode, done.stdout.splitlines()
+
+
 @pytest.mark.parametrize("kind", WRONG)
-def test_what_is_wrong_is_told(copy: Path, kind: str) -> None:
-    """A sentence, and exit code 1."""
-    file, old, new, told = WRONG[kind]
-    edit(copy / file, old, new)
-    done = inv("deploy-check", cwd=copy)
-    assert done.returncode == 1, done.stderr
-    assert told in done.stdout
+def test_deploy_check_reports_a_mistake(sentences: tuple[int, list[str]], kind: str) -> None:
+    """The mistake is in a line of its own; exit code 1."""
+    code, lines = sentences
+    assert code == 1
+    *_, part = WRONG[kind]
+    assert [line for line in lines if part in line], lines
 
 
-def test_a_stack_that_no_schema_allows_can_not_be_checked(copy: Path) -> None:
-    """Swarm's own tool says why; exit code 2."""
+def test_deploy_check_reports_nothing_but_mistakes(sentences: tuple[int, list[str]]) -> None:
+    """Each line is about a mistake that was made."""
+    _, lines = sentences
+    # The second is of "no proxy", too.
+    parts = [*(part for *_, part in WRONG.values()), "must hand on FORWARDED_ALLOW_IPS"]
+    assert [line for line in lines if not any(part in line for part in parts)] == []
+
+
+def test_deploy_check_refuses_a_stack_that_no_schema_allows(copy: Path) -> None:
+    """The message of Swarm's own tool is printed; exit code 2."""
     edit(copy / "deploy" / "stack.yml", "cap_drop: [ALL]", "cap_drop: 1")
     done = inv("deploy-check", cwd=copy)
     assert done.returncode == 2
@@ -153,10 +182,10 @@ def updates() -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.usefixtures("swarm")
-def test_a_stack_is_updated_and_rolled_back_without_a_lost_request(
+def test_update_and_rollback_of_a_stack_lose_no_request(
     updates: tuple[str, str], deploy: Callable[[str], None]
 ) -> None:
-    """A new image under load, then one that does not start and is taken back by itself. Replicas are hardened."""
+    """A new image is rolled out under load; one that does not start is rolled back. Replicas are hardened."""
     new, bad = updates
     deploy(PROD)
     until(lambda: len(running()) == 2 and answers(), 60)
@@ -165,7 +194,7 @@ def test_a_stack_is_updated_and_rolled_back_without_a_lost_request(
         assert python_in(replica, f"{script}; open('/tmp/x', 'w')") == "10001 0000000000000000"
         done = docker("exec", replica, "python", "-c", "open('/srv/x', 'w')", check=False)
         assert "Read-only file system" in done.stderr
-    # Until the proxy knows both.
+    # Until the proxy has found both.
     time.sleep(3)
     clients = Clients(100)
     with clients.asking():
@@ -181,7 +210,7 @@ def test_a_stack_is_updated_and_rolled_back_without_a_lost_request(
     assert clients.answered > 5_000
 
 
-def test_the_engines_own_platform_can_be_named() -> None:
+def test_build_for_the_own_platform_gives_the_same_image() -> None:
     """It gives the same image."""
     platform = docker("version", "--format={{.Server.Os}}/{{.Server.Arch}}").stdout.strip()
     named, usual = (inv("build", *options).stdout.splitlines()[0] for options in ([f"--platform={platform}"], []))
@@ -189,7 +218,7 @@ def test_the_engines_own_platform_can_be_named() -> None:
     assert inspected(PROD)["Architecture"] == platform.partition("/")[2]
 
 
-def test_a_platform_that_this_machine_can_not_build_gets_a_sentence() -> None:
+def test_build_explains_a_platform_that_it_cannot_build() -> None:
     """Either its base image is missing, or, where a registry has that, an emulator."""
     said = sentence(inv("build", "--platform=linux/s390x"))
     assert "is not here and can't be pulled" in said or "can't run programs of that platform" in said

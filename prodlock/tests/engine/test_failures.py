@@ -25,6 +25,7 @@ from prodlock.tests.engine.conftest import (
     PORT,
     PROD,
     PROJECT,
+    REPOSITORY,
     ROOT,
     docker,
     edit,
@@ -39,8 +40,8 @@ VERBS = (["build"], ["serve", f"--port={PORT}"], ["test"], ["check-prod-has-no-p
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
-def test_no_docker_on_the_path(verb: list[str], tmp_path: Path) -> None:
-    """Says where Docker comes from."""
+def test_tasks_explain_a_missing_docker(verb: list[str], tmp_path: Path) -> None:
+    """The message names `inv setup`."""
     # A build asks git first.
     (tmp_path / "git").symlink_to(str(shutil.which("git")))
     said = sentence(inv(*verb, PATH=str(tmp_path)))
@@ -48,20 +49,20 @@ def test_no_docker_on_the_path(verb: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
-def test_no_engine(verb: list[str]) -> None:
-    """Says how to start it."""
+def test_tasks_explain_a_stopped_engine(verb: list[str]) -> None:
+    """The message states how to start it."""
     said = sentence(inv(*verb, DOCKER_HOST="unix:///nowhere/docker.sock"))
     assert "The Docker Engine is not running. To fix it: start it" in said
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not use the socket")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user who may not use the socket")
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
-def test_no_permission_on_the_socket(verb: list[str], tmp_path: Path) -> None:
-    """Says which group to join."""
-    # Nobody could not even read the Python that runs `inv`: only `docker` is run by nobody, with a home of nobody's.
+def test_tasks_explain_a_missing_permission_on_the_socket(verb: list[str], tmp_path: Path) -> None:
+    """The message names the group to join."""
+    # The user 65534 could not even read the Python that runs `inv`: only `docker` is run as that user.
     program = tmp_path / "docker"
-    nobody = "env HOME=/ setpriv --reuid=65534 --clear-groups"
-    program.write_text(f'#!/bin/sh\nexec {nobody} {shutil.which("docker")} "$@"\n')
+    other_user = "env HOME=/ setpriv --reuid=65534 --clear-groups"
+    program.write_text(f'#!/bin/sh\nexec {other_user} {shutil.which("docker")} "$@"\n')
     program.chmod(0o755)
     done = inv(*verb, PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert "must have access to Docker's socket (got: permission denied). To fix it: run `sudo" in sentence(done)
@@ -71,8 +72,8 @@ def test_no_permission_on_the_socket(verb: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "verb", [verb for verb in VERBS if verb[0] in {"build", "serve", "test"}], ids=lambda verb: verb[0]
 )
-def test_no_compose(verb: list[str]) -> None:
-    """Compose is a plugin; without its folder, `docker compose` is no command. v1 on PATH does not help."""
+def test_tasks_explain_a_missing_compose(verb: list[str]) -> None:
+    """Compose is a plugin; without its folder there is no `docker compose`. v1 on PATH does not help."""
     folders = [str(path) for path in map(Path, PLUGINS) if path.is_dir()]
     hide = " && ".join(f"mount -t tmpfs none {folder}" for folder in folders)
     done = subprocess.run(
@@ -105,8 +106,8 @@ def line_of(file: Path, text: str) -> int:
     return next(number for number, line in enumerate(lines, 1) if line.startswith(text))
 
 
-def test_a_stale_lock(copy: Path) -> None:
-    """A dependency was added by hand: neither image is built, and the message says how to lock again."""
+def test_build_refuses_a_stale_lock(copy: Path) -> None:
+    """A dependency was added by hand: neither image is built, and the message states how to lock again."""
     edit(copy / "pyproject.toml", '"fastapi>=0.165",', '"fastapi>=0.165",\n    "certifi",')
     said = message(inv("build", cwd=copy))
     line = line_of(copy / "Dockerfile", "FROM ${BASE} AS lock")
@@ -138,7 +139,7 @@ def locked(copy: Path, name: str, pattern: str, new: str) -> None:
 
 
 @pytest.mark.parametrize("name", INSTALLING)
-def test_a_wheel_that_is_not_the_locked_one(copy: Path, name: str) -> None:
+def test_build_refuses_a_wheel_with_another_hash(copy: Path, name: str) -> None:
     """The index serves something else than what was locked, for either image: the build stops and names it."""
     stage, task = INSTALLING[name]
     locked(copy, name, r"sha256:[0-9a-f]{64}", "sha256:" + "0" * 64)
@@ -148,7 +149,7 @@ def test_a_wheel_that_is_not_the_locked_one(copy: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("wheel", ["", "-cp312-cp312-manylinux_2_17_x86_64.whl", "-cp313-cp313-win_amd64.whl"])
-def test_a_dependency_without_a_wheel(copy: Path, wheel: str) -> None:
+def test_build_refuses_a_distribution_without_a_wheel(copy: Path, wheel: str) -> None:
     """None at all, of another Python, for another platform: nothing is built from source, and nothing else stops."""
     locked(copy, "pluggy", r"-py3-none-any\.whl", wheel or ".zip")
     said = message(inv("test", cwd=copy))
@@ -158,7 +159,7 @@ def test_a_dependency_without_a_wheel(copy: Path, wheel: str) -> None:
     assert docker("build", ".", cwd=copy).returncode == 0
 
 
-def test_an_index_without_the_locked_wheel(copy: Path) -> None:
+def test_build_refuses_a_source_distribution(copy: Path) -> None:
     """poetry.lock names a wheel, and the index serves the source alone: uv does not build it either."""
     text = (copy / "poetry.lock").read_text(encoding="utf-8")
     entry = (
@@ -173,8 +174,8 @@ def test_an_index_without_the_locked_wheel(copy: Path) -> None:
     assert said.splitlines()[-1].startswith("The package index serves no wheel of docopt==0.6.2 for this platform")
 
 
-def test_no_network(copy: Path) -> None:
-    """No index can be reached: the build stops and says what to check."""
+def test_build_explains_an_unreachable_index(copy: Path) -> None:
+    """No index can be reached: the build stops, and the message states what to check."""
     install_again(copy)
     said = message(inv("build", cwd=copy, INDEX_URL="http://127.0.0.1:9/simple"))
     assert ", stage main, step 1/1, `RUN python /installer/install.py" in said
@@ -235,17 +236,17 @@ def test_a_failed_build_names_the_step_and_the_line(copy: Path, kind: str) -> No
     assert said.endswith(ends)
 
 
-def test_a_syntax_error_in_the_service(copy: Path) -> None:
+def test_build_refuses_a_syntax_error_in_the_service(copy: Path) -> None:
     """The compiler's own message, with file and line."""
-    quotes = copy / "app" / "quotes.py"
-    quotes.write_text(quotes.read_text(encoding="utf-8") + "\ndef broken(:\n", encoding="utf-8")
+    module = copy / "app" / "main.py"
+    module.write_text(module.read_text(encoding="utf-8") + "\ndef broken(:\n", encoding="utf-8")
     said = message(inv("build", cwd=copy))
     assert ", stage app, step 2/2, `RUN --network=none python -S /bytecode.py tree /out" in said
-    assert f'File "/srv/app/quotes.py", line {len(quotes.read_text().splitlines())}\n' in said
+    assert f'File "/srv/app/main.py", line {len(module.read_text().splitlines())}\n' in said
     assert said.endswith("SyntaxError: invalid syntax")
 
 
-def test_a_build_without_its_files(copy: Path) -> None:
+def test_build_explains_missing_files(copy: Path) -> None:
     """No lock, a base image without a sensible name, no Dockerfile."""
     (copy / "poetry.lock").rename(copy / "moved")
     said = message(inv("build", cwd=copy))
@@ -261,8 +262,8 @@ def test_a_build_without_its_files(copy: Path) -> None:
     assert said.endswith("Dockerfile must exist (got none). To fix it: restore it (`git restore Dockerfile`).")
 
 
-def test_a_second_try_builds_every_step_anew_as_well(tmp_path: Path) -> None:
-    """With `--no-cache`, what an older build has left in the cache is no success."""
+def test_second_try_of_a_build_without_cache_uses_no_cache(tmp_path: Path) -> None:
+    """With `--no-cache`, the second try does not succeed by what an older build has left in the cache."""
     # Stands in for a fault that only a step that is run again meets.
     program = tmp_path / "docker"
     fault = 'case "$*" in *--no-cache*) echo "failed to solve: on purpose"; exit 1;; esac'
@@ -273,7 +274,7 @@ def test_a_second_try_builds_every_step_anew_as_well(tmp_path: Path) -> None:
     assert inv("build", PATH=path).returncode == 0
 
 
-def test_a_second_try_that_succeeds_is_a_success(tmp_path: Path) -> None:
+def test_build_succeeds_where_its_second_try_does(tmp_path: Path) -> None:
     """The fault was a passing one."""
     program = tmp_path / "docker"
     fault = f'case "$*" in *" build "*) [ -e {tmp_path}/tried ] || {{ touch {tmp_path}/tried; exit 1; }};; esac'
@@ -284,7 +285,7 @@ def test_a_second_try_that_succeeds_is_a_success(tmp_path: Path) -> None:
     assert "The build failed. Repeating it with captured output, for the reason." in done.stderr
 
 
-def test_poetry_asks_the_index_that_is_named(copy: Path) -> None:
+def test_poetry_uses_the_configured_index(copy: Path) -> None:
     """`inv poetry` trusts and asks as a build does; an index that is not there is not replaced by another."""
     lock = (copy / "poetry.lock").read_text(encoding="utf-8")
     named = inv("poetry", "--", "lock", cwd=copy, INDEX_URL=default_index())
@@ -294,11 +295,11 @@ def test_poetry_asks_the_index_that_is_named(copy: Path) -> None:
     assert inv("poetry", "--", "lock", cwd=copy, INDEX_URL="http://127.0.0.1:9/simple").returncode != 0
 
 
-def test_poetry_takes_the_exported_bundle_as_it_is(copy: Path) -> None:
-    """Where the machine's store is no file, CA_BUNDLE is the very file that the container is shown."""
-    bundle = copy / site.EXPORTED.relative_to(ROOT)
+def test_poetry_does_not_change_the_exported_bundle(copy: Path) -> None:
+    """CA_BUNDLE may be the very file that the container is given."""
+    bundle = copy / site.EXPORTED
     bundle.parent.mkdir()
-    bundle.write_bytes(Path(site.environment(Project())["CA_BUNDLE"]).read_bytes())
+    bundle.write_bytes(Path(site.environment(Project(ROOT))["CA_BUNDLE"]).read_bytes())
     before = bundle.read_bytes()
     done = inv("poetry", "--", "--version", cwd=copy, CA_BUNDLE=str(bundle))
     assert done.returncode == 0, done.stderr
@@ -309,11 +310,11 @@ def default_index() -> str:
     """Return the package index that tests may ask: the one that is set here, or else pip's own default."""
     pips = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
     asked = docker("run", "--rm", "--entrypoint=/usr/local/bin/python", DEV, "-c", pips).stdout.strip()
-    return site.environment(Project())["INDEX_URL"] or asked
+    return site.environment(Project(ROOT))["INDEX_URL"] or asked
 
 
-def test_an_absent_image() -> None:
-    """2 means: cannot check."""
+def test_check_refuses_an_absent_image() -> None:
+    """Exit code 2: the check could not be made."""
     done = inv("check-prod-has-no-pytest", "--image=nope")
     assert (
         sentence(done)
@@ -322,14 +323,14 @@ def test_an_absent_image() -> None:
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_images_that_were_never_built() -> None:
+def test_check_refuses_images_that_were_never_built() -> None:
     """Before the first `inv build` there is nothing to check."""
     done = inv("check-prod-has-no-pytest", PRODLOCK_PROJECT="prodlock-never")
     assert sentence(done).startswith("There is no image prodlock-never:dev on this Engine. To fix it: build ")
     assert done.returncode == 2
 
 
-def test_an_image_of_somebody_elses() -> None:
+def test_check_refuses_the_image_of_another_project() -> None:
     """A foreign image is neither clean nor a leak."""
     foreign = f"{PROJECT}-foreign"
     docker("build", "--quiet", f"--tag={foreign}", "-", input="FROM python:3.13-slim-trixie\nCMD true\n")
@@ -339,7 +340,7 @@ def test_an_image_of_somebody_elses() -> None:
     assert done.returncode == 2
 
 
-def test_a_stale_image(copy: Path) -> None:
+def test_check_refuses_a_stale_image(copy: Path) -> None:
     """The code has changed since the build: what is checked is not what would ship."""
     assert inv("build", cwd=copy).returncode == 0
     (copy / "app" / "new.py").write_text("x = 1\n", encoding="utf-8")
@@ -350,8 +351,8 @@ def test_a_stale_image(copy: Path) -> None:
 
 @pytest.mark.parametrize("other", [PROD, BASE])
 @pytest.mark.parametrize("name", ["check-prod-has-no-pytest", "check-prod"])
-def test_another_image_in_devs_place(other: str, name: str) -> None:
-    """An image that does not state what its build took of the lock can't say what is forbidden."""
+def test_checks_refuse_another_image_in_the_place_of_dev(other: str, name: str) -> None:
+    """An image without a list of what its build took of the lock is an error: exit code 2."""
     kept = f"{PROJECT}:kept"
     docker("tag", DEV, kept)
     docker("tag", other, DEV)
@@ -365,7 +366,7 @@ def test_another_image_in_devs_place(other: str, name: str) -> None:
     assert "docker build" not in done.stderr
 
 
-def test_a_dev_group_without_pytest(copy: Path) -> None:
+def test_check_refuses_a_dev_group_without_pytest(copy: Path) -> None:
     """The probe proves itself first: what can't find pytest in dev can't vouch for its absence from prod."""
     assert inv("poetry", "--", "remove", "--lock", "--group", "dev", "pytest", cwd=copy).returncode == 0
     assert inv("build", cwd=copy).returncode == 0
@@ -378,19 +379,21 @@ NUMBERS = ["abc", "0", "65536", "-1", "8_0", "1" * 5000, "\uff18\uff11\uff12\uff
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=range(len(NUMBERS)))
-def test_a_number_that_is_none(number: str) -> None:
+def test_tasks_refuse_an_invalid_number(number: str) -> None:
     """Refused in one line before anything is built, in whatever way it is given."""
     for name, done in {
         "The port must be a whole number from 1 to 65535": inv("serve", f"--port={number}"),
         "The port must be a whole number from 1 to 65535 ": inv("serve", PORT=number),
-        "The number of rounds must be a whole number from 1 to 1000": inv("bench", f"--rounds={number}"),
+        "The number of rounds must be a whole number from 1 to 1000": inv(
+            "bench", f"--rounds={number}", cwd=REPOSITORY
+        ),
     }.items():
         assert sentence(done).startswith(f"{name.strip()} (got {number!r}). To fix it: `inv ")
         assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("seconds", ["soon", "9e16", "99999999999999", "\uff19"])
-def test_a_time_that_is_none(seconds: str) -> None:
+def test_tasks_refuse_an_invalid_time(seconds: str) -> None:
     """SOURCE_DATE_EPOCH is the time that the image bears."""
     for task in ("build", "serve", "test", "lint", "poetry", "check-prod"):
         said = sentence(inv(task, SOURCE_DATE_EPOCH=seconds))
@@ -398,14 +401,14 @@ def test_a_time_that_is_none(seconds: str) -> None:
 
 
 @pytest.mark.parametrize("bundle", ["/nowhere.pem", "/tmp", __file__])
-def test_certificates_that_no_step_could_use(bundle: str) -> None:
+def test_build_refuses_unusable_certificates(bundle: str) -> None:
     """An absent file, a folder, a file without any: refused in one line before anything is built."""
     done = inv("build", CA_BUNDLE=bundle)
     assert sentence(done).startswith(f"CA_BUNDLE must be a readable file of certificates in PEM format (got {bundle}: ")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_package_index_that_no_step_could_use() -> None:
+def test_build_refuses_an_invalid_package_index() -> None:
     """No address, and no password in the message."""
     done = inv("build", INDEX_URL="user:secret@index.example/simple")
     assert sentence(done).startswith("The package index must be an address that begins with http:// or https://, ")
@@ -413,14 +416,14 @@ def test_a_package_index_that_no_step_could_use() -> None:
     assert "secret" not in done.stderr
 
 
-def test_a_shell_beside_nothing() -> None:
+def test_shell_beside_prod_needs_a_running_prod() -> None:
     """Production has to run before one can look into it."""
     said = sentence(inv("shell", "--prod", "--", "true"))
     assert said == "Production must be running in this checkout (got none). To fix it: start it with `inv serve`."
 
 
-def test_a_dependency_that_no_hash_covers(copy: Path) -> None:
-    """A git repository in poetry.lock: the build stops and says which."""
+def test_build_refuses_a_distribution_without_a_hash(copy: Path) -> None:
+    """A git repository in poetry.lock: the build stops, and the message names it."""
     lock = copy / "poetry.lock"
     text = lock.read_text(encoding="utf-8")
     source = '\n[package.source]\ntype = "git"\nurl = "https://git.example/h11"\nreference = "x"\n'
@@ -432,35 +435,35 @@ def test_a_dependency_that_no_hash_covers(copy: Path) -> None:
     assert ": poetry.lock can't be installed: h11==0.16.0 comes from a git; only what" in said
 
 
-def test_a_dry_run() -> None:
+def test_tasks_refuse_a_dry_run() -> None:
     """What would be surprising is refused: Invoke's --dry can't hold back what Invoke does not run."""
     assert sentence(inv("--dry", "build")) == (
         "These tasks have no dry run: each prints the docker command that it runs."
     )
 
 
-def test_an_unknown_option() -> None:
-    """Invoke itself says so."""
+def test_tasks_refuse_an_unknown_option() -> None:
+    """Invoke's own message is printed."""
     done = inv("serve", "--prot=1")
     assert sentence(done) == "No idea what '--prot' is!"
 
 
-def test_the_exit_code_of_pytest_is_the_tasks() -> None:
+def test_task_test_returns_the_exit_code_of_pytest() -> None:
     """A failing test is 1, no test at all 5."""
-    done = inv("test", "--", "-k", "test_root or test_the_name_is")
+    done = inv("test", "--", "-k", "test_root or test_quote")
     assert (done.returncode, "2 passed" in done.stdout) == (0, True)
     assert inv("test", "--", "-k", "no_such_test").returncode == 5
     assert left_behind() == []
 
 
-def test_a_closed_standard_input() -> None:
+def test_task_test_runs_with_a_closed_standard_input() -> None:
     """As some schedulers have it: the tests run all the same."""
     closed = ["sh", "-c", 'exec "$@" <&-', "sh", *inv_command("test", "--", "-k", "test_root")]
     assert subprocess.run(closed, cwd=ROOT, capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_build(copy: Path, number: signal.Signals) -> None:
+def test_an_interrupted_build_ends_with_130(copy: Path, number: signal.Signals) -> None:
     """It ends at once with 130, and the next build succeeds."""
     # Another one each time: a build that once got through would be in the cache.
     compiling = "python -S /bytecode.py tree /out"
@@ -485,7 +488,7 @@ def test_no_secret_stays_in_an_image(copy: Path) -> None:
     """An index with a password and a bundle of authorities are used, and leave no byte behind."""
     # Made here: dev holds this very file.
     password = uuid4().hex
-    secret = default_index().replace("://", f"://somebody:{password}@")
+    secret = default_index().replace("://", f"://user:{password}@")
     install_again(copy)
     done = inv("build", cwd=copy, INDEX_URL=secret)
     assert done.returncode == 0, done.stderr
@@ -503,7 +506,7 @@ def unpacked(image: str) -> list[bytes]:
     return [gzip.decompress(blob) if blob.startswith(b"\x1f\x8b") else blob for blob in blobs]
 
 
-def test_no_base_image(copy: Path) -> None:
+def test_build_explains_a_missing_base_image(copy: Path) -> None:
     """Neither here nor in a registry that can be reached: the way to it is named."""
     edit(copy / "Dockerfile", "ARG BASE=python:3.13-slim-trixie", "ARG BASE=registry.invalid/python:1")
     said = message(inv("build", cwd=copy))
@@ -514,7 +517,7 @@ def test_no_base_image(copy: Path) -> None:
     )
 
 
-def test_a_lock_that_can_not_be_read(copy: Path) -> None:
+def test_check_refuses_an_unreadable_lock(copy: Path) -> None:
     """A merge conflict in poetry.lock, or a lock of an old Poetry that names no groups: neither is a change of it."""
     docker("tag", DEV, f"{COPY}:dev")
     docker("tag", PROD, f"{COPY}:prod")
@@ -528,7 +531,7 @@ def test_a_lock_that_can_not_be_read(copy: Path) -> None:
 
 
 def test_interrupted_tests_leave_nothing_running(copy: Path) -> None:
-    """Pytest is told, and its container is gone before `inv test` ends."""
+    """Pytest gets the signal, and its container is gone before `inv test` ends."""
     hanging = 'import time\n\n\ndef test_it():\n    print("it hangs", flush=True)\n    time.sleep(60)\n'
     (copy / "tests/test_hanging.py").write_text(hanging, encoding="utf-8")
     command = inv_command("test", "--", "-s", "tests/test_hanging.py")

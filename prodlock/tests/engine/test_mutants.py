@@ -1,18 +1,21 @@
-"""Each judge, switched off in turn: some test of the judges must notice."""
+"""Mutants of the judges: a unit test fails where a judge finds nothing."""
 
 from __future__ import annotations
 
 import ast
+import json
 import os
-import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from prodlock.tests.engine.conftest import ROOT
+from prodlock.tests.engine.conftest import REPOSITORY
 
+UNIT = REPOSITORY / "prodlock" / "tests" / "unit" / "proof"
 JUDGES = (
     "compose",
     "configuration",
@@ -31,8 +34,8 @@ JUDGES = (
 TESTS = tuple(f"test_{name}.py" for name in JUDGES)
 # pytest's exit codes: a test failed; a module of tests computes something with the judge and could not be imported.
 NOTICED = (1, 2)
-# What a function that is switched off returns, by the beginning of its return type. A function of another type builds
-# what the judges work on, and can't be switched off.
+# What a function returns that finds nothing, by the beginning of its return type. Functions of other types build what
+# the judges work on; they have no mutant.
 NEUTRAL = {
     "str": "''",
     "bool": "False",
@@ -50,63 +53,74 @@ NEUTRAL = {
 
 
 def functions(module: str) -> dict[str, ast.FunctionDef]:
-    """Return the functions and methods of a judge that can be switched off."""
-    tree = ast.parse((ROOT / "prodlock" / "proof" / "judges" / f"{module}.py").read_text(encoding="utf-8"))
+    """Return the functions and methods of a judge that have a mutant."""
+    tree = ast.parse((REPOSITORY / "prodlock" / "proof" / "judges" / f"{module}.py").read_text(encoding="utf-8"))
     found = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     return {name: node for name, node in found.items() if neutral(node)}
 
 
 def neutral(function: ast.FunctionDef) -> str:
-    """Return what a function returns that finds nothing, or `` where there is no such thing."""
+    """Return the expression that a function's mutant returns, or an empty text where it has no mutant."""
     returned = ast.unparse(function.returns) if function.returns else ""
     return next((value for kind, value in NEUTRAL.items() if returned == kind or returned.startswith(f"{kind}[")), "")
 
 
+@pytest.fixture(autouse=True)
+def images() -> None:
+    """No image is built for these tests."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Test runs, each in a process that was forked from one that has imported pytest."""
+
+    process: subprocess.Popen[str]
+
+    def code(self, tests: Sequence[str], module: str = "", source: str = "") -> int:
+        """Return pytest's exit code for some tests, with a mutant in the place of a module."""
+        assert self.process.stdin
+        assert self.process.stdout
+        wanted = {
+            "tests": [str(UNIT / name) for name in tests],
+            "module": f"prodlock.proof.judges.{module}" if module else "",
+            "source": source,
+        }
+        self.process.stdin.write(json.dumps(wanted) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The judges and their tests, to be changed."""
-    folder = tmp_path_factory.mktemp("mutants")
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "prodlock", folder / "prodlock", ignore=ignored)
-    shutil.copytree(ROOT / "app", folder / "app", ignore=ignored)
-    for name in ("docker-compose.yml", "pyproject.toml"):
-        shutil.copy(ROOT / name, folder / name)
-    return folder
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    """The process that runs the judges' tests."""
+    command = [sys.executable, str(Path(__file__).with_name("mutants.py"))]
+    # Nine tenths of each run's time otherwise: plugins, and the compilation of the tests.
+    environment = os.environ | {
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("bytecode")),
+    }
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield Runs(process)
+        # The end of its standard input ends it.
 
 
-def verdict(workshop: Path, tests: tuple[str, ...] = TESTS) -> int:
-    """Run judges' tests, all of them unless some are named, and return pytest's exit code."""
-    command = [
-        sys.executable,
-        "-B",
-        "-m",
-        "pytest",
-        "--quiet",
-        "--exitfirst",
-        *(f"prodlock/tests/unit/proof/{name}" for name in tests),
-    ]
-    return subprocess.run(
-        command, cwd=workshop, env=os.environ | {"PYTHONPATH": ""}, capture_output=True, check=False
-    ).returncode
-
-
-def test_the_judges_as_they_are_pass(workshop: Path) -> None:
-    """The tests fail for the mutants' sake alone."""
-    assert verdict(workshop) == 0
+def test_judges_without_a_mutant_pass(runs: Runs) -> None:
+    """The control: only a mutant makes the tests below fail."""
+    assert runs.code(TESTS) == 0
 
 
 @pytest.mark.parametrize(("module", "name"), [(module, name) for module in JUDGES for name in functions(module)])
-def test_a_judge_that_is_switched_off_is_noticed(workshop: Path, module: str, name: str) -> None:
-    """By a test that fails, or by a module of tests that cannot be collected."""
-    file = workshop / "prodlock" / "proof" / "judges" / f"{module}.py"
-    source = file.read_text(encoding="utf-8")
-    tree = ast.parse(source)
+def test_unit_tests_notice_a_judge_that_finds_nothing(runs: Runs, module: str, name: str) -> None:
+    """A test fails, or a module of tests cannot be collected."""
+    tree = ast.parse((REPOSITORY / "prodlock" / "proof" / "judges" / f"{module}.py").read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name == name:
             node.body = ast.parse(f"return {neutral(node)}").body
-    file.write_text(ast.unparse(tree), encoding="utf-8")
-    try:
-        # Most are noticed by the tests of their own module: the others run only where these pass.
-        assert (verdict(workshop, (f"test_{module}.py",)) or verdict(workshop)) in NOTICED
-    finally:
-        file.write_text(source, encoding="utf-8")
+    mutant = ast.unparse(tree)
+    # Most are noticed by the tests of their own module: the others run only where these pass.
+    own = runs.code([f"test_{module}.py"], module, mutant)
+    assert (own or runs.code(TESTS, module, mutant)) in NOTICED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 import time
+import tomllib
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -233,7 +234,7 @@ def test_the_labels_tell_the_commit(copy: Path) -> None:
         "created": "2026-01-02T03:04:05Z",
         "revision": revision,
         "source": "https://git.example/prices",
-        "version": "0.1.0",
+        "version": tomllib.loads(text)["project"]["version"],
     }
     assert image["Created"] == "2026-01-02T03:04:05Z"
 

@@ -22,6 +22,8 @@ FILES = {
     "app/data.txt": "one\n",
     "app/main.py": "x = 1\n",
     "poetry.lock": "",
+    "prodlock/__init__.py": "",
+    "prodlock/server/__init__.py": "",
     "pyproject.toml": "[project]\n",
 }
 

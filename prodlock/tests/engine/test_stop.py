@@ -14,7 +14,18 @@ from functools import partial
 import httpx
 import pytest
 
-from prodlock.tests.engine.conftest import DEV, PORT, PROD, PROJECT, ROOT, Clients, answers, docker, inspected, until
+from prodlock.tests.engine.conftest import (
+    DEV,
+    PORT,
+    PROD,
+    PROJECT,
+    REPOSITORY,
+    Clients,
+    answers,
+    docker,
+    inspected,
+    until,
+)
 from prodlock.tests.engine.test_rolling import FILES, proxied, restart
 
 # The drain of a service that is ready, and its end.
@@ -201,7 +212,7 @@ def test_logs_are_rotated(proxy_image: str) -> None:
 
 def test_the_server_as_a_process() -> None:
     """The tests of `prodlock/tests/server`, in dev, which has none of the tool's."""
-    tests = f"--volume={ROOT}/prodlock/tests:/srv/prodlock/tests:ro"
+    tests = f"--volume={REPOSITORY}/prodlock/tests:/srv/prodlock/tests:ro"
     command = (DEV, "pytest", "-q", "prodlock/tests/server")
     done = docker("run", "--rm", "--network=none", "--init", tests, *command, check=False)
     assert done.returncode == 0, done.stdout

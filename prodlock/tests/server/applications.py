@@ -24,7 +24,7 @@ SLOW_SECONDS = 0.5
 
 @asynccontextmanager
 async def lifespan(_: object) -> AsyncIterator[None]:
-    """Print the beginning and the end; wait or fail as the variable LIFESPAN says."""
+    """Print the beginning and the end; the variable LIFESPAN makes it wait or fail."""
     print("lifespan begins", flush=True)
     try:
         if os.environ.get("LIFESPAN") == "waits":

@@ -16,7 +16,7 @@ LONG = 30
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Print the beginning and the end, and fail in between as LIFESPAN says."""
+    """Print the beginning and the end, and misbehave in between."""
     kind = os.environ.get("LIFESPAN", "")
     print("lifespan begins", flush=True)
     if kind == "blocks":

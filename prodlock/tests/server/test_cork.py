@@ -161,7 +161,7 @@ async def together() -> list[Sequence[bytes | str]]:
 
 
 def test_no_complete_response_waits_for_another_connection() -> None:
-    """Each is sent as soon as it is written, whatever else the loop's iteration has to do."""
+    """Each is sent at once, whatever else the loop's iteration has to do."""
     assert clock.run(together()) == [[HEAD + b"body"]] * 3
 
 

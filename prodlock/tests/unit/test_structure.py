@@ -93,8 +93,8 @@ def test_the_host_needs_only_the_standard_library(module: Path) -> None:
     assert imported(module.read_text(encoding="utf-8")) <= allowed
 
 
-def test_app_never_imports_the_tool() -> None:
-    """The service runs on any server, and does not depend on how its image was built."""
+def test_app_does_not_import_the_tool() -> None:
+    """The service runs on any server, and does not depend on its build."""
     for module in Path("app").glob("*.py"):
         assert not imported(module.read_text(encoding="utf-8")) & {"tasks", "invoke", "prodlock"}
 

@@ -95,5 +95,10 @@ def test_a_commit_without_a_source_is_refused(project: Project, tmp_path: Path) 
     """Before anything is built."""
     tree = tmp_path / "tree"
     tree.mkdir()
-    with pytest.raises(Failure, match=r"^The commit must have `app` \(got none\)\. To fix it: commit it"):
+    with pytest.raises(
+        Failure, match=r"^The commit must have `app`, which the stage .* \(got none\)\. To fix it: commit it"
+    ):
         sources.archive(project, tree)
+    (project.root / "pkg/version.py").unlink()
+    with pytest.raises(Failure, match=r"^The project must have `pkg/version.py`, .* To fix it: restore it"):
+        sources.archive(project, project.root)

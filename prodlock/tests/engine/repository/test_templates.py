@@ -1,4 +1,4 @@
-"""Images that others build, in the ways of widespread templates: what is said of them, by the check and by others."""
+"""Images built as widespread templates do: what the checks and other tools find in them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from prodlock.tests.engine.conftest import BASE, DEV, PROD, PROJECT, ROOT, docker, inv
+from prodlock.tests.engine.conftest import BASE, DEV, PROD, PROJECT, REPOSITORY, ROOT, docker, inv
 
-DOCS = (ROOT / "docs" / "explanation" / "proof.md").read_text(encoding="utf-8")
+DOCS = (REPOSITORY / "docs" / "explanation" / "proof.md").read_text(encoding="utf-8")
 WAYS = {
     "the environment made with the dev group, copied onto slim": (
         f"FROM {BASE}\nENV PATH=/opt/venv/bin:$PATH\nCOPY --from={DEV} /opt/venv /opt/venv\nCOPY app /srv/app\n"
@@ -40,7 +40,7 @@ def leaks(command: str, tag: str) -> str:
 
 
 def seen(tag: str) -> list[str]:
-    """Return what each way of looking says of an image."""
+    """Return what each way of looking finds in an image."""
     run = ("run", "--rm", "--network=none", "--user=root")
     listed = docker(*run, tag, "sh", "-c", "pip list 2>/dev/null | grep -c pytest", check=False).stdout.strip()
     started = docker(*run, tag, "pytest", "--version", check=False).returncode == 0
@@ -56,8 +56,8 @@ def seen(tag: str) -> list[str]:
 
 @pytest.mark.usefixtures("poetry")
 @pytest.mark.parametrize("way", WAYS)
-def test_the_table_in_the_docs_is_real(way: str) -> None:
-    """Cell by cell."""
+def test_documented_comparison_matches_the_images(way: str) -> None:
+    """Each cell of the table in docs/explanation/proof.md is measured."""
     tag = f"{PROJECT}:template"
     docker("build", "--quiet", f"--tag={tag}", "--file=-", str(ROOT), input=WAYS[way] + COMMON)
     try:

@@ -6,18 +6,32 @@ import os
 import re
 import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import tasks
-from prodlock.tests.engine.conftest import COPY, DEV, PORT, PROD, PROJECT, ROOT, docker, inv, left_behind, with_shell
+from prodlock.tests.engine.conftest import (
+    COPY,
+    DEV,
+    PORT,
+    PROD,
+    PROJECT,
+    REPOSITORY,
+    committed,
+    copied,
+    docker,
+    inv,
+    left_behind,
+    with_shell,
+)
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-TUTORIAL = (ROOT / "docs/tutorial/first-service.md").read_text(encoding="utf-8")
-DEPLOY = (ROOT / "docs/how-to/deploy.md").read_text(encoding="utf-8")
-LEAKS = (ROOT / "docs/how-to/leaks.md").read_text(encoding="utf-8")
-NETWORKS = (ROOT / "docs/how-to/networks.md").read_text(encoding="utf-8")
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+TUTORIAL = (REPOSITORY / "docs/tutorial/first-service.md").read_text(encoding="utf-8")
+DEPLOY = (REPOSITORY / "docs/how-to/deploy.md").read_text(encoding="utf-8")
+LEAKS = (REPOSITORY / "docs/how-to/leaks.md").read_text(encoding="utf-8")
+NETWORKS = (REPOSITORY / "docs/how-to/networks.md").read_text(encoding="utf-8")
 TASKS = {name.replace("_", "-") for name in tasks.namespace.tasks}
 
 
@@ -31,6 +45,14 @@ def console(page: str) -> list[tuple[str, str]]:
 def shown(page: str, command: str) -> str:
     """Return the output that a page shows below a command, the last time that it has it."""
     return dict(console(page))[command]
+
+
+@pytest.fixture
+def copy_of_repository() -> Iterator[Path]:
+    """A copy of this repository, with its example, committed."""
+    with copied(REPOSITORY) as copy:
+        committed(copy)
+        yield copy
 
 
 def shape(text: str) -> str:
@@ -51,17 +73,18 @@ def test_every_command_of_the_readme_is_tried() -> None:
     assert (len(PLAIN), len(PROXIED)) == (4, 2)
     assert len(others) >= 5
     assert others[:2] == ["pip install invoke", "inv setup serve"]
-    assert "pip install --quiet 'invoke" in (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert "pip install --quiet 'invoke" in (REPOSITORY / ".ci/run").read_text(encoding="utf-8")
     assert {command.split()[1] for command in others[1:]} <= TASKS
 
 
-def test_the_commands_without_invoke(copy: Path, proxy_image: str) -> None:
+def test_the_commands_without_invoke(copy_of_repository: Path, proxy_image: str) -> None:
     """The docker commands of the README and of the guide to deployment work in a fresh copy, in their order."""
     script = "\n".join(PLAIN + PROXIED).replace(":8000/", f":{PORT}/")
     # Neither CA_BUNDLE nor INDEX_URL: users who do not need them set nothing. (The layers are in the cache.)
     environment = {name: value for name, value in os.environ.items() if name not in {"CA_BUNDLE", "INDEX_URL"}}
     environment |= {"PORT": str(PORT), "HAPROXY_IMAGE": proxy_image}
-    done = subprocess.run(["sh", "-ec", script], cwd=copy, env=environment, capture_output=True, text=True, check=False)  # noqa: S607
+    command = ["sh", "-ec", script]
+    done = subprocess.run(command, cwd=copy_of_repository, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert shown(README, PLAIN[1]) in done.stdout
     assert " passed in " in done.stdout
@@ -124,7 +147,7 @@ def change(file: Path, difference: str) -> None:
     file.write_text(text.replace(removed, added), encoding="utf-8")
 
 
-def test_the_tutorial_works(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tutorial_works(copy_of_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its steps, one after the other in a clone, print what it shows; lines below `...` stand anywhere behind it."""
     monkeypatch.setenv("PORT", str(PORT))
     for role in ("AUTHOR", "COMMITTER"):
@@ -139,7 +162,7 @@ def test_the_tutorial_works(repository: Path, tmp_path: Path, monkeypatch: pytes
         elif what.startswith("cd "):
             folder = tmp_path / what.removeprefix("cd ")
         elif not what.startswith("pip "):
-            command = what.replace("REPOSITORY", shlex.quote(str(repository))).replace(":8000", f":{PORT}")
+            command = what.replace("REPOSITORY", shlex.quote(str(copy_of_repository))).replace(":8000", f":{PORT}")
             done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, check=False)  # noqa: S607
             printed = shape(done.stdout.replace(f":{PORT}", ":8000"))
             for line in text.splitlines():
