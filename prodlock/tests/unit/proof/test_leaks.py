@@ -409,3 +409,14 @@ def test_pytest_in_the_main_group_is_a_finding_in_the_lock() -> None:
     finding, plugin = leaks.denied(with_both, ["pytest", "Pytest_*"])
     assert plugin.what == "pytest-asyncio"
     assert (finding.what, finding.path) == ("pytest", "poetry.lock")
+
+
+def test_unchanged_files_of_the_base_image_are_no_findings() -> None:
+    """A finding about a file that the base image has with the same content is dropped, any other is kept."""
+    planted = file("/usr/share/zoneinfo/Europe/Rome", sha256="a" * 64)
+    facts = image([planted])
+    finding = Finding(rules.DEV_CONTENT, "tzdata", planted.path, "COPY", "its content", 1, planted.layer)
+    assert leaks.may_be_of_base([finding])
+    assert not leaks.may_be_of_base([replace(finding, layer=None)])
+    assert leaks.not_in_base([finding], facts, {planted.path: frozenset({"a" * 64})}) == []
+    assert leaks.not_in_base([finding], facts, {planted.path: frozenset({"b" * 64})}) == [finding]
