@@ -8,6 +8,8 @@ from typing import Self
 
 from pydantic import BaseModel
 
+PREFIX = "APP_"
+
 
 class Settings(BaseModel):
     """Each field is read from a variable: APP_NAME."""
@@ -17,5 +19,5 @@ class Settings(BaseModel):
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Return the settings of the environment."""
-        names = {field: f"APP_{field.upper()}" for field in cls.model_fields}
+        names = {field: PREFIX + field.upper() for field in cls.model_fields}
         return cls.model_validate({field: environment[name] for field, name in names.items() if name in environment})
