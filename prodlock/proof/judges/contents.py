@@ -155,9 +155,9 @@ def missing(image: Image, expected: ExpectedContents) -> list[Finding]:
         return layer >= 0 and max(later) <= layer
 
     lost: dict[tuple[str, str], list[ExpectedEntry]] = {}
-    for path, entrys in expected.entries.items():
+    for path, promised in expected.entries.items():
         if not is_seen(path):
-            for one in entrys:
+            for one in promised:
                 lost.setdefault((path.rpartition("/")[0], one.source), []).append(one)
     return [
         Finding(

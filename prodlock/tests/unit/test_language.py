@@ -51,6 +51,7 @@ EXCUSED: dict[str, int] = {
     "prodlock/tests/engine/test_reproducible.py": 1,
     "prodlock/tests/engine/test_rolling.py": 5,
     "prodlock/tests/engine/test_serve.py": 7,
+    "prodlock/tests/unit/proof/test_leaks.py": 1,
     "prodlock/tests/unit/test_build_failure.py": 1,
     "prodlock/tests/unit/test_bytecode.py": 3,
     "prodlock/tests/unit/test_collect.py": 3,
