@@ -28,7 +28,7 @@ from prodlock.project import COMPOSE_FILES, OVERRIDES, Project
 
 # The files that describe a build, beside those that .dockerignore allows.
 DESCRIBING = (".dockerignore", "Dockerfile", "Dockerfile.dockerignore", *COMPOSE_FILES, *OVERRIDES)
-# The files that the Dockerfile reads, for a .dockerignore that does not name them.
+# What a build reads of a conventional project, for a .dockerignore that lists exclusions instead of what it allows.
 _READ = ("app", "prodlock", "poetry.lock", "pyproject.toml")
 # git's modes of symbolic links and submodules, and the length of an object's name by SHA-1 (git-ls-tree(1)).
 _LINK, _SUBMODULE = "120000", "160000"
@@ -276,7 +276,7 @@ def locked_since(project: Project, setting: str) -> str:
     return _git(project, "show", f"{revision}:./poetry.lock")
 
 
-def knows(project: Project, revision: str) -> bool:
+def has_commit(project: Project, revision: str) -> bool:
     """Return whether a revision is a commit of this repository."""
     if not (re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", revision) and _repository(project)):
         return False

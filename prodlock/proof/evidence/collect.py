@@ -131,5 +131,5 @@ def refuse_other_commit(
     """
     labelled = labels.get(_REVISION, "")
     wanted = source.arguments(project, commit).get("REVISION", "")
-    if labelled != wanted and source.knows(project, labelled.removesuffix("-dirty")):
+    if labelled != wanted and source.has_commit(project, labelled.removesuffix("-dirty")):
         raise lock.stale(reference, f"it was made from {labelled}, this is {wanted or 'no commit'}")

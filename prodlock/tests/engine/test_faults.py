@@ -1,4 +1,4 @@
-"""What goes wrong around the service, what it does then, and how soon it is well again."""
+"""Faults around the service: its behaviour meanwhile, and how soon it recovers."""
 
 from __future__ import annotations
 
@@ -37,43 +37,43 @@ HEAD = b"POST /quotes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nC
 
 
 def process(container: str) -> int:
-    """Return the number that process 1 of a container has on this machine."""
+    """Return the id that process 1 of a container has on this machine."""
     found: int = inspected(container)["State"]["Pid"]
     return found
 
 
 @root
-def test_a_killed_service_is_back_within_seconds(service: str) -> None:
-    """SIGKILL, as from an operator or a kernel: the restart policy."""
+def test_a_killed_service_is_restarted_within_seconds(service: str) -> None:
+    """The restart policy applies after SIGKILL, as from an operator or the kernel."""
     before = process(service)
     os.kill(before, signal.SIGKILL)
     seconds = until(lambda: process(service) not in {0, before} and answers(), 10)
-    print(f"killed, and back in {seconds:.1f} s")
+    print(f"killed, and restarted in {seconds:.1f} s")
     assert seconds < 5
     assert inspected(service)["RestartCount"] == 1
 
 
 @root
-def test_a_service_without_memory_is_back_within_seconds(service: str) -> None:
-    """The kernel ends it where its container asks for more than it may have."""
+def test_a_service_killed_for_memory_is_restarted_within_seconds(service: str) -> None:
+    """The kernel kills process 1 when the container exceeds its memory limit, and the restart policy applies."""
     before = process(service)
-    # Of the container's processes it takes the one that it may take first: here process 1, and not who asks.
+    # The kernel kills the process with the highest score: process 1, not the one that allocates.
     Path("/proc", str(before), "oom_score_adj").write_text("1000", encoding="utf-8")
     docker("exec", service, "python", "-c", "bytearray(1 << 30)", check=False)
     seconds = until(lambda: process(service) not in {0, before} and answers(), 10)
-    print(f"out of memory, and back in {seconds:.1f} s")
+    print(f"out of memory, and restarted in {seconds:.1f} s")
     assert seconds < 5
 
 
-def test_what_runs_beside_the_service_can_not_take_its_memory(service: str) -> None:
-    """Who asks for too much is ended, and the service answers on."""
+def test_another_process_cannot_take_the_services_memory(service: str) -> None:
+    """The kernel kills the process that exceeds the container's limit, and the service continues to answer."""
     assert docker("exec", service, "python", "-c", "bytearray(1 << 30)", check=False).returncode == 137
     assert answers()
     assert inspected(service)["RestartCount"] == 0
 
 
-def test_a_full_disk_stops_nothing(service: str) -> None:
-    """/tmp is all that can be full."""
+def test_a_full_disk_does_not_stop_the_service(service: str) -> None:
+    """Only /tmp can be full: quotes and the health check still work."""
     script = "open('/tmp/x', 'wb').write(bytes(1 << 30))"
     done = docker("exec", service, "python", "-c", script, check=False)
     assert "No space left on device" in done.stderr
@@ -82,8 +82,8 @@ def test_a_full_disk_stops_nothing(service: str) -> None:
     assert docker("exec", service, "python", "-S", "prodlock/server/healthcheck.py", check=False).returncode == 0
 
 
-def test_a_paused_service_answers_when_it_goes_on(service: str) -> None:
-    """A request that came meanwhile waits, and is answered."""
+def test_a_paused_service_answers_after_it_is_resumed(service: str) -> None:
+    """A request that arrives during the pause waits and is answered."""
     docker("pause", service)
     seen: list[int] = []
     asking = threading.Thread(target=lambda: seen.append(httpx.get(URL, timeout=30).status_code))
@@ -96,8 +96,8 @@ def test_a_paused_service_answers_when_it_goes_on(service: str) -> None:
     assert until(answers, 1) < 1
 
 
-def test_it_is_unready_from_the_first_moment_of_its_stop(service: str) -> None:
-    """And ready from the end of its start: before that nobody listens. It answers meanwhile, and ends with 0."""
+def test_the_service_is_unready_from_the_start_of_its_stop(service: str) -> None:
+    """During the drain /ready returns 503 and other requests are answered; the exit code is 0."""
     stopping = threading.Thread(target=docker, args=("stop", service))
     seen = []
     with httpx.Client(base_url=URL) as client:
@@ -115,7 +115,7 @@ def test_it_is_unready_from_the_first_moment_of_its_stop(service: str) -> None:
 
 @contextmanager
 def connections(count: int, sent: bytes) -> Iterator[list[socket.socket]]:
-    """Give so many connections on which so much of a request was sent."""
+    """Yield `count` connections on which a part of a request was sent."""
     with ExitStack() as stack:
         found = []
         for _ in range(count):
@@ -125,13 +125,13 @@ def connections(count: int, sent: bytes) -> Iterator[list[socket.socket]]:
         yield found
 
 
-# What hanging clients have sent.
+# The parts of a request that hanging clients send.
 SENT = {"nothing": b"", "a line": b"GET / HT", "a head": HEAD, "a body": HEAD + b"\r\n{"}
 
 
 @dataclass(frozen=True)
 class Hanging:
-    """What a client got that sent part of a request and then nothing, and after how many seconds."""
+    """The answer to a client that sent part of a request and then nothing, and the seconds until it came."""
 
     answer: bytes
     seconds: float
@@ -155,15 +155,15 @@ def hanging() -> dict[str, Hanging]:
 
 
 @pytest.mark.parametrize("kind", SENT)
-def test_clients_that_hang_keep_nobody_waiting(hanging: dict[str, Hanging], kind: str) -> None:
+def test_hanging_clients_do_not_delay_others(hanging: dict[str, Hanging], kind: str) -> None:
     """A client whose upload stops gets 408 after 10 to 20 s; one that has sent nothing is disconnected."""
     assert hanging[kind].answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n" if SENT[kind] else b"")
     assert bool(hanging[kind].answer) == bool(SENT[kind])
     assert 5 < hanging[kind].seconds < 25
 
 
-def test_clients_that_hang_do_not_delay_the_stop(service: str) -> None:
-    """It ends within its grace period, and with 0."""
+def test_hanging_clients_do_not_delay_the_stop(service: str) -> None:
+    """The service ends within its grace period, with exit code 0."""
     with connections(50, HEAD + b"\r\n{"):
         started = time.monotonic()
         docker("stop", service)
@@ -172,14 +172,14 @@ def test_clients_that_hang_do_not_delay_the_stop(service: str) -> None:
 
 
 def open_connections(container: str) -> int:
-    """Return how many connections the service has that are established (proc(5), /proc/net/tcp)."""
+    """Return the number of established connections to the service (proc(5), /proc/net/tcp)."""
     lines = python_in(container, "print(open('/proc/net/tcp').read())").splitlines()[1:]
     fields = [line.split() for line in lines if line.strip()]
     return sum(local.endswith(":1F40") and state == "01" for _, local, _, state, *_ in fields)
 
 
-def test_a_client_that_vanished_is_let_go(service: str) -> None:
-    """A half-open connection: no packet tells of its end. Nobody waits for the rest of the request for ever."""
+def test_a_vanished_client_is_disconnected(service: str) -> None:
+    """A half-open connection, whose end no packet reports, falls below the minimum upload rate."""
     (network,) = inspected(service)["NetworkSettings"]["Networks"]
     address = inspected(service)["NetworkSettings"]["Networks"][network]["IPAddress"]
     script = (
@@ -191,7 +191,7 @@ def test_a_client_that_vanished_is_let_go(service: str) -> None:
         until(lambda: open_connections(service) == 1, 10)
         docker("network", "disconnect", "--force", network, client)
         seconds = until(lambda: open_connections(service) == 0, 30)
-        print(f"vanished, and let go after {seconds:.0f} s")
+        print(f"vanished, and disconnected after {seconds:.0f} s")
         assert 5 < seconds < 25
     finally:
         docker("rm", "--force", client)
@@ -199,18 +199,18 @@ def test_a_client_that_vanished_is_let_go(service: str) -> None:
 
 @pytest.fixture
 def faketime() -> str:
-    """An image of production with a library that tells another time."""
+    """An image of production with a library that changes the time which programs read."""
     done = docker("build", "--quiet", "--build-arg=PACKAGES=libfaketime", *secrets(), ".", cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
-def test_a_clock_that_jumps_stops_nothing(faketime: str, tmp_path: Path) -> None:
-    """A day forth and a day back: connections and answers go on, only the date that is told jumps."""
+def test_a_jump_of_the_clock_does_not_stop_the_service(faketime: str, tmp_path: Path) -> None:
+    """When the clock jumps by a day, forward or back, connections stay open; only the date header changes."""
     tmp_path.chmod(0o755)
 
     def jump_by(days: str) -> None:
-        # In one step: the library ends a process that sees an empty file.
+        # Replace the file in one step: the library ends a process that reads an empty one.
         new = tmp_path / "new"
         new.write_text(days, encoding="utf-8")
         new.rename(tmp_path / "now")
@@ -228,7 +228,7 @@ def test_a_clock_that_jumps_stops_nothing(faketime: str, tmp_path: Path) -> None
         with httpx.Client(base_url=URL) as client:
             for jump in ("+0d", "+1d", "-1d", "+0d"):
                 jump_by(jump)
-                # The server makes its date header once a second.
+                # The server updates its date header once a second.
                 time.sleep(1.5)
                 answer = client.get("/")
                 assert answer.status_code == 200
@@ -241,8 +241,8 @@ def test_a_clock_that_jumps_stops_nothing(faketime: str, tmp_path: Path) -> None
         docker("rm", "--force", container)
 
 
-def test_a_service_that_can_not_start_is_given_up() -> None:
-    """After five more tries: a setting does not mend itself. `inv serve` does not wait for them."""
+def test_a_service_that_cannot_start_is_given_up() -> None:
+    """Compose gives up after five restarts; `inv serve` returns without waiting for them."""
     wrong = "(got 9 + 7 = 16 s, and 10 s)"
     done = inv("serve", "--detach", f"--port={PORT}", APP_DRAIN_SECONDS="9")
     assert done.returncode == 1
@@ -259,7 +259,7 @@ def test_a_service_that_can_not_start_is_given_up() -> None:
 
 
 def test_a_grace_period_is_set_for_the_engine_and_the_service() -> None:
-    """One variable, so that they can't differ."""
+    """One variable sets both, so that they cannot differ."""
     done = inv("serve", "--detach", f"--port={PORT}", APP_DRAIN_SECONDS="9", APP_STOP_GRACE_SECONDS="20")
     try:
         assert done.returncode == 0, done.stderr
@@ -271,10 +271,10 @@ def test_a_grace_period_is_set_for_the_engine_and_the_service() -> None:
 
 
 @pytest.mark.parametrize(("policy", "state"), [("on-failure:5", "exited"), ("unless-stopped", "running")])
-def test_a_restart_of_the_engine_is_survived_where_that_is_asked_for(
+def test_the_restart_policy_applies_to_a_restart_of_the_engine(
     second_engine: SecondEngine, policy: str, state: str
 ) -> None:
-    """Stopped with the Engine, it has ended in good order: `on-failure` does not start it again."""
+    """A service stopped with the Engine has exited with 0: `unless-stopped` starts it again, `on-failure` does not."""
     second_engine.load(PROD)
     container = second_engine.docker("run", "--detach", f"--restart={policy}", PROD).stdout.strip()
 

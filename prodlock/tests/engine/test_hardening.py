@@ -1,4 +1,4 @@
-"""How Compose runs production: the items of the CIS Docker Benchmark that are this project's to keep."""
+"""How Compose runs production: the items of the CIS Docker Benchmark that this project implements."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def hardened() -> Iterator[str]:
-    """Production's container, for questions alone."""
+    """The production container, which the tests only examine."""
     with served() as container:
         yield container
 
 
 def refuses(container: str, script: str, error: str) -> bool:
-    """Return whether a script fails in the container, for that reason."""
+    """Return whether a script fails in the container with an error."""
     done = docker("exec", container, "python", "-c", script, check=False)
     return done.returncode != 0 and error in done.stderr
 
 
 def limits(container: str) -> dict[str, Any]:
-    """Return what the container is run with."""
+    """Return the options that the container runs with."""
     found: dict[str, Any] = inspected(container)["HostConfig"]
     return found
 
 
 def history(_: str) -> list[str]:
-    """Return the instructions that made production, without those of layers that were copied into it."""
+    """Return the instructions that made production, without those of copied layers."""
     return docker("history", "--no-trunc", "--format={{.CreatedBy}}", PROD).stdout.splitlines()
 
 
 def published(container: str) -> set[str]:
-    """Return the addresses of this machine that lead to the container."""
+    """Return the addresses of this machine on which the container is published."""
     ports = inspected(container)["NetworkSettings"]["Ports"]
     return {binding["HostIp"] for bindings in ports.values() for binding in bindings or ()}
 
@@ -55,7 +55,7 @@ def published(container: str) -> set[str]:
 THREADS = (
     "import threading, time; [threading.Thread(target=time.sleep, args=(9,), daemon=True).start() for _ in range(99)]"
 )
-# What each item asks of the running container; numbers as in the benchmark.
+# The check of the running container for each item, by the benchmark's number.
 ITEMS: dict[str, Callable[[str], bool]] = {
     "4.1": lambda container: status(container, "Uid").split() == ["10001"] * 4,
     "4.6": lambda container: inspected(container)["State"]["Health"]["Status"] == "healthy",
@@ -74,14 +74,14 @@ ITEMS: dict[str, Callable[[str], bool]] = {
 
 
 @pytest.mark.parametrize("item", ITEMS)
-def test_container_keeps_an_item_of_the_benchmark(hardened: str, item: str) -> None:
+def test_container_passes_an_item_of_the_benchmark(hardened: str, item: str) -> None:
     """The running container is examined, not its configuration."""
     assert ITEMS[item](hardened)
 
 
 @pytest.mark.parametrize("item", sorted(set(ITEMS) - {"4.6", "4.8", "4.9", "4.10"}))
-def test_a_bare_container_keeps_few_items(item: str) -> None:
-    """The control: without Compose's options most of these checks fail."""
+def test_a_bare_container_fails_most_items(item: str) -> None:
+    """The control: without Compose's options only item 4.1 of these passes."""
     container = docker("run", "--detach", f"--publish={PORT + 1}:8000", PROD).stdout.strip()
     try:
         assert ITEMS[item](container) == (item == "4.1")
@@ -90,7 +90,7 @@ def test_a_bare_container_keeps_few_items(item: str) -> None:
 
 
 def test_temporary_files_can_be_written_and_not_executed(hardened: str) -> None:
-    """16 MiB of them."""
+    """/tmp has 16 MiB and is mounted without the right to execute."""
     found = python_in(hardened, "import os; print(os.statvfs('/tmp').f_blocks * os.statvfs('/tmp').f_frsize)")
     assert int(found) == 16 * MIB
     script = "import os, shutil; shutil.copy('/usr/local/bin/python3.13', '/tmp/x'); os.execv('/tmp/x', ['x', '-V'])"
@@ -98,6 +98,6 @@ def test_temporary_files_can_be_written_and_not_executed(hardened: str) -> None:
 
 
 def test_container_has_no_init(hardened: str) -> None:
-    """It would be one more program; the service handles the signals and starts no processes."""
+    """An init would be one more program; the service handles the signals and starts no processes."""
     assert not limits(hardened).get("Init")
     assert "app" in python_in(hardened, "print(open('/proc/1/cmdline').read())").split("\0")

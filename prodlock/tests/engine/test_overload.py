@@ -1,4 +1,4 @@
-"""More requests than the service can serve."""
+"""Overload: more requests than the service can serve."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from prodlock.tests.engine.conftest import PORT, PROD, answers, docker, inspected, memory, until
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-# At once: what a proxy in front lets through to one replica, and as many again.
+# Concurrent connections: twice as many as the proxy of deploy/ opens to one replica.
 CONNECTIONS = 400
 SECONDS = 10
 MIB = 1 << 20
@@ -20,7 +20,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def small() -> Iterator[str]:
-    """Production with a quarter of a core, so that this machine can ask more than it serves."""
+    """Production with a quarter of a core, so that this machine can send more requests than it serves."""
     limits = ("--cpus=0.25", "--memory=256m", "--memory-swap=256m", "--read-only", "--tmpfs=/tmp")
     container = docker("run", "--detach", f"--publish=127.0.0.1:{PORT}:8000", *limits, PROD).stdout.strip()
     try:
@@ -31,7 +31,7 @@ def small() -> Iterator[str]:
 
 
 async def ask(queue: asyncio.Queue[float], seconds: list[float]) -> None:
-    """Send what is due on one connection; note how long each answer took, from when it was due."""
+    """Send due requests on one connection, and record the seconds from when each was due to its answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
     try:
         while True:
@@ -46,9 +46,9 @@ async def ask(queue: asyncio.Queue[float], seconds: list[float]) -> None:
 
 
 async def load(rate: float, duration: float) -> list[float]:
-    """Ask so many times a second, whether answers come or not; return the seconds that each answer took.
+    """Send `rate` requests a second, whether answers come or not, and return the seconds that each answer took.
 
-    What finds no free connection waits, but no more than as many again: others would have given up.
+    Requests wait for a free connection, CONNECTIONS at most; further ones are dropped, as clients would give up.
     """
     queue: asyncio.Queue[float] = asyncio.Queue(CONNECTIONS)
     seconds: list[float] = []
@@ -67,7 +67,7 @@ async def load(rate: float, duration: float) -> list[float]:
 
 
 def capacity() -> float:
-    """Return how many requests a second the service answers to clients that ask as soon as they are answered."""
+    """Return how many requests a second the service answers to clients that send the next one at once."""
 
     async def measure() -> int:
         counts: list[float] = []
@@ -86,8 +86,8 @@ def capacity() -> float:
     return asyncio.run(measure()) / 4
 
 
-def test_twice_too_much_is_survived(small: str) -> None:
-    """`/health` answers all the while, memory is bounded, and a second later it is as quick as before."""
+def test_the_service_survives_twice_its_capacity(small: str) -> None:
+    """During the overload /health answers and memory stays bounded; a second later, answers are fast again."""
     most = capacity()
     before = statistics.median(asyncio.run(load(most / 4, 2)))
 
@@ -104,12 +104,12 @@ def test_twice_too_much_is_survived(small: str) -> None:
     after = statistics.median(asyncio.run(load(most / 4, 2)))
     used = memory(small)
     print(
-        f"{most:.0f} requests/s; asked twice that it answered {len(during) / SECONDS:.0f}/s in "
+        f"{most:.0f} requests/s; at twice that rate {len(during) / SECONDS:.0f}/s answered in "
         f"{statistics.median(during):.2f} s, /health in {statistics.median(checks):.2f} s, {max(checks):.2f} at most; "
         f"median before {before * 1000:.1f} ms, after {after * 1000:.1f} ms; {used / MIB:.0f} MiB"
     )
     assert len(during) / SECONDS > 0.7 * most
-    # The health check's own time is 3 s.
+    # The timeout of the health check is 3 s.
     assert max(checks) < 3
     assert used < 128 * MIB
     assert after < 5 * before
@@ -118,7 +118,7 @@ def test_twice_too_much_is_survived(small: str) -> None:
 
 
 def probe() -> float:
-    """Ask `/health` on a connection of its own; return the seconds that the answer took."""
+    """Request /health on a connection of its own, and return the seconds that the answer took."""
     started = time.monotonic()
     assert answers("/health")
     return time.monotonic() - started

@@ -1,4 +1,4 @@
-"""What production is made of."""
+"""The content and the configuration of the images."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def digests(image: str, folder: str) -> set[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, tarfile.TarInfo]:
-    """All that is in prod."""
+    """The entries of prod's file system, by path."""
     return content(PROD)
 
 
 def names(files: dict[str, tarfile.TarInfo], folder: str) -> list[str]:
-    """Return what is in a folder, by name."""
+    """Return the names of a folder's entries."""
     return sorted(PurePosixPath(path).name for path in files if str(PurePosixPath(path).parent) == folder)
 
 
-def test_a_bare_build_is_prod() -> None:
-    """`docker build .` gives what Compose builds, but for labels: Compose's own, and what `inv` knows of the commit."""
+def test_docker_build_gives_prod() -> None:
+    """`docker build .` gives what Compose builds, except for Compose's labels and the values that `inv` sets."""
     bare, composed = inspected(docker("build", "--quiet", ".", cwd=ROOT).stdout.strip()), inspected(PROD)
     assert bare["RootFS"] == composed["RootFS"]
     labels = {name for name in composed["Config"].pop("Labels") if not name.startswith("com.docker.compose.")}
@@ -50,8 +50,8 @@ def test_a_bare_build_is_prod() -> None:
     assert bare["Config"] == composed["Config"]
 
 
-def test_every_program_is_there_on_purpose(files: dict[str, tarfile.TarInfo]) -> None:
-    """An allow-list: an interpreter, what main's wheels bring, no shell and no package manager."""
+def test_prod_has_allowed_programs_only(files: dict[str, tarfile.TarInfo]) -> None:
+    """The allow-list has the interpreter, env(1) and main's commands; no shell and no package manager."""
     programs = {path for path in files if PurePosixPath(path).parent.name in {"bin", "sbin"}}
     assert programs == {
         "/usr/local/bin/python", "/usr/local/bin/python3", "/usr/local/bin/python3.13",
@@ -63,8 +63,8 @@ def test_every_program_is_there_on_purpose(files: dict[str, tarfile.TarInfo]) ->
     assert not [path for path in files if PurePosixPath(path).name in shells]
 
 
-def test_every_folder_is_there_on_purpose(files: dict[str, tarfile.TarInfo]) -> None:
-    """An allow-list; Docker itself adds /dev, /proc, /sys and the files that it mounts, amd64's loader /lib64."""
+def test_images_have_allowed_folders_only(files: dict[str, tarfile.TarInfo]) -> None:
+    """Docker itself adds /dev, /proc, /sys and the files that it mounts; on amd64 /lib64 has the loader."""
     assert set(names(files, "/")) - {".dockerenv", "dev", "lib64", "proc", "sys"} == {
         "etc", "lib", "opt", "srv", "tmp", "usr", "var",
     }  # fmt: skip
@@ -78,12 +78,12 @@ def test_every_folder_is_there_on_purpose(files: dict[str, tarfile.TarInfo]) -> 
     ]  # fmt: skip
 
 
-def test_prod_is_smaller_than_the_image_that_it_is_taken_from() -> None:
-    """With the service and all that it needs, less than three fifths of the slim base image."""
+def test_prod_is_smaller_than_its_base_image() -> None:
+    """With the service and its dependencies, prod has less than three fifths of the slim base image's size."""
     assert inspected(PROD)["Size"] < 0.6 * inspected(BASE)["Size"]
 
 
-def test_prod_has_no_pytest_to_run() -> None:
+def test_prod_cannot_run_pytest() -> None:
     """`docker compose run api-prod pytest` finds no such executable."""
     done = docker("compose", "--profile=prod", "run", "--rm", "api-prod", "pytest", check=False)
     assert done.returncode != 0
@@ -91,8 +91,8 @@ def test_prod_has_no_pytest_to_run() -> None:
     assert inv("stop").returncode == 0
 
 
-def test_the_user_is_a_number_that_owns_nothing(files: dict[str, tarfile.TarInfo]) -> None:
-    """Not root, and not able to change anything but temporary files."""
+def test_the_user_is_numeric_and_owns_no_file(files: dict[str, tarfile.TarInfo]) -> None:
+    """The user is not root, and can write temporary files only."""
     assert inspected(PROD)["Config"]["User"] == "10001:10001"
     assert python("import os; print(os.getuid(), os.getgid())") == "10001 10001\n"
     assert python("import getpass; print(getpass.getuser())") == "app\n"
@@ -103,7 +103,7 @@ def test_the_user_is_a_number_that_owns_nothing(files: dict[str, tarfile.TarInfo
 
 
 def test_every_module_of_the_standard_library_can_be_imported() -> None:
-    """All that the base image's own interpreter can import, but for what was left out on purpose."""
+    """Prod imports all that the base image's interpreter imports, except for modules that are left out on purpose."""
     script = (
         "import importlib, pkgutil, sys, warnings; warnings.simplefilter('ignore')\n"
         "for name in sorted(sys.stdlib_module_names):\n"
@@ -120,14 +120,14 @@ def test_every_module_of_the_standard_library_can_be_imported() -> None:
 
 
 def test_certificates_time_zones_names_and_threads_work() -> None:
-    """What needs a file of the system that no import shows."""
+    """Prod has the files of the system that Python reads at run time, which no import shows."""
     script = (
         "import ctypes, locale, os, socket, ssl, threading, time, zoneinfo\n"
         "print(len(ssl.create_default_context().get_ca_certs()) > 100)\n"
         "print(len(zoneinfo.available_timezones()) > 400, zoneinfo.ZoneInfo('Europe/Zurich').key)\n"
         "print(socket.getservbyname('https'), socket.getprotobyname('tcp'), socket.gethostbyname('localhost'))\n"
         "print(locale.setlocale(locale.LC_ALL, 'C.UTF-8'))\n"
-        # It opens libgcc_s, which nothing links to, and aborts where that is not there.
+        # pthread_exit opens libgcc_s, which no file links to, and aborts where it is missing.
         "end = ctypes.CDLL(None).pthread_exit\n"
         "threading.Thread(target=lambda: end(None), daemon=True).start(); time.sleep(0.2)\n"
         # Python itself still waits for the thread.
@@ -136,8 +136,8 @@ def test_certificates_time_zones_names_and_threads_work() -> None:
     assert python(script).splitlines() == ["True", "True Europe/Zurich", "443 6 127.0.0.1", "C.UTF-8", "alive"]
 
 
-def test_scanners_see_the_system_libraries() -> None:
-    """Each library of Debian's has a record (deb822) of the package and version that it comes from, and its licence."""
+def test_scanners_find_the_system_libraries() -> None:
+    """Each Debian library has a record (deb822) of its package and version, and a copyright notice."""
     script = (
         "import json, pathlib\n"
         "records = {path.name: path.read_text() for path in pathlib.Path('/var/lib/dpkg/status.d').iterdir()}\n"
@@ -159,8 +159,8 @@ def test_scanners_see_the_system_libraries() -> None:
     assert not {"apt", "bash", "dpkg"} & set(records)
 
 
-def test_every_module_was_compiled_at_build() -> None:
-    """A read-only root can't keep bytecode. Its sources never change: they are not even looked at (PEP 552, flag 1)."""
+def test_every_module_was_compiled_in_the_build() -> None:
+    """A read-only root cannot store bytecode. It is never compared with its source (PEP 552, flag 1)."""
     script = (
         "import sys; import app.main, uvicorn, httptools; "
         "cached = {m.__cached__ for m in list(sys.modules.values()) if getattr(m, '__cached__', None)}; "
@@ -169,8 +169,8 @@ def test_every_module_was_compiled_at_build() -> None:
     assert python(script) == "True {1}\n"
 
 
-def test_neither_a_code_edit_nor_a_version_bump_installs_again(copy: Path) -> None:
-    """Each changes one layer, the last, and that is a small one; a changed dependency would change others."""
+def test_a_code_edit_or_a_version_bump_reinstalls_no_dependency(copy: Path) -> None:
+    """The last layer changes, which is small; a changed dependency would change others."""
     before = inspected(PROD)["RootFS"]["Layers"]
     for name, old in (("pyproject.toml", 'version = "'), ("app/__init__.py", '__version__ = "')):
         path = copy / name
@@ -183,16 +183,16 @@ def test_neither_a_code_edit_nor_a_version_bump_installs_again(copy: Path) -> No
     assert 0 < max(map(int, history[:8])) < 200_000
 
 
-def test_dev_runs_what_prod_runs() -> None:
-    """The environment and the standard library of prod are dev's, byte for byte."""
+def test_dev_contains_what_prod_runs() -> None:
+    """The environment and the standard library of prod are in dev, byte for byte."""
     for folder, least in (("/opt/venv", 500), (LIBRARY, 1000)):
         prod, dev = digests(PROD, folder), digests(DEV, folder)
         assert len(prod) > least
         assert prod <= dev
 
 
-def test_a_debian_package_comes_with_what_it_needs(copy: Path) -> None:
-    """PACKAGES: in dev as ever, in prod whole, with the libraries that it links to and with a record."""
+def test_a_debian_package_is_added_with_its_libraries(copy: Path) -> None:
+    """PACKAGES adds packages to dev, and to prod as a whole, with the libraries that they link to and with records."""
     dockerfile = copy / "Dockerfile"
     text = dockerfile.read_text(encoding="utf-8")
     assert 'ARG PACKAGES=""' in text
@@ -211,8 +211,8 @@ def test_a_debian_package_comes_with_what_it_needs(copy: Path) -> None:
     assert inv("check-prod-has-no-pytest", cwd=copy).returncode == 0
 
 
-def test_the_labels_tell_the_commit(copy: Path) -> None:
-    """Revision, version, time and source (OCI annotations); a change that is not committed shows."""
+def test_labels_identify_the_commit(copy: Path) -> None:
+    """The OCI labels state revision, version, time and source; uncommitted changes are marked."""
     pyproject = copy / "pyproject.toml"
     text = pyproject.read_text(encoding="utf-8").replace(
         "[project]\n", '[project]\nurls = { source = "https://git.example/prices" }\n'
@@ -244,8 +244,8 @@ def test_the_labels_tell_the_commit(copy: Path) -> None:
     assert label == f"{revision}-dirty"
 
 
-def test_the_healthcheck_tells_a_hanging_service_from_a_healthy_one() -> None:
-    """Healthy within seconds; unhealthy once the process stops answering."""
+def test_the_healthcheck_detects_a_hanging_service() -> None:
+    """The container is healthy within seconds, and unhealthy once the process stops answering."""
     container = docker("run", "--detach", "--health-interval=500ms", "--health-retries=1", PROD).stdout.strip()
     try:
         assert reaches(container, "healthy")
@@ -256,7 +256,7 @@ def test_the_healthcheck_tells_a_hanging_service_from_a_healthy_one() -> None:
 
 
 def reaches(container: str, status: str) -> bool:
-    """Wait until the container's health is `status`, 20 seconds at most."""
+    """Return whether the container's health becomes `status` within 20 seconds."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         if inspected(container)["State"]["Health"]["Status"] == status:

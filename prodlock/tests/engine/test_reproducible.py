@@ -1,4 +1,4 @@
-"""The same commit gives the same production image, by its id."""
+"""Reproducible builds: the same commit gives the same production image, by its id."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from prodlock.tests.engine.conftest import COPY, docker, edit, git, inv, inv_command
 
 
-def built(repository: Path, folder: Path, *, umask: int, owner: int) -> str:
-    """Clone a repository to a folder and build it without any cache; return prod's id."""
+def build(repository: Path, folder: Path, *, umask: int, owner: int) -> str:
+    """Clone a repository to a folder, build it without any cache, and return prod's id."""
     subprocess.run(["git", "clone", "--quiet", str(repository), str(folder)], umask=umask, check=True)  # noqa: S607
     for path in (folder / "app").rglob("*"):
         os.chown(path, owner, owner)
@@ -30,16 +30,16 @@ def built(repository: Path, folder: Path, *, umask: int, owner: int) -> str:
     return identifier
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the owner of files")
 def test_the_same_commit_gives_the_same_image(repository: Path, tmp_path: Path) -> None:
-    """In other folders, at other times, under another umask, owner, user name and time zone, without any cache."""
-    first = built(repository, tmp_path / "here", umask=0o022, owner=1000)
-    second = built(repository, tmp_path / "a" / "folder elsewhere", umask=0o077, owner=2000)
+    """The folder, time, umask, owner, user name and time zone differ, and no cache is used."""
+    first = build(repository, tmp_path / "here", umask=0o022, owner=1000)
+    second = build(repository, tmp_path / "a" / "folder elsewhere", umask=0o077, owner=2000)
     assert first == second
 
 
 def test_another_commit_gives_another_image(repository: Path) -> None:
-    """What is compared above tells images apart, even where only the commit differs."""
+    """The control: image ids differ even where only the commit differs."""
     ids = []
     for message in ("y", "z"):
         git(repository, "commit", "--quiet", "--allow-empty", f"--message={message}")
@@ -49,7 +49,7 @@ def test_another_commit_gives_another_image(repository: Path) -> None:
 
 
 def configuration(engine: str, folder: Path) -> str:
-    """Return where an Engine has saved prod's configuration: a name that holds the digest, which holds the layers'."""
+    """Return the name of prod's configuration in an Engine's archive: its digest, which covers those of the layers."""
     saved = folder / "prod.tar"
     docker(f"--host={engine}", "save", f"--output={saved}", f"{COPY}:prod")
     with tarfile.open(saved) as archive:
@@ -60,7 +60,7 @@ def configuration(engine: str, folder: Path) -> str:
 
 
 def test_both_image_stores_have_the_same_image(repository: Path, tmp_path: Path, containerd_store: str) -> None:
-    """Layers and configuration have the same digests where containerd stores them, which gives the image another id."""
+    """Layers and configuration have the same digests in containerd's store, where the image has another id."""
     edit(repository / "docker-compose.yml", "  context: .\n", "  context: .\n  network: host\n")
     git(repository, "commit", "--quiet", "--all", "--message=z")
     seen = []

@@ -1,4 +1,4 @@
-"""Replicas behind the proxy of deploy/: they are replaced one after the other, and no request is lost."""
+"""Replicas behind the proxy of deploy/: a rolling restart loses no request."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ CLIENTS = 100
 
 @contextmanager
 def proxied(image: str, **environment: str) -> Iterator[list[str]]:
-    """Run two replicas behind the proxy; give the replicas' containers."""
+    """Run two replicas behind the proxy, and yield the replicas' containers."""
     given = os.environ | {"HAPROXY_IMAGE": image, "PORT": str(PORT)} | environment
     try:
         docker("compose", *FILES, "up", "--detach", "--wait", "--no-build", cwd=ROOT, env=given)
         until(lambda: answers("/health"), 10)
         listed = docker("compose", *FILES, "ps", "--quiet", "api-prod", cwd=ROOT, env=given).stdout.split()
-        # Until the proxy knows both.
+        # Until the proxy's checks have found both ready.
         time.sleep(2)
         yield listed
     finally:
@@ -31,15 +31,15 @@ def proxied(image: str, **environment: str) -> Iterator[list[str]]:
 
 
 def restart(container: str) -> None:
-    """Restart one replica, and wait until the proxy has it back."""
+    """Restart one replica, and wait until the proxy sends it requests again."""
     docker("restart", container)
     until(lambda: bool(inspected(container)["State"]["Health"]["Status"] == "healthy"), 20)
     # Two of the proxy's checks.
     time.sleep(1)
 
 
-def rolled(replicas: list[str], rounds: int) -> Clients:
-    """Restart all replicas, one after the other and so often, while clients ask; return what the clients saw."""
+def restart_all(replicas: list[str], rounds: int) -> Clients:
+    """Restart each replica in turn, `rounds` times, while clients send requests, and return the clients."""
     clients = Clients(CLIENTS)
     with clients.asking():
         for _ in range(rounds):
@@ -49,20 +49,20 @@ def rolled(replicas: list[str], rounds: int) -> Clients:
 
 
 def test_a_rolling_restart_loses_no_request(proxy_image: str, full_length: bool) -> None:  # noqa: FBT001
-    """Restarts of both replicas lose nothing; the control: without the drain they lose requests."""
+    """Restarts of both replicas lose no request; without the drain, the control, they lose some."""
     rounds, plain_rounds = (50, 10) if full_length else (5, 5)
     with proxied(proxy_image) as replicas:
-        kept = rolled(replicas, rounds)
+        kept = restart_all(replicas, rounds)
     with proxied(proxy_image, APP_DRAIN_SECONDS="0") as replicas:
-        plain = rolled(replicas, plain_rounds)
+        plain = restart_all(replicas, plain_rounds)
     print(f"{kept.answered} requests, {len(kept.lost)} lost; plain {plain.answered}, {len(plain.lost)} lost")
     assert kept.lost == []
     assert kept.answered > 200 * rounds
     assert plain.lost
 
 
-def test_the_proxy_keeps_what_is_slow_or_large_to_itself(proxy_image: str) -> None:
-    """And tells the service who asks: its log has the id that the client gets."""
+def test_the_proxy_refuses_large_bodies_and_sets_request_ids(proxy_image: str) -> None:
+    """No replica receives the large body, and a replica's log has the id that the client receives."""
     with proxied(proxy_image) as replicas:
         with closing(http.client.HTTPConnection("127.0.0.1", PORT, timeout=15)) as connection:
             connection.request("POST", "/quotes", bytes(2 << 20))
@@ -78,8 +78,8 @@ def test_the_proxy_keeps_what_is_slow_or_large_to_itself(proxy_image: str) -> No
         assert " 413 " not in logs
 
 
-def test_the_proxys_word_is_taken_and_nobody_elses(proxy_image: str) -> None:
-    """Who asks by https is sent on by https: the proxy says so, its own clients can't, nor can anybody else."""
+def test_only_the_proxy_network_can_set_the_scheme(proxy_image: str) -> None:
+    """The service trusts X-Forwarded-Proto from the proxy's network; the proxy trusts it from an outer proxy."""
     ask = """
 import http.client, sys
 connection = http.client.HTTPConnection(sys.argv[1])
@@ -87,22 +87,22 @@ connection.request("GET", "/quotes/", headers={"X-Forwarded-Proto": "https"})
 print(connection.getresponse().headers["location"])
 """
 
-    def sent_on(network: str, host: str) -> str:
+    def redirect_scheme(network: str, host: str) -> str:
         done = docker("run", "--rm", f"--network={network}", DEV, "python", "-c", ask, host)
         return done.stdout.partition(":")[0]
 
-    proxys_network = f"{PROJECT}_default"
+    proxy_network = f"{PROJECT}_default"
     with proxied(proxy_image) as replicas:
-        assert sent_on(proxys_network, "api-prod:8000") == "https"
-        assert sent_on(proxys_network, "proxy:8080") == "http"
-        assert sent_on(f"container:{replicas[0]}", "127.0.0.1:8000") == "http"
+        assert redirect_scheme(proxy_network, "api-prod:8000") == "https"
+        assert redirect_scheme(proxy_network, "proxy:8080") == "http"
+        assert redirect_scheme(f"container:{replicas[0]}", "127.0.0.1:8000") == "http"
     # A proxy in front of the proxy, where it is named.
     with proxied(proxy_image, OUTER_PROXY=os.environ.get("PROXY_SUBNET", "172.31.250.0/24")):
-        assert sent_on(proxys_network, "proxy:8080") == "https"
+        assert redirect_scheme(proxy_network, "proxy:8080") == "https"
 
 
-def test_slow_bodies_keep_nobody_from_the_service(proxy_image: str) -> None:
-    """More of them than connections to both replicas: they wait at the proxy."""
+def test_slow_bodies_do_not_delay_other_clients(proxy_image: str) -> None:
+    """More slow bodies than both replicas accept connections wait at the proxy."""
     head = b"POST /quotes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
     with proxied(proxy_image), ExitStack() as stack:
         for _ in range(450):

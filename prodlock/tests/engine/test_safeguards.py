@@ -1,4 +1,4 @@
-"""The safeguards of docs/reference/safeguards.md: each has a test that sees it refuse something, some of them here."""
+"""Tests of safeguards in docs/reference/safeguards.md that belong to no other subject: each sees one refuse."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def gateway() -> str:
 
 @pytest.fixture(scope="module")
 def listener() -> Iterator[str]:
-    """An address that containers reach on the Engine's bridge, as a Python program that connects to it."""
+    """A Python program that connects from a container to a listener on the Engine's bridge."""
     with socket.create_server(("0.0.0.0", 0)) as server:  # noqa: S104 - for the test's time
         port = server.getsockname()[1]
-        # It takes connections as they come; the kernel does.
+        # The kernel completes connections, without a call of accept().
         yield f"import socket; socket.create_connection(('{gateway()}', {port}), 5); print('connected')"
 
 
 def test_a_step_without_a_network_reaches_no_address(listener: str) -> None:
-    """And with a network, the same step does."""
+    """The control: the same step with a network connects."""
     for option, connects in (("", True), ("--network=none", False)):
         step = f'FROM {BASE}\nRUN {option} python -c "{listener}"\n'
         done = docker("build", "--no-cache", "--progress=plain", "-", input=step, check=False)
@@ -54,14 +54,14 @@ def test_a_step_without_a_network_reaches_no_address(listener: str) -> None:
 
 
 def test_the_tests_reach_no_address(listener: str) -> None:
-    """The service of the tests has no network; the same image has one by default."""
+    """Compose gives the tests no network; without Compose, the control, the same image has one."""
     assert docker("run", "--rm", DEV, "python", "-c", listener).stdout == "connected\n"
     done = inv("shell", "--", "python", "-c", listener)
     assert done.returncode != 0
     assert "Network is unreachable" in done.stderr + done.stdout
 
 
-# A distribution, the list that pins it, the task that needs it, and the stage and the message of the failure.
+# By distribution: the list that pins it, the task that needs it, and the stage and the message of the failure.
 PINNED = {
     "uv": ("uv.txt", ["build"], "uv", "does not have a sha256 that prodlock/inside/uv.txt names: find out why"),
     "tomlkit": (
@@ -74,19 +74,19 @@ PINNED = {
 
 
 @pytest.mark.parametrize("name", PINNED)
-def test_a_tool_that_is_not_the_pinned_one_stops_the_build(copy: Path, name: str) -> None:
-    """The index serves another uv, or another part of Poetry, than the one whose sha256 is known."""
+def test_a_tool_with_another_hash_stops_the_build(copy: Path, name: str) -> None:
+    """The index serves uv, or a part of Poetry, with a sha256 other than the pinned one."""
     file, task, stage, reason = PINNED[name]
     pins = copy / "prodlock/inside" / file
     text = pins.read_text(encoding="utf-8")
     pinned = re.search(rf"^{name}==.*\n(?:    --hash=.*\n)+", text, re.MULTILINE)
     assert pinned
     pins.write_text(text.replace(pinned[0], re.sub(r"[0-9a-f]{64}", "0" * 64, pinned[0])), encoding="utf-8")
-    said = message(inv(*task, cwd=copy))
+    printed = message(inv(*task, cwd=copy))
     dockerfile = "prodlock/inside/Dockerfile" if stage == "tool" else "Dockerfile"
-    assert re.match(rf"The build failed at {dockerfile}:\d+, stage {stage}, step ", said)
-    assert f"What the package index serves as {name}==" in said
-    assert reason in said.splitlines()[-1]
+    assert re.match(rf"The build failed at {dockerfile}:\d+, stage {stage}, step ", printed)
+    assert f"What the package index serves as {name}==" in printed
+    assert reason in printed.splitlines()[-1]
 
 
 class Index(http.server.BaseHTTPRequestHandler):
@@ -109,8 +109,8 @@ class Index(http.server.BaseHTTPRequestHandler):
         """Print nothing."""
 
 
-def test_another_index_serves_locked_files_alone(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lock names a second index, which has the locked version in a wheel of another content."""
+def test_another_index_can_serve_locked_files_only(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock names a second index, which serves a wheel of the locked version with other content."""
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as wheel:
         wheel.writestr("h11/__init__.py", "evil = True\n")
@@ -125,21 +125,21 @@ def test_another_index_serves_locked_files_alone(copy: Path, monkeypatch: pytest
         text = lock.read_text(encoding="utf-8")
         end = text.index("\n]\n", text.index('name = "h11"')) + 3
         lock.write_text(f'{text[:end]}\n{source}reference = "x"\n{text[end:]}', encoding="utf-8")
-        said = message(inv("build", cwd=copy))
+        printed = message(inv("build", cwd=copy))
         server.shutdown()
-    assert said.splitlines()[-1].startswith("What the package index serves as h11==0.16.0 is not what poetry.lock")
+    assert printed.splitlines()[-1].startswith("What the package index serves as h11==0.16.0 is not what poetry.lock")
 
 
-def test_a_debian_mirror_that_is_not_reached() -> None:
-    """The build stops: apt itself would go on, with old lists or none."""
+def test_an_unreachable_debian_mirror_stops_the_build() -> None:
+    """Without packages.sh, apt would continue with old lists or none."""
     arguments = ("--target=base", "--build-arg=PACKAGES=tree", "--network=none", "--progress=plain", *secrets())
     done = docker("build", *arguments, ".", cwd=ROOT, check=False)
     assert done.returncode != 0
     assert re.search(r"^#\d+ [\d.]+ E: Failed to fetch http", done.stderr, re.MULTILINE)
 
 
-def test_what_is_not_named_reaches_no_build(copy: Path, tmp_path: Path) -> None:
-    """.dockerignore is an allow-list: of a context with more in it, this is all that a build sees."""
+def test_only_allowed_files_reach_a_build(copy: Path, tmp_path: Path) -> None:
+    """.dockerignore is an allow-list: the build context has no file that it does not name."""
     for name in (".env", "notes.txt", "bench/notes.txt", "deploy/x", "app/__pycache__/main.pyc", ".git/config"):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text("SECRET=1\n", encoding="utf-8")
@@ -150,8 +150,8 @@ def test_what_is_not_named_reaches_no_build(copy: Path, tmp_path: Path) -> None:
     assert {name.partition("/")[0] for name in found} == {
         "app", "poetry.lock", "prodlock", "pyproject.toml", "tasks.py", "tests",
     }  # fmt: skip
-    of_the_tool = {name.split("/")[1] for name in found if name.startswith("prodlock/")}
-    assert of_the_tool == {"__init__.py", "inside", "server"}
+    parts = {name.split("/")[1] for name in found if name.startswith("prodlock/")}
+    assert parts == {"__init__.py", "inside", "server"}
     assert not [name for name in found if "__pycache__" in name or "notes" in name]
 
 
@@ -161,14 +161,14 @@ for _ in range(99): threading.Thread(target=time.sleep, args=(9,), daemon=True).
 """
 WRITE = "open('/srv/x', 'w')"
 OWN = "import os; open('/tmp/x', 'w'); os.chown('/tmp/x', 1, 1)"
-# What a script in the container attempts, as which user, and the error.
+# By attempt: the script, the user who runs it in the container, and the error.
 ATTEMPTS = {
     "become root": ("import os; os.setuid(0)", "10001", "Operation not permitted"),
     "write to the root": (WRITE, "0", "Read-only file system"),
     "use a capability": (OWN, "0", "Operation not permitted"),
     "start many threads": (THREADS, "10001", "can't start new thread"),
 }
-# Processes that never wait, for a second; then how often the kernel held them back (cgroups, version 2 or 1).
+# Use all CPU time for a second, then print how often the kernel throttled the processes (cgroups, version 2 or 1).
 BURN = """
 import glob, os, re, time
 end = time.monotonic() + 1
@@ -181,17 +181,17 @@ if first:
 
 
 def attempt(container: str, script: str, user: str) -> str:
-    """Return the error of a script in a container, or nothing where it succeeds."""
+    """Return the error of a script in a container, or an empty string where it succeeds."""
     done = docker("exec", f"--user={user}", container, "python", "-c", script, check=False)
     return done.stderr if done.returncode else ""
 
 
-def test_the_container_is_refused_what_it_does_not_need() -> None:
-    """As Compose runs it; the same image without Compose's options is the control."""
+def test_the_container_has_no_unneeded_privileges() -> None:
+    """Compose's options refuse every attempt; without them, the control, the same image allows them."""
     with served() as container:
         for what, (script, user, error) in ATTEMPTS.items():
             assert error in attempt(container, script, user), what
-        # On a busy machine it may first have to get more than one core.
+        # On a busy machine the processes may at first get less than one core.
         until(lambda: int(docker("exec", container, "python", "-c", BURN).stdout) > 0, 60)
         assert httpx.get(f"http://127.0.0.1:{PORT}/health").status_code == 200
         with pytest.raises(httpx.ConnectError):
@@ -209,7 +209,7 @@ def test_the_container_is_refused_what_it_does_not_need() -> None:
 
 
 def test_a_setuid_file_gives_no_privileges() -> None:
-    """What Compose asks of the kernel; without it such a file makes root of a user."""
+    """Compose sets no-new-privileges; without it, the control, a setuid file makes a user root."""
     made = "RUN cp /usr/local/bin/python3.13 /usr/local/bin/setuid && chmod 4755 /usr/local/bin/setuid"
     with planted(made, "-") as tag:
         for options, user in (((), "0"), (("--security-opt=no-new-privileges:true",), "10001")):

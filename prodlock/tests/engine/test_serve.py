@@ -1,4 +1,4 @@
-"""`inv serve`, from the build to the last request, over a socket."""
+"""Tests of `inv serve` over a socket, from its start to the last request."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ URL = f"http://localhost:{PORT}"
 
 @contextmanager
 def serving(*args: str, cwd: Path = ROOT, **environment: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
-    """Run `inv serve` and wait until it has printed its address; give the process and the lines so far."""
+    """Run `inv serve`, wait until it has printed its address, and yield the process and the lines so far."""
     process = subprocess.Popen(
         inv_command("serve", f"--port={PORT}", *args),
         cwd=cwd,
@@ -63,8 +63,8 @@ def serving(*args: str, cwd: Path = ROOT, **environment: str) -> Iterator[tuple[
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_serve_answers_until_it_is_told_to_stop(number: signal.Signals) -> None:
-    """It prints the address once the service is healthy, ends with 0 on either signal, and leaves nothing behind."""
+def test_serve_answers_until_it_is_stopped(number: signal.Signals) -> None:
+    """The task prints its address once the service is healthy; either signal ends it with 0 and leaves no container."""
     with serving() as (process, lines):
         assert lines == [f"{URL} answers. Ctrl-C stops it.\n"]
         with httpx.Client(base_url=URL) as client:
@@ -86,7 +86,7 @@ def test_serve_answers_until_it_is_told_to_stop(number: signal.Signals) -> None:
 
 
 def test_a_second_interruption_does_not_disturb_the_first() -> None:
-    """Whoever is impatient still leaves nothing behind."""
+    """Further signals do not interrupt the stop: the task exits with 0 and leaves no container."""
     with serving() as (process, _):
         for _ in range(3):
             process.send_signal(signal.SIGINT)
@@ -101,7 +101,7 @@ def test_a_second_interruption_does_not_disturb_the_first() -> None:
     ids=["serve", "shell"],
 )
 def test_a_closed_terminal_leaves_nothing_behind(task: tuple[str, ...]) -> None:
-    """Nobody reads any more, and both the shell and the kernel may send a signal."""
+    """The output has no reader any more, and both the shell and the kernel may send a signal."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         inv_command(*task), cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
@@ -122,8 +122,8 @@ def test_a_closed_terminal_leaves_nothing_behind(task: tuple[str, ...]) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may end another user's process")
-def test_a_service_that_is_started_again_is_followed_again() -> None:
-    """A crash ends its log, and not `inv serve`; a stop that nobody revives does."""
+def test_serve_follows_the_log_of_a_restarted_service() -> None:
+    """A crash of the service does not end `inv serve`; a stop without a restart ends it with 1."""
     with serving(APP_LOG_FORMAT="json") as (process, _):
         (container,) = docker("ps", "--quiet", "--filter=name=api-prod").stdout.split()
         before = inspected(container)["State"]["Pid"]
@@ -137,8 +137,8 @@ def test_a_service_that_is_started_again_is_followed_again() -> None:
     assert left_behind() == []
 
 
-def test_the_port_is_a_variable_too() -> None:
-    """PORT, as docker-compose.yml has it; `--port` goes before."""
+def test_serve_reads_the_port_from_the_environment() -> None:
+    """Without `--port`, the service is published on PORT, a variable of docker-compose.yml."""
     done = inv("serve", "--detach", PORT=str(PORT))
     try:
         assert done.stdout.startswith(f"http://localhost:{PORT} answers.")
@@ -146,8 +146,8 @@ def test_the_port_is_a_variable_too() -> None:
         assert inv("stop").returncode == 0
 
 
-def test_serve_streams_the_services_log_as_it_is() -> None:
-    """Settings reach the container; each line on standard output is one of the service's own."""
+def test_serve_prints_the_services_log_unchanged() -> None:
+    """Settings reach the container, and each line on standard output is a line of the service's log."""
     with serving(APP_LOG_FORMAT="json") as (process, _):
         httpx.get(URL, headers={"x-request-id": "seen-in-the-log"})
         assert process.stdout is not None
@@ -159,8 +159,8 @@ def test_serve_streams_the_services_log_as_it_is() -> None:
             pytest.fail("the request was not logged")
 
 
-def test_detached_it_returns_and_stop_ends_it() -> None:
-    """`inv serve --detach` comes back once the service is healthy; `inv stop` leaves nothing behind."""
+def test_detached_serve_returns_and_stop_ends_the_service() -> None:
+    """`inv serve --detach` returns once the service is healthy, and `inv stop` leaves no container."""
     done = inv("serve", "--detach", f"--port={PORT}")
     try:
         assert done.returncode == 0, done.stderr
@@ -171,8 +171,8 @@ def test_detached_it_returns_and_stop_ends_it() -> None:
     assert left_behind() == []
 
 
-def test_a_busy_port_is_named() -> None:
-    """Somebody else listens there: one sentence, and nothing left behind."""
+def test_serve_reports_a_port_in_use() -> None:
+    """The message is one sentence, and no container is left."""
     with socket.create_server(("127.0.0.1", PORT)):
         done = inv("serve", f"--port={PORT}")
     assert sentence(done) == (
@@ -182,8 +182,8 @@ def test_a_busy_port_is_named() -> None:
     assert left_behind() == []
 
 
-def test_a_bad_setting_stops_the_start() -> None:
-    """The service says which variable is wrong; nothing is left behind."""
+def test_an_invalid_setting_stops_the_start() -> None:
+    """The service's message names the variable, and no container is left."""
     done = inv("serve", f"--port={PORT}", APP_LOG_LEVEL="loud")
     assert sentence(done) == "api-prod did not become healthy; the last lines above give the reason."
     assert "APP_LOG_LEVEL must be debug, info, warning or error (got 'loud')" in done.stdout + done.stderr
@@ -205,7 +205,7 @@ def container() -> Iterator[str]:
 
 
 def test_the_service_is_process_1(container: str) -> None:
-    """Neither a shell nor env(1) stands between it and the signals; none of these is blocked or ignored any more."""
+    """No shell and no env(1) runs between the container and the server, which handles the stop signals."""
     script = "import pathlib; print(pathlib.Path('/proc/1/cmdline').read_text(), end='')"
     command = docker("exec", container, "python", "-c", script).stdout.split("\0")
     assert command[:3] == ["python", "-m", "prodlock.server"]
@@ -216,7 +216,7 @@ def test_the_service_is_process_1(container: str) -> None:
 
 
 def test_stop_answers_the_request_in_flight(container: str) -> None:
-    """`docker stop` gives exit code 0 within 3 seconds, and who was being served gets the answer."""
+    """`docker stop` ends the service with 0 within 3 seconds, and a client with a request in flight gets its answer."""
     body = json.dumps({"lines": [{"article": "bolt", "pieces": 2, "price": "1.05"}]}).encode()
     head = f"POST /quotes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", PORT), timeout=10) as connection:

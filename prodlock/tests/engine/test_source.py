@@ -1,4 +1,4 @@
-"""The commit that a build is made from: compared by content, with real git."""
+"""The commit of a build: comparison with the working tree by content, with real git."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def images() -> None:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A committed project, which the tool works on."""
+    """A committed project as the current folder."""
     folder = tmp_path / "project"
     for name, text in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def test_a_committed_project_is_clean(project: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Dockerfile", "app/main.py", "poetry.lock", "README.md"])
 def test_an_edit_is_counted(project: Path, name: str) -> None:
-    """Whether a build reads the file or not."""
+    """A changed file counts, whether a build reads it or not."""
     (project / name).write_text("edited\n", encoding="utf-8")
     assert changes() == 1
 
@@ -75,7 +75,7 @@ def test_an_edit_is_counted(project: Path, name: str) -> None:
 @pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
 @pytest.mark.parametrize("name", ["Dockerfile", "app/main.py", "pyproject.toml"])
 def test_a_flag_of_the_index_hides_no_edit(project: Path, flag: str, name: str) -> None:
-    """`git status` believes the flag."""
+    """`git status` trusts the flag; the comparison does not."""
     git(project, "update-index", flag, name)
     assert changes() == 0
     (project / name).write_text("edited\n", encoding="utf-8")
@@ -84,7 +84,7 @@ def test_a_flag_of_the_index_hides_no_edit(project: Path, flag: str, name: str) 
 
 
 def test_a_filter_hides_no_edit(project: Path) -> None:
-    """`git status` compares what a filter makes of the file."""
+    """`git status` compares the output of a filter; the comparison reads the file."""
     (project / ".gitattributes").write_text("app/data.txt filter=fixed\n", encoding="utf-8")
     git(project, "add", ".gitattributes")
     git(project, "commit", "--quiet", "--message=filter")
@@ -95,7 +95,7 @@ def test_a_filter_hides_no_edit(project: Path) -> None:
 
 
 def test_a_replaced_object_hides_no_edit(project: Path) -> None:
-    """Git shows another object in the place of a replaced one, unless it is asked not to."""
+    """Git reads the replacement of an object, unless an option disables that."""
     (project / "app/main.py").write_text("x = 2\n", encoding="utf-8")
     other = git(project, "hash-object", "-w", "app/main.py")
     git(project, "replace", git(project, "rev-parse", "HEAD:app/main.py"), other)
@@ -106,7 +106,7 @@ def test_a_replaced_object_hides_no_edit(project: Path) -> None:
 
 @pytest.mark.parametrize("excluded", [".gitignore", ".git/info/exclude"])
 def test_an_ignored_file_that_a_build_reads_is_counted(project: Path, excluded: str) -> None:
-    """A build takes it; bytecode it does not take."""
+    """A build reads files that git ignores, but no bytecode."""
     (project / excluded).write_text("*.env\n__pycache__\n", encoding="utf-8")
     if excluded == ".gitignore":
         git(project, "add", excluded)
@@ -123,8 +123,8 @@ def test_an_ignored_file_that_a_build_reads_is_counted(project: Path, excluded: 
     assert changes() == 2
 
 
-def test_what_no_build_reads_is_not_counted(project: Path) -> None:
-    """A name that .dockerignore leaves out wherever it is; it counts from the line on that brings it back."""
+def test_a_file_that_dockerignore_excludes_is_not_counted(project: Path) -> None:
+    """A pattern `**/NAME` excludes a file in every folder, unless a later line allows it again."""
     (project / ".git/info/exclude").write_text(".env*\n", encoding="utf-8")
     (project / "app/.env").touch()
     assert changes() == 1
@@ -134,8 +134,8 @@ def test_what_no_build_reads_is_not_counted(project: Path) -> None:
         assert changes() == expected
 
 
-def test_any_form_of_dockerignore_will_do(project: Path) -> None:
-    """One that names only what is left out: the index hides no edit then either."""
+def test_a_dockerignore_of_exclusions_is_supported(project: Path) -> None:
+    """Where .dockerignore has exclusions only, a flag of the index hides no edit either."""
     (project / ".dockerignore").write_text(".git\n", encoding="utf-8")
     git(project, "commit", "--quiet", "--all", "--message=ignore")
     git(project, "update-index", "--assume-unchanged", "app/main.py")
@@ -146,7 +146,7 @@ def test_any_form_of_dockerignore_will_do(project: Path) -> None:
 
 @pytest.mark.parametrize("name", [*COMPOSE_FILES, *OVERRIDES])
 def test_every_compose_file_is_compared(project: Path, name: str) -> None:
-    """Whichever name Compose finds it by."""
+    """Compose finds a file by several names."""
     (project / name).write_text("name: x\n", encoding="utf-8")
     git(project, "add", name)
     git(project, "commit", "--quiet", "--message=compose")
@@ -157,7 +157,7 @@ def test_every_compose_file_is_compared(project: Path, name: str) -> None:
 
 
 def test_a_removed_file_is_counted(project: Path) -> None:
-    """From the folder, or from the index alone."""
+    """The file is missing in the folder, or in the index alone."""
     (project / "app/data.txt").unlink()
     assert changes() == 1
     git(project, "checkout", "--", ".")
@@ -165,15 +165,15 @@ def test_a_removed_file_is_counted(project: Path) -> None:
     assert changes() == 1
 
 
-def test_a_link_in_a_files_place_is_counted(project: Path) -> None:
-    """Though its target has the same content."""
+def test_a_link_in_place_of_a_file_is_counted(project: Path) -> None:
+    """A link is a change even where its target has the same content."""
     shutil.move(project / "app/data.txt", project / "data.txt")
     (project / "app/data.txt").symlink_to("../data.txt")
     assert "app/data.txt" in source.differing(Project(), "HEAD")
 
 
-def test_variables_lead_to_no_other_repository(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a hook or a script sets them."""
+def test_variables_select_no_other_repository(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hook or a script may set variables that redirect git."""
     (project / "app/main.py").write_text("edited\n", encoding="utf-8")
     other = tmp_path / "other"
     shutil.copytree(project, other)
@@ -187,8 +187,8 @@ def test_variables_lead_to_no_other_repository(project: Path, tmp_path: Path, mo
     assert changes() == 1
 
 
-def test_another_hash_is_known(tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Git can name objects by sha256."""
+def test_a_sha256_repository_is_supported(tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git can name objects by SHA-256."""
     folder = tmp_path / "sha256"
     shutil.copytree(project, folder, ignore=shutil.ignore_patterns(".git"))
     git(folder, "init", "--quiet", "--object-format=sha256")
@@ -201,7 +201,7 @@ def test_another_hash_is_known(tmp_path: Path, project: Path, monkeypatch: pytes
 
 
 def test_without_a_repository_there_is_no_commit(project: Path, tmp_path: Path) -> None:
-    """None is there, or none that has this project: the one of a folder above, one without a commit."""
+    """The project is in no repository, in one without a commit, or in one whose commit does not contain it."""
     shutil.rmtree(project / ".git")
     assert source.commit(Project()) is None
     git(tmp_path, "init", "--quiet")
@@ -216,7 +216,7 @@ def test_without_a_repository_there_is_no_commit(project: Path, tmp_path: Path) 
 
 
 def test_a_project_below_the_repositorys_root_is_compared(project: Path, tmp_path: Path) -> None:
-    """Its own files alone."""
+    """Only the project's files count."""
     shutil.rmtree(project / ".git")
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "add", "--all")
@@ -229,9 +229,9 @@ def test_a_project_below_the_repositorys_root_is_compared(project: Path, tmp_pat
         assert (tree / "app/main.py").read_text(encoding="utf-8") == "x = 1\n"
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can change the owner of files")
 def test_a_repository_of_another_user_is_a_failure(project: Path) -> None:
-    """As CI containers mount it: git refuses, and names the remedy."""
+    """Git refuses it, as in CI containers; the message states the remedy."""
     subprocess.run(["chown", "--recursive", "1234", str(project)], check=True)  # noqa: S607
     with pytest.raises(
         Failure, match=r"git must be able to read the repository \(got: detected dubious ownership"
@@ -256,7 +256,7 @@ def test_a_repository_of_another_user_is_a_failure(project: Path) -> None:
     ids=["HEAD", "configuration", "index", "objects", "worktree", "root", "empty branch", "lost branch", "above"],
 )
 def test_a_broken_repository_is_a_failure(project: Path, broken: object) -> None:
-    """It is not the same as none."""
+    """A damaged repository is an error, not an absent one."""
     assert callable(broken)
     broken(project)
     with pytest.raises(Failure, match=r"git must be able to read the repository \(got: "):
@@ -264,7 +264,7 @@ def test_a_broken_repository_is_a_failure(project: Path, broken: object) -> None
 
 
 def test_a_missing_git_is_a_failure(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is a repository; without one nothing has to be read."""
+    """Git is required where there is a repository, and only there."""
     monkeypatch.setenv("PATH", str(project))
     with pytest.raises(Failure, match="To fix it: install git"):
         source.commit(Project())
@@ -272,10 +272,10 @@ def test_a_missing_git_is_a_failure(project: Path, monkeypatch: pytest.MonkeyPat
     assert source.commit(Project()) is None
 
 
-def test_a_commit_is_known_by_its_name_alone(project: Path) -> None:
-    """Neither another object nor another name will do."""
+def test_only_the_hash_of_a_commit_is_accepted(project: Path) -> None:
+    """Other objects, other names and absent hashes are refused."""
     revision = git(project, "rev-parse", "HEAD")
-    assert source.knows(Project(), revision)
-    assert not source.knows(Project(), "0" * 40)
-    assert not source.knows(Project(), "HEAD")
-    assert not source.knows(Project(), git(project, "rev-parse", "HEAD:app"))
+    assert source.has_commit(Project(), revision)
+    assert not source.has_commit(Project(), "0" * 40)
+    assert not source.has_commit(Project(), "HEAD")
+    assert not source.has_commit(Project(), git(project, "rev-parse", "HEAD:app"))

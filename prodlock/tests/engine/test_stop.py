@@ -1,4 +1,4 @@
-"""A stop at any time after `docker run`: exit code 0, in time, and every request answered and logged."""
+"""A stop at any time after `docker run`: exit code 0, within the grace period, every request answered and logged."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from prodlock.tests.engine.conftest import (
 )
 from prodlock.tests.engine.test_rolling import FILES, proxied, restart
 
-# The drain of a service that is ready, and its end.
+# The most seconds that the stop of a ready service takes: its drain and its shutdown.
 DRAINED = 3.5
-# By SIGKILL, at the end of the grace period.
+# The exit code after SIGKILL, at the end of the grace period.
 KILLED = 137
 
 
 @contextmanager
 def started(*options: str) -> Iterator[str]:
-    """Start production, and give its container at once."""
+    """Start production, and yield its container at once."""
     container = docker("run", "--detach", *options, PROD).stdout.strip()
     try:
         yield container
@@ -45,7 +45,7 @@ def started(*options: str) -> Iterator[str]:
 
 
 def stopped(container: str) -> tuple[int, float]:
-    """Stop a container; return its exit code and how many seconds that took."""
+    """Stop a container, and return its exit code and the seconds that the stop took."""
     began = time.monotonic()
     docker("stop", container)
     seconds = time.monotonic() - began
@@ -53,7 +53,7 @@ def stopped(container: str) -> tuple[int, float]:
 
 
 def check_stop(delay: float, *options: str) -> bool:
-    """Stop a service so long after its start, and check how it ended; return whether the signal reached it."""
+    """Stop a service `delay` seconds after its start, check how it ended, and return whether the signal arrived."""
     with started(*options) as container:
         time.sleep(delay)
         code, seconds = stopped(container)
@@ -68,7 +68,7 @@ def check_stop(delay: float, *options: str) -> bool:
 
 @pytest.mark.parametrize("options", [(), ("--init",), ("--pid=host",)], ids=["bare", "init", "shared"])
 def test_a_stop_without_a_delay_ends_with_0(options: tuple[str, ...]) -> None:
-    """A signal that comes before the command's first instruction is lost: on a busy machine 1 of 25 was."""
+    """A signal before the command's first instruction is lost: 1 of 25 on a busy machine."""
     reached = [check_stop(0, *options) for _ in range(5)]
     print(f"{sum(reached)} of {len(reached)}")
     assert sum(reached) >= len(reached) - 1
@@ -79,7 +79,7 @@ def test_a_stop_without_a_delay_ends_with_0(options: tuple[str, ...]) -> None:
     [*(((), delay) for delay in (0.1, 0.3, 0.6, 1.0, 2.0)), (("--init",), 0.3), (("--pid=host",), 0.3)],
 )
 def test_a_stop_after_any_delay_ends_with_0(options: tuple[str, ...], delay: float) -> None:
-    """A service that has not started ends within a second, a ready one after its drain; as process 1 or another."""
+    """A service that has not started stops within a second, a ready one after its drain; as process 1 or another."""
     assert check_stop(delay, *options)
 
 
@@ -97,8 +97,8 @@ def test_a_command_without_blocked_signals_loses_them() -> None:
 
 
 @pytest.mark.parametrize("options", [(), ("--init",), ("--pid=host",)], ids=["bare", "init", "shared"])
-def test_every_request_is_in_the_log_at_the_end(options: tuple[str, ...]) -> None:
-    """Those that were answered, and one whose body never came, which is aborted at the end of the grace period."""
+def test_every_request_is_logged_before_the_exit(options: tuple[str, ...]) -> None:
+    """A request whose body never came is aborted at the end of the grace period, answered and logged as well."""
     unfinished = b"POST /quotes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Request-Id: unfinished\r\n"
     limits = ("--env=APP_DRAIN_SECONDS=0", "--env=UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN=1")
     with started(*options, *limits, f"--publish=127.0.0.1:{PORT}:8000") as container:
@@ -123,7 +123,7 @@ def test_every_request_is_in_the_log_at_the_end(options: tuple[str, ...]) -> Non
 
 
 def test_replicas_that_are_stopped_right_after_their_start_lose_no_request(proxy_image: str) -> None:
-    """Each in turn, while the other one answers. The proxy may have found a replica ready by then, or not yet."""
+    """Each replica is stopped while the other one answers, before or after the proxy has found it ready."""
     clients = Clients(50)
     seconds = []
     with proxied(proxy_image) as replicas, clients.asking():
@@ -141,7 +141,7 @@ def test_replicas_that_are_stopped_right_after_their_start_lose_no_request(proxy
 
 
 def test_ipv6_is_answered_where_the_network_has_it() -> None:
-    """IPv4 as well, and the health check finds the service in each case."""
+    """The service also answers on IPv4, and the health check works for each host that it listens on."""
     network = f"{PROJECT}-dual"
     made = docker("network", "create", "--ipv6", "--subnet=fd00:10:5::/64", network, check=False)
     if made.returncode:
@@ -158,7 +158,7 @@ def test_ipv6_is_answered_where_the_network_has_it() -> None:
 
 
 def test_a_container_without_ipv6_is_healthy() -> None:
-    """Where the kernel has it switched off."""
+    """The kernel may have IPv6 disabled."""
     with started("--sysctl=net.ipv6.conf.all.disable_ipv6=1") as container:
         until(partial(healthy, container), 20)
 
@@ -174,8 +174,8 @@ def connects(network: str, address: str) -> bool:
     return docker("run", "--rm", f"--network={network}", PROD, "python", "-c", script, check=False).returncode == 0
 
 
-def test_head_is_answered_by_the_server() -> None:
-    """Over a socket: no byte of a body follows, and the connection serves the next request."""
+def test_a_head_request_gets_no_body() -> None:
+    """After the answer's head, the connection serves the next request."""
     head = b"HEAD %s HTTP/1.1\r\nHost: x\r\n\r\n"
     with started(f"--publish=127.0.0.1:{PORT}:8000"):
         until(answers, 20)
@@ -187,8 +187,8 @@ def test_head_is_answered_by_the_server() -> None:
                 assert answer.endswith(b"\r\n\r\n")
 
 
-def test_every_setting_is_handed_on_by_compose() -> None:
-    """A variable that docker-compose.yml does not name would be dropped silently."""
+def test_compose_passes_every_setting_on() -> None:
+    """Compose silently drops a variable that docker-compose.yml does not name."""
     script = (
         "from app.settings import PREFIX, Settings; from prodlock.server.settings import VARIABLES; "
         "print(*VARIABLES, *(PREFIX + name.upper() for name in Settings.model_fields))"
@@ -200,7 +200,7 @@ def test_every_setting_is_handed_on_by_compose() -> None:
 
 
 def test_logs_are_rotated(proxy_image: str) -> None:
-    """By Compose, of the service and of the proxy."""
+    """Compose rotates the logs of the service and of the proxy."""
     with proxied(proxy_image) as replicas:
         proxy = docker("compose", *FILES, "ps", "--quiet", "proxy").stdout.strip()
         for container in (*replicas, proxy):
@@ -210,8 +210,8 @@ def test_logs_are_rotated(proxy_image: str) -> None:
             }
 
 
-def test_the_server_as_a_process() -> None:
-    """The tests of `prodlock/tests/server`, in dev, which has none of the tool's."""
+def test_the_servers_tests_pass_in_dev() -> None:
+    """`prodlock/tests/server` passes in dev, which has no other part of the tool."""
     tests = f"--volume={REPOSITORY}/prodlock/tests:/srv/prodlock/tests:ro"
     command = (DEV, "pytest", "-q", "prodlock/tests/server")
     done = docker("run", "--rm", "--network=none", "--init", tests, *command, check=False)

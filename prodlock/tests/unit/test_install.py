@@ -1,4 +1,4 @@
-"""How uv is downloaded in a build step, tried with an index on this machine."""
+"""Download of uv in a build step, tested with an index on this machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def packed(program: bytes) -> bytes:
 
 
 class Index(http.server.BaseHTTPRequestHandler):
-    """A package index whose file is on another host, which asks for a password itself and counts its faults."""
+    """A package index that requires a password for some paths, fails `faults` times, and redirects to another host."""
 
     wheel = packed(b"program")
     faults = 0
@@ -67,7 +67,7 @@ class Index(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An index, as a build step has its address; uv 1.0 is pinned."""
+    """The address of an index with a password, as in a build step; uv 1.0 is pinned."""
     monkeypatch.setattr(install, "HERE", tmp_path)
     monkeypatch.setattr(install, "SECRETS", tmp_path)
     monkeypatch.setattr("time.sleep", lambda _: None)
@@ -76,14 +76,14 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (tmp_path / "uv.txt").write_text(f"uv==1.0 \\\n    --hash=sha256:{digest}\n", encoding="utf-8")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://somebody:p%40ss@127.0.0.1:{server.server_port}/simple"
+        address = f"http://user:p%40ss@127.0.0.1:{server.server_port}/simple"
         (tmp_path / "index_url").write_text(address, encoding="utf-8")
         yield address
         server.shutdown()
 
 
 def refused() -> str:
-    """Return the message that ends the step."""
+    """Return the message that ends the step, which must not contain the password."""
     with pytest.raises(SystemExit) as ended:
         install.uv()
     message = str(ended.value)
@@ -94,11 +94,11 @@ def refused() -> str:
 
 @pytest.mark.usefixtures("index")
 def test_uv_is_downloaded_and_the_password_stays_with_the_index(tmp_path: Path) -> None:
-    """The index gets it with each request; the host that it redirects to does not."""
+    """Each request to the index has the password; the request to the host that it redirects to does not."""
     install.uv()
     assert (tmp_path / "uv").read_bytes() == b"program"
     assert (tmp_path / "uv").stat().st_mode & 0o777 == 0o755
-    basic = "Basic c29tZWJvZHk6cEBzcw=="
+    basic = "Basic dXNlcjpwQHNz"
     assert Index.seen == [
         ("127.0.0.1", "/simple/uv/", basic),
         ("127.0.0.1", f"/files/{NAME}", basic),
@@ -107,16 +107,16 @@ def test_uv_is_downloaded_and_the_password_stays_with_the_index(tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("index")
-def test_another_uv_than_the_pinned_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its sha256, before anything of it is unpacked."""
+def test_uv_with_another_hash_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sha256 is compared before the wheel is unpacked."""
     monkeypatch.setattr(Index, "wheel", packed(b"another"))
     assert refused().startswith("What the package index serves as uv==1.0 does not have a sha256 that prodlock/inside/")
     assert not (tmp_path / "uv").exists()
 
 
 @pytest.mark.usefixtures("index")
-def test_a_passing_fault_of_the_index_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twice; a third fault ends the step."""
+def test_a_temporary_error_of_the_index_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two errors are retried; a third one ends the step."""
     monkeypatch.setattr(Index, "faults", 2)
     install.uv()
     assert (tmp_path / "uv").exists()
@@ -125,30 +125,30 @@ def test_a_passing_fault_of_the_index_is_tried_again(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "error"),
     [
         ("http://127.0.0.1:9/simple", "The package index must be reachable and have uv (got: [Errno 111] "),
         ("INDEX/absent", "The package index must be reachable and have uv (got: HTTP status 404). To fix it: "),
         ("INDEX/private", "The package index must let the build in (got HTTP status 401). To fix it: give it a user"),
     ],
 )
-def test_an_index_that_can_not_be_used_is_an_error_message(tmp_path: Path, index: str, address: str, said: str) -> None:
-    """With a remedy, and without the password in its address."""
+def test_an_unusable_index_is_an_error_message(tmp_path: Path, index: str, address: str, error: str) -> None:
+    """The message has a remedy, and not the password in the index's address."""
     (tmp_path / "index_url").write_text(address.replace("INDEX", index.removesuffix("/simple")), encoding="utf-8")
-    assert refused().startswith(said)
+    assert refused().startswith(error)
 
 
 @pytest.mark.usefixtures("index")
 def test_an_index_without_a_wheel_for_this_machine_is_an_error_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a source distribution nor another version or platform takes its place."""
+    """No source distribution and no wheel of another platform takes its place."""
     monkeypatch.setattr(
         Index, "page", "<a href='/files/uv-1.0.tar.gz'></a><a href='/files/uv-1.0-py3-none-win32.whl'></a>"
     )
     assert refused().startswith("The package index must have a wheel of uv==1.0 for ")
 
 
-def test_the_wheel_is_chosen_as_pip_chooses() -> None:
-    """The version and the tags decide; of several that fit, the most specific one wins."""
+def test_the_wheel_with_the_most_specific_tag_is_chosen() -> None:
+    """The version and the tags decide, as in pip."""
     general, specific = f"uv-1.0-{[*sys_tags()][-1]}.whl", f"uv-1.0-{next(sys_tags())}.whl"
     others = ["uv-1.0.tar.gz", f"uv-1.0.1-{TAG}.whl", "uv-1.0-py3-none-win_amd64.whl", "uv-1.0-py3-none-linux_s390.whl"]
     assert install.wheel([*others, general, specific, NAME], "1.0") == specific
@@ -157,7 +157,7 @@ def test_the_wheel_is_chosen_as_pip_chooses() -> None:
 
 
 def test_links_of_an_index_are_resolved() -> None:
-    """Relative ones, with character references, with a fragment."""
+    """Links may be relative, and may have character references and fragments."""
     page = "<a href=\"../../f/a%2B1.whl#sha256=0\">a</a><A data-x='1'\n href='https://files.example/b.whl?x=1&amp;y=2'>b</A>"
     assert install.links(page, "https://index.example/simple/uv/") == {
         "a+1.whl": "https://index.example/f/a%2B1.whl",
@@ -165,8 +165,8 @@ def test_links_of_an_index_are_resolved() -> None:
     }
 
 
-def test_a_list_that_names_a_distribution_without_a_wheel_is_not_installed(tmp_path: Path) -> None:
-    """The reason that requirements.py wrote is the message."""
+def test_a_list_with_a_distribution_without_a_wheel_is_not_installed(tmp_path: Path) -> None:
+    """The message is the one that requirements.py wrote into the list."""
     listed = tmp_path / "main.txt"
     listed.write_text("# a 1 has no wheel for Python 3.13 on linux/amd64, and so on.\nb==1\n", encoding="utf-8")
     with pytest.raises(SystemExit, match=r"^a 1 has no wheel for Python 3\.13 on linux/amd64, and so on\.$"):
