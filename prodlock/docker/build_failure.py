@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from prodlock.docker.failures import last_lines, printable
 
-# The line of the error that ended a build.
+# BuildKit's line with the error that ended a build.
 _SOLVED = r"^(?:ERROR: )?(?:failed to build: |target \S+: )*failed to solve: (.*)$"
 # The instructions that BuildKit counts as steps of a stage, beside a FROM that names an image.
 _STEPS = {"ADD", "COPY", "RUN", "WORKDIR"}
-# How much of an instruction a message repeats.
+# The most characters of an instruction that a message repeats.
 _WIDTH = 160
 
 
@@ -29,7 +29,7 @@ class Instruction(NamedTuple):
 
     @property
     def keyword(self) -> str:
-        """Return RUN, COPY, ..."""
+        """Return the keyword in capitals, such as RUN."""
         return self.text.partition(" ")[0].upper()
 
 
@@ -215,7 +215,7 @@ _SOLVER_CAUSES = (
 
 
 def describe(output: str, dockerfile: str, excerpt: str = "") -> str | None:
-    """Return the message for a failed build, or None where the failure came before BuildKit.
+    """Return the message for a failed build, or None where BuildKit reported no failure.
 
     `dockerfile` is the text of the file that was built, for line numbers that BuildKit does not print; `excerpt` the
     output of another build that failed with the same error and printed lines of the file.

@@ -16,17 +16,17 @@ from prodlock.failure import Failure
 from prodlock.project import Project
 
 HOST_VENV = ".venv-images"
-# The folder of the build steps' programs, which the build context need not have.
+# The folder of the build steps' programs, which may be outside the build context.
 INSIDE = Path(__file__).parents[1] / "inside"
 # The tools, each with the Debian packages that it needs beside its group of requirements.
 TOOLS = {"poetry": "", "lint": "", "sbom": "", "deploy": "kubernetes-client", "fuzz": ""}
-# What `inv lint` runs. A linter that finds something keeps none of the others from running.
+# The linters of `inv lint`, which all run, also after one has failed.
 LINTERS = (
     "ruff check --no-cache .",
     "ruff format --no-cache --check .",
     "mypy --python-executable=/opt/tool/bin/python --cache-dir=/tmp/mypy .",
     "find . -path './.venv*' -prune -o -name '*Dockerfile' -exec hadolint {} +",
-    # Whatever its name is: a shell script states its shell.
+    # The first line identifies a shell script, whatever its name.
     "grep --recursive --files-with-matches --extended-regexp --exclude-dir='.venv*' --exclude-dir=.git "
     "'^#!/(usr/)?bin/(env )?(ba|da)?sh( |$)' . | xargs shellcheck",
     "codespell",
@@ -38,8 +38,8 @@ def poetry(project: Project, arguments: list[str]) -> int:
     """Run Poetry on this project's pyproject.toml and poetry.lock, and return its exit code."""
     image = build(project, "poetry")
     given = site.environment(project)
-    # In the working tree, because that is what the container sees; by name, because an address may hold a password.
-    # Read before it is written: it may be that very file.
+    # The container sees the working tree only, so that the bundle is copied there; CA_BUNDLE may already name the copy,
+    # which is read before it is written. The address is passed by name, because it may contain a password.
     site.export(project, Path(given["CA_BUNDLE"]).read_bytes())
     bundle = site.EXPORTED.as_posix()
     settings = ("--env=HOME=/tmp", "--env=POETRY_PYPI_MIRROR_URL", f"--env=CA_BUNDLE=/srv/{bundle}")
@@ -48,7 +48,7 @@ def poetry(project: Project, arguments: list[str]) -> int:
 
 
 def lint(project: Project, *, fix: bool) -> int:
-    """Run the linters, or those that can correct what they find in place, and return 0, or 1 where one fails."""
+    """Run the linters, or those that can fix what they find, and return 0, or 1 where one fails."""
     image = build(project, "lint")
     commands = FIXERS if fix else LINTERS
     script = "".join(f"{command} || failed=1; " for command in commands) + "exit ${failed:-0}"
@@ -59,19 +59,19 @@ def lint(project: Project, *, fix: bool) -> int:
 def test_tool(project: Project, arguments: list[str]) -> int:
     """Run the tests of Prodlock on this host against the Engine, and return pytest's exit code.
 
-    Its packages are locked with their hashes, and installed in an environment of their own.
+    The tests' requirements are locked with their hashes, and installed in a virtual environment of their own.
     """
     locked = INSIDE / "requirements" / "test.txt"
     environment = project.root / HOST_VENV
     python = environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     installed = environment / "installed.txt"
-    # Its Python is gone where the host's was upgraded.
+    # An upgrade of the host's Python removes the environment's interpreter.
     if not (python.exists() and installed.is_file()) or installed.read_bytes() != locked.read_bytes():
         venv.create(environment, clear=True, with_pip=True)
         site.ignore(environment)
         install = [str(python), "-m", "pip", "install", "-q", "--require-hashes", "--only-binary", ":all:", "--no-deps"]
         if subprocess.run([*install, "--requirement", str(locked)], check=False).returncode:
-            raise Failure("pip could not install the test group on this host; what it printed above says why.")
+            raise Failure("pip could not install the test group on this host; its messages above state the cause.")
         installed.write_bytes(locked.read_bytes())
     command = [
         str(python),
@@ -81,7 +81,7 @@ def test_tool(project: Project, arguments: list[str]) -> int:
         *arguments,
     ]
     with subprocess.Popen(command, cwd=project.root) as process:
-        # Interrupted, `with` waits: Ctrl-C reaches pytest as well, which then removes what it made.
+        # After an interruption `with` waits: Ctrl-C reaches pytest too, which then removes its containers and images.
         return process.wait()
 
 
@@ -96,7 +96,7 @@ def build(project: Project, stage: str) -> str:
             images.build(project, compose.DEV, made_from=None)
             arguments["START"] = f"{compose.project_name(project)}:{compose.DEV[1]}"
     else:
-        # What the Dockerfile's own default adds to the base image.
+        # The Debian packages that the Dockerfile adds to the base image by default.
         arguments["PACKAGES"] = default(project, "PACKAGES")
     inside = os.path.relpath(INSIDE, project.root)
     options = [f"--build-arg={name}={value}" for name, value in arguments.items() if value]
@@ -128,7 +128,7 @@ def default(project: Project, argument: str) -> str:
 
 
 def _on_working_tree(project: Project, rights: str = "") -> list[str]:
-    """Return the options that give a container the working tree, and its user the rights of this one."""
+    """Return the options that mount the working tree in a container, and run it as this user."""
     options = [f"--volume={project.root}:/srv{rights}", "--workdir=/srv"]
     if sys.platform != "win32":
         options.append(f"--user={os.getuid()}:{os.getgid()}")

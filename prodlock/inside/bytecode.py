@@ -1,12 +1,12 @@
-"""Compile to bytecode, the same every time, in a build step.
+"""Compile sources to reproducible bytecode, in a build step.
 
-    python -S bytecode.py stdlib         the standard library, which the official image brings as source alone
-    python -S bytecode.py venv FOLDER    what a virtual environment has that is not compiled yet
-    python -S bytecode.py tree FOLDER    a folder that will be the root, with the permissions that files have there
+    python -S bytecode.py stdlib         the standard library, which the official image has as source alone
+    python -S bytecode.py venv FOLDER    the modules of a virtual environment that are not compiled yet
+    python -S bytecode.py tree FOLDER    a folder that becomes the root; also sets the permissions of its files
 
-No source changes after the build: no start has to look whether one has (PEP 552, unchecked). -S, because what a process
-has compiled before shows in the bytecode (https://github.com/python/cpython/issues/129724), and a package can have
-itself imported at every start, by a .pth file.
+Sources do not change after the build, so that no import compares them with their bytecode (PEP 552, unchecked). `-S`,
+because earlier compilations of a process show in the bytecode (https://github.com/python/cpython/issues/129724), and a
+.pth file can import a package at every start.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 
 MODE = PycInvalidationMode.UNCHECKED_HASH
-# How bytecode of that mode begins.
+# The first bytes of bytecode of that mode.
 COMPILED = MAGIC_NUMBER + (1).to_bytes(4, "little")
-# Of the standard library: nothing of these runs in an image.
+# Folders of the standard library that no image uses.
 UNUSED = re.compile(r"/(config-.*|ensurepip|idlelib|lib2to3|pydoc_data|site-packages|test|tests|tkinter|turtledemo)/")
-# How many files one process compiles.
+# The number of files that one process compiles.
 PORTION = 100
 
 
 def stdlib() -> bool:
-    """Compile the standard library, and return whether all of it could be."""
+    """Compile the standard library, and return whether that succeeded."""
     sources = Path(sysconfig.get_path("stdlib")).rglob("*.py")
     return in_portions([source for source in sources if not UNUSED.search(str(source))], quiet=1)
 
 
 def venv(folder: str) -> bool:
-    """Compile the packages. What is no valid Python, a wheel's templates say, stays uncompiled."""
+    """Compile the packages, and return True: files that are not valid Python, such as templates, stay uncompiled."""
     sources = Path(folder, "lib").rglob("*.py")
     in_portions([source for source in sources if not is_compiled(source)], quiet=2)
     return True
 
 
 def tree(folder: str) -> bool:
-    """Compile a tree, whose tracebacks name files by their later paths, and return whether all of it could be.
+    """Compile a tree, with the later paths of its files in tracebacks, and return whether that succeeded.
 
-    Removes empty folders, which git does not have, and sets permissions, which the checkout decides.
+    Removes empty folders, which git does not store, and sets permissions, which depend on the checkout.
     """
     done = compileall.compile_dir(folder, quiet=1, stripdir=folder, prependdir="/", invalidation_mode=MODE)
-    # What is in a folder comes before the folder.
+    # The content of a folder comes before the folder.
     for path in [*sorted(Path(folder).rglob("*"), reverse=True), Path(folder)]:
         if path.is_symlink():
             continue
@@ -60,7 +60,7 @@ def tree(folder: str) -> bool:
 
 
 def is_compiled(source: Path) -> bool:
-    """Return whether a source has bytecode as it is made here."""
+    """Return whether a source has bytecode of this Python and this mode."""
     bytecode = Path(cache_from_source(str(source)))
     if not bytecode.exists():
         return False
@@ -69,9 +69,9 @@ def is_compiled(source: Path) -> bool:
 
 
 def in_portions(sources: Iterable[Path], quiet: int) -> bool:
-    """Compile files on all cores, and return whether all of them could be.
+    """Compile files on all cores, and return whether that succeeded.
 
-    Each portion in a process that begins in the same state.
+    Each portion is compiled by a process that begins in the same state.
     """
     ordered = sorted(sources)
     cores = len(os.sched_getaffinity(0))
@@ -88,8 +88,8 @@ def in_portions(sources: Iterable[Path], quiet: int) -> bool:
 
 
 def compile_all(sources: Iterable[Path], quiet: int) -> bool:
-    """Compile files, and return whether all of them could be."""
-    # By force: it would leave other bytecode that is as new as its source.
+    """Compile files, and return whether that succeeded."""
+    # Without `force`, bytecode of another mode that is as new as its source would be kept.
     done = [compileall.compile_file(source, quiet=quiet, force=True, invalidation_mode=MODE) for source in sources]
     return all(done)
 

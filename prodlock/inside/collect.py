@@ -1,11 +1,11 @@
-"""Collect what production takes of the base image: `python collect.py TREE BEFORE VENV`, in a build step.
+"""Collect what production takes from the base image: `python collect.py TREE BEFORE VENV`, in a build step.
 
-The tree becomes a layer of an image that starts from nothing. It has the interpreter, the standard library, the few
+The tree becomes a layer of an image that starts from scratch. It has the interpreter, the standard library, the few
 files of the system that Python reads, and the shared libraries that these and the virtual environment VENV link to.
 Debian packages that BEFORE, the dpkg status file of the unchanged base image, lacks were added by ARG PACKAGES and are
 taken whole.
 
-Works with the layout of the official Python images on Debian, CPython 3.11 to 3.14. The same base image and environment
+Supports the layout of the official Python images on Debian, CPython 3.11 to 3.14. The same base image and environment
 give the same files.
 """
 
@@ -23,7 +23,7 @@ import zoneinfo
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 
-# Of the standard library: what tests it, draws windows, or builds and installs packages.
+# Parts of the standard library for its tests, for graphical interfaces, and for building and installing packages.
 LEFT_OUT = {
     "ensurepip",
     "idlelib",
@@ -37,17 +37,17 @@ LEFT_OUT = {
     "turtledemo",
 }
 LEFT_OUT_PREFIXES = ("config-", "_ctypes_test", "_test", "_tkinter", "_xxtestfuzz", "xxlimited", "xxsubtype")
-# Their bytecode is left out: they replace a module in C, or serve a developer. An import compiles them in memory.
+# Modules without bytecode: they replace a module in C, or are developers' tools. An import compiles them in memory.
 UNCOMPILED = {
     "_pydatetime", "_pydecimal", "_pyio", "_pyrepl", "bdb", "cProfile", "doctest", "pdb", "pickletools", "profile",
     "pstats", "pydoc", "timeit", "trace", "unittest", "venv", "webbrowser", "zipapp",
 }  # fmt: skip
-# Loaded without being linked to: glibc opens it when a thread ends early (pthread_exit).
+# A library that no file links to: glibc loads it when a thread ends early (pthread_exit).
 LOADED = "libgcc_s.so.1"
 # Programs beside the interpreter: env(1) starts it with signals blocked.
 PROGRAMS = ("/usr/bin/env",)
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-# What Python and the libraries read, beside certificates and time zones.
+# Files that Python and the libraries read, beside certificates and time zones.
 READ = (
     "/etc/debian_version",
     "/etc/ld.so.cache",
@@ -65,15 +65,15 @@ DPKG = Path("/var/lib/dpkg")
 
 
 class Tree:
-    """A folder that becomes a layer: what is at a path of the base image is at that path below it."""
+    """A folder that becomes a layer: below it, each file has the path that it has in the base image."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        # The paths that were taken.
+        # The paths that were copied.
         self.paths: set[Path] = set()
 
     def add(self, path: Path) -> None:
-        """Copy a file, with every folder and every link that leads to it; of a folder copy what is in it."""
+        """Copy a file with the folders and links that lead to it, or the content of a folder."""
         if path.is_dir() and not path.is_symlink():
             for member in path.iterdir():
                 self.add(member)
@@ -84,14 +84,14 @@ class Tree:
                 copy(step, within(self.folder, step))
 
     def write(self, path: Path, text: str) -> None:
-        """Write a file that the base image does not have, or has with another content."""
+        """Write a file that the base image lacks, or has with other content."""
         place = within(self.folder, path)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
 
 
 def within(folder: Path, path: Path) -> Path:
-    """Return where a path of the image is in a tree."""
+    """Return the place of an image's path in a tree."""
     return Path(f"{folder}{path}")
 
 
@@ -107,19 +107,19 @@ def copy(source: Path, place: Path) -> None:
 
 @functools.cache
 def is_real(folder: Path) -> bool:
-    """Return whether no link leads to a folder."""
+    """Return whether the path of a folder contains no link."""
     return folder == folder.resolve()
 
 
 def is_plain(path: Path) -> bool:
-    """Return whether a path leads to a file through folders alone."""
+    """Return whether a path contains no link."""
     return not path.is_symlink() and is_real(path.parent)
 
 
 def steps(path: Path) -> Iterator[Path]:
-    """Give all that must be there for `path` to be found: the links on the way, and the file that they lead to.
+    """Yield the links that a path contains, and the file that it leads to.
 
-    Raises OSError where a link leads nowhere, or round in a circle.
+    Raises OSError for a broken link and for a cycle of links.
     """
     path.resolve(strict=True)
     at, left = Path("/"), list(path.parts[1:])
@@ -137,8 +137,8 @@ def steps(path: Path) -> Iterator[Path]:
             yield at
 
 
-def runs(module: PurePath) -> bool:
-    """Return whether a file of the standard library, by its path in it, is of use to a service."""
+def is_useful(module: PurePath) -> bool:
+    """Return whether a service may use a file of the standard library, given by its path in the library."""
     names = [part.partition(".")[0] for part in module.parts]
     if module.suffix == ".pyc" and not UNCOMPILED.isdisjoint(names):
         return False
@@ -147,7 +147,7 @@ def runs(module: PurePath) -> bool:
 
 def is_elf(path: Path) -> bool:
     """Return whether a file is a program or a library (https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html)."""
-    # By its name or mode first: thousands of files are neither, and need not be opened.
+    # Check name and mode first: thousands of files match neither, and need not be opened.
     if path.is_symlink() or not (".so" in path.name or os.access(path, os.X_OK)):
         return False
     with path.open("rb") as file:
@@ -155,19 +155,19 @@ def is_elf(path: Path) -> bool:
 
 
 def linked(files: Iterable[Path]) -> str:
-    """Return what the dynamic loader says that programs and libraries link to: the output of ldd(1)."""
-    # Its exit code tells only that some file is linked statically.
+    """Return the output of ldd(1): the libraries that programs and libraries link to."""
+    # The exit code states only that a file is linked statically.
     done = subprocess.run(["/usr/bin/ldd", *map(str, files)], capture_output=True, text=True, check=False)
     return done.stdout
 
 
 def libraries(listing: str) -> set[Path]:
-    """Return the libraries that ldd found."""
+    """Return the libraries that ldd found, from its output."""
     return {Path(path) for path in re.findall(r"^\t(?:\S+ => )?(/\S+) \(0x", listing, re.MULTILINE)}
 
 
 def missing(listing: str) -> dict[str, str]:
-    """Return the libraries that ldd did not find, each with a file that links to it."""
+    """Return the libraries that ldd did not find, from its output, each with a file that links to it."""
     found = {}
     file = ""
     for line in listing.splitlines():
@@ -179,14 +179,14 @@ def missing(listing: str) -> dict[str, str]:
 
 
 def stanzas(status: Path) -> dict[str, str]:
-    """Return what dpkg knows of each package, by its name (dpkg's status file, deb822(5))."""
+    """Return the record of each package in dpkg's status file, by the package's name (deb822(5))."""
     entries = status.read_text(encoding="utf-8").strip().split("\n\n")
     return {entry.partition("\n")[0].removeprefix("Package: "): entry + "\n" for entry in entries}
 
 
 @functools.cache
 def contents() -> dict[str, set[str]]:
-    """Return the paths that each package owns, without the links that Debian's merge of /lib and /usr/lib left."""
+    """Return the paths that each package owns, with /lib resolved to /usr/lib, as Debian has merged them."""
     real = functools.cache(os.path.realpath)
     owned = {}
     for listing in (DPKG / "info").glob("*.list"):
@@ -204,12 +204,12 @@ def add_python(tree: Tree) -> None:
         tree.add(Path(program))
     library = Path(sysconfig.get_path("stdlib"))
     for path in library.rglob("*"):
-        if runs(path.relative_to(library)) and not path.is_dir():
+        if is_useful(path.relative_to(library)) and not path.is_dir():
             tree.add(path)
 
 
 def add_data(tree: Tree) -> None:
-    """Add certificates where OpenSSL looks for them, time zones where Python does, names and users."""
+    """Add the system's data: certificates where OpenSSL reads them, time zones where Python does, names and users."""
     for path in map(Path, READ):
         if path.exists():
             tree.add(path)
@@ -229,7 +229,7 @@ def add_data(tree: Tree) -> None:
             tree.add(zones)
     for written, text in WRITTEN.items():
         tree.write(Path(written), text)
-    # Where the app will be: so that WORKDIR finds it and makes none, which would bear the time of the build.
+    # The service's folder: WORKDIR would create it, with the time of the build.
     (tree.folder / "srv").mkdir()
     temporary = tree.folder / "tmp"
     temporary.mkdir()
@@ -237,11 +237,11 @@ def add_data(tree: Tree) -> None:
 
 
 def add_packages(tree: Tree, before: Path) -> None:
-    """Add all of the Debian packages that the base image had not."""
+    """Add the Debian packages that the base image lacks, as a whole."""
     owned = contents()
     for package in stanzas(DPKG / "status").keys() - stanzas(before).keys():
         for path in map(Path, owned[package]):
-            # A link into what the image leaves out (manuals, say) leads nowhere.
+            # A link to a file that the image leaves out, such as a manual, is broken.
             if path.exists() and (path.is_symlink() or not path.is_dir()):
                 tree.add(path)
 
@@ -251,7 +251,7 @@ def add_libraries(tree: Tree, environment: Path) -> None:
     files = tree.paths.union(path for path in environment.rglob("*") if path.is_file())
     listing = linked(path for path in sorted(files) if is_elf(path))
     for name, file in missing(listing).items():
-        print(f"{file} links to {name}, which the base image has not: ARG PACKAGES can add it.", file=sys.stderr)
+        print(f"{file} links to {name}, which the base image lacks: ARG PACKAGES can add it.", file=sys.stderr)
     for path in libraries(listing):
         tree.add(path)
         loaded = path.resolve().with_name(LOADED)
@@ -266,7 +266,7 @@ def add_records(tree: Tree) -> None:
     """
     known, owned = stanzas(DPKG / "status"), contents()
     taken = set(map(str, tree.paths))
-    # Generated when the package was installed, so that no list has it.
+    # Files that were generated at installation, which no package lists.
     generated = {"ca-certificates": str(CERTIFICATES)}
     for package in sorted(owned):
         if not taken.isdisjoint(owned[package]) or generated.get(package) in taken:
@@ -277,7 +277,7 @@ def add_records(tree: Tree) -> None:
 
 
 def collect(folder: str, before: str, environment: str) -> None:
-    """Write the tree."""
+    """Write the tree to a folder."""
     tree = Tree(Path(folder))
     add_python(tree)
     add_data(tree)

@@ -1,12 +1,12 @@
-"""Say what production may hold, from the sources themselves: the pinned base image, the locked wheels, the app.
+"""Compute what production may hold from its sources: the pinned base image, the locked wheels, the service.
 
-    python -m prodlock.inside.golden world          in a build step: writes world.json
-    python -m prodlock.inside.golden sources < TAR      prints it with what a tar of the sources becomes
+    python -m prodlock.inside.golden world              in a build step: writes world.json
+    python -m prodlock.inside.golden sources < TAR      prints world.json with the files of a tar of the sources
 
-By another way than the build's: wheels are accepted where their sha256 is in the lock's main group, and are unpacked
-here (https://packaging.python.org/en/latest/specifications/binary-distribution-format/), so that neither the installer
-nor a RECORD has to be believed. What of the base image production needs is what collect.py takes of it. Each file is a
-row: path, layer-independent facts, where it comes from, whether it must be there.
+The computation is independent of the build: a wheel is accepted where its sha256 is in the lock's main group, and is
+unpacked here (https://packaging.python.org/en/latest/specifications/binary-distribution-format/), so that neither the
+installer nor a RECORD is trusted. Of the base image, production needs what collect.py takes. Each file is a row: path,
+layer-independent facts, source, and whether it must be there.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ HERE = Path(__file__).parents[2]
 WORLD = HERE / "world.json"
 VENV = Path("/opt/venv")
 WHEELS = HERE / "wheels"
-# What requirements.py selected of poetry.lock.
+# The requirements that requirements.py selected from poetry.lock.
 SELECTION = HERE / "selection.json"
-# dpkg's status of the base image, before any package is added.
+# dpkg's status file of the base image, before a package is added.
 STATUS = HERE / "status"
-# Where the kernel, Docker and this program have their files.
+# Folders of the kernel, of Docker and of this program.
 FOREIGN = {"/dev", "/proc", "/run", "/sys", "/tmp", str(HERE)}  # noqa: S108
 INSTALLER = "uv"
-# What uv writes for an entry point (https://packaging.python.org/en/latest/specifications/entry-points/).
+# The script that uv writes for an entry point (https://packaging.python.org/en/latest/specifications/entry-points/).
 SCRIPT = """\
 #!{python}
 # -*- coding: utf-8 -*-
@@ -63,7 +63,7 @@ Sources = Callable[[str], str]
 
 
 def rows(root: Path, source: Sources, *, required: bool, skipped: Iterable[str] = ()) -> Iterator[Row]:
-    """Give a row for everything below an image's root, but for files that are, or are in, `skipped` ones."""
+    """Yield a row for each path below an image's root, except `skipped` files and the content of `skipped` folders."""
     left_out = set(skipped)
     for folder, folders, files in os.walk(root):
         at = PurePosixPath("/", Path(folder).relative_to(root).as_posix())
@@ -98,7 +98,7 @@ def locked(selection: Path) -> dict[str, str]:
 
 
 def unpack(wheel: Path, environment: Path, site_packages: Path) -> Iterator[Path]:
-    """Install a wheel as an installer should, and give the path of each file that it brought."""
+    """Install a wheel by the specification, and yield the path of each installed file."""
     with zipfile.ZipFile(wheel) as archive:
         described = next(name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/WHEEL", name))
         metadata = described.removesuffix("/WHEEL")
@@ -111,7 +111,7 @@ def unpack(wheel: Path, environment: Path, site_packages: Path) -> Iterator[Path
             script = f"{stem}.data/scripts/" in member.filename
             content = archive.read(member)
             if script:
-                # The whole line, whatever it asks of the interpreter.
+                # Replace the whole line, with the options of the interpreter.
                 content = re.sub(rb"\A#!python[^\n]*\n?", f"#!{environment}/bin/python\n".encode(), content)
             write(place, content, executable=script or bool(member.external_attr >> 16 & 0o111))
             places[member.filename] = place
@@ -127,7 +127,7 @@ def unpack(wheel: Path, environment: Path, site_packages: Path) -> Iterator[Path
 
 
 def destination(name: str, stem: str, environment: Path, site_packages: Path) -> Path:
-    """Return where a member of a wheel goes. Raises ValueError where that is nowhere in the environment."""
+    """Return the path that a member of a wheel is installed at. Raises ValueError outside the environment."""
     parts = PurePosixPath(name).parts
     base, rest = site_packages, parts
     if parts[0] == f"{stem}.data":
@@ -142,12 +142,12 @@ def destination(name: str, stem: str, environment: Path, site_packages: Path) ->
 
 
 def name_of(stem: str) -> str:
-    """Return the normalized name of a distribution, by its `NAME-VERSION` (PEP 503)."""
+    """Return the normalized name of a distribution, from its `NAME-VERSION` (PEP 503)."""
     return re.sub(r"[-_.]+", "-", stem.rpartition("-")[0]).lower()
 
 
 def scripts(entry_points: Path, environment: Path) -> Iterator[tuple[str, str]]:
-    """Give name and text of the script for each command that a distribution declares."""
+    """Yield name and text of the script for each command that a distribution declares."""
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     if entry_points.exists():
@@ -161,18 +161,18 @@ def scripts(entry_points: Path, environment: Path) -> Iterator[tuple[str, str]]:
 
 
 def write_record(record: Path, places: dict[str, Path], added: list[Path], site_packages: Path) -> None:
-    """Write what was installed: the wheel's own rows, but for what the installer has changed, and what it has added."""
+    """Write RECORD: the wheel's own rows, with those of changed files replaced, and rows for added files."""
     listed = csv.reader(io.StringIO(record.read_text(encoding="utf-8")))
-    told = {line[0]: tuple(line[1:3]) for line in listed if line and line[0] in places}
+    original = {line[0]: tuple(line[1:3]) for line in listed if line and line[0] in places}
     lines = []
     for name, place in places.items():
         changed = ".data/scripts/" in name
-        digest, size = hashed(place) if changed else told.get(name, ("", str(place.stat().st_size)))
+        digest, size = hashed(place) if changed else original.get(name, ("", str(place.stat().st_size)))
         lines.append((os.path.relpath(place, site_packages), *(("", "") if place == record else (digest, size))))
     lines += [(os.path.relpath(place, site_packages), *hashed(place)) for place in added]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(sorted(set(lines)))
-    # With the permissions that it has in the wheel.
+    # The file keeps the permissions that it has in the wheel.
     record.write_bytes(text.getvalue().encode())
 
 
@@ -184,16 +184,16 @@ def hashed(place: Path) -> tuple[str, str]:
 
 
 def write(place: Path, content: bytes, *, executable: bool = False) -> None:
-    """Write a file."""
+    """Write a file, and set its permissions."""
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(content)
     place.chmod(0o755 if executable else 0o644)
 
 
 def install() -> tuple[dict[str, str], list[dict[str, str]]]:
-    """Make the virtual environment of the wheels.
+    """Create the virtual environment from the wheels.
 
-    Return the source of each path, and name, version, file name and sha256 of each wheel.
+    Returns the source of each path, and name, version, file name and sha256 of each wheel.
     """
     known = locked(SELECTION)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(VENV)], check=True)
@@ -218,12 +218,12 @@ def install() -> tuple[dict[str, str], list[dict[str, str]]]:
 
 
 def compile_(*what: str) -> None:
-    """Compile as the build does: what a process has done before, as this one has, shows in the bytecode."""
+    """Compile in a new process, as the build does: earlier compilations of a process show in the bytecode."""
     subprocess.run([sys.executable, "-S", str(Path(__file__).with_name("bytecode.py")), *what], check=True)
 
 
 def sources(brought: dict[str, str]) -> Sources:
-    """Return what tells where a path comes from."""
+    """Return a function that returns the source of a path."""
 
     def source(path: str) -> str:
         if path in collect.WRITTEN or path.startswith(str(collect.DPKG / "status.d")):
@@ -238,7 +238,7 @@ def sources(brought: dict[str, str]) -> Sources:
 
 
 def world() -> None:
-    """Write what the base image, the lock and the build give."""
+    """Write world.json: the rows of the base image, of the lock and of the build."""
     base = list(rows(Path("/"), lambda _: "the base image", required=False, skipped=FOREIGN | mounted()))
     compile_("stdlib")
     brought, wheels = install()
@@ -257,7 +257,7 @@ def world() -> None:
 
 
 def fields(stanza: str) -> Iterator[tuple[str, str]]:
-    """Give the fields of a dpkg record that name the package (deb822(5))."""
+    """Yield the fields of a dpkg record that identify the package (deb822(5))."""
     for line in stanza.splitlines():
         name, _, value = line.partition(": ")
         if name in {"Package", "Version", "Architecture", "Source"}:
@@ -265,7 +265,7 @@ def fields(stanza: str) -> Iterator[tuple[str, str]]:
 
 
 def shipped() -> None:
-    """Print the world, with what the tar of the sources on standard input becomes."""
+    """Print world.json with the rows of the sources, from their tar on standard input."""
     tree = Path("/tmp/tree")  # noqa: S108
     with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
         # CPython 3.11 has filters since 3.11.4.

@@ -1,7 +1,7 @@
-"""Resolve and validate what is deployed: `python manifests.py < STACK`, in the stage deploy, without a network.
+"""Resolve and validate the files for deployment: `python manifests.py < STACK`, in the stage deploy, without a network.
 
-Prints JSON: the Swarm stack that standard input has as YAML, the Kubernetes objects that kustomize makes of /k8s, and
-what their schemas do not allow.
+Prints JSON: the Swarm stack from standard input, which is YAML, the Kubernetes objects that kustomize builds from /k8s,
+and the violations of their schemas.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import sys
 import kubernetes_validate
 import yaml
 
-# The newest whose schemas the library has.
+# The newest version of Kubernetes that the library has schemas of.
 VERSION = kubernetes_validate.latest_version()
 
 
 def main() -> None:
-    """Print it."""
+    """Print the stack, the objects and the violations."""
     built = subprocess.run(["/usr/bin/kubectl", "kustomize", "/k8s"], check=False, capture_output=True, text=True)
     if built.returncode:
         sys.exit(f"kustomize: {built.stderr.strip()}")

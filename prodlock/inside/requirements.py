@@ -1,15 +1,15 @@
 """Read poetry.lock: `python requirements.py pyproject.toml poetry.lock FOLDER`, in a build step.
 
-No other module decides what a lock means. A lock that does not match pyproject.toml is refused. Markers are evaluated
+No other module interprets the lock. A lock that does not match pyproject.toml is refused. Markers are evaluated
 here, for the interpreter and the platform that run this program and without any of the project's own extras, as
 `poetry install` does. The program writes:
 
-- FOLDER/GROUP.txt: what the installer takes of each group in this environment: `name==version` and the sha256 of each
-  file, in pip's format (https://pip.pypa.io/en/stable/reference/requirements-file-format/). The lock already has all
-  that a list needs; `poetry export` takes three seconds to write the same, before anything can be installed.
+- FOLDER/GROUP.txt: the list that the installer takes of each group in this environment: `name==version` and the sha256
+  of each file, in pip's format (https://pip.pypa.io/en/stable/reference/requirements-file-format/). `poetry export`
+  would write the same list from the lock, in three seconds that every build would wait for.
   A list begins with a comment for each distribution that has no wheel for this interpreter: install.py installs no
   such list. A group that a build does not install may have them.
-- FOLDER/selection.json: the first lists as data, with the sha256 of poetry.lock, for the proof.
+- FOLDER/selection.json: the lists as data, with the sha256 of poetry.lock, for the proof.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from typing import Any, NamedTuple
 
 # The version of selection.json.
 SCHEMA = 1
-# What Poetry calls its default package index, and any other one.
+# Poetry's types of its default package index and of any other one.
 INDEXES = {"pypi", "legacy"}
-# What Poetry's content hash covers of [project] and of [tool.poetry], beside [dependency-groups].
+# The keys of [project] and of [tool.poetry] that Poetry's content hash covers, beside [dependency-groups].
 PROJECT_KEYS = ("requires-python", "dependencies", "optional-dependencies")
 POETRY_KEYS = ("dependencies", "source", "extras", "dev-dependencies")
 # The first Poetry whose content hash covers [dependency-groups].
 WITH_GROUPS = (2, 3)
-# What Docker calls the architectures that Python names after the processor.
+# Docker's names of the architectures, by the names that the kernel uses.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -46,18 +46,17 @@ class Requirement(NamedTuple):
     name: str
     version: str
     marker: str
-    # The hash of each file of it, as `ALGORITHM:DIGEST`, by the file's name.
+    # The hash of each of its files, as `ALGORITHM:DIGEST`, by the file's name.
     files: Mapping[str, str]
-    # The index that it comes from, `` for Poetry's default one.
+    # The address of its index, or an empty string for Poetry's default one.
     address: str
 
 
 def requirements(lock: Mapping[str, Any]) -> Iterator[Requirement]:
-    """Give the requirements of each group of a parsed poetry.lock, for all environments.
+    """Yield the requirements of each group of a parsed poetry.lock, for all environments.
 
-    A package may be there several times, in other versions for other environments. Raises ValueError where a
-    distribution comes from somewhere else than a package index, and KeyError where the lock is of a Poetry before 2.0,
-    which did not note the groups.
+    A package may have several versions, each for other environments. Raises ValueError for a distribution that does not
+    come from a package index, and KeyError for a lock of a Poetry before 2.0, which does not state the groups.
     """
     for package in lock["package"]:
         name, version = package["name"], package["version"]
@@ -67,20 +66,20 @@ def requirements(lock: Mapping[str, Any]) -> Iterator[Requirement]:
             raise ValueError(message)
         files = {file["file"]: file["hash"] for file in package["files"]}
         address = source["url"] if source["type"] == "legacy" else ""
-        # Not `optional`: Poetry calls a package so that no extra needs, but one excludes, and installs it.
+        # `optional` decides nothing: Poetry also sets it for a package that only an extra excludes, and installs that.
         for group in package["groups"]:
             yield Requirement(group, name, version, marker(package.get("markers", ""), group), files, address)
 
 
 def marker(markers: str | Mapping[str, str], group: str) -> str:
-    """Return the marker of a package in a group: the lock has one for all groups, or one for each that needs one."""
+    """Return the marker of a package in a group: the lock has one for all groups, or a table by group."""
     return markers if isinstance(markers, str) else markers.get(group, "")
 
 
 def holds(condition: str, environment: Mapping[str, str]) -> bool:
-    """Return whether a marker holds for this interpreter, but for what `environment` names otherwise.
+    """Return whether a marker holds for this interpreter, with the variables in `environment` replaced.
 
-    The project's own extras are not asked for. Raises ValueError for what is not a marker.
+    No extra of the project is installed. Raises ValueError for an invalid marker.
     """
     if not condition:
         return True
@@ -95,15 +94,15 @@ def packaging(module: str) -> Any:  # noqa: ANN401
         return importlib.import_module(f"pip._vendor.packaging.{module}")
 
 
-def selected(all_of_them: Iterable[Requirement], environment: Mapping[str, str] | None = None) -> list[Requirement]:
-    """Return the requirements that an installer takes in this environment, without their markers.
+def selected(locked: Iterable[Requirement], environment: Mapping[str, str] | None = None) -> list[Requirement]:
+    """Return the requirements that hold in this environment, without their markers.
 
     Raises ValueError where a marker can't be evaluated, and for two versions of one distribution: groups are installed
-    on top of one another.
+    in one environment.
     """
     chosen: list[Requirement] = []
     versions: dict[str, str] = {}
-    for one in all_of_them:
+    for one in locked:
         try:
             wanted = holds(one.marker, environment or {})
         except ValueError as error:
@@ -118,7 +117,7 @@ def selected(all_of_them: Iterable[Requirement], environment: Mapping[str, str] 
 
 
 def lists(listed: Iterable[Requirement], groups: Iterable[str]) -> dict[str, list[str]]:
-    """Return the lines of the list of each group: its requirements behind the addresses of further indexes."""
+    """Return the lines of the list of each group: the addresses of further indexes, then the requirements."""
     lines: dict[str, list[str]] = {group: [] for group in groups}
     indexes: dict[str, set[str]] = {group: set() for group in lines}
     for one in listed:
@@ -131,7 +130,7 @@ def lists(listed: Iterable[Requirement], groups: Iterable[str]) -> dict[str, lis
 
 
 def selection(chosen: Iterable[Requirement], groups: Iterable[str], digest: str) -> dict[str, Any]:
-    """Return what was selected as selection.json has it. Takes the sha256 of poetry.lock."""
+    """Return the content of selection.json. `digest` is the sha256 of poetry.lock."""
     found: dict[str, list[dict[str, Any]]] = {group: [] for group in groups}
     for one in chosen:
         hashes = sorted(value.removeprefix("sha256:") for value in one.files.values() if value.startswith("sha256:"))
@@ -140,7 +139,7 @@ def selection(chosen: Iterable[Requirement], groups: Iterable[str], digest: str)
 
 
 def pinned(text: str, group: str) -> frozenset[str]:
-    """Return name and version of each distribution that the text of a poetry.lock has in a group, wherever.
+    """Return name and version of each distribution in a group of a poetry.lock's text, for all environments.
 
     Raises ValueError or KeyError where it is not a lock.
     """
@@ -184,13 +183,13 @@ def content_hash(pyproject: Mapping[str, Any], *, with_groups: bool = True) -> s
         hashed = {"tool": {"poetry": hashed}}
         hashed |= {name: table for name, table in (("project", project), ("dependency-groups", groups)) if table}
     else:
-        # A project that has only [tool.poetry] is hashed as Poetry 1 did.
+        # The hash of a project that has only [tool.poetry] is that of Poetry 1.
         hashed = dict.fromkeys(POETRY_KEYS) | hashed
     return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
 
 
 def refusal(distribution: str) -> str:
-    """Return why a distribution without a wheel is not installed, and what to do."""
+    """Return the message for a distribution without a wheel."""
     architecture = ARCHITECTURES.get(os.uname().machine, os.uname().machine)
     return (
         f"{distribution} has no wheel for Python {sys.version_info.major}.{sys.version_info.minor} on "
@@ -216,7 +215,7 @@ def main(pyproject: str, lock: str, folder: str) -> None:
         sys.exit(f"poetry.lock can't be installed: {error}")
     except KeyError:
         sys.exit("poetry.lock can't be installed: it names no groups. To fix it: run `inv poetry -- lock`.")
-    # Also those of which nothing is selected.
+    # A group has a list even where no distribution of it is selected.
     groups = sorted({one.group for one in locked})
     here = lists(chosen, groups)
     for group, distributions in refused.items():

@@ -1,7 +1,7 @@
 """Write a bill of materials: `python sbom.py < FACTS`, in the sbom stage.
 
-As CycloneDX (https://cyclonedx.org/docs/1.6/json/). FACTS is what inventory.py made of the proof; the same facts give
-the same document. Exits with what is wrong where it is not valid against CycloneDX's schema.
+The format is CycloneDX (https://cyclonedx.org/docs/1.6/json/). inventory.py derives FACTS from the proof; the same
+facts give the same document. A document that is not valid against CycloneDX's schema is an error.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def properties(facts: Mapping[str, str | list[str]]) -> Iterable[Property]:
 
 
 def main() -> None:
-    """Print the document."""
+    """Print the bill of materials."""
     facts = json.load(sys.stdin)
     root = component(facts["image"])
     bom = Bom(

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Lock what the tools need: the newest versions that pyproject.toml in this folder allows, each with its hashes.
-# Options are uv's: `--index-url ADDRESS`, say. Needs uv on PATH (`pip install uv`).
+# Options are uv's, for example `--index-url ADDRESS`. Needs uv on PATH (`pip install uv`).
 set -eu
 cd "$(dirname "$0")"
 for group in deploy fuzz lint poetry sbom test; do

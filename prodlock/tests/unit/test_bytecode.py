@@ -1,4 +1,4 @@
-"""What is compiled in a build, and how."""
+"""Compilation to bytecode in a build."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ HEADER = 16
 
 
 def cached(source: Path) -> Path:
-    """Return where the bytecode of a source is."""
+    """Return the path of a source's bytecode."""
     return Path(cache_from_source(str(source)))
 
 
 def compile_by(source: Path, mode: py_compile.PycInvalidationMode) -> None:
-    """Compile as others do."""
+    """Compile a source as another program would."""
     py_compile.compile(str(source), invalidation_mode=mode)
 
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment's packages, compiled as a build step does it, in a process of its own."""
+    """The packages of an environment, compiled as in a build step, in a process of its own."""
     environment = tmp_path_factory.mktemp("venv")
     folder = environment / "lib" / "python" / "site-packages"
     folder.mkdir(parents=True)
@@ -40,7 +40,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compile_by(folder / "done.py", py_compile.PycInvalidationMode.UNCHECKED_HASH)
     compile_by(folder / "timed.py", py_compile.PycInvalidationMode.TIMESTAMP)
     assert not bytecode.is_compiled(folder / "timed.py")
-    # Bytecode that is made again is another file, which takes its place.
+    # Compilation replaces the file of the bytecode: the links keep the files from before.
     os.link(cached(folder / "done.py"), folder / "done.before")
     os.link(cached(folder / "timed.py"), folder / "timed.before")
     subprocess.run([sys.executable, "-S", bytecode.__file__, "venv", str(environment)], check=True)
@@ -48,24 +48,24 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_package_is_compiled(packages: Path) -> None:
-    """More of them than one process compiles, and those whose bytecode would look at its source's time."""
+    """There are more modules than one process compiles, and one whose bytecode would be compared with its source."""
     assert all(map(bytecode.is_compiled, [*packages.glob("module*.py"), packages / "timed.py"]))
 
 
-def test_what_is_no_valid_python_stays_uncompiled(packages: Path) -> None:
-    """A template among the packages: the modules beside it are compiled all the same."""
+def test_invalid_python_stays_uncompiled(packages: Path) -> None:
+    """A template among the packages does not stop the compilation of other modules."""
     assert not bytecode.is_compiled(packages / "a_template.py")
     assert bytecode.is_compiled(packages / "module0.py")
 
 
-def test_what_is_compiled_stays_as_it_is(packages: Path) -> None:
-    """So dev compiles what it adds to main, and no more."""
+def test_existing_bytecode_is_kept(packages: Path) -> None:
+    """Dev compiles only the modules that it adds to main."""
     assert cached(packages / "done.py").samefile(packages / "done.before")
     assert not cached(packages / "timed.py").samefile(packages / "timed.before")
 
 
-def test_a_tree_is_named_as_the_root_that_it_will_be(tmp_path: Path) -> None:
-    """Tracebacks show that name."""
+def test_bytecode_of_a_tree_has_its_later_paths(tmp_path: Path) -> None:
+    """Tracebacks show these paths."""
     source = tmp_path / "srv" / "app" / "main.py"
     source.parent.mkdir(parents=True)
     source.write_text("x = 1\n", encoding="utf-8")
@@ -73,7 +73,7 @@ def test_a_tree_is_named_as_the_root_that_it_will_be(tmp_path: Path) -> None:
     assert marshal.loads(cached(source).read_bytes()[HEADER:]).co_filename == "/srv/app/main.py"  # noqa: S302
 
 
-def test_an_app_that_is_no_python_fails_the_build(tmp_path: Path) -> None:
-    """Sooner than the service's start."""
+def test_a_syntax_error_in_the_service_fails_the_build(tmp_path: Path) -> None:
+    """The error is found in the build, not at the service's start."""
     (tmp_path / "main.py").write_text("def\n", encoding="utf-8")
     assert not bytecode.tree(str(tmp_path))

@@ -1,4 +1,4 @@
-"""What production takes from the base image, tried on the image that these tests run in."""
+"""Collection of files from the base image for production, tested on the system that these tests run on."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ LDD = """\
         "__pycache__/typing.cpython-313.pyc",
     ],
 )  # fmt: skip
-def test_what_a_service_may_import_is_taken(module: str) -> None:
-    """Source, bytecode and extension modules."""
-    assert collect.runs(PurePath(module))
+def test_modules_that_a_service_may_import_are_taken(module: str) -> None:
+    """Source, bytecode and extension modules are taken."""
+    assert collect.is_useful(PurePath(module))
 
 
 @pytest.mark.parametrize(
@@ -46,27 +46,27 @@ def test_what_a_service_may_import_is_taken(module: str) -> None:
         "pydoc_data/topics.py", "__pycache__/pdb.cpython-313.pyc",
     ],
 )  # fmt: skip
-def test_what_no_service_needs_is_left_out(module: str) -> None:
-    """Tests, windows, installers, and the bytecode of what only a developer starts."""
-    assert not collect.runs(PurePath(module))
+def test_modules_that_no_service_needs_are_left_out(module: str) -> None:
+    """Tests, graphical interfaces, installers, and the bytecode of developers' tools are left out."""
+    assert not collect.is_useful(PurePath(module))
 
 
-def test_ldd_names_libraries_and_what_is_missing() -> None:
-    """The loader itself counts; the kernel's library and static programs have no file to take."""
+def test_ldds_output_is_parsed() -> None:
+    """The loader counts as a library; the kernel's vDSO and static programs have no file to take."""
     assert collect.libraries(LDD) == {Path("/lib/x86_64-linux-gnu/libz.so.1"), Path("/lib64/ld-linux-x86-64.so.2")}
     assert collect.missing(LDD) == {"libpq.so.5": "/usr/lib/a.so"}
 
 
-def test_the_interpreter_links_to_what_ldd_says() -> None:
-    """On the real thing: at least the C library and the loader, each of them there."""
+def test_the_libraries_of_the_interpreter_are_found() -> None:
+    """The C library and the loader are among them, and every file exists."""
     found = collect.libraries(collect.linked([Path(sys.executable).resolve(), Path("/usr/bin/env")]))
     assert any(path.name.startswith("libc.so") for path in found)
     assert any(path.name.startswith("ld-linux") for path in found)
     assert all(path.exists() for path in found)
 
 
-def test_links_are_taken_with_all_they_lead_to(tmp_path: Path) -> None:
-    """A link to a link in a folder that is a link itself: each of them, and the file."""
+def test_links_are_taken_with_their_targets(tmp_path: Path) -> None:
+    """A path with several links gives each link and the file."""
     real = tmp_path / "usr/lib"
     real.mkdir(parents=True)
     (real / "libz.so.1.3").write_text("z")
@@ -80,15 +80,15 @@ def test_links_are_taken_with_all_they_lead_to(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_link_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
-    """An image that lacks what it needs must not be built."""
+def test_a_broken_link_is_refused(tmp_path: Path) -> None:
+    """An image that lacks a file which it needs must not be built."""
     (tmp_path / "broken").symlink_to("nothing")
     with pytest.raises(FileNotFoundError):
         list(collect.steps(tmp_path / "broken"))
 
 
-def test_a_circle_of_links_is_refused(tmp_path: Path) -> None:
-    """It would never end."""
+def test_a_cycle_of_links_is_refused(tmp_path: Path) -> None:
+    """The program must not follow the links endlessly."""
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     with pytest.raises((OSError, RuntimeError)):
@@ -96,7 +96,7 @@ def test_a_circle_of_links_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_tree_keeps_links_and_drops_privileges(tmp_path: Path) -> None:
-    """A copy is readable for all, executable where it was, and setuid no more."""
+    """A copy is readable for all, executable where the original is, and never setuid."""
     source = tmp_path / "source"
     source.mkdir()
     (source / "program").write_bytes(b"x")
@@ -116,7 +116,7 @@ def test_a_tree_keeps_links_and_drops_privileges(tmp_path: Path) -> None:
 
 
 def test_libraries_of_the_environment_are_collected(tmp_path: Path) -> None:
-    """The environment's files stay where they are; what they link to is added to the tree."""
+    """The tree gets the libraries that the environment's files link to, but not these files."""
     environment = tmp_path / "venv"
     (environment / "lib").mkdir(parents=True)
     shutil.copy("/usr/bin/env", environment / "lib/extension.so")
@@ -126,8 +126,8 @@ def test_libraries_of_the_environment_are_collected(tmp_path: Path) -> None:
     assert not any(path.is_relative_to(environment) for path in tree.paths)
 
 
-def test_dpkg_says_who_owns_a_file() -> None:
-    """On the real database: the C library is libc6's, wherever Debian's list has it."""
+def test_the_package_that_owns_a_file_is_found() -> None:
+    """In dpkg's own database, libc6 owns the C library, whichever path Debian's list has."""
     owned = collect.contents()
     library = next(path for path in collect.libraries(collect.linked([Path("/usr/bin/env")])) if "libc.so" in path.name)
     assert str(library.resolve()) in owned["libc6"]
@@ -136,8 +136,8 @@ def test_dpkg_says_who_owns_a_file() -> None:
     )
 
 
-def test_packages_that_were_added_are_taken_whole(tmp_path: Path) -> None:
-    """Whatever the earlier status lacks was added on purpose; the rest is taken for what links to it alone."""
+def test_added_packages_are_taken_whole(tmp_path: Path) -> None:
+    """A package that the earlier status lacks was added on purpose; of others, only linked files are taken."""
     status = (collect.DPKG / "status").read_text(encoding="utf-8")
     before = tmp_path / "before"
     before.write_text(

@@ -1,4 +1,4 @@
-"""What production may hold, from its sources: wheels unpacked as the specification has it."""
+"""What production may hold, computed from its sources: wheels are unpacked by the specification."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def places(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "venv", tmp_path / "venv/lib/python3.13/site-packages"
 
 
-def test_each_member_goes_where_it_belongs(tmp_path: Path, places: tuple[Path, Path]) -> None:
-    """Also what the wheel keeps in its folder of data."""
+def test_each_member_of_a_wheel_is_installed_in_its_place(tmp_path: Path, places: tuple[Path, Path]) -> None:
+    """Members of the wheel's .data folder go to the folders of their schemes."""
     environment, site_packages = places
     brought = set(golden.unpack(wheel(tmp_path, MEMBERS), environment, site_packages))
     assert {str(path.relative_to(environment)) for path in brought} == {
@@ -63,7 +63,7 @@ def test_each_member_goes_where_it_belongs(tmp_path: Path, places: tuple[Path, P
 
 
 def test_scripts_start_with_the_environments_python(tmp_path: Path, places: tuple[Path, Path]) -> None:
-    """A shebang of `#!python` is a placeholder; an entry point has no script in the wheel at all."""
+    """A shebang of `#!python` is a placeholder; the script of an entry point is generated."""
     environment, site_packages = places
     list(golden.unpack(wheel(tmp_path, MEMBERS), environment, site_packages))
     assert (environment / "bin/run.py").read_text() == f"#!{environment}/bin/python\nprint(1)\n"
@@ -75,21 +75,21 @@ def test_scripts_start_with_the_environments_python(tmp_path: Path, places: tupl
     assert (environment / "bin/shop").stat().st_mode & 0o777 == 0o755
 
 
-def test_the_record_is_written_anew(tmp_path: Path, places: tuple[Path, Path]) -> None:
-    """The wheel's own rows, and those of what the installer changed or added."""
+def test_the_record_lists_what_was_installed(tmp_path: Path, places: tuple[Path, Path]) -> None:
+    """RECORD has the wheel's own rows, and those of files that the installer changed or added."""
     environment, site_packages = places
     list(golden.unpack(wheel(tmp_path, MEMBERS), environment, site_packages))
     lines = (site_packages / INFO / "RECORD").read_text().splitlines()
     assert lines == sorted(lines)
     assert f"{INFO}/RECORD,," in lines
-    # As the wheel says; the file itself is compared by the lock's sha256 of the wheel.
+    # The wheel's own row; the file itself is covered by the wheel's sha256 in the lock.
     assert "shop/__init__.py,sha256=old,0" in lines
     assert not any("run.py,sha256=old" in line for line in lines)
     assert any(line.startswith("../../../bin/shop,") for line in lines)
 
 
 def test_a_record_keeps_its_permissions(tmp_path: Path, places: tuple[Path, Path]) -> None:
-    """Some wheels have it executable, and so has the installer."""
+    """Some wheels have an executable RECORD, which installers leave executable."""
     path = wheel(tmp_path, MEMBERS)
     with zipfile.ZipFile(path) as archive:
         members = [(info, archive.read(info)) for info in archive.infolist()]
@@ -102,14 +102,16 @@ def test_a_record_keeps_its_permissions(tmp_path: Path, places: tuple[Path, Path
 
 
 @pytest.mark.parametrize("name", ["../x", "shop/../../../../../x", "/etc/x", "shop_kit-1.0.data/data/../../x"])
-def test_a_wheel_that_leaves_the_environment_is_refused(tmp_path: Path, places: tuple[Path, Path], name: str) -> None:
-    """No installer would let it."""
+def test_a_wheel_with_a_path_outside_the_environment_is_refused(
+    tmp_path: Path, places: tuple[Path, Path], name: str
+) -> None:
+    """Installers refuse such a wheel as well."""
     with pytest.raises(ValueError, match="would leave the environment"):
         list(golden.unpack(wheel(tmp_path, MEMBERS | {name: b""}), *places))
 
 
 def test_the_selection_names_the_wheels_of_main(tmp_path: Path) -> None:
-    """By their sha256; those of other groups are none."""
+    """The sha256 identifies a wheel; wheels of other groups are left out."""
     selection = tmp_path / "selection.json"
     main = {"name": "shop", "version": "1", "sha256": ["12", "56"]}
     dev = {"name": "pytest", "version": "1", "sha256": ["34"]}
@@ -118,11 +120,11 @@ def test_the_selection_names_the_wheels_of_main(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("digest", "said"),
+    ("digest", "error"),
     [("", "The index gave shop_kit-1.0-py3-none-any.whl, whose sha256"), ("x", "The index gave no wheel of other 1")],
 )
-def test_the_wheels_are_those_of_main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digest: str, said: str) -> None:
-    """Each of them, and no other one."""
+def test_the_wheels_are_those_of_main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digest: str, error: str) -> None:
+    """A wheel that is not locked is an error, and so is a missing one."""
     given = hashlib.sha256(wheel(tmp_path, MEMBERS).read_bytes()).hexdigest()
     main = [{"name": "other", "version": "1", "sha256": ["x"]}]
     if digest:
@@ -131,12 +133,12 @@ def test_the_wheels_are_those_of_main(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(golden, "SELECTION", tmp_path / "selection.json")
     monkeypatch.setattr(golden, "WHEELS", tmp_path)
     monkeypatch.setattr(golden, "VENV", tmp_path / "venv")
-    with pytest.raises(SystemExit, match=said):
+    with pytest.raises(SystemExit, match=error):
         golden.install()
 
 
 def test_every_file_folder_and_link_has_a_row(tmp_path: Path) -> None:
-    """With permissions, content or target; what is skipped has none, but for the folder itself."""
+    """A row has permissions, and content or target; skipped files have none, and a skipped folder has only its own."""
     (tmp_path / "a").mkdir(mode=0o755)
     (tmp_path / "a/file").write_bytes(b"x")
     (tmp_path / "a/link").symlink_to("/nowhere")
@@ -152,8 +154,8 @@ def test_every_file_folder_and_link_has_a_row(tmp_path: Path) -> None:
     assert found["/a/link"] == ("link", 0o777, "/nowhere", 0, "/A/LINK", True)
 
 
-def test_bytecode_counts_with_its_module() -> None:
-    """What the build writes itself is its own."""
+def test_every_path_has_a_source() -> None:
+    """Bytecode has the source of its module; for files that the build writes, the build is the source."""
     source = golden.sources({"/opt/venv/lib/x/shop.py": "shop 1"})
     assert source("/opt/venv/lib/x/shop.py") == "shop 1"
     assert source("/opt/venv/lib/x/__pycache__/shop.cpython-313.pyc") == "bytecode of shop 1"

@@ -1,4 +1,4 @@
-"""How poetry.lock is read: what the installer takes of it, and what the judges are given."""
+"""Reading of poetry.lock: the lists for the installer, and the selection for the proof."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def package(name: str, **settings: object) -> dict[str, Any]:
 
 
 def chosen(*packages: dict[str, Any], **environment: str) -> dict[str, list[str]]:
-    """Return name and version of what is selected of each group."""
+    """Return name and version of the selected distributions, by group."""
     found: dict[str, list[str]] = {}
     for one in requirements.selected(requirements.requirements({"package": packages}), LINUX | environment):
         found.setdefault(one.group, []).append(f"{one.name} {one.version}")
@@ -47,12 +47,12 @@ def lists(*packages: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def test_a_requirement_is_pinned_and_has_every_hash() -> None:
-    """Whichever file the installer chooses, its hash is there."""
+    """The installer may choose any of the files."""
     assert lists(package("a")) == {"main": [f"a==1.0{HASHES}"]}
 
 
 def test_a_package_is_in_the_list_of_each_of_its_groups() -> None:
-    """What main and dev both need is installed with either."""
+    """A distribution that main and dev both need is installed with either."""
     assert chosen(package("a", groups=["main", "dev"]), package("b", groups=["dev"])) == {
         "main": ["a 1.0"],
         "dev": ["a 1.0", "b 1.0"],
@@ -72,8 +72,8 @@ def test_a_list_for_any_environment_keeps_the_marker_of_each_group(markers: obje
     assert found == {"main": [f"a==1.0{main}{HASHES}"], "dev": [f"a==1.0{dev}{HASHES}"]}
 
 
-# What Poetry 2.5 writes for the case, and what its `install` then takes of main and dev (test_lock.py of the
-# Engine's tests compares a lock of these with the real one).
+# By case: what Poetry 2.5 writes into the lock, and the groups with which `poetry install` then installs the package
+# (test_lock.py of the Engine's tests compares a lock of these with the real one).
 CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no marker": ({}, ["main", "dev"]),
     "another platform": ({"markers": 'sys_platform == "win32"'}, []),
@@ -100,22 +100,22 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_the_installer_takes_is_selected(case: str) -> None:
-    """By markers for this interpreter and platform, without an extra of the project's own."""
+def test_requirements_are_selected_by_their_markers(case: str) -> None:
+    """Markers are evaluated for this interpreter and platform, without an extra of the project."""
     settings, groups = CASES[case]
     assert list(chosen(package("a", **({"groups": ["main", "dev"]} | settings)))) == groups
 
 
-def test_of_several_versions_the_one_for_the_environment_is_selected() -> None:
-    """For each Python another one."""
+def test_the_version_for_the_environment_is_selected() -> None:
+    """The lock may have another version for each Python."""
     older = package("a", version="1.0", markers='python_version < "3.13"')
     newer = package("a", version="2.0", groups=["main", "dev"], markers='python_version >= "3.13"')
     assert chosen(older, newer) == {"main": ["a 2.0"], "dev": ["a 2.0"]}
     assert chosen(older, newer, python_version="3.12", python_full_version="3.12.1") == {"main": ["a 1.0"]}
 
 
-def test_what_was_selected_needs_no_marker() -> None:
-    """The installer has nothing left to decide."""
+def test_selected_requirements_have_no_marker() -> None:
+    """The installer evaluates no marker again."""
     locked = requirements.requirements({"package": [package("a", markers='sys_platform == "linux"')]})
     assert requirements.lists(requirements.selected(locked, LINUX), ["main", "dev"]) == {
         "main": [f"a==1.0{HASHES}"],
@@ -124,27 +124,27 @@ def test_what_was_selected_needs_no_marker() -> None:
 
 
 def test_two_versions_for_one_environment_are_refused() -> None:
-    """Poetry locks none: a merge of two locks may have them, also in groups that are installed one upon the other."""
+    """Poetry never locks them, but a merge of two locks may have them, also in two groups of one environment."""
     with pytest.raises(ValueError, match=r"it has a 1\.0 and 2\.0 for one environment"):
         chosen(package("a", version="1.0"), package("a", version="2.0", groups=["dev"]))
 
 
 @pytest.mark.parametrize("marker", ["sys_platform ==", 'sys_platform ~= "linux"', 'python_version < "3.13" and'])
-def test_a_marker_that_can_not_be_evaluated_is_refused(marker: str) -> None:
-    """Neither taken nor left out: text that is no marker, or a comparison of what are no versions."""
+def test_a_marker_that_cannot_be_evaluated_is_refused(marker: str) -> None:
+    """The marker has a syntax error, or compares values that are not versions as versions."""
     with pytest.raises(ValueError, match=r"the marker of a==1\.0 can't be evaluated here"):
         chosen(package("a", markers=marker))
 
 
-def test_what_no_hash_covers_is_refused() -> None:
-    """A git repository's commit, say."""
+def test_a_distribution_without_a_hash_is_refused() -> None:
+    """A commit of a git repository has no hash in the lock."""
     source = {"type": "git", "url": "https://git.example/a"}
     with pytest.raises(ValueError, match=r"a==1\.0 comes from a git; only what a package index serves"):
         chosen(package("a", source=source))
 
 
-def test_another_index_is_named_where_something_comes_from_it() -> None:
-    """Poetry calls any index beside its default `legacy`; a group that needs nothing of it does not ask it."""
+def test_another_index_is_listed_where_a_group_needs_it() -> None:
+    """Poetry calls any index beside its default `legacy`; lists of groups that need none of its files leave it out."""
     source = {"type": "legacy", "url": "https://index.example/simple"}
     found = lists(package("a", source=source), package("b", groups=["dev"]))
     assert found["main"][0] == "--extra-index-url https://index.example/simple"
@@ -160,7 +160,7 @@ def files(*names: str) -> list[dict[str, str]]:
 
 
 def refused(*packages: dict[str, Any]) -> dict[str, list[str]]:
-    """Return what of each group has no wheel here."""
+    """Return the distributions without a wheel for this environment, by group."""
     locked = requirements.requirements({"package": packages})
     return requirements.without_wheel(requirements.selected(locked, LINUX), TAGS)
 
@@ -183,7 +183,7 @@ def refused(*packages: dict[str, Any]) -> dict[str, list[str]]:
     ],
 )
 def test_a_wheel_is_installable_by_its_tags(name: str, installable: bool) -> None:  # noqa: FBT001
-    """Another Python, another binary interface, another platform, another C library, a source distribution."""
+    """Wheels for another Python, ABI, platform or C library are not installable; source distributions never are."""
     assert refused(package("a", files=files("a-1.0.tar.gz", name))) == ({} if installable else {"main": ["a 1.0"]})
 
 
@@ -198,13 +198,13 @@ def test_a_wheel_is_installable_by_its_tags(name: str, installable: bool) -> Non
         ({"optional": True, "markers": "extra == 'x'"}, set()),
     ],
 )
-def test_what_is_not_installed_needs_no_wheel(settings: dict[str, Any], groups: set[str]) -> None:
-    """By its marker, its group, or as part of an extra."""
+def test_a_distribution_that_is_not_installed_needs_no_wheel(settings: dict[str, Any], groups: set[str]) -> None:
+    """Its marker, its group or an extra excludes it."""
     assert set(refused(package("a", files=files("a-1.0.tar.gz"), **settings))) == groups
 
 
-def test_this_projects_own_lock_has_a_wheel_for_everything() -> None:
-    """The control: no false alarm."""
+def test_this_projects_own_lock_has_every_wheel() -> None:
+    """The control: no distribution of a valid lock is refused."""
     lock = tomllib.loads(Path("poetry.lock").read_text(encoding="utf-8"))
     chosen = requirements.selected(requirements.requirements(lock))
     assert requirements.without_wheel(chosen, frozenset(sys_tags())) == {}
@@ -216,8 +216,8 @@ def program(lock: Path, folder: Path, pyproject: Path = Path("pyproject.toml")) 
     subprocess.run(command, check=True, capture_output=True, text=True)
 
 
-def test_the_program_marks_the_list_of_a_group_that_can_not_be_installed(tmp_path: Path) -> None:
-    """Only that one: what production does not need does not stop it."""
+def test_the_program_marks_the_list_of_a_group_that_cannot_be_installed(tmp_path: Path) -> None:
+    """Lists of other groups stay without a mark: dev does not stop production."""
     text = Path("poetry.lock").read_text(encoding="utf-8")
     entry = (
         '[[package]]\nname = "docopt"\nversion = "0.6.2"\ngroups = ["dev"]\n'
@@ -234,7 +234,7 @@ def test_the_program_marks_the_list_of_a_group_that_can_not_be_installed(tmp_pat
 
 
 def test_the_selection_names_the_lock_and_the_files() -> None:
-    """Version, digests and groups; a hash of another kind than sha256 identifies no wheel."""
+    """selection.json has versions and digests by group; only a sha256 identifies a wheel."""
     files = [{"file": "a.whl", "hash": "sha256:bb"}, {"file": "a.zip", "hash": "md5:cc"}]
     taken = requirements.selected(requirements.requirements({"package": [package("a", files=files)]}), LINUX)
     assert requirements.selection(taken, ["main", "dev"], "12") == {
@@ -245,7 +245,7 @@ def test_the_selection_names_the_lock_and_the_files() -> None:
 
 
 def test_a_lock_pins_names_with_versions() -> None:
-    """Those of a group, in whichever environment."""
+    """The distributions are those of a group, for all environments."""
     text = '[[package]]\nname = "{0}"\nversion = "1"\ngroups = {1}\nmarkers = "python_version < \'3\'"\n'
     lock = text.format("a", ["main", "dev"]) + text.format("b", ["dev"])
     assert requirements.pinned(lock, "main") == {"a 1"}
@@ -253,14 +253,14 @@ def test_a_lock_pins_names_with_versions() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "<<<<<<< HEAD\n", '[[package]]\nname = "a"\nversion = "1"\n'])
-def test_what_is_no_lock_pins_nothing(text: str) -> None:
-    """No file of then, a merge conflict, a lock of a Poetry before 2.0."""
+def test_an_invalid_lock_pins_nothing(text: str) -> None:
+    """The file is empty, has a merge conflict, or is a lock of a Poetry before 2.0."""
     with pytest.raises((ValueError, KeyError)):
         requirements.pinned(text, "main")
 
 
 def test_the_program_writes_lists_and_selection(tmp_path: Path) -> None:
-    """For this project's own lock, as the build runs it."""
+    """The program runs on this project's own lock, as in the build."""
     program(Path("poetry.lock"), tmp_path)
     content = Path("poetry.lock").read_bytes()
     groups = {group for one in tomllib.loads(content.decode())["package"] for group in one["groups"]}
@@ -278,14 +278,14 @@ def test_the_program_writes_lists_and_selection(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "error"),
     [
         ("", "it names no groups. To fix it: run `inv poetry -- lock`."),
         ('groups = ["main"]\nmarkers = "x"\n', "the marker of a==1 can't be evaluated here: "),
     ],
 )
-def test_a_lock_that_can_not_be_installed_is_an_error_message(tmp_path: Path, entry: str, said: str) -> None:
-    """A Poetry before 2.0 wrote no groups; a marker may be damaged."""
+def test_a_lock_that_cannot_be_installed_is_an_error_message(tmp_path: Path, entry: str, error: str) -> None:
+    """A lock of a Poetry before 2.0 has no groups; a marker may be damaged."""
     lock, pyproject = tmp_path / "poetry.lock", tmp_path / "pyproject.toml"
     pyproject.touch()
     hashed = requirements.content_hash({})
@@ -294,7 +294,7 @@ def test_a_lock_that_can_not_be_installed_is_an_error_message(tmp_path: Path, en
     with pytest.raises(subprocess.CalledProcessError) as failed:
         program(lock, tmp_path, pyproject)
     assert failed.value.returncode == 1
-    assert failed.value.stderr.startswith(f"poetry.lock can't be installed: {said}")
+    assert failed.value.stderr.startswith(f"poetry.lock can't be installed: {error}")
     assert "Traceback" not in failed.value.stderr
 
 
@@ -313,7 +313,7 @@ package-mode = false
 [tool.poetry.group.g.dependencies]
 w = "*"
 """
-# What is replaced in it, and whether the lock has to be written again.
+# By edit: the text that is replaced, its replacement, and whether the lock is stale afterwards.
 EDITS = {
     "nothing": ("", "", False),
     "the version": ('version = "1"', 'version = "2"', False),
@@ -340,7 +340,7 @@ def test_a_lock_is_fresh_until_a_dependency_changes(edit: str) -> None:
 
 
 def test_the_lock_of_an_older_poetry_does_not_cover_groups() -> None:
-    """Before 2.3: such a lock is fresh whatever the groups are; one of a newer Poetry is not."""
+    """A lock of a Poetry before 2.3 is fresh whatever the groups are; one of a newer Poetry is not."""
     parsed = tomllib.loads(PYPROJECT)
     body = f'[metadata]\ncontent-hash = "{requirements.content_hash(parsed, with_groups=False)}"\n'
     for version, fresh in (("2.2.1", True), ("1.8.5", True), ("2.3.0", False), ("10.0.0", False)):
@@ -350,18 +350,18 @@ def test_the_lock_of_an_older_poetry_does_not_cover_groups() -> None:
 
 @pytest.mark.parametrize("lock", ["", "[metadata]\n"])
 def test_a_lock_without_a_content_hash_is_stale(lock: str) -> None:
-    """It does not state what it was made from."""
+    """Such a lock does not state what it was made from."""
     assert not requirements.is_fresh(tomllib.loads(PYPROJECT), lock)
 
 
 def test_this_projects_own_lock_is_fresh() -> None:
-    """With the hash that the real Poetry wrote."""
+    """Its content hash was written by Poetry."""
     pyproject = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
     assert requirements.is_fresh(pyproject, Path("poetry.lock").read_text(encoding="utf-8"))
 
 
 def test_the_program_refuses_a_stale_lock(tmp_path: Path) -> None:
-    """With Poetry's own message, before a list is written."""
+    """The message is Poetry's own, and no list is written."""
     pyproject = tmp_path / "pyproject.toml"
     text = Path("pyproject.toml").read_text(encoding="utf-8")
     pyproject.write_text(text.replace('requires-python = ">=3.11"', 'requires-python = ">=3.12"'), encoding="utf-8")
@@ -372,7 +372,7 @@ def test_the_program_refuses_a_stale_lock(tmp_path: Path) -> None:
 
 
 def test_a_pyproject_that_is_not_toml_is_an_error_message(tmp_path: Path) -> None:
-    """With its line, and without a traceback."""
+    """The message repeats the parser's error, without a traceback."""
     pyproject = tmp_path / "pyproject.toml"
     pyproject.write_text("[project\n", encoding="utf-8")
     with pytest.raises(subprocess.CalledProcessError) as failed:
