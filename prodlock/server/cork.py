@@ -36,7 +36,7 @@ def body_follows() -> bool:
     """Return whether the caller runs for a response that has its whole body and sends it right after its head.
 
     A streaming response may have a length as well, and a generator that blocks before its first part. Neither ASGI's
-    messages nor the head tell the two apart; the running code does.
+    messages nor the head distinguish the two; the running code does.
     """
     complete = _complete_responses()
     frame = sys._getframe(1)  # noqa: SLF001 - public by https://docs.python.org/3/library/sys.html#sys._getframe

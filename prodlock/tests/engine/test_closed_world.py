@@ -277,10 +277,10 @@ def test_proof_finds_what_is_hidden(
         return
     findings = hidden(kind)[place]
     where = path.replace("FOLDER", folder)
-    assert any(tells(finding, where) for finding in findings), findings
+    assert any(is_about(finding, where) for finding in findings), findings
 
 
-def tells(finding: Finding, where: str) -> bool:
+def is_about(finding: Finding, where: str) -> bool:
     """Return whether a finding is about a path, or a folder above it; `/opt/` stands for any path in it."""
     above = f"{finding.path}/"
     return where.startswith(above) or finding.path == where or (where.endswith("/") and above.startswith(where))
@@ -340,7 +340,7 @@ def test_proof_finds_any_file_anywhere(facts: Evidence, data: st.DataObject) -> 
     entries = data.draw(st.lists(illegal(legal(facts)), min_size=4, max_size=12))
     findings = found(facts, *(layer(entry) for entry in entries))
     for number, entry in enumerate(entries, len(facts.image.layers)):
-        assert any(finding.layer == number and tells(finding, entry.path) for finding in findings)
+        assert any(finding.layer == number and is_about(finding, entry.path) for finding in findings)
 
 
 def test_proof_accepts_the_same_files_in_another_layer(facts: Evidence) -> None:
@@ -665,7 +665,7 @@ def test_proof_finds_compose_settings_that_change_what_runs(copy: Path, tmp_path
     assert done.returncode == 1, done.stderr
     findings = json.loads(done.stdout)["findings"]
     assert {one["path"] for one in findings} == {"docker-compose.override.yml"}
-    wanted = {(code, what.format_map(named)) for code, whats in OVERRIDDEN.items() for what in whats}
+    wanted = {(code, what.format_map(named)) for code, places in OVERRIDDEN.items() for what in places}
     assert {(one["code"], one["what"]) for one in findings} == wanted
 
     override.write_text(ALLOWED.replace("ELSEWHERE", named["elsewhere"]), encoding="utf-8")

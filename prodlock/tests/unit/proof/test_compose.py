@@ -319,7 +319,7 @@ def test_the_allowed_build_arguments_are_those_of_inv_build() -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "whats"),
+    ("service", "expected"),
     [
         ({"image": "x:dev"}, ["image x:dev"]),
         ({"image": "x"}, ["image x"]),
@@ -330,10 +330,10 @@ def test_the_allowed_build_arguments_are_those_of_inv_build() -> None:
         (SERVICE, []),
     ],
 )
-def test_every_service_that_is_built_here_is_judged(service: dict[str, Any], whats: list[str]) -> None:
+def test_every_service_that_is_built_here_is_judged(service: dict[str, Any], expected: list[str]) -> None:
     """A second one must run the unchanged production image as well."""
     findings = found({}, worker=service)
-    assert [one.what for one in findings] == whats
+    assert [one.what for one in findings] == expected
     assert all(one.why.startswith("the service worker ") for one in findings)
 
 

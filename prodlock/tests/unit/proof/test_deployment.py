@@ -171,7 +171,7 @@ def test_a_proxy_that_trusts_any_scheme_is_a_finding() -> None:
 @pytest.mark.parametrize(
     ("listed", "forwarded"), [("10.250.0.0/24", deployment.PROXY), ("", deployment.OPEN), ("::/0", "every client")]
 )
-def test_the_proxys_own_compose_file_names_its_network(listed: str, forwarded: str) -> None:
+def test_the_compose_file_of_the_proxy_names_its_network(listed: str, forwarded: str) -> None:
     """No other network is trusted."""
     assert deployment.of_proxied({"environment": {"FORWARDED_ALLOW_IPS": listed}}, SUBNETS).forwarded == forwarded
 

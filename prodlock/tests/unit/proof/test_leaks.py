@@ -411,7 +411,7 @@ def test_pytest_in_the_main_group_is_a_finding_in_the_lock() -> None:
     assert (finding.what, finding.path) == ("pytest", "poetry.lock")
 
 
-def test_unchanged_files_of_the_base_image_are_no_findings() -> None:
+def test_unchanged_files_of_the_base_image_are_not_reported() -> None:
     """A finding about a file that the base image has with the same content is dropped, any other is kept."""
     planted = file("/usr/share/zoneinfo/Europe/Rome", sha256="a" * 64)
     facts = image([planted])
