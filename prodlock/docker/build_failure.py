@@ -78,6 +78,10 @@ _CERTIFICATE = (
     "authorities with CA_BUNDLE=FILE."
 )
 _INDEX = "To fix it: name an index that has it with INDEX_URL=ADDRESS, or lock a version that the index has."
+_OTHER_HASH = (
+    "The package index must serve {where} with the sha256 in poetry.lock or in the tool's requirements (got another). "
+    "To fix it: find out why before you change either."
+)
 _UNREACHABLE = (
     "The build can't reach the package index. To fix it: check the network, or name an index that can be reached with "
     "INDEX_URL=ADDRESS."
@@ -93,8 +97,7 @@ _STEP_CAUSES = (
     Cause(
         UV,
         r"^  cause: Hash mismatch for `(?P<where>[^`]+)`$",
-        "The package index must serve {where} with the sha256 in poetry.lock (got another). To fix it: find out why "
-        "before you run `inv poetry -- lock`.",
+        _OTHER_HASH,
     ),
     Cause(UV, r"^  cause: invalid peer certificate: ", f"The package index {_CERTIFICATE}"),
     Cause(UV, r"^  cause: (?:client error \(Connect\)|operation timed out)$", _UNREACHABLE),
@@ -119,8 +122,7 @@ _STEP_CAUSES = (
     Cause(
         PIP,
         r"^ERROR: THESE PACKAGES DO NOT MATCH THE HASHES .*\n\s+(?P<where>\S+==\S+) from ",
-        "The package index must serve {where} with the sha256 in poetry.lock or in the tool's requirements (got "
-        "another). To fix it: find out why before you change either.",
+        _OTHER_HASH,
     ),
     Cause(
         PIP,

@@ -253,6 +253,9 @@ def add_libraries(tree: Tree, environment: Path) -> None:
     for name, file in missing(listing).items():
         print(f"{file} links to {name}, which the base image lacks: ARG PACKAGES can add it.", file=sys.stderr)
     for path in libraries(listing):
+        # A library that a wheel brings is in the environment, which the image takes as a whole.
+        if path.resolve().is_relative_to(environment):
+            continue
         tree.add(path)
         loaded = path.resolve().with_name(LOADED)
         if path.name.startswith("libc.") and loaded.exists():

@@ -145,8 +145,8 @@ def uv() -> None:
     content, _ = client.fetch(files[name])
     if hashlib.sha256(content).hexdigest() not in re.findall(r"--hash=sha256:([0-9a-f]{64})", text):
         sys.exit(
-            f"What the package index serves as uv=={version} does not have a sha256 that prodlock/inside/uv.txt names: "
-            "find out why before you change that file."
+            f"The package index must serve uv=={version} with a sha256 in prodlock/inside/uv.txt (got another). To fix "
+            "it: find out why before you change the file."
         )
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         program = HERE / "uv"

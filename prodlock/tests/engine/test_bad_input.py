@@ -146,7 +146,7 @@ def test_a_client_that_sends_a_large_body_gets_the_answer() -> None:
     """The service reads and discards the body, so that the connection serves the next request."""
     with httpx.Client(base_url=f"http://127.0.0.1:{PORT}") as client:
         answer = client.post("/quotes", content=bytes(8 * MIB))
-        assert (answer.status_code, answer.text) == (413, "Content Too Large")
+        assert (answer.status_code, answer.text) == (413, '{"detail":"Content Too Large"}')
         assert client.get("/health").is_success
 
 

@@ -178,7 +178,7 @@ def test_build_explains_an_unreachable_index(copy: Path) -> None:
     """No index can be reached: the build stops, and the message states what to check."""
     install_again(copy)
     said = message(inv("build", cwd=copy, INDEX_URL="http://127.0.0.1:9/simple"))
-    assert ", stage main, step 1/1, `RUN python /installer/install.py" in said
+    assert " && python /installer/install.py wheels" in said
     assert said.splitlines()[-1].startswith("The build can't reach the package index. To fix it: check the network")
 
 
@@ -431,7 +431,7 @@ def test_build_refuses_a_distribution_without_a_hash(copy: Path) -> None:
     end = text.index("\n\n[[package]]", start)
     lock.write_text(text[:end] + "\n" + source + text[end:], encoding="utf-8")
     said = message(inv("build", cwd=copy))
-    assert ", stage lock, step 1/1, `RUN --network=none " in said
+    assert ", stage lock, step 2/2, `RUN --network=none " in said
     assert ": poetry.lock can't be installed: h11==0.16.0 comes from a git; only what" in said
 
 

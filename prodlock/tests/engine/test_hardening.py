@@ -100,4 +100,4 @@ def test_temporary_files_can_be_written_and_not_executed(hardened: str) -> None:
 def test_container_has_no_init(hardened: str) -> None:
     """An init would be one more program; the service handles the signals and starts no processes."""
     assert not limits(hardened).get("Init")
-    assert "app" in python_in(hardened, "print(open('/proc/1/cmdline').read())").split("\0")
+    assert "prodlock.server" in python_in(hardened, "print(open('/proc/1/cmdline').read())").split("\0")

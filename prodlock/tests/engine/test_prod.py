@@ -223,10 +223,10 @@ def test_labels_identify_the_commit(copy: Path) -> None:
     git(copy, "commit", "--quiet", "--message=x", "--date=2026-01-02T03:04:05Z")
     revision = git(copy, "rev-parse", "HEAD")
     done = inv("build", cwd=copy)
-    assert done.stdout.splitlines() == [
-        f"{COPY}:prod   {inspected(f'{COPY}:prod')['Id']}",
-        f"{COPY}:dev    {inspected(f'{COPY}:dev')['Id']}",
-        f"Made from commit {revision}, clean.",
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        [f"{COPY}:prod", inspected(f"{COPY}:prod")["Id"]],
+        [f"{COPY}:dev", inspected(f"{COPY}:dev")["Id"]],
+        ["Made", "from", "commit", f"{revision},", "clean."],
     ]
     image = inspected(f"{COPY}:prod")
     labels = {name.rpartition(".")[2]: value for name, value in image["Config"]["Labels"].items() if "opencont" in name}

@@ -63,12 +63,12 @@ def test_the_tests_reach_no_address(listener: str) -> None:
 
 # By distribution: the list that pins it, the task that needs it, and the stage and the message of the failure.
 PINNED = {
-    "uv": ("uv.txt", ["build"], "uv", "does not have a sha256 that prodlock/inside/uv.txt names: find out why"),
+    "uv": ("uv.txt", ["build"], "uv", "with a sha256 in prodlock/inside/uv.txt (got another)"),
     "tomlkit": (
         "requirements/poetry.txt",
         ["poetry", "--", "--version"],
         "tool",
-        "is not what poetry.lock, or the list of a tool's requirements, was made with",
+        "with the sha256 in poetry.lock or in the tool's requirements (got another)",
     ),
 }
 
@@ -85,7 +85,7 @@ def test_a_tool_with_another_hash_stops_the_build(copy: Path, name: str) -> None
     printed = message(inv(*task, cwd=copy))
     dockerfile = "prodlock/inside/Dockerfile" if stage == "tool" else "Dockerfile"
     assert re.match(rf"The build failed at {dockerfile}:\d+, stage {stage}, step ", printed)
-    assert f"What the package index serves as {name}==" in printed
+    assert f"The package index must serve {name}==" in printed
     assert reason in printed.splitlines()[-1]
 
 
@@ -127,7 +127,9 @@ def test_another_index_can_serve_locked_files_only(copy: Path, monkeypatch: pyte
         lock.write_text(f'{text[:end]}\n{source}reference = "x"\n{text[end:]}', encoding="utf-8")
         printed = message(inv("build", cwd=copy))
         server.shutdown()
-    assert printed.splitlines()[-1].startswith("What the package index serves as h11==0.16.0 is not what poetry.lock")
+    assert printed.splitlines()[-1].startswith(
+        "The package index must serve h11==0.16.0 with the sha256 in poetry.lock"
+    )
 
 
 def test_an_unreachable_debian_mirror_stops_the_build() -> None:

@@ -274,7 +274,7 @@ KNOWN = {
         CHECK,
         "pyproject.toml changed significantly since poetry.lock was last generated",
     ),
-    "The package index must serve idna==3.7 with the sha256 in poetry.lock (got another)": (
+    "The package index must serve idna==3.7 with the sha256 in poetry.lock or in the tool's": (
         UV,
         """\
 Using Python 3.13.5 environment at: /opt/venv

@@ -126,6 +126,19 @@ def test_libraries_of_the_environment_are_collected(tmp_path: Path) -> None:
     assert not any(path.is_relative_to(environment) for path in tree.paths)
 
 
+def test_libraries_in_the_environment_are_not_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wheel that brings a library finds it by a relative path; the image takes the environment as a whole."""
+    library = tmp_path / "venv/lib/x.libs/libx.so.1"
+    library.parent.mkdir(parents=True)
+    shutil.copy("/usr/bin/env", library)
+    (tmp_path / "venv/lib/x").mkdir()
+    listing = f"\tlibx.so.1 => {tmp_path}/venv/lib/x/../x.libs/libx.so.1 (0x0)\n\tlibe => /usr/bin/env (0x0)\n"
+    monkeypatch.setattr(collect, "linked", lambda _: listing)
+    tree = collect.Tree(tmp_path / "tree")
+    collect.add_libraries(tree, tmp_path / "venv")
+    assert tree.paths == {Path("/usr/bin/env")}
+
+
 def test_the_package_that_owns_a_file_is_found() -> None:
     """In dpkg's own database, libc6 owns the C library, whichever path Debian's list has."""
     owned = collect.contents()

@@ -110,7 +110,7 @@ def test_uv_is_downloaded_and_the_password_stays_with_the_index(tmp_path: Path) 
 def test_uv_with_another_hash_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sha256 is compared before the wheel is unpacked."""
     monkeypatch.setattr(Index, "wheel", packed(b"another"))
-    assert refused().startswith("What the package index serves as uv==1.0 does not have a sha256 that prodlock/inside/")
+    assert refused().startswith("The package index must serve uv==1.0 with a sha256 in prodlock/inside/")
     assert not (tmp_path / "uv").exists()
 
 
