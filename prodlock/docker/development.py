@@ -10,6 +10,9 @@ from prodlock.docker.compose import DEV, command, project_name
 from prodlock.failure import Failure
 from prodlock.project import Project
 
+# How long an interrupted command has before it is killed.
+_STOP_SECONDS = 2
+
 
 def test(project: Project, arguments: list[str]) -> int:
     """Build dev, run pytest in it with arguments, and return pytest's exit code."""
@@ -47,7 +50,10 @@ def _run(project: Project, *args: str) -> int:
     name = f"{project_name(project)}-dev-{os.urandom(6).hex()}"
     position = args.index("run") + 1
     try:
-        return engine.run(project, *args[:position], "--rm", f"--name={name}", *args[position:])
+        options = ("--rm", f"--name={name}")
+        # Compose that has a terminal does not end at SIGTERM, and the container of a closed terminal runs on.
+        stop = ("stop", f"--time={_STOP_SECONDS}", name)
+        return engine.run(project, *args[:position], *options, *args[position:], ended_by=stop)
     except KeyboardInterrupt:
         # Docker may exit without stopping the container; otherwise there is none to remove.
         with engine.undisturbed(), contextlib.suppress(Failure):

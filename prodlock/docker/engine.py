@@ -37,13 +37,20 @@ REDIRECTING = (
 _STOP_SECONDS = 15
 
 
-def run(project: Project, *args: str, stdout: int | None = None, env: Mapping[str, str] | None = None) -> int:
+def run(
+    project: Project,
+    *args: str,
+    stdout: int | None = None,
+    env: Mapping[str, str] | None = None,
+    ended_by: tuple[str, ...] = (),
+) -> int:
     """Run `docker ARGS` on this terminal, print the command first, and return its exit code.
 
-    Here as in the functions below, `env` adds variables to the project's environment.
+    Here as in the functions below, `env` adds variables to the project's environment. `ended_by` is the docker command
+    that ends this one where a signal to this process interrupts it.
     """
     print_command(*args)
-    with _process(project, args, stdout, env=env) as process:
+    with _process(project, args, stdout, env=env, ended_by=ended_by) as process:
         return process.wait()
 
 
@@ -153,6 +160,7 @@ def _process(  # noqa: PLR0913 - what a process is started with
     stdin: int | None = None,
     shielded: bool = False,
     env: Mapping[str, str] | None = None,
+    ended_by: tuple[str, ...] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start `docker ARGS`; on an interruption, end it before the interruption is raised again."""
     try:
@@ -175,6 +183,9 @@ def _process(  # noqa: PLR0913 - what a process is started with
                 # A terminal sends Ctrl-C to Docker as well, which then ends in good order.
                 if not (os.isatty(0) and type(interruption) is KeyboardInterrupt):
                     process.terminate()
+                    if ended_by:
+                        with contextlib.suppress(Failure):
+                            output(project, *ended_by, shielded=True)
                 try:
                     process.wait(_STOP_SECONDS)
                 except subprocess.TimeoutExpired:

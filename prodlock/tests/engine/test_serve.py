@@ -115,7 +115,8 @@ def test_a_closed_terminal_leaves_nothing_behind(task: tuple[str, ...]) -> None:
         for _ in range(2):
             process.send_signal(signal.SIGHUP)
             time.sleep(0.3)
-        process.wait(30)
+        # Without a `docker stop`, Compose would be killed after 15 s.
+        process.wait(12)
     finally:
         process.kill()
     assert left_behind() == []
