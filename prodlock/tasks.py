@@ -251,7 +251,7 @@ def poetry(project: Project) -> int:
 @task(help={"fix": "Fix what can be fixed in the working tree instead."})
 @on_project
 def lint(project: Project, fix: bool = False) -> int:
-    """Check style and types with ruff and mypy."""
+    """Check style, types, Dockerfiles, shell scripts and spelling."""
     return stages.lint(project, fix=fix)
 
 
