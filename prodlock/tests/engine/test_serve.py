@@ -103,9 +103,14 @@ def test_a_second_interruption_does_not_disturb_the_first() -> None:
 def test_a_closed_terminal_leaves_nothing_behind(task: tuple[str, ...]) -> None:
     """The output has no reader any more, and both the shell and the kernel may send a signal."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        inv_command(*task), cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
-    )
+    # A run of these tests under `nohup` ignores the signal, and so would the task.
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        process = subprocess.Popen(
+            inv_command(*task), cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        )
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
     os.close(theirs)
     try:
         seen = b""
