@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
 from prodlock import site
-from prodlock.docker import compose, engine, images
+from prodlock.docker import compose, dockerfile, engine, images
 from prodlock.failure import Failure
 from prodlock.project import Project
 
@@ -89,7 +87,7 @@ def build(project: Project, stage: str) -> str:
     """Build a tool, or `golden`, and return its image's name. Raises Failure where that fails."""
     settings = site.environment(project)
     tag = f"{compose.project_name(project)}:{stage}"
-    arguments = {"BASE": default(project, "BASE")}
+    arguments = {"BASE": dockerfile.default(project, "BASE")}
     if stage in TOOLS:
         arguments |= {"GROUP": stage, "PACKAGES": TOOLS[stage]}
         if stage == "lint":
@@ -97,7 +95,7 @@ def build(project: Project, stage: str) -> str:
             arguments["START"] = f"{compose.project_name(project)}:{compose.DEV[1]}"
     else:
         # The Debian packages that the Dockerfile adds to the base image by default.
-        arguments["PACKAGES"] = default(project, "PACKAGES")
+        arguments["PACKAGES"] = dockerfile.default(project, "PACKAGES")
     inside = os.path.relpath(INSIDE, project.root)
     options = [f"--build-arg={name}={value}" for name, value in arguments.items() if value]
     target = "tool" if stage in TOOLS else stage
@@ -112,19 +110,6 @@ def build(project: Project, stage: str) -> str:
         message = str(failure).replace("at Dockerfile:", f"at {inside}/Dockerfile:", 1)
         raise Failure(message, failure.code) from None
     return tag
-
-
-def default(project: Project, argument: str) -> str:
-    """Return the default of a build argument in the project's Dockerfile, or `` where it has none.
-
-    Raises Failure where the Dockerfile can't be read.
-    """
-    try:
-        text = (project.root / "Dockerfile").read_text(encoding="utf-8")
-        found = re.search(rf"^ARG {argument}=(.*)$", text, re.MULTILINE)
-        return "".join(shlex.split(found[1])[:1]) if found else ""
-    except (OSError, ValueError) as error:
-        raise Failure(f"The Dockerfile must be a readable text (got: {error}). To fix it: restore it.") from None
 
 
 def _on_working_tree(project: Project, rights: str = "") -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from prodlock import site
-from prodlock.docker import engine
+from prodlock.docker import dockerfile, engine
 from prodlock.failure import Failure
 from prodlock.project import Project
 from prodlock.setup import debian
@@ -23,17 +22,13 @@ _DOCKERFILE = Path(__file__).parent / "base.Dockerfile"
 
 def name(project: Project) -> str:
     """Return the base image: the default of the Dockerfile's argument `BASE`."""
-    try:
-        text = (project.root / "Dockerfile").read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise Failure(f"The Dockerfile must be a readable text (got: {error}). To fix it: restore it.") from None
-    match = re.search(r"^ARG BASE=(\S+)", text, re.MULTILINE)
-    if not match:
+    found = dockerfile.default(project, "BASE")
+    if not found:
         raise Failure(
             "The Dockerfile must name the base image (got no line `ARG BASE=IMAGE`). To fix it: add one before the "
             "first FROM."
         )
-    return match[1]
+    return found
 
 
 def is_present(project: Project, reference: str) -> bool:

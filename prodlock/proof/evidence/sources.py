@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from prodlock.docker import engine
+from prodlock.docker import dockerfile, engine
 from prodlock.failure import Failure
 from prodlock.project import Project
 from prodlock.proof.records import Sources
@@ -35,11 +35,7 @@ class Copy:
 
 def copies(project: Project) -> list[Copy]:
     """Return what the stage copies. Raises Failure where the Dockerfile has no such stage."""
-    try:
-        text = (project.root / "Dockerfile").read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise Failure(f"The Dockerfile must be readable (got: {error}). To fix it: restore it.") from None
-    found = list(_copies(project, text))
+    found = list(_copies(project, dockerfile.read(project)))
     if not found:
         raise Failure(
             f"The Dockerfile must have a stage `{_STAGE}` that copies what ships (got none). To fix it: write "
@@ -48,9 +44,9 @@ def copies(project: Project) -> list[Copy]:
     return found
 
 
-def _copies(project: Project, dockerfile: str) -> Iterator[Copy]:
+def _copies(project: Project, text: str) -> Iterator[Copy]:
     stage = ""
-    lines = (line for line in dockerfile.splitlines() if not line.lstrip().startswith("#"))
+    lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
     for instruction in re.sub(r"\\\s*\n", " ", "\n".join(lines)).splitlines():
         if match := _FROM.match(instruction.strip()):
             stage = (match["name"] or "").lower()
