@@ -230,7 +230,7 @@ def arguments(project: Project, made_from: Commit | None) -> dict[str, str]:
 
 
 @contextmanager
-def app(project: Project, made_from: Commit | None) -> Iterator[Path]:
+def build_tree(project: Project, made_from: Commit | None) -> Iterator[Path]:
     """Yield a folder with the build inputs of a commit, or, without a commit, the working tree.
 
     .dockerignore is the working tree's.

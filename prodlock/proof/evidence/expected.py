@@ -35,7 +35,7 @@ def collect(project: Project, commit: source.Commit | None) -> Expected:
     """Return what production of a commit must be. Raises Failure where that can't be found out."""
     # Before anything is built for the comparison.
     resolved = composed.collect(project)
-    with source.app(project, commit) as tree:
+    with source.build_tree(project, commit) as tree:
         shipped = sources.archive(project, tree)
     run = ("run", "--rm", "--interactive", "--network=none", stages.build(project, "golden"))
     golden = json.loads(

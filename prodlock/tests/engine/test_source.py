@@ -100,7 +100,7 @@ def test_a_replaced_object_hides_no_edit(project: Path) -> None:
     other = git(project, "hash-object", "-w", "app/main.py")
     git(project, "replace", git(project, "rev-parse", "HEAD:app/main.py"), other)
     assert changes() == 1
-    with source.app(Project(), source.commit(Project())) as tree:
+    with source.build_tree(Project(), source.commit(Project())) as tree:
         assert (tree / "app/main.py").read_text(encoding="utf-8") == "x = 1\n"
 
 
@@ -225,7 +225,7 @@ def test_a_project_below_the_repositorys_root_is_compared(project: Path, tmp_pat
     assert changes() == 0
     (project / "app/main.py").write_text("edited\n", encoding="utf-8")
     assert changes() == 1
-    with source.app(Project(), source.commit(Project())) as tree:
+    with source.build_tree(Project(), source.commit(Project())) as tree:
         assert (tree / "app/main.py").read_text(encoding="utf-8") == "x = 1\n"
 
 
