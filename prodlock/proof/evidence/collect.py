@@ -103,7 +103,7 @@ def _collect(project: Project, reference: str | None, *, whole: bool) -> Evidenc
         hashed = (lambda _: True) if whole else sizes.__contains__
         trusted = must_be.contents.provides if must_be else forbids.allows
         image = reader.read(prod, archive, hashed, trusted, forbids.is_relevant)
-        if whole:
+        if whole and file:
             refuse_other_commit(project, prod, image.config.get("Labels") or {}, commit)
     return Evidence(
         name,
