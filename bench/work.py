@@ -174,6 +174,8 @@ def _test(contender: Contender) -> None:
 def _inv(contender: Contender, *args: str) -> None:
     """Run `inv ARGS` in the contender's folder. Raises Failure with its last line where it fails."""
     environment = os.environ | {"PRODLOCK_PROJECT": contender.project}
+    # A user's checkout has the tool's bytecode.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     with subprocess.Popen(
         [sys.executable, "-m", "invoke", *args],
         cwd=contender.folder,

@@ -1,0 +1,65 @@
+"""Notice which files of a tree have changed.
+
+By polling: notifications of changes do not reach a container from the file systems of every host (Docker Desktop,
+network shares), and the time of a file does.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+# Folders that hold no source: bytecode, environments, packages of JavaScript. Hidden folders hold none either.
+_SKIPPED = {"__pycache__", "node_modules", "venv"}
+# The least time between two scans, and how much longer than a scan the pause after it is: a large tree must not keep a
+# core busy.
+_PAUSE_SECONDS = 0.05
+_PAUSE_FACTOR = 20
+
+
+class Tree:
+    """The files below a folder, as they were at the last look."""
+
+    def __init__(self, root: Path, suffixes: tuple[str, ...] = ("",)) -> None:
+        """`suffixes` are the ends of the names of the files that count."""
+        self._root = root
+        self._suffixes = suffixes
+        self._seen = self._scan()
+
+    def changed(self) -> set[str]:
+        """Return the files that were added, changed or removed since the last call, relative to the folder."""
+        before, self._seen = self._seen, self._scan()
+        return {path for path in before.keys() | self._seen.keys() if before.get(path) != self._seen.get(path)}
+
+    def wait(self) -> set[str]:
+        """Wait until files have changed, and return them."""
+        while True:
+            began = time.monotonic()
+            if found := self.changed():
+                return found
+            time.sleep(max(_PAUSE_SECONDS, _PAUSE_FACTOR * (time.monotonic() - began)))
+
+    def _scan(self) -> dict[str, tuple[int, int, int]]:
+        """Return time, size and inode of each file: editors write in place, or write another file and rename it."""
+        found = {}
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            try:
+                entries = list(os.scandir(self._root / folder))
+            except OSError:
+                # Removed since its parent was read.
+                continue
+            for entry in entries:
+                path = f"{folder}{entry.name}"
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        if not entry.name.startswith(".") and entry.name not in _SKIPPED:
+                            folders.append(f"{path}/")
+                    elif entry.name.endswith(self._suffixes):
+                        status = entry.stat()
+                        found[path] = (status.st_mtime_ns, status.st_size, status.st_ino)
+                except OSError:
+                    continue
+        return found
