@@ -17,7 +17,7 @@ HOST_VENV = ".venv-images"
 # The folder of the build steps' programs, which may be outside the build context.
 INSIDE = Path(__file__).parents[1] / "inside"
 # The tools, each with the Debian packages that it needs beside its group of requirements.
-TOOLS = {"poetry": "", "lint": "", "sbom": "", "deploy": "kubernetes-client", "fuzz": ""}
+TOOLS = {"poetry": "", "lint": "", "reload": "", "sbom": "", "deploy": "kubernetes-client", "fuzz": ""}
 # The linters of `inv lint`, which all run, also after one has failed.
 LINTERS = (
     "ruff check --no-cache .",
@@ -90,7 +90,7 @@ def build(project: Project, stage: str) -> str:
     arguments = {"BASE": dockerfile.default(project, "BASE")}
     if stage in TOOLS:
         arguments |= {"GROUP": stage, "PACKAGES": TOOLS[stage]}
-        if stage == "lint":
+        if stage in {"lint", "reload"}:
             images.build(project, compose.DEV, made_from=None)
             arguments["START"] = f"{compose.project_name(project)}:{compose.DEV[1]}"
     else:
