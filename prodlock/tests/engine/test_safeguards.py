@@ -162,7 +162,7 @@ def test_only_allowed_files_reach_a_build(copy: Path, tmp_path: Path) -> None:
         ".env.example", "app", "poetry.lock", "prodlock", "pyproject.toml", "tasks.py", "tests",
     }  # fmt: skip
     parts = {name.split("/")[1] for name in found if name.startswith("prodlock/")}
-    assert parts == {"__init__.py", "inside", "server"}
+    assert parts == {"__init__.py", "inside", "loop", "server"}
     assert not [name for name in found if "__pycache__" in name or "notes" in name]
 
 
