@@ -24,11 +24,11 @@ COMPOSE_PROJECT_NAME=other
 """
 
 
-def test_a_field_that_compose_drops_stops_serve_and_build(copy: Path) -> None:
+def test_a_field_that_compose_drops_stops_serve_dev_and_build(copy: Path) -> None:
     """The message has the file and the line. With that line, the variable reaches the service."""
     edit(copy / "app/settings.py", "    docs: bool", "    new: int = 1\n    docs: bool")
-    for task in ("serve", "build"):
-        done = inv(task, cwd=copy, APP_NEW="7")
+    for task in ("serve", "dev", "build"):
+        done = inv(task, cwd=copy, APP_NEW="7", PORT=str(PORT))
         message = sentence(done)
         assert message.startswith("docker-compose.yml: `environment` of api-prod must hand on APP_NEW, ")
         assert "#1 " not in done.stderr
