@@ -70,7 +70,7 @@ def command(project: Project, *profiles: str) -> tuple[str, ...]:
     return ("compose", *_location(project), f"--project-name={project_name(project)}", *chosen)
 
 
-def check_settings(project: Project, name: str, profile: str) -> None:
+def check_settings(project: Project, *services: tuple[str, str]) -> None:
     """Raise Failure where a service does not hand on a variable of the application's settings, with the line to add.
 
     Otherwise Compose would drop the variable without a message. Settings of another form than `service.variables` reads
@@ -80,10 +80,12 @@ def check_settings(project: Project, name: str, profile: str) -> None:
         read = service.variables(project)
     except (OSError, SyntaxError, ValueError):
         return
-    document = json.loads(engine.output(project, *command(project, profile), "config", "--format=json"))
-    given = (document.get("services") or {}).get(name, {})
-    if dropped := service.not_handed_on(given, read):
-        raise Failure("\n".join(service.dropped(files(project)[0].name, name, one) for one in dropped))
+    profiles = command(project, *(profile for _, profile in services))
+    document = json.loads(engine.output(project, *profiles, "config", "--format=json"))
+    for name, _ in services:
+        given = (document.get("services") or {}).get(name, {})
+        if dropped := service.not_handed_on(given, read):
+            raise Failure("\n".join(service.dropped(files(project)[0].name, name, one) for one in dropped))
 
 
 def _location(project: Project) -> tuple[str, ...]:

@@ -99,7 +99,7 @@ def test_settings_of_another_form_are_not_checked(project: Project, text: str | 
     file.unlink()
     if text:
         file.write_text(text, encoding="utf-8")
-    compose.check_settings(project, *compose.PROD)
+    compose.check_settings(project, compose.PROD)
 
 
 def test_the_example_lists_every_setting() -> None:
