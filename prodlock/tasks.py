@@ -18,7 +18,7 @@ from invoke.main import program
 from invoke.parser.argument import Argument
 from invoke.tasks import Task, task
 
-from prodlock.docker import development, images, live, production, stages
+from prodlock.docker import development, env_file, images, live, production, stages
 from prodlock.failure import FAILED, INTERRUPTED, Failure, interrupt_on_termination
 from prodlock.project import Project
 from prodlock.setup import machine
@@ -43,7 +43,7 @@ def on_project(body: Callable[..., int | None]) -> Callable[..., None]:
         if c.config.run.dry:
             raise Exit("These tasks have no dry run: each prints the docker command that it runs.", code=FAILED)
         try:
-            code = body(Project(Path(c.config.prodlock.root)), *args, **kwargs)
+            code = body(env_file.project(Path(c.config.prodlock.root)), *args, **kwargs)
         except Failure as failure:
             raise Exit(str(failure), code=failure.code) from None
         except KeyboardInterrupt:

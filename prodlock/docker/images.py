@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from prodlock import site, source
 from prodlock.docker import containers, engine
-from prodlock.docker.compose import DEV, PROD, command, project_name
+from prodlock.docker.compose import DEV, PROD, check_settings, command, project_name
 from prodlock.project import Project
 
 # The targets whose images the tasks tag with the project's name.
@@ -35,7 +35,12 @@ def build(
     cache: bool = True,
     env: Mapping[str, str] | None = None,
 ) -> None:
-    """Build the images of services, each under its own profile."""
+    """Build the images of services, each under its own profile.
+
+    Raises Failure where a service other than the tests would not be given each of the application's settings.
+    """
+    if running := [one for one in services if one != DEV]:
+        check_settings(project, *running)
     settings = {
         # An attestation holds the time of the build. With the containerd image store it is part of the image.
         "BUILDX_NO_DEFAULT_ATTESTATIONS": project.environment.get("BUILDX_NO_DEFAULT_ATTESTATIONS", "1"),

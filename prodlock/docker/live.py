@@ -13,7 +13,7 @@ from pathlib import Path
 
 from prodlock import integers
 from prodlock.docker import containers, development, engine, images, stages
-from prodlock.docker.compose import DEV, LIVE, command, project_name
+from prodlock.docker.compose import DEV, LIVE, PROD, check_settings, command, project_name
 from prodlock.failure import Failure
 from prodlock.project import Project
 
@@ -33,6 +33,7 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
     _check_alone(project, name)
     for needed in (int(port), *([DEBUG_PORT] if debug else [])):
         _check_free(needed)
+    check_settings(project, PROD, LIVE)
     images.build(project, DEV, made_from=None)
     options = [f"--volume={project.root}:/srv", "--env=HOME=/tmp", "--service-ports"]
     if sys.platform != "win32":

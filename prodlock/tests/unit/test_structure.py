@@ -18,7 +18,7 @@ MODULES = sorted(
 # Which parts each part imports. Modules beside the packages (failure, site, ...) are the part ``.
 DIRECTIONS = {
     "tasks": {"", "docker", "proof", "setup"},
-    "cli": {"", "proof"},
+    "cli": {"", "docker", "proof"},
     "__main__": {"cli"},
     "proof": {"", "docker", "image", "inside", "server"},
     "setup": {"", "docker"},
