@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from uuid import uuid4
 
 from prodlock.tests.engine.conftest import edit, inv, sentence
 
@@ -62,6 +63,6 @@ def test_an_edit_of_the_sources_repeats_no_step_of_the_linters(copy: Path) -> No
     assert not INSTALLED.search(edited.stderr)
     assert [copied[1] for copied in COPIED.findall(edited.stderr)] == ["CACHED"]
     with (copy / "prodlock/inside/requirements/lint.txt").open("a", encoding="utf-8") as file:
-        file.write("# Another list.\n")
+        file.write(f"# {uuid4()}\n")
     changed = inv("lint", cwd=copy)
     assert len(INSTALLED.findall(changed.stderr)) == 1
