@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +17,10 @@ from typing import Any
 
 import pytest
 
+from prodlock import site
 from prodlock.failure import CANNOT_CHECK
-from prodlock.tests.engine.conftest import edit, inv, sentence
+from prodlock.project import Project
+from prodlock.tests.engine.conftest import ROOT, edit, inv, sentence
 
 CONTROL = "pycrypto"
 # What is known of the control, of a distribution of production, and of one that only dev has.
@@ -55,7 +60,7 @@ def known(name: str, advisories: dict[str, list[dict[str, Any]]]) -> Answer:
 
 
 @contextmanager
-def served(service: Service) -> Iterator[tuple[str, list[str]]]:
+def served(service: Service, certificate: Path | None = None) -> Iterator[tuple[str, list[str]]]:
     """Serve a vulnerability service on loopback; give its address, and the requirements that it was asked about."""
     asked: list[str] = []
 
@@ -74,10 +79,14 @@ def served(service: Service) -> Iterator[tuple[str, list[str]]]:
             """Print nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if certificate:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield f"http://user:geheim@127.0.0.1:{server.server_port}/v1/query", asked
+            yield f"http{'s' if certificate else ''}://user:geheim@127.0.0.1:{server.server_port}/v1/query", asked
         finally:
             server.shutdown()
             thread.join()
@@ -187,6 +196,26 @@ def test_audit_refuses_a_broken_answer(kind: str, monkeypatch: pytest.MonkeyPatc
     assert message.endswith("with AUDIT_URL=ADDRESS.")
     assert "geheim" not in done.stdout + done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
+def test_audit_trusts_the_certificates_of_the_site(tmp_path: Path) -> None:
+    """A service with a certificate that no public authority has signed needs CA_BUNDLE."""
+    certificate = tmp_path / "certificate.pem"
+    options = ("-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1")
+    command = ["openssl", "req", *options, "-keyout", str(certificate), "-out", str(tmp_path / "public.pem")]
+    subprocess.run(command, check=True, capture_output=True)
+    public = (tmp_path / "public.pem").read_bytes()
+    certificate.write_bytes(certificate.read_bytes() + public)
+    # Builds use the bundle as well.
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(Path(site.environment(Project(ROOT))["CA_BUNDLE"]).read_bytes() + public)
+    with served(lambda name: known(name, {CONTROL: ADVISORIES[CONTROL]}), certificate) as (address, _):
+        untrusted = inv("audit", AUDIT_URL=address)
+        trusted = inv("audit", AUDIT_URL=address, CA_BUNDLE=str(bundle))
+    assert untrusted.returncode == CANNOT_CHECK
+    assert "certificate verify failed" in sentence(untrusted)
+    assert trusted.returncode == 0, trusted.stderr
 
 
 def test_audit_refuses_an_unreachable_service() -> None:
