@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 
 from prodlock.docker import engine, images, production
 from prodlock.docker.compose import DEV, command, project_name
@@ -33,27 +34,33 @@ def shell(project: Project, words: list[str], *, beside_prod: bool) -> int:
     container = production.running(project)
     if not container:
         raise Failure("Production must be running in this checkout (got none). To fix it: start it with `inv serve`.")
-    terminal = ("--interactive", "--tty") if _has_terminal() else ("--interactive",)
+    interactive = ("--interactive", "--tty") if _has_terminal() else ("--interactive",)
     namespaces = (f"--network=container:{container.identifier}", f"--pid=container:{container.identifier}")
-    return _run(project, "run", *terminal, *namespaces, f"{project_name(project)}:dev", *words)
+    return run_temporary(project, "run", *interactive, *namespaces, f"{project_name(project)}:dev", *words)
 
 
 def _run_in_dev(project: Project, *words: str) -> int:
     """Run a command in a container of dev, and return its exit code."""
-    terminal = () if _has_terminal() else ("--no-TTY",)
-    return _run(project, *command(project, DEV[1]), "run", *terminal, DEV[0], *words)
+    return run_temporary(project, *command(project, DEV[1]), "run", *terminal(), DEV[0], *words)
 
 
-def _run(project: Project, *args: str) -> int:
-    """Run `docker ARGS`, whose `run` starts a temporary container, and return the exit code."""
-    # Unique among all clients of the Engine, on other machines included.
-    name = f"{project_name(project)}-dev-{os.urandom(6).hex()}"
+def terminal() -> tuple[str, ...]:
+    """Return the options of `docker compose run` for this terminal, or for none."""
+    return () if _has_terminal() else ("--no-TTY",)
+
+
+def run_temporary(project: Project, *args: str, name: str = "", env: Mapping[str, str] | None = None) -> int:
+    """Run `docker ARGS`, whose `run` starts a temporary container, and return the exit code.
+
+    Without a name, the container gets one that is unique among all clients of the Engine, on other machines included.
+    """
+    name = name or f"{project_name(project)}-dev-{os.urandom(6).hex()}"
     position = args.index("run") + 1
     try:
         options = ("--rm", f"--name={name}")
         # Compose that has a terminal does not end at SIGTERM, and the container of a closed terminal runs on.
         stop = ("stop", f"--time={_STOP_SECONDS}", name)
-        return engine.run(project, *args[:position], *options, *args[position:], ended_by=stop)
+        return engine.run(project, *args[:position], *options, *args[position:], env=env, ended_by=stop)
     except KeyboardInterrupt:
         # Docker may exit without stopping the container; otherwise there is none to remove.
         with engine.undisturbed(), contextlib.suppress(Failure):
