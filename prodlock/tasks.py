@@ -27,7 +27,7 @@ from prodlock.setup import machine
 GROUPS: dict[str, Sequence[str]] = {
     "Development loop": ("dev", "build", "serve", "test", "shell", "stop", "clean"),
     "Proof": ("check-prod-has-no-pytest", "check-prod", "sbom", "deploy-check"),
-    "Upkeep": ("setup", "poetry", "lint", "help"),
+    "Upkeep": ("setup", "poetry", "audit", "lint", "help"),
 }
 OWN_TASKS = "This project"
 
@@ -259,6 +259,18 @@ def deploy_check(project: Project) -> int:
 def poetry(project: Project) -> int:
     """Run Poetry in its stage: `inv poetry -- add --lock httpx`."""
     return stages.poetry(project, passed_arguments())
+
+
+@task(help={"json": "Print the report as JSON."})
+@on_project
+def audit(project: Project, json: bool = False) -> int:
+    """Ask for known vulnerabilities of what poetry.lock has.
+
+    Exit code: 0 none, 1 vulnerabilities, 2 cannot ask.
+    """
+    from prodlock.proof import audit
+
+    return audit.check(project, as_json=json)
 
 
 @task(help={"fix": "Fix what can be fixed in the working tree instead."})

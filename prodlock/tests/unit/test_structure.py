@@ -112,6 +112,7 @@ def test_only_the_engine_module_starts_docker() -> None:
             if any(isinstance(words[0], ast.Constant) and words[0].value == "docker" for words in lists if words):
                 naming.add(module.name)
     assert starting == {
+        "audit.py",
         "collect.py",
         "debian.py",
         "engine.py",
