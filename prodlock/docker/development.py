@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 
-from prodlock.docker import engine, images, production
+from prodlock.docker import engine, images, production, reports
 from prodlock.docker.compose import DEV, command, project_name
 from prodlock.failure import Failure
 from prodlock.project import Project
@@ -15,9 +16,9 @@ _STOP_SECONDS = 2
 
 
 def test(project: Project, arguments: list[str]) -> int:
-    """Build dev, run pytest in it with arguments, and return pytest's exit code."""
+    """Build dev, run pytest in it with arguments, copy its reports, and return pytest's exit code."""
     images.build(project, DEV, made_from=None)
-    return _run_in_dev(project, "pytest", *arguments)
+    return _run_in_dev(project, "pytest", *arguments, finished=reports.copy)
 
 
 def shell(project: Project, words: list[str], *, beside_prod: bool) -> int:
@@ -38,27 +39,37 @@ def shell(project: Project, words: list[str], *, beside_prod: bool) -> int:
     return _run(project, "run", *terminal, *namespaces, f"{project_name(project)}:dev", *words)
 
 
-def _run_in_dev(project: Project, *words: str) -> int:
+def _run_in_dev(project: Project, *words: str, finished: Callable[[Project, str], None] | None = None) -> int:
     """Run a command in a container of dev, and return its exit code."""
     terminal = () if _has_terminal() else ("--no-TTY",)
-    return _run(project, *command(project, DEV[1]), "run", *terminal, DEV[0], *words)
+    return _run(project, *command(project, DEV[1]), "run", *terminal, DEV[0], *words, finished=finished)
 
 
-def _run(project: Project, *args: str) -> int:
-    """Run `docker ARGS`, whose `run` starts a temporary container, and return the exit code."""
+def _run(project: Project, *args: str, finished: Callable[[Project, str], None] | None = None) -> int:
+    """Run `docker ARGS`, whose `run` starts a temporary container, and return the exit code.
+
+    `finished` is called with the container's name between its end and its removal.
+    """
     # Unique among all clients of the Engine, on other machines included.
     name = f"{project_name(project)}-dev-{os.urandom(6).hex()}"
     position = args.index("run") + 1
+    options = (f"--name={name}",) if finished else ("--rm", f"--name={name}")
+    # Compose that has a terminal does not end at SIGTERM, and the container of a closed terminal runs on.
+    stop = ("stop", f"--time={_STOP_SECONDS}", name)
+    interrupted = False
     try:
-        options = ("--rm", f"--name={name}")
-        # Compose that has a terminal does not end at SIGTERM, and the container of a closed terminal runs on.
-        stop = ("stop", f"--time={_STOP_SECONDS}", name)
-        return engine.run(project, *args[:position], *options, *args[position:], ended_by=stop)
+        code = engine.run(project, *args[:position], *options, *args[position:], ended_by=stop)
+        if finished:
+            finished(project, name)
     except KeyboardInterrupt:
-        # Docker may exit without stopping the container; otherwise there is none to remove.
-        with engine.undisturbed(), contextlib.suppress(Failure):
-            engine.output(project, "rm", "--force", name, echo=True, shielded=True)
+        interrupted = True
         raise
+    finally:
+        # After an interruption there may be a container with `--rm` as well: Docker may exit without stopping it.
+        if finished or interrupted:
+            with engine.undisturbed(), contextlib.suppress(Failure):
+                engine.output(project, "rm", "--force", "--volumes", name, echo=interrupted, shielded=True)
+    return code
 
 
 def _has_terminal() -> bool:
