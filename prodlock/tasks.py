@@ -18,14 +18,14 @@ from invoke.main import program
 from invoke.parser.argument import Argument
 from invoke.tasks import Task, task
 
-from prodlock.docker import development, images, production, stages
+from prodlock.docker import development, images, live, production, stages
 from prodlock.failure import FAILED, INTERRUPTED, Failure, interrupt_on_termination
 from prodlock.project import Project
 from prodlock.setup import machine
 
 # The groups of the tasks below in the order of the listing; a project's own tasks come last.
 GROUPS: dict[str, Sequence[str]] = {
-    "Development loop": ("build", "serve", "test", "shell", "stop", "clean"),
+    "Development loop": ("dev", "build", "serve", "test", "shell", "stop", "clean"),
     "Proof": ("check-prod-has-no-pytest", "check-prod", "sbom", "deploy-check"),
     "Upkeep": ("setup", "poetry", "lint", "help"),
 }
@@ -161,6 +161,19 @@ def build(project: Project, no_cache: bool = False, platform: str = "") -> None:
 def serve(project: Project, port: str = "", detach: bool = False) -> None:
     """Build and run prod, stream its logs, stop it gracefully on Ctrl-C."""
     production.serve(project, port, detach=detach)
+
+
+@task(
+    help={
+        "port": "The port on 127.0.0.1 (default: $PORT, else 8000).",
+        "preload": "Import third-party modules once for all starts; `--no-preload` imports all again at each.",
+        "debug": "Wait for a debugger on 127.0.0.1:5678 at each start.",
+    }
+)
+@on_project
+def dev(project: Project, port: str = "", preload: bool = True, debug: bool = False) -> int:
+    """Serve the working tree in dev; a saved file takes effect at once."""
+    return live.serve(project, port, preload=preload, debug=debug)
 
 
 @task

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prodlock.docker import engine, images, production, reports
 from prodlock.docker.compose import DEV, command, project_name
@@ -34,31 +34,42 @@ def shell(project: Project, words: list[str], *, beside_prod: bool) -> int:
     container = production.running(project)
     if not container:
         raise Failure("Production must be running in this checkout (got none). To fix it: start it with `inv serve`.")
-    terminal = ("--interactive", "--tty") if _has_terminal() else ("--interactive",)
+    interactive = ("--interactive", "--tty") if _has_terminal() else ("--interactive",)
     namespaces = (f"--network=container:{container.identifier}", f"--pid=container:{container.identifier}")
-    return _run(project, "run", *terminal, *namespaces, f"{project_name(project)}:dev", *words)
+    return run_temporary(project, "run", *interactive, *namespaces, f"{project_name(project)}:dev", *words)
 
 
 def _run_in_dev(project: Project, *words: str, finished: Callable[[Project, str], None] | None = None) -> int:
     """Run a command in a container of dev, and return its exit code."""
-    terminal = () if _has_terminal() else ("--no-TTY",)
-    return _run(project, *command(project, DEV[1]), "run", *terminal, DEV[0], *words, finished=finished)
+    started = (*command(project, DEV[1]), "run", *terminal(), DEV[0], *words)
+    return run_temporary(project, *started, finished=finished)
 
 
-def _run(project: Project, *args: str, finished: Callable[[Project, str], None] | None = None) -> int:
+def terminal() -> tuple[str, ...]:
+    """Return the options of `docker compose run` for this terminal, or for none."""
+    return () if _has_terminal() else ("--no-TTY",)
+
+
+def run_temporary(
+    project: Project,
+    *args: str,
+    name: str = "",
+    env: Mapping[str, str] | None = None,
+    finished: Callable[[Project, str], None] | None = None,
+) -> int:
     """Run `docker ARGS`, whose `run` starts a temporary container, and return the exit code.
 
-    `finished` is called with the container's name between its end and its removal.
+    Without a name, the container gets one that is unique among all clients of the Engine, on other machines included.
+    `finished` is called with the name between the container's end and its removal.
     """
-    # Unique among all clients of the Engine, on other machines included.
-    name = f"{project_name(project)}-dev-{os.urandom(6).hex()}"
+    name = name or f"{project_name(project)}-dev-{os.urandom(6).hex()}"
     position = args.index("run") + 1
     options = (f"--name={name}",) if finished else ("--rm", f"--name={name}")
     # Compose that has a terminal does not end at SIGTERM, and the container of a closed terminal runs on.
     stop = ("stop", f"--time={_STOP_SECONDS}", name)
     interrupted = False
     try:
-        code = engine.run(project, *args[:position], *options, *args[position:], ended_by=stop)
+        code = engine.run(project, *args[:position], *options, *args[position:], env=env, ended_by=stop)
         if finished:
             finished(project, name)
     except KeyboardInterrupt:

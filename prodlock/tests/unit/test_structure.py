@@ -25,6 +25,7 @@ DIRECTIONS = {
     "docker": {""},
     "image": {""},
     "inside": set(),
+    "loop": {"server"},
     "server": set(),
     "": set(),
 }
@@ -33,6 +34,7 @@ THIRD_PARTY = {
     "inside/install.py": {"pip"},
     "inside/manifests.py": {"kubernetes_validate", "yaml"},
     "inside/sbom.py": {"cyclonedx", "packageurl"},
+    "loop/serve.py": {"debugpy"},
     "server": {"uvicorn", "httptools"},
     "tasks.py": {"invoke"},
 }
