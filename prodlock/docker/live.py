@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
     port = str(integers.parse(port, "The port", 1, integers.LAST_PORT, "`inv dev --port N`, or set PORT"))
     name = f"{project_name(project)}-{LIVE[0]}"
     _check_alone(project, name)
+    for needed in (int(port), *([DEBUG_PORT] if debug else [])):
+        _check_free(needed)
     images.build(project, DEV, made_from=None)
     options = [f"--volume={project.root}:/srv", "--env=HOME=/tmp", "--service-ports"]
     if sys.platform != "win32":
@@ -62,6 +65,21 @@ def _check_alone(project: Project, name: str) -> None:
             remedy = f"press Ctrl-C there, or run `docker rm --force {name}`"
             raise Failure(f"`inv dev` must run once in a checkout (got {one}). To fix it: {remedy}.")
         engine.output(project, "rm", "--force", name, echo=True)
+
+
+def _check_free(port: int) -> None:
+    """Raise Failure where another program listens on a port: Compose would print several lines about it."""
+    try:
+        with socket.socket() as probe:
+            if sys.platform != "win32":
+                # A connection that was closed a moment ago does not keep the port.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except OSError as error:
+        remedy = "stop the program that listens there" + ("" if port == DEBUG_PORT else ", or use `inv dev --port N`")
+        raise Failure(
+            f"The address 127.0.0.1:{port} must be free (got: {error.strerror}). To fix it: {remedy}."
+        ) from None
 
 
 @contextlib.contextmanager
