@@ -21,11 +21,11 @@ from invoke.tasks import Task, task
 from prodlock.docker import development, env_file, images, live, production, stages
 from prodlock.failure import FAILED, INTERRUPTED, Failure, interrupt_on_termination
 from prodlock.project import Project
-from prodlock.setup import machine
+from prodlock.setup import machine, virtualenv
 
 # The groups of the tasks below in the order of the listing; a project's own tasks come last.
 GROUPS: dict[str, Sequence[str]] = {
-    "Development loop": ("dev", "build", "serve", "test", "shell", "stop", "clean"),
+    "Development loop": ("dev", "build", "serve", "test", "shell", "venv", "stop", "clean"),
     "Proof": ("check-prod-has-no-pytest", "check-prod", "sbom", "deploy-check"),
     "Upkeep": ("setup", "poetry", "audit", "lint", "help"),
 }
@@ -198,6 +198,16 @@ def test(project: Project) -> int:
 def shell(project: Project, prod: bool = False) -> int:
     """Open a shell in dev, or run a command: `inv shell -- python -V`."""
     return development.shell(project, passed_arguments(), beside_prod=prod)
+
+
+@task
+@on_project
+def venv(project: Project) -> None:
+    """Make .venv from the lock for an editor: main and dev groups.
+
+    Needs the image's Python on this machine. Changes nothing where the lock has not changed.
+    """
+    virtualenv.make(project)
 
 
 @task(help={"image": _IMAGE_HELP, "json": "Print the report as JSON."})

@@ -121,6 +121,7 @@ def test_only_the_engine_module_starts_docker() -> None:
         "manifests.py",
         "source.py",
         "stages.py",
+        "virtualenv.py",
     }
     assert naming == {"engine.py"}
 
