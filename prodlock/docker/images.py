@@ -10,7 +10,7 @@ from prodlock.docker.compose import DEV, PROD, command, project_name
 from prodlock.project import Project
 
 # The targets whose images the tasks tag with the project's name.
-TARGETS = ("prod", "dev", "bare", "golden", "poetry", "lint", "sbom", "deploy", "fuzz")
+TARGETS = ("prod", "dev", "bare", "golden", "poetry", "lint", "loop", "sbom", "deploy", "fuzz")
 
 
 def build_both(project: Project, platform: str, *, cache: bool) -> None:

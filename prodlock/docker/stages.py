@@ -17,7 +17,9 @@ HOST_VENV = ".venv-images"
 # The folder of the build steps' programs, which may be outside the build context.
 INSIDE = Path(__file__).parents[1] / "inside"
 # The tools, each with the Debian packages that it needs beside its group of requirements.
-TOOLS = {"poetry": "", "lint": "", "sbom": "", "deploy": "kubernetes-client", "fuzz": ""}
+TOOLS = {"poetry": "", "lint": "", "loop": "", "sbom": "", "deploy": "kubernetes-client", "fuzz": ""}
+# Those that are added to the dev image, whose packages they use.
+_ON_DEV = ("lint", "loop")
 # The linters of `inv lint`, which all run, also after one has failed.
 LINTERS = (
     "ruff check --no-cache .",
@@ -41,7 +43,7 @@ def poetry(project: Project, arguments: list[str]) -> int:
     site.export(project, Path(given["CA_BUNDLE"]).read_bytes())
     bundle = site.EXPORTED.as_posix()
     settings = ("--env=HOME=/tmp", "--env=POETRY_PYPI_MIRROR_URL", f"--env=CA_BUNDLE=/srv/{bundle}")
-    command = ("run", "--rm", "--init", *_on_working_tree(project), *settings, image, "online", "poetry", *arguments)
+    command = ("run", "--rm", "--init", *on_working_tree(project), *settings, image, "online", "poetry", *arguments)
     return engine.run(project, *command, env={"POETRY_PYPI_MIRROR_URL": given["INDEX_URL"]})
 
 
@@ -50,7 +52,7 @@ def lint(project: Project, *, fix: bool) -> int:
     image = build(project, "lint")
     commands = FIXERS if fix else LINTERS
     script = "".join(f"{command} || failed=1; " for command in commands) + "exit ${failed:-0}"
-    tree = _on_working_tree(project, "" if fix else ":ro")
+    tree = on_working_tree(project, "" if fix else ":ro")
     return engine.run(project, "run", "--rm", "--init", "--network=none", *tree, image, "sh", "-c", script)
 
 
@@ -90,7 +92,7 @@ def build(project: Project, stage: str) -> str:
     arguments = {"BASE": dockerfile.default(project, "BASE")}
     if stage in TOOLS:
         arguments |= {"GROUP": stage, "PACKAGES": TOOLS[stage]}
-        if stage == "lint":
+        if stage in _ON_DEV:
             images.build(project, compose.DEV, made_from=None)
             arguments["START"] = f"{compose.project_name(project)}:{compose.DEV[1]}"
     else:
@@ -112,7 +114,7 @@ def build(project: Project, stage: str) -> str:
     return tag
 
 
-def _on_working_tree(project: Project, rights: str = "") -> list[str]:
+def on_working_tree(project: Project, rights: str = "") -> list[str]:
     """Return the options that mount the working tree in a container, and run it as this user."""
     options = [f"--volume={project.root}:/srv{rights}", "--workdir=/srv"]
     if sys.platform != "win32":
