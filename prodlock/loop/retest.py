@@ -26,7 +26,6 @@ from types import FrameType, ModuleType
 from typing import IO, Any, NamedTuple, NoReturn
 
 import pytest
-from testmon import pytest_testmon
 
 from prodlock.loop.changes import Tree
 
@@ -155,7 +154,8 @@ class Runner:
 
     def __init__(self, root: Path, arguments: Sequence[str]) -> None:
         self._root = root
-        self._arguments = [*_OPTIONS, *arguments]
+        # Of two filters of warnings the last one counts.
+        self._arguments = [*arguments, *_OPTIONS]
         if any(argument.startswith("--cov") for argument in arguments):
             # pytest-testmon measures by coverage.py as well; only one of them can.
             self._arguments += ["--no-cov", "-W", "ignore:Coverage disabled"]
@@ -319,6 +319,8 @@ class Watch:
                 began = time.monotonic()
                 if self._notice(self._tree.changed()):
                     self._runner.end()
+                    # The run may have printed a part of a line.
+                    print()
                     return None
                 pause = max(_PAUSE_SECONDS, _PAUSE_FACTOR * (time.monotonic() - began))
         finally:
@@ -381,6 +383,8 @@ def _end(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def main() -> None:
     """Watch the current folder until a signal."""
+    from testmon import pytest_testmon  # noqa: PLC0415 - a package of the image `loop` alone
+
     # Before the first run: pytest-testmon would read the metadata of every installed package at each one.
     packages = pytest_testmon.get_system_packages()
     pytest_testmon.get_system_packages = lambda ignore: packages  # noqa: ARG005
