@@ -18,14 +18,14 @@ from invoke.main import program
 from invoke.parser.argument import Argument
 from invoke.tasks import Task, task
 
-from prodlock.docker import development, images, production, stages
+from prodlock.docker import development, images, live, production, retest, stages
 from prodlock.failure import FAILED, INTERRUPTED, Failure, interrupt_on_termination
 from prodlock.project import Project
 from prodlock.setup import machine
 
 # The groups of the tasks below in the order of the listing; a project's own tasks come last.
 GROUPS: dict[str, Sequence[str]] = {
-    "Development loop": ("build", "serve", "test", "shell", "stop", "clean"),
+    "Development loop": ("dev", "build", "serve", "test", "shell", "stop", "clean"),
     "Proof": ("check-prod-has-no-pytest", "check-prod", "sbom", "deploy-check"),
     "Upkeep": ("setup", "poetry", "lint", "help"),
 }
@@ -163,6 +163,19 @@ def serve(project: Project, port: str = "", detach: bool = False) -> None:
     production.serve(project, port, detach=detach)
 
 
+@task(
+    help={
+        "port": "The port on 127.0.0.1 (default: $PORT, else 8000).",
+        "preload": "Import third-party modules once for all starts; `--no-preload` imports all again at each.",
+        "debug": "Wait for a debugger on 127.0.0.1:5678 at each start.",
+    }
+)
+@on_project
+def dev(project: Project, port: str = "", preload: bool = True, debug: bool = False) -> int:
+    """Serve the working tree in dev; a saved file takes effect at once."""
+    return live.serve(project, port, preload=preload, debug=debug)
+
+
 @task
 @on_project
 def stop(project: Project) -> None:
@@ -182,7 +195,7 @@ def test(project: Project, watch: bool = False, debug: bool = False) -> int:
     """Build dev and run pytest in it: `inv test -- -k health -x`."""
     if watch and debug:
         raise Failure("The option must be --watch or --debug (got both). To fix it: leave one of them out.")
-    run = development.watch_tests if watch else development.debug_tests if debug else development.test
+    run = retest.watch if watch else retest.debug if debug else development.test
     return run(project, passed_arguments())
 
 

@@ -1,4 +1,4 @@
-"""Name the Compose project, its files, its two services, and the beginning of each Compose command."""
+"""Name the Compose project, its files, its services, and the beginning of each Compose command."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from prodlock.project import COMPOSE_FILES, OVERRIDES, Project
 # The services that Prodlock builds: name and profile; the profile is the name of the target as well.
 PROD = ("api-prod", "prod")
 DEV = ("api-tests", "dev")
+# The service that serves the working tree in the image of DEV.
+LIVE = ("api-dev", "watch")
 # Compose's pattern for a project's name.
 _NAME = "[a-z0-9][a-z0-9_-]*"
 

@@ -25,20 +25,22 @@ class Tree:
         """`suffixes` are the ends of the names of the files that count."""
         self._root = root
         self._suffixes = suffixes
+        # How long to wait until the next call of `changed`, in seconds.
+        self.pause = _PAUSE_SECONDS
         self._seen = self._scan()
 
     def changed(self) -> set[str]:
         """Return the files that were added, changed or removed since the last call, relative to the folder."""
+        began = time.monotonic()
         before, self._seen = self._seen, self._scan()
+        self.pause = max(_PAUSE_SECONDS, _PAUSE_FACTOR * (time.monotonic() - began))
         return {path for path in before.keys() | self._seen.keys() if before.get(path) != self._seen.get(path)}
 
     def wait(self) -> set[str]:
         """Wait until files have changed, and return them."""
-        while True:
-            began = time.monotonic()
-            if found := self.changed():
-                return found
-            time.sleep(max(_PAUSE_SECONDS, _PAUSE_FACTOR * (time.monotonic() - began)))
+        while not (found := self.changed()):
+            time.sleep(self.pause)
+        return found
 
     def _scan(self) -> dict[str, tuple[int, int, int]]:
         """Return time, size and inode of each file: editors write in place, or write another file and rename it."""

@@ -9,17 +9,16 @@ no module of the tree. pytest-testmon records which tests execute which function
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import json
 import os
+import re
 import select
 import signal
 import sys
 import tempfile
 import termios
 import time
-import warnings
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -28,6 +27,7 @@ from typing import IO, Any, NamedTuple, NoReturn
 import pytest
 
 from prodlock.loop.changes import Tree
+from prodlock.loop.preload import Preloader, of_tree
 
 # For every run. pytest warns about plugins whose asserts it can no longer rewrite because they are already imported.
 _OPTIONS = ("--quiet", "--no-header", "-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning")
@@ -35,9 +35,6 @@ _OPTIONS = ("--quiet", "--no-header", "-W", "ignore:Module already imported:pyte
 _AFFECTED = ("--testmon-forceselect", "--testmon-nocollect")
 # All of them, recorded again.
 _ALL = ("--testmon-noselect",)
-# While tests run: the least pause between two looks at the tree, and how much longer than a look it is.
-_PAUSE_SECONDS = 0.1
-_PAUSE_FACTOR = 20
 # Results of tests, in the order of a verdict.
 _KINDS = ("failed", "error", "passed", "skipped", "xfailed", "xpassed")
 _LOCK = "poetry.lock"
@@ -45,7 +42,7 @@ _GREEN, _RED, _PLAIN = "\033[1;32m", "\033[1;31m", "\033[0m"
 
 
 class _Ended(BaseException):
-    """A signal has ended the watch; an import that is interrupted must not suppress it."""
+    """A signal has ended the watch; the preloader suppresses the exceptions of an import."""
 
 
 class Outcome(NamedTuple):
@@ -90,10 +87,7 @@ class Outcome(NamedTuple):
 
 def relevant(paths: Iterable[str]) -> set[str]:
     """Return the changed files that tests may read: not hidden files or what editors write beside a file."""
-    names = {path: path.rpartition("/")[2] for path in paths}
-    return {path for path, name in names.items() if not name.startswith((".", "#")) and not name.endswith("~")} - {
-        "4913"
-    }
+    return {path for path in paths if not re.search(r"(^|/)[.#][^/]*$|~$|^4913$", path)}
 
 
 def selectable(root: Path, changed: Iterable[str]) -> bool:
@@ -159,7 +153,7 @@ class Runner:
         if any(argument.startswith("--cov") for argument in arguments):
             # pytest-testmon measures by coverage.py as well; only one of them can.
             self._arguments += ["--no-cov", "-W", "ignore:Coverage disabled"]
-        self._tried = set(sys.modules)
+        self._preloader = Preloader(root)
         self._pid = 0
         # Written by the run before it ends. A pipe could fill, or be kept open by a process that a test has started.
         self._results: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
@@ -200,40 +194,8 @@ class Runner:
             self.end()
 
     def preload(self, modules: Sequence[str]) -> None:
-        """Import modules for the runs to come, without those that start threads: a fork has no thread but its own."""
-        names = [name for name in modules if name not in self._tried]
-        self._tried.update(names)
-        while names:
-            harmless = self._harmless(names)
-            _import(names[:harmless])
-            names = names[harmless + 1 :]
-        gc.collect()
-        # The forks neither examine nor copy these objects.
-        gc.freeze()
-
-    def _harmless(self, names: Sequence[str]) -> int:
-        """Return how many of the modules, in their order, a fork can import until a thread runs.
-
-        It also stops at a module that imports one of the tree, which every run has to read again.
-        """
-        reader, writer = os.pipe()
-        pid = os.fork()
-        if not pid:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 1)
-            os.dup2(nowhere, 2)
-            for name in names:
-                present = set(sys.modules)
-                _import([name])
-                if _threads() > 1 or self._of_tree(sys.modules.keys() - present):
-                    break
-                os.write(writer, b".")
-            os._exit(0)
-        os.close(writer)
-        with os.fdopen(reader, "rb") as pipe:
-            count = len(pipe.read())
-        os.waitpid(pid, 0)
-        return count
+        """Import modules for the runs to come."""
+        self._preloader.preload(modules)
 
     def _run(self, arguments: list[str], reported: Sequence[str]) -> NoReturn:
         """Run pytest as the command `pytest` does, write the results, and end this process."""
@@ -245,7 +207,7 @@ class Runner:
             signal.signal(number, signal.SIG_DFL)
         # `python -m` has added the tree. Where the tests need that, pytest's configuration has it.
         sys.path[:] = [path for path in sys.path if path not in {"", str(self._root)}]
-        for name in self._of_tree(list(sys.modules)):
+        for name in of_tree(self._root, list(sys.modules)):
             del sys.modules[name]
         sys.modules["__main__"] = ModuleType("__main__")
         importlib.invalidate_caches()
@@ -256,17 +218,13 @@ class Runner:
         try:
             code = int(pytest.main(arguments, plugins=[plugin]))
         finally:
-            ignored = inherited | self._of_tree(list(sys.modules))
+            ignored = inherited | of_tree(self._root, list(sys.modules))
             modules = [name for name in sys.modules if name not in ignored]
             json.dump({"counts": plugin.counts, "failed": plugin.failed, "modules": modules}, self._results)
             for stream in (self._results, sys.stdout, sys.stderr):
                 stream.flush()
             # Threads that the tests have left do not delay it.
             os._exit(code)
-
-    def _of_tree(self, names: Iterable[str]) -> set[str]:
-        """Return those of the imported modules that are files or folders of the tree."""
-        return {name for name in names if self._root in _parents(sys.modules.get(name))}
 
 
 class Watch:
@@ -313,16 +271,13 @@ class Watch:
     def _finish(self, options: Sequence[str], reported: Sequence[str] = ()) -> Outcome | None:
         """Run pytest and return its results, or None where a save interrupts it."""
         ended = self._runner.start(options, reported)
-        pause = _PAUSE_SECONDS
         try:
-            while not select.select([ended], [], [], pause)[0]:
-                began = time.monotonic()
+            while not select.select([ended], [], [], self._tree.pause)[0]:
                 if self._notice(self._tree.changed()):
                     self._runner.end()
                     # The run may have printed a part of a line.
                     print()
                     return None
-                pause = max(_PAUSE_SECONDS, _PAUSE_FACTOR * (time.monotonic() - began))
         finally:
             os.close(ended)
         self._pending.clear()
@@ -354,27 +309,6 @@ class Watch:
             return (self._root / _LOCK).read_bytes()
         except OSError:
             return b""
-
-
-def _import(names: Iterable[str]) -> None:
-    """Import modules where that is possible: some exist only after another one was imported."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name in names:
-            # A module may end the program when it is imported.
-            with contextlib.suppress(Exception, SystemExit):
-                importlib.import_module(name)
-
-
-def _threads() -> int:
-    """Return the number of this process's threads, also of those that Python does not manage."""
-    return len(list(Path("/proc/self/task").iterdir()))
-
-
-def _parents(module: ModuleType | None) -> list[Path]:
-    """Return the folders that a module is in."""
-    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", None) or ()), None)
-    return list(Path(file).parents) if isinstance(file, str) else []
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:

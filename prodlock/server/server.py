@@ -199,9 +199,12 @@ class Server(uvicorn.Server):
         logger.warning("The grace period is over: the process ends, though the application still runs.")
 
 
-def run(app: Application, settings: Settings) -> int:
-    """Serve an application until a signal stops it; return the exit code."""
-    sockets = bind(settings.host, settings.port)
+def run(app: Application, settings: Settings, sockets: list[socket.socket] | None = None) -> int:
+    """Serve an application until a signal stops it; return the exit code.
+
+    Without sockets, it binds those of the settings.
+    """
+    sockets = sockets or bind(settings.host, settings.port)
     lifecycle = Lifecycle()
     config = uvicorn.Config(
         layered(app, lifecycle, settings),

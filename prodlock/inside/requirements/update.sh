@@ -3,11 +3,14 @@
 # Options are uv's, for example `--index-url ADDRESS`. Needs uv on PATH (`pip install uv`).
 set -eu
 cd "$(dirname "$0")"
-for group in audit deploy fuzz lint loop poetry sbom test; do
-    [ "$group" = loop ] && alone=--no-deps || alone=
-    # shellcheck disable=SC2086
+for group in audit deploy fuzz lint loop poetry reload sbom test; do
+    case $group in
+        # The dev image has what these depend on.
+        loop | reload) alone=--no-deps ;;
+        *) alone=--deps ;;
+    esac
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-        --custom-compile-command 'sh prodlock/inside/requirements/update.sh' --upgrade $alone "$@" \
+        --custom-compile-command 'sh prodlock/inside/requirements/update.sh' --upgrade "$alone" "$@" \
         --group "$group" --output-file "$group.txt"
 done
 # The uv that installs these lists, and the lock's.

@@ -210,9 +210,10 @@ def test_logs_are_rotated(proxy_image: str) -> None:
             }
 
 
-def test_the_servers_tests_pass_in_dev() -> None:
-    """`prodlock/tests/server` passes in dev, which has no other part of the tool."""
+@pytest.mark.parametrize("part", ["server", "loop"])
+def test_the_tests_of_what_runs_in_dev_pass_there(part: str) -> None:
+    """`prodlock/tests/server` and `loop` pass in dev, which has no other part of the tool."""
     tests = f"--volume={REPOSITORY}/prodlock/tests:/srv/prodlock/tests:ro"
-    command = (DEV, "pytest", "-q", "prodlock/tests/server")
+    command = (DEV, "pytest", "-q", f"prodlock/tests/{part}")
     done = docker("run", "--rm", "--network=none", "--init", tests, *command, check=False)
     assert done.returncode == 0, done.stdout

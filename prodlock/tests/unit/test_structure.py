@@ -25,6 +25,7 @@ DIRECTIONS = {
     "docker": {""},
     "image": {""},
     "inside": set(),
+    "loop": {"server"},
     "server": set(),
     "": set(),
 }
@@ -35,6 +36,7 @@ THIRD_PARTY = {
     "inside/sbom.py": {"cyclonedx", "packageurl"},
     "loop/debug.py": {"debugpy", "pytest"},
     "loop/retest.py": {"pytest", "testmon"},
+    "loop/serve.py": {"debugpy"},
     "server": {"uvicorn", "httptools"},
     "tasks.py": {"invoke"},
 }

@@ -144,10 +144,6 @@ def test_a_notice_ends_the_last_verdict() -> None:
     assert retest.verdict(outcome(2), 0.3, affected=True, notice="Stale.").endswith("(0.30 s). Stale.")
 
 
-needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="it runs in a container, on Linux")
-
-
-@needs_linux
 def test_a_run_returns_its_results(tree: Path) -> None:
     """Exit code, numbers, and the failed tests by their ids."""
     (found, _), _ = run(tree, {"test_a.py": "def test_a(): pass\ndef test_b(): assert 0\n"})
@@ -155,14 +151,12 @@ def test_a_run_returns_its_results(tree: Path) -> None:
     assert found["counts"] == {"failed": 1, "error": 0, "passed": 1, "skipped": 0, "xfailed": 0, "xpassed": 0}
 
 
-@needs_linux
 def test_a_run_that_dies_is_an_outcome(tree: Path) -> None:
     """The code is the signal."""
     (found, _), _ = run(tree, {"test_a.py": "import os, signal\ndef test_a(): os.kill(os.getpid(), signal.SIGSEGV)\n"})
     assert (found["code"], found["counts"]) == (-11, {})
 
 
-@needs_linux
 def test_packages_are_preloaded_and_modules_of_the_tree_are_not(tree: Path, packages: Path) -> None:
     """The second run finds the package imported, and imports the tree's modules again."""
     (packages / "outside.py").touch()
@@ -175,7 +169,6 @@ def test_packages_are_preloaded_and_modules_of_the_tree_are_not(tree: Path, pack
         assert not {"inside", "test_a", "conftest"} & {*found["modules"], *found["present"]}
 
 
-@needs_linux
 def test_modules_that_start_threads_are_not_preloaded(tree: Path, packages: Path) -> None:
     """Neither such a module nor one that imports it: a fork would not have the thread."""
     thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
@@ -189,24 +182,12 @@ def test_modules_that_start_threads_are_not_preloaded(tree: Path, packages: Path
     assert (second["counts"]["passed"], second["threads"]) == (1, 1)
 
 
-@needs_linux
-def test_packages_that_import_the_tree_are_not_preloaded(tree: Path, packages: Path) -> None:
-    """Its code would be that of an earlier save."""
-    (packages / "configured.py").write_text("import inside", encoding="utf-8")
-    files = {"inside.py": "", "test_a.py": "import configured\ndef test_a(): pass\n", "conftest.py": ""}
-    (first, _), _ = run(tree, files)
-    assert "configured" in first["modules"]
-    assert not {"configured", "inside"} & set(first["present"])
-
-
-@needs_linux
 def test_preloaded_plugins_do_not_warn(tree: Path) -> None:
     """Where warnings are errors, such a warning would end the second run."""
     (first, second), printed = run(tree, {"test_a.py": "def test_a(): pass\n"}, "-W", "error")
     assert (first["code"], second["code"]) == (0, 0), printed
 
 
-@needs_linux
 def test_processes_that_tests_leave_are_killed(tree: Path) -> None:
     """They would remain until the end of the watch; in a container of its own a run leaves none either."""
     code = (
@@ -218,7 +199,6 @@ def test_processes_that_tests_leave_are_killed(tree: Path) -> None:
     assert not process.exists() or "\nState:\tZ" in process.read_text(encoding="utf-8")
 
 
-@needs_linux
 def test_a_traceback_is_printed_once(tree: Path) -> None:
     """All tests follow the affected ones: their failures are shown by name."""
     (tree / "test_a.py").write_text("def test_a():\n    assert 'this' == 'that'\n", encoding="utf-8")

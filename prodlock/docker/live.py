@@ -1,0 +1,96 @@
+"""Serve the working tree in a container of the dev image, and start the application again at every save."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from prodlock import integers
+from prodlock.docker import containers, development, engine, images, stages
+from prodlock.docker.compose import DEV, LIVE, command, project_name
+from prodlock.failure import Failure
+from prodlock.project import Project
+
+# Where a debugger attaches: prodlock/loop/serve.py listens there in the container, and Docker on 127.0.0.1.
+DEBUG_PORT = 5678
+
+
+def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
+    """Build dev, serve the working tree until an interruption, and return the exit code.
+
+    `preload` keeps third-party modules in memory between two starts of the application; `debug` waits for a debugger
+    at each. Raises Failure where this checkout is served already.
+    """
+    port = port or project.environment.get("PORT") or "8000"
+    port = str(integers.parse(port, "The port", 1, integers.LAST_PORT, "`inv dev --port N`, or set PORT"))
+    name = f"{project_name(project)}-{LIVE[0]}"
+    _check_alone(project, name)
+    for needed in (int(port), *([DEBUG_PORT] if debug else [])):
+        check_free(needed)
+    images.build(project, DEV, made_from=None)
+    options = [f"--volume={project.root}:/srv", "--env=HOME=/tmp", "--service-ports"]
+    if sys.platform != "win32":
+        options.append(f"--user={os.getuid()}:{os.getgid()}")
+    if not preload:
+        options.append("--env=PRODLOCK_PRELOAD=0")
+    with _override(project, debug=debug) as override:
+        if debug:
+            options.append("--env=PRODLOCK_DEBUG=1")
+            engine.notify(f"A debugger attaches to 127.0.0.1:{DEBUG_PORT}; until then the application waits.")
+        engine.notify(f"http://localhost:{port} serves the working tree. Ctrl-C ends it.")
+        compose = (*command(project, LIVE[1]), *override)
+        try:
+            return development.run_temporary(
+                project, *compose, "run", *development.terminal(), *options, LIVE[0], name=name, env={"PORT": port}
+            )
+        except KeyboardInterrupt:
+            # How a server is ended.
+            return 0
+        finally:
+            containers.remove(project, (), project_name(project))
+
+
+def _check_alone(project: Project, name: str) -> None:
+    """Remove a container that a killed `inv dev` has left. Raises Failure where one runs."""
+    for one in containers.list_all(project):
+        if one.name != name:
+            continue
+        if one.state not in {"created", "exited", "dead"}:
+            remedy = f"press Ctrl-C there, or run `docker rm --force {name}`"
+            raise Failure(f"`inv dev` must run once in a checkout (got {one}). To fix it: {remedy}.")
+        engine.output(project, "rm", "--force", name, echo=True)
+
+
+def check_free(port: int) -> None:
+    """Raise Failure where another program listens on a port: Compose would print several lines about it."""
+    try:
+        with socket.socket() as probe:
+            if sys.platform != "win32":
+                # A connection that was closed a moment ago does not keep the port.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except OSError as error:
+        remedy = "stop the program that listens there" + ("" if port == DEBUG_PORT else ", or use `inv dev --port N`")
+        raise Failure(
+            f"The address 127.0.0.1:{port} must be free (got: {error.strerror}). To fix it: {remedy}."
+        ) from None
+
+
+@contextlib.contextmanager
+def _override(project: Project, *, debug: bool) -> Iterator[tuple[str, ...]]:
+    """Yield the option of Compose that replaces the dev image by the one with the debugger, and publishes its port."""
+    if not debug:
+        yield ()
+        return
+    service = {"image": stages.build(project, "loop"), "ports": [f"127.0.0.1:{DEBUG_PORT}:{DEBUG_PORT}"]}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "debug.json")
+        # JSON is YAML.
+        file.write_text(json.dumps({"services": {LIVE[0]: service}}), encoding="utf-8")
+        yield (f"--file={file}",)

@@ -1,0 +1,253 @@
+"""Serve an application in development, and start it again whenever a file is saved.
+
+    python -m prodlock.loop.serve MODULE:ATTRIBUTE [options of prodlock.server]
+
+`inv dev` sets PRODLOCK_PRELOAD=0 for --no-preload and PRODLOCK_DEBUG=1 for --debug.
+
+A supervisor listens, imports what the application imports from outside the tree, and forks a child for each state of
+the sources: the child imports the sources alone, and serves with production's server. Requests that arrive in between
+wait in the queue of the listening socket. Where the application does not start, they get the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import signal
+import sys
+import termios
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from prodlock.loop import failed
+from prodlock.loop.changes import Tree
+from prodlock.loop.preload import Preloader, of_tree
+from prodlock.server import application, command, logs, server
+from prodlock.server.asgi import Application
+from prodlock.server.settings import Settings
+
+logger = logging.getLogger("prodlock.loop")
+
+# What an application reads at its start. Files that it writes, a database for example, must not start it again.
+SUFFIXES = (".py", ".html", ".jinja", ".jinja2", ".j2", ".ini", ".json", ".toml", ".yaml", ".yml")
+DEBUG_PORT = 5678
+# How long a child has for the requests in flight and the end of its lifespan.
+_STOP_SECONDS = 0.3
+_BACKLOG = 2048
+
+
+class Stopped(BaseException):
+    """A signal ends the supervisor."""
+
+
+class Supervisor:
+    """The process that forks, and its present child."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        parser = command.parser()
+        parser.prog = "python -m prodlock.loop.serve"
+        self.given = parser.parse_args(arguments)
+        self.settings = Settings.read(options=vars(self.given))
+        self.root = Path.cwd()
+        self.tree = Tree(self.root, SUFFIXES)
+        self.debugging = os.environ.get("PRODLOCK_DEBUG") == "1"
+        preloading = not self.debugging and os.environ.get("PRODLOCK_PRELOAD") != "0"
+        self.preloader = Preloader(self.root) if preloading else None
+        self.sockets = server.bind(self.settings.host, self.settings.port)
+        for listener in self.sockets:
+            listener.listen(_BACKLOG)
+        # The child, whether it was started to answer with a reason, and the end of a pipe on which it reports the
+        # modules that it has imported.
+        self.child = 0
+        self.answering = False
+        self.report = -1
+        self.terminal = termios.tcgetattr(0) if os.isatty(0) else None
+
+    def run(self) -> None:
+        """Serve until a signal."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _stop)
+        try:
+            self.start()
+            logger.info("Serving %s. It is started again after each save.", self.given.application)
+            while True:
+                self.wait()
+        except Stopped:
+            pass
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            self.stop()
+
+    def wait(self) -> None:
+        """Wait for the next event, and react to it: a change, a report, or the end of the child."""
+        watched = [self.report] if self.report >= 0 else []
+        readable, _, _ = select.select(watched, [], [], self.tree.pause)
+        if readable:
+            self.read_report()
+        if changed := self.tree.changed():
+            self.restart(changed)
+        elif self.child:
+            child, status = os.waitpid(self.child, os.WNOHANG)
+            if child:
+                self.child = 0
+                reason = f"The application ended with exit code {os.waitstatus_to_exitcode(status)}."
+                logger.error(reason)
+                if not self.answering:
+                    self.start(f"{reason} The log has what it printed.")
+
+    def restart(self, changed: set[str]) -> None:
+        """Replace the child after files have changed."""
+        names = sorted(changed)
+        logger.info("Changed: %s.", ", ".join(names[:3]) + (f" and {len(names) - 3} others" if names[3:] else ""))
+        if {"poetry.lock", "pyproject.toml"} & changed:
+            logger.warning("The container has the packages of the former lock. To get others: run `inv dev` again.")
+        self.stop()
+        if any(name.startswith("prodlock/") for name in changed):
+            # This program itself, or the server.
+            sys.stdout.flush()
+            os.execv(sys.executable, [sys.executable, "-m", "prodlock.loop.serve", *sys.argv[1:]])  # noqa: S606
+        self.start()
+
+    def start(self, reason: str = "") -> None:
+        """Fork a child that serves the application, or, with a reason, that answers with it."""
+        self.answering = bool(reason)
+        reading, writing = os.pipe()
+        sys.stdout.flush()
+        self.child = os.fork()
+        if not self.child:
+            os.close(reading)
+            code = 1
+            try:
+                code = self.serve(writing, reason)
+            except BaseException:  # noqa: BLE001 - it ends the process
+                traceback.print_exc()
+            finally:
+                logging.shutdown()
+                os._exit(code)
+        os.close(writing)
+        self.report = reading
+
+    def read_report(self) -> None:
+        """Preload what the child reports. The pipe ends where it serves nothing but a reason."""
+        with os.fdopen(self.report, "rb") as pipe:
+            names = json.loads(pipe.read() or b"[]")
+        self.report = -1
+        if self.preloader and (unfit := self.preloader.preload(names)):
+            logger.info("Imported again after each save, because a fork cannot inherit them: %s.", ", ".join(unfit))
+
+    def stop(self) -> None:
+        """End the child, and restore the terminal, which a debugger may have changed."""
+        if self.report >= 0:
+            os.close(self.report)
+            self.report = -1
+        if self.child:
+            os.kill(self.child, signal.SIGTERM)
+            deadline = time.monotonic() + _STOP_SECONDS
+            while os.waitpid(self.child, os.WNOHANG) == (0, 0):
+                if time.monotonic() > deadline:
+                    os.kill(self.child, signal.SIGKILL)
+                    os.waitpid(self.child, 0)
+                    break
+                time.sleep(0.005)
+            self.child = 0
+        if self.terminal:
+            termios.tcsetattr(0, termios.TCSADRAIN, self.terminal)
+
+    def serve(self, report: int, reason: str) -> int:
+        """Serve in the child, and return its exit code."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: os._exit(0))
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        logs.configure(self.settings)
+        # Of each start and each end, the supervisor's line is enough.
+        for name in ("uvicorn.error", logs.SERVER):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        if self.debugging:
+            _wait_for_debugger()
+        app: Application | None = None
+        if not reason:
+            app, reason = self.load()
+        if app:
+            with os.fdopen(report, "wb") as pipe:
+                names = list(sys.modules)
+                ignored = of_tree(self.root, names) | {"__main__"}
+                pipe.write(json.dumps([name for name in names if name not in ignored]).encode())
+            with failed.errors_of("uvicorn.error") as errors:
+                code = self.serve_until_stopped(app)
+            if not errors:
+                return code
+            reason = "\n".join(errors)
+        else:
+            os.close(report)
+        return self.serve_until_stopped(failed.application(reason))
+
+    def serve_until_stopped(self, app: Application) -> int:
+        """Serve an application on copies of the listening sockets, because uvicorn closes those that it serves on."""
+        try:
+            return server.run(app, self.settings, [listener.dup() for listener in self.sockets])
+        except SystemExit as ended:
+            # uvicorn's, where the lifespan has failed.
+            return ended.code if isinstance(ended.code, int) else 1
+
+    def load(self) -> tuple[Application | None, str]:
+        """Return the application, or None and the reason why it can't be loaded, which is logged as well."""
+        try:
+            return application.load(self.given.application, is_factory=self.given.factory), ""
+        except SystemExit as ended:
+            reason = str(ended)
+        except Exception as error:  # noqa: BLE001 - of the application's own code
+            reason = _traceback(error, self.root)
+        logger.error("The application did not start.\n%s", reason)
+        return None, reason
+
+
+def _traceback(error: Exception, root: Path) -> str:
+    """Return the traceback of an exception without the frames before the tree's own code."""
+    trace = error.__traceback__
+    own = Path(__file__).parents[1]
+    while trace:
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if file.is_relative_to(root) and not file.is_relative_to(own):
+            break
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+
+
+def _wait_for_debugger() -> None:
+    """Listen for a debugger, and return once it is attached."""
+    import debugpy  # noqa: PLC0415 - only the stage `loop` has it
+
+    deadline = time.monotonic() + 5
+    while True:
+        # The adapter of the former child keeps the port until its client has left.
+        try:
+            debugpy.listen(("0.0.0.0", DEBUG_PORT))  # noqa: S104 - docker publishes it on 127.0.0.1
+            break
+        except RuntimeError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+    logger.info("Waiting for a debugger on 127.0.0.1:%d.", DEBUG_PORT)
+    debugpy.wait_for_client()
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise Stopped
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until a signal ends it; return the exit code."""
+    supervisor = Supervisor(arguments)
+    logs.configure(supervisor.settings)
+    supervisor.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,200 @@
+"""Tests of `inv dev` over a socket: saves, files, signals, a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+import httpx
+import pytest
+
+from prodlock.tests.engine.conftest import (
+    PORT,
+    answers,
+    copied,
+    docker,
+    edit,
+    inv,
+    inv_command,
+    left_behind,
+    sentence,
+    until,
+)
+
+URL = f"http://localhost:{PORT}"
+
+
+def stopped(process: subprocess.Popen[bytes], number: signal.Signals) -> float:
+    """Send a signal to a task, and return the seconds until its end."""
+    started = time.monotonic()
+    process.send_signal(number)
+    process.wait(20)
+    return time.monotonic() - started
+
+
+@contextmanager
+def developed(tree: Path, *args: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `inv dev` in a tree until the service answers; yield the process."""
+    output = tree.parent / "output"
+    with output.open("wb") as file:
+        command = inv_command("dev", f"--port={PORT}", *args)
+        process = subprocess.Popen(command, cwd=tree, env=os.environ | environment, stdout=file, stderr=file)
+    try:
+        until(lambda: answers("/") or process.poll() is not None, 60)
+        assert process.poll() is None, output.read_text()
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def tree() -> Iterator[Path]:
+    """A copy of the project whose dev image is built."""
+    with copied() as folder:
+        assert inv("build", cwd=folder).returncode == 0
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def restored(tree: Path) -> Iterator[None]:
+    """The sources as they were, after each test."""
+    before = tree.parent / "before"
+    shutil.copytree(tree / "app", before)
+    yield
+    shutil.rmtree(tree / "app")
+    before.rename(tree / "app")
+
+
+def test_a_save_takes_effect_and_both_signals_end_it(tree: Path) -> None:
+    """Within about a second, with exit code 0, leaving neither a container nor a network."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with developed(tree, APP_NAME="tried") as process:
+            assert httpx.get(URL).json()["name"] == "tried"
+            edit(tree / "app" / "main.py", "name=settings.name,", f'name="saved {number}",')
+            until(lambda: f"saved {number}" in httpx.get(URL).text, 5)  # noqa: B023
+            edit(tree / "app" / "main.py", f'name="saved {number}",', "name=settings.name,")
+            assert left_behind()
+            # 0.8 s on a quiet machine.
+            assert stopped(process, number) < 3
+            assert process.returncode == 0
+        assert left_behind() == []
+
+
+def test_a_broken_save_is_answered_with_its_traceback(tree: Path) -> None:
+    """The next save recovers."""
+    with developed(tree):
+        edit(tree / "app" / "main.py", "def create_app", "def create_app(:\n\ndef create_app")
+        until(lambda: httpx.get(URL).status_code == 500, 5)
+        assert "SyntaxError" in httpx.get(URL).text
+        edit(tree / "app" / "main.py", "def create_app(:\n\n", "")
+        until(lambda: httpx.get(URL).status_code == 200, 5)
+
+
+def test_it_serves_what_the_images_have(tree: Path) -> None:
+    """A virtual environment in the tree does not shadow the image's; the answers bear the server's request ids."""
+    shadow = tree / ".venv" / "bin"
+    shadow.mkdir(parents=True)
+    (shadow / "python").write_text("#!/bin/sh\nexit 9\n", encoding="utf-8")
+    (shadow / "python").chmod(0o755)
+    try:
+        with developed(tree):
+            assert "x-request-id" in httpx.get(URL).headers
+            assert httpx.get(f"{URL}/ready").json() == {"status": "ready"}
+    finally:
+        shutil.rmtree(tree / ".venv")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run `inv` as another user")
+def test_files_that_it_creates_belong_to_the_user(tree: Path) -> None:
+    """The container has the user's ids, not those of the image."""
+    edit(tree / "app" / "main.py", "def create_app", "open('/srv/app/written.txt', 'w').close()\n\n\ndef create_app")
+    with developed(tree):
+        assert (tree / "app" / "written.txt").stat().st_uid == os.geteuid()
+    container_ids = docker("ps", "--all", "--quiet", "--filter=name=api-dev").stdout
+    assert container_ids == ""
+
+
+def test_a_second_one_is_refused_in_one_line(tree: Path) -> None:
+    """The line states where the first one is, and how to stop it."""
+    with developed(tree):
+        said = sentence(inv("dev", "--port=1", cwd=tree))
+        assert said.startswith("`inv dev` must run once in a checkout (got ")
+        assert URL in said
+        assert answers("/")
+
+
+def test_a_killed_one_is_replaced(tree: Path) -> None:
+    """Its container has stopped; the next `inv dev` removes it."""
+    with developed(tree) as process:
+        process.kill()
+        process.wait()
+        (container,) = docker("ps", "--quiet", "--filter=name=api-dev").stdout.split()
+        docker("stop", "--time=1", container)
+    with developed(tree):
+        assert answers("/")
+    assert left_behind() == []
+
+
+def test_bad_ports_are_refused(tree: Path) -> None:
+    """One that is not a port, and one that is taken."""
+    assert sentence(inv("dev", "--port=x", cwd=tree)).startswith("The port must be a whole number")
+    with socket.create_server(("127.0.0.1", PORT)):
+        said = sentence(inv("dev", f"--port={PORT}", cwd=tree))
+    assert said.startswith(f"The address 127.0.0.1:{PORT} must be free")
+    assert left_behind() == []
+
+
+def test_breakpoint_works_on_a_terminal(tree: Path) -> None:
+    """The prompt of pdb appears, takes a command, and the request is answered; Ctrl-C ends everything."""
+    edit(tree / "app" / "main.py", "        return About(", "        breakpoint()\n        return About(")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        inv_command("dev", f"--port={PORT}"),
+        cwd=tree,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    seen = b""
+
+    def wait_for(text: bytes) -> None:
+        nonlocal seen
+        deadline = time.monotonic() + 60
+        while text not in seen:
+            assert time.monotonic() < deadline, seen
+            if select.select([ours], [], [], 0.1)[0]:
+                seen += os.read(ours, 4096)
+        seen = seen[seen.index(text) + len(text) :]
+
+    answered: list[int] = []
+    try:
+        wait_for(b"Serving app.main:create_app")
+        client = Thread(target=lambda: answered.append(httpx.get(URL, timeout=30).status_code))
+        client.start()
+        wait_for(b"(Pdb)")
+        os.write(ours, b"p 6 * 7\n")
+        wait_for(b"42")
+        os.write(ours, b"continue\n")
+        client.join(30)
+        assert answered == [200]
+        os.write(ours, b"\x03")
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    assert left_behind() == []

@@ -1,0 +1,1 @@
+"""Tests of the programs of the development loop, in a process of their own."""

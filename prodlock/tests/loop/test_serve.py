@@ -1,0 +1,254 @@
+"""The development server as a process: saves, failing starts, and its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+APPLICATION = """
+import asyncio
+import os
+from contextlib import asynccontextmanager
+from fastapi import FastAPI
+
+@asynccontextmanager
+async def lifespan(app):
+    yield
+
+def create_app():
+    app = FastAPI(lifespan=lifespan)
+
+    @app.get("/")
+    async def root():
+        return {"answer": "first", "process": os.getpid()}
+
+    return app
+"""
+REPOSITORY = str(Path(__file__).parents[3])
+
+
+class Server:
+    """A development server of a tree, and its output."""
+
+    def __init__(self, root: Path, port: int, **environment: str) -> None:
+        self.module = root / "service.py"
+        self.port = port
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "prodlock.loop.serve", "service:create_app", "--host=127.0.0.1", f"--port={port}"],
+            cwd=root,
+            env=os.environ | {"PYTHONPATH": f"{root}:{REPOSITORY}", "APP_DRAIN_SECONDS": "0"} | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        with self.process.stdout as stdout:
+            self.lines.extend(stdout)
+
+    @property
+    def printed(self) -> str:
+        """The output so far."""
+        return "".join(self.lines)
+
+    def get(self) -> tuple[int, str]:
+        """Return status and body of `GET /`. A request in the queue of a socket that closes is sent again."""
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=10) as answer:
+                    return answer.status, answer.read().decode()
+            except urllib.error.HTTPError as error:
+                return error.code, error.read().decode()
+            except OSError:
+                assert time.monotonic() < deadline, self.printed
+                time.sleep(0.01)
+
+    def save(self, old: str, new: str) -> None:
+        """Replace a part of the module."""
+        text = self.module.read_text(encoding="utf-8")
+        assert old in text
+        self.module.write_text(text.replace(old, new), encoding="utf-8")
+
+    def wait_for(self, part: str) -> tuple[int, str]:
+        """Return the first answer with a part in its body."""
+        deadline = time.monotonic() + 20
+        while True:
+            status, body = self.get()
+            if part in body:
+                return status, body
+            assert time.monotonic() < deadline, (body, self.printed)
+            time.sleep(0.01)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal, and return the exit code."""
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(10)
+        finally:
+            self.process.kill()
+            self._reader.join()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A tree with an application."""
+    (tmp_path / "service.py").write_text(APPLICATION, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def port() -> int:
+    """A free port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        number: int = free.getsockname()[1]
+    return number
+
+
+@pytest.fixture
+def server(root: Path, port: int) -> Iterator[Server]:
+    """A server of the tree that answers."""
+    running = Server(root, port)
+    try:
+        running.wait_for("first")
+        yield running
+    finally:
+        running.end()
+
+
+def test_a_save_takes_effect(server: Server) -> None:
+    """In another process, and so again."""
+    _, first = server.get()
+    server.save('"first"', '"second"')
+    status, second = server.wait_for("second")
+    assert status == 200
+    assert first.partition("process")[2] != second.partition("process")[2]
+    server.save('"second"', '"third"')
+    assert server.wait_for("third")[0] == 200
+    assert "Changed: service.py." in server.printed
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("import os\n", "import os\nimport absent_module\n", "ModuleNotFoundError: No module named 'absent_module'"),
+        ("import os\n", "import os (\n", "SyntaxError"),
+        ("    yield\n", "    raise RuntimeError('no database')\n    yield\n", "RuntimeError: no database"),
+        ("    app = FastAPI", "    raise SystemExit('APP_X must be set')\n    app = FastAPI", "APP_X must be set"),
+        ("import os\n", "import os\nos._exit(3)\n", "The application ended"),
+        ("def create_app", "def other", "must be an attribute of a module"),
+    ],
+    ids=["import", "syntax", "lifespan", "settings", "exit", "name"],
+)
+def test_a_failing_start_is_answered_until_the_next_save(server: Server, old: str, new: str, reason: str) -> None:
+    """With 500 and the reason; the log has it as well."""
+    server.save(old, new)
+    status, body = server.wait_for("did not start")
+    assert status == 500
+    assert reason in body
+    server.save(new, old)
+    assert server.wait_for("first")[0] == 200
+    assert reason in server.printed
+
+
+def test_the_traceback_begins_in_the_tree(server: Server) -> None:
+    """The frames of the importing server are of no use to the reader."""
+    server.save("import os\n", "import os\n1 / 0\n")
+    _, body = server.wait_for("did not start")
+    assert "service.py" in body
+    assert "importlib" not in body
+
+
+def test_third_party_modules_are_imported_once(server: Server) -> None:
+    """A child has them before it imports the tree; with PRODLOCK_PRELOAD=0 it has not."""
+    server.save('"answer": "first"', '"answer": BEFORE')
+    server.save("import os\n", "import os, sys\nBEFORE = f'preloaded: {\"fastapi\" in sys.modules}'\n")
+    assert "preloaded: True" in server.wait_for("preloaded: ")[1]
+
+
+def test_preloading_can_be_switched_off(root: Path, port: int) -> None:
+    """The control of the test above."""
+    running = Server(root, port, PRODLOCK_PRELOAD="0")
+    try:
+        running.wait_for("first")
+        running.save('"answer": "first"', '"answer": BEFORE')
+        running.save("import os\n", "import os, sys\nBEFORE = f'preloaded: {\"fastapi\" in sys.modules}'\n")
+        assert "preloaded: False" in running.wait_for("preloaded: ")[1]
+    finally:
+        running.end()
+
+
+def test_a_library_that_starts_a_thread_is_not_preloaded(
+    root: Path, port: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It is imported again at each save; the log names it."""
+    library = tmp_path_factory.mktemp("library")
+    thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(99,), daemon=True).start()\n"
+    (library / "threaded.py").write_text(thread, encoding="utf-8")
+    (root / "service.py").write_text("import threaded\n" + APPLICATION, encoding="utf-8")
+    running = Server(root, port, PYTHONPATH=f"{root}:{REPOSITORY}:{library}")
+    try:
+        running.wait_for("first")
+        deadline = time.monotonic() + 20
+        while "a fork cannot inherit them: threaded." not in running.printed:
+            assert time.monotonic() < deadline, running.printed
+            time.sleep(0.01)
+        running.save('"first"', '"second"')
+        assert running.wait_for("second")[0] == 200
+    finally:
+        assert running.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_within_a_second(server: Server, number: signal.Signals) -> None:
+    """Also where a request never ends: with exit code 0, and nothing left."""
+    server.save(
+        "    return app",
+        "    @app.get('/slow')\n    async def slow():\n        await asyncio.sleep(99)\n\n    return app",
+    )
+    time.sleep(0.3)
+    server.wait_for("first")
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.1)
+        started = time.monotonic()
+        assert server.end(number) == 0
+        assert time.monotonic() - started < 1
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", server.port))
+
+
+def test_a_changed_lock_is_announced(server: Server) -> None:
+    """The container has the packages of the former one."""
+    (server.module.parent / "poetry.lock").write_text("", encoding="utf-8")
+    (server.module.parent / "pyproject.toml").write_text("", encoding="utf-8")
+    deadline = time.monotonic() + 10
+    while "To get others: run `inv dev` again." not in server.printed:
+        assert time.monotonic() < deadline, server.printed
+        time.sleep(0.01)
+
+
+def test_a_port_that_is_taken_is_refused_in_one_line(root: Path) -> None:
+    """Without a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        running = Server(root, taken.getsockname()[1])
+        assert running.process.wait(20) == 1
+        running.end()
+    assert "must be free to listen on" in running.printed
+    assert "Traceback" not in running.printed
