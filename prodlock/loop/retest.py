@@ -41,10 +41,6 @@ _LOCK = "poetry.lock"
 _GREEN, _RED, _PLAIN = "\033[1;32m", "\033[1;31m", "\033[0m"
 
 
-class _Ended(BaseException):
-    """A signal has ended the watch; the preloader suppresses the exceptions of an import."""
-
-
 class Outcome(NamedTuple):
     """What a run of pytest reports."""
 
@@ -311,10 +307,6 @@ class Watch:
             return b""
 
 
-def _end(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise _Ended
-
-
 def main() -> None:
     """Watch the current folder until a signal."""
     from testmon import pytest_testmon  # noqa: PLC0415 - a package of the image `loop` alone
@@ -323,12 +315,15 @@ def main() -> None:
     packages = pytest_testmon.get_system_packages()
     pytest_testmon.get_system_packages = lambda ignore: packages  # noqa: ARG005
     watch = Watch(Path.cwd(), int(sys.argv[1]), sys.argv[2:])
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _end)
-        watch.run()
-    except _Ended:
+
+    def end(_number: int, _frame: FrameType | None) -> NoReturn:
+        # Not by an exception: Python ignores one that is raised in a callback, for example of the import system.
         watch.close()
+        os._exit(0)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    watch.run()
 
 
 if __name__ == "__main__":
