@@ -18,7 +18,7 @@ from invoke.main import program
 from invoke.parser.argument import Argument
 from invoke.tasks import Task, task
 
-from prodlock.docker import development, env_file, images, live, production, stages
+from prodlock.docker import development, env_file, images, live, production, retest, stages
 from prodlock.failure import FAILED, INTERRUPTED, Failure, interrupt_on_termination
 from prodlock.project import Project
 from prodlock.setup import machine, virtualenv
@@ -183,11 +183,20 @@ def stop(project: Project) -> None:
     production.stop(project)
 
 
-@task(klass=PassThrough)
+@task(
+    klass=PassThrough,
+    help={
+        "watch": "Run the tests of the working tree again at every save: first the affected ones, then all.",
+        "debug": "Wait until a debugger is attached to 127.0.0.1:5678.",
+    },
+)
 @on_project
-def test(project: Project) -> int:
+def test(project: Project, watch: bool = False, debug: bool = False) -> int:
     """Build dev and run pytest in it: `inv test -- -k health -x`."""
-    return development.test(project, passed_arguments())
+    if watch and debug:
+        raise Failure("The option must be --watch or --debug (got both). To fix it: leave one of them out.")
+    run = retest.watch if watch else retest.debug if debug else development.test
+    return run(project, passed_arguments())
 
 
 @task(

@@ -54,7 +54,7 @@ def poetry(project: Project, arguments: list[str]) -> int:
     site.export(project, Path(given["CA_BUNDLE"]).read_bytes())
     bundle = site.EXPORTED.as_posix()
     settings = ("--env=HOME=/tmp", "--env=POETRY_PYPI_MIRROR_URL", f"--env=CA_BUNDLE=/srv/{bundle}")
-    command = ("run", "--rm", "--init", *_on_working_tree(project), *settings, image, "online", "poetry", *arguments)
+    command = ("run", "--rm", "--init", *on_working_tree(project), *settings, image, "online", "poetry", *arguments)
     return engine.run(project, *command, env={"POETRY_PYPI_MIRROR_URL": given["INDEX_URL"]})
 
 
@@ -67,7 +67,7 @@ def lint(project: Project, *, fix: bool) -> int:
     more = "" if fix else "; `inv lint --fix` corrects what ruff and codespell can correct"
     after = shlex.quote(f"). To fix it: correct what they print above{more}.")
     script += f'[ -z "$failed" ] || {{ echo {before}"${{failed#, }}"{after} >&2; exit 1; }}'
-    tree = _on_working_tree(project, "" if fix else ":ro")
+    tree = on_working_tree(project, "" if fix else ":ro")
     return engine.run(project, "run", "--rm", "--init", "--network=none", *tree, image, "sh", "-c", script)
 
 
@@ -142,7 +142,7 @@ def build(project: Project, stage: str) -> str:
     return tag
 
 
-def _on_working_tree(project: Project, rights: str = "") -> list[str]:
+def on_working_tree(project: Project, rights: str = "") -> list[str]:
     """Return the options that mount the working tree in a container, and run it as this user."""
     return [f"--volume={project.root}:/srv{rights}", "--workdir=/srv", *_as_this_user()]
 

@@ -29,11 +29,13 @@ DIRECTIONS = {
     "server": set(),
     "": set(),
 }
-# Third-party packages of programs that run in a build stage, of the server, and of the tasks.
+# Third-party packages of programs that run in a build stage or in the dev container, of the server, and of the tasks.
 THIRD_PARTY = {
     "inside/install.py": {"pip"},
     "inside/manifests.py": {"kubernetes_validate", "yaml"},
     "inside/sbom.py": {"cyclonedx", "packageurl"},
+    "loop/debug.py": {"debugpy", "pytest"},
+    "loop/retest.py": {"pytest", "testmon"},
     "loop/serve.py": {"debugpy"},
     "server": {"uvicorn", "httptools"},
     "tasks.py": {"invoke"},
