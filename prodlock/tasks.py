@@ -116,8 +116,9 @@ def listing(tasks: Mapping[str, Task[Any]]) -> Iterator[str]:
 
 
 def _options(task: Task[Any]) -> Iterator[str]:
-    for option in list(inspect.signature(task.body).parameters)[1:]:
-        yield f"[--{option.replace('_', '-')}]"
+    for option in list(inspect.signature(task.body).parameters.values())[1:]:
+        # Of an option that is on by default, Invoke reads the negation.
+        yield f"[--{'no-' if option.default is True else ''}{option.name.replace('_', '-')}]"
     if isinstance(task, PassThrough):
         yield "[-- ...]"
 

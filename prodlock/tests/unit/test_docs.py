@@ -81,8 +81,10 @@ def test_the_task_reference_lists_every_task() -> None:
 def test_the_task_reference_lists_every_option(name: str) -> None:
     """A task's row has each of its options."""
     row = rows(page("reference/tasks.md"))[f"inv {name}"]
+    # Of an option that is on by default, the negation.
     options = {
-        f"--{option.replace('_', '-')}" for argument in TASKS[name].get_arguments() for option in argument.names[:1]
+        f"--{'no-' if argument.default is True else ''}{argument.names[0].replace('_', '-')}"
+        for argument in TASKS[name].get_arguments()
     }
     assert set(re.findall(r"`(--[a-z-]+)", row)) == options
 
