@@ -42,7 +42,7 @@ def build(
     Raises Failure where a service other than the tests would not be given each of the application's settings.
     """
     if running := [one for one in services if one != DEV]:
-        check_settings(project, *running)
+        check_settings(project, *running, quickly=True)
     settings = {
         # An attestation holds the time of the build. With the containerd image store it is part of the image.
         "BUILDX_NO_DEFAULT_ATTESTATIONS": project.environment.get("BUILDX_NO_DEFAULT_ATTESTATIONS", "1"),

@@ -84,6 +84,14 @@ def test_a_dropped_variable_stops_the_build_of_production(project: Project) -> N
         images.build(project, compose.DEV, compose.PROD, made_from=None)
 
 
+def test_a_build_asks_compose_only_where_a_name_is_in_no_file(project: Project) -> None:
+    """`inv serve` and `inv dev` always ask: the name may be that of another service."""
+    (project.root / "docker-compose.yml").write_text("name: shop\n# APP_NAME APP_NEW\n", encoding="utf-8")
+    compose.check_settings(project, compose.PROD, quickly=True)
+    with pytest.raises(Failure, match="must hand on APP_NEW"):
+        compose.check_settings(project, compose.PROD)
+
+
 def test_a_dropped_variable_does_not_stop_the_tests(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests set their own environment."""
     built: list[tuple[str, ...]] = []
