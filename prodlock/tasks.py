@@ -18,7 +18,7 @@ from invoke.main import program
 from invoke.parser.argument import Argument
 from invoke.tasks import Task, task
 
-from prodlock.docker import development, images, live, production, stages
+from prodlock.docker import development, env_file, images, live, production, retest, stages
 from prodlock.failure import FAILED, INTERRUPTED, Failure, interrupt_on_termination
 from prodlock.project import Project
 from prodlock.setup import machine, virtualenv
@@ -27,7 +27,7 @@ from prodlock.setup import machine, virtualenv
 GROUPS: dict[str, Sequence[str]] = {
     "Development loop": ("dev", "build", "serve", "test", "shell", "venv", "stop", "clean"),
     "Proof": ("check-prod-has-no-pytest", "check-prod", "sbom", "deploy-check"),
-    "Upkeep": ("setup", "poetry", "lint", "help"),
+    "Upkeep": ("setup", "poetry", "audit", "lint", "help"),
 }
 OWN_TASKS = "This project"
 
@@ -43,7 +43,7 @@ def on_project(body: Callable[..., int | None]) -> Callable[..., None]:
         if c.config.run.dry:
             raise Exit("These tasks have no dry run: each prints the docker command that it runs.", code=FAILED)
         try:
-            code = body(Project(Path(c.config.prodlock.root)), *args, **kwargs)
+            code = body(env_file.project(Path(c.config.prodlock.root)), *args, **kwargs)
         except Failure as failure:
             raise Exit(str(failure), code=failure.code) from None
         except KeyboardInterrupt:
@@ -116,8 +116,9 @@ def listing(tasks: Mapping[str, Task[Any]]) -> Iterator[str]:
 
 
 def _options(task: Task[Any]) -> Iterator[str]:
-    for option in list(inspect.signature(task.body).parameters)[1:]:
-        yield f"[--{option.replace('_', '-')}]"
+    for option in list(inspect.signature(task.body).parameters.values())[1:]:
+        # Of an option that is on by default, Invoke reads the negation.
+        yield f"[--{'no-' if option.default is True else ''}{option.name.replace('_', '-')}]"
     if isinstance(task, PassThrough):
         yield "[-- ...]"
 
@@ -183,11 +184,20 @@ def stop(project: Project) -> None:
     production.stop(project)
 
 
-@task(klass=PassThrough)
+@task(
+    klass=PassThrough,
+    help={
+        "watch": "Run the tests of the working tree again at every save: first the affected ones, then all.",
+        "debug": "Wait until a debugger is attached to 127.0.0.1:5678.",
+    },
+)
 @on_project
-def test(project: Project) -> int:
+def test(project: Project, watch: bool = False, debug: bool = False) -> int:
     """Build dev and run pytest in it: `inv test -- -k health -x`."""
-    return development.test(project, passed_arguments())
+    if watch and debug:
+        raise Failure("The option must be --watch or --debug (got both). To fix it: leave one of them out.")
+    run = retest.watch if watch else retest.debug if debug else development.test
+    return run(project, passed_arguments())
 
 
 @task(
@@ -269,6 +279,18 @@ def deploy_check(project: Project) -> int:
 def poetry(project: Project) -> int:
     """Run Poetry in its stage: `inv poetry -- add --lock httpx`."""
     return stages.poetry(project, passed_arguments())
+
+
+@task(help={"json": "Print the report as JSON."})
+@on_project
+def audit(project: Project, json: bool = False) -> int:
+    """Ask for known vulnerabilities of what poetry.lock has.
+
+    Exit code: 0 none, 1 vulnerabilities, 2 cannot ask.
+    """
+    from prodlock.proof import audit
+
+    return audit.check(project, as_json=json)
 
 
 @task(help={"fix": "Fix what can be fixed in the working tree instead."})
