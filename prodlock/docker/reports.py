@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from prodlock import site
 from prodlock.docker import engine
 from prodlock.failure import Failure
 from prodlock.project import Project
@@ -57,6 +58,9 @@ def extract(archive: IO[bytes], root: Path) -> int:
                 )
             content = tar.extractfile(member)
             try:
+                if not folder.exists():
+                    folder.mkdir()
+                    site.ignore(folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("wb") as file:
                     # A regular file has a content.

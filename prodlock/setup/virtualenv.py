@@ -87,7 +87,8 @@ def find(project: Project, version: str) -> tuple[list[str], str]:
 def _candidates(environment: Mapping[str, str], version: str) -> Iterator[list[str]]:
     """Yield the commands of interpreters that may have a minor version."""
     if version == f"{sys.version_info.major}.{sys.version_info.minor}":
-        yield [sys.executable]
+        # Not that of an environment: `inv` may be installed in the one that is replaced.
+        yield [getattr(sys, "_base_executable", None) or sys.executable]
     path = environment.get("PATH")
     if named := shutil.which(f"python{version}", path=path):
         yield [named]

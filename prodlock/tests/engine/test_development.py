@@ -53,6 +53,7 @@ def test_reports_of_failed_tests_belong_to_this_user(copy: Path) -> None:
     assert b'failures="1"' in (reports / "junit.xml").read_bytes()
     assert (reports / "htmlcov/index.html").is_file()
     assert {path.stat().st_uid for path in (reports, *reports.rglob("*"))} == {os.getuid()}
+    assert (reports / ".gitignore").read_text() == "*\n"
     last = done.stderr.splitlines()[-2:]
     assert last[0].endswith(":/srv/reports -")
     assert last[1].startswith("Copied to reports/: ")
