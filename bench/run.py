@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import chart, contenders, figures, work
+from bench import chart, contenders, figures, saves, work
 from bench.contenders import ONE_MORE, PLAIN, PROJECT, SAME_PARSER, Contender, named
 from prodlock import integers, site
 from prodlock.docker import engine, stages
@@ -28,12 +28,15 @@ _NOTES = (
     "`docker compose build` drives everything else.",
     "An image's size, taken in the first round, is that of its layers, base image included; compressed it is what "
     "`docker save | gzip` gives.",
+    "A save is measured in the dev image with watchfiles and the working tree mounted: `inv dev`'s program for "
+    "`prodlock`, `uvicorn --reload` for `article`. Each sample is the median of three saves.",
     "The floor is the least that the same work takes on this machine. Cold build: download, unpack and compile the "
     "locked wheels and the standard library, by uv and `compileall`, without any check (bench/floor/Dockerfile). "
     "Nothing to do: `inv --version`, then `docker compose build`. Edit to image: a build that only copies `app/` into "
-    "prod. Edit to verdict: the tests alone, in a dev image that is already built. Image: its files without bytecode. "
-    "First answer and requests, where the floor is the most that can be reached: prod with an application that does "
-    "nothing, under uvicorn with httptools and without a log.",
+    "prod. Edit to verdict: the tests alone, in a dev image that is already built. Save to answer: import and creation "
+    "of the application in a fork that has all other modules. Image: its files without bytecode. First answer and "
+    "requests, where the floor is the most that can be reached: prod with an application that does nothing, under "
+    "uvicorn with httptools and without a log.",
 )
 # The command of a floor: a container of prod that serves an application that does nothing.
 _EMPTY = ("python", "-c", work.EMPTY)
@@ -106,6 +109,9 @@ class Bench:
         self._floor("edit-prod", work.edit_to_prod_floor(self.own))
         self._each(order, "edit-verdict", work.edit_to_verdict)
         self._floor("edit-verdict", work.edit_to_verdict_floor(self.own))
+        self._keep("save-answer", figures.PRODLOCK, saves.to_answer(self.own, saves.LOOP))
+        self._keep("save-answer", figures.ARTICLE, saves.to_answer(self.own, saves.RELOAD))
+        self._floor("save-answer", saves.to_answer_floor(self.own))
         self._use(ONE_MORE)
         self._each(order, "dependency", work.build)
         self._use(PLAIN)

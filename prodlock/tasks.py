@@ -18,16 +18,16 @@ from invoke.main import program
 from invoke.parser.argument import Argument
 from invoke.tasks import Task, task
 
-from prodlock.docker import development, env_file, images, live, production, stages
+from prodlock.docker import development, env_file, images, live, production, retest, stages
 from prodlock.failure import FAILED, INTERRUPTED, Failure, interrupt_on_termination
 from prodlock.project import Project
-from prodlock.setup import machine
+from prodlock.setup import machine, virtualenv
 
 # The groups of the tasks below in the order of the listing; a project's own tasks come last.
 GROUPS: dict[str, Sequence[str]] = {
-    "Development loop": ("dev", "build", "serve", "test", "shell", "stop", "clean"),
+    "Development loop": ("dev", "build", "serve", "test", "shell", "venv", "stop", "clean"),
     "Proof": ("check-prod-has-no-pytest", "check-prod", "sbom", "deploy-check"),
-    "Upkeep": ("setup", "poetry", "lint", "help"),
+    "Upkeep": ("setup", "poetry", "audit", "lint", "help"),
 }
 OWN_TASKS = "This project"
 
@@ -183,11 +183,20 @@ def stop(project: Project) -> None:
     production.stop(project)
 
 
-@task(klass=PassThrough)
+@task(
+    klass=PassThrough,
+    help={
+        "watch": "Run the tests of the working tree again at every save: first the affected ones, then all.",
+        "debug": "Wait until a debugger is attached to 127.0.0.1:5678.",
+    },
+)
 @on_project
-def test(project: Project) -> int:
+def test(project: Project, watch: bool = False, debug: bool = False) -> int:
     """Build dev and run pytest in it: `inv test -- -k health -x`."""
-    return development.test(project, passed_arguments())
+    if watch and debug:
+        raise Failure("The option must be --watch or --debug (got both). To fix it: leave one of them out.")
+    run = retest.watch if watch else retest.debug if debug else development.test
+    return run(project, passed_arguments())
 
 
 @task(
@@ -198,6 +207,16 @@ def test(project: Project) -> int:
 def shell(project: Project, prod: bool = False) -> int:
     """Open a shell in dev, or run a command: `inv shell -- python -V`."""
     return development.shell(project, passed_arguments(), beside_prod=prod)
+
+
+@task
+@on_project
+def venv(project: Project) -> None:
+    """Make .venv from the lock for an editor: main and dev groups.
+
+    Needs the image's Python on this machine. Changes nothing where the lock has not changed.
+    """
+    virtualenv.make(project)
 
 
 @task(help={"image": _IMAGE_HELP, "json": "Print the report as JSON."})
@@ -259,6 +278,18 @@ def deploy_check(project: Project) -> int:
 def poetry(project: Project) -> int:
     """Run Poetry in its stage: `inv poetry -- add --lock httpx`."""
     return stages.poetry(project, passed_arguments())
+
+
+@task(help={"json": "Print the report as JSON."})
+@on_project
+def audit(project: Project, json: bool = False) -> int:
+    """Ask for known vulnerabilities of what poetry.lock has.
+
+    Exit code: 0 none, 1 vulnerabilities, 2 cannot ask.
+    """
+    from prodlock.proof import audit
+
+    return audit.check(project, as_json=json)
 
 
 @task(help={"fix": "Fix what can be fixed in the working tree instead."})

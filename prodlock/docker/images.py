@@ -10,7 +10,9 @@ from prodlock.docker.compose import DEV, PROD, check_settings, command, project_
 from prodlock.project import Project
 
 # The targets whose images the tasks tag with the project's name.
-TARGETS = ("prod", "dev", "bare", "golden", "poetry", "lint", "sbom", "deploy", "fuzz")
+TARGETS = (
+    "prod", "dev", "bare", "golden", "poetry", "lint", "audit", "loop", "reload", "sbom", "deploy", "fuzz",
+)  # fmt: skip
 
 
 def build_both(project: Project, platform: str, *, cache: bool) -> None:

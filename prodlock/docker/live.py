@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import sys
 import tempfile
@@ -32,17 +31,16 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
     name = f"{project_name(project)}-{LIVE[0]}"
     _check_alone(project, name)
     for needed in (int(port), *([DEBUG_PORT] if debug else [])):
-        _check_free(needed)
+        check_free(needed)
     check_settings(project, PROD, LIVE)
     images.build(project, DEV, made_from=None)
-    options = [f"--volume={project.root}:/srv", "--env=HOME=/tmp", "--service-ports"]
-    if sys.platform != "win32":
-        options.append(f"--user={os.getuid()}:{os.getgid()}")
+    options = [*stages.on_working_tree(project), "--env=HOME=/tmp", "--service-ports"]
     if not preload:
         options.append("--env=PRODLOCK_PRELOAD=0")
     with _override(project, debug=debug) as override:
         if debug:
-            options.append("--env=PRODLOCK_DEBUG=1")
+            # debugpy warns without the second: a debugger can't stop in modules that are part of the interpreter.
+            options += ["--env=PRODLOCK_DEBUG=1", "--env=PYTHON_FROZEN_MODULES=off"]
             engine.notify(f"A debugger attaches to 127.0.0.1:{DEBUG_PORT}; until then the application waits.")
         engine.notify(f"http://localhost:{port} serves the working tree. Ctrl-C ends it.")
         compose = (*command(project, LIVE[1]), *override)
@@ -68,7 +66,7 @@ def _check_alone(project: Project, name: str) -> None:
         engine.output(project, "rm", "--force", name, echo=True)
 
 
-def _check_free(port: int) -> None:
+def check_free(port: int) -> None:
     """Raise Failure where another program listens on a port: Compose would print several lines about it."""
     try:
         with socket.socket() as probe:

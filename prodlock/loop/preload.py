@@ -8,43 +8,81 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import os
 import sys
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-# A child has the threads of its parent no more, but the locks that they held: such a module can't be preloaded.
 _THREADS = Path("/proc/self/task")
 
 
-def imported_from_outside(root: Path) -> list[str]:
-    """Return the imported modules whose files are not below a folder, in the order of their imports."""
-    return [name for name in list(sys.modules) if (file := _file(name)) and not file.is_relative_to(root)]
+def of_tree(root: Path, names: Iterable[str]) -> set[str]:
+    """Return those of the imported modules that are files or folders below a folder."""
+    return {name for name in names if root in _parents(name)}
 
 
-def preload(names: Iterable[str], root: Path) -> str | None:
-    """Import modules, and return None, or the name of the first one that must not be preloaded.
+class Preloader:
+    """Imports modules in this process, those alone that its children can inherit."""
 
-    That is a module that starts a thread, or imports one of the tree's. It stays imported: only a new process is
-    without it. A module that can't be imported is left to the children.
-    """
-    for name in names:
-        before = set(sys.modules)
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
-        added = set(sys.modules) - before
-        if added and (_thread_count() > 1 or any((file := _file(one)) and file.is_relative_to(root) for one in added)):
-            return name
-    # What exists now is never freed: the collector need not look at it again, and write to pages shared with children.
-    gc.collect()
-    gc.freeze()
-    return None
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._tried = set(sys.modules)
+
+    def preload(self, modules: Iterable[str]) -> list[str]:
+        """Import modules, in the order in which a child has imported them, and return those that are unfit.
+
+        Unfit is a module that starts a thread when it is imported: a fork has the locks that the thread held, but not
+        the thread. And one that imports a module of the tree, which would not be read again. A module that can't be
+        imported is left to the children.
+        """
+        names = [name for name in modules if name not in self._tried]
+        self._tried.update(names)
+        unfit = []
+        while names:
+            fit = self._fit(names)
+            _import(names[:fit])
+            unfit += names[fit : fit + 1]
+            names = names[fit + 1 :]
+        gc.collect()
+        # The children neither examine nor copy these objects.
+        gc.freeze()
+        return unfit
+
+    def _fit(self, names: Sequence[str]) -> int:
+        """Return how many of the modules, in their order, can be imported before an unfit one. A fork tries."""
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.dup2(nowhere, 2)
+            for name in names:
+                before = set(sys.modules)
+                _import([name])
+                if len(list(_THREADS.iterdir())) > 1 or of_tree(self._root, sys.modules.keys() - before):
+                    break
+                os.write(writing, b".")
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            count = len(pipe.read())
+        os.waitpid(child, 0)
+        return count
 
 
-def _file(name: str) -> Path | None:
-    """Return the file of an imported module, or None where it has none, as the interpreter's own."""
-    file = getattr(sys.modules.get(name), "__file__", None)
-    return Path(file) if file and name != "__main__" else None
+def _import(names: Iterable[str]) -> None:
+    """Import modules where that is possible: some exist only after another one was imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in names:
+            # A module may end the program when it is imported.
+            with contextlib.suppress(Exception, SystemExit):
+                importlib.import_module(name)
 
 
-def _thread_count() -> int:
-    return len(list(_THREADS.iterdir())) if _THREADS.exists() else 1
+def _parents(name: str) -> list[Path]:
+    """Return the folders that an imported module is in; none for a module of the interpreter."""
+    module = sys.modules.get(name)
+    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", None) or ()), None)
+    return list(Path(file).parents) if isinstance(file, str) else []

@@ -26,7 +26,7 @@ from types import FrameType
 
 from prodlock.loop import failed
 from prodlock.loop.changes import Tree
-from prodlock.loop.preload import imported_from_outside, preload
+from prodlock.loop.preload import Preloader, of_tree
 from prodlock.server import application, command, logs, server
 from prodlock.server.asgi import Application
 from prodlock.server.settings import Settings
@@ -39,8 +39,6 @@ DEBUG_PORT = 5678
 # How long a child has for the requests in flight and the end of its lifespan.
 _STOP_SECONDS = 0.3
 _BACKLOG = 2048
-# Modules that a former process of this program found impossible to preload.
-_EXCLUDED = "PRODLOCK_NOT_PRELOADED"
 
 
 class Stopped(BaseException):
@@ -58,7 +56,8 @@ class Supervisor:
         self.root = Path.cwd()
         self.tree = Tree(self.root, SUFFIXES)
         self.debugging = os.environ.get("PRODLOCK_DEBUG") == "1"
-        self.preloading = not self.debugging and os.environ.get("PRODLOCK_PRELOAD") != "0"
+        preloading = not self.debugging and os.environ.get("PRODLOCK_PRELOAD") != "0"
+        self.preloader = Preloader(self.root) if preloading else None
         self.sockets = server.bind(self.settings.host, self.settings.port)
         for listener in self.sockets:
             listener.listen(_BACKLOG)
@@ -110,15 +109,10 @@ class Supervisor:
             logger.warning("The container has the packages of the former lock. To get others: run `inv dev` again.")
         self.stop()
         if any(name.startswith("prodlock/") for name in changed):
-            self.begin_anew(os.environ.get(_EXCLUDED, ""))
+            # This program itself, or the server.
+            sys.stdout.flush()
+            os.execv(sys.executable, [sys.executable, "-m", "prodlock.loop.serve", *sys.argv[1:]])  # noqa: S606
         self.start()
-
-    def begin_anew(self, excluded: str) -> None:
-        """Replace this process by a new one of the same program."""
-        self.stop()
-        sys.stdout.flush()
-        program = [sys.executable, "-m", "prodlock.loop.serve", *sys.argv[1:]]
-        os.execve(sys.executable, program, os.environ | {_EXCLUDED: excluded})  # noqa: S606
 
     def start(self, reason: str = "") -> None:
         """Fork a child that serves the application, or, with a reason, that answers with it."""
@@ -144,10 +138,8 @@ class Supervisor:
         with os.fdopen(self.report, "rb") as pipe:
             names = json.loads(pipe.read() or b"[]")
         self.report = -1
-        excluded = set(filter(None, os.environ.get(_EXCLUDED, "").split(",")))
-        if self.preloading and (unfit := preload((name for name in names if name not in excluded), self.root)):
-            logger.info("%s starts a thread when it is imported: it is imported again after each save.", unfit)
-            self.begin_anew(",".join(sorted(excluded | {unfit})))
+        if self.preloader and (unfit := self.preloader.preload(names)):
+            logger.info("Imported again after each save, because a fork cannot inherit them: %s.", ", ".join(unfit))
 
     def stop(self) -> None:
         """End the child, and restore the terminal, which a debugger may have changed."""
@@ -183,7 +175,9 @@ class Supervisor:
             app, reason = self.load()
         if app:
             with os.fdopen(report, "wb") as pipe:
-                pipe.write(json.dumps(imported_from_outside(self.root)).encode())
+                names = list(sys.modules)
+                ignored = of_tree(self.root, names) | {"__main__"}
+                pipe.write(json.dumps([name for name in names if name not in ignored]).encode())
             with failed.errors_of("uvicorn.error") as errors:
                 code = self.serve_until_stopped(app)
             if not errors:

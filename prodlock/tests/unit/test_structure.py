@@ -29,11 +29,13 @@ DIRECTIONS = {
     "server": set(),
     "": set(),
 }
-# Third-party packages of programs that run in a build stage, of the server, and of the tasks.
+# Third-party packages of programs that run in a build stage or in the dev container, of the server, and of the tasks.
 THIRD_PARTY = {
     "inside/install.py": {"pip"},
     "inside/manifests.py": {"kubernetes_validate", "yaml"},
     "inside/sbom.py": {"cyclonedx", "packageurl"},
+    "loop/debug.py": {"debugpy", "pytest"},
+    "loop/retest.py": {"pytest", "testmon"},
     "loop/serve.py": {"debugpy"},
     "server": {"uvicorn", "httptools"},
     "tasks.py": {"invoke"},
@@ -112,6 +114,7 @@ def test_only_the_engine_module_starts_docker() -> None:
             if any(isinstance(words[0], ast.Constant) and words[0].value == "docker" for words in lists if words):
                 naming.add(module.name)
     assert starting == {
+        "audit.py",
         "collect.py",
         "debian.py",
         "engine.py",
@@ -120,6 +123,7 @@ def test_only_the_engine_module_starts_docker() -> None:
         "manifests.py",
         "source.py",
         "stages.py",
+        "virtualenv.py",
     }
     assert naming == {"engine.py"}
 

@@ -46,7 +46,7 @@ def test_the_listing_has_every_task_once_with_its_options() -> None:
     own = lines[lines.index("This project:") :]
     assert [line.split()[0] for line in own if line.startswith("  ")] == ["bench", "test-tool"]
     assert any(line.startswith("  serve [--port] [--detach]  ") for line in lines)
-    assert any(line.startswith("  test [-- ...]  ") for line in lines)
+    assert any(line.startswith("  test [--watch] [--debug] [-- ...]  ") for line in lines)
 
 
 def test_every_grouped_task_exists() -> None:

@@ -1,0 +1,42 @@
+"""Run pytest in a container of the tool `loop`: at every save, or under a debugger."""
+
+from __future__ import annotations
+
+import time
+
+from prodlock.docker import stages
+from prodlock.docker.development import run_temporary, terminal
+from prodlock.docker.live import DEBUG_PORT, check_free
+from prodlock.project import Project
+
+
+def watch(project: Project, arguments: list[str]) -> int:
+    """Run pytest with arguments in the working tree, again at every save, until an interruption.
+
+    The container has dev's packages and no network. It can't write to the tree, as the tests can't in the dev image.
+    """
+    image = stages.build(project, "loop")
+    options = ("--init", "--network=none", "--env=HOME=/tmp", "--env=TESTMON_DATAFILE=/tmp/testmon")
+    # For the times that the program prints: those of the tests are in UTC, as in the dev image.
+    program = ("python", "-m", "prodlock.loop.retest", str(time.localtime().tm_gmtoff))
+    tree = stages.on_working_tree(project, ":ro")
+    try:
+        return run_temporary(project, "run", *_connected(), *options, *tree, image, *program, *arguments)
+    except KeyboardInterrupt:
+        # How a watch is ended.
+        return 0
+
+
+def debug(project: Project, arguments: list[str]) -> int:
+    """Build dev, run pytest in it with arguments once a debugger is attached, and return pytest's exit code."""
+    check_free(DEBUG_PORT)
+    image = stages.build(project, "loop")
+    options = ("--init", f"--publish=127.0.0.1:{DEBUG_PORT}:{DEBUG_PORT}", "--env=HOME=/tmp")
+    # debugpy warns without the option: a debugger can't stop in modules that are part of the interpreter.
+    program = ("python", "-X", "frozen_modules=off", "-m", "prodlock.loop.debug")
+    return run_temporary(project, "run", *_connected(), *options, image, *program, *arguments)
+
+
+def _connected() -> tuple[str, ...]:
+    """Return the options of `docker run` that connect this process's terminal, or its standard input."""
+    return ("--interactive",) if terminal() else ("--interactive", "--tty")
