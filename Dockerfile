@@ -39,8 +39,7 @@ COPY --from=prodlock bytecode.py install.py uv.txt /out/
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url python /out/install.py uv
 
 
-# A lock that does not match pyproject.toml stops here, and with it both images. The lists with hashes do not change with
-# the project's version, so that a version bump installs nothing again.
+# A stale lock stops both images here. The project's version is in no list: a version bump installs nothing again.
 FROM ${BASE} AS lock
 RUN --network=none --mount=from=prodlock,source=/requirements.py,target=/requirements.py \
     --mount=source=pyproject.toml,target=/pyproject.toml --mount=source=poetry.lock,target=/poetry.lock \
@@ -54,14 +53,17 @@ RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=ty
     python /installer/install.py wheels /opt/venv /main.txt && find /opt -exec touch -hd @315532800 {} +
 
 
+# Tests may write to reports/. `docker compose watch` needs a user that has a name, and USER without a group.
 FROM main AS dev
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=cache,target=/root/.cache/uv \
     --mount=from=uv,source=/out,target=/installer --mount=from=lock,source=/out/dev.txt,target=/dev.txt \
-    python /installer/install.py wheels /opt/venv /dev.txt
+    python /installer/install.py wheels /opt/venv /dev.txt \
+    && useradd --create-home --uid=10001 app && install --directory --owner=app reports
 # What the checks compare the lock with: its markers are evaluated in the build alone.
 COPY --from=lock /out/selection.json ./
 COPY --chmod=755 . .
-USER 10001:10001
+ENV COVERAGE_FILE=/tmp/.coverage
+USER 10001
 CMD ["pytest"]
 
 
@@ -87,10 +89,8 @@ WORKDIR /srv
 COPY --from=app /out /
 USER 10001:10001
 ARG CREATED REVISION SOURCE VERSION
-LABEL org.opencontainers.image.created=$CREATED \
-    org.opencontainers.image.revision=$REVISION \
-    org.opencontainers.image.source=$SOURCE \
-    org.opencontainers.image.version=$VERSION
+LABEL org.opencontainers.image.created=$CREATED org.opencontainers.image.revision=$REVISION \
+    org.opencontainers.image.source=$SOURCE org.opencontainers.image.version=$VERSION
 EXPOSE 8000
 # start-interval: the first answer comes within half a second, so wait for it in small steps.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=30s --start-interval=0.25s \

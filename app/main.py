@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
-from app import __version__, errors, quotes
+from app import __version__, docs, errors, quotes
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the service with the given settings, by default those of the environment."""
     settings = settings or Settings.from_environment()
-    app = FastAPI(
+    create = docs.with_pages if settings.docs else docs.without_pages
+    app = create(
         title=settings.name,
         version=__version__,
         lifespan=lifespan,

@@ -17,6 +17,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str = Field(default="quotes", min_length=1)
+    # Documentation pages. They need fastapi-offline, which production has only where it is in the main group.
+    docs: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

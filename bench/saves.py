@@ -1,110 +1,92 @@
-"""Measure what follows a save under a task that watches the working tree."""
+"""Measure the development loop: from a saved file to the new answer."""
 
 from __future__ import annotations
 
+import http.client
 import os
-import re
-import select
-import subprocess
+import statistics
 import sys
 import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from pathlib import Path
 
-from bench.contenders import PROJECT, Contender, named
+from bench.contenders import PROJECT, Contender
+from bench.work import serving
 from prodlock.docker import engine, stages
 from prodlock.failure import Failure
-from prodlock.project import Project
 
-_SECONDS = 120
-_STOP_SECONDS = 30
-_CHUNK = 1 << 16
+# How the working tree is served: by `inv dev`, and by uvicorn, which uses watchfiles where it is installed.
+LOOP = ("python", "-m", "prodlock.loop.serve", "app.main:create_app")
+RELOAD = ("uvicorn", "--factory", "app.main:create_app", "--reload", "--host=0.0.0.0", "--port=8000")
+_SAVES = 3
+# Between two saves: each of them must find a server that waits.
+_PAUSE_SECONDS = 1.5
+_ANSWER_SECONDS = 30
+_POLL_SECONDS = 0.005
 
-# A program for a container with the tree: print the seconds of the tests in a fork of a process that has imported all
-# packages, without looking for a change and for the affected tests.
-_TESTS_ALONE = """
-import select, time
-from pathlib import Path
-from prodlock.loop.retest import Runner
-runner = Runner(Path.cwd(), ["-p", "no:testmon"])
-for _ in range(2):
-    began = time.perf_counter()
-    select.select([runner.start([])], [], [])
-    outcome = runner.end()
-    seconds = time.perf_counter() - began
-    runner.preload(outcome.modules)
-print(seconds)
+# The least that a save can take: the service's modules are imported, and the application is created, in a fork of a
+# process that has imported all others.
+_FLOOR = """
+import os, time
+import fastapi.openapi.utils, prodlock.server.command, pydantic, starlette.testclient
+began = time.perf_counter()
+child = os.fork()
+if not child:
+    from app.main import create_app
+    create_app()
+    os._exit(0)
+os.waitpid(child, 0)
+print(time.perf_counter() - began)
 """
 
 
-class Running:
-    """A task that runs, and the output that has not been read yet."""
-
-    def __init__(self, task: str, process: subprocess.Popen[bytes]) -> None:
-        self._task = task
-        self._process = process
-        self._output = b""
-
-    def until(self, pattern: str) -> str:
-        """Wait for the next line that matches, and return it. Raises Failure where it does not come."""
-        assert self._process.stdout is not None  # noqa: S101 - a pipe
-        deadline = time.monotonic() + _SECONDS
-        while True:
-            found = re.search(rf".*{pattern}.*\n".encode(), self._output)
-            if found:
-                self._output = self._output[found.end() :]
-                return found[0].decode()
-            ready, _, _ = select.select([self._process.stdout], [], [], max(0, deadline - time.monotonic()))
-            read = os.read(self._process.stdout.fileno(), _CHUNK) if ready else b""
-            if not read:
-                last = self._output.decode(errors="replace").strip().rpartition("\n")[2] or "no output"
-                raise Failure(f"`{self._task}` must print {pattern!r} within {_SECONDS} s (got: {last}).")
-            self._output += read
+def to_answer(contender: Contender, command: Sequence[str]) -> float:
+    """Return the median of the seconds from a saved version number to the first answer that has it."""
+    module = contender.folder / "app" / "__init__.py"
+    before = module.read_text(encoding="utf-8")
+    try:
+        with serving(contender, image=_image(), options=_options(contender), command=command) as port:
+            return statistics.median(_save(module, f"0.0.{number}", port) for number in range(_SAVES))
+    finally:
+        module.write_text(before, encoding="utf-8")
 
 
-@contextmanager
-def running(contender: Contender, *args: str) -> Iterator[Running]:
-    """Run `inv ARGS` in the contender's folder, and end it afterwards."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "invoke", *args],
-        cwd=contender.folder,
-        env=os.environ | {"PRODLOCK_PROJECT": contender.project},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    ) as process:
-        try:
-            yield Running(f"inv {' '.join(args)}", process)
-        finally:
-            # `inv` then stops what it has started.
-            process.terminate()
-            process.wait(_STOP_SECONDS)
+def to_answer_floor(contender: Contender) -> float:
+    """Return the seconds in which a fork imports the service and creates its application."""
+    command = ("run", "--rm", "--network=none", *_options(contender), _image(), "python", "-c", _FLOOR)
+    return statistics.median(float(engine.output(PROJECT, *command)) for _ in range(_SAVES))
 
 
-def to_verdict(contender: Contender) -> float:
-    """Return the seconds from a save to the verdict of the affected tests. Raises Failure where one of them fails."""
-    with running(contender, "test", "--watch") as task:
-        task.until("PASSED all tests")
-        # From the first one on, packages are in memory.
-        for _ in range(2):
-            began = time.perf_counter()
-            _save(contender)
-            task.until("PASSED affected tests: [0-9]+ passed")
-            seconds = time.perf_counter() - began
-            task.until("PASSED all tests")
-    return seconds
+def _image() -> str:
+    """Return the name of an image with this project's packages, its dev group and watchfiles."""
+    return stages.build(PROJECT, "reload")
 
 
-def to_verdict_floor(contender: Contender) -> float:
-    """Return the seconds of the tests alone in a process that has imported all packages; needs the image of a watch."""
-    options = ("--init", f"--name={named('server')}", "--network=none", "--env=HOME=/tmp")
-    tree = stages.on_working_tree(Project(contender.folder), ":ro")
-    program = (contender.image("loop"), "python", "-c", _TESTS_ALONE)
-    return float(engine.output(PROJECT, "run", "--rm", *options, *tree, *program).split()[-1])
+def _options(contender: Contender) -> list[str]:
+    """Return the options that mount a contender's tree."""
+    options = ["--init", f"--volume={contender.folder}:/srv", "--workdir=/srv", "--env=APP_DRAIN_SECONDS=0"]
+    return options if sys.platform == "win32" else [*options, f"--user={os.getuid()}:{os.getgid()}"]
 
 
-def _save(contender: Contender) -> None:
-    """Append a statement to app/main.py, which affects every test that uses the application."""
-    with (contender.folder / "app" / "main.py").open("a", encoding="utf-8") as source:
-        source.write(f'SAVED = "{uuid.uuid4().hex}"\n')
+def _save(module: Path, version: str, port: int) -> float:
+    """Save a version number, and return the seconds until the service answers with it."""
+    time.sleep(_PAUSE_SECONDS)
+    module.write_text(f'"""The example service."""\n\n__version__ = "{version}"\n', encoding="utf-8")
+    began = time.perf_counter()
+    while time.perf_counter() - began < _ANSWER_SECONDS:
+        if f'"{version}"' in _answer(port):
+            return time.perf_counter() - began
+        time.sleep(_POLL_SECONDS)
+    raise Failure(f"The service must answer with what was saved within {_ANSWER_SECONDS} s (got the former version).")
+
+
+def _answer(port: int) -> str:
+    """Return the body of `GET /`, or nothing where the server does not answer at once."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().read().decode()
+    except (OSError, http.client.HTTPException):
+        return ""
+    finally:
+        connection.close()

@@ -124,13 +124,13 @@ def compressed_size(contender: Contender) -> float:
 def first_answer(contender: Contender, *command: str) -> float:
     """Return the seconds from before `docker run` of prod to the first 200 of GET /."""
     began = time.perf_counter()
-    with _serving(contender, command=command):
+    with serving(contender, command=command):
         return time.perf_counter() - began
 
 
 def load(contender: Contender, *command: str) -> tuple[float, float]:
     """Return requests a second and the 99th percentile of latency in ms: prod on one core, the clients on another."""
-    with _serving(contender, options=("--cpuset-cpus=0",), command=command):
+    with serving(contender, options=("--cpuset-cpus=0",), command=command):
         place = (f"--network=container:{named('server')}", "--cpuset-cpus=1")
         client = ("run", "--rm", f"--name={named('clients')}", *place, named("instruments"))
         wrk = ("wrk", "--threads=1", f"--connections={_CONNECTIONS}", "--latency", "http://127.0.0.1:8000/")
@@ -197,17 +197,20 @@ def _inv(contender: Contender, *args: str) -> None:
 
 
 @contextmanager
-def _serving(contender: Contender, options: Sequence[str] = (), command: Sequence[str] = ()) -> Iterator[None]:
-    """Run prod, with its own command or another, and enter the body once it answers."""
+def serving(
+    contender: Contender, image: str = "", options: Sequence[str] = (), command: Sequence[str] = ()
+) -> Iterator[int]:
+    """Run prod or another image, with its own command or another, and yield the port once it answers."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     publish = f"--publish=127.0.0.1:{port}:8000"
     try:
         engine.output(
-            PROJECT, "run", "--detach", f"--name={named('server')}", publish, *options, contender.image(), *command
+            PROJECT,
+            *("run", "--detach", f"--name={named('server')}", publish, *options, image or contender.image(), *command),
         )
         _wait(contender, port)
-        yield
+        yield port
     finally:
         engine.output(PROJECT, "rm", "--force", "--volumes", named("server"), shielded=True)
 

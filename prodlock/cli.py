@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prodlock import __version__
 from prodlock.failure import CANNOT_CHECK, INTERRUPTED, Failure, interrupt_on_termination
-from prodlock.project import COMPOSE_FILES, Project
+from prodlock.project import COMPOSE_FILES
 
 _EXIT_CODES = """\
 exit codes:
@@ -69,9 +69,10 @@ def _parser() -> argparse.ArgumentParser:
 def _check(options: argparse.Namespace) -> int:
     """Run `prodlock check`."""
     # Only now: `--version` and `--help` need none of it.
+    from prodlock.docker import env_file  # noqa: PLC0415
     from prodlock.proof import check  # noqa: PLC0415
 
-    return check.prod(Project(find_root(options.root)), options.image, bill=options.sbom, as_json=options.json)
+    return check.prod(env_file.project(find_root(options.root)), options.image, bill=options.sbom, as_json=options.json)
 
 
 def find_root(given: Path | None) -> Path:

@@ -7,12 +7,14 @@ INDEX_URL is an address that may hold a password. Nothing of them stays in an im
 from __future__ import annotations
 
 import configparser
+import contextlib
 import os
 import re
 import ssl
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from prodlock import integers
 from prodlock.failure import Failure
@@ -23,6 +25,8 @@ EXPORTED = Path(".prodlock", "ca-bundle.pem")
 # The bundles of Debian, Fedora, Alpine and macOS, for a Python whose default is none of them.
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
+# The database of known vulnerabilities that `inv audit` asks (https://google.github.io/osv.dev/post-v1-query/).
+OSV = "https://api.osv.dev/v1/query"
 # The end of the year 9999: no date in an image's configuration can be later.
 LAST_SECOND = 253402300799
 
@@ -43,6 +47,21 @@ def environment(project: Project) -> dict[str, str]:
             "To fix it: set INDEX_URL, or correct index-url in pip's configuration."
         )
     return {"CA_BUNDLE": str(Path(bundle).absolute()), "INDEX_URL": index}
+
+
+def audit_url(project: Project) -> str:
+    """Return the address of the vulnerability service: AUDIT_URL, or else OSV's.
+
+    Raises Failure where it is not an address. It may hold a password: no message repeats it.
+    """
+    address = project.environment.get("AUDIT_URL") or OSV
+    with contextlib.suppress(ValueError):
+        if re.fullmatch(r"https?://[!-~]+", address) and urlsplit(address).hostname:
+            return address
+    raise Failure(
+        "AUDIT_URL must be an address that begins with http:// or https://, without spaces (got another). To fix it: "
+        "set the address of a service with OSV's interface, such as https://osv.example/v1/query, or unset it."
+    )
 
 
 def secrets(settings: Mapping[str, str]) -> tuple[str, str]:

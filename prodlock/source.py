@@ -98,12 +98,10 @@ def differing(project: Project, revision: str) -> set[str]:
     `git status` may hide differences: a flag of the index marks a file as unchanged, a filter converts contents.
     Permissions are not compared: a build sets its own.
     """
-    inputs, excluded = build_inputs(project), _excluded_names(project)
+    inputs, lines = build_inputs(project), _dockerignore(project)
     committed = {path: (mode, name) for path, mode, name in _tree(project, revision, *inputs)}
     added = (path for path in _present(project, inputs) if path not in committed)
-    found = {
-        path for path in added if not any(fnmatchcase(part, name) for part in path.split("/") for name in excluded)
-    }
+    found = {path for path in added if not _is_excluded(path, lines)}
     for path, (mode, name) in committed.items():
         content = _content(project.root / path, mode)
         if content is None or _blob_name(content, name) != name:
@@ -132,13 +130,20 @@ def _dockerignore(project: Project) -> list[str]:
     return [line.strip() for line in text.splitlines()]
 
 
-def _excluded_names(project: Project) -> list[str]:
-    """Return the names that the last lines of .dockerignore exclude in every folder: for `**/.env`, `.env`."""
-    names: list[str] = []
-    for line in _dockerignore(project):
-        # Only patterns behind the last exception are certain; other forms of patterns are left to Docker.
-        names = [] if line.startswith("!") else names + re.findall(r"^\*\*/([^/\[\]\\]+)$", line)
-    return names
+def _is_excluded(path: str, lines: Iterable[str]) -> bool:
+    """Return whether a line of .dockerignore such as `**/.env` excludes a path, and no later line may allow it again.
+
+    Other forms of exclusions are left to Docker.
+    """
+    excluded = False
+    for line in lines:
+        allowed = line[1:].strip().strip("/") if line.startswith("!") else None
+        if allowed is not None:
+            is_plain = not re.search(r"[*?\[\\]", allowed)
+            excluded &= is_plain and not f"{path}/".startswith(f"{allowed}/")
+        elif name := re.fullmatch(r"\*\*/([^/\[\]\\]+)", line):
+            excluded |= any(fnmatchcase(part, name[1]) for part in path.split("/"))
+    return excluded
 
 
 def _present(project: Project, paths: Iterable[str]) -> Iterator[str]:

@@ -18,16 +18,16 @@ from invoke.main import program
 from invoke.parser.argument import Argument
 from invoke.tasks import Task, task
 
-from prodlock.docker import development, images, live, production, retest, stages
+from prodlock.docker import development, env_file, images, live, production, retest, stages
 from prodlock.failure import FAILED, INTERRUPTED, Failure, interrupt_on_termination
 from prodlock.project import Project
-from prodlock.setup import machine
+from prodlock.setup import machine, virtualenv
 
 # The groups of the tasks below in the order of the listing; a project's own tasks come last.
 GROUPS: dict[str, Sequence[str]] = {
-    "Development loop": ("dev", "build", "serve", "test", "shell", "stop", "clean"),
+    "Development loop": ("dev", "build", "serve", "test", "shell", "venv", "stop", "clean"),
     "Proof": ("check-prod-has-no-pytest", "check-prod", "sbom", "deploy-check"),
-    "Upkeep": ("setup", "poetry", "lint", "help"),
+    "Upkeep": ("setup", "poetry", "audit", "lint", "help"),
 }
 OWN_TASKS = "This project"
 
@@ -43,7 +43,7 @@ def on_project(body: Callable[..., int | None]) -> Callable[..., None]:
         if c.config.run.dry:
             raise Exit("These tasks have no dry run: each prints the docker command that it runs.", code=FAILED)
         try:
-            code = body(Project(Path(c.config.prodlock.root)), *args, **kwargs)
+            code = body(env_file.project(Path(c.config.prodlock.root)), *args, **kwargs)
         except Failure as failure:
             raise Exit(str(failure), code=failure.code) from None
         except KeyboardInterrupt:
@@ -116,8 +116,9 @@ def listing(tasks: Mapping[str, Task[Any]]) -> Iterator[str]:
 
 
 def _options(task: Task[Any]) -> Iterator[str]:
-    for option in list(inspect.signature(task.body).parameters)[1:]:
-        yield f"[--{option.replace('_', '-')}]"
+    for option in list(inspect.signature(task.body).parameters.values())[1:]:
+        # Of an option that is on by default, Invoke reads the negation.
+        yield f"[--{'no-' if option.default is True else ''}{option.name.replace('_', '-')}]"
     if isinstance(task, PassThrough):
         yield "[-- ...]"
 
@@ -209,6 +210,16 @@ def shell(project: Project, prod: bool = False) -> int:
     return development.shell(project, passed_arguments(), beside_prod=prod)
 
 
+@task
+@on_project
+def venv(project: Project) -> None:
+    """Make .venv from the lock for an editor: main and dev groups.
+
+    Needs the image's Python on this machine. Changes nothing where the lock has not changed.
+    """
+    virtualenv.make(project)
+
+
 @task(help={"image": _IMAGE_HELP, "json": "Print the report as JSON."})
 @on_project
 def check_prod_has_no_pytest(project: Project, image: str | None = None, json: bool = False) -> int:
@@ -268,6 +279,18 @@ def deploy_check(project: Project) -> int:
 def poetry(project: Project) -> int:
     """Run Poetry in its stage: `inv poetry -- add --lock httpx`."""
     return stages.poetry(project, passed_arguments())
+
+
+@task(help={"json": "Print the report as JSON."})
+@on_project
+def audit(project: Project, json: bool = False) -> int:
+    """Ask for known vulnerabilities of what poetry.lock has.
+
+    Exit code: 0 none, 1 vulnerabilities, 2 cannot ask.
+    """
+    from prodlock.proof import audit
+
+    return audit.check(project, as_json=json)
 
 
 @task(help={"fix": "Fix what can be fixed in the working tree instead."})

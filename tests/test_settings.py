@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from app.main import create_app
-from app.settings import Settings
+from app.settings import PREFIX, Settings
 
 
 def test_unset_variables_leave_the_defaults() -> None:
@@ -23,3 +26,11 @@ def test_a_wrong_variable_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("APP_NAME", "")
     with pytest.raises(SystemExit, match=r"^APP_NAME must be valid: .* \(got ''\)\. To fix it: "):
         create_app()
+
+
+def test_the_example_lists_every_setting() -> None:
+    """.env.example has each field's variable below a comment, commented out and with its default."""
+    text = Path(".env.example").read_text(encoding="utf-8")
+    example = dict(re.findall(r"^# .+\n#(\w+)=(.*)$", text, re.MULTILINE))
+    assert {PREFIX + field.upper() for field in Settings.model_fields} <= set(example)
+    assert Settings.from_environment(example) == Settings()

@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from prodlock import service
 from prodlock.docker import engine
 from prodlock.failure import Failure
 from prodlock.project import COMPOSE_FILES, OVERRIDES, Project
@@ -67,6 +68,27 @@ def command(project: Project, *profiles: str) -> tuple[str, ...]:
     """
     chosen = (f"--profile={profile}" for profile in profiles)
     return ("compose", *_location(project), f"--project-name={project_name(project)}", *chosen)
+
+
+def check_settings(project: Project, *services: tuple[str, str], quickly: bool = False) -> None:
+    """Raise Failure where a service does not hand on a variable of the application's settings, with the line to add.
+
+    Otherwise Compose would drop the variable without a message. `quickly` asks Compose, which takes a tenth of a
+    second, only where a variable's name is nowhere in the Compose files. Settings of another form than
+    `service.variables` reads are not checked.
+    """
+    try:
+        read = service.variables(project)
+    except (OSError, SyntaxError, ValueError):
+        return
+    if quickly and read <= set(re.findall(r"\w+", "\n".join(map(_read, files(project))))):
+        return
+    profiles = command(project, *(profile for _, profile in services))
+    document = json.loads(engine.output(project, *profiles, "config", "--format=json"))
+    for name, _ in services:
+        given = (document.get("services") or {}).get(name, {})
+        if dropped := service.not_handed_on(given, read):
+            raise Failure("\n".join(service.dropped(files(project)[0].name, name, one) for one in dropped))
 
 
 def _location(project: Project) -> tuple[str, ...]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from prodlock.docker import engine, images, production
+from prodlock.docker import engine, images, production, reports
 from prodlock.docker.compose import DEV, command, project_name
 from prodlock.failure import Failure
 from prodlock.project import Project
@@ -16,9 +16,9 @@ _STOP_SECONDS = 2
 
 
 def test(project: Project, arguments: list[str]) -> int:
-    """Build dev, run pytest in it with arguments, and return pytest's exit code."""
+    """Build dev, run pytest in it with arguments, copy its reports, and return pytest's exit code."""
     images.build(project, DEV, made_from=None)
-    return _run_in_dev(project, "pytest", *arguments)
+    return _run_in_dev(project, "pytest", *arguments, finished=reports.copy)
 
 
 def shell(project: Project, words: list[str], *, beside_prod: bool) -> int:
@@ -39,9 +39,10 @@ def shell(project: Project, words: list[str], *, beside_prod: bool) -> int:
     return run_temporary(project, "run", *interactive, *namespaces, f"{project_name(project)}:dev", *words)
 
 
-def _run_in_dev(project: Project, *words: str) -> int:
+def _run_in_dev(project: Project, *words: str, finished: Callable[[Project, str], None] | None = None) -> int:
     """Run a command in a container of dev, and return its exit code."""
-    return run_temporary(project, *command(project, DEV[1]), "run", *terminal(), DEV[0], *words)
+    started = (*command(project, DEV[1]), "run", *terminal(), DEV[0], *words)
+    return run_temporary(project, *started, finished=finished)
 
 
 def terminal() -> tuple[str, ...]:
@@ -49,23 +50,37 @@ def terminal() -> tuple[str, ...]:
     return () if _has_terminal() else ("--no-TTY",)
 
 
-def run_temporary(project: Project, *args: str, name: str = "", env: Mapping[str, str] | None = None) -> int:
+def run_temporary(
+    project: Project,
+    *args: str,
+    name: str = "",
+    env: Mapping[str, str] | None = None,
+    finished: Callable[[Project, str], None] | None = None,
+) -> int:
     """Run `docker ARGS`, whose `run` starts a temporary container, and return the exit code.
 
     Without a name, the container gets one that is unique among all clients of the Engine, on other machines included.
+    `finished` is called with the name between the container's end and its removal.
     """
     name = name or f"{project_name(project)}-dev-{os.urandom(6).hex()}"
     position = args.index("run") + 1
+    options = (f"--name={name}",) if finished else ("--rm", f"--name={name}")
+    # Compose that has a terminal does not end at SIGTERM, and the container of a closed terminal runs on.
+    stop = ("stop", f"--time={_STOP_SECONDS}", name)
+    interrupted = False
     try:
-        options = ("--rm", f"--name={name}")
-        # Compose that has a terminal does not end at SIGTERM, and the container of a closed terminal runs on.
-        stop = ("stop", f"--time={_STOP_SECONDS}", name)
-        return engine.run(project, *args[:position], *options, *args[position:], env=env, ended_by=stop)
+        code = engine.run(project, *args[:position], *options, *args[position:], env=env, ended_by=stop)
+        if finished:
+            finished(project, name)
     except KeyboardInterrupt:
-        # Docker may exit without stopping the container; otherwise there is none to remove.
-        with engine.undisturbed(), contextlib.suppress(Failure):
-            engine.output(project, "rm", "--force", name, echo=True, shielded=True)
+        interrupted = True
         raise
+    finally:
+        # After an interruption there may be a container with `--rm` as well: Docker may exit without stopping it.
+        if finished or interrupted:
+            with engine.undisturbed(), contextlib.suppress(Failure):
+                engine.output(project, "rm", "--force", "--volumes", name, echo=interrupted, shielded=True)
+    return code
 
 
 def _has_terminal() -> bool:

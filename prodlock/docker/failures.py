@@ -57,6 +57,12 @@ _CAUSES = (
         "(`inv serve --port N` for the service's).",
     ),
     Cause(
+        # The rest of the line may be a password.
+        rf"{_ERROR}failed to read (?P<where>.+): line (?P<line>\d+): (?P<reason>[a-z ]+[a-z])",
+        "{where} must have lines NAME=VALUE that Compose can read (got, near line {line}: {reason}). To fix it: "
+        "correct that line, or quote its value as 'VALUE'.",
+    ),
+    Cause(
         rf"{_ERROR}(?:Error response from daemon: )?No such image: (?P<where>\S+?)(?::latest)?\.?$",
         "There is no image {where} on this Engine. To fix it: build this project's images with `inv build`.",
     ),

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 from prodlock import site, source
 from prodlock.docker import containers, engine
-from prodlock.docker.compose import DEV, PROD, command, project_name
+from prodlock.docker.compose import DEV, PROD, check_settings, command, project_name
 from prodlock.project import Project
 
 # The targets whose images the tasks tag with the project's name.
-TARGETS = ("prod", "dev", "bare", "golden", "poetry", "lint", "loop", "sbom", "deploy", "fuzz")
+TARGETS = (
+    "prod", "dev", "bare", "golden", "poetry", "lint", "audit", "loop", "reload", "sbom", "deploy", "fuzz",
+)  # fmt: skip
 
 
 def build_both(project: Project, platform: str, *, cache: bool) -> None:
@@ -35,7 +37,12 @@ def build(
     cache: bool = True,
     env: Mapping[str, str] | None = None,
 ) -> None:
-    """Build the images of services, each under its own profile."""
+    """Build the images of services, each under its own profile.
+
+    Raises Failure where a service other than the tests would not be given each of the application's settings.
+    """
+    if running := [one for one in services if one != DEV]:
+        check_settings(project, *running, quickly=True)
     settings = {
         # An attestation holds the time of the build. With the containerd image store it is part of the image.
         "BUILDX_NO_DEFAULT_ATTESTATIONS": project.environment.get("BUILDX_NO_DEFAULT_ATTESTATIONS", "1"),

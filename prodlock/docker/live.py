@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import sys
 import tempfile
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from prodlock import integers
 from prodlock.docker import containers, development, engine, images, stages
-from prodlock.docker.compose import DEV, LIVE, command, project_name
+from prodlock.docker.compose import DEV, LIVE, PROD, check_settings, command, project_name
 from prodlock.failure import Failure
 from prodlock.project import Project
 
@@ -33,15 +32,15 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
     _check_alone(project, name)
     for needed in (int(port), *([DEBUG_PORT] if debug else [])):
         check_free(needed)
+    check_settings(project, PROD, LIVE)
     images.build(project, DEV, made_from=None)
-    options = [f"--volume={project.root}:/srv", "--env=HOME=/tmp", "--service-ports"]
-    if sys.platform != "win32":
-        options.append(f"--user={os.getuid()}:{os.getgid()}")
+    options = [*stages.on_working_tree(project), "--env=HOME=/tmp", "--service-ports"]
     if not preload:
         options.append("--env=PRODLOCK_PRELOAD=0")
     with _override(project, debug=debug) as override:
         if debug:
-            options.append("--env=PRODLOCK_DEBUG=1")
+            # debugpy warns without the second: a debugger can't stop in modules that are part of the interpreter.
+            options += ["--env=PRODLOCK_DEBUG=1", "--env=PYTHON_FROZEN_MODULES=off"]
             engine.notify(f"A debugger attaches to 127.0.0.1:{DEBUG_PORT}; until then the application waits.")
         engine.notify(f"http://localhost:{port} serves the working tree. Ctrl-C ends it.")
         compose = (*command(project, LIVE[1]), *override)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from prodlock import integers, source
 from prodlock.docker import containers, engine, images
-from prodlock.docker.compose import PROD, command, files, project_name
+from prodlock.docker.compose import PROD, check_settings, command, files, project_name
 from prodlock.docker.containers import Container
 from prodlock.failure import Failure
 from prodlock.project import Project
@@ -32,6 +32,7 @@ def serve(project: Project, port: str, *, detach: bool) -> None:
     settings = {"PORT": port}
     with _exclusive(project):
         _remove_leftovers(project)
+        check_settings(project, PROD)
         images.build(project, PROD, made_from=source.commit(project), env=settings)
         created = _create(project, settings)
         healthy = False

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import venv
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from prodlock import site
 from prodlock.docker import compose, dockerfile, engine, images
@@ -17,21 +19,30 @@ HOST_VENV = ".venv-images"
 # The folder of the build steps' programs, which may be outside the build context.
 INSIDE = Path(__file__).parents[1] / "inside"
 # The tools, each with the Debian packages that it needs beside its group of requirements.
-TOOLS = {"poetry": "", "lint": "", "loop": "", "sbom": "", "deploy": "kubernetes-client", "fuzz": ""}
-# Those that are added to the dev image, whose packages they use.
-_ON_DEV = ("lint", "loop")
+TOOLS = {
+    "poetry": "", "lint": "", "audit": "", "loop": "", "reload": "", "sbom": "", "deploy": "kubernetes-client",
+    "fuzz": "",
+}  # fmt: skip
+# The tools that have more than their group, and the stages that add it.
+_STAGES = {"lint": "beside-dev", "reload": "beside-dev", "loop": "on-dev", "audit": "audit"}
 # The linters of `inv lint`, which all run, also after one has failed.
-LINTERS = (
-    "ruff check --no-cache .",
-    "ruff format --no-cache --check .",
-    "mypy --python-executable=/opt/tool/bin/python --cache-dir=/tmp/mypy .",
-    "find . -path './.venv*' -prune -o -name '*Dockerfile' -exec hadolint {} +",
+LINTERS = {
+    "ruff check": "ruff check --no-cache .",
+    "ruff format": "ruff format --no-cache --check .",
+    "mypy": "mypy --python-executable=/opt/tool/bin/python --cache-dir=/tmp/mypy .",
+    "hadolint": "find . -path './.venv*' -prune -o -name '*Dockerfile' -exec hadolint {} +",
     # The first line identifies a shell script, whatever its name.
-    "grep --recursive --files-with-matches --extended-regexp --exclude-dir='.venv*' --exclude-dir=.git "
+    "shellcheck": "grep --recursive --files-with-matches --extended-regexp --exclude-dir='.venv*' --exclude-dir=.git "
     "'^#!/(usr/)?bin/(env )?(ba|da)?sh( |$)' . | xargs shellcheck",
-    "codespell",
-)
-FIXERS = ("ruff check --no-cache --fix .", "ruff format --no-cache .", "codespell --write-changes")
+    "codespell": "codespell",
+}
+FIXERS = {
+    "ruff check": "ruff check --no-cache --fix .",
+    "ruff format": "ruff format --no-cache .",
+    "codespell": "codespell --write-changes",
+}
+# The names of an address that leads to the machine itself, which a container reaches in its network alone.
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def poetry(project: Project, arguments: list[str]) -> int:
@@ -48,12 +59,29 @@ def poetry(project: Project, arguments: list[str]) -> int:
 
 
 def lint(project: Project, *, fix: bool) -> int:
-    """Run the linters, or those that can fix what they find, and return 0, or 1 where one fails."""
+    """Run the linters, or those that can fix what they find; name those that fail, and return 0, or 1 for any."""
     image = build(project, "lint")
     commands = FIXERS if fix else LINTERS
-    script = "".join(f"{command} || failed=1; " for command in commands) + "exit ${failed:-0}"
+    script = "".join(f'{command} || failed="$failed, {name}"; ' for name, command in commands.items())
+    before = shlex.quote("The linters must pass (got failures: ")
+    more = "" if fix else "; `inv lint --fix` corrects what ruff and codespell can correct"
+    after = shlex.quote(f"). To fix it: correct what they print above{more}.")
+    script += f'[ -z "$failed" ] || {{ echo {before}"${{failed#, }}"{after} >&2; exit 1; }}'
     tree = on_working_tree(project, "" if fix else ":ro")
     return engine.run(project, "run", "--rm", "--init", "--network=none", *tree, image, "sh", "-c", script)
+
+
+def audit(project: Project) -> str:
+    """Ask the vulnerability service about the locked distributions, and return what inside/audit.py prints."""
+    address = site.audit_url(project)
+    image = build(project, "audit")
+    site.export(project, Path(site.environment(project)["CA_BUNDLE"]).read_bytes())
+    options = [f"--volume={project.root / site.EXPORTED}:/run/secrets/ca_bundle:ro", *_as_this_user()]
+    if urlsplit(address).hostname in _LOOPBACK:
+        options.append("--network=host")
+    # The address is passed by name, because it may contain a password.
+    command = ("run", "--rm", "--init", *options, "--env=AUDIT_URL", image, "online", "python", "/srv/audit.py")
+    return engine.output(project, *command, echo=True, env={"AUDIT_URL": address})
 
 
 def test_tool(project: Project, arguments: list[str]) -> int:
@@ -92,15 +120,15 @@ def build(project: Project, stage: str) -> str:
     arguments = {"BASE": dockerfile.default(project, "BASE")}
     if stage in TOOLS:
         arguments |= {"GROUP": stage, "PACKAGES": TOOLS[stage]}
-        if stage in _ON_DEV:
+        if _STAGES.get(stage, "").endswith("dev"):
             images.build(project, compose.DEV, made_from=None)
-            arguments["START"] = f"{compose.project_name(project)}:{compose.DEV[1]}"
+            arguments["DEV"] = f"{compose.project_name(project)}:{compose.DEV[1]}"
     else:
         # The Debian packages that the Dockerfile adds to the base image by default.
         arguments["PACKAGES"] = dockerfile.default(project, "PACKAGES")
     inside = os.path.relpath(INSIDE, project.root)
     options = [f"--build-arg={name}={value}" for name, value in arguments.items() if value]
-    target = "tool" if stage in TOOLS else stage
+    target = _STAGES.get(stage, "tool" if stage in TOOLS else stage)
     command = (
         "build", f"--file={inside}/Dockerfile", f"--build-context=prodlock={inside}", f"--target={target}",
         f"--tag={tag}", *options, *site.secrets(settings), ".",
@@ -116,7 +144,9 @@ def build(project: Project, stage: str) -> str:
 
 def on_working_tree(project: Project, rights: str = "") -> list[str]:
     """Return the options that mount the working tree in a container, and run it as this user."""
-    options = [f"--volume={project.root}:/srv{rights}", "--workdir=/srv"]
-    if sys.platform != "win32":
-        options.append(f"--user={os.getuid()}:{os.getgid()}")
-    return options
+    return [f"--volume={project.root}:/srv{rights}", "--workdir=/srv", *_as_this_user()]
+
+
+def _as_this_user() -> list[str]:
+    """Return the options that run a container as this user."""
+    return [] if sys.platform == "win32" else [f"--user={os.getuid()}:{os.getgid()}"]

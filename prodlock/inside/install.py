@@ -19,7 +19,6 @@ import shutil
 import ssl
 import subprocess
 import sys
-import sysconfig
 import time
 import urllib.error
 import zipfile
@@ -187,10 +186,6 @@ def create(environment: Path) -> None:
     for script in (environment / "bin").glob("[Aa]ctivate*"):
         script.unlink()
     shutil.rmtree(environment / "include")
-    if sys.prefix != sys.base_prefix:
-        # A tool on top of dev: its environment comes first, and that of dev is seen as well.
-        packages = Path(sysconfig.get_path("purelib", vars={"base": str(environment)}))
-        (packages / "dev.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"uv": uv, "wheels": wheels}

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import os
+import platform
 import re
 import sys
 import tomllib
@@ -190,7 +190,8 @@ def content_hash(pyproject: Mapping[str, Any], *, with_groups: bool = True) -> s
 
 def refusal(distribution: str) -> str:
     """Return the message for a distribution without a wheel."""
-    architecture = ARCHITECTURES.get(os.uname().machine, os.uname().machine)
+    machine = platform.machine()
+    architecture = ARCHITECTURES.get(machine, machine)
     return (
         f"{distribution} has no wheel for Python {sys.version_info.major}.{sys.version_info.minor} on "
         f"{sys.platform}/{architecture}, and nothing is built from source. To fix it: lock a version that has one, or "

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from prodlock.failure import FAILED
 from prodlock.image.records import Image
@@ -67,7 +67,21 @@ class Report:
         return [*lines, *self.notes]
 
 
-def print_report(report: Report, *, as_json: bool) -> int:
+class Printable(Protocol):
+    """A report as lines of text, as data, and with its exit code."""
+
+    @property
+    def code(self) -> int:
+        """The exit code: 0 without findings, else 1."""
+
+    def data(self) -> dict[str, Any]:
+        """Return the report as data, for JSON."""
+
+    def lines(self) -> list[str]:
+        """Return the report as lines of text."""
+
+
+def print_report(report: Printable, *, as_json: bool) -> int:
     """Print a report and return its exit code."""
     text = json.dumps(report.data(), indent=2) if as_json else "\n".join(report.lines())
     # As standard error does: a name may not be valid in any encoding, and an output may have 256 characters only.

@@ -8,17 +8,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from prodlock import service
 from prodlock.docker import compose, engine
 from prodlock.failure import Failure
 from prodlock.project import Project
 from prodlock.proof.evidence import sources
 from prodlock.proof.judges import compose as judge
-from prodlock.proof.judges import mounts, variables
+from prodlock.proof.judges import mounts
 from prodlock.proof.records import ComposeProject
 from prodlock.server.settings import VARIABLES
-
-# The module whose class `Settings` has the service's own settings. Those of the server are in VARIABLES.
-SETTINGS = "app/settings.py"
 
 
 def collect(project: Project) -> ComposeProject:
@@ -82,11 +80,11 @@ def _config(project: Project, *command: str) -> Mapping[str, Any]:
 def settings_variables(project: Project) -> frozenset[str]:
     """Return the variables that the service and the server read. Raises Failure where they cannot be found out."""
     try:
-        return VARIABLES | variables.of_settings((project.root / SETTINGS).read_text(encoding="utf-8"))
+        return VARIABLES | service.variables(project)
     except (OSError, SyntaxError, ValueError) as error:
         raise Failure(
-            f"{SETTINGS} must have a class `Settings` whose fields are named as in this project's own (got: {error}). "
-            "To fix it: restore the class."
+            f"{service.SETTINGS} must have a class `Settings` whose fields are named as in this project's own (got: "
+            f"{error}). To fix it: restore the class."
         ) from None
 
 

@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from prodlock import service
 from prodlock.docker import compose, engine, stages
 from prodlock.project import Project
 from prodlock.proof.evidence import compose as composed
-from prodlock.proof.judges import deployment, variables
+from prodlock.proof.judges import deployment
 from prodlock.proof.judges.deployment import Deployment, RunSettings
 
 STACK, KUBERNETES, PROXY, PROXIED = "deploy/stack.yml", "deploy/k8s", "deploy/haproxy.cfg", "deploy/proxy.yml"
@@ -30,11 +31,11 @@ def collect(project: Project) -> Deployment:
         project, "run", "--rm", *options, stages.build(project, "deploy"), *_VALIDATE, given=stack.encode(), echo=True
     )
     document = json.loads(printed)
-    service, objects = document["stack"]["services"][compose.PROD[0]], document["objects"]
+    stacked, objects = document["stack"]["services"][compose.PROD[0]], document["objects"]
     image = deployment.of_image(_text(project, "Dockerfile"), _text(project, _HEALTHCHECK))
     plain, proxy = deployment.of_compose(own), deployment.of_proxy(_text(project, PROXY))
     behind_proxy = RunSettings(ready=proxy.ready, forwarded=deployment.PROXY)
-    base = compose.files(project)[0].name
+    base, read = compose.files(project)[0].name, composed.settings_variables(project)
     return Deployment(
         base,
         deployment.merged(plain._replace(forwarded=None), image, behind_proxy),
@@ -42,13 +43,13 @@ def collect(project: Project) -> Deployment:
             base: RunSettings(forwarded=plain.forwarded),
             PROXIED: deployment.of_proxied(proxied["services"][compose.PROD[0]], _subnets(proxied)),
             PROXY: proxy,
-            STACK: deployment.of_stack(service, _subnets(document["stack"])),
+            STACK: deployment.of_stack(stacked, _subnets(document["stack"])),
             KUBERNETES: deployment.of_kubernetes(objects),
         },
-        {STACK: str(service.get("image", "")), KUBERNETES: deployment.image(objects)},
+        {STACK: str(stacked.get("image", "")), KUBERNETES: deployment.image(objects)},
         objects,
         [f"{KUBERNETES}: {sentence}" for sentence in document["invalid"]],
-        variables.missing(own, composed.settings_variables(project)),
+        [service.dropped(base, compose.PROD[0], name) for name in service.not_handed_on(own, read)],
     )
 
 

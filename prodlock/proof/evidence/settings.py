@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from prodlock.failure import Failure
 from prodlock.project import Project
 from prodlock.proof.judges import variables
 
+# Ids of the databases that OSV collects, such as CVE-2026-1234, PYSEC-2026-12 and GHSA-abcd-2345-efgh.
+_VULNERABILITY = r"[A-Z][A-Za-z]*-[A-Za-z0-9:._-]+"
 _TABLE = "pyproject.toml: `[tool.prodlock]`"
 
 
@@ -23,6 +26,8 @@ class Settings:
     # Variables that Compose may set beside those of the service's settings.
     environment: tuple[str, ...] = ()
     size_budget_mb: float | None = None
+    # Vulnerabilities that `inv audit` does not count, by an id or an alias.
+    audit_ignore: tuple[str, ...] = ()
 
 
 def read(project: Project) -> Settings:
@@ -58,7 +63,13 @@ def read(project: Project) -> Settings:
             f"{_TABLE}: `size-budget-mb` must be a number, without quotation marks (got {budget!r}). To fix it: write "
             "`size-budget-mb = 70`, or remove it."
         )
-    return Settings(tuple(denied), tuple(allowed), budget)
+    ignored = table.get("audit-ignore", [])
+    if not _is_list_of_names(ignored) or not all(re.fullmatch(_VULNERABILITY, name) for name in ignored):
+        raise Failure(
+            f"{_TABLE}: `audit-ignore` must be a list of ids of vulnerabilities (got {ignored!r}). To fix it: write "
+            '`audit-ignore = ["CVE-2026-1234"]`.'
+        )
+    return Settings(tuple(denied), tuple(allowed), budget, tuple(ignored))
 
 
 def _is_list_of_names(value: object) -> bool:

@@ -56,29 +56,20 @@ class Deployment(NamedTuple):
     objects: list[Mapping[str, Any]]
     # What the schemas do not allow, a sentence each.
     invalid: list[str]
-    # Variables of the service's settings that the Compose file does not pass on.
-    missing: list[str]
+    # Variables of the service's settings that the Compose file does not hand on, a sentence each.
+    dropped: list[str]
 
 
 def judge(evidence: Deployment) -> list[str]:
     """Return a sentence for each setting that is not valid, or not as the Compose file has it."""
     return [
         *evidence.invalid,
-        *dropped_variables(evidence.base, evidence.missing),
+        *evidence.dropped,
         *differences(evidence.reference, evidence.others, evidence.base),
         *unpinned_images(evidence.images),
         *unmet_restrictions(evidence.objects),
         *unselected_pods(evidence.objects),
     ]
-
-
-def dropped_variables(base: str, missing: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence for each variable of the service's settings that the Compose file does not pass on."""
-    for name in missing:
-        yield (
-            f"{base}: `environment` of api-prod must hand on {name}, a field of `Settings` (got no such name). "
-            f"To fix it: add `- {name}`."
-        )
 
 
 def of_image(dockerfile: str, healthcheck: str) -> RunSettings:

@@ -142,7 +142,16 @@ def test_an_unreachable_debian_mirror_stops_the_build() -> None:
 
 def test_only_allowed_files_reach_a_build(copy: Path, tmp_path: Path) -> None:
     """.dockerignore is an allow-list: the build context has no file that it does not name."""
-    for name in (".env", "notes.txt", "bench/notes.txt", "deploy/x", "app/__pycache__/main.pyc", ".git/config"):
+    for name in (
+        ".env",
+        ".env.example",
+        ".env.local",
+        "notes.txt",
+        "bench/notes.txt",
+        "deploy/x",
+        "app/__pycache__/main.pyc",
+        ".git/config",
+    ):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text("SECRET=1\n", encoding="utf-8")
     seen = tmp_path / "seen"
@@ -150,10 +159,10 @@ def test_only_allowed_files_reach_a_build(copy: Path, tmp_path: Path) -> None:
     found = {str(path.relative_to(seen)) for path in seen.rglob("*") if path.is_file()}
     assert {"app/main.py", "prodlock/inside/install.py", "poetry.lock", "tests/test_main.py"} <= found
     assert {name.partition("/")[0] for name in found} == {
-        "app", "poetry.lock", "prodlock", "pyproject.toml", "tasks.py", "tests",
+        ".env.example", "app", "poetry.lock", "prodlock", "pyproject.toml", "tasks.py", "tests",
     }  # fmt: skip
     parts = {name.split("/")[1] for name in found if name.startswith("prodlock/")}
-    assert parts == {"__init__.py", "inside", "server"}
+    assert parts == {"__init__.py", "inside", "loop", "server"}
     assert not [name for name in found if "__pycache__" in name or "notes" in name]
 
 

@@ -128,7 +128,13 @@ def test_a_file_that_dockerignore_excludes_is_not_counted(project: Path) -> None
     (project / ".git/info/exclude").write_text(".env*\n", encoding="utf-8")
     (project / "app/.env").touch()
     assert changes() == 1
-    for lines, expected in (("**/.env\n", 0), ("**/.env\n!app/.env\n", 1)):
+    for lines, expected in (
+        ("**/.env\n", 0),
+        ("**/.env\n!app/.env\n", 1),
+        ("**/.env\n!.env\n!application\n", 0),
+        ("**/.env\n!app\n", 1),
+        ("**/.env\n!app/.e*\n", 1),
+    ):
         (project / ".dockerignore").write_text(DOCKERIGNORE + lines, encoding="utf-8")
         git(project, "commit", "--quiet", "--all", "--message=ignore")
         assert changes() == expected

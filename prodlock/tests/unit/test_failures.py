@@ -24,6 +24,12 @@ PRINTED = {
         'error during connect: Get "http://host.example:2375/v1.45/version": dial tcp: lookup host.example: '
         "no such host\n"
     ),
+    "/srv/shop/.env must have lines NAME=VALUE that Compose can read (got, near line 2: unterminated quoted value).": (
+        "failed to read /srv/shop/.env: line 2: unterminated quoted value 'secret\n"
+    ),
+    "/srv/.env must have lines NAME=VALUE that Compose can read (got, near line 8: unexpected character).": (
+        'failed to read /srv/.env: line 8: unexpected character "\'" in variable name "\'secret"\n'
+    ),
     "Docker Compose v2 and Buildx must be installed": (
         "unknown flag: --short\n\nUsage:  docker [OPTIONS] COMMAND [ARG...]\n"
     ),
@@ -56,6 +62,13 @@ def test_known_errors_of_docker_get_a_message_with_a_remedy(message: str, printe
     """The message states the cause, then the remedy."""
     assert describe(("compose", "up"), 1, printed).startswith(message)
     assert describe(("run", "x"), 125, printed).startswith(message)
+
+
+def test_a_value_of_an_env_file_is_not_repeated() -> None:
+    """It may be a password; other errors are repeated."""
+    printed = "failed to read /srv/.env: line 2: unterminated quoted value 'secret\n"
+    assert "secret" not in describe(("compose", "config"), 1, printed)
+    assert "secret" in describe(("compose", "config"), 1, printed.replace("line 2", "a line"))
 
 
 @pytest.mark.parametrize("printed", PRINTED.values())

@@ -6,8 +6,6 @@ import gzip
 import hashlib
 import http.server
 import io
-import sys
-import sysconfig
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -174,15 +172,3 @@ def test_a_list_with_a_distribution_without_a_wheel_is_not_installed(tmp_path: P
     with pytest.raises(SystemExit, match=r"^a 1 has no wheel for Python 3\.13 on linux/amd64, and so on\.$"):
         install.wheels(str(tmp_path / "venv"), str(listed))
     assert not (tmp_path / "venv").exists()
-
-
-@pytest.mark.parametrize(("prefix", "written"), [("/opt/venv", True), (sys.base_prefix, False)])
-def test_an_environment_of_a_tool_sees_the_packages_of_dev(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str, *, written: bool
-) -> None:
-    """Created by the interpreter of dev's environment; main's and other tools' stand alone."""
-    monkeypatch.setattr(sys, "prefix", prefix)
-    install.create(tmp_path / "tool")
-    assert [path.read_text(encoding="utf-8") for path in tmp_path.glob("tool/lib/*/site-packages/dev.pth")] == (
-        [f"{sysconfig.get_path('purelib')}\n"] if written else []
-    )

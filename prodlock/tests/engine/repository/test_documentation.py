@@ -101,7 +101,7 @@ def installers() -> list[list[str]]:
     texts += [path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "prodlock/inside").rglob("*.sh"))]
     commands = [command for text in texts for command in re.split(r"&&|\n", text) if not command.startswith("#")]
     found = [shlex.split(command) for command in commands if re.search(r"\bpip (install|sync|download)\b", command)]
-    for name in ("prodlock/inside/install.py", "prodlock/docker/stages.py"):
+    for name in ("prodlock/inside/install.py", "prodlock/docker/stages.py", "prodlock/setup/virtualenv.py"):
         tree = ast.parse((REPOSITORY / name).read_text(encoding="utf-8"))
         lists = [node.elts for node in ast.walk(tree) if isinstance(node, ast.List)]
         words = [[str(one.value) for one in elements if isinstance(one, ast.Constant)] for elements in lists]
@@ -111,7 +111,7 @@ def installers() -> list[list[str]]:
 
 def test_every_installer_takes_hashed_wheels_only() -> None:
     """By options: `uv pip` does not read the variable UV_NO_BUILD."""
-    assert len(installers()) == 3
+    assert len(installers()) == 4
     for words in installers():
         assert "--require-hashes" in words, words
         assert words[words.index("--only-binary") + 1] == ":all:", words

@@ -42,7 +42,7 @@ class Quote(BaseModel):
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the service with the given settings, by default those of the environment."""
     settings = settings or Settings.from_environment()
-    app = FastAPI(title=settings.name, version=__version__)
+    app = FastAPI(title=settings.name, version=__version__, docs_url="/docs" if settings.docs else None)
 
     @app.get("/")
     async def about() -> About:

@@ -15,6 +15,7 @@ class Settings(BaseModel):
     """Each field is read from a variable: APP_NAME."""
 
     name: str = "quotes"
+    docs: bool = True
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

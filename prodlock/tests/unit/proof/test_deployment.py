@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from prodlock import service
 from prodlock.proof.judges import deployment
 
 DOCKERFILE = "FROM x AS y\nUSER root\nEXPOSE 1\nFROM scratch AS prod\nUSER 10001:10001\nEXPOSE 8000\n"
@@ -231,7 +232,7 @@ def test_all_findings_of_a_deployment_are_reported() -> None:
         {"deploy/stack.yml": "x:1"},
         [*objects],
         ["deploy/k8s: a schema does not allow it."],
-        ["APP_NEW"],
+        [service.dropped("compose.yaml", "api-prod", "APP_NEW")],
     )
     findings = deployment.judge(evidence)
     assert len(findings) == 6

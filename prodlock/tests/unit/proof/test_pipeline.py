@@ -18,6 +18,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "evidence": {"judges"},
     "check": {"evidence", "judges", "report"},
     "deploy": {"evidence", "judges"},
+    "audit": {"evidence", "judges", "report"},
 }
 
 
