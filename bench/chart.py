@@ -15,6 +15,7 @@ _WORKS = (
     "cold",
     "edit-prod",
     "edit-verdict",
+    "save-verdict",
     "dependency",
     "noop",
     "size",

@@ -31,6 +31,7 @@ WORKS = (
     Work("noop", "build with nothing to do", "s"),
     Work("edit-prod", "edit to new prod image", "s"),
     Work("edit-verdict", "edit to test verdict", "s"),
+    Work("save-verdict", "save to verdict of the affected tests", "s"),
     Work("save-answer", "save to new answer; `article`: uvicorn --reload", "s"),
     Work("dependency", "build with one more dependency", "s"),
     Work("size", "prod image", "MB"),
@@ -75,6 +76,7 @@ class Target:
 
 TARGETS = (
     Target("edit-verdict", 0.30),
+    Target("save-verdict", 0.10),
     Target("save-answer", 0.30),
     Target("cold", 0.45),
     Target("cold-200", 0.72),

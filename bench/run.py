@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import chart, contenders, figures, saves, work
+from bench import chart, contenders, figures, saves, verdicts, work
 from bench.contenders import ONE_MORE, PLAIN, PROJECT, SAME_PARSER, Contender, named
 from prodlock import integers, site
 from prodlock.docker import engine, stages
@@ -30,13 +30,15 @@ _NOTES = (
     "`docker save | gzip` gives.",
     "A save is measured in the dev image with watchfiles and the working tree mounted: `inv dev`'s program for "
     "`prodlock`, `uvicorn --reload` for `article`. Each sample is the median of three saves.",
+    "Save to verdict: `inv test --watch`, from the second save on, of a statement that affects all tests of the "
+    "application, to the line with the verdict. `article` and `uv` build and run the same tests: edit to verdict.",
     "The floor is the least that the same work takes on this machine. Cold build: download, unpack and compile the "
     "locked wheels and the standard library, by uv and `compileall`, without any check (bench/floor/Dockerfile). "
     "Nothing to do: `inv --version`, then `docker compose build`. Edit to image: a build that only copies `app/` into "
     "prod. Edit to verdict: the tests alone, in a dev image that is already built. Save to answer: import and creation "
-    "of the application in a fork that has all other modules. Image: its files without bytecode. First answer and "
-    "requests, where the floor is the most that can be reached: prod with an application that does nothing, under "
-    "uvicorn with httptools and without a log.",
+    "of the application in a fork that has all other modules. Save to verdict: the tests alone, in such a "
+    "fork. Image: its files without bytecode. First answer and requests, where the floor is the most that can be "
+    "reached: prod with an application that does nothing, under uvicorn with httptools and without a log.",
 )
 # The command of a floor: a container of prod that serves an application that does nothing.
 _EMPTY = ("python", "-c", work.EMPTY)
@@ -109,6 +111,7 @@ class Bench:
         self._floor("edit-prod", work.edit_to_prod_floor(self.own))
         self._each(order, "edit-verdict", work.edit_to_verdict)
         self._floor("edit-verdict", work.edit_to_verdict_floor(self.own))
+        self._verdicts(order)
         self._keep("save-answer", figures.PRODLOCK, saves.to_answer(self.own, saves.LOOP))
         self._keep("save-answer", figures.ARTICLE, saves.to_answer(self.own, saves.RELOAD))
         self._floor("save-answer", saves.to_answer_floor(self.own))
@@ -117,6 +120,13 @@ class Bench:
         self._use(PLAIN)
         for one in order:
             work.build(one)
+
+    def _verdicts(self, order: list[Contender]) -> None:
+        for one in order:
+            # Only this project watches: the others build and test after each edit, which was just measured.
+            seconds = verdicts.to_verdict(one) if one.inv else self.samples["edit-verdict"][one.name][-1]
+            self._keep("save-verdict", one.name, seconds)
+        self._floor("save-verdict", verdicts.to_verdict_floor(self.own))
 
     def _serve(self, order: list[Contender]) -> None:
         self._each(order, "first-answer", work.first_answer)

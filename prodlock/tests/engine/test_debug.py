@@ -137,6 +137,19 @@ def test_a_debugger_stops_the_tests_at_a_breakpoint(copy: Path) -> None:
     assert running() == ""
 
 
+def test_a_debugger_attaches_from_this_machine_only(copy: Path) -> None:
+    """The port is open on the loopback interface, and closed on the machine's other addresses."""
+    with watching(copy, "--debug") as task:
+        task.until("wait for a debugger")
+        (container,) = running().split()
+        address = "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}"
+        # The Engine's bridge: an address of this machine that other containers reach.
+        bridge = docker("inspect", f"--format={address}", container).stdout.strip()
+        socket.create_connection(DEBUGGER, timeout=5).close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((bridge, DEBUGGER[1]), timeout=5)
+
+
 def test_an_interrupted_wait_for_a_debugger_leaves_nothing(copy: Path) -> None:
     """130, as for `inv test`."""
     with watching(copy, "--debug") as task:

@@ -21,7 +21,7 @@ def test_a_round_measures_every_contender() -> None:
         page = (repository / "bench" / "RESULTS.md").read_text(encoding="utf-8")
         chart = (repository / "bench" / "chart.svg").read_text(encoding="utf-8")
     measured = {work["work"]: work["contenders"] for work in json.loads(done.stdout)["works"]}
-    assert {"cold", "edit-prod", "edit-verdict", "size", "first-answer", "requests"} <= set(measured)
+    assert {"cold", "edit-prod", "edit-verdict", "save-verdict", "size", "first-answer", "requests"} <= set(measured)
     for contenders in measured.values():
         assert set(contenders) - {FLOOR} == set(CONTENDERS)
         assert all(len(figures["samples"]) == 1 and figures["median"] > 0 for figures in contenders.values())
