@@ -52,6 +52,8 @@ BORROWED = (
 
 def assemble() -> None:
     """Put the project under test together, and commit it."""
+    # A test runs docker as another user.
+    Path(_FOLDER.name).chmod(0o755)
     shutil.copytree(REPOSITORY / "prodlock" / "tests" / "service", ROOT, ignore=_ignored())
     # For the linters.
     (ROOT / "__init__.py").unlink()

@@ -30,6 +30,7 @@ from prodlock.tests.engine.conftest import (
     sentence,
     until,
 )
+from prodlock.tests.engine.test_debug import Debugger
 
 URL = f"http://localhost:{PORT}"
 
@@ -197,4 +198,57 @@ def test_breakpoint_works_on_a_terminal(tree: Path) -> None:
         process.kill()
         process.wait()
         os.close(ours)
+    assert left_behind() == []
+
+
+def attached(tree: Path, line: int) -> Debugger:
+    """Attach a debugger as soon as one is waited for, with a breakpoint in app/main.py."""
+    client: list[Debugger] = []
+
+    def connected() -> bool:
+        try:
+            client.append(Debugger())
+        except OSError:
+            return False
+        return True
+
+    until(connected, 60)
+    client[0].send("initialize", adapterID="x", pathFormat="path", linesStartAt1=True)
+    client[0].until("response", "initialize")
+    client[0].send("attach", pathMappings=[{"localRoot": str(tree), "remoteRoot": "/srv"}])
+    client[0].until("event", "initialized")
+    client[0].send("setBreakpoints", source={"path": str(tree / "app/main.py")}, breakpoints=[{"line": line}])
+    client[0].until("response", "setBreakpoints")
+    client[0].send("configurationDone")
+    return client[0]
+
+
+def test_a_debugger_attaches_again_after_a_save(tree: Path) -> None:
+    """At each start the application waits for it; a request stops at a breakpoint."""
+    module = tree / "app" / "main.py"
+    lines = module.read_text(encoding="utf-8").splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if "return About(" in text)
+    output = tree.parent / "debugged"
+    with output.open("wb") as file:
+        command = inv_command("dev", f"--port={PORT}", "--debug")
+        process = subprocess.Popen(command, cwd=tree, stdout=file, stderr=file)
+    try:
+        for _ in range(2):
+            client = attached(tree, line)
+            answered: list[int] = []
+            request = Thread(target=lambda: answered.append(httpx.get(URL, timeout=30).status_code))  # noqa: B023
+            request.start()
+            stop = client.until("event", "stopped")
+            assert stop["reason"] == "breakpoint"
+            client.send("continue", threadId=stop["threadId"])
+            request.join(30)
+            assert answered == [200], output.read_text()
+            module.write_text(module.read_text(encoding="utf-8") + "# saved\n", encoding="utf-8")
+            time.sleep(1)
+            client.close()
+        assert stopped(process, signal.SIGTERM) < 4
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.wait()
     assert left_behind() == []
