@@ -115,7 +115,9 @@ class Forbidden:
         if match and match.lastgroup:
             owner = match[match.lastgroup] if match.lastgroup == "owner" else match.lastgroup
             return None if normalized(owner) in self.locked else normalized(owner)
-        return next((owner for command, owner in self.scripts.items() if _is_named_after(name, command)), None)
+        # Of some tools the variables are listed one by one: their names are words of other trades as well.
+        others = {command: owner for command, owner in self.scripts.items() if owner not in tools.VARIABLES.groupindex}
+        return next((owner for command, owner in others.items() if _is_named_after(name, command)), None)
 
     def owner(self, word: str) -> str | None:
         """Return the distribution that a word names: its own name, a script or an import of it."""

@@ -74,7 +74,7 @@ def test_images_have_allowed_folders_only(files: dict[str, tarfile.TarInfo]) -> 
     }  # fmt: skip
     assert names(files, "/srv") == ["app", "prodlock"]
     assert names(content(DEV), "/srv") == [
-        "app", "poetry.lock", "prodlock", "pyproject.toml", "selection.json", "tasks.py", "tests",
+        "app", "poetry.lock", "prodlock", "pyproject.toml", "reports", "selection.json", "tasks.py", "tests",
     ]  # fmt: skip
 
 

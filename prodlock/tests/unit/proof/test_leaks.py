@@ -368,6 +368,14 @@ def test_files_of_a_tool_in_the_main_group_are_not_evidence() -> None:
     assert RULES.variable_owner("COVERAGE_FILE", "x") == "coverage"
 
 
+def test_a_word_of_other_trades_is_not_a_tools_variable() -> None:
+    """Where the dev group has the tool, too, only its own variables count; of other tools all that begin so."""
+    forbidden = replace(RULES, scripts={"coverage": "coverage", "covered": "covered"})
+    assert forbidden.variable_owner("COVERAGE_LIMIT", "1") is None
+    assert forbidden.variable_owner("COVERAGE_RCFILE", "x") == "coverage"
+    assert forbidden.variable_owner("COVERED_LIMIT", "1") == "covered"
+
+
 def test_hostile_scripts_are_judged_in_bounded_time() -> None:
     """Each pattern stays within a line."""
     script = b"#!/bin/sh\n" + b"\n" * 1_000_000 + b"A=1\n" * 100_000 + b"a=(" * 100_000
