@@ -66,7 +66,9 @@ def assemble() -> None:
 
 
 def _ignored(*names: str) -> Callable[[Any, list[str]], set[str]]:
-    return shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", ".env*", ".prodlock", *names)
+    # Without this machine's settings; `.env.example` is a part of the project.
+    private = (".env", ".env.[!e]*")
+    return shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", *private, ".prodlock", *names)
 
 
 def committed(folder: Path) -> None:
