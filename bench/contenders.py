@@ -29,7 +29,7 @@ PARSER = "httptools"
 HERE = Path(__file__).parent
 PROJECT = Project(HERE.parent)
 # The files of the project that is compared, and those of them that belong to the service alone.
-_SERVICE = ("app", "tests", "pyproject.toml", "poetry.lock")
+_SERVICE = ("app", "tests", ".env.example", "pyproject.toml", "poetry.lock")
 _PROJECT = (*_SERVICE, "prodlock", "tasks.py", "Dockerfile", "docker-compose.yml", ".dockerignore")
 
 
