@@ -17,7 +17,7 @@ from prodlock.failure import Failure
 
 # How the working tree is served: by `inv dev`, and by uvicorn, which uses watchfiles where it is installed.
 LOOP = ("python", "-m", "prodlock.loop.serve", "app.main:create_app")
-RELOAD = ("uvicorn", "--factory", "app.main:create_app", "--reload", "--host=0.0.0.0", "--port=8000")
+RELOAD = ("python", "-m", "uvicorn", "--factory", "app.main:create_app", "--reload", "--host=0.0.0.0", "--port=8000")
 _SAVES = 3
 # Between two saves: each of them must find a server that waits.
 _PAUSE_SECONDS = 1.5

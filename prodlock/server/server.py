@@ -199,10 +199,12 @@ class Server(uvicorn.Server):
         logger.warning("The grace period is over: the process ends, though the application still runs.")
 
 
-def run(app: Application, settings: Settings, sockets: list[socket.socket] | None = None) -> int:
+def run(
+    app: Application, settings: Settings, sockets: list[socket.socket] | None = None, kind: type[Server] = Server
+) -> int:
     """Serve an application until a signal stops it; return the exit code.
 
-    Without sockets, it binds those of the settings.
+    Without sockets, it binds those of the settings. `kind` is the class of the server.
     """
     sockets = sockets or bind(settings.host, settings.port)
     lifecycle = Lifecycle()
@@ -222,7 +224,7 @@ def run(app: Application, settings: Settings, sockets: list[socket.socket] | Non
     config.load()
     config.lifespan_class = Lifespan
     grace_seconds = settings.stop_grace_seconds
-    server = Server(config, lifecycle, drain_seconds=settings.drain_seconds, grace_seconds=grace_seconds)
+    server = kind(config, lifecycle, drain_seconds=settings.drain_seconds, grace_seconds=grace_seconds)
     logger.info("Starting on %s.", _names(sockets))
     try:
         server.run(sockets)

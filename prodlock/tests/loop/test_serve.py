@@ -215,6 +215,28 @@ def test_a_library_that_starts_a_thread_is_not_preloaded(
         assert running.end() == 0
 
 
+def test_a_signal_during_a_restart_ends_it(server: Server) -> None:
+    """The former process, which still answers a request, is ended as well."""
+    server.save(
+        "    return app",
+        "    @app.get('/slow')\n    async def slow():\n        await asyncio.sleep(99)\n\n    return app",
+    )
+    server.save('"first"', '"second"')
+    server.wait_for("second")
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.1)
+        server.save('"second"', '"third"')
+        # The process has 0.3 s to end.
+        deadline = time.monotonic() + 10
+        while server.printed.count("Changed: service.py") < 2:
+            assert time.monotonic() < deadline, server.printed
+            time.sleep(0.005)
+        assert server.end() == 0
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", server.port))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_within_a_second(server: Server, number: signal.Signals) -> None:
     """Also where a request never ends: with exit code 0, and nothing left."""
@@ -222,8 +244,8 @@ def test_a_signal_ends_it_within_a_second(server: Server, number: signal.Signals
         "    return app",
         "    @app.get('/slow')\n    async def slow():\n        await asyncio.sleep(99)\n\n    return app",
     )
-    time.sleep(0.3)
-    server.wait_for("first")
+    server.save('"first"', '"second"')
+    server.wait_for("second")
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(0.1)
