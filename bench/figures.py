@@ -32,7 +32,7 @@ WORKS = (
     Work("edit-prod", "edit to new prod image", "s"),
     Work("edit-verdict", "edit to test verdict", "s"),
     Work("save-verdict", "save to verdict of the affected tests", "s"),
-    Work("save-answer", "save to new answer; `article`: uvicorn --reload", "s"),
+    Work("save-answer", "save to new answer", "s"),
     Work("dependency", "build with one more dependency", "s"),
     Work("size", "prod image", "MB"),
     Work("size-compressed", "prod image, compressed", "MB"),

@@ -29,7 +29,7 @@ _NOTES = (
     "An image's size, taken in the first round, is that of its layers, base image included; compressed it is what "
     "`docker save | gzip` gives.",
     "A save is measured in the dev image with watchfiles and the working tree mounted: `inv dev`'s program for "
-    "`prodlock`, `uvicorn --reload` for `article`. Each sample is the median of three saves.",
+    "`prodlock`, `uvicorn --reload` for the others. Each sample is the median of three saves.",
     "Save to verdict: `inv test --watch`, from the second save on, of a statement that affects all tests of the "
     "application, to the line with the verdict. `article` and `uv` build and run the same tests: edit to verdict.",
     "The floor is the least that the same work takes on this machine. Cold build: download, unpack and compile the "
@@ -113,7 +113,9 @@ class Bench:
         self._floor("edit-verdict", work.edit_to_verdict_floor(self.own))
         self._verdicts(order)
         self._keep("save-answer", figures.PRODLOCK, saves.to_answer(self.own, saves.LOOP))
-        self._keep("save-answer", figures.ARTICLE, saves.to_answer(self.own, saves.RELOAD))
+        reloaded = saves.to_answer(self.own, saves.RELOAD)
+        for name in (figures.ARTICLE, figures.UV):
+            self._keep("save-answer", name, reloaded)
         self._floor("save-answer", saves.to_answer_floor(self.own))
         self._use(ONE_MORE)
         self._each(order, "dependency", work.build)

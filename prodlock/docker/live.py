@@ -7,6 +7,7 @@ import json
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from prodlock.project import Project
 
 # Where a debugger attaches: prodlock/loop/serve.py listens there in the container, and Docker on 127.0.0.1.
 DEBUG_PORT = 5678
+# How long the Engine may take to remove a container that has ended.
+_REMOVAL_SECONDS = 5
 
 
 def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
@@ -52,6 +55,7 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
             # How a server is ended.
             return 0
         finally:
+            _wait_for_removal(project, name)
             containers.remove(project, (), project_name(project))
 
 
@@ -64,6 +68,14 @@ def _check_alone(project: Project, name: str) -> None:
             remedy = f"press Ctrl-C there, or run `docker rm --force {name}`"
             raise Failure(f"`inv dev` must run once in a checkout (got {one}). To fix it: {remedy}.")
         engine.output(project, "rm", "--force", name, echo=True)
+
+
+def _wait_for_removal(project: Project, name: str) -> None:
+    """Wait until the Engine has removed a container, which still uses its network until then."""
+    deadline = time.monotonic() + _REMOVAL_SECONDS
+    with engine.undisturbed():
+        while any(one.name == name for one in containers.list_all(project)) and time.monotonic() < deadline:
+            time.sleep(0.05)
 
 
 def check_free(port: int) -> None:

@@ -192,6 +192,8 @@ class Supervisor:
                         break
                     time.sleep(0.005)
             self.child = 0
+        if self.debugging:
+            _end_adapters()
         if self.terminal:
             with contextlib.suppress(termios.error):
                 termios.tcsetattr(0, termios.TCSADRAIN, self.terminal)
@@ -261,18 +263,17 @@ def _wait_for_debugger() -> None:
     """Listen for a debugger, and return once it is attached."""
     import debugpy  # noqa: PLC0415 - only the stage `loop` has it
 
-    deadline = time.monotonic() + 5
-    while True:
-        # The adapter of the former child keeps the port until its client has left.
-        try:
-            debugpy.listen(("0.0.0.0", DEBUG_PORT))  # noqa: S104 - docker publishes it on 127.0.0.1
-            break
-        except RuntimeError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
+    debugpy.listen(("0.0.0.0", DEBUG_PORT))  # noqa: S104 - docker publishes it on 127.0.0.1
     logger.info("Waiting for a debugger on 127.0.0.1:%d.", DEBUG_PORT)
     debugpy.wait_for_client()
+
+
+def _end_adapters() -> None:
+    """End debugpy's adapter. It is a daemon: it would keep the port for as long as a debugger is attached to it."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if b"/debugpy/adapter" in file.read_bytes():
+                os.kill(int(file.parent.name), signal.SIGKILL)
 
 
 def main(arguments: Sequence[str]) -> NoReturn:

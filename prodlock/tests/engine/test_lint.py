@@ -11,7 +11,7 @@ from prodlock.tests.engine.conftest import edit, inv, sentence
 
 # What `uv pip install` prints, and the state of the step that copies dev's packages.
 INSTALLED = re.compile(r"^#\d+ .*Installed \d+ packages? in ", re.MULTILINE)
-COPIED = re.compile(r"^#(\d+) \[lint \d/\d\] COPY --from=dev .*\n(?:#\1 .*\n)*?#\1 (\w+)", re.MULTILINE)
+COPIED = re.compile(r"^#(\d+) \[beside-dev \d/\d\] COPY --from=dev .*\n(?:#\1 .*\n)*?#\1 (\w+)", re.MULTILINE)
 
 
 def failures(done: subprocess.CompletedProcess[str]) -> list[str]:
