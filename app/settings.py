@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 PREFIX = "APP_"
 
@@ -29,9 +30,15 @@ class Settings(BaseModel):
                 {field: environment[name] for field, name in names.items() if name in environment}
             )
         except ValidationError as error:
-            wrong = [
-                f"{names[str(problem['loc'][0])]} must be valid: {problem['msg']} (got {problem['input']!r}). "
-                "To fix it: correct the variable, or unset it for its default."
-                for problem in error.errors()
-            ]
-            raise SystemExit("\n".join(wrong)) from None
+            raise SystemExit("\n".join(cls._message(names, problem) for problem in error.errors())) from None
+
+    @staticmethod
+    def _message(names: Mapping[str, str], problem: ErrorDetails) -> str:
+        """Return the sentence about a variable that is wrong. Where one is missing, the input is all the others."""
+        name = names[str(problem["loc"][0])]
+        if problem["type"] == "missing":
+            return f"{name} must be set (got nothing). To fix it: set the variable, or give its field a default."
+        return (
+            f"{name} must be valid: {problem['msg']} (got {problem['input']!r}). To fix it: correct the variable, or "
+            "unset it for its default."
+        )

@@ -28,6 +28,17 @@ def test_a_wrong_variable_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> No
         create_app()
 
 
+def test_a_missing_variable_stops_the_start() -> None:
+    """The message names the variable, and repeats no value of another: it may be a password."""
+
+    class Required(Settings):
+        address: str
+
+    with pytest.raises(SystemExit, match=r"^APP_ADDRESS must be set \(got nothing\)\. To fix it: ") as caught:
+        Required.from_environment({"APP_NAME": "a-password"})
+    assert "a-password" not in str(caught.value)
+
+
 def test_the_example_lists_every_setting() -> None:
     """.env.example has each field's variable below a comment, commented out and with its default."""
     text = Path(".env.example").read_text(encoding="utf-8")

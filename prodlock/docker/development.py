@@ -67,7 +67,7 @@ def run_temporary(
     options = (f"--name={name}",) if finished else ("--rm", f"--name={name}")
     # Compose that has a terminal does not end at SIGTERM, and the container of a closed terminal runs on.
     stop = ("stop", f"--time={_STOP_SECONDS}", name)
-    interrupted = False
+    interrupted, code = False, 1
     try:
         code = engine.run(project, *args[:position], *options, *args[position:], env=env, ended_by=stop)
         if finished:
@@ -76,8 +76,9 @@ def run_temporary(
         interrupted = True
         raise
     finally:
-        # After an interruption there may be a container with `--rm` as well: Docker may exit without stopping it.
-        if finished or interrupted:
+        # There may be a container with `--rm` as well: Docker may exit without stopping it, after an interruption or
+        # where it can't write to a closed pipe.
+        if finished or code:
             with engine.undisturbed(), contextlib.suppress(Failure):
                 engine.output(project, "rm", "--force", "--volumes", name, echo=interrupted, shielded=True)
     return code

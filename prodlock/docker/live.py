@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from prodlock import integers
-from prodlock.docker import containers, development, engine, images, stages
+from prodlock.docker import containers, development, engine, exclusive, images, stages
 from prodlock.docker.compose import DEV, LIVE, PROD, check_settings, command, project_name
 from prodlock.failure import Failure
 from prodlock.project import Project
@@ -31,43 +31,46 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
     """
     port = port or project.environment.get("PORT") or "8000"
     port = str(integers.parse(port, "The port", 1, integers.LAST_PORT, "`inv dev --port N`, or set PORT"))
-    name = f"{project_name(project)}-{LIVE[0]}"
-    _check_alone(project, name)
-    for needed in (int(port), *([DEBUG_PORT] if debug else [])):
-        check_free(needed)
-    check_settings(project, PROD, LIVE)
-    images.build(project, DEV, made_from=None)
-    options = [*stages.on_working_tree(project), "--env=HOME=/tmp", "--service-ports"]
-    if not preload:
-        options.append("--env=PRODLOCK_PRELOAD=0")
-    with _override(project, debug=debug) as override:
+    # Another file than the one that `inv serve` locks: both may run.
+    with exclusive.lock(project.root / "Dockerfile") as locked:
+        name = f"{project_name(project)}-{LIVE[0]}"
+        _remove_leftover(project, name, locked)
+        for needed in (int(port), *([DEBUG_PORT] if debug else [])):
+            check_free(needed)
+        check_settings(project, PROD, LIVE)
+        images.build(project, DEV, made_from=None)
+        options = [*stages.on_working_tree(project), "--env=HOME=/tmp", "--service-ports"]
+        options.append(f"--env=PRODLOCK_ADDRESS=http://localhost:{port}")
+        if not preload:
+            options.append("--env=PRODLOCK_PRELOAD=0")
         if debug:
             # debugpy warns without the second: a debugger can't stop in modules that are part of the interpreter.
             options += ["--env=PRODLOCK_DEBUG=1", "--env=PYTHON_FROZEN_MODULES=off"]
-            engine.notify(f"A debugger attaches to 127.0.0.1:{DEBUG_PORT}; until then the application waits.")
-        engine.notify(f"http://localhost:{port} serves the working tree. Ctrl-C ends it.")
-        compose = (*command(project, LIVE[1]), *override)
-        try:
-            return development.run_temporary(
-                project, *compose, "run", *development.terminal(), *options, LIVE[0], name=name, env={"PORT": port}
-            )
-        except KeyboardInterrupt:
-            # How a server is ended.
-            return 0
-        finally:
-            _wait_for_removal(project, name)
-            containers.remove(project, (), project_name(project))
+        with _override(project, debug=debug) as override:
+            try:
+                words = (*command(project, LIVE[1]), *override, "run", *development.terminal(), *options, LIVE[0])
+                return development.run_temporary(project, *words, name=name, env={"PORT": port})
+            except KeyboardInterrupt:
+                # How a server is ended.
+                return 0
+            finally:
+                _wait_for_removal(project, name)
+                containers.remove(project, (), project_name(project))
 
 
-def _check_alone(project: Project, name: str) -> None:
-    """Remove a container that a killed `inv dev` has left. Raises Failure where one runs."""
+def _remove_leftover(project: Project, name: str, locked: bool | None) -> None:  # noqa: FBT001
+    """Remove the container of a killed `inv dev`. Raises Failure where one runs, or another checkout's has the name."""
     for one in containers.list_all(project):
         if one.name != name:
             continue
-        if one.state not in {"created", "exited", "dead"}:
-            remedy = f"press Ctrl-C there, or run `docker rm --force {name}`"
+        # With the lock, no `inv dev` of this checkout runs.
+        if one.local and (locked or one.state in {"created", "exited", "dead"}):
+            engine.output(project, "rm", "--force", name, echo=True)
+        else:
+            remedy = "press Ctrl-C there" if locked is False else f"run `docker rm --force {name}`"
             raise Failure(f"`inv dev` must run once in a checkout (got {one}). To fix it: {remedy}.")
-        engine.output(project, "rm", "--force", name, echo=True)
+    if locked is False:
+        raise Failure("`inv dev` must run once in a checkout (got another that starts). To fix it: press Ctrl-C there.")
 
 
 def _wait_for_removal(project: Project, name: str) -> None:

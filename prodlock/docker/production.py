@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 from prodlock import integers, source
-from prodlock.docker import containers, engine, images
+from prodlock.docker import containers, engine, exclusive, images
 from prodlock.docker.compose import PROD, check_settings, command, files, project_name
 from prodlock.docker.containers import Container
 from prodlock.failure import Failure
@@ -30,7 +28,12 @@ def serve(project: Project, port: str, *, detach: bool) -> None:
     port = port or project.environment.get("PORT") or "8000"
     port = str(integers.parse(port, "The port", 1, integers.LAST_PORT, "`inv serve --port N`, or set PORT"))
     settings = {"PORT": port}
-    with _exclusive(project):
+    # Where there are no locks, `_remove_leftovers` and `_create` refuse a second one that starts at another moment.
+    with exclusive.lock(files(project)[0]) as locked:
+        if locked is False:
+            if conflicting := _conflicting(project):
+                raise _already_running(conflicting)
+            raise Failure("Another `inv serve` is starting in this folder. To stop it: press Ctrl-C there.")
         _remove_leftovers(project)
         check_settings(project, PROD)
         images.build(project, PROD, made_from=source.commit(project), env=settings)
@@ -68,31 +71,6 @@ def running(project: Project) -> Container | None:
         (one for one in _of_project(project) if one.local and _is_production(project, one) and one.state == "running"),
         None,
     )
-
-
-@contextmanager
-def _exclusive(project: Project) -> Iterator[None]:
-    """Refuse a second `inv serve` of this checkout, with a Failure, until this process ends.
-
-    The Compose file is locked: a lock file could be left behind. Where there are no such locks, on Windows for example,
-    `_remove_leftovers` and `_create` refuse a second one that does not start at the same moment.
-    """
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl  # noqa: PLC0415 - Windows has none
-
-    with files(project)[0].open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if conflicting := _conflicting(project):
-                raise _already_running(conflicting) from None
-            raise Failure("Another `inv serve` is starting in this folder. To stop it: press Ctrl-C there.") from None
-        except OSError:
-            # The file system has no locks.
-            pass
-        yield
 
 
 def _remove_leftovers(project: Project) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 # Folders that hold no source: bytecode, environments, packages of JavaScript. Hidden folders hold none either.
@@ -16,6 +17,14 @@ _SKIPPED = {"__pycache__", "node_modules", "venv"}
 # core busy.
 _PAUSE_SECONDS = 0.05
 _PAUSE_FACTOR = 20
+
+
+def summary(changed: Iterable[str]) -> str:
+    """Return a sentence about changed files."""
+    first, *others = sorted(changed)
+    if not others:
+        return f"{first} changed."
+    return f"{first} and {len(others)} other file{'s' if len(others) > 1 else ''} changed."
 
 
 class Tree:

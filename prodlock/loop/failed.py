@@ -1,4 +1,4 @@
-"""Answer every request with the reason why the application did not start."""
+"""Answer every request with the reason why the application does not run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prodlock.server.asgi import Application, Receive, Scope, Send
 
 def application(reason: str) -> Application:
     """Return an application that answers 500 and a reason, as plain text, to every request."""
-    body = f"The application did not start. It is started again when a file is saved.\n\n{reason}\n".encode()
+    body = f"The application does not run. It is started again when a file is saved.\n\n{reason}\n".encode()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -26,7 +26,7 @@ from typing import IO, Any, NamedTuple, NoReturn
 
 import pytest
 
-from prodlock.loop.changes import Tree
+from prodlock.loop.changes import Tree, summary
 from prodlock.loop.preload import Preloader, of_tree
 
 # For every run. pytest warns about plugins whose asserts it can no longer rewrite because they are already imported.
@@ -92,14 +92,6 @@ def selectable(root: Path, changed: Iterable[str]) -> bool:
     It compares functions of Python files. Data, configuration and fixtures of a conftest.py may affect every test.
     """
     return all(path.endswith(".py") and Path(path).name != "conftest.py" and (root / path).exists() for path in changed)
-
-
-def summary(changed: Iterable[str]) -> str:
-    """Return a sentence about changed files."""
-    first, *others = sorted(changed)
-    if not others:
-        return f"{first} changed."
-    return f"{first} and {len(others)} other file{'s' if len(others) > 1 else ''} changed."
 
 
 def verdict(outcome: Outcome, seconds: float, *, affected: bool, notice: str = "") -> str:

@@ -2,7 +2,7 @@
 
     python -m prodlock.loop.serve MODULE:ATTRIBUTE [options of prodlock.server]
 
-`inv dev` sets PRODLOCK_PRELOAD=0 for --no-preload and PRODLOCK_DEBUG=1 for --debug.
+`inv dev` sets PRODLOCK_ADDRESS, PRODLOCK_PRELOAD=0 for --no-preload, and PRODLOCK_DEBUG=1 for --debug.
 
 A supervisor listens, imports what the application imports from outside the tree, and forks a child for each state of
 the sources: the child imports the sources alone, and serves with production's server. Requests that arrive in between
@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import json
 import logging
+import math
 import os
 import select
 import signal
@@ -29,7 +31,7 @@ from types import FrameType
 from typing import NoReturn
 
 from prodlock.loop import failed
-from prodlock.loop.changes import Tree
+from prodlock.loop.changes import Tree, summary
 from prodlock.loop.preload import Preloader, of_tree
 from prodlock.server import application, command, logs, server
 from prodlock.server.asgi import Application
@@ -38,11 +40,13 @@ from prodlock.server.settings import Settings
 logger = logging.getLogger("prodlock.loop")
 
 # What an application reads at its start. Files that it writes, a database for example, must not start it again.
-SUFFIXES = (".py", ".html", ".jinja", ".jinja2", ".j2", ".ini", ".json", ".toml", ".yaml", ".yml")
+SUFFIXES = (".py", ".html", ".jinja", ".jinja2", ".j2", ".ini", ".json", ".lock", ".toml", ".yaml", ".yml")
 DEBUG_PORT = 5678
 # How long a child has for the requests in flight and the end of its lifespan.
 _STOP_SECONDS = 0.3
 _BACKLOG = 2048
+# How long an import may take until the log names the place.
+_PATIENCE_SECONDS = 5
 
 
 # The signals that end the supervisor.
@@ -94,6 +98,8 @@ class Supervisor:
         self.child = 0
         self.answering = False
         self.report = -1
+        # When an import is reported that does not end, on the monotonic clock.
+        self.patience = math.inf
         self.terminal = termios.tcgetattr(0) if os.isatty(0) else None
 
     def run(self) -> NoReturn:
@@ -101,7 +107,9 @@ class Supervisor:
         for number in _SIGNALS:
             signal.signal(number, self.end)
         self.start()
-        logger.info("Serving %s. It is started again after each save.", self.given.application)
+        if address := os.environ.get("PRODLOCK_ADDRESS"):
+            # As `inv serve` prints its address, whatever the format of the log is.
+            print(f"{address} serves the working tree. Ctrl-C ends it.", flush=True)
         while True:
             self.wait()
 
@@ -121,6 +129,10 @@ class Supervisor:
         readable, _, _ = select.select(watched, [], [], self.tree.pause)
         if readable:
             self.read_report()
+        elif watched and not self.debugging and time.monotonic() > self.patience:
+            logger.warning("The application has not been imported after %d s. It is here:", _PATIENCE_SECONDS)
+            os.kill(self.child, signal.SIGUSR1)
+            self.patience = math.inf
         if changed := self.tree.changed():
             self.restart(changed)
         elif self.child:
@@ -134,13 +146,12 @@ class Supervisor:
 
     def restart(self, changed: set[str]) -> None:
         """Replace the child after files have changed."""
-        names = sorted(changed)
-        logger.info("Changed: %s.", ", ".join(names[:3]) + (f" and {len(names) - 3} others" if names[3:] else ""))
-        if {"poetry.lock", "pyproject.toml"} & changed:
-            logger.warning("The container has the packages of the former lock. To get others: run `inv dev` again.")
+        logger.info(summary(changed))
+        if "poetry.lock" in changed:
+            logger.warning("The container has the packages of the former lock: press Ctrl-C and run `inv dev` again.")
         self.stop()
-        if any(name.startswith("prodlock/") for name in changed):
-            # This program itself, or the server.
+        # This program itself, or the server. Another commit may not have them.
+        if any(name.startswith("prodlock/") for name in changed) and Path(__file__).exists():
             sys.stdout.flush()
             os.execv(sys.executable, [sys.executable, "-m", "prodlock.loop.serve", *sys.argv[1:]])  # noqa: S606
         self.start()
@@ -166,6 +177,7 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(writing)
         self.report = reading
+        self.patience = time.monotonic() + _PATIENCE_SECONDS
 
     def read_report(self) -> None:
         """Preload what the child reports. The pipe ends where it serves nothing but a reason."""
@@ -204,6 +216,7 @@ class Supervisor:
             signal.signal(number, lambda *_: os._exit(0))
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        faulthandler.register(signal.SIGUSR1)
         logs.configure(self.settings)
         # Of each start and each end, the supervisor's line is enough.
         for name in ("uvicorn.error", logs.SERVER):
@@ -240,14 +253,15 @@ class Supervisor:
         try:
             return application.load(self.given.application, is_factory=self.given.factory), ""
         except SystemExit as ended:
-            reason = str(ended)
+            # A number is no reason.
+            reason = ended.code if isinstance(ended.code, str) else _traceback(ended, self.root)
         except Exception as error:  # noqa: BLE001 - of the application's own code
             reason = _traceback(error, self.root)
-        logger.error("The application did not start.\n%s", reason)
+        logger.error("The application does not start.\n%s", reason)
         return None, reason
 
 
-def _traceback(error: Exception, root: Path) -> str:
+def _traceback(error: BaseException, root: Path) -> str:
     """Return the traceback of an exception without the frames before the tree's own code."""
     trace = error.__traceback__
     own = Path(__file__).parents[1]

@@ -167,8 +167,8 @@ UNACCOUNTED_BYTECODE = Rule(
     "LS205",
     "Bytecode that no build step makes",
     "Bytecode is in the image that does not belong to an accounted source, or is not the compilation of it.",
-    "A step ran Python in the image, or compiled in another way.",
-    "Set PYTHONDONTWRITEBYTECODE=1 in the step, or remove it.",
+    "Its source differs as well (LS209), or a step ran Python in the image.",
+    "Follow the remedy of the source where that is a finding; else set PYTHONDONTWRITEBYTECODE=1 in the step.",
 )
 WRONG_KIND = Rule(
     "LS206",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import select
@@ -136,14 +137,53 @@ def test_a_second_one_is_refused_in_one_line(tree: Path) -> None:
 
 
 def test_a_killed_one_is_replaced(tree: Path) -> None:
-    """Its container has stopped; the next `inv dev` removes it."""
+    """Its container still runs. The next `inv dev` removes it, and leaves nothing itself."""
     with developed(tree) as process:
         process.kill()
         process.wait()
-        (container,) = docker("ps", "--quiet", f"--filter=name=^{COPY}-api-dev").stdout.split()
-        docker("stop", "--time=1", container)
+        (before,) = docker("ps", "--quiet", f"--filter=name=^{COPY}-api-dev").stdout.split()
     with developed(tree):
+        (after,) = docker("ps", "--quiet", f"--filter=name=^{COPY}-api-dev").stdout.split()
+        assert after != before
         assert answers("/")
+    assert left_behind() == []
+
+
+def test_of_two_at_the_same_moment_one_serves(tree: Path) -> None:
+    """The other one is refused in one line, and does not disturb the first."""
+    command = inv_command("dev", f"--port={PORT}")
+    both = [subprocess.Popen(command, cwd=tree, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        until(lambda: any(one.poll() is not None for one in both), 20)
+        (refused,) = [one for one in both if one.poll() is not None]
+        assert refused.returncode == 1
+        assert refused.stderr
+        assert refused.stderr.read().startswith("`inv dev` must run once in a checkout (got ")
+        until(lambda: answers("/"), 60)
+    finally:
+        for one in both:
+            one.terminate()
+            one.communicate()
+    assert left_behind() == []
+
+
+def test_a_closed_pipe_ends_it(tree: Path) -> None:
+    """`inv dev | head -1`: docker can't print, and ends without stopping the container."""
+    reading, writing = os.pipe()
+    process = subprocess.Popen(
+        inv_command("dev", f"--port={PORT}"), cwd=tree, stdout=writing, stderr=subprocess.DEVNULL
+    )
+    os.close(writing)
+    try:
+        until(lambda: answers("/"), 60)
+        os.close(reading)
+        for _ in range(3):
+            with contextlib.suppress(httpx.TransportError):
+                httpx.get(URL)
+        process.wait(20)
+    finally:
+        process.kill()
+        process.wait()
     assert left_behind() == []
 
 
@@ -182,7 +222,7 @@ def test_breakpoint_works_on_a_terminal(tree: Path) -> None:
 
     answered: list[int] = []
     try:
-        wait_for(b"Serving app.main:create_app")
+        wait_for(b"serves the working tree")
         client = Thread(target=lambda: answered.append(httpx.get(URL, timeout=30).status_code))
         client.start()
         wait_for(b"(Pdb)")

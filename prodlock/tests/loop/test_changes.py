@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prodlock.loop.changes import Tree
+from prodlock.loop.changes import Tree, summary
 
 
 @pytest.fixture
@@ -83,3 +83,16 @@ def test_wait_returns_what_has_changed(root: Path) -> None:
     tree = Tree(root)
     (root / "top.py").unlink()
     assert tree.wait() == {"top.py"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"a.py"}, "a.py changed."),
+        ({"a.py", "b.py"}, "a.py and 1 other file changed."),
+        ({"c", "a", "b"}, "a and 2 other files changed."),
+    ],
+)
+def test_the_summary_names_one_file(changed: set[str], sentence: str) -> None:
+    """The first of them, and the number of the others."""
+    assert summary(changed) == sentence

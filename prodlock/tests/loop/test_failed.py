@@ -1,4 +1,4 @@
-"""The answer of an application that did not start."""
+"""The answer of an application that does not run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_every_request_is_answered_with_the_reason() -> None:
     with TestClient(failed.application("NameError: x")) as client:
         answer = client.post("/anything")
     assert answer.status_code == 500
-    assert "did not start" in answer.text
+    assert "does not run" in answer.text
     assert "NameError: x" in answer.text
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["content-type"].startswith("text/plain")

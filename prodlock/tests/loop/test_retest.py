@@ -101,19 +101,6 @@ def test_other_changes_may_affect_every_test(tree: Path, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "sentence"),
-    [
-        ({"a.py"}, "a.py changed."),
-        ({"a.py", "b.py"}, "a.py and 1 other file changed."),
-        ({"c", "a", "b"}, "a and 2 other files changed."),
-    ],
-)
-def test_the_summary_names_one_file(changed: set[str], sentence: str) -> None:
-    """The first of them, and the number of the others."""
-    assert retest.summary(changed) == sentence
-
-
-@pytest.mark.parametrize(
     ("result", "affected", "line"),
     [
         (outcome(passed=3), True, "PASSED affected tests: 3 passed (0.30 s). All tests run now."),

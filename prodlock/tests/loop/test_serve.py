@@ -141,7 +141,7 @@ def test_a_save_takes_effect(server: Server) -> None:
     assert first.partition("process")[2] != second.partition("process")[2]
     server.save('"second"', '"third"')
     assert server.wait_for("third")[0] == 200
-    assert "Changed: service.py." in server.printed
+    assert "service.py changed." in server.printed
 
 
 @pytest.mark.parametrize(
@@ -151,15 +151,16 @@ def test_a_save_takes_effect(server: Server) -> None:
         ("import os\n", "import os (\n", "SyntaxError"),
         ("    yield\n", "    raise RuntimeError('no database')\n    yield\n", "RuntimeError: no database"),
         ("    app = FastAPI", "    raise SystemExit('APP_X must be set')\n    app = FastAPI", "APP_X must be set"),
-        ("import os\n", "import os\nos._exit(3)\n", "The application ended"),
+        ("import os\n", "import os\nos._exit(3)\n", "The application ended with exit code 3"),
+        ("import os\n", "import os, sys\nsys.exit(3)\n", "SystemExit: 3"),
         ("def create_app", "def other", "must be an attribute of a module"),
     ],
-    ids=["import", "syntax", "lifespan", "settings", "exit", "name"],
+    ids=["import", "syntax", "lifespan", "settings", "exit", "sys.exit", "name"],
 )
 def test_a_failing_start_is_answered_until_the_next_save(server: Server, old: str, new: str, reason: str) -> None:
     """With 500 and the reason; the log has it as well."""
     server.save(old, new)
-    status, body = server.wait_for("did not start")
+    status, body = server.wait_for("does not run")
     assert status == 500
     assert reason in body
     server.save(new, old)
@@ -170,9 +171,21 @@ def test_a_failing_start_is_answered_until_the_next_save(server: Server, old: st
 def test_the_traceback_begins_in_the_tree(server: Server) -> None:
     """The frames of the importing server are of no use to the reader."""
     server.save("import os\n", "import os\n1 / 0\n")
-    _, body = server.wait_for("did not start")
+    _, body = server.wait_for("does not run")
     assert "service.py" in body
     assert "importlib" not in body
+
+
+def test_an_import_that_does_not_end_is_reported_with_its_place(server: Server) -> None:
+    """After some seconds; the next save ends it."""
+    server.save("import os\n", "import os\nwhile True:\n    pass\n")
+    deadline = time.monotonic() + 20
+    while 'service.py", line 4' not in server.printed:
+        assert time.monotonic() < deadline, server.printed
+        time.sleep(0.01)
+    assert "The application has not been imported after 5 s." in server.printed
+    server.save("while True:\n    pass\n", "")
+    assert server.wait_for("first")[0] == 200
 
 
 def test_third_party_modules_are_imported_once(server: Server) -> None:
@@ -226,10 +239,11 @@ def test_a_signal_during_a_restart_ends_it(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(0.1)
+        before = server.printed.count("service.py changed.")
         server.save('"second"', '"third"')
         # The process has 0.3 s to end.
         deadline = time.monotonic() + 10
-        while server.printed.count("Changed: service.py") < 2:
+        while server.printed.count("service.py changed.") == before:
             assert time.monotonic() < deadline, server.printed
             time.sleep(0.005)
         assert server.end() == 0
@@ -258,10 +272,10 @@ def test_a_signal_ends_it_within_a_second(server: Server, number: signal.Signals
 
 def test_a_changed_lock_is_announced(server: Server) -> None:
     """The container has the packages of the former one."""
-    (server.module.parent / "poetry.lock").write_text("", encoding="utf-8")
     (server.module.parent / "pyproject.toml").write_text("", encoding="utf-8")
+    (server.module.parent / "poetry.lock").write_text("", encoding="utf-8")
     deadline = time.monotonic() + 10
-    while "To get others: run `inv dev` again." not in server.printed:
+    while "press Ctrl-C and run `inv dev` again." not in server.printed:
         assert time.monotonic() < deadline, server.printed
         time.sleep(0.01)
 
