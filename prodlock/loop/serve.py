@@ -253,7 +253,7 @@ class Supervisor:
         try:
             return application.load(self.given.application, is_factory=self.given.factory), ""
         except SystemExit as ended:
-            # A number is no reason.
+            # A number does not state a reason.
             reason = ended.code if isinstance(ended.code, str) else _traceback(ended, self.root)
         except Exception as error:  # noqa: BLE001 - of the application's own code
             reason = _traceback(error, self.root)
