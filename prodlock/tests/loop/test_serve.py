@@ -228,14 +228,19 @@ def test_a_library_that_starts_a_thread_is_not_preloaded(
         assert running.end() == 0
 
 
-def test_a_signal_during_a_restart_ends_it(server: Server) -> None:
-    """The former process, which still answers a request, is ended as well."""
+def add_slow_route(server: Server) -> None:
+    """Add the route /slow, whose answer never comes, and wait until it exists."""
     server.save(
         "    return app",
         "    @app.get('/slow')\n    async def slow():\n        await asyncio.sleep(99)\n\n    return app",
     )
     server.save('"first"', '"second"')
     server.wait_for("second")
+
+
+def test_a_signal_during_a_restart_ends_it(server: Server) -> None:
+    """The former process, which still answers a request, is ended as well."""
+    add_slow_route(server)
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(0.1)
@@ -254,12 +259,7 @@ def test_a_signal_during_a_restart_ends_it(server: Server) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_within_a_second(server: Server, number: signal.Signals) -> None:
     """Also where a request never ends: with exit code 0, and nothing left."""
-    server.save(
-        "    return app",
-        "    @app.get('/slow')\n    async def slow():\n        await asyncio.sleep(99)\n\n    return app",
-    )
-    server.save('"first"', '"second"')
-    server.wait_for("second")
+    add_slow_route(server)
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(0.1)
