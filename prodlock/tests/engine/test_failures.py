@@ -368,7 +368,7 @@ def test_checks_refuse_another_image_in_the_place_of_dev(other: str, name: str) 
 
 def test_check_refuses_a_dev_group_without_pytest(copy: Path) -> None:
     """The probe proves itself first: what can't find pytest in dev can't vouch for its absence from prod."""
-    assert inv("poetry", "--", "remove", "--lock", "--group", "dev", "pytest", cwd=copy).returncode == 0
+    assert inv("poetry", "--", "remove", "--lock", "--group", "dev", "pytest", "pytest-cov", cwd=copy).returncode == 0
     assert inv("build", cwd=copy).returncode == 0
     done = inv("check-prod-has-no-pytest", cwd=copy)
     assert sentence(done).startswith(f"The probe does not find pytest in {COPY}:dev, where it must be: ")
