@@ -124,5 +124,6 @@ def test_unit_tests_notice_a_judge_that_finds_nothing(runs: Runs, module: str, n
             node.body = ast.parse(f"return {neutral(node)}").body
     mutant = ast.unparse(tree)
     # Most are noticed by the tests of their own module: the others run only where these pass.
-    own = runs.code([f"test_{module}.py"], module, mutant)
+    tests = [one for one in TESTS if one == f"test_{module}.py"]
+    own = runs.code(tests, module, mutant) if tests else 0
     assert (own or runs.code(TESTS, module, mutant)) in NOTICED
