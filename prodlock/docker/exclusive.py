@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 
 @contextmanager
 def lock(file: Path) -> Iterator[bool | None]:
-    """Lock an existing file until this process ends; yield whether that succeeded, or None where there are no locks.
+    """Lock a file until this process ends; yield whether that succeeded, or None where there are no locks.
 
-    A lock file could be left behind; a lock cannot. Windows and some file systems have none.
+    An existing file: a lock file could be left behind, a lock cannot. Windows and some file systems have none.
     """
     if sys.platform == "win32":
         yield None
         return
     import fcntl  # noqa: PLC0415 - Windows has none
 
-    with file.open("rb") as locked:
+    with ExitStack() as stack:
+        locked: bool | None = None
         try:
-            fcntl.flock(locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stack.enter_context(file.open("rb")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = True
         except BlockingIOError:
-            yield False
+            locked = False
         except OSError:
-            yield None
-        else:
-            yield True
+            # No locks, or no file: what needs it reports that.
+            pass
+        yield locked
