@@ -7,7 +7,6 @@ from pathlib import Path
 from invoke.tasks import task
 
 from prodlock import tasks
-from prodlock.docker import stages
 from prodlock.project import Project
 from prodlock.tasks import PassThrough, on_project, passed_arguments
 
@@ -16,6 +15,8 @@ from prodlock.tasks import PassThrough, on_project, passed_arguments
 @on_project
 def test_tool(project: Project, all: bool = False) -> int:
     """Test Prodlock on this machine's Engine: `inv test-tool -- -k leak`."""
+    from prodlock.docker import stages
+
     return stages.test_tool(project, [*(["--all"] if all else []), *passed_arguments()])
 
 

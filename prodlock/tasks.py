@@ -18,10 +18,9 @@ from invoke.main import program
 from invoke.parser.argument import Argument
 from invoke.tasks import Task, task
 
-from prodlock.docker import development, env_file, images, live, production, retest, stages
+from prodlock.docker import env_file, images
 from prodlock.failure import FAILED, INTERRUPTED, Failure, interrupt_on_termination
 from prodlock.project import Project
-from prodlock.setup import machine, virtualenv
 
 # The groups of the tasks below in the order of the listing; a project's own tasks come last.
 GROUPS: dict[str, Sequence[str]] = {
@@ -137,6 +136,8 @@ def setup(project: Project) -> None:
 
     Changes nothing on a machine that is ready.
     """
+    from prodlock.setup import machine
+
     machine.setup(project)
 
 
@@ -161,6 +162,8 @@ def build(project: Project, no_cache: bool = False, platform: str = "") -> None:
 @on_project
 def serve(project: Project, port: str = "", detach: bool = False) -> None:
     """Build and run prod, stream its logs, stop it gracefully on Ctrl-C."""
+    from prodlock.docker import production
+
     production.serve(project, port, detach=detach)
 
 
@@ -174,6 +177,8 @@ def serve(project: Project, port: str = "", detach: bool = False) -> None:
 @on_project
 def dev(project: Project, port: str = "", preload: bool = True, debug: bool = False) -> int:
     """Serve the working tree in dev; a saved file takes effect at once."""
+    from prodlock.docker import live
+
     return live.serve(project, port, preload=preload, debug=debug)
 
 
@@ -181,6 +186,8 @@ def dev(project: Project, port: str = "", preload: bool = True, debug: bool = Fa
 @on_project
 def stop(project: Project) -> None:
     """Stop what `inv serve --detach` started in this checkout."""
+    from prodlock.docker import production
+
     production.stop(project)
 
 
@@ -194,6 +201,8 @@ def stop(project: Project) -> None:
 @on_project
 def test(project: Project, watch: bool = False, debug: bool = False) -> int:
     """Build dev and run pytest in it: `inv test -- -k health -x`."""
+    from prodlock.docker import development, retest
+
     if watch and debug:
         raise Failure("The option must be --watch or --debug (got both). To fix it: leave one of them out.")
     run = retest.watch if watch else retest.debug if debug else development.test
@@ -207,6 +216,8 @@ def test(project: Project, watch: bool = False, debug: bool = False) -> int:
 @on_project
 def shell(project: Project, prod: bool = False) -> int:
     """Open a shell in dev, or run a command: `inv shell -- python -V`."""
+    from prodlock.docker import development
+
     return development.shell(project, passed_arguments(), beside_prod=prod)
 
 
@@ -217,6 +228,8 @@ def venv(project: Project) -> None:
 
     Needs the image's Python on this machine. Changes nothing where the lock has not changed.
     """
+    from prodlock.setup import virtualenv
+
     virtualenv.make(project)
 
 
@@ -278,6 +291,8 @@ def deploy_check(project: Project) -> int:
 @on_project
 def poetry(project: Project) -> int:
     """Run Poetry in its stage: `inv poetry -- add --lock httpx`."""
+    from prodlock.docker import stages
+
     return stages.poetry(project, passed_arguments())
 
 
@@ -297,6 +312,8 @@ def audit(project: Project, json: bool = False) -> int:
 @on_project
 def lint(project: Project, fix: bool = False) -> int:
     """Check style, types, Dockerfiles, shell scripts and spelling."""
+    from prodlock.docker import stages
+
     return stages.lint(project, fix=fix)
 
 
