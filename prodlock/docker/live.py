@@ -17,7 +17,7 @@ from prodlock.docker.compose import DEV, LIVE, PROD, check_settings, command, pr
 from prodlock.failure import Failure
 from prodlock.project import Project
 
-# Where a debugger attaches: prodlock/loop/serve.py listens there in the container, and Docker on 127.0.0.1.
+# Where a debugger attaches: prodlock/loop/debug.py listens there in the container, and Docker on 127.0.0.1.
 DEBUG_PORT = 5678
 # How long the Engine may take to remove a container that has ended.
 _REMOVAL_SECONDS = 5

@@ -22,6 +22,13 @@ def of_tree(root: Path, names: Iterable[str]) -> set[str]:
     return {name for name in names if root in _parents(name)}
 
 
+def imported(root: Path, ignored: Iterable[str]) -> list[str]:
+    """Return the imported modules in the order of their imports, without some and without those below a folder."""
+    names = list(sys.modules)
+    left_out = of_tree(root, names).union(ignored)
+    return [name for name in names if name not in left_out]
+
+
 class Preloader:
     """Imports modules in this process, those alone that its children can inherit."""
 

@@ -17,7 +17,6 @@ import select
 import signal
 import sys
 import tempfile
-import termios
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +26,8 @@ from typing import IO, Any, NamedTuple, NoReturn
 import pytest
 
 from prodlock.loop.changes import Tree, summary
-from prodlock.loop.preload import Preloader, of_tree
+from prodlock.loop.preload import Preloader, imported, of_tree
+from prodlock.loop.terminal import Terminal
 
 # For every run. pytest warns about plugins whose asserts it can no longer rewrite because they are already imported.
 _OPTIONS = ("--quiet", "--no-header", "-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning")
@@ -145,8 +145,7 @@ class Runner:
         self._pid = 0
         # Written by the run before it ends. A pipe could fill, or be kept open by a process that a test has started.
         self._results: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
-        # The mode of the terminal, which a debugger changes while it reads.
-        self._mode = termios.tcgetattr(0) if os.isatty(0) else None
+        self._terminal = Terminal()
 
     def start(self, options: Sequence[str], reported: Sequence[str] = ()) -> int:
         """Start pytest, and return a descriptor that becomes readable when it ends.
@@ -169,9 +168,7 @@ class Runner:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 kill(pid, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if self._mode:
-            with contextlib.suppress(termios.error):
-                termios.tcsetattr(0, termios.TCSADRAIN, self._mode)
+        self._terminal.restore()
         self._results.seek(0)
         results = json.loads(self._results.read() or "{}")
         return Outcome(code, results.get("counts", {}), results.get("failed", []), results.get("modules", []))
@@ -206,8 +203,7 @@ class Runner:
         try:
             code = int(pytest.main(arguments, plugins=[plugin]))
         finally:
-            ignored = inherited | of_tree(self._root, list(sys.modules))
-            modules = [name for name in sys.modules if name not in ignored]
+            modules = imported(self._root, inherited)
             json.dump({"counts": plugin.counts, "failed": plugin.failed, "modules": modules}, self._results)
             for stream in (self._results, sys.stdout, sys.stderr):
                 stream.flush()

@@ -22,7 +22,6 @@ import select
 import signal
 import socket
 import sys
-import termios
 import time
 import traceback
 from collections.abc import Sequence
@@ -30,9 +29,10 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from prodlock.loop import failed
+from prodlock.loop import debug, failed
 from prodlock.loop.changes import Tree, summary
-from prodlock.loop.preload import Preloader, of_tree
+from prodlock.loop.preload import Preloader, imported
+from prodlock.loop.terminal import Terminal
 from prodlock.server import application, command, logs, server
 from prodlock.server.asgi import Application
 from prodlock.server.settings import Settings
@@ -41,14 +41,11 @@ logger = logging.getLogger("prodlock.loop")
 
 # What an application reads at its start. Files that it writes, a database for example, must not start it again.
 SUFFIXES = (".py", ".html", ".jinja", ".jinja2", ".j2", ".ini", ".json", ".lock", ".toml", ".yaml", ".yml")
-DEBUG_PORT = 5678
 # How long a child has for the requests in flight and the end of its lifespan.
 _STOP_SECONDS = 0.3
 _BACKLOG = 2048
 # How long an import may take until the log names the place.
 _PATIENCE_SECONDS = 5
-
-
 # The signals that end the supervisor.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -100,7 +97,7 @@ class Supervisor:
         self.report = -1
         # When an import is reported that does not end, on the monotonic clock.
         self.patience = math.inf
-        self.terminal = termios.tcgetattr(0) if os.isatty(0) else None
+        self.terminal = Terminal()
 
     def run(self) -> NoReturn:
         """Serve until a signal ends this process."""
@@ -206,9 +203,7 @@ class Supervisor:
             self.child = 0
         if self.debugging:
             _end_adapters()
-        if self.terminal:
-            with contextlib.suppress(termios.error):
-                termios.tcsetattr(0, termios.TCSADRAIN, self.terminal)
+        self.terminal.restore()
 
     def serve(self, report: int, reason: str) -> int:
         """Serve in the child, and return its exit code."""
@@ -222,15 +217,13 @@ class Supervisor:
         for name in ("uvicorn.error", logs.SERVER):
             logging.getLogger(name).setLevel(logging.WARNING)
         if self.debugging:
-            _wait_for_debugger()
+            debug.wait_for_client(lambda address: logger.info("Waiting for a debugger on %s.", address))
         app: Application | None = None
         if not reason:
             app, reason = self.load()
         if app:
             with os.fdopen(report, "wb") as pipe:
-                names = list(sys.modules)
-                ignored = of_tree(self.root, names) | {"__main__"}
-                pipe.write(json.dumps([name for name in names if name not in ignored]).encode())
+                pipe.write(json.dumps(imported(self.root, {"__main__"})).encode())
             with failed.errors_of("uvicorn.error") as errors:
                 code = self.serve_until_stopped(app)
             if not errors:
@@ -271,15 +264,6 @@ def _traceback(error: BaseException, root: Path) -> str:
             break
         trace = trace.tb_next
     return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
-
-
-def _wait_for_debugger() -> None:
-    """Listen for a debugger, and return once it is attached."""
-    import debugpy  # noqa: PLC0415 - only the stage `loop` has it
-
-    debugpy.listen(("0.0.0.0", DEBUG_PORT))  # noqa: S104 - docker publishes it on 127.0.0.1
-    logger.info("Waiting for a debugger on 127.0.0.1:%d.", DEBUG_PORT)
-    debugpy.wait_for_client()
 
 
 def _end_adapters() -> None:

@@ -36,7 +36,6 @@ THIRD_PARTY = {
     "inside/sbom.py": {"cyclonedx", "packageurl"},
     "loop/debug.py": {"debugpy", "pytest"},
     "loop/retest.py": {"pytest", "testmon"},
-    "loop/serve.py": {"debugpy"},
     "server": {"uvicorn", "httptools"},
     "tasks.py": {"invoke"},
 }
