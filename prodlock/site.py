@@ -27,6 +27,7 @@ _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.
 
 # The database of known vulnerabilities that `inv audit` asks (https://google.github.io/osv.dev/post-v1-query/).
 OSV = "https://api.osv.dev/v1/query"
+_ADDRESS = re.compile(r"https?://[!-~]+")
 # The end of the year 9999: no date in an image's configuration can be later.
 LAST_SECOND = 253402300799
 
@@ -41,7 +42,7 @@ def environment(project: Project) -> dict[str, str]:
     check_bundle(bundle)
     index = project.environment.get("INDEX_URL") or index_url(project)
     # The address may hold a password: no message repeats it.
-    if index and not re.fullmatch(r"https?://[!-~]+", index):
+    if index and not _ADDRESS.fullmatch(index):
         raise Failure(
             "The package index must be an address that begins with http:// or https://, without spaces (got another). "
             "To fix it: set INDEX_URL, or correct index-url in pip's configuration."
@@ -56,7 +57,7 @@ def audit_url(project: Project) -> str:
     """
     address = project.environment.get("AUDIT_URL") or OSV
     with contextlib.suppress(ValueError):
-        if re.fullmatch(r"https?://[!-~]+", address) and urlsplit(address).hostname:
+        if _ADDRESS.fullmatch(address) and urlsplit(address).hostname:
             return address
     raise Failure(
         "AUDIT_URL must be an address that begins with http:// or https://, without spaces (got another). To fix it: "

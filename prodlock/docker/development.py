@@ -34,9 +34,8 @@ def shell(project: Project, words: list[str], *, beside_prod: bool) -> int:
     container = production.running(project)
     if not container:
         raise Failure("Production must be running in this checkout (got none). To fix it: start it with `inv serve`.")
-    interactive = ("--interactive", "--tty") if _has_terminal() else ("--interactive",)
     namespaces = (f"--network=container:{container.identifier}", f"--pid=container:{container.identifier}")
-    return run_temporary(project, "run", *interactive, *namespaces, f"{project_name(project)}:dev", *words)
+    return run_temporary(project, "run", *interactive(), *namespaces, f"{project_name(project)}:dev", *words)
 
 
 def _run_in_dev(project: Project, *words: str, finished: Callable[[Project, str], None] | None = None) -> int:
@@ -48,6 +47,11 @@ def _run_in_dev(project: Project, *words: str, finished: Callable[[Project, str]
 def terminal() -> tuple[str, ...]:
     """Return the options of `docker compose run` for this terminal, or for none."""
     return () if _has_terminal() else ("--no-TTY",)
+
+
+def interactive() -> tuple[str, ...]:
+    """Return the options of `docker run` that connect this process's terminal, or its standard input."""
+    return ("--interactive", "--tty") if _has_terminal() else ("--interactive",)
 
 
 def run_temporary(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from prodlock.docker import stages
-from prodlock.docker.development import run_temporary, terminal
+from prodlock.docker.development import interactive, run_temporary
 from prodlock.docker.live import DEBUG_PORT, check_free
 from prodlock.project import Project
 
@@ -21,7 +21,7 @@ def watch(project: Project, arguments: list[str]) -> int:
     program = ("python", "-m", "prodlock.loop.retest", str(time.localtime().tm_gmtoff))
     tree = stages.on_working_tree(project, ":ro")
     try:
-        return run_temporary(project, "run", *_connected(), *options, *tree, image, *program, *arguments)
+        return run_temporary(project, "run", *interactive(), *options, *tree, image, *program, *arguments)
     except KeyboardInterrupt:
         # How a watch is ended.
         return 0
@@ -34,9 +34,4 @@ def debug(project: Project, arguments: list[str]) -> int:
     options = ("--init", f"--publish=127.0.0.1:{DEBUG_PORT}:{DEBUG_PORT}", "--env=HOME=/tmp")
     # debugpy warns without the option: a debugger can't stop in modules that are part of the interpreter.
     program = ("python", "-X", "frozen_modules=off", "-m", "prodlock.loop.debug")
-    return run_temporary(project, "run", *_connected(), *options, image, *program, *arguments)
-
-
-def _connected() -> tuple[str, ...]:
-    """Return the options of `docker run` that connect this process's terminal, or its standard input."""
-    return ("--interactive",) if terminal() else ("--interactive", "--tty")
+    return run_temporary(project, "run", *interactive(), *options, image, *program, *arguments)
