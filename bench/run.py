@@ -177,7 +177,7 @@ def _machine() -> dict[str, str]:
 
 
 def _instruments() -> None:
-    """Build the load generator, this project's tool stage, and the stand-in for uv's image."""
+    """Build the load generator, this project's tool stage, dev with watchfiles, and the stand-in for uv's image."""
     print("building the instruments", file=sys.stderr, flush=True)
     settings = site.environment(PROJECT)
     inside = "--build-context=inside=prodlock/inside"
@@ -185,6 +185,7 @@ def _instruments() -> None:
     engine.output(PROJECT, *build, env=settings)
     tools = stages.build(PROJECT, "poetry")
     engine.output(PROJECT, "tag", tools, named("tools"))
+    engine.output(PROJECT, "tag", stages.build(PROJECT, "reload"), named("reload"))
     recipe = f"FROM {tools} AS tools\nFROM scratch\nCOPY --from=tools /opt/tool/bin/uv /uv\n"
     engine.output(PROJECT, "build", f"--tag={named('uv-binary')}", "-", given=recipe.encode())
 

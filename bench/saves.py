@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import http.client
-import os
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.contenders import PROJECT, Contender
+from bench.contenders import PROJECT, Contender, named
 from bench.work import serving
 from prodlock.docker import engine, stages
 from prodlock.failure import Failure
+from prodlock.project import Project
 
 # How the working tree is served: by `inv dev`, and by uvicorn, which uses watchfiles where it is installed.
 LOOP = ("python", "-m", "prodlock.loop.serve", "app.main:create_app")
@@ -45,7 +44,7 @@ def to_answer(contender: Contender, command: Sequence[str]) -> float:
     module = contender.folder / "app" / "__init__.py"
     before = module.read_text(encoding="utf-8")
     try:
-        with serving(contender, image=_image(), options=_options(contender), command=command) as port:
+        with serving(contender, image=named("reload"), options=_options(contender), command=command) as port:
             return statistics.median(_save(module, f"0.0.{number}", port) for number in range(_SAVES))
     finally:
         module.write_text(before, encoding="utf-8")
@@ -53,19 +52,13 @@ def to_answer(contender: Contender, command: Sequence[str]) -> float:
 
 def to_answer_floor(contender: Contender) -> float:
     """Return the seconds in which a fork imports the service and creates its application."""
-    command = ("run", "--rm", "--network=none", *_options(contender), _image(), "python", "-c", _FLOOR)
+    command = ("run", "--rm", "--network=none", *_options(contender), named("reload"), "python", "-c", _FLOOR)
     return statistics.median(float(engine.output(PROJECT, *command)) for _ in range(_SAVES))
-
-
-def _image() -> str:
-    """Return the name of an image with this project's packages, its dev group and watchfiles."""
-    return stages.build(PROJECT, "reload")
 
 
 def _options(contender: Contender) -> list[str]:
     """Return the options that mount a contender's tree."""
-    options = ["--init", f"--volume={contender.folder}:/srv", "--workdir=/srv", "--env=APP_DRAIN_SECONDS=0"]
-    return options if sys.platform == "win32" else [*options, f"--user={os.getuid()}:{os.getgid()}"]
+    return ["--init", "--env=APP_DRAIN_SECONDS=0", *stages.on_working_tree(Project(contender.folder))]
 
 
 def _save(module: Path, version: str, port: int) -> float:

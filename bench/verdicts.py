@@ -6,19 +6,16 @@ import os
 import re
 import select
 import subprocess
-import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from bench.contenders import PROJECT, Contender, named
+from bench.work import inv_started
 from prodlock.docker import engine, stages
 from prodlock.failure import Failure
 from prodlock.project import Project
 
 _SECONDS = 120
-_STOP_SECONDS = 30
 _CHUNK = 1 << 16
 
 # A program for a container with the tree: print the seconds of the tests in a fork of a process that has imported all
@@ -63,28 +60,10 @@ class Running:
             self._output += read
 
 
-@contextmanager
-def running(contender: Contender, *args: str) -> Iterator[Running]:
-    """Run `inv ARGS` in the contender's folder, and end it afterwards."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "invoke", *args],
-        cwd=contender.folder,
-        env=os.environ | {"PRODLOCK_PROJECT": contender.project},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    ) as process:
-        try:
-            yield Running(f"inv {' '.join(args)}", process)
-        finally:
-            # `inv` then stops what it has started.
-            process.terminate()
-            process.wait(_STOP_SECONDS)
-
-
 def to_verdict(contender: Contender) -> float:
     """Return the seconds from a save to the verdict of the affected tests. Raises Failure where one of them fails."""
-    with running(contender, "test", "--watch") as task:
+    with inv_started(contender, "test", "--watch") as process:
+        task = Running("inv test --watch", process)
         task.until("PASSED all tests")
         # From the first one on, packages are in memory.
         for _ in range(2):

@@ -171,8 +171,9 @@ def _test(contender: Contender) -> None:
         raise Failure(f"The tests of {contender.name} must pass before anything is measured. {failure}") from None
 
 
-def _inv(contender: Contender, *args: str) -> None:
-    """Run `inv ARGS` in the contender's folder. Raises Failure with its last line where it fails."""
+@contextmanager
+def inv_started(contender: Contender, *args: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start `inv ARGS` in the contender's folder, with its output in a pipe, and end it where it still runs."""
     environment = os.environ | {"PRODLOCK_PROJECT": contender.project}
     # A user's checkout has the tool's bytecode.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -185,12 +186,18 @@ def _inv(contender: Contender, *args: str) -> None:
         stderr=subprocess.STDOUT,
     ) as process:
         try:
-            printed, _ = process.communicate()
-        except BaseException:
-            # `inv` then stops what it has started.
-            process.terminate()
-            process.wait(_STOP_SECONDS)
-            raise
+            yield process
+        finally:
+            if process.poll() is None:
+                # `inv` then stops what it has started.
+                process.terminate()
+                process.wait(_STOP_SECONDS)
+
+
+def _inv(contender: Contender, *args: str) -> None:
+    """Run `inv ARGS` in the contender's folder. Raises Failure with its last line where it fails."""
+    with inv_started(contender, *args) as process:
+        printed, _ = process.communicate()
     if process.returncode:
         last = printed.decode(errors="replace").strip().rpartition("\n")[2] or "no output"
         raise Failure(f"`inv {' '.join(args)}` failed: {last}")
