@@ -9,6 +9,8 @@ version, and `prodlock/tests/server/test_uvicorn_internals.py` fails where one o
 | `Server`: `capture_signals()`, `handle_exit()` overridden | the drain between the signal and the shutdown |
 | `Server`: `startup()`, `shutdown()`, `on_tick()` extended | readiness, aborted requests, `Connection: close` |
 | `Server`: `started`, `lifespan` | what a signal meets |
+| `Server`: `main_loop()` overridden, `servers`; `ServerState`: `connections`, `tasks` | the end under `inv dev` |
+| `LifespanOn`: `shutdown()` | the same |
 | `ServerState`: `default_headers` | headers of every response |
 | `LifespanOn`: `send()` extended, `startup_event`, `should_exit` | a start that is cancelled; the exit code |
 | `HANDLED_SIGNALS`, `STARTUP_FAILURE` | the signals to stop; exit code 3 |

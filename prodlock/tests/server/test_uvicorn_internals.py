@@ -20,8 +20,10 @@ METHODS = {
     "Server.startup": "(self, sockets)",
     "Server.shutdown": "(self, sockets)",
     "Server.on_tick": "(self, counter)",
+    "Server.main_loop": "(self)",
     "Server.run": "(self, sockets)",
     "LifespanOn.send": "(self, message)",
+    "LifespanOn.shutdown": "(self)",
     "HttpToolsProtocol.connection_made": "(self, transport)",
     "HttpToolsProtocol.connection_lost": "(self, exc)",
     "HttpToolsProtocol.eof_received": "(self)",
@@ -34,7 +36,9 @@ METHODS = {
     "FlowControl.__init__": "(self, transport)",
     "FlowControl.resume_reading": "(self)",
 }
-COROUTINES = {"Server.startup", "Server.shutdown", "Server.on_tick", "LifespanOn.send"}
+COROUTINES = {
+    "Server.startup", "Server.shutdown", "Server.on_tick", "Server.main_loop", "LifespanOn.send", "LifespanOn.shutdown",
+}  # fmt: skip
 # What the methods call, in the order that the server relies on.
 CALLS = {
     "Server.serve": ["self.capture_signals", "self._serve"],
@@ -75,6 +79,8 @@ def test_the_objects_have_the_expected_attributes() -> None:
         server = uvicorn.Server(config)
         assert (server.started, server.should_exit, server.force_exit) == (False, False, False)
         assert not hasattr(server, "lifespan")
+        assert (server.server_state.connections, server.server_state.tasks) == (set(), set())
+        assert "self.servers.append(" in inspect.getsource(uvicorn.Server.startup)
         await server.on_tick(0)
         headers = server.server_state.default_headers
         assert headers == [(b"date", headers[0][1]), (b"server", b"uvicorn")]
