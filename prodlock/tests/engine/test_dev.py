@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
-import select
 import shutil
 import signal
 import socket
@@ -33,6 +31,7 @@ from prodlock.tests.engine.conftest import (
     until,
 )
 from prodlock.tests.engine.test_debug import Debugger
+from prodlock.tests.engine.watching import Running, ended
 
 URL = f"http://localhost:{PORT}"
 
@@ -205,44 +204,19 @@ def test_bad_ports_are_refused(tree: Path) -> None:
 def test_breakpoint_works_on_a_terminal(tree: Path) -> None:
     """The prompt of pdb appears, takes a command, and the request is answered; Ctrl-C ends everything."""
     edit(tree / "app" / "main.py", "        return About(", "        breakpoint()\n        return About(")
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        inv_command("dev", f"--port={PORT}"),
-        cwd=tree,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    seen = b""
-
-    def wait_for(text: bytes) -> None:
-        nonlocal seen
-        deadline = time.monotonic() + 60
-        while text not in seen:
-            assert time.monotonic() < deadline, seen
-            if select.select([ours], [], [], 0.1)[0]:
-                seen += os.read(ours, 4096)
-        seen = seen[seen.index(text) + len(text) :]
-
     answered: list[int] = []
-    try:
-        wait_for(b"serves the working tree")
+    with ended(Running(tree, "dev", f"--port={PORT}", terminal=True)) as task:
+        task.until("serves the working tree")
         client = Thread(target=lambda: answered.append(httpx.get(URL, timeout=30).status_code))
         client.start()
-        wait_for(b"(Pdb)")
-        os.write(ours, b"p 6 * 7\n")
-        wait_for(b"42")
-        os.write(ours, b"continue\n")
+        task.until(r"\(Pdb\)")
+        task.type(b"p 6 * 7\n")
+        task.until("42")
+        task.type(b"continue\n")
         client.join(30)
         assert answered == [200]
-        os.write(ours, b"\x03")
-        assert process.wait(10) == 0
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
+        task.type(b"\x03")
+        assert task.process.wait(10) == 0
     assert left_behind() == []
 
 

@@ -1,4 +1,4 @@
-"""Run `inv test` in a terminal or without one, and read what it prints while it runs."""
+"""Run a task in a terminal or without one, and read what it prints while it runs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from prodlock.tests.engine.conftest import COPY, docker, inv_command
 
 FIRST = "def test_first() -> None:\n    assert True\n"
 
 
-class Watching:
-    """`inv test --watch` or another form of `inv test`, and what it prints."""
+class Running:
+    """A task that runs, and what it prints."""
 
     def __init__(self, folder: Path, *arguments: str, terminal: bool = False) -> None:
         self.folder = folder
@@ -31,7 +32,7 @@ class Watching:
         ignored = signal.signal(signal.SIGHUP, signal.SIG_DFL)
         try:
             self.process = subprocess.Popen(
-                inv_command("test", *arguments),
+                inv_command(*arguments),
                 cwd=folder,
                 stdin=theirs if terminal else subprocess.DEVNULL,
                 stdout=theirs,
@@ -63,6 +64,21 @@ class Watching:
             os.close(self.output)
             self.output = -1
 
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Signal the task and return its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+Task = TypeVar("Task", bound=Running)
+
+
+class Watching(Running):
+    """`inv test --watch` or another form of `inv test`."""
+
+    def __init__(self, folder: Path, *arguments: str, terminal: bool = False) -> None:
+        super().__init__(folder, "test", *arguments, terminal=terminal)
+
     def save(self, name: str, text: str, *, verdicts: Sequence[str] = ("affected tests", "all tests")) -> str:
         """Write a file, and return what is printed until the last of the verdicts."""
         (self.folder / name).write_text(text, encoding="utf-8")
@@ -72,22 +88,21 @@ class Watching:
         }
         return "".join(self.until(rf"{lines[kind]}.*\n") for kind in verdicts)
 
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Signal the task and return its exit code."""
-        self.process.send_signal(number)
-        return self.process.wait(20)
-
 
 @contextmanager
-def watching(folder: Path, *arguments: str, terminal: bool = False) -> Iterator[Watching]:
-    """Run `inv test` with arguments, and end it afterwards where it runs."""
-    watch = Watching(folder, *arguments, terminal=terminal)
+def ended(task: Task) -> Iterator[Task]:
+    """Yield a task, and end it afterwards where it runs."""
     try:
-        yield watch
+        yield task
     finally:
-        if watch.process.poll() is None:
-            watch.end()
-        watch.hang_up()
+        if task.process.poll() is None:
+            task.end()
+        task.hang_up()
+
+
+def watching(folder: Path, *arguments: str, terminal: bool = False) -> AbstractContextManager[Watching]:
+    """Run `inv test` with arguments, and end it afterwards where it runs."""
+    return ended(Watching(folder, *arguments, terminal=terminal))
 
 
 def running() -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from prodlock.tests.program import Program, free_port
 
 APPLICATION = """
 import asyncio
@@ -38,34 +37,17 @@ def create_app():
 REPOSITORY = str(Path(__file__).parents[3])
 
 
-class Server:
-    """A development server of a tree, and its output."""
+class Server(Program):
+    """A development server of a tree."""
 
     def __init__(self, root: Path, port: int, **environment: str) -> None:
         self.module = root / "service.py"
         self.port = port
-        self.lines: list[str] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "prodlock.loop.serve", "service:create_app", "--host=127.0.0.1", f"--port={port}"],
+        super().__init__(
+            *("-m", "prodlock.loop.serve", "service:create_app", "--host=127.0.0.1", f"--port={port}"),
             cwd=root,
-            env=os.environ | {"PYTHONPATH": f"{root}:{REPOSITORY}", "APP_DRAIN_SECONDS": "0"} | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            environment={"PYTHONPATH": f"{root}:{REPOSITORY}", "APP_DRAIN_SECONDS": "0"} | environment,
         )
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        with self.process.stdout as stdout:
-            self.lines.extend(stdout)
-
-    @property
-    def printed(self) -> str:
-        """The output so far."""
-        return "".join(self.lines)
 
     def get(self) -> tuple[int, str]:
         """Return status and body of `GET /`. A request in the queue of a socket that closes is sent again."""
@@ -86,7 +68,7 @@ class Server:
         assert old in text
         self.module.write_text(text.replace(old, new), encoding="utf-8")
 
-    def wait_for(self, part: str) -> tuple[int, str]:
+    def answer_with(self, part: str) -> tuple[int, str]:
         """Return the first answer with a part in its body."""
         deadline = time.monotonic() + 20
         while True:
@@ -95,15 +77,6 @@ class Server:
                 return status, body
             assert time.monotonic() < deadline, (body, self.printed)
             time.sleep(0.01)
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal, and return the exit code."""
-        self.process.send_signal(number)
-        try:
-            return self.process.wait(10)
-        finally:
-            self.process.kill()
-            self._reader.join()
 
 
 @pytest.fixture
@@ -116,31 +89,39 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def port() -> int:
     """A free port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number: int = free.getsockname()[1]
-    return number
+    return free_port()
+
+
+@contextmanager
+def started(root: Path, port: int, **environment: str) -> Iterator[Server]:
+    """Start a server of a tree, wait until it answers, and end it afterwards."""
+    running = Server(root, port, **environment)
+    try:
+        running.answer_with("first")
+        yield running
+    finally:
+        try:
+            running.stop()
+        finally:
+            running.kill()
 
 
 @pytest.fixture
 def server(root: Path, port: int) -> Iterator[Server]:
     """A server of the tree that answers."""
-    running = Server(root, port)
-    try:
-        running.wait_for("first")
+    with started(root, port) as running:
         yield running
-    finally:
-        running.end()
 
 
 def test_a_save_takes_effect(server: Server) -> None:
     """In another process, and so again."""
     _, first = server.get()
     server.save('"first"', '"second"')
-    status, second = server.wait_for("second")
+    status, second = server.answer_with("second")
     assert status == 200
     assert first.partition("process")[2] != second.partition("process")[2]
     server.save('"second"', '"third"')
-    assert server.wait_for("third")[0] == 200
+    assert server.answer_with("third")[0] == 200
     assert "service.py changed." in server.printed
 
 
@@ -160,51 +141,44 @@ def test_a_save_takes_effect(server: Server) -> None:
 def test_a_failing_start_is_answered_until_the_next_save(server: Server, old: str, new: str, reason: str) -> None:
     """With 500 and the reason; the log has it as well."""
     server.save(old, new)
-    status, body = server.wait_for("does not run")
+    status, body = server.answer_with("does not run")
     assert status == 500
     assert reason in body
     server.save(new, old)
-    assert server.wait_for("first")[0] == 200
+    assert server.answer_with("first")[0] == 200
     assert reason in server.printed
 
 
 def test_the_traceback_begins_in_the_tree(server: Server) -> None:
     """The frames of the importing server are of no use to the reader."""
     server.save("import os\n", "import os\n1 / 0\n")
-    _, body = server.wait_for("does not run")
+    _, body = server.answer_with("does not run")
     assert "service.py" in body
     assert "importlib" not in body
 
 
 def test_an_import_that_does_not_end_is_reported_with_its_place(server: Server) -> None:
     """After some seconds; the next save ends it."""
-    server.save("import os\n", "import os\nwhile True:\n    pass\n")
-    deadline = time.monotonic() + 20
-    while 'service.py", line 4' not in server.printed:
-        assert time.monotonic() < deadline, server.printed
-        time.sleep(0.01)
+    server.save("import os\n", "import os\nwhile True: pass\n")
+    server.wait_for('service.py", line 4')
     assert "The application has not been imported after 5 s." in server.printed
-    server.save("while True:\n    pass\n", "")
-    assert server.wait_for("first")[0] == 200
+    server.save("while True: pass\n", "")
+    assert server.answer_with("first")[0] == 200
 
 
 def test_third_party_modules_are_imported_once(server: Server) -> None:
     """A child has them before it imports the tree; with PRODLOCK_PRELOAD=0 it has not."""
     server.save('"answer": "first"', '"answer": BEFORE')
     server.save("import os\n", "import os, sys\nBEFORE = f'preloaded: {\"fastapi\" in sys.modules}'\n")
-    assert "preloaded: True" in server.wait_for("preloaded: ")[1]
+    assert "preloaded: True" in server.answer_with("preloaded: ")[1]
 
 
 def test_preloading_can_be_switched_off(root: Path, port: int) -> None:
     """The control of the test above."""
-    running = Server(root, port, PRODLOCK_PRELOAD="0")
-    try:
-        running.wait_for("first")
+    with started(root, port, PRODLOCK_PRELOAD="0") as running:
         running.save('"answer": "first"', '"answer": BEFORE')
         running.save("import os\n", "import os, sys\nBEFORE = f'preloaded: {\"fastapi\" in sys.modules}'\n")
-        assert "preloaded: False" in running.wait_for("preloaded: ")[1]
-    finally:
-        running.end()
+        assert "preloaded: False" in running.answer_with("preloaded: ")[1]
 
 
 def test_a_library_that_starts_a_thread_is_not_preloaded(
@@ -215,17 +189,11 @@ def test_a_library_that_starts_a_thread_is_not_preloaded(
     thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(99,), daemon=True).start()\n"
     (library / "threaded.py").write_text(thread, encoding="utf-8")
     (root / "service.py").write_text("import threaded\n" + APPLICATION, encoding="utf-8")
-    running = Server(root, port, PYTHONPATH=f"{root}:{REPOSITORY}:{library}")
-    try:
-        running.wait_for("first")
-        deadline = time.monotonic() + 20
-        while "a fork cannot inherit them: threaded." not in running.printed:
-            assert time.monotonic() < deadline, running.printed
-            time.sleep(0.01)
+    with started(root, port, PYTHONPATH=f"{root}:{REPOSITORY}:{library}") as running:
+        running.wait_for("a fork cannot inherit them: threaded.")
         running.save('"first"', '"second"')
-        assert running.wait_for("second")[0] == 200
-    finally:
-        assert running.end() == 0
+        assert running.answer_with("second")[0] == 200
+        assert running.stop()[0] == 0
 
 
 def add_slow_route(server: Server) -> None:
@@ -235,7 +203,7 @@ def add_slow_route(server: Server) -> None:
         "    @app.get('/slow')\n    async def slow():\n        await asyncio.sleep(99)\n\n    return app",
     )
     server.save('"first"', '"second"')
-    server.wait_for("second")
+    server.answer_with("second")
 
 
 def test_a_signal_during_a_restart_ends_it(server: Server) -> None:
@@ -251,7 +219,7 @@ def test_a_signal_during_a_restart_ends_it(server: Server) -> None:
         while server.printed.count("service.py changed.") == before:
             assert time.monotonic() < deadline, server.printed
             time.sleep(0.005)
-        assert server.end() == 0
+        assert server.stop()[0] == 0
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", server.port))
 
@@ -263,9 +231,9 @@ def test_a_signal_ends_it_within_a_second(server: Server, number: signal.Signals
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(0.1)
-        started = time.monotonic()
-        assert server.end(number) == 0
-        assert time.monotonic() - started < 1
+        code, seconds = server.stop(number)
+        assert code == 0
+        assert seconds < 1
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", server.port))
 
@@ -274,17 +242,13 @@ def test_a_changed_lock_is_announced(server: Server) -> None:
     """The container has the packages of the former one."""
     (server.module.parent / "pyproject.toml").write_text("", encoding="utf-8")
     (server.module.parent / "poetry.lock").write_text("", encoding="utf-8")
-    deadline = time.monotonic() + 10
-    while "press Ctrl-C and run `inv dev` again." not in server.printed:
-        assert time.monotonic() < deadline, server.printed
-        time.sleep(0.01)
+    server.wait_for("press Ctrl-C and run `inv dev` again.")
 
 
 def test_a_port_that_is_taken_is_refused_in_one_line(root: Path) -> None:
     """Without a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         running = Server(root, taken.getsockname()[1])
-        assert running.process.wait(20) == 1
-        running.end()
+        assert running.end() == 1
     assert "must be free to listen on" in running.printed
     assert "Traceback" not in running.printed

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from prodlock.tests.server.test_process import Process, ask, asking, free_port, rest, running, serving
+from prodlock.tests.program import free_port
+from prodlock.tests.server.test_process import Process, ask, asking, rest, running, serving
 
 MODULE = "prodlock.tests.server.applications"
 APPLICATIONS = {

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,76 +13,19 @@ from pathlib import Path
 
 import pytest
 
+from prodlock.tests.program import Program, free_port
+
 ABORTED = "aborted at the end of the grace period"
 FAULTY = "prodlock.tests.server.faulty:create_app"
 # Short times, so that the tests are quick. The process ends 0.2 s before the 2.
 GRACE = {"APP_DRAIN_SECONDS": "0.3", "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": "0.5", "APP_STOP_GRACE_SECONDS": "2"}
 
 
-class Process:
-    """A running process and its output."""
+class Process(Program):
+    """A program with a short grace period."""
 
     def __init__(self, *command: str, **environment: str) -> None:
-        self.lines: list[str] = []
-        self._process = subprocess.Popen(
-            [sys.executable, *command],
-            env=os.environ | GRACE | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._process.stdout
-        with self._process.stdout as stdout:
-            for line in stdout:
-                self.lines.append(line)
-
-    @property
-    def printed(self) -> str:
-        """The output so far."""
-        return "".join(self.lines)
-
-    def wait_for(self, text: str) -> None:
-        """Wait for a text in the output."""
-        deadline = time.monotonic() + 20
-        while text not in self.printed:
-            assert time.monotonic() < deadline, self.printed
-            assert self._process.poll() is None, self.printed
-            time.sleep(0.01)
-
-    def send(self, number: int) -> None:
-        """Send a signal."""
-        self._process.send_signal(number)
-
-    def end(self) -> int:
-        """Wait for the end of the process, and return the exit code."""
-        code = self._process.wait(20)
-        self._reader.join()
-        return code
-
-    def stop(self, *signals: int) -> tuple[int, float]:
-        """Send signals, and return the exit code and the seconds until the end."""
-        started = time.monotonic()
-        for number in signals or (signal.SIGTERM,):
-            self.send(number)
-            time.sleep(0.05)
-        return self.end(), time.monotonic() - started
-
-    def kill(self) -> None:
-        """End the process in any case."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self.end()
-
-
-def free_port() -> int:
-    """Return a port that is free."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+        super().__init__(*command, environment=GRACE | environment)
 
 
 @contextmanager
