@@ -41,9 +41,10 @@ RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url python /ou
 
 # A stale lock stops both images here. The project's version is in no list: a version bump installs nothing again.
 FROM ${BASE} AS lock
-RUN --network=none --mount=from=prodlock,source=/requirements.py,target=/requirements.py \
-    --mount=source=pyproject.toml,target=/pyproject.toml --mount=source=poetry.lock,target=/poetry.lock \
-    python /requirements.py /pyproject.toml /poetry.lock /out
+RUN --network=none --mount=from=prodlock,source=/lock,target=/prodlock/inside/lock \
+    --mount=source=pyproject.toml,target=/project/pyproject.toml \
+    --mount=source=poetry.lock,target=/project/poetry.lock \
+    python -m prodlock.inside.lock /project/poetry.lock /out
 
 
 # prod takes /opt from here: files have one time, so that the same commit gives the same layer.
@@ -85,8 +86,8 @@ FROM scratch AS prod
 COPY --from=system /out /
 COPY --from=main /opt /opt
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
-WORKDIR /srv
 COPY --from=app /out /
+WORKDIR /srv
 USER 10001:10001
 ARG CREATED REVISION SOURCE VERSION
 LABEL org.opencontainers.image.created=$CREATED org.opencontainers.image.revision=$REVISION \
@@ -94,7 +95,7 @@ LABEL org.opencontainers.image.created=$CREATED org.opencontainers.image.revisio
 EXPOSE 8000
 # start-interval: the first answer comes within half a second, so wait for it in small steps.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=30s --start-interval=0.25s \
-    CMD ["python", "-S", "prodlock/server/healthcheck.py"]
+    CMD ["python", "-S", "/srv/prodlock/server/healthcheck.py"]
 # The kernel drops a signal that process 1 does not handle, but keeps a blocked one: a stop during the interpreter's start
 # is not lost. `prodlock.server` handles the signals before it imports the service.
 CMD ["env", "--block-signal=TERM,INT", "python", "-m", "prodlock.server", "app.main:create_app"]

@@ -14,7 +14,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,14 +21,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from prodlock import site
+from prodlock import configuration, site
 from prodlock.failure import Failure
 from prodlock.project import COMPOSE_FILES, OVERRIDES, Project
 
 # The files that describe a build, beside those that .dockerignore allows.
-DESCRIBING = (".dockerignore", "Dockerfile", "Dockerfile.dockerignore", *COMPOSE_FILES, *OVERRIDES)
-# What a build reads of a conventional project, for a .dockerignore that lists exclusions instead of what it allows.
-_READ = ("app", "prodlock", "poetry.lock", "pyproject.toml")
+DESCRIBING = (".dockerignore", *COMPOSE_FILES, *OVERRIDES)
 # git's modes of symbolic links and submodules, and the length of an object's name by SHA-1 (git-ls-tree(1)).
 _LINK, _SUBMODULE = "120000", "160000"
 _SHA1_DIGITS = 40
@@ -118,16 +115,30 @@ def build_inputs(project: Project) -> tuple[str, ...]:
     allowed = [line[1:].strip().strip("/") for line in lines if line.startswith("!")]
     # Cut a pattern to the folder before its first special character.
     folders = [re.sub(r"[^/]*[*?\[].*", "", path).rstrip("/") or "." for path in allowed]
-    return (*DESCRIBING, *_READ, *folders)
+    described = project.configuration
+    files = (described.dockerfile, f"{described.dockerfile}.dockerignore", described.compose)
+    # For a .dockerignore that lists exclusions instead of what it allows.
+    read = (*described.sources, described.lock, "prodlock", "pyproject.toml")
+    return (*DESCRIBING, *filter(None, files), *read, *folders)
 
 
 def _dockerignore(project: Project) -> list[str]:
-    """Return the lines of .dockerignore without surrounding spaces, or none where there is no such file."""
+    """Return the lines, without surrounding spaces, of the file that excludes from builds; none without it."""
+    file = project.root / dockerignore(project)
     try:
-        text = (project.root / ".dockerignore").read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
     return [line.strip() for line in text.splitlines()]
+
+
+def dockerignore(project: Project) -> str:
+    """Return the file that excludes from builds: the one of the Dockerfile takes precedence.
+
+    https://docs.docker.com/build/concepts/context/#filename-and-location
+    """
+    own = f"{project.configuration.dockerfile}.dockerignore"
+    return own if (project.root / own).is_file() else ".dockerignore"
 
 
 def _is_excluded(path: str, lines: Iterable[str]) -> bool:
@@ -189,17 +200,6 @@ def _blob_name(content: bytes, like: str) -> str:
     return kind(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def pyproject(project: Project) -> Mapping[str, Any]:
-    """Parse pyproject.toml. Raises Failure where it can't be read."""
-    try:
-        return tomllib.loads((project.root / "pyproject.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Failure(
-            f"pyproject.toml must be a TOML file that can be read (got: {error}). To fix it: correct it, or restore it "
-            "(`git restore pyproject.toml`)."
-        ) from None
-
-
 def _text(table: Mapping[str, Any], *names: str) -> str:
     """Return a string of pyproject.toml by its path of keys, or an empty string where it is not set."""
     value: object = table
@@ -216,7 +216,7 @@ def _text(table: Mapping[str, Any], *names: str) -> str:
 def arguments(project: Project, made_from: Commit | None) -> dict[str, str]:
     """Return the build arguments in docker-compose.yml; a SOURCE_DATE_EPOCH in the environment takes precedence."""
     epoch = site.epoch(project)
-    table = pyproject(project)
+    table = configuration.pyproject(project.root)
     found = {"VERSION": _text(table, "project", "version"), "SOURCE": _text(table, "project", "urls", "source")}
     if made_from:
         seconds = made_from.seconds if epoch is None else epoch
@@ -254,9 +254,10 @@ def build_tree(project: Project, made_from: Commit | None) -> Iterator[Path]:
             else:
                 place.write_bytes(content)
         # It may be a link.
-        (tree / ".dockerignore").unlink(missing_ok=True)
+        ignored = dockerignore(project)
+        (tree / ignored).unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(project.root / ".dockerignore", tree / ".dockerignore")
+            shutil.copyfile(project.root / ignored, tree / ignored)
         yield tree
 
 

@@ -10,7 +10,7 @@ import venv
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from prodlock import site
+from prodlock import generated, site
 from prodlock.docker import compose, dockerfile, engine, images
 from prodlock.failure import Failure
 from prodlock.project import Project
@@ -18,6 +18,8 @@ from prodlock.project import Project
 HOST_VENV = ".venv-images"
 # The folder of the build steps' programs, which may be outside the build context.
 INSIDE = Path(__file__).parents[1] / "inside"
+# Where a container of the working tree has the package.
+_PACKAGES = "/opt/prodlock"
 # The tools, each with the Debian packages that it needs beside its group of requirements.
 TOOLS = {
     "poetry": "", "lint": "", "audit": "", "loop": "", "reload": "", "sbom": "", "deploy": "kubernetes-client",
@@ -144,7 +146,20 @@ def build(project: Project, stage: str) -> str:
 
 def on_working_tree(project: Project, rights: str = "") -> list[str]:
     """Return the options that mount the working tree in a container, and run it as this user."""
-    return [f"--volume={project.root}:/srv{rights}", "--workdir=/srv", *_as_this_user()]
+    return [f"--volume={project.root}:{generated.HOME}{rights}", f"--workdir={generated.HOME}", *_as_this_user()]
+
+
+def in_home(project: Project) -> list[str]:
+    """Return the options for programs of the development loop: the folder of the commands, and the package.
+
+    A project that moved in has only the vendored part of the package.
+    """
+    folder = f"--workdir={generated.home(project.configuration)}"
+    if project.is_own:
+        return [folder]
+    folders = generated.import_path(project.configuration) or (generated.HOME,)
+    paths = ":".join((_PACKAGES, *folders))
+    return [folder, f"--volume={INSIDE.parent}:{_PACKAGES}/prodlock:ro", f"--env=PYTHONPATH={paths}"]
 
 
 def _as_this_user() -> list[str]:

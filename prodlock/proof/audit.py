@@ -7,7 +7,7 @@ from typing import Any
 
 from prodlock.failure import CANNOT_CHECK, FAILED, Failure
 from prodlock.project import Project
-from prodlock.proof.evidence import settings, vulnerabilities
+from prodlock.proof.evidence import vulnerabilities
 from prodlock.proof.judges.vulnerabilities import Answer, Verdict, Vulnerability, judge
 from prodlock.proof.report import print_report
 
@@ -21,7 +21,7 @@ def check(project: Project, *, as_json: bool) -> int:
     Raises Failure, code 2, where the question can't be answered.
     """
     try:
-        ignore = settings.read(project).audit_ignore
+        ignore = project.configuration.audit_ignore
         answer = vulnerabilities.collect(project)
     except Failure as failure:
         raise Failure(str(failure), CANNOT_CHECK) from None

@@ -115,7 +115,7 @@ def _whole_report(evidence: Evidence, expected: Expected, started: float, bill: 
     rebuilt = tuple(layer.diff_id for layer in evidence.image.layers) == expected.declaration.diff_ids
     if is_own and not (rebuilt or findings):
         why = "a bare `docker build .` gives other layers, though their files are the same"
-        findings = [Finding(rules.OTHER_LAYERS, "layers", "Dockerfile", "", why)]
+        findings = [Finding(rules.OTHER_LAYERS, "layers", evidence.configuration.dockerfile, "", why)]
     unjudged = compose.unjudged(expected.project)
     listed = ", ".join(f"{name} ({image})" for name, image in unjudged.items())
     wheels = expected.golden["wheels"]
@@ -147,8 +147,8 @@ def judge(evidence: Evidence, expected: Expected) -> list[Finding]:
         *_beyond(contents.unaccounted(image, must_be), dev_leaks),
         *contents.differing(image.files, (*evidence.dev_files, *evidence.dev_system)),
         *configuration.undeclared(image, expected.declaration, evidence.name),
-        *compose.judge(expected.project, expected.declaration, must_be, evidence.settings.environment),
-        *contents.over_budget(contents.sizes(image, must_be), evidence.settings.size_budget_mb, expected.added),
+        *compose.judge(expected.project, expected.declaration, must_be, evidence.configuration.environment),
+        *contents.over_budget(contents.sizes(image, must_be), evidence.configuration.size_budget_mb, expected.added),
     ]
 
 
@@ -159,7 +159,7 @@ def _dev_leaks(evidence: Evidence) -> list[Finding]:
     control = {finding.what for finding in leaks.leaks(evidence.dev_files, forbidden, selected)}
     if difference := staleness(evidence.dev_files, (selected.main, selected.dev), evidence.sources):
         raise lock.stale(evidence.dev, difference)
-    denied = leaks.denied(selected, evidence.settings.denied_in_main)
+    denied = leaks.denied(selected, evidence.configuration.denied_in_main)
     missed = sorted((forbidden.distributions | {"pytest"}) - control)
     if missed and not denied:
         raise Failure(

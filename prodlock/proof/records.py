@@ -53,6 +53,8 @@ class Sources:
     copied: Mapping[str, str]
     # The sha256 of each file, by its path in the image.
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    # The folders of the image that modules are imported from.
+    imported: tuple[str, ...] = (HOME,)
 
     def include(self, path: str) -> bool:
         """Return whether a path of the image is one of the sources, or the bytecode of one."""
@@ -134,6 +136,9 @@ class ComposeProject:
     # The Compose file, and what it alone makes of the project where an override file changes that.
     file: str = "docker-compose.yml"
     without_override: ComposeProject | None = None
+    dockerfile: str = "Dockerfile"
+    # The further commands of the image that the project declares, by the name of their service.
+    commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def services(self) -> Mapping[str, Mapping[str, Any]]:

@@ -65,7 +65,7 @@ def declaration(project: Project, commit: source.Commit | None) -> Declaration:
     arguments = source.arguments(project, commit)
     settings = site.environment(project)
     tag = f"{compose.project_name(project)}:bare"
-    options = [f"--build-arg={name}" for name in arguments]
+    options = [f"--file={project.configuration.dockerfile}", *(f"--build-arg={name}" for name in arguments)]
     engine.build(project, "build", f"--tag={tag}", *options, *site.secrets(settings), ".", env=settings | arguments)
     (facts,) = json.loads(engine.output(project, "image", "inspect", tag))
     steps = engine.output(project, "history", "--no-trunc", "--format={{json .CreatedBy}}", tag).splitlines()
