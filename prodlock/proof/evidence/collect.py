@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from prodlock import generated, source
+from prodlock import generated, source, vendored
 from prodlock.configuration import Configuration
 from prodlock.docker import compose, engine
 from prodlock.failure import CANNOT_CHECK, Failure
@@ -71,6 +71,8 @@ def _collect(project: Project, reference: str | None, *, whole: bool) -> Evidenc
     # Without Compose files there is no production to check, whatever the project's name is.
     compose.files(project)
     generated.check(project)
+    vendored.check(project)
+    source.refuse_ignored(project)
     name = compose.project_name(project)
     dev, prod = f"{name}:dev", reference or f"{name}:prod"
     locked = lock.read(project)

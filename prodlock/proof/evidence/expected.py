@@ -41,7 +41,7 @@ def collect(project: Project, commit: source.Commit | None) -> Expected:
     golden = json.loads(
         engine.output(project, *run, "python", "-m", "prodlock.inside.golden", "sources", given=shipped, echo=True)
     )
-    contents = ExpectedContents.from_rows(golden["rows"])
+    contents = ExpectedContents.from_rows(golden["rows"], project.configuration.generated)
     added = added_since_budget(project, golden["wheels"])
     return Expected(golden, contents, declaration(project, commit), resolved, added)
 
