@@ -41,9 +41,10 @@ RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url python /ou
 
 # A stale lock stops both images here. The project's version is in no list: a version bump installs nothing again.
 FROM ${BASE} AS lock
-RUN --network=none --mount=from=prodlock,source=/requirements.py,target=/requirements.py \
-    --mount=source=pyproject.toml,target=/pyproject.toml --mount=source=poetry.lock,target=/poetry.lock \
-    python /requirements.py /pyproject.toml /poetry.lock /out
+RUN --network=none --mount=from=prodlock,source=/lock,target=/prodlock/inside/lock \
+    --mount=source=pyproject.toml,target=/project/pyproject.toml \
+    --mount=source=poetry.lock,target=/project/poetry.lock \
+    python -m prodlock.inside.lock /project/poetry.lock /out
 
 
 # prod takes /opt from here: files have one time, so that the same commit gives the same layer.
