@@ -39,7 +39,7 @@ class Lock:
 
     @classmethod
     def from_selection(cls, selection: Mapping[str, Any]) -> Lock:
-        """Return the groups main and dev of a selection.json, which `inside/requirements.py` writes."""
+        """Return the groups main and dev of a selection.json, which `inside/lock` writes."""
         main, dev = (
             {normalized(one["name"]): frozenset({one["version"]}) for one in selection["groups"].get(group, [])}
             for group in ("main", "dev")

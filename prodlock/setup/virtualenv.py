@@ -24,7 +24,7 @@ FOLDER = ".venv"
 # A file of each environment that was made here. It has what the environment was made from, once that is complete.
 MARKER = "prodlock.txt"
 GROUPS = ("main", "dev")
-_SELECT = Path(__file__).parents[1] / "inside" / "requirements.py"
+_SELECT = Path(__file__).parents[1] / "inside" / "lock" / "__main__.py"
 # Debian has ensurepip, which brings pip to an environment, in a package of its own.
 _PROBE = "import ensurepip, platform, venv; print(platform.python_version())"
 
@@ -168,7 +168,7 @@ def _fill(project: Project, place: Path, interpreter: list[str], folder: Path) -
     _run(project, [*interpreter, "-I", "-m", "venv", str(place)])
     python = str(_python(place))
     # The lock's markers are evaluated by the interpreter that they are about.
-    _run(project, [python, "-I", str(_SELECT), "pyproject.toml", "poetry.lock", str(folder)])
+    _run(project, [python, "-I", str(_SELECT), "poetry.lock", str(folder)])
     files = [file for group in GROUPS if (file := folder / f"{group}.txt").exists()]
     listed = "".join(file.read_text(encoding="utf-8") for file in files)
     if refused := re.findall(r"^# (.*has no wheel .*)$", listed, re.MULTILINE):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from prodlock import site, source
 from prodlock.docker import compose, engine, stages
 from prodlock.image.records import Declaration
-from prodlock.inside import requirements
+from prodlock.inside.lock import selection
 from prodlock.project import Project
 from prodlock.proof.evidence import compose as composed
 from prodlock.proof.evidence import sources
@@ -53,7 +53,7 @@ def added_since_budget(project: Project, wheels: Iterable[Mapping[str, str]]) ->
     """
     before = source.locked_since(project, "size-budget-mb")
     try:
-        known = requirements.pinned(before, "main")
+        known = selection.pinned("poetry.lock", before)
     except (ValueError, KeyError):
         # That file was not a lock of Poetry 2.
         return frozenset()

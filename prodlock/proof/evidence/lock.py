@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image.records import File
-from prodlock.inside import requirements
+from prodlock.inside.lock import selection as locks
 from prodlock.project import Project
 from prodlock.proof.records import HOME, Lock
 
@@ -32,7 +32,7 @@ def selected(dev: str, files: Iterable[File], content: bytes) -> Lock:
     """
     try:
         selection = json.loads(next(file.head for file in files if file.path == _SELECTION))
-        if selection["schema"] != requirements.SCHEMA:
+        if selection["schema"] != locks.SCHEMA:
             difference = f"its {_SELECTION} is of another version of this project's build"
         elif selection["lock"] != hashlib.sha256(content).hexdigest():
             difference = "poetry.lock has changed since"
@@ -44,7 +44,7 @@ def selected(dev: str, files: Iterable[File], content: bytes) -> Lock:
         difference = f"its {_SELECTION} can't be read ({error!r})"
     # Only now: parsing a lock takes a twentieth of the check.
     try:
-        requirements.pinned(content.decode(), "main")
+        locks.pinned("poetry.lock", content.decode())
     except (ValueError, KeyError, TypeError) as error:
         raise _unreadable(error) from None
     raise stale(dev, difference)
