@@ -28,7 +28,7 @@ HEADER = "# Prodlock wrote this file, and the checks compare it: do not edit it.
 OWNED = (f"{FOLDER}/inside", f"{FOLDER}/server")
 _PROGRAMS = ("inside/bytecode.py", "inside/collect.py", "inside/install.py", "inside/packages.sh", "inside/uv.txt")
 # The module of the lock's format, by the end of the lock's name.
-_FORMATS = {"poetry.lock": "poetry", "uv.lock": "uv", ".toml": "pylock", ".txt": "pip"}
+_FORMATS = {"poetry.lock": "poetry", "uv.lock": "uv", ".toml": "pylock", ".txt": "requirements"}
 _ALL_FORMATS = set(_FORMATS.values())
 # Tokens that are not code.
 _NO_CODE = {
