@@ -33,6 +33,8 @@ from prodlock.server.settings import Settings
 
 logger = logging.getLogger(SERVER)
 
+# The exit code where the lifespan of the application has failed: that of uvicorn's own command.
+STARTUP_FAILURE = 3
 CLOSE = (b"connection", b"close")
 # How long a lifespan that is cancelled during its start has for its cleanup.
 CANCEL_SECONDS = 0.5
@@ -231,7 +233,7 @@ def run(
     except asyncio.CancelledError:
         logger.info("Stopped during the start.")
         return 0
-    return uvicorn.STARTUP_FAILURE if server.lifespan.should_exit else 0
+    return STARTUP_FAILURE if server.lifespan.should_exit else 0
 
 
 def _names(sockets: Sequence[socket.socket]) -> str:

@@ -13,7 +13,7 @@ version, and `prodlock/tests/server/test_uvicorn_internals.py` fails where one o
 | `LifespanOn`: `shutdown()` | the same |
 | `ServerState`: `default_headers` | headers of every response |
 | `LifespanOn`: `send()` extended, `startup_event`, `should_exit` | a start that is cancelled; the exit code |
-| `HANDLED_SIGNALS`, `STARTUP_FAILURE` | the signals to stop; exit code 3 |
+| `HANDLED_SIGNALS` | the signals to stop |
 | `HttpToolsProtocol`: callbacks extended | limits on heads, slow clients, pipelined requests |
 | `HttpToolsProtocol`: `transport`, `flow`, `cycle`, `pipeline`, `connections`, `loop` | the state of a connection |
 | `RequestResponseCycle`: `response_started`, `response_complete`, `waiting_for_100_continue` | the same |
@@ -24,7 +24,6 @@ version, and `prodlock/tests/server/test_uvicorn_internals.py` fails where one o
 """
 
 from uvicorn import Config, Server
-from uvicorn.config import STARTUP_FAILURE
 from uvicorn.lifespan.on import LifespanOn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -33,7 +32,6 @@ from uvicorn.server import HANDLED_SIGNALS, ServerState
 
 __all__ = [
     "HANDLED_SIGNALS",
-    "STARTUP_FAILURE",
     "STATUS_LINE",
     "ClientDisconnected",
     "Config",
