@@ -1,7 +1,7 @@
 """Run an ASGI application on uvicorn: listen on IPv4 and IPv6, drain at SIGTERM, end within the grace period with 0.
 
 A server that stops at once closes connections on which a request is already on its way. So it answers for some more
-seconds: `/ready` is 503, and every response ends its connection. Only then uvicorn's graceful shutdown begins.
+seconds: readiness is 503, and every response ends its connection. Only then uvicorn's graceful shutdown begins.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from prodlock.server.body_limit import BodyLimit
 from prodlock.server.head import Head
 from prodlock.server.lifecycle import Lifecycle
 from prodlock.server.logs import SERVER
-from prodlock.server.probes import Probes
+from prodlock.server.probes import Paths, Probes
 from prodlock.server.protocol import BoundedProtocol
 from prodlock.server.request_log import RequestLog
 from prodlock.server.settings import Settings
@@ -45,7 +45,8 @@ SPARE_SECONDS = 0.2
 def layered(app: Application, lifecycle: Lifecycle, settings: Settings) -> RequestLog:
     """Return an application within the server's layers."""
     limited = BodyLimit(app, settings.max_body_bytes)
-    return RequestLog(Probes(Head(limited), lifecycle), lifecycle)
+    paths = Paths(settings.health, settings.ready)
+    return RequestLog(Probes(Head(limited), lifecycle, paths), lifecycle, paths)
 
 
 def bind(host: str, port: int) -> list[socket.socket]:

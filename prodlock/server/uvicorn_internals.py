@@ -1,7 +1,7 @@
 """Everything that the server uses of uvicorn: the one module that imports it.
 
-uvicorn documents `Config`, `Server` and the settings; the rest may change in any release. So `pyproject.toml` caps the
-version, and `prodlock/tests/server/test_uvicorn_internals.py` fails where one of these has changed:
+uvicorn documents `Config`, `Server` and the settings; the rest may change in any release. So `requirements` states the
+supported versions, and `prodlock/tests/server/test_uvicorn_internals.py` fails where one of these has changed:
 
 | used | purpose |
 |---|---|
@@ -16,6 +16,7 @@ version, and `prodlock/tests/server/test_uvicorn_internals.py` fails where one o
 | `HANDLED_SIGNALS` | the signals to stop |
 | `HttpToolsProtocol`: callbacks extended | limits on heads, slow clients, pipelined requests |
 | `HttpToolsProtocol`: `transport`, `flow`, `cycle`, `pipeline`, `connections`, `loop` | the state of a connection |
+| `HttpToolsProtocol`: `parser` | data after `Connection: close` is accepted |
 | `RequestResponseCycle`: `response_started`, `response_complete`, `waiting_for_100_continue` | the same |
 | `FlowControl`: `resume_reading()` extended, `read_paused` | reading resumes once no request waits |
 | `STATUS_LINE` | the answers 408 and 431 |
