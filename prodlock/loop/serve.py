@@ -2,7 +2,8 @@
 
     python -m prodlock.loop.serve MODULE:ATTRIBUTE [options of prodlock.server]
 
-`inv dev` sets PRODLOCK_ADDRESS, PRODLOCK_ROOT and PRODLOCK_LOCK (prodlock/loop/tree.py), PRODLOCK_PRELOAD=0 for --no-preload, and PRODLOCK_DEBUG=1 for --debug.
+`inv dev` sets PRODLOCK_ADDRESS, the variables of `prodlock.loop.tree`, PRODLOCK_PRELOAD=0 for --no-preload, and
+PRODLOCK_DEBUG=1 for --debug.
 
 A supervisor listens, imports what the application imports from outside the tree, and forks a child for each state of
 the sources: the child imports the sources alone, and serves with production's server. Requests that arrive in between

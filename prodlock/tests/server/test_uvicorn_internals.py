@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from prodlock.server import requirements
 from prodlock.server import uvicorn_internals as uvicorn
 
 METHODS = {
@@ -128,3 +129,5 @@ def test_the_version_of_uvicorn_is_capped() -> None:
     pyproject = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
     (requirement,) = [one for one in pyproject["project"]["dependencies"] if one.startswith("uvicorn")]
     assert requirement == "uvicorn>=0.54,<0.55"
+    # The supported versions end where those of the service do, which the tests run with.
+    assert requirement.partition("<")[2] == requirements.SUPPORTED["uvicorn"].partition("<")[2]
