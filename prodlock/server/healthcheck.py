@@ -31,9 +31,9 @@ def _answers(address: str, port: int, path: str) -> bool:
         with socket.create_connection((address, port), timeout=2) as connection:
             connection.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
             version, _, rest = connection.recv(64).partition(b" ")
-    except OSError:
+    except (OSError, OverflowError):
         return False
-    status, _, _ = rest.partition(b" ")
+    status = rest[:3]
     if not (version.startswith(b"HTTP/1.") and status.isdigit()):
         return False
     return int(status) < SERVER_ERROR if path == ANY else int(status) == OK

@@ -55,8 +55,9 @@ def _path(text: str) -> str:
 
 
 def _probe(text: str) -> str:
-    # No `..` or `.`: clients resolve them before they send a path.
-    if not re.fullmatch(r"/|(/[A-Za-z0-9_~-]([A-Za-z0-9._~-]*[A-Za-z0-9_~-])?)+/?", text):
+    # Clients resolve the segments `.` and `..` before they send a path.
+    segments = text.removeprefix("/").removesuffix("/").split("/")
+    if text != "/" and not (re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", text) and {".", ".."}.isdisjoint(segments)):
         raise ValueError
     return text
 
