@@ -51,7 +51,7 @@ def project(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 
 def test_the_server_runs_without_the_package_around_it(project: Path) -> None:
-    """The folder `prodlock` is a namespace package then. The health check passes, and a signal ends the server with 0."""
+    """The folder `prodlock` is a namespace package then. The health check passes, and a signal ends the server."""
     port = free_port()
     environment = {"PYTHONPATH": str(project), "APP_DRAIN_SECONDS": "0"}
     command = ("-m", "prodlock.server", "service:app", f"--port={port}", "--health=/up", "--ready=/up/ready")
