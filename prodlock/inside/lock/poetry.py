@@ -115,5 +115,3 @@ def content_hash(pyproject: Mapping[str, Any], *, with_groups: bool = True) -> s
         # The hash of a project that has only [tool.poetry] is that of Poetry 1.
         hashed = dict.fromkeys(POETRY_KEYS) | hashed
     return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
-
-

@@ -18,7 +18,9 @@ from prodlock.inside.lock.selection import (
     pyproject,
 )
 
-PIN = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*={2,3}\s*(?P<version>[^\s;,*]+)\s*(?:;(?P<marker>.*))?")
+PIN = re.compile(
+    r"(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*={2,3}\s*(?P<version>[^\s;,*]+)\s*(?:;(?P<marker>.*))?"
+)
 HASH = re.compile(r"\s--hash[=\s]\s*(\w+:[0-9a-fA-F]+)")
 INDEX = re.compile(r"(?:-i|--index-url|--extra-index-url)[=\s]\s*(\S+)")
 # Another file of requirements, or constraints, which is one of the locks.

@@ -81,9 +81,7 @@ def _parsed(condition: str) -> Any:  # noqa: ANN401
     return packaging("markers").Marker(condition)
 
 
-def holds(
-    condition: str, active: AbstractSet[str] = frozenset(), environment: Mapping[str, str] | None = None
-) -> bool:
+def holds(condition: str, active: AbstractSet[str] = frozenset(), environment: Mapping[str, str] | None = None) -> bool:
     """Return whether a marker holds for this interpreter, with the variables in `environment` replaced.
 
     `active` has the extras and groups that are installed, normalized. Raises ValueError for an invalid marker.
@@ -267,7 +265,12 @@ def digest(lock: Path, further: Path | None) -> str:
 def reader(lock: str) -> Any:  # noqa: ANN401
     """Return the module for a lock's format. Raises ValueError where no format has such a name."""
     name = Path(lock).name
-    formats = {r"poetry\.lock": "poetry", r"uv\.lock": "uv", r"pylock(\..+)?\.toml": "pylock", r".+\.txt": "requirements"}
+    formats = {
+        r"poetry\.lock": "poetry",
+        r"uv\.lock": "uv",
+        r"pylock(\..+)?\.toml": "pylock",
+        r".+\.txt": "requirements",
+    }
     module = next((module for pattern, module in formats.items() if re.fullmatch(pattern, name)), None)
     if module is None:
         message = (

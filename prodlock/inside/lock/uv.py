@@ -263,7 +263,10 @@ def compare(lock: Table, root: Table, described: Mapping[str, Table], folder: Pa
     dynamic = False
     for member, table in described.items():
         project, metadata = table["project"], packages[member].get("metadata", {})
-        sources = {normalized(name): one for name, one in (_uv(root).get("sources", {}) | _uv(table).get("sources", {})).items()}
+        sources = {
+            normalized(name): one
+            for name, one in (_uv(root).get("sources", {}) | _uv(table).get("sources", {})).items()
+        }
         optional = {normalized(name): one for name, one in project.get("optional-dependencies", {}).items()}
         dynamic = dynamic or bool({"dependencies", "optional-dependencies"} & {*project.get("dynamic", [])})
         requires = metadata.get("requires-dist", [])
