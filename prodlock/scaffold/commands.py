@@ -9,7 +9,7 @@ from pathlib import Path
 from prodlock import __version__, service, vendored
 from prodlock.failure import FAILED, Failure
 from prodlock.project import Project
-from prodlock.scaffold import example, find
+from prodlock.scaffold import example
 from prodlock.scaffold import init as moving
 from prodlock.scaffold import upgrade as upgrading
 from prodlock.scaffold.changes import Changes
@@ -24,6 +24,9 @@ def init(root: Path, name: str | None, settings: Iterable[str], *, dry: bool) ->
     if name is not None:
         changes = example.plan(root, name, given)
     else:
+        # Only this needs it.
+        from prodlock.scaffold import find  # noqa: PLC0415
+
         moving.refuse_unsuitable(root)
         found = find.find(root, given)
         print("\n".join(found.report))

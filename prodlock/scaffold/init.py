@@ -15,7 +15,7 @@ from prodlock import configuration, generated, service, vendored
 from prodlock.configuration import Configuration
 from prodlock.failure import Failure
 from prodlock.project import COMPOSE_FILES
-from prodlock.scaffold import toml
+from prodlock.scaffold import base, toml
 from prodlock.scaffold.changes import Changes
 
 MARK = "# Prodlock"
@@ -77,9 +77,10 @@ def describe(changes: Changes, keys: Mapping[str, object], name: str) -> Changes
         described=generated.described(root) or ("pyproject.toml",),
         locks=generated.locks(root, described.lock),
     )
-    for path, rendered in generated.files(described, facts).items():
-        changes[path] = rendered.text
-        changes[f"{vendored.BASE}/{path.removeprefix('.')}"] = rendered.text
+    rendered = generated.files(described, facts)
+    for path, one in rendered.items():
+        changes[path] = one.text
+    changes[vendored.BASE] = base.dump(rendered)
     for path, text in vendored.files(described).items():
         changes[path] = text
     tasks = TASKS if (root / "tasks.py").exists() else "tasks.py"

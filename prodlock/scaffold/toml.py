@@ -24,11 +24,9 @@ def value(given: object, key: str = "") -> str:
     if isinstance(given, Iterable):
         listed = [value(one) for one in given]
         line = f"[{', '.join(listed)}]"
-        return (
-            line
-            if len(key) + len(" = ") + len(line) <= _LINE
-            else "[\n" + "".join(f"    {one},\n" for one in listed) + "]"
-        )
+        if len(key) + len(" = ") + len(line) > _LINE:
+            line = "[\n" + "".join(f"    {one},\n" for one in listed) + "]"
+        return line
     return str(given)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from prodlock import __version__, generated, vendored
 from prodlock.failure import Failure
 from prodlock.project import Project
+from prodlock.scaffold import base
 from prodlock.scaffold.changes import Changes
 from prodlock.scaffold.data import data
 from prodlock.scaffold.init import compose_name
@@ -27,8 +28,8 @@ class Upgrade:
 def plan(project: Project, variables: frozenset[str]) -> Upgrade:
     """Return the changes of an upgrade. Takes the variables that the service reads.
 
-    Raises Failure where the files are
-    of a newer version, where conflicts of an upgrade are left, or where a file can't be read.
+    Raises Failure where the files are of a newer version, where conflicts of an upgrade are left, or where a file can't
+    be read.
     """
     former = __version__ if project.is_own else vendored.version(project.root)
     if not former:
@@ -44,18 +45,17 @@ def plan(project: Project, variables: frozenset[str]) -> Upgrade:
     changes = Changes(project.root)
     name = _compose_name(project, changes)
     conflicts = []
-    for path, rendered in generated.files(project.configuration, generated.facts(project, name, variables)).items():
-        stored = f"{vendored.BASE}/{path.removeprefix('.')}"
+    rendered = generated.files(project.configuration, generated.facts(project, name, variables))
+    written = {} if project.is_own else base.load(changes)
+    for path, newer in rendered.items():
         edited = changes.before(path)
-        base = edited if project.is_own else changes.before(stored)
         if edited is None:
-            changes[path] = rendered.text
+            changes[path] = newer.text
         else:
-            changes[path], count = _merged(path, edited, base, rendered.text)
+            changes[path], count = _merged(path, edited, edited if project.is_own else written.get(path), newer.text)
             conflicts += [path] if count else []
-        if not project.is_own:
-            changes[stored] = rendered.text
     if not project.is_own:
+        changes[vendored.BASE] = base.dump(rendered)
         expected = vendored.files(project.configuration)
         for place in vendored.of_project(project.root):
             if (path := place.relative_to(project.root).as_posix()) not in expected:
@@ -65,20 +65,19 @@ def plan(project: Project, variables: frozenset[str]) -> Upgrade:
     return Upgrade(changes, tuple(conflicts), former)
 
 
-def _merged(path: str, edited: str, base: str | None, newer: str) -> tuple[str, int]:
+def _merged(path: str, edited: str, former: str | None, newer: str) -> tuple[str, int]:
     """Return the merge of a generated file, and the number of conflicts. Raises Failure where it can't be merged."""
     if CONFLICT.search(edited):
         raise Failure(
             f"{path} must have no marked conflicts (got some: an upgrade was not finished). To fix it: choose between "
             "the marked lines, then run `prodlock upgrade` again."
         )
-    if base is None:
-        stored = f"{vendored.BASE}/{path.removeprefix('.')}"
+    if former is None:
         raise Failure(
-            f"{stored} must be {path} as Prodlock wrote it (got no such file). To fix it: restore it "
-            f"(`git restore {stored}`)."
+            f"{path} must not exist before Prodlock writes it (got one that it has not written). To fix it: rename it, "
+            "or configure another name."
         )
-    return merge(base, edited, newer, __version__)
+    return merge(former, edited, newer, __version__)
 
 
 def _compose_name(project: Project, changes: Changes) -> str:
