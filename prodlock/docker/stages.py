@@ -173,12 +173,17 @@ def in_home(project: Project) -> list[str]:
 
     A project that moved in has only the vendored part of the package.
     """
-    folder = f"--workdir={generated.home(project.configuration)}"
+    described = project.configuration
+    options = [
+        f"--workdir={generated.home(described)}",
+        f"--env=PRODLOCK_ROOT={generated.HOME}",
+        f"--env=PRODLOCK_LOCK={described.lock}",
+    ]
     if project.is_own:
-        return [folder]
-    folders = generated.import_path(project.configuration) or (generated.HOME,)
+        return options
+    folders = generated.import_path(described) or (generated.HOME,)
     paths = ":".join((_PACKAGES, *folders))
-    return [folder, f"--volume={INSIDE.parent}:{_PACKAGES}/prodlock:ro", f"--env=PYTHONPATH={paths}"]
+    return [*options, f"--volume={INSIDE.parent}:{_PACKAGES}/prodlock:ro", f"--env=PYTHONPATH={paths}"]
 
 
 def _as_this_user() -> list[str]:
