@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -153,15 +154,29 @@ def files(configuration: Configuration, facts: Facts) -> dict[str, Rendered]:
     found = {}
     for path, template in ((dockerfile, "Dockerfile"), (compose, "docker-compose.yml"), (ignored, "dockerignore")):
         text = (TEMPLATES / template).read_text(encoding="utf-8")
-        found[path] = fill(text, {"header": HEADERS[template], **values})
+        found[path] = fill(text, {"header": _header(template, configuration, is_own=facts.is_own), **values})
     return found
 
 
-HEADERS: Mapping[str, str] = {
-    "Dockerfile": "# Two images from one lock: `docker build .` is prod, `docker build --target dev .` is dev.",
-    "docker-compose.yml": "# Each service names its profile, so that neither image is built or run by accident.",
-    "dockerignore": "",
-}
+def _header(template: str, configuration: Configuration, *, is_own: bool) -> list[str]:
+    """Return the comment at the top of a file."""
+    if template == "Dockerfile":
+        file = "" if configuration.dockerfile == "Dockerfile" else f"--file={configuration.dockerfile} "
+        images = (f"docker build {file}.", f"docker build {file}--target dev .")
+        lines = [f"# Two images from one lock: `{images[0]}` is prod, `{images[1]}` is dev."]
+        return [*lines, *(_STAGES if is_own else [_WRITTEN])]
+    return ["# Each service names its profile, so that neither image is built or run by accident."]
+
+
+_WRITTEN = "# `prodlock upgrade` keeps edits of this file, but for lines with values of [tool.prodlock]."
+_STAGES = (
+    "#",
+    "#   base -> main -> dev",
+    "#                -> system ┐",
+    "#           main, app      ├ prod, from scratch: it holds what is copied by name",
+    "#   uv, lock               what main and dev are installed with, and from",
+    "# prodlock/inside/Dockerfile builds the tools beside the images: Poetry, the linters and others.",
+)
 
 
 def serving_command(configuration: Configuration) -> tuple[str, ...]:
@@ -254,7 +269,7 @@ def _in_lines(mounts: Iterable[str]) -> Iterator[str]:
 
 def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iterable[str]]:
     server = () if configuration.server else SERVER_VARIABLES
-    names = tuple(dict.fromkeys((*facts.variables, *server)))
+    names = (*facts.variables, *server)
     live = serving_command(configuration)
     if facts.is_own:
         live = ("python", "-m", "prodlock.loop.serve", configuration.application)
@@ -262,7 +277,14 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
     return {
         "name": facts.name,
         "dockerfile": [] if configuration.dockerfile == "Dockerfile" else [f"  dockerfile: {configuration.dockerfile}"],
-        "environment": [f"    {name}:" for name in names] or ["    TZ:"],
+        "server": [*textwrap.wrap(f"x-server: &server {{{', '.join(server)}}}", 118, subsequent_indent="  "), ""]
+        if server
+        else [],
+        "environment": [
+            *(["    <<: *server"] if server else []),
+            *(f"    {name}:" for name in facts.variables if name not in server),
+        ]
+        or ["    {}"],
         "memory": configuration.memory,
         "commands": [line for command in configuration.commands for line in _command(command.name, command.words)],
         "live command": json.dumps(live),

@@ -26,7 +26,7 @@ from prodlock.project import Project
 GROUPS: dict[str, Sequence[str]] = {
     "Development loop": ("dev", "build", "serve", "test", "shell", "venv", "stop", "clean"),
     "Proof": ("check-prod-has-no-pytest", "check-prod", "sbom", "deploy-check"),
-    "Upkeep": ("setup", "poetry", "audit", "lint", "help"),
+    "Upkeep": ("setup", "poetry", "uv", "audit", "lint", "help"),
 }
 OWN_TASKS = "This project"
 
@@ -294,6 +294,15 @@ def poetry(project: Project) -> int:
     from prodlock.docker import stages
 
     return stages.poetry(project, passed_arguments())
+
+
+@task(klass=PassThrough)
+@on_project
+def uv(project: Project) -> int:
+    """Run uv in its stage: `inv uv -- add --no-sync httpx`."""
+    from prodlock.docker import stages
+
+    return stages.uv(project, passed_arguments())
 
 
 @task(help={"json": "Print the report as JSON."})

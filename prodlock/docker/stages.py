@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -53,15 +53,38 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 def poetry(project: Project, arguments: list[str]) -> int:
     """Run Poetry on this project's pyproject.toml and poetry.lock, and return its exit code."""
+    address = site.environment(project)["INDEX_URL"]
+    return _locking_tool(project, ["poetry", *arguments], {"POETRY_PYPI_MIRROR_URL": address})
+
+
+def uv(project: Project, arguments: list[str]) -> int:
+    """Run uv on this project's pyproject.toml and uv.lock, and return its exit code.
+
+    It uses the image's Python, and changes no environment.
+    """
+    address = site.environment(project)["INDEX_URL"]
+    fixed = {
+        "UV_CACHE_DIR": "/tmp/uv",
+        "UV_NO_SYNC": "1",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_PYTHON_PREFERENCE": "system",
+    }
+    # An empty variable would name no index.
+    settings = fixed | {"UV_DEFAULT_INDEX": address} if address else fixed
+    return _locking_tool(project, ["uv", *arguments], settings)
+
+
+def _locking_tool(project: Project, command: list[str], settings: Mapping[str, str]) -> int:
+    """Run a tool of the stage `poetry` on the working tree, with the site's certificates."""
     image = build(project, "poetry")
     given = site.environment(project)
     # The container sees the working tree only, so that the bundle is copied there; CA_BUNDLE may already name the copy,
     # which is read before it is written. The address is passed by name, because it may contain a password.
     site.export(project, Path(given["CA_BUNDLE"]).read_bytes())
     bundle = site.EXPORTED.as_posix()
-    settings = ("--env=HOME=/tmp", "--env=POETRY_PYPI_MIRROR_URL", f"--env=CA_BUNDLE=/srv/{bundle}")
-    command = ("run", "--rm", "--init", *on_working_tree(project), *settings, image, "online", "poetry", *arguments)
-    return engine.run(project, *command, env={"POETRY_PYPI_MIRROR_URL": given["INDEX_URL"]})
+    variables = ("--env=HOME=/tmp", *(f"--env={name}" for name in settings), f"--env=CA_BUNDLE=/srv/{bundle}")
+    run = ("run", "--rm", "--init", *on_working_tree(project), *variables, image, "online", *command)
+    return engine.run(project, *run, env=settings)
 
 
 def lint(project: Project, *, fix: bool) -> int:
@@ -173,12 +196,17 @@ def in_home(project: Project) -> list[str]:
 
     A project that moved in has only the vendored part of the package.
     """
-    folder = f"--workdir={generated.home(project.configuration)}"
+    described = project.configuration
+    options = [
+        f"--workdir={generated.home(described)}",
+        f"--env=PRODLOCK_ROOT={generated.HOME}",
+        f"--env=PRODLOCK_LOCK={described.lock}",
+    ]
     if project.is_own:
-        return [folder]
-    folders = generated.import_path(project.configuration) or (generated.HOME,)
+        return options
+    folders = generated.import_path(described) or (generated.HOME,)
     paths = ":".join((_PACKAGES, *folders))
-    return [folder, f"--volume={INSIDE.parent}:{_PACKAGES}/prodlock:ro", f"--env=PYTHONPATH={paths}"]
+    return [*options, f"--volume={INSIDE.parent}:{_PACKAGES}/prodlock:ro", f"--env=PYTHONPATH={paths}"]
 
 
 def _as_this_user() -> list[str]:

@@ -24,10 +24,10 @@ def init(root: Path, name: str | None, settings: Iterable[str], *, dry: bool) ->
     if name is not None:
         changes = example.plan(root, name, given)
     else:
+        moving.refuse_unsuitable(root)
         # Only this needs it.
         from prodlock.scaffold import find  # noqa: PLC0415
 
-        moving.refuse_unsuitable(root)
         found = find.find(root, given)
         print("\n".join(found.report))
         changes = moving.plan(root, found.keys | given, moving.compose_name(root))

@@ -15,7 +15,7 @@ from prodlock import configuration, generated, service, vendored
 from prodlock.configuration import Configuration
 from prodlock.failure import Failure
 from prodlock.project import COMPOSE_FILES
-from prodlock.scaffold import base, toml
+from prodlock.scaffold import toml
 from prodlock.scaffold.changes import Changes
 
 MARK = "# Prodlock"
@@ -23,11 +23,8 @@ MARK = "# Prodlock"
 IGNORED = (".env", ".env.*", "!.env.example", "/.prodlock/", "/reports/")
 # The names that Prodlock's files get where the standard ones are taken.
 DOCKERFILE, COMPOSE, TASKS = "prodlock.Dockerfile", "prodlock.compose.yml", "prodlock_tasks.py"
-# The comments above keys that a reader would ask about.
-_INTRODUCTION = (
-    "# What Prodlock builds, runs and proves. After a change: `prodlock upgrade`. docs/reference/configuration.md in\n"
-    "# Prodlock's repository explains each key.\n"
-)
+# What a reader of the table would ask about.
+_INTRODUCTION = "# Prodlock's docs/reference/configuration.md explains each key. After a change: `prodlock upgrade`.\n"
 
 
 def refuse_unsuitable(root: Path) -> None:
@@ -77,10 +74,10 @@ def describe(changes: Changes, keys: Mapping[str, object], name: str) -> Changes
         described=generated.described(root) or ("pyproject.toml",),
         locks=generated.locks(root, described.lock),
     )
-    rendered = generated.files(described, facts)
-    for path, one in rendered.items():
-        changes[path] = one.text
-    changes[vendored.BASE] = base.dump(rendered)
+    files = generated.files(described, facts)
+    changes[vendored.BASE] = vendored.packed({path: one.text for path, one in files.items()})
+    for path, rendered in files.items():
+        changes[path] = rendered.text
     for path, text in vendored.files(described).items():
         changes[path] = text
     tasks = TASKS if (root / "tasks.py").exists() else "tasks.py"

@@ -62,8 +62,8 @@ def requirements(text: str, included: Iterable[str] = ()) -> Iterator[Requiremen
                 # An address may have a password.
                 shown = re.sub(r"//[^/@\s]*@", "//", HASH.sub("", stripped))
                 message = (
-                    f"each line must be NAME==VERSION with hashes (got {shown!r}). To fix it: lock what a package index "
-                    "serves, with hashes (`uv pip compile --generate-hashes`, `pip-compile --generate-hashes`)."
+                    f"each line must be NAME==VERSION with hashes (got {shown!r}). To fix it: lock what a package "
+                    "index serves, with hashes (`uv pip compile --generate-hashes`, `pip-compile --generate-hashes`)."
                 )
                 raise ValueError(message)
             hashes = tuple(("", digest) for digest in HASH.findall(stripped))
