@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shlex
 import subprocess
 import sys
+import tomllib
 import venv
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -56,8 +60,27 @@ def poetry(project: Project, arguments: list[str]) -> int:
     site.export(project, Path(given["CA_BUNDLE"]).read_bytes())
     bundle = site.EXPORTED.as_posix()
     settings = ("--env=HOME=/tmp", "--env=POETRY_PYPI_MIRROR_URL", f"--env=CA_BUNDLE=/srv/{bundle}")
+    if given["NETRC"]:
+        settings = (*settings, f"--volume={given['NETRC']}:/run/secrets/netrc:ro")
+    logins = poetry_logins(project, given)
+    settings = (*settings, *(f"--env={name}" for name in logins))
     command = ("run", "--rm", "--init", *on_working_tree(project), *settings, image, "online", "poetry", *arguments)
-    return engine.run(project, *command, env={"POETRY_PYPI_MIRROR_URL": given["INDEX_URL"]})
+    return engine.run(project, *command, env={"POETRY_PYPI_MIRROR_URL": given["INDEX_URL"]} | logins)
+
+
+def poetry_logins(project: Project, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that give Poetry the logins in EXTRA_INDEX_URL for its sources on the same hosts.
+
+    Poetry reads the netrc file as well, and reports a pyproject.toml that it can't read.
+    """
+    found: dict[str, str] = {}
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        described = tomllib.loads((project.root / "pyproject.toml").read_text(encoding="utf-8"))
+        for source in described["tool"]["poetry"]["source"]:
+            if login := site.login(given, source.get("url", "")):
+                name = "POETRY_HTTP_BASIC_" + re.sub(r"[^A-Z0-9]", "_", source["name"].upper())
+                found |= {f"{name}_USERNAME": login[0], f"{name}_PASSWORD": login[1]}
+    return found
 
 
 def lint(project: Project, *, fix: bool) -> int:
