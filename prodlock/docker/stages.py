@@ -59,11 +59,11 @@ def poetry(project: Project, arguments: list[str]) -> int:
     # which is read before it is written. The address is passed by name, because it may contain a password.
     site.export(project, Path(given["CA_BUNDLE"]).read_bytes())
     bundle = site.EXPORTED.as_posix()
-    settings = ("--env=HOME=/tmp", "--env=POETRY_PYPI_MIRROR_URL", f"--env=CA_BUNDLE=/srv/{bundle}")
+    settings = ["--env=HOME=/tmp", "--env=POETRY_PYPI_MIRROR_URL", f"--env=CA_BUNDLE=/srv/{bundle}"]
     if given["NETRC"]:
-        settings = (*settings, f"--volume={given['NETRC']}:/run/secrets/netrc:ro")
+        settings.append(f"--volume={given['NETRC']}:/run/secrets/netrc:ro")
     logins = poetry_logins(project, given)
-    settings = (*settings, *(f"--env={name}" for name in logins))
+    settings += [f"--env={name}" for name in logins]
     command = ("run", "--rm", "--init", *on_working_tree(project), *settings, image, "online", "poetry", *arguments)
     return engine.run(project, *command, env={"POETRY_PYPI_MIRROR_URL": given["INDEX_URL"]} | logins)
 
