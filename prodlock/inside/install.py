@@ -206,10 +206,41 @@ def wheels(environment: str, listed: str) -> None:
     command = [*install, "--python", environment, "-r", listed]
     done = subprocess.run(command, env=os.environ | settings, check=False)
     if done.returncode:
+        for refusal in refusals(Path(listed).read_text(encoding="utf-8")):
+            print(refusal, file=sys.stderr)
         sys.exit(done.returncode)
     Path(environment, ".lock").unlink()
     # In a process of its own: see bytecode.py.
     os.execv(sys.executable, [sys.executable, "-S", str(HERE / "bytecode.py"), "venv", environment])  # noqa: S606
+
+
+def refusals(text: str) -> list[str]:
+    """Return a line, as uv prints it for a single index, for each further index that refuses the build.
+
+    Where there are several indexes, uv reports only that none of them has a distribution.
+    """
+    names = re.findall(r"^([\w.-]+)==", text, re.MULTILINE)[:1]
+    addresses = extra_indexes()
+    hosts = {urlsplit(one).netloc.rpartition("@")[2] for one in addresses}
+    # uv uses the login in an address for all indexes on its host.
+    listed = re.findall(r"^--extra-index-url (\S+)", text, re.MULTILINE)
+    addresses += [one for one in listed if urlsplit(one).netloc not in hosts]
+    found: list[str] = []
+    for address in addresses if names else ():
+        client = Client(address, SECRETS / "ca_bundle", SECRETS / "netrc")
+        try:
+            client.get(f"{client.address.rstrip('/')}/{re.sub('[-_.]+', '-', names[0]).lower()}/")
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code in _REFUSED:
+                found.append(
+                    f"hint: An index ({client.address}) could not be queried due to a lack of valid authentication "
+                    f"credentials (HTTP status {error.code})."
+                )
+        except (OSError, ValueError):
+            # uv has reported its own error.
+            continue
+    return found
 
 
 def create(environment: Path) -> None:

@@ -17,13 +17,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 
 from prodlock import site
 from prodlock.project import Project
-from prodlock.tests.engine.conftest import BASE, COPY, ROOT, docker, inv, sentence
+from prodlock.tests.engine.conftest import BASE, COPY, ROOT, docker, edit, inv, sentence
 from prodlock.tests.engine.test_failures import unpacked
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
@@ -67,7 +68,7 @@ def served(distribution: str, host: str, certificate: Path) -> Iterator[Index]:
     name = f"{distribution}-1.0-py3-none-any.whl"
     authorization = f"Basic {b64encode(f'user:{password}'.encode()).decode()}"
     page = f"<a href='/{name}#sha256={hashlib.sha256(content).hexdigest()}'>{name}</a>".encode()
-    pages = {f"/simple/{distribution}/": page, f"/{name}": content}
+    pages = {f"/simple/{distribution.replace('_', '-')}/": page, f"/{name}": content}
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -99,7 +100,13 @@ def indexes(tmp_path: Path) -> Iterator[tuple[Index, Index, dict[str, str]]]:
     """Two indexes on the Engine's bridge, which builds reach, and the settings that let a build in."""
     host = docker("network", "inspect", "bridge", "--format={{(index .IPAM.Config 0).Gateway}}").stdout.strip()
     certificate, public = tmp_path / "certificate.pem", tmp_path / "public.pem"
-    options = ("-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-addext", f"subjectAltName=IP:{host}")
+    configuration = tmp_path / "openssl.cnf"
+    # uv accepts no certificate of an authority as that of a server.
+    extensions = f"subjectAltName=IP:{host}\nbasicConstraints=critical,CA:FALSE\n"
+    configuration.write_text(
+        f"[req]\ndistinguished_name=dn\nx509_extensions=x\n[dn]\n[x]\n{extensions}", encoding="utf-8"
+    )
+    options = ("-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-config", str(configuration))
     command = ["openssl", "req", *options, "-keyout", str(certificate), "-out", str(public)]
     subprocess.run(command, check=True, capture_output=True)
     certificate.write_bytes(certificate.read_bytes() + public.read_bytes())
@@ -156,6 +163,9 @@ def test_two_private_indexes_are_used_and_no_password_stays(
     one, two, settings = indexes
     lock(copy, one, named=True)
     lock(copy, two, named=False)
+    # pip can't verify the certificate of an address without a name.
+    host = str(urlsplit(one.address).hostname)
+    edit(copy / "prodlock/inside/online.sh", 'exec "$@"', f'export PIP_TRUSTED_HOST={host}; exec "$@"')
     built = inv("build", cwd=copy, **settings)
     assert built.returncode == 0, built.stderr
     checks = [inv(task, cwd=copy, **settings) for task in ("check-prod-has-no-pytest", "check-prod")]
