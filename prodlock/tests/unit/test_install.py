@@ -121,7 +121,8 @@ def test_a_further_index_that_refuses_the_build_is_reported(tmp_path: Path, inde
     (tmp_path / "extra_index_url").write_text(f"{private} {index} http://127.0.0.1:9/simple", encoding="utf-8")
     plain = private.replace("user:p%40ss@", "")
     assert install.refusals("uv==1.0 --hash=sha256:0\n") == [
-        f"hint: An index ({plain}) could not be queried due to a lack of valid authentication credentials (HTTP status 401)."
+        f"hint: An index ({plain}) could not be queried due to a lack of valid authentication credentials (HTTP status "
+        "401)."
     ]
     (tmp_path / "extra_index_url").unlink()
     assert len(install.refusals(f"--extra-index-url {plain}\nuv==1.0\n")) == 1
