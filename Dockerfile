@@ -32,7 +32,8 @@ WORKDIR /srv
 # The installer and what it needs, for one mount. It starts from the unchanged base image, while base is compiled.
 FROM ${BASE} AS uv
 COPY --from=prodlock bytecode.py install.py uv.txt /out/
-RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url python /out/install.py uv
+RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=secret,id=extra_index_url \
+    --mount=type=secret,id=netrc python /out/install.py uv
 
 # A stale lock stops both images here. The project's version is in no list: a version bump installs nothing again.
 FROM ${BASE} AS lock
@@ -44,14 +45,15 @@ RUN --network=none --mount=from=prodlock,source=/lock,target=/prodlock/inside/lo
 # prod takes /opt from here: files have one time, so that the same commit gives the same layer.
 FROM base AS main
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=cache,target=/root/.cache/uv \
-    --mount=from=uv,source=/out,target=/installer --mount=from=lock,source=/out/main.txt,target=/main.txt \
-    python /installer/install.py wheels /opt/venv /main.txt && find /opt -exec touch -hd @315532800 {} +
+    --mount=type=secret,id=extra_index_url --mount=type=secret,id=netrc --mount=from=uv,source=/out,target=/installer \
+    --mount=from=lock,source=/out/main.txt,target=/main.txt python /installer/install.py wheels /opt/venv /main.txt \
+    && find /opt -exec touch -hd @315532800 {} +
 
 # Tests may write to reports/. `docker compose watch` needs a user that has a name, and USER without a group.
 FROM main AS dev
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=cache,target=/root/.cache/uv \
-    --mount=from=uv,source=/out,target=/installer --mount=from=lock,source=/out/dev.txt,target=/dev.txt \
-    python /installer/install.py wheels /opt/venv /dev.txt \
+    --mount=type=secret,id=extra_index_url --mount=type=secret,id=netrc --mount=from=uv,source=/out,target=/installer \
+    --mount=from=lock,source=/out/dev.txt,target=/dev.txt python /installer/install.py wheels /opt/venv /dev.txt \
     && useradd --create-home --uid=10001 app && install --directory --owner=app reports
 # What the checks compare the lock with: its markers are evaluated in the build alone.
 COPY --from=lock /out/selection.json ./
