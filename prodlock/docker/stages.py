@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import venv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -53,8 +55,9 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 def poetry(project: Project, arguments: list[str]) -> int:
     """Run Poetry on this project's pyproject.toml and poetry.lock, and return its exit code."""
-    address = site.environment(project)["INDEX_URL"]
-    return _locking_tool(project, ["poetry", *arguments], {"POETRY_PYPI_MIRROR_URL": address})
+    given = site.environment(project)
+    settings = {"POETRY_PYPI_MIRROR_URL": given["INDEX_URL"]} | poetry_logins(project, given)
+    return _locking_tool(project, ["poetry", *arguments], settings)
 
 
 def uv(project: Project, arguments: list[str]) -> int:
@@ -62,15 +65,16 @@ def uv(project: Project, arguments: list[str]) -> int:
 
     It uses the image's Python, and changes no environment.
     """
-    address = site.environment(project)["INDEX_URL"]
+    given = site.environment(project)
     fixed = {
         "UV_CACHE_DIR": "/tmp/uv",
         "UV_NO_SYNC": "1",
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_PYTHON_PREFERENCE": "system",
     }
+    indexes = {"UV_DEFAULT_INDEX": given["INDEX_URL"], "UV_INDEX": given["EXTRA_INDEX_URL"]}
     # An empty variable would name no index.
-    settings = fixed | {"UV_DEFAULT_INDEX": address} if address else fixed
+    settings = fixed | {name: address for name, address in indexes.items() if address}
     return _locking_tool(project, ["uv", *arguments], settings)
 
 
@@ -82,9 +86,26 @@ def _locking_tool(project: Project, command: list[str], settings: Mapping[str, s
     # which is read before it is written. The address is passed by name, because it may contain a password.
     site.export(project, Path(given["CA_BUNDLE"]).read_bytes())
     bundle = site.EXPORTED.as_posix()
-    variables = ("--env=HOME=/tmp", *(f"--env={name}" for name in settings), f"--env=CA_BUNDLE=/srv/{bundle}")
+    variables = ["--env=HOME=/tmp", *(f"--env={name}" for name in settings), f"--env=CA_BUNDLE=/srv/{bundle}"]
+    if given["NETRC"]:
+        variables.append(f"--volume={given['NETRC']}:/run/secrets/netrc:ro")
     run = ("run", "--rm", "--init", *on_working_tree(project), *variables, image, "online", *command)
     return engine.run(project, *run, env=settings)
+
+
+def poetry_logins(project: Project, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that give Poetry the logins in EXTRA_INDEX_URL for its sources on the same hosts.
+
+    Poetry reads the netrc file as well, and reports a pyproject.toml that it can't read.
+    """
+    found: dict[str, str] = {}
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        described = tomllib.loads((project.root / "pyproject.toml").read_text(encoding="utf-8"))
+        for source in described["tool"]["poetry"]["source"]:
+            if login := site.login(given, source.get("url", "")):
+                name = "POETRY_HTTP_BASIC_" + re.sub(r"[^A-Z0-9]", "_", source["name"].upper())
+                found |= {f"{name}_USERNAME": login[0], f"{name}_PASSWORD": login[1]}
+    return found
 
 
 def lint(project: Project, *, fix: bool) -> int:

@@ -196,12 +196,18 @@ def _fill(project: Project, place: Path, interpreter: list[str], folder: Path) -
 
 
 def _pip_settings(project: Project) -> dict[str, str]:
-    """Return the variables that give pip this site's index and certificates.
+    """Return the variables that give pip this site's indexes, their logins and certificates.
 
     An address may hold a password, which other users could read on a command line.
     """
     found = site.environment(project)
-    settings = {"PIP_INDEX_URL": found["INDEX_URL"]} if found["INDEX_URL"] else {}
+    given = {
+        "PIP_INDEX_URL": found["INDEX_URL"],
+        # Where it is not set, pip reads its own configuration, which may also name folders.
+        "PIP_EXTRA_INDEX_URL": found["EXTRA_INDEX_URL"] if project.environment.get("EXTRA_INDEX_URL") else "",
+        "NETRC": found["NETRC"],
+    }
+    settings = {name: value for name, value in given.items() if value}
     bundle = Path(found["CA_BUNDLE"])
     # Where no bundle is set, pip's own default is the better one: the system's store holds more than a file on macOS.
     if project.environment.get("CA_BUNDLE") and bundle.read_bytes():
