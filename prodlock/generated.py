@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from prodlock.configuration import Configuration, pyproject
+from prodlock import recipes
+from prodlock.configuration import Command, Configuration, pyproject
 from prodlock.failure import Failure
 from prodlock.project import Project
 
@@ -58,14 +59,20 @@ class Facts:
     described: tuple[str, ...] = ("pyproject.toml",)
     # The locks, the first of which is the configured one.
     locks: tuple[str, ...] = ("poetry.lock",)
+    # What SQLAlchemy needs behind the name of the database system in an address, such as `+psycopg`.
+    driver: str = ""
 
 
 def facts(project: Project, name: str, variables: Iterable[str]) -> Facts:
     """Return the facts of a project, its Compose project's name and the variables that its service reads."""
-    root = project.root
-    return Facts(
-        name, tuple(sorted(variables)), project.is_own, described(root), locks(root, project.configuration.lock)
-    )
+    root, lock = project.root, project.configuration.lock
+    return Facts(name, tuple(sorted(variables)), project.is_own, described(root), locks(root, lock), driver(root, lock))
+
+
+def driver(root: Path, lock: str) -> str:
+    """Return the driver that SQLAlchemy needs in the address of a database, by what the lock has."""
+    file = root / lock
+    return recipes.driver(file.read_text(encoding="utf-8", errors="replace")) if file.is_file() else ""
 
 
 def described(root: Path) -> tuple[str, ...]:
@@ -274,6 +281,9 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
     if facts.is_own:
         live = ("python", "-m", "prodlock.loop.serve", configuration.application)
     action = "sync" if facts.is_own else "sync+restart"
+    services, commands = dict(configuration.services), configuration.commands
+    addresses = recipes.addresses(services, facts.driver)
+    secrets = recipes.secrets(services)
     return {
         "name": facts.name,
         "dockerfile": [] if configuration.dockerfile == "Dockerfile" else [f"  dockerfile: {configuration.dockerfile}"],
@@ -282,11 +292,17 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
         else [],
         "environment": [
             *(["    <<: *server"] if server else []),
-            *(f"    {name}:" for name in facts.variables if name not in server),
+            *(_handed_on(name, addresses) for name in facts.variables if name not in server),
         ]
         or ["    {}"],
         "memory": configuration.memory,
-        "commands": [line for command in configuration.commands for line in _command(command.name, command.words)],
+        "secrets of prod": [f"  secrets: [{', '.join(secrets)}]"] if secrets else [],
+        "conditions of prod": list(_conditions(services, (one.name for one in commands if one.once))),
+        "commands": [line for command in commands for line in _command(command, configuration)],
+        "tests": list(_tests(services, addresses)),
+        "live network": ["    networks: [dev]", *_conditions(_forms(services, recipes.DEV))] if services else [],
+        "services": list(recipes.compose(services)),
+        "secrets": list(_top_level(services)),
         "live command": json.dumps(live),
         "live environment": list(_live_environment(names)),
         "watched": [
@@ -307,12 +323,67 @@ def _live_environment(names: Iterable[str]) -> Iterator[str]:
         yield "      APP_DOCS: ${APP_DOCS:-true}"
 
 
-def _command(name: str, words: tuple[str, ...]) -> Iterator[str]:
-    yield f"  {name}:"
+def _handed_on(name: str, addresses: Mapping[str, str]) -> str:
+    """Return the line of a variable that Compose hands on; an address has a default."""
+    return f"    {name}: ${{{name}:-{addresses[name]}}}" if name in addresses else f"    {name}:"
+
+
+def _command(command: Command, configuration: Configuration) -> Iterator[str]:
+    """Yield the lines of a further command. One that runs to its end does so once, after those before it."""
+    first = [one.name for one in configuration.commands if one.once]
+    if command.once:
+        first = first[: first.index(command.name)][-1:]
+    yield f"  {command.name}:"
     yield "    <<: *prod"
-    yield f"    command: {json.dumps(words)}"
+    yield f"    command: {json.dumps(command.words)}"
+    yield "    # The image that api-prod builds."
+    yield "    pull_policy: never"
     yield "    healthcheck: {disable: true}"
+    if command.once:
+        yield '    restart: "no"'
+    yield from _conditions(dict(configuration.services), first)
     yield ""
+
+
+def _conditions(services: Mapping[str, str], completed: Iterable[str] = ()) -> Iterator[str]:
+    """Yield the line with what a service waits for: other services, given with their images, and commands' ends."""
+    waited = {
+        name: "service_healthy" if recipes.known(image) else "service_started" for name, image in services.items()
+    }
+    waited |= dict.fromkeys(completed, "service_completed_successfully")
+    if waited:
+        yield "    depends_on:"
+    for name, condition in waited.items():
+        yield f"      {name}: {{condition: {condition}}}"
+
+
+def _forms(services: Mapping[str, str], end: str) -> dict[str, str]:
+    return {f"{name}{end}": image for name, image in services.items()}
+
+
+def _tests(services: Mapping[str, str], addresses: Mapping[str, str]) -> Iterator[str]:
+    if not services:
+        yield "    # The tests reach for nothing outside their container, and no network has to be made for them."
+        yield "    network_mode: none"
+        return
+    yield "    # The tests reach services of their own, and nothing outside."
+    yield "    networks: [tests]"
+    if addresses:
+        yield f"    environment: {{{', '.join(f'{name}: {json.dumps(one)}' for name, one in addresses.items())}}}"
+    yield from _conditions(_forms(services, recipes.TESTS))
+
+
+def _top_level(services: Mapping[str, str]) -> Iterator[str]:
+    """Yield the secrets of services, and their volumes and networks."""
+    for name in recipes.secrets(services):
+        yield f"  {name}:"
+        yield f"    file: {recipes.SECRETS}/{name}"
+    if services:
+        yield ""
+        yield "networks: {dev: {}, tests: {internal: true}}"
+        names = [name for name, image in services.items() if recipes.known(image)]
+        if names:
+            yield f"volumes: {{{', '.join(f'{name}{end}: {{}}' for name in names for end in ('', recipes.DEV))}}}"
 
 
 def _ignored(configuration: Configuration, facts: Facts) -> dict[str, str | Iterable[str]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from prodlock import integers
-from prodlock.docker import containers, development, engine, exclusive, images, stages
+from prodlock.docker import containers, development, engine, exclusive, images, services, stages
 from prodlock.docker.compose import DEV, LIVE, PROD, check_settings, command, project_name
 from prodlock.failure import Failure
 from prodlock.project import Project
@@ -40,7 +40,7 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
         check_settings(project, PROD, LIVE)
         images.build(project, DEV, made_from=None)
         options = [*stages.on_working_tree(project), *stages.in_home(project), "--env=HOME=/tmp"]
-        options.append("--service-ports")
+        options += ["--service-ports", *(["--no-deps"] if services.names(project) else [])]
         options.append(f"--env=PRODLOCK_ADDRESS=http://localhost:{port}")
         if not preload:
             options.append("--env=PRODLOCK_PRELOAD=0")
@@ -49,7 +49,7 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
             options += ["--env=PRODLOCK_DEBUG=1", "--env=PYTHON_FROZEN_MODULES=off"]
         # What the Compose service runs is for Compose alone where the project has no `prodlock.loop`.
         program = () if project.is_own else ("python", "-m", "prodlock.loop.serve", project.configuration.application)
-        with _override(project, debug=debug) as override:
+        with services.for_dev(project), _override(project, debug=debug) as override:
             try:
                 run = (*command(project, LIVE[1]), *override, "run", *development.terminal(), *options, LIVE[0])
                 return development.run_temporary(project, *run, *program, name=name, env={"PORT": port})
