@@ -157,12 +157,12 @@ def _allows(constraint: str, minor: int) -> bool:
     )
 
 
-def _meets(one: str, minor: int) -> bool:
+def _meets(one: str, minor: int) -> bool:  # noqa: C901, PLR0911
     found = re.fullmatch(r"(>=|<=|==|!=|~=|===|>|<|\^|~|)\s*(\d+)(?:\.(\d+|\*))?(?:\.(\d+|\*))?\S*", one)
     if not found:
         return True
     operator, major, second, third = found[1], int(found[2]), found[3], found[4]
-    if major != 3:  # noqa: PLR2004 - the version of Python
+    if major != 3:  # noqa: PLR2004
         return {">=": major < 3, ">": major < 3, "<": major > 3, "<=": major > 3, "!=": True}.get(operator, False)  # noqa: PLR2004
     if second in {None, "*"}:
         return operator not in {"<", "!="}
