@@ -9,7 +9,6 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from prodlock.failure import Failure
-from prodlock.inside.lock.selection import normalized
 from prodlock.scaffold.declared import DOCKERFILES, instructions, toml
 from prodlock.scaffold.tree import Tree
 
@@ -21,6 +20,11 @@ PREFERRED = 13
 _HASHED = re.compile(r"--hash[= ]sha(?:256|384|512):")
 _REQUIREMENTS = re.compile(r"(?:.*/)?(?:requirements(?:[-.](?:prod|production|main|base))?\.txt|"
                            r"requirements/(?:base|prod|production|main|requirements)\.txt)")  # fmt: skip
+
+
+def normalized(name: str) -> str:
+    """Return the normalized name of a distribution (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 class Lock(NamedTuple):

@@ -31,7 +31,7 @@ _LARGEST = 1_000_000
 
 
 class Tree:
-    """The files of a project, as git lists them, or as they are in its folder where git does not manage it."""
+    """The files of a project, as git lists them, or those in its folder where git does not manage it."""
 
     def __init__(self, root: Path) -> None:
         self._modules: dict[str, ast.Module] = {}
