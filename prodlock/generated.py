@@ -86,15 +86,23 @@ def configuration_table(root: Path) -> Mapping[str, Any]:
 
 
 def locks(root: Path, lock: str) -> tuple[str, ...]:
-    """Return the lock, and the one beside it that has what development adds, where its format has two files."""
+    """Return the lock, and the one beside it that has what development adds, where its format has two files.
+
+    `dev_lock` in prodlock/inside/lock/selection.py finds the same one in a build step.
+    """
     path = PurePosixPath(lock)
     candidates: list[str] = []
-    if path.name == "pylock.toml":
+    if path.name.startswith("pylock."):
         candidates = ["pylock.dev.toml"]
     elif path.suffix == ".txt":
-        candidates = [f"{path.stem}-dev.txt", f"dev-{path.name}", "requirements-dev.txt", "dev.txt"]
+        candidates = [f"{path.stem}-dev.txt", f"dev-{path.name}", "dev.txt"]
     beside = (path.with_name(name).as_posix() for name in candidates)
     return (lock, *[name for name in beside if name != lock and (root / name).is_file()][:1])
+
+
+def lock_inputs(project: Project) -> tuple[str, ...]:
+    """Return the files that the build step of the lock reads."""
+    return (*described(project.root), *locks(project.root, project.configuration.lock))
 
 
 def check(project: Project) -> None:
@@ -192,19 +200,21 @@ def import_path(configuration: Configuration) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*folders, HOME)))
 
 
+def lock_arguments(configuration: Configuration, folder: str) -> tuple[str, ...]:
+    """Return the arguments of `prodlock.inside.lock`: what is installed, and the lock in a folder."""
+    groups, dev_groups = configuration.groups, configuration.dev_groups
+    return (
+        *(f"--group={name}" for name in groups if groups != Configuration.groups),
+        *(f"--extra={name}" for name in configuration.extras),
+        *(f"--dev-group={name}" for name in dev_groups if dev_groups != Configuration.dev_groups),
+        *([f"--package={configuration.package}"] if configuration.package else []),
+        f"{folder}/{configuration.lock}",
+    )
+
+
 def _dockerfile(configuration: Configuration, facts: Facts) -> dict[str, str | Iterable[str]]:
     paths = ":".join(import_path(configuration))
     copied = [f"COPY {path} {HOME}/{path}" for path in (*configuration.sources, *configuration.generated)]
-    options = [
-        *(f"--group={name}" for name in configuration.groups if configuration.groups != Configuration.groups),
-        *(f"--extra={name}" for name in configuration.extras),
-        *(
-            f"--dev-group={name}"
-            for name in configuration.dev_groups
-            if configuration.dev_groups != Configuration.dev_groups
-        ),
-        *([f"--package={configuration.package}"] if configuration.package else []),
-    ]
     mounts = [f"--mount=source={path},target=/project/{path}" for path in (*facts.described, *facts.locks)]
     if not configuration.server:
         explained = [
@@ -220,7 +230,7 @@ def _dockerfile(configuration: Configuration, facts: Facts) -> dict[str, str | I
         "sources": [*copied, *(["COPY prodlock/__init__.py /srv/prodlock/"] if facts.is_own else [])],
         "import path": f" PYTHONPATH={paths}" if paths else "",
         "lock mounts": list(_in_lines(mounts)),
-        "lock arguments": " ".join((*options, f"/project/{configuration.lock}")),
+        "lock arguments": " ".join(lock_arguments(configuration, "/project")),
         "reports": (PurePosixPath(configuration.directory) / "reports").as_posix(),
         "workdir": [f"WORKDIR {folder}"] if folder != HOME else [],
         "home": folder,

@@ -97,7 +97,7 @@ def differing(project: Project, revision: str) -> set[str]:
     """
     inputs, lines = build_inputs(project), _dockerignore(project)
     committed = {path: (mode, name) for path, mode, name in _tree(project, revision, *inputs)}
-    added = (path for path in _present(project, inputs) if path not in committed)
+    added = (path for path in _present(project, inputs) if path not in committed and not _is_generated(project, path))
     found = {path for path in added if not _is_excluded(path, lines)}
     for path, (mode, name) in committed.items():
         content = _content(project.root / path, mode)
@@ -155,6 +155,33 @@ def _is_excluded(path: str, lines: Iterable[str]) -> bool:
         elif name := re.fullmatch(r"\*\*/([^/\[\]\\]+)", line):
             excluded |= any(fnmatchcase(part, name[1]) for part in path.split("/"))
     return excluded
+
+
+def _is_generated(project: Project, path: str) -> bool:
+    """Return whether a path is at or below one that another build makes, and that no commit has."""
+    return any(f"{path}/".startswith(f"{one}/") for one in project.configuration.generated)
+
+
+def refuse_ignored(project: Project) -> None:
+    """Raise Failure where git ignores one of the configured sources: no commit has it."""
+    if names := _ignored(project):
+        raise Failure(
+            f"`sources` in [tool.prodlock] must be files and folders that git keeps (got {', '.join(names)}, which git "
+            "ignores). To fix it: name it in `generated` where another build makes it, or remove it from .gitignore."
+        )
+
+
+def _ignored(project: Project) -> list[str]:
+    """Return the configured sources that git ignores."""
+    if not _repository(project):
+        return []
+    paths = [path for path in project.configuration.sources if (project.root / path).exists()]
+    tracked = _git(project, "ls-files", "-z", "--", *paths).split("\0") if paths else []
+    untracked = [path for path in paths if not any(f"{one}/".startswith(f"{path}/") for one in tracked)]
+    # Without a pattern that matches, git exits with 1.
+    listed = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory", "--", *untracked)
+    found = _git(project, *listed).split("\0") if untracked else []
+    return [path for path in untracked if any(f"{path}/".startswith(f"{one.rstrip('/')}/") for one in found if one)]
 
 
 def _present(project: Project, paths: Iterable[str]) -> Iterator[str]:
@@ -254,11 +281,27 @@ def build_tree(project: Project, made_from: Commit | None) -> Iterator[Path]:
             else:
                 place.write_bytes(content)
         # It may be a link.
-        ignored = dockerignore(project)
-        (tree / ignored).unlink(missing_ok=True)
+        excluding = dockerignore(project)
+        (tree / excluding).unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(project.root / ignored, tree / ignored)
+            shutil.copyfile(project.root / excluding, tree / excluding)
+        for path in project.configuration.generated:
+            _copy_generated(project.root / path, tree / path)
         yield tree
+
+
+def _copy_generated(origin: Path, place: Path) -> None:
+    """Copy a file or folder that another build makes. Raises Failure where it has not been made."""
+    if not origin.exists():
+        raise Failure(
+            f"`generated` in [tool.prodlock] must be files and folders that exist (got no {origin.name}). To fix it: "
+            "run the build that makes it."
+        )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if origin.is_dir():
+        shutil.copytree(origin, place, symlinks=True, dirs_exist_ok=True)
+    else:
+        shutil.copyfile(origin, place)
 
 
 def _blobs(project: Project, revision: str, *paths: str) -> Iterator[tuple[str, str, bytes]]:
@@ -273,13 +316,14 @@ def _blobs(project: Project, revision: str, *paths: str) -> Iterator[tuple[str, 
 
 
 def locked_since(project: Project, setting: str) -> str:
-    """Return poetry.lock at the last commit that changed a setting of pyproject.toml, or an empty string."""
+    """Return the lock at the last commit that changed a setting of pyproject.toml, or an empty string."""
     if not _repository(project):
         return ""
     revision = _git(project, "log", "-1", "--format=%H", f"-G^{setting}", "--", "pyproject.toml").strip()
-    if not revision or not _git(project, "ls-tree", revision, "--", "poetry.lock"):
+    lock = project.configuration.lock
+    if not revision or not _git(project, "ls-tree", revision, "--", lock):
         return ""
-    return _git(project, "show", f"{revision}:./poetry.lock")
+    return _git(project, "show", f"{revision}:./{lock}")
 
 
 def has_commit(project: Project, revision: str) -> bool:

@@ -299,7 +299,7 @@ def poetry(project: Project) -> int:
 @task(help={"json": "Print the report as JSON."})
 @on_project
 def audit(project: Project, json: bool = False) -> int:
-    """Ask for known vulnerabilities of what poetry.lock has.
+    """Ask for known vulnerabilities of what the lock has.
 
     Exit code: 0 none, 1 vulnerabilities, 2 cannot ask.
     """

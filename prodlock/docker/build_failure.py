@@ -71,7 +71,7 @@ class Cause(NamedTuple):
 UV = Tool(r"/install\.py wheels |\buv pip ", r"error: ", r"\s|hint: |$")
 PIP = Tool(r"\bpip (?:install|download) ", r"ERROR: ", r"WARNING: |Could not fetch URL |\[notice\]|\s|$")
 APT = Tool(r"/packages\.sh |\bapt-get ", r"E: ", r"W: ")
-CHECK = Tool(r"source=poetry\.lock", r"pyproject\.toml changed")
+CHECK = Tool(r"prodlock\.inside\.lock\b", r"pyproject\.toml changed")
 
 _CERTIFICATE = (
     "presents a certificate that the build does not trust. To fix it: name your company's bundle of certificate "

@@ -6,11 +6,13 @@ import contextlib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 import venv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -142,7 +144,8 @@ def build(project: Project, stage: str) -> str:
     """Build a tool, or `golden`, and return its image's name. Raises Failure where that fails."""
     settings = site.environment(project)
     tag = f"{compose.project_name(project)}:{stage}"
-    arguments = {"BASE": dockerfile.default(project, "BASE")}
+    described = generated.lock_arguments(project.configuration, "/project")
+    arguments = {"BASE": dockerfile.default(project, "BASE"), "LOCK": " ".join(described)}
     if stage in TOOLS:
         arguments |= {"GROUP": stage, "PACKAGES": TOOLS[stage]}
         if _STAGES.get(stage, "").endswith("dev"):
@@ -156,15 +159,29 @@ def build(project: Project, stage: str) -> str:
     target = _STAGES.get(stage, "tool" if stage in TOOLS else stage)
     command = (
         "build", f"--file={inside}/Dockerfile", f"--build-context=prodlock={inside}", f"--target={target}",
-        f"--tag={tag}", *options, *site.secrets(settings), ".",
+        f"--tag={tag}", *options, *site.secrets(settings),
     )  # fmt: skip
     try:
-        engine.build(project, *command, env=settings)
+        with _locks(project) as locks:
+            engine.build(project, *command, f"--build-context=locks={locks}", ".", env=settings)
     except Failure as failure:
         # BuildKit prints a Dockerfile without its folder.
         message = str(failure).replace("at Dockerfile:", f"at {inside}/Dockerfile:", 1)
         raise Failure(message, failure.code) from None
     return tag
+
+
+@contextlib.contextmanager
+def _locks(project: Project) -> Iterator[str]:
+    """Yield a folder with the lock and each pyproject.toml that it was made from, at their paths in the project."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path in generated.lock_inputs(project):
+            place = Path(folder, path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            # The build step that reads it reports a file that is missing.
+            with contextlib.suppress(OSError):
+                shutil.copyfile(project.root / path, place)
+        yield folder
 
 
 def on_working_tree(project: Project, rights: str = "") -> list[str]:

@@ -25,6 +25,7 @@ from prodlock.proof.evidence.collect import Evidence, collect
 from prodlock.proof.evidence.expected import Expected
 from prodlock.proof.judges import compose, configuration, contents, credentials, inventory, leaks
 from prodlock.proof.judges.staleness import staleness
+from prodlock.proof.records import GENERATED
 from prodlock.proof.report import Report, print_report, read_size
 from prodlock.proof.rules import Finding
 
@@ -119,6 +120,8 @@ def _whole_report(evidence: Evidence, expected: Expected, started: float, bill: 
     unjudged = compose.unjudged(expected.project)
     listed = ", ".join(f"{name} ({image})" for name, image in unjudged.items())
     wheels = expected.golden["wheels"]
+    files = (entry for entries in expected.contents.entries.values() for entry in entries if entry.kind == "file")
+    made = {entry.path: entry.content for entry in files if entry.source == GENERATED}
     return _report(
         evidence,
         findings,
@@ -129,13 +132,19 @@ def _whole_report(evidence: Evidence, expected: Expected, started: float, bill: 
             "sizes": contents.sizes(evidence.image, expected.contents),
             "rebuilt": rebuilt,
             "wheels": wheels,
+            "generated": made,
             "unjudged": unjudged,
         },
         notes=[
             f"A bare `docker build .` gives {'the same' if rebuilt else 'other'} layers, by their digests.",
+            *_generated_note(len(made)),
             *([f"Compose runs images of others as well, which are not judged: {listed}."] if unjudged else []),
         ],
     )
+
+
+def _generated_note(count: int) -> list[str]:
+    return [f"No commit has the {count} generated files: `--json` lists them with their sha256."] if count else []
 
 
 def judge(evidence: Evidence, expected: Expected) -> list[Finding]:

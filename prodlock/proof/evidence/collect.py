@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from prodlock import generated, source
+from prodlock import generated, source, vendored
 from prodlock.configuration import Configuration
 from prodlock.docker import compose, engine
 from prodlock.failure import CANNOT_CHECK, Failure
@@ -71,6 +71,8 @@ def _collect(project: Project, reference: str | None, *, whole: bool) -> Evidenc
     # Without Compose files there is no production to check, whatever the project's name is.
     compose.files(project)
     generated.check(project)
+    vendored.check(project)
+    source.refuse_ignored(project)
     name = compose.project_name(project)
     dev, prod = f"{name}:dev", reference or f"{name}:prod"
     locked = lock.read(project)
@@ -88,7 +90,7 @@ def _collect(project: Project, reference: str | None, *, whole: bool) -> Evidenc
         with contextlib.closing(images.folders(project, dev, HOME, VENV, _SYSTEM)) as folders:
             home = next(folders)
             # Before anything is built for the comparison, too.
-            selected = lock.selected(dev, home, locked)
+            selected = lock.selected(dev, home, project.configuration.lock, locked)
             collecting = pool.submit(expected.collect, project, commit) if whole else None
             dev_files = (*next(folders), *home)
             dev_system = next(folders) if whole else ()

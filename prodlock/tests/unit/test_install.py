@@ -199,7 +199,7 @@ def test_links_of_an_index_are_resolved() -> None:
 
 
 def test_a_list_with_a_distribution_without_a_wheel_is_not_installed(tmp_path: Path) -> None:
-    """The message is the one that requirements.py wrote into the list."""
+    """The message is the one that `inside/lock` wrote into the list."""
     listed = tmp_path / "main.txt"
     listed.write_text("# a 1 has no wheel for Python 3.13 on linux/amd64, and so on.\nb==1\n", encoding="utf-8")
     with pytest.raises(SystemExit, match=r"^a 1 has no wheel for Python 3\.13 on linux/amd64, and so on\.$"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prodlock import generated, service
+from prodlock import configuration, generated, service
 from prodlock.docker import compose, engine, images
 from prodlock.failure import Failure
 from prodlock.project import Project
@@ -67,7 +67,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project whose settings have two fields; Compose hands on the first in `production`, none in `tests`."""
     (tmp_path / "pyproject.toml").write_text('[tool.prodlock]\nsettings = "app/settings.py"\n', encoding="utf-8")
     for name, rendered in generated.files(
-        Configuration(), generated.Facts("shop", ("APP_NAME",), is_own=False)
+        configuration.read(tmp_path), generated.Facts("shop", ("APP_NAME",), is_own=False)
     ).items():
         (tmp_path / name).write_text(rendered.text, encoding="utf-8")
     (tmp_path / "app").mkdir()

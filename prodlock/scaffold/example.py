@@ -1,0 +1,1 @@
+"""Start a new service from the example of Prodlock's repository."""
