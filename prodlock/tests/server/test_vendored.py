@@ -38,7 +38,7 @@ def without_docstrings(source: str) -> str:
     return ast.unparse(tree)
 
 
-@pytest.fixture(params=["as they are", "without docstrings"])
+@pytest.fixture(params=["unchanged", "without docstrings"])
 def project(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A project with the files of the server, and an application."""
     folder = tmp_path / "prodlock" / "server"
