@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from prodlock import site, source
+from prodlock import generated, site, source
 from prodlock.docker import containers, engine
 from prodlock.docker.compose import DEV, PROD, check_settings, command, project_name
 from prodlock.project import Project
@@ -20,6 +20,7 @@ def build_both(project: Project, platform: str, *, cache: bool) -> None:
 
     A platform (https://github.com/opencontainers/image-spec/blob/main/image-index.md) must be one that the Engine runs.
     """
+    source.refuse_ignored(project)
     commit = source.commit(project)
     settings = {"DOCKER_DEFAULT_PLATFORM": platform} if platform else {}
     build(project, PROD, DEV, made_from=commit, cache=cache, env=settings)
@@ -39,8 +40,10 @@ def build(
 ) -> None:
     """Build the images of services, each under its own profile.
 
-    Raises Failure where a service other than the tests would not be given each of the application's settings.
+    Raises Failure where a file lacks what the configuration gives, and where a service other than the tests would not
+    be given each of the application's settings.
     """
+    generated.check(project)
     if running := [one for one in services if one != DEV]:
         check_settings(project, *running, quickly=True)
     settings = {

@@ -29,27 +29,30 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
     `preload` keeps third-party modules in memory between two starts of the application; `debug` waits for a debugger
     at each. Raises Failure where this checkout is served already.
     """
-    port = port or project.environment.get("PORT") or "8000"
+    port = port or project.environment.get("PORT") or str(project.configuration.port)
     port = str(integers.parse(port, "The port", 1, integers.LAST_PORT, "`inv dev --port N`, or set PORT"))
     # Another file than the one that `inv serve` locks: both may run.
-    with exclusive.lock(project.root / "Dockerfile") as locked:
+    with exclusive.lock(project.root / project.configuration.dockerfile) as locked:
         name = f"{project_name(project)}-{LIVE[0]}"
         _remove_leftover(project, name, locked)
         for needed in (int(port), *([DEBUG_PORT] if debug else [])):
             check_free(needed)
         check_settings(project, PROD, LIVE)
         images.build(project, DEV, made_from=None)
-        options = [*stages.on_working_tree(project), "--env=HOME=/tmp", "--service-ports"]
+        options = [*stages.on_working_tree(project), *stages.in_home(project), "--env=HOME=/tmp"]
+        options.append("--service-ports")
         options.append(f"--env=PRODLOCK_ADDRESS=http://localhost:{port}")
         if not preload:
             options.append("--env=PRODLOCK_PRELOAD=0")
         if debug:
             # debugpy warns without the second: a debugger can't stop in modules that are part of the interpreter.
             options += ["--env=PRODLOCK_DEBUG=1", "--env=PYTHON_FROZEN_MODULES=off"]
+        # What the Compose service runs is for Compose alone where the project has no `prodlock.loop`.
+        program = () if project.is_own else ("python", "-m", "prodlock.loop.serve", project.configuration.application)
         with _override(project, debug=debug) as override:
             try:
-                words = (*command(project, LIVE[1]), *override, "run", *development.terminal(), *options, LIVE[0])
-                return development.run_temporary(project, *words, name=name, env={"PORT": port})
+                run = (*command(project, LIVE[1]), *override, "run", *development.terminal(), *options, LIVE[0])
+                return development.run_temporary(project, *run, *program, name=name, env={"PORT": port})
             except KeyboardInterrupt:
                 # How a server is ended.
                 return 0
