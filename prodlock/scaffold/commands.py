@@ -27,7 +27,7 @@ def init(root: Path, name: str | None, settings: Iterable[str], *, dry: bool) ->
         moving.refuse_unsuitable(root)
         found = find.find(root, given)
         print("\n".join(found.report))
-        changes = moving.plan(root, found.keys | given, moving.compose_name(root))
+        changes = moving.plan(root, dict(found.keys) | given, moving.compose_name(root))
     _finish(changes, dry=dry)
     if not dry:
         tasks = next(path for path in (moving.TASKS, "tasks.py") if path in changes.contents)
