@@ -190,11 +190,15 @@ def serving_command(configuration: Configuration) -> tuple[str, ...]:
     """Return the command that serves the application in production."""
     if configuration.server:
         return configuration.server
+    return ("env", "--block-signal=TERM,INT", "python", "-m", "prodlock.server", *server_arguments(configuration))
+
+
+def server_arguments(configuration: Configuration) -> tuple[str, ...]:
+    """Return the arguments of `prodlock.server`: the application, and the options that are not the default."""
     given = {"port": str(configuration.port), "health": configuration.health, "ready": configuration.ready}
-    options = [f"--{name}={value}" for name, value in given.items() if value != str(getattr(Configuration, name))]
-    return (
-        "env", "--block-signal=TERM,INT", "python", "-m", "prodlock.server", configuration.application, *options,
-    )  # fmt: skip
+    defaults = {name: str(getattr(Configuration, name)) for name in given}
+    options = (f"--{name}={value}" for name, value in given.items() if value and value != defaults[name])
+    return (configuration.application, *options)
 
 
 def health_check(configuration: Configuration) -> tuple[str, ...]:
@@ -230,7 +234,7 @@ def lock_arguments(configuration: Configuration, folder: str) -> tuple[str, ...]
         *(f"--extra={name}" for name in configuration.extras),
         *(f"--dev-group={name}" for name in dev_groups if dev_groups != Configuration.dev_groups),
         *([f"--package={configuration.package}"] if configuration.package else []),
-        f"{folder}/{configuration.lock}",
+        (PurePosixPath(folder) / configuration.lock).as_posix(),
     )
 
 
@@ -279,7 +283,7 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
     names = (*facts.variables, *server)
     live = serving_command(configuration)
     if facts.is_own:
-        live = ("python", "-m", "prodlock.loop.serve", configuration.application)
+        live = ("python", "-m", "prodlock.loop.serve", *server_arguments(configuration))
     action = "sync" if facts.is_own else "sync+restart"
     services, commands = dict(configuration.services), configuration.commands
     addresses = recipes.addresses(services, facts.driver)

@@ -14,7 +14,7 @@ import pytest
 from prodlock.docker import engine
 from prodlock.failure import CANNOT_CHECK, FAILED, Failure
 from prodlock.image.records import File
-from prodlock.inside import requirements
+from prodlock.inside.lock.selection import SCHEMA
 from prodlock.project import Project
 from prodlock.proof import check, rules
 from prodlock.proof.evidence import collect, compose, images, lock
@@ -170,13 +170,13 @@ def selection(**changes: object) -> File:
     groups = {"main": [{"name": "a", "version": "1", "sha256": ["12"]}]}
     # Of its bytes, line ends included, as a build sees them.
     digest = hashlib.sha256(LOCK).hexdigest()
-    written = {"schema": requirements.SCHEMA, "lock": digest, "groups": groups} | changes
+    written = {"schema": SCHEMA, "lock": digest, "groups": groups} | changes
     return File("/srv/selection.json", head=json.dumps(written).encode())
 
 
 def test_the_lock_is_read_from_devs_selection() -> None:
     """Where it was built from the lock that is here."""
-    assert lock.selected("x:dev", [File("/srv/a"), selection()], LOCK).main == {"a": {"1"}}
+    assert lock.selected("x:dev", [File("/srv/a"), selection()], "poetry.lock", LOCK).main == {"a": {"1"}}
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_the_lock_is_read_from_devs_selection() -> None:
 def test_a_dev_image_of_another_lock_is_stale(files: list[File], error: str) -> None:
     """Or one that does not state what it was built from: then nothing is known of main."""
     with pytest.raises(Failure, match=re.escape(error)) as failure:
-        lock.selected("x:dev", files, LOCK)
+        lock.selected("x:dev", files, "poetry.lock", LOCK)
     assert failure.value.code == CANNOT_CHECK
 
 
@@ -210,7 +210,7 @@ def test_a_file_that_is_not_a_lock_is_refused(files: list[File], content: bytes)
     with pytest.raises(
         Failure, match=r"poetry\.lock must be a lock of Poetry 2 \(got: .+\). To fix it: run `inv poetry -- lock`"
     ):
-        lock.selected("x:dev", files, content)
+        lock.selected("x:dev", files, "poetry.lock", content)
 
 
 def test_without_a_lock_nothing_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
