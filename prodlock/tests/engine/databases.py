@@ -28,7 +28,8 @@ PATH=/usr/lib/postgresql/17/bin:$PATH
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     : "${{POSTGRES_PASSWORD:=${{POSTGRES_HOST_AUTH_METHOD:+unused}}}}"
     [ -n "$POSTGRES_PASSWORD" ] || {{ echo "A password must be given." >&2; exit 1; }}
-    initdb --username="$POSTGRES_USER" --pwfile=<(echo "$POSTGRES_PASSWORD") --auth-local=trust --encoding=UTF8 > /dev/null
+    initdb --username="$POSTGRES_USER" --pwfile=<(echo "$POSTGRES_PASSWORD") --auth-local=trust --encoding=UTF8 \\
+        > /dev/null
     echo "host all all all ${{POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}}" >> "$PGDATA/pg_hba.conf"
     pg_ctl --wait --silent --options="-c listen_addresses=''" start > /dev/null
     createdb --username="$POSTGRES_USER" "$POSTGRES_DB"
