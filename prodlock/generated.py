@@ -342,9 +342,12 @@ def _command(command: Command, configuration: Configuration) -> Iterator[str]:
     yield f"    command: {json.dumps(command.words)}"
     yield "    # The image that api-prod builds."
     yield "    pull_policy: never"
-    yield "    healthcheck: {disable: true}"
     if command.once:
+        yield "    healthcheck: {disable: true}"
         yield '    restart: "no"'
+    else:
+        yield "    # That the container runs. Without any check, `up --wait` fails in some versions of Compose."
+        yield f"    healthcheck: {{test: {_exec(recipes.RUNNING)}}}"
     yield from _conditions(dict(configuration.services), first)
     yield ""
 

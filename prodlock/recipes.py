@@ -16,6 +16,8 @@ SECRETS = ".prodlock/secrets"
 # The ends of the names of the forms for development and tests. They have no password, and only containers of the
 # project reach them.
 DEV, TESTS = "-dev", "-tests"
+# The health check of a command beside the application, which answers no client: its container runs.
+RUNNING = ("CMD", "python", "-S", "-c", "")
 
 
 class Recipe(NamedTuple):

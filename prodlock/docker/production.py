@@ -151,19 +151,22 @@ def _long_running(project: Project) -> list[str]:
 def _start(project: Project, created: Sequence[Container], settings: Mapping[str, str]) -> None:
     """Start production and wait until it is healthy. Raises Failure, and prints the logs of the failed services."""
     options = ("--detach", "--wait", "--no-build", "--no-recreate")
+    running = _long_running(project)
+    reason: Failure | None = None
     try:
-        engine.output(
-            project, *command(project, PROD[1]), "up", *options, *_long_running(project), env=settings, echo=True
-        )
-    except Failure:
-        failed = containers.failed(project, created, _long_running(project) + services.names(project))
-        if not failed:
-            raise
+        engine.output(project, *command(project, PROD[1]), "up", *options, *running, env=settings, echo=True)
+    except Failure as caught:
+        reason = caught
+    # A command may fail while the service becomes healthy: Compose does not look at it again.
+    failed = containers.failed(project, created, running + services.names(project)) if reason or running[1:] else []
+    if failed:
         services.print_logs(project, failed)
         names = " and ".join(one.service for one in failed)
         once = {one.name for one in project.configuration.commands if one.once}
         fault = "failed" if once.issuperset(one.service for one in failed) else "did not become healthy"
-        raise Failure(f"{names} {fault}; the last lines above give the reason.") from None
+        raise Failure(f"{names} {fault}; the last lines above give the reason.")
+    if reason:
+        raise reason
 
 
 def _stream_logs(project: Project, container: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import httpx
 import pytest
 
 from prodlock.tests.engine.conftest import (
+    BASE,
     NAME,
     PORT,
     REPOSITORY,
@@ -75,6 +77,11 @@ class Orders:
         """Run docker in the project's folder, and return what it printed."""
         return docker(*args, cwd=self.root, env=os.environ | ENVIRONMENT | {"PORT": str(PORT)} | environment).stdout
 
+    def commit(self) -> None:
+        """Commit the working tree."""
+        git(self.root, "add", "--all")
+        git(self.root, "commit", "--quiet", "--allow-empty", "--message=x")
+
     def left(self, *kinds: str) -> list[str]:
         """Return the containers and networks of the project and of its runs of tests."""
         found = self.docker("ps", "--all", "--format", "{{.Names}}").split()
@@ -109,8 +116,8 @@ def orders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orders]:
         shutil.copytree(REPOSITORY / "deploy", root / "deploy")
         committed(root)
         project.done("build")
-        git(root, "add", "--all")
-        git(root, "commit", "--quiet", "--allow-empty", "--message=x")
+        # It has written the budget.
+        project.commit()
         try:
             yield project
         finally:
@@ -301,6 +308,9 @@ def add_note(orders: Orders) -> None:
 def test_a_rolling_update_with_a_migration_loses_nothing(orders: Orders, proxy_image: str) -> None:
     """While clients write, the migration runs, then new replicas replace the old ones; all orders are read back."""
     given = {"HAPROXY_IMAGE": proxy_image}
+    # It writes the password.
+    with served(orders):
+        pass
     add_note(orders)
     git(orders.root, "stash", "--include-untracked")
     orders.done("build")
@@ -311,6 +321,7 @@ def test_a_rolling_update_with_a_migration_loses_nothing(orders: Orders, proxy_i
         old = replicas(orders, proxy_image)
         assert len(old) == 2
         git(orders.root, "stash", "pop")
+        orders.commit()
         orders.done("build")
         assert inspected(PROD)["Id"] != former
         writers = Writers()
@@ -334,6 +345,10 @@ def test_a_rolling_update_with_a_migration_loses_nothing(orders: Orders, proxy_i
         assert {inspected(one)["Image"] for one in replicas(orders, proxy_image)} == {inspected(PROD)["Id"]}
     finally:
         orders.docker(*PROXIED, "down", **given)
+    # The positive control: what a writer loses is counted.
+    late = Writers()
+    with late.writing():
+        until(lambda: bool(late.lost), 10)
     for check in ("check-prod", "check-prod-has-no-pytest"):
         assert json.loads(orders.done(check, "--json"))["clean"]
 
@@ -346,6 +361,7 @@ def test_a_second_service_and_a_worker_are_one_line_each(orders: Orders) -> None
     (orders.root / "orders" / "worker.py").write_text(work, encoding="utf-8")
     edit(described, "commands = {", 'commands = {worker = "python -m orders.worker", ')
     orders.prodlock("upgrade")
+    orders.commit()
     ask = """
 import socket
 with socket.create_connection(("cache", 6379), 5) as client:
@@ -355,7 +371,7 @@ with socket.create_connection(("cache", 6379), 5) as client:
     with built(REDIS):
         assert "+PONG" in orders.done("shell", "--", "python", "-c", ask)
         with served(orders):
-            assert "+PONG" in orders.docker("exec", f"{PROJECT}-api-prod-1", "python", "-c", ask)
+            assert "+PONG" in orders.docker("exec", f"{PROJECT}-worker-1", "python", "-c", ask)
             worker = inspected(f"{PROJECT}-worker-1")
             assert worker["State"]["Running"]
             assert worker["HostConfig"]["ReadonlyRootfs"]
@@ -368,10 +384,47 @@ with socket.create_connection(("cache", 6379), 5) as client:
         edit(orders.root / "orders" / "worker.py", work, "raise SystemExit(3)")
         assert "worker did not become healthy" in orders.failure("serve", "--detach", f"--port={PORT}")
         assert orders.left() == []
+        git(orders.root, "checkout", "orders")
         # Another command than the declared one is a finding.
         edit(orders.root / "docker-compose.yml", '["python", "-m", "orders.worker"]', '["python", "-m", "http.server"]')
         done = inv("check-prod", "--json", cwd=orders.root, **ENVIRONMENT)
-        assert done.returncode != 0
+        assert done.returncode == 2
+        assert '`command: ["python", "-m", "orders.worker"]`' in done.stderr
+
+
+def test_services_that_do_not_start_are_reported(orders: Orders) -> None:
+    """An image that is nowhere, and one that exits; nothing is left."""
+    described = orders.root / "pyproject.toml"
+    text = described.read_text(encoding="utf-8")
+    try:
+        for image, reported in {
+            f"localhost:1/{NAME}/absent:1": "must be on this Engine, or in a registry that it reaches",
+            BASE: "mail-tests did not become healthy; the last lines above give the reason.",
+        }.items():
+            described.write_text(re.sub("services = {.*", f'services = {{mail = "{image}"}}', text), encoding="utf-8")
+            orders.prodlock("upgrade")
+            assert reported in orders.failure("test")
+            assert orders.left() == []
+    finally:
+        git(orders.root, "checkout", "--force", ".")
+
+
+def test_clean_removes_what_a_killed_run_of_tests_has_left(orders: Orders) -> None:
+    """The database of the run, and its network."""
+    git(orders.root, "checkout", "--force", ".")
+    process = subprocess.Popen(
+        inv_command("shell", "--", "sleep", "99"),
+        cwd=orders.root,
+        env=os.environ | ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: any("-dev-" in one for one in orders.left()), 90)
+    process.kill()
+    process.wait()
+    assert any(one.endswith("-db-tests-1") for one in orders.left())
+    orders.done("clean")
+    assert orders.left() == []
 
 
 def test_compose_alone_builds_migrates_and_serves(orders: Orders) -> None:

@@ -25,12 +25,13 @@ def composed(services: Sequence[tuple[str, str]], *variables: str) -> dict[str, 
     described = Configuration(lock="poetry.lock", services=tuple(services), commands=COMMANDS)
     facts = generated.Facts("shop", variables, is_own=False, driver="+psycopg")
     found: dict[str, list[str]] = {}
-    name = ""
+    part = name = ""
     for line in generated.files(described, facts)["docker-compose.yml"].text.splitlines():
-        if re.match(r"(  )?[a-z][a-z-]*:", line):
+        part = line.partition(":")[0] if line[:1].isalpha() else part
+        if line[:1].isalpha() or (part == "services" and re.match("  [a-z]", line)):
             name = line.strip().partition(":")[0]
             found[name] = [line]
-        elif name and line.strip():
+        elif name:
             found[name].append(line.strip())
     return found
 

@@ -364,6 +364,8 @@ DATABASE: dict[str, Any] = {
         ({"command": ["sh", "-c", "celery worker"]}, ["command"]),
         ({"entrypoint": ["sh"]}, ["entrypoint"]),
         ({"image": "x:dev"}, ["image x:dev"]),
+        ({"healthcheck": {"test": ["CMD", "python", "-S", "-c", ""]}}, []),
+        ({"healthcheck": {"test": ["CMD", "python", "-S", "-c", "import x"]}}, ["healthcheck"]),
         ({"healthcheck": {"test": ["CMD", "sh"]}}, ["healthcheck"]),
         ({"pull_policy": "always"}, ["pull_policy"]),
         ({"user": "root"}, ["user"]),
