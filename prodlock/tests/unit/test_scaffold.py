@@ -325,7 +325,7 @@ def test_a_newer_installed_version_prints_the_changes(root: Path, capsys: Captur
 
 @pytest.mark.parametrize(("name", "text"), [("VERSION", None), ("VERSION", "?"), ("BASE", None), ("BASE", "x")])
 def test_a_damaged_folder_is_refused(root: Path, capsys: Captured, name: str, text: str | None) -> None:
-    """Without the version or the base, edits can't be told from older files."""
+    """Without the version or the base, edits and older files look the same."""
     path = root / vendored.FOLDER / name
     path.unlink()
     if text:
