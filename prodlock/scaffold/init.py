@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from prodlock import configuration, generated, service, vendored
-from prodlock.configuration import Configuration
+from prodlock.configuration import FIRST_BUILD, Configuration
 from prodlock.failure import Failure
 from prodlock.project import COMPOSE_FILES
 from prodlock.scaffold import toml
@@ -61,7 +61,7 @@ def plan(root: Path, keys: Mapping[str, object], name: str) -> Changes:
 
 def describe(changes: Changes, keys: Mapping[str, object], name: str) -> Changes:
     """Add to changes what describes a project to Prodlock, what Docker reads, and the vendored files."""
-    root, table = changes.root, toml.table(keys)
+    root, table = changes.root, toml.table({**keys, "size-budget-mb": keys.get("size-budget-mb", FIRST_BUILD)})
     described = parse(root, table)
     changes["pyproject.toml"] = appended(changes.after("pyproject.toml"), f"{_INTRODUCTION}{table}")
     facts = generated.Facts(
