@@ -364,7 +364,7 @@ def test_the_program_refuses_a_stale_lock(tmp_path: Path) -> None:
     """The message is Poetry's own, and no list is written."""
     pyproject = tmp_path / "pyproject.toml"
     text = Path("pyproject.toml").read_text(encoding="utf-8")
-    pyproject.write_text(text.replace('requires-python = ">=3.11"', 'requires-python = ">=3.12"'), encoding="utf-8")
+    pyproject.write_text(text.replace('requires-python = ">=3.13,', 'requires-python = ">=3.12,'), encoding="utf-8")
     with pytest.raises(subprocess.CalledProcessError) as failed:
         program(Path("poetry.lock"), tmp_path, pyproject)
     assert failed.value.stderr == "pyproject.toml changed significantly since poetry.lock was last generated\n"
