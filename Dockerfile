@@ -7,19 +7,16 @@
 # prodlock/inside/Dockerfile builds the tools beside the images: Poetry, the linters and others.
 ARG BASE=python:3.13-slim-trixie
 
-
 # The programs of the build steps; a build context named `prodlock` replaces this stage. Steps mount single files: a
 # change of one program repeats only the steps that run it.
 FROM scratch AS prodlock
 COPY prodlock/inside /
-
 
 # The one place that names what ships beside the locked wheels.
 FROM scratch AS sources
 COPY app /srv/app
 COPY prodlock/__init__.py /srv/prodlock/
 COPY prodlock/server /srv/prodlock/server
-
 
 FROM ${BASE} AS base
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
@@ -32,40 +29,38 @@ RUN --mount=type=secret,id=ca_bundle --mount=type=tmpfs,target=/tmp \
     sh /packages.sh "$PACKAGES" && python -S /bytecode.py stdlib
 WORKDIR /srv
 
-
 # The installer and what it needs, for one mount. It starts from the unchanged base image, while base is compiled.
 FROM ${BASE} AS uv
 COPY --from=prodlock bytecode.py install.py uv.txt /out/
-RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url python /out/install.py uv
-
+RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=secret,id=extra_index_url \
+    --mount=type=secret,id=netrc python /out/install.py uv
 
 # A stale lock stops both images here. The project's version is in no list: a version bump installs nothing again.
 FROM ${BASE} AS lock
-RUN --network=none --mount=from=prodlock,source=/requirements.py,target=/requirements.py \
-    --mount=source=pyproject.toml,target=/pyproject.toml --mount=source=poetry.lock,target=/poetry.lock \
-    python /requirements.py /pyproject.toml /poetry.lock /out
-
+RUN --network=none --mount=from=prodlock,source=/lock,target=/prodlock/inside/lock \
+    --mount=source=pyproject.toml,target=/project/pyproject.toml \
+    --mount=source=poetry.lock,target=/project/poetry.lock \
+    python -m prodlock.inside.lock /project/poetry.lock /out
 
 # prod takes /opt from here: files have one time, so that the same commit gives the same layer.
 FROM base AS main
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=cache,target=/root/.cache/uv \
-    --mount=from=uv,source=/out,target=/installer --mount=from=lock,source=/out/main.txt,target=/main.txt \
-    python /installer/install.py wheels /opt/venv /main.txt && find /opt -exec touch -hd @315532800 {} +
-
+    --mount=type=secret,id=extra_index_url --mount=type=secret,id=netrc --mount=from=uv,source=/out,target=/installer \
+    --mount=from=lock,source=/out/main.txt,target=/main.txt python /installer/install.py wheels /opt/venv /main.txt \
+    && find /opt -exec touch -hd @315532800 {} +
 
 # Tests may write to reports/. `docker compose watch` needs a user that has a name, and USER without a group.
 FROM main AS dev
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=cache,target=/root/.cache/uv \
-    --mount=from=uv,source=/out,target=/installer --mount=from=lock,source=/out/dev.txt,target=/dev.txt \
-    python /installer/install.py wheels /opt/venv /dev.txt \
+    --mount=type=secret,id=extra_index_url --mount=type=secret,id=netrc --mount=from=uv,source=/out,target=/installer \
+    --mount=from=lock,source=/out/dev.txt,target=/dev.txt python /installer/install.py wheels /opt/venv /dev.txt \
     && useradd --create-home --uid=10001 app && install --directory --owner=app reports
 # What the checks compare the lock with: its markers are evaluated in the build alone.
 COPY --from=lock /out/selection.json ./
 COPY --chmod=755 . .
-ENV COVERAGE_FILE=/tmp/.coverage
+ENV COVERAGE_FILE=/tmp/.coverage PYTEST_ADDOPTS="-o cache_dir=/tmp/pytest"
 USER 10001
 CMD ["pytest"]
-
 
 # What prod takes of the base image: the interpreter, and the libraries that it and /opt/venv link to. Packages that the
 # status file of the unchanged base image lacks were added by PACKAGES.
@@ -74,19 +69,17 @@ RUN --network=none --mount=from=prodlock,source=/collect.py,target=/collect.py \
     --mount=from=lock,source=/var/lib/dpkg/status,target=/before \
     python /collect.py /out /before /opt/venv && find /out -exec touch -hd @315532800 {} +
 
-
 FROM base AS app
 COPY --from=sources / /out
 RUN --network=none --mount=from=prodlock,source=/bytecode.py,target=/bytecode.py \
     python -S /bytecode.py tree /out && find /out -exec touch -hd @315532800 {} +
 
-
 FROM scratch AS prod
 COPY --from=system /out /
 COPY --from=main /opt /opt
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
-WORKDIR /srv
 COPY --from=app /out /
+WORKDIR /srv
 USER 10001:10001
 ARG CREATED REVISION SOURCE VERSION
 LABEL org.opencontainers.image.created=$CREATED org.opencontainers.image.revision=$REVISION \
@@ -94,7 +87,7 @@ LABEL org.opencontainers.image.created=$CREATED org.opencontainers.image.revisio
 EXPOSE 8000
 # start-interval: the first answer comes within half a second, so wait for it in small steps.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=30s --start-interval=0.25s \
-    CMD ["python", "-S", "prodlock/server/healthcheck.py"]
+    CMD ["python", "-S", "/srv/prodlock/server/healthcheck.py"]
 # The kernel drops a signal that process 1 does not handle, but keeps a blocked one: a stop during the interpreter's start
 # is not lost. `prodlock.server` handles the signals before it imports the service.
 CMD ["env", "--block-signal=TERM,INT", "python", "-m", "prodlock.server", "app.main:create_app"]

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from prodlock import __version__
 from prodlock.failure import CANNOT_CHECK, INTERRUPTED, Failure, interrupt_on_termination
 from prodlock.project import COMPOSE_FILES
 
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
+_ROOT_HELP = (
+    "the project (default: the nearest folder, the current one or one above it, with a Compose file and pyproject.toml)"
+)
 _EXIT_CODES = """\
 exit codes:
-  0    the production image is proved
-  1    it is not: the findings are printed
+  0    the production image is proved; the files are written
+  1    findings are printed; a file can't be written, or has conflicts
   2    it can't be checked, or the command line is not valid
   130  interrupted
 """
@@ -22,42 +27,48 @@ exit codes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     interrupt_on_termination()
     try:
-        return _check(options)
+        code: int = options.run(options)
     except Failure as failure:
         print(failure, file=sys.stderr)
         return failure.code
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="prodlock",
-        description="Prove that a production image contains what its lock file lists and nothing else.",
+        description="Build, run and prove a service whose production image contains what its lock file lists.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"prodlock {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    check = commands.add_parser(
-        "check",
-        help="prove where every byte of the production image comes from",
-        description="Prove where every byte of a project's production image comes from.",
-        epilog=_EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+
+    init = _command(commands, "init", _init, "move the project in this folder in, or start a new service here")
+    init.add_argument("name", nargs="?", metavar="NAME", help="the name of a new service, in an empty folder")
+    init.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a key of [tool.prodlock] instead of what is found, such as application=app.main:app",
     )
-    check.add_argument(
-        "--root",
-        metavar="FOLDER",
-        type=Path,
-        help="the project (default: the nearest folder, the current one or one above it, with a Compose file and "
-        "pyproject.toml)",
+    init.add_argument("--dry-run", action="store_true", help="print what would be written as a diff, and write nothing")
+
+    upgrade = _command(
+        commands, "upgrade", _upgrade, "write what [tool.prodlock] and this version give; merge your edits"
     )
+    upgrade.add_argument("--root", metavar="FOLDER", type=Path, help=_ROOT_HELP)
+    upgrade.add_argument("--dry-run", action="store_true", help="print the difference, and write nothing")
+
+    check = _command(commands, "check", _check, "prove where every byte of the production image comes from")
+    check.add_argument("--root", metavar="FOLDER", type=Path, help=_ROOT_HELP)
     check.add_argument(
         "--image", help="another image, or a file that `docker save` wrote (default: the project's image `prod`)"
     )
@@ -66,13 +77,43 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _command(
+    commands: _Commands, name: str, run: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    """Add a command, and return its parser."""
+    parser = commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+# Each imports what it needs only then: `--version` and `--help` need none of it.
 def _check(options: argparse.Namespace) -> int:
     """Run `prodlock check`."""
-    # Only now: `--version` and `--help` need none of it.
     from prodlock.docker import env_file  # noqa: PLC0415
     from prodlock.proof import check  # noqa: PLC0415
 
     return check.prod(env_file.project(find_root(options.root)), options.image, bill=options.sbom, as_json=options.json)
+
+
+def _init(options: argparse.Namespace) -> int:
+    """Run `prodlock init`."""
+    from prodlock.scaffold import commands  # noqa: PLC0415
+
+    return commands.init(Path.cwd(), options.name, options.set, dry=options.dry_run)
+
+
+def _upgrade(options: argparse.Namespace) -> int:
+    """Run `prodlock upgrade`."""
+    from prodlock.project import Project  # noqa: PLC0415
+    from prodlock.scaffold import commands  # noqa: PLC0415
+
+    return commands.upgrade(Project(find_root(options.root)), dry=options.dry_run)
 
 
 def find_root(given: Path | None) -> Path:
@@ -82,7 +123,7 @@ def find_root(given: Path | None) -> Path:
     """
     start = (given or Path()).absolute()
     for folder in (start,) if given else (start, *start.parents):
-        if (folder / "pyproject.toml").is_file() and any((folder / name).is_file() for name in COMPOSE_FILES):
+        if _is_project(folder):
             return folder
     place = "" if given else " or a folder above it"
     raise Failure(
@@ -90,3 +131,12 @@ def find_root(given: Path | None) -> Path:
         "project's folder with --root.",
         CANNOT_CHECK,
     )
+
+
+def _is_project(folder: Path) -> bool:
+    """Return whether a folder has pyproject.toml, and in it [tool.prodlock] or beside it a Compose file."""
+    file = folder / "pyproject.toml"
+    if not file.is_file():
+        return False
+    has_compose = any((folder / name).is_file() for name in COMPOSE_FILES)
+    return has_compose or "[tool.prodlock]" in file.read_text(encoding="utf-8", errors="replace")

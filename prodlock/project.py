@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+
+from prodlock import configuration
+from prodlock.configuration import Configuration
 
 # The Compose files that a plain `docker compose` reads, and their overrides: of each kind the first that exists.
 COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
@@ -26,3 +30,13 @@ class Project:
 
     root: Path = field(default_factory=Path.cwd)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), compare=False, repr=False)
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """`[tool.prodlock]` of pyproject.toml. Raises Failure where a key is not valid."""
+        return configuration.read(self.root)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the folder `prodlock` is the whole tool, as in Prodlock's own repository, and not a vendored part."""
+        return (self.root / "prodlock" / "__init__.py").is_file()

@@ -7,16 +7,15 @@ from collections.abc import Iterator, Mapping
 
 from prodlock.project import Project
 
-# The module whose class `Settings` has the service's own settings.
-SETTINGS = "app/settings.py"
-
 
 def variables(project: Project) -> frozenset[str]:
-    """Return the variables that the service reads.
+    """Return the variables that the service reads: those of its settings, and those that pyproject.toml lists.
 
-    Raises OSError, SyntaxError or ValueError where the module is missing or not of the expected form.
+    Raises OSError, SyntaxError or ValueError where the module of the settings is missing or not of the expected form.
     """
-    return of_settings((project.root / SETTINGS).read_text(encoding="utf-8"))
+    settings = project.configuration.settings
+    read = of_settings((project.root / settings).read_text(encoding="utf-8")) if settings else frozenset()
+    return read.union(project.configuration.environment)
 
 
 def of_settings(source: str) -> frozenset[str]:
@@ -63,5 +62,5 @@ def dropped(file: str, service: str, name: str) -> str:
     """Return the sentence about a variable that a service of the Compose file does not hand on: the line to add."""
     return (
         f"{file}: `environment` of {service} must hand on {name}, which the service reads (got no such name). To fix "
-        f"it: add the line `{name}:` there, or `- {name}` where it is a list."
+        f"it: run `prodlock upgrade`, or add the line `{name}:` there, or `- {name}` where it is a list."
     )

@@ -14,7 +14,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,14 +21,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from prodlock import site
+from prodlock import configuration, site
 from prodlock.failure import Failure
 from prodlock.project import COMPOSE_FILES, OVERRIDES, Project
 
 # The files that describe a build, beside those that .dockerignore allows.
-DESCRIBING = (".dockerignore", "Dockerfile", "Dockerfile.dockerignore", *COMPOSE_FILES, *OVERRIDES)
-# What a build reads of a conventional project, for a .dockerignore that lists exclusions instead of what it allows.
-_READ = ("app", "prodlock", "poetry.lock", "pyproject.toml")
+DESCRIBING = (".dockerignore", *COMPOSE_FILES, *OVERRIDES)
 # git's modes of symbolic links and submodules, and the length of an object's name by SHA-1 (git-ls-tree(1)).
 _LINK, _SUBMODULE = "120000", "160000"
 _SHA1_DIGITS = 40
@@ -100,7 +97,7 @@ def differing(project: Project, revision: str) -> set[str]:
     """
     inputs, lines = build_inputs(project), _dockerignore(project)
     committed = {path: (mode, name) for path, mode, name in _tree(project, revision, *inputs)}
-    added = (path for path in _present(project, inputs) if path not in committed)
+    added = (path for path in _present(project, inputs) if path not in committed and not _is_generated(project, path))
     found = {path for path in added if not _is_excluded(path, lines)}
     for path, (mode, name) in committed.items():
         content = _content(project.root / path, mode)
@@ -118,16 +115,30 @@ def build_inputs(project: Project) -> tuple[str, ...]:
     allowed = [line[1:].strip().strip("/") for line in lines if line.startswith("!")]
     # Cut a pattern to the folder before its first special character.
     folders = [re.sub(r"[^/]*[*?\[].*", "", path).rstrip("/") or "." for path in allowed]
-    return (*DESCRIBING, *_READ, *folders)
+    described = project.configuration
+    files = (described.dockerfile, f"{described.dockerfile}.dockerignore", described.compose)
+    # For a .dockerignore that lists exclusions instead of what it allows.
+    read = (*described.sources, described.lock, "prodlock", "pyproject.toml")
+    return (*DESCRIBING, *filter(None, files), *read, *folders)
 
 
 def _dockerignore(project: Project) -> list[str]:
-    """Return the lines of .dockerignore without surrounding spaces, or none where there is no such file."""
+    """Return the lines, without surrounding spaces, of the file that excludes from builds; none without it."""
+    file = project.root / dockerignore(project)
     try:
-        text = (project.root / ".dockerignore").read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
     return [line.strip() for line in text.splitlines()]
+
+
+def dockerignore(project: Project) -> str:
+    """Return the file that excludes from builds: the one of the Dockerfile takes precedence.
+
+    https://docs.docker.com/build/concepts/context/#filename-and-location
+    """
+    own = f"{project.configuration.dockerfile}.dockerignore"
+    return own if (project.root / own).is_file() else ".dockerignore"
 
 
 def _is_excluded(path: str, lines: Iterable[str]) -> bool:
@@ -144,6 +155,33 @@ def _is_excluded(path: str, lines: Iterable[str]) -> bool:
         elif name := re.fullmatch(r"\*\*/([^/\[\]\\]+)", line):
             excluded |= any(fnmatchcase(part, name[1]) for part in path.split("/"))
     return excluded
+
+
+def _is_generated(project: Project, path: str) -> bool:
+    """Return whether a path is at or below one that another build makes, and that no commit has."""
+    return any(f"{path}/".startswith(f"{one}/") for one in project.configuration.generated)
+
+
+def refuse_ignored(project: Project) -> None:
+    """Raise Failure where git ignores one of the configured sources: no commit has it."""
+    if names := _ignored(project):
+        raise Failure(
+            f"`sources` in [tool.prodlock] must be files and folders that git keeps (got {', '.join(names)}, which git "
+            "ignores). To fix it: name it in `generated` where another build makes it, or remove it from .gitignore."
+        )
+
+
+def _ignored(project: Project) -> list[str]:
+    """Return the configured sources that git ignores."""
+    if not _repository(project):
+        return []
+    paths = [path for path in project.configuration.sources if (project.root / path).exists()]
+    tracked = _git(project, "ls-files", "-z", "--", *paths).split("\0") if paths else []
+    untracked = [path for path in paths if not any(f"{one}/".startswith(f"{path}/") for one in tracked)]
+    # Without a pattern that matches, git exits with 1.
+    listed = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory", "--", *untracked)
+    found = _git(project, *listed).split("\0") if untracked else []
+    return [path for path in untracked if any(f"{path}/".startswith(f"{one.rstrip('/')}/") for one in found if one)]
 
 
 def _present(project: Project, paths: Iterable[str]) -> Iterator[str]:
@@ -189,17 +227,6 @@ def _blob_name(content: bytes, like: str) -> str:
     return kind(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def pyproject(project: Project) -> Mapping[str, Any]:
-    """Parse pyproject.toml. Raises Failure where it can't be read."""
-    try:
-        return tomllib.loads((project.root / "pyproject.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Failure(
-            f"pyproject.toml must be a TOML file that can be read (got: {error}). To fix it: correct it, or restore it "
-            "(`git restore pyproject.toml`)."
-        ) from None
-
-
 def _text(table: Mapping[str, Any], *names: str) -> str:
     """Return a string of pyproject.toml by its path of keys, or an empty string where it is not set."""
     value: object = table
@@ -216,7 +243,7 @@ def _text(table: Mapping[str, Any], *names: str) -> str:
 def arguments(project: Project, made_from: Commit | None) -> dict[str, str]:
     """Return the build arguments in docker-compose.yml; a SOURCE_DATE_EPOCH in the environment takes precedence."""
     epoch = site.epoch(project)
-    table = pyproject(project)
+    table = configuration.pyproject(project.root)
     found = {"VERSION": _text(table, "project", "version"), "SOURCE": _text(table, "project", "urls", "source")}
     if made_from:
         seconds = made_from.seconds if epoch is None else epoch
@@ -254,10 +281,27 @@ def build_tree(project: Project, made_from: Commit | None) -> Iterator[Path]:
             else:
                 place.write_bytes(content)
         # It may be a link.
-        (tree / ".dockerignore").unlink(missing_ok=True)
+        excluding = dockerignore(project)
+        (tree / excluding).unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(project.root / ".dockerignore", tree / ".dockerignore")
+            shutil.copyfile(project.root / excluding, tree / excluding)
+        for path in project.configuration.generated:
+            _copy_generated(project.root / path, tree / path)
         yield tree
+
+
+def _copy_generated(origin: Path, place: Path) -> None:
+    """Copy a file or folder that another build makes. Raises Failure where it has not been made."""
+    if not origin.exists():
+        raise Failure(
+            f"`generated` in [tool.prodlock] must be files and folders that exist (got no {origin.name}). To fix it: "
+            "run the build that makes it."
+        )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if origin.is_dir():
+        shutil.copytree(origin, place, symlinks=True, dirs_exist_ok=True)
+    else:
+        shutil.copyfile(origin, place)
 
 
 def _blobs(project: Project, revision: str, *paths: str) -> Iterator[tuple[str, str, bytes]]:
@@ -272,13 +316,14 @@ def _blobs(project: Project, revision: str, *paths: str) -> Iterator[tuple[str, 
 
 
 def locked_since(project: Project, setting: str) -> str:
-    """Return poetry.lock at the last commit that changed a setting of pyproject.toml, or an empty string."""
+    """Return the lock at the last commit that changed a setting of pyproject.toml, or an empty string."""
     if not _repository(project):
         return ""
     revision = _git(project, "log", "-1", "--format=%H", f"-G^{setting}", "--", "pyproject.toml").strip()
-    if not revision or not _git(project, "ls-tree", revision, "--", "poetry.lock"):
+    lock = project.configuration.lock
+    if not revision or not _git(project, "ls-tree", revision, "--", lock):
         return ""
-    return _git(project, "show", f"{revision}:./poetry.lock")
+    return _git(project, "show", f"{revision}:./{lock}")
 
 
 def has_commit(project: Project, revision: str) -> bool:

@@ -47,12 +47,17 @@ def project_name(project: Project) -> str:
 
 
 def files(project: Project) -> list[Path]:
-    """Return the files that `docker compose` finds without options: the Compose file, and its override if any."""
-    kinds = (COMPOSE_FILES, OVERRIDES)
+    """Return the Compose file that pyproject.toml names, or else those that `docker compose` finds without options.
+
+    These are the Compose file, and its override if any.
+    """
+    given = project.configuration.compose
+    kinds = ((given,), ()) if given else (COMPOSE_FILES, OVERRIDES)
     found = [[project.root / name for name in kind if (project.root / name).is_file()] for kind in kinds]
     if not found[0]:
         raise Failure(
-            f"{project.root} must have a docker-compose.yml (got none). To fix it: restore it, or copy Prodlock's own."
+            f"{project.root} must have a {given or 'docker-compose.yml'} (got none). To fix it: restore it, or run "
+            "`prodlock init`."
         )
     chosen = [paths[0] for paths in found if paths]
     for file in chosen:

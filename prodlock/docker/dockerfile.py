@@ -12,7 +12,7 @@ from prodlock.project import Project
 def read(project: Project) -> str:
     """Return the text of the Dockerfile. Raises Failure where it can't be read."""
     try:
-        return (project.root / "Dockerfile").read_text(encoding="utf-8")
+        return (project.root / project.configuration.dockerfile).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise _unreadable(error) from None
 

@@ -207,7 +207,7 @@ def _failure(project: Project, args: tuple[str, ...], code: int, printed: bytes)
         if args[0] == "compose":
             # `docker build` prints an excerpt of its Dockerfile; Compose does not.
             with contextlib.suppress(OSError, ValueError):
-                dockerfile = (project.root / "Dockerfile").read_text(encoding="utf-8")
+                dockerfile = (project.root / project.configuration.dockerfile).read_text(encoding="utf-8")
             if error := build_failure.unplaced_error(text, dockerfile):
                 excerpt = _excerpt(project, error)
         found = build_failure.describe(text, dockerfile, excerpt)
@@ -218,7 +218,7 @@ def _failure(project: Project, args: tuple[str, ...], code: int, printed: bytes)
 def _excerpt(project: Project, error: str) -> str:
     """Return the output of `docker build` where it fails with the same error as Compose, or an empty string."""
     # Without exporting an image: the error may not occur again.
-    _, out = _captured(project, "build", "--output=type=cacheonly", ".")
+    _, out = _captured(project, "build", f"--file={project.configuration.dockerfile}", "--output=type=cacheonly", ".")
     text = out.decode(errors="replace")
     return text if build_failure.unplaced_error(text, "") == error else ""
 

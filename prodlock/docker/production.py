@@ -25,7 +25,7 @@ def serve(project: Project, port: str, *, detach: bool) -> None:
     Then stream its logs until an interruption, and stop it within its grace period; or, detached, return.
     Raises Failure where production already runs: only the containers of this run are stopped by it.
     """
-    port = port or project.environment.get("PORT") or "8000"
+    port = port or project.environment.get("PORT") or str(project.configuration.port)
     port = str(integers.parse(port, "The port", 1, integers.LAST_PORT, "`inv serve --port N`, or set PORT"))
     settings = {"PORT": port}
     # Where there are no locks, `_remove_leftovers` and `_create` refuse a second one that starts at another moment.

@@ -8,14 +8,13 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from prodlock import site
+from prodlock import generated, site
 from prodlock.docker import engine
 from prodlock.failure import Failure
 from prodlock.project import Project
 
-# The folder in the working folder of both, in which the container's user may write.
+# The folder in the folder of the commands, on both sides, in which the container's user may write.
 NAME = "reports"
-_IN_CONTAINER = f"/srv/{NAME}"
 
 
 def copy(project: Project, container: str) -> None:
@@ -28,11 +27,12 @@ def copy(project: Project, container: str) -> None:
     except Failure:
         # There is no container: Docker has printed why.
         return
-    if not any(line[2:].startswith(f"{_IN_CONTAINER}/") for line in changed):
+    folder = f"{generated.home(project.configuration)}/{NAME}"
+    if not any(line[2:].startswith(f"{folder}/") for line in changed):
         return
     with tempfile.TemporaryFile() as archive:
-        engine.write(project, archive, "cp", f"{container}:{_IN_CONTAINER}", "-")
-        count = extract(archive, project.root)
+        engine.write(project, archive, "cp", f"{container}:{folder}", "-")
+        count = extract(archive, project.root / project.configuration.directory)
     engine.notify(f"Copied to {NAME}/: {count} {'file' if count == 1 else 'files'}.")
 
 

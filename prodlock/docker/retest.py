@@ -19,7 +19,7 @@ def watch(project: Project, arguments: list[str]) -> int:
     options = ("--init", "--network=none", "--env=HOME=/tmp", "--env=TESTMON_DATAFILE=/tmp/testmon")
     # For the times that the program prints: those of the tests are in UTC, as in the dev image.
     program = ("python", "-m", "prodlock.loop.retest", str(time.localtime().tm_gmtoff))
-    tree = stages.on_working_tree(project, ":ro")
+    tree = [*stages.on_working_tree(project, ":ro"), *stages.in_home(project)]
     try:
         return run_temporary(project, "run", *interactive(), *options, *tree, image, *program, *arguments)
     except KeyboardInterrupt:
@@ -31,7 +31,8 @@ def debug(project: Project, arguments: list[str]) -> int:
     """Build dev, run pytest in it with arguments once a debugger is attached, and return pytest's exit code."""
     check_free(DEBUG_PORT)
     image = stages.build(project, "loop")
-    options = ("--init", f"--publish=127.0.0.1:{DEBUG_PORT}:{DEBUG_PORT}", "--env=HOME=/tmp")
+    published = f"--publish=127.0.0.1:{DEBUG_PORT}:{DEBUG_PORT}"
+    options = ("--init", published, "--env=HOME=/tmp", *stages.in_home(project))
     # debugpy warns without the option: a debugger can't stop in modules that are part of the interpreter.
     program = ("python", "-X", "frozen_modules=off", "-m", "prodlock.loop.debug")
     return run_temporary(project, "run", *interactive(), *options, image, *program, *arguments)

@@ -7,7 +7,7 @@ from typing import Any
 
 from prodlock.failure import CANNOT_CHECK, FAILED, Failure
 from prodlock.project import Project
-from prodlock.proof.evidence import settings, vulnerabilities
+from prodlock.proof.evidence import vulnerabilities
 from prodlock.proof.judges.vulnerabilities import Answer, Verdict, Vulnerability, judge
 from prodlock.proof.report import print_report
 
@@ -16,12 +16,12 @@ _DESCRIBED = 100
 
 
 def check(project: Project, *, as_json: bool) -> int:
-    """Print the known vulnerabilities of what poetry.lock has, and return 1, or 0 where there is none.
+    """Print the known vulnerabilities of what the lock has, and return 1, or 0 where there is none.
 
     Raises Failure, code 2, where the question can't be answered.
     """
     try:
-        ignore = settings.read(project).audit_ignore
+        ignore = project.configuration.audit_ignore
         answer = vulnerabilities.collect(project)
     except Failure as failure:
         raise Failure(str(failure), CANNOT_CHECK) from None
@@ -67,7 +67,7 @@ class Report:
         more = f" ({len(ignored)} ignored)" if ignored else ""
         sizes = ", ".join(f"{group} {size}" for group, size in sorted(self.answer.groups.items()))
         asked = f"{self.answer.service} answered about {self.answer.distributions} distributions ({sizes})."
-        return [*lines, f"poetry.lock has {found}{more}. {asked}"]
+        return [*lines, f"The lock has {found}{more}. {asked}"]
 
 
 def _data(one: Vulnerability) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from prodlock.proof.evidence.collect import Evidence, collect
 from prodlock.proof.evidence.expected import Expected
 from prodlock.proof.judges import compose, configuration, contents, credentials, inventory, leaks
 from prodlock.proof.judges.staleness import staleness
+from prodlock.proof.records import GENERATED
 from prodlock.proof.report import Report, print_report, read_size
 from prodlock.proof.rules import Finding
 
@@ -115,10 +116,12 @@ def _whole_report(evidence: Evidence, expected: Expected, started: float, bill: 
     rebuilt = tuple(layer.diff_id for layer in evidence.image.layers) == expected.declaration.diff_ids
     if is_own and not (rebuilt or findings):
         why = "a bare `docker build .` gives other layers, though their files are the same"
-        findings = [Finding(rules.OTHER_LAYERS, "layers", "Dockerfile", "", why)]
+        findings = [Finding(rules.OTHER_LAYERS, "layers", evidence.configuration.dockerfile, "", why)]
     unjudged = compose.unjudged(expected.project)
     listed = ", ".join(f"{name} ({image})" for name, image in unjudged.items())
     wheels = expected.golden["wheels"]
+    files = (entry for entries in expected.contents.entries.values() for entry in entries if entry.kind == "file")
+    made = {entry.path: entry.content for entry in files if entry.source == GENERATED}
     return _report(
         evidence,
         findings,
@@ -129,13 +132,19 @@ def _whole_report(evidence: Evidence, expected: Expected, started: float, bill: 
             "sizes": contents.sizes(evidence.image, expected.contents),
             "rebuilt": rebuilt,
             "wheels": wheels,
+            "generated": made,
             "unjudged": unjudged,
         },
         notes=[
             f"A bare `docker build .` gives {'the same' if rebuilt else 'other'} layers, by their digests.",
+            *_generated_note(len(made)),
             *([f"Compose runs images of others as well, which are not judged: {listed}."] if unjudged else []),
         ],
     )
+
+
+def _generated_note(count: int) -> list[str]:
+    return [f"No commit has the {count} generated files: `--json` lists them with their sha256."] if count else []
 
 
 def judge(evidence: Evidence, expected: Expected) -> list[Finding]:
@@ -147,8 +156,8 @@ def judge(evidence: Evidence, expected: Expected) -> list[Finding]:
         *_beyond(contents.unaccounted(image, must_be), dev_leaks),
         *contents.differing(image.files, (*evidence.dev_files, *evidence.dev_system)),
         *configuration.undeclared(image, expected.declaration, evidence.name),
-        *compose.judge(expected.project, expected.declaration, must_be, evidence.settings.environment),
-        *contents.over_budget(contents.sizes(image, must_be), evidence.settings.size_budget_mb, expected.added),
+        *compose.judge(expected.project, expected.declaration, must_be, evidence.configuration.environment),
+        *contents.over_budget(contents.sizes(image, must_be), evidence.configuration.size_budget_mb, expected.added),
     ]
 
 
@@ -159,7 +168,7 @@ def _dev_leaks(evidence: Evidence) -> list[Finding]:
     control = {finding.what for finding in leaks.leaks(evidence.dev_files, forbidden, selected)}
     if difference := staleness(evidence.dev_files, (selected.main, selected.dev), evidence.sources):
         raise lock.stale(evidence.dev, difference)
-    denied = leaks.denied(selected, evidence.settings.denied_in_main)
+    denied = leaks.denied(selected, evidence.configuration.denied_in_main)
     missed = sorted((forbidden.distributions | {"pytest"}) - control)
     if missed and not denied:
         raise Failure(

@@ -15,6 +15,8 @@ HOME = "/srv"
 # The sources of entries that the stage `golden` names.
 BASE = "the base image"
 SOURCES = "the sources"
+# The origin of files that git ignores and another build makes: no commit is claimed for them.
+GENERATED = "generated files"
 
 
 def normalized(name: str) -> str:
@@ -30,14 +32,14 @@ def module_of(path: str) -> str:
 
 @dataclass(frozen=True)
 class Lock:
-    """The versions of each distribution that an installer takes from poetry.lock, by normalized name."""
+    """The versions of each distribution that an installer takes from the lock, by normalized name."""
 
     main: Mapping[str, frozenset[str]]
     dev: Mapping[str, frozenset[str]]
 
     @classmethod
     def from_selection(cls, selection: Mapping[str, Any]) -> Lock:
-        """Return the groups main and dev of a selection.json, which `inside/requirements.py` writes."""
+        """Return the groups main and dev of a selection.json, which `inside/lock` writes."""
         main, dev = (
             {normalized(one["name"]): frozenset({one["version"]}) for one in selection["groups"].get(group, [])}
             for group in ("main", "dev")
@@ -53,6 +55,8 @@ class Sources:
     copied: Mapping[str, str]
     # The sha256 of each file, by its path in the image.
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    # The folders of the image that modules are imported from.
+    imported: tuple[str, ...] = (HOME,)
 
     def include(self, path: str) -> bool:
         """Return whether a path of the image is one of the sources, or the bytecode of one."""
@@ -88,13 +92,15 @@ class ExpectedContents:
     base: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
-    def from_rows(cls, rows: Iterable[Iterable[Any]]) -> ExpectedContents:
-        """Return the contents that the rows of `inside/golden.py` describe."""
+    def from_rows(cls, rows: Iterable[Iterable[Any]], generated: Iterable[str] = ()) -> ExpectedContents:
+        """Return the contents that the rows of `inside/golden.py` describe; sources at some paths are generated."""
+        places = tuple(f"{HOME}/{path}/" for path in generated)
         entries: dict[str, tuple[ExpectedEntry, ...]] = {}
         base: dict[str, frozenset[str]] = {}
         for path, kind, mode, content, size, owner, source, taken in rows:
             if taken:
-                entry = ExpectedEntry(path, kind, mode, content, size, tuple(owner), source)
+                made = source == SOURCES and f"{path}/".startswith(places)
+                entry = ExpectedEntry(path, kind, mode, content, size, tuple(owner), GENERATED if made else source)
                 entries[path] = (*entries.get(path, ()), entry)
             elif kind == "file":
                 base[path] = base.get(path, frozenset()) | {content}
@@ -106,7 +112,7 @@ class ExpectedContents:
 
     def provides(self, path: str, digest: str) -> bool:
         """Return whether a wheel or the base image, not the sources, provides a file of this sha256 at a path."""
-        return any(one.content == digest and one.source != SOURCES for one in self.at(path))
+        return any(one.content == digest and one.source not in {SOURCES, GENERATED} for one in self.at(path))
 
     def source_of(self, path: str) -> str:
         """Return where the entry at a path comes from, or `` where there is none."""
@@ -134,6 +140,9 @@ class ComposeProject:
     # The Compose file, and what it alone makes of the project where an override file changes that.
     file: str = "docker-compose.yml"
     without_override: ComposeProject | None = None
+    dockerfile: str = "Dockerfile"
+    # The further commands of the image that the project declares, by the name of their service.
+    commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def services(self) -> Mapping[str, Mapping[str, Any]]:

@@ -12,16 +12,15 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from prodlock import source
+from prodlock import generated, source, vendored
+from prodlock.configuration import Configuration
 from prodlock.docker import compose, engine
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image import reader
 from prodlock.image.records import File, Image
 from prodlock.project import Project
 from prodlock.proof.evidence import expected, images, lock, sources
-from prodlock.proof.evidence import settings as project_settings
 from prodlock.proof.evidence.expected import Expected
-from prodlock.proof.evidence.settings import Settings
 from prodlock.proof.judges import forbidden
 from prodlock.proof.judges.forbidden import Forbidden
 from prodlock.proof.judges.staleness import changed_source
@@ -47,7 +46,7 @@ class Evidence:
     lock: Lock
     sources: Sources
     forbidden: Forbidden
-    settings: Settings
+    configuration: Configuration
     # What the working tree is made from; None where no repository has this project.
     commit: source.Commit | None
     # What production must be, and dev's part of the base image: for the whole proof alone.
@@ -71,9 +70,12 @@ def _collect(project: Project, reference: str | None, *, whole: bool) -> Evidenc
     commit = source.commit(project)
     # Without Compose files there is no production to check, whatever the project's name is.
     compose.files(project)
+    generated.check(project)
+    vendored.check(project)
+    source.refuse_ignored(project)
     name = compose.project_name(project)
     dev, prod = f"{name}:dev", reference or f"{name}:prod"
-    locked, settings = lock.read(project), project_settings.read(project)
+    locked = lock.read(project)
     shipped = sources.of_working_tree(project)
     file = images.saved_file(reference)
     identifiers = images.identifiers(project, dev, *([] if file else [prod]))
@@ -88,7 +90,7 @@ def _collect(project: Project, reference: str | None, *, whole: bool) -> Evidenc
         with contextlib.closing(images.folders(project, dev, HOME, VENV, _SYSTEM)) as folders:
             home = next(folders)
             # Before anything is built for the comparison, too.
-            selected = lock.selected(dev, home, locked)
+            selected = lock.selected(dev, home, project.configuration.lock, locked)
             collecting = pool.submit(expected.collect, project, commit) if whole else None
             dev_files = (*next(folders), *home)
             dev_system = next(folders) if whole else ()
@@ -115,7 +117,7 @@ def _collect(project: Project, reference: str | None, *, whole: bool) -> Evidenc
         selected,
         shipped,
         forbids,
-        settings,
+        project.configuration,
         commit,
         must_be,
         dev_system,

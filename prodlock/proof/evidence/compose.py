@@ -33,6 +33,8 @@ def collect(project: Project) -> ComposeProject:
         settings_variables(project),
         tuple(origins),
         base,
+        dockerfile=project.configuration.dockerfile,
+        commands={one.name: one.words for one in project.configuration.commands},
     )
     others = set(judge.unjudged(found).values())
     own = _own_layers(project, name) if others else frozenset()
@@ -83,8 +85,8 @@ def settings_variables(project: Project) -> frozenset[str]:
         return VARIABLES | service.variables(project)
     except (OSError, SyntaxError, ValueError) as error:
         raise Failure(
-            f"{service.SETTINGS} must have a class `Settings` whose fields are named as in this project's own (got: "
-            f"{error}). To fix it: restore the class."
+            f"{project.configuration.settings} must have a class `Settings` with fields, and a string PREFIX (got: "
+            f"{error}). To fix it: restore them, or correct `settings` in [tool.prodlock]."
         ) from None
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from prodlock import site, source
 from prodlock.docker import compose, engine, stages
 from prodlock.image.records import Declaration
-from prodlock.inside import requirements
+from prodlock.inside.lock import selection
 from prodlock.project import Project
 from prodlock.proof.evidence import compose as composed
 from prodlock.proof.evidence import sources
@@ -41,21 +41,22 @@ def collect(project: Project, commit: source.Commit | None) -> Expected:
     golden = json.loads(
         engine.output(project, *run, "python", "-m", "prodlock.inside.golden", "sources", given=shipped, echo=True)
     )
-    contents = ExpectedContents.from_rows(golden["rows"])
+    contents = ExpectedContents.from_rows(golden["rows"], project.configuration.generated)
     added = added_since_budget(project, golden["wheels"])
     return Expected(golden, contents, declaration(project, commit), resolved, added)
 
 
 def added_since_budget(project: Project, wheels: Iterable[Mapping[str, str]]) -> frozenset[str]:
-    """Return name and version of the wheels that the lock's main group lacked when the size budget was set.
+    """Return name and version of the wheels that the lock's runtime groups lacked when the size budget was set.
 
     According to git, and to the whole lock of then: its markers are not evaluated.
     """
+    configuration = project.configuration
     before = source.locked_since(project, "size-budget-mb")
     try:
-        known = requirements.pinned(before, "main")
+        known = selection.pinned(configuration.lock, before, configuration.groups)
     except (ValueError, KeyError):
-        # That file was not a lock of Poetry 2.
+        # That file was not a lock of this format.
         return frozenset()
     return frozenset(f"{one['name']} {one['version']}" for one in wheels) - known
 
@@ -65,7 +66,7 @@ def declaration(project: Project, commit: source.Commit | None) -> Declaration:
     arguments = source.arguments(project, commit)
     settings = site.environment(project)
     tag = f"{compose.project_name(project)}:bare"
-    options = [f"--build-arg={name}" for name in arguments]
+    options = [f"--file={project.configuration.dockerfile}", *(f"--build-arg={name}" for name in arguments)]
     engine.build(project, "build", f"--tag={tag}", *options, *site.secrets(settings), ".", env=settings | arguments)
     (facts,) = json.loads(engine.output(project, "image", "inspect", tag))
     steps = engine.output(project, "history", "--no-trunc", "--format={{json .CreatedBy}}", tag).splitlines()

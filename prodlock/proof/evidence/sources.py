@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from prodlock import generated
 from prodlock.docker import dockerfile, engine
 from prodlock.failure import Failure
 from prodlock.project import Project
@@ -75,7 +76,7 @@ def of_working_tree(project: Project) -> Sources:
             if path.is_file() and not path.is_symlink() and "__pycache__" not in path.parts:
                 place = str(PurePosixPath(one.place, path.relative_to(origin).as_posix()))
                 files[place] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Sources(_places(found), files)
+    return Sources(_places(found), files, _imported(project))
 
 
 def of_build(project: Project) -> Sources:
@@ -83,7 +84,7 @@ def of_build(project: Project) -> Sources:
     with tarfile.open(fileobj=io.BytesIO(archive(project, project.root))) as tar:
         members = {f"/{entry.name}": tar.extractfile(entry) for entry in tar if entry.isreg()}
         files = {path: hashlib.sha256(file.read()).hexdigest() for path, file in members.items() if file}
-    return Sources(_places(copies(project)), files)
+    return Sources(_places(copies(project)), files, _imported(project))
 
 
 def archive(project: Project, tree: Path) -> bytes:
@@ -98,10 +99,19 @@ def archive(project: Project, tree: Path) -> bytes:
                 f"The {owner} must have `{one.origin}`, which the stage `{_STAGE}` copies (got none). "
                 f"To fix it: {remedy} it, then check again."
             )
-    options = ("--quiet", "--file=Dockerfile", f"--target={_STAGE}", "--output=type=tar,dest=-")
+    options = (
+        "--quiet",
+        f"--file={project.configuration.dockerfile}",
+        f"--target={_STAGE}",
+        "--output=type=tar,dest=-",
+    )
     with tempfile.TemporaryFile() as tar:
         engine.write(project, tar, "build", *options, str(tree))
         return tar.read()
+
+
+def _imported(project: Project) -> tuple[str, ...]:
+    return generated.import_path(project.configuration) or (generated.home(project.configuration),)
 
 
 def _places(found: list[Copy]) -> dict[str, str]:

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from prodlock import variables
 from prodlock.image.records import Declaration
 from prodlock.proof import rules
-from prodlock.proof.judges import mounts, variables
+from prodlock.proof.judges import mounts
 from prodlock.proof.records import ComposeProject, ExpectedContents
 from prodlock.proof.rules import Finding, Rule
 
@@ -45,6 +46,8 @@ class _Context:
     image: mounts.FileSystem
     # The names of allowed variables.
     variables: frozenset[str]
+    # The further command of the image that the service runs, as pyproject.toml declares it.
+    words: tuple[str, ...] = ()
 
 
 # Yields what is wrong with a key's value.
@@ -84,7 +87,8 @@ def _violations(context: _Context) -> Iterator[tuple[str, _Violation]]:
     """Yield each violation with the name of its service."""
     for name, service in sorted(context.project.services.items()):
         judged = _as_image if _is_own(name, context.project) else _as_foreign
-        yield from ((name, violation) for violation in judged(service, context))
+        own = replace(context, words=context.project.commands.get(name, ()))
+        yield from ((name, violation) for violation in judged(service, own))
 
 
 def unjudged(project: ComposeProject) -> dict[str, str]:
@@ -139,7 +143,8 @@ def _context(value: str, context: _Context) -> Iterator[_Violation]:
 
 
 def _dockerfile(value: str, context: _Context) -> Iterator[_Violation]:
-    if value not in {"Dockerfile", "./Dockerfile", f"{context.project.root}/Dockerfile"}:
+    name = context.project.dockerfile
+    if value not in {name, f"./{name}", f"{context.project.root}/{name}"}:
         yield _Violation(rules.COMPOSE_IMAGE, f"build.dockerfile {value}", "is built by another Dockerfile")
 
 
@@ -170,6 +175,14 @@ def _as_declared(key: str, setting: str, default: str | list[str]) -> _Judge:
     return judge
 
 
+def _command(value: Iterable[str], context: _Context) -> Iterator[_Violation]:
+    """Judge a command: the image's own, or the one that pyproject.toml declares for the service."""
+    if not context.words:
+        yield from _as_declared("command", "Cmd", [])(value, context)
+    elif tuple(value) != context.words:
+        yield _Violation(rules.COMPOSE_KEY, "command", "replaces what `commands` in [tool.prodlock] has for it")
+
+
 def _one_of(key: str, *values: str) -> _Judge:
     """Return the judge of a key that may have few values."""
 
@@ -188,7 +201,9 @@ def _network(value: str, _context: _Context) -> Iterator[_Violation]:
 
 
 def _healthcheck(value: Mapping[str, Any], context: _Context) -> Iterator[_Violation]:
-    """Judge a health check: its times may differ, its command may not."""
+    """Judge a health check: its times may differ, its command may not. A further command has none."""
+    if context.words and dict(value) == {"disable": True}:
+        return
     declared = context.declaration.config.get("Healthcheck") or {}
     test = value.get("test")
     other = sorted(set(value) - {"disable", "interval", "retries", "start_interval", "start_period", "test", "timeout"})
@@ -322,7 +337,7 @@ KEYS: _Table = {
     "build": None,
     "image": None,
     # Another program, or another one beside the image's.
-    "command": _as_declared("command", "Cmd", []),
+    "command": _command,
     "entrypoint": _as_declared("entrypoint", "Entrypoint", []),
     "healthcheck": _healthcheck,
     "init": "runs an init program of the Engine's as process 1 instead of the image's",

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from prodlock.image.records import File, Image
 from prodlock.proof import rules
 from prodlock.proof.judges.paths import is_within
-from prodlock.proof.records import HOME, SOURCES, ExpectedContents, ExpectedEntry
+from prodlock.proof.records import GENERATED, HOME, SOURCES, ExpectedContents, ExpectedEntry
 from prodlock.proof.rules import Finding, Rule
 
 # The rule that an unexpected path breaks where it is not among the sources. The first match counts.
@@ -45,7 +45,7 @@ def unexpected(file: File, expected: ExpectedContents) -> Verdict:
         return None
     path = topmost(file.path, expected)
     folder = path.rpartition("/")[0]
-    if is_within(folder, HOME) and any(entry.source == SOURCES for entry in expected.at(folder)):
+    if is_within(folder, HOME) and any(entry.source in {SOURCES, GENERATED} for entry in expected.at(folder)):
         rule = rules.UNACCOUNTED_SOURCE
     else:
         rule = next((rule for place, rule in _UNACCOUNTED if place.match(path)), rules.UNACCOUNTED)
@@ -74,7 +74,7 @@ def changed(file: File, expected: ExpectedContents) -> Verdict:
     if not contents or kind(file) != "file" or file.sha256 in contents:
         return None
     source = list(contents.values())[-1].source
-    rule = rules.CHANGED_SOURCE if source == SOURCES else rules.CHANGED
+    rule = rules.CHANGED_SOURCE if source in {SOURCES, GENERATED} else rules.CHANGED
     if file.path.endswith(".pyc"):
         rule = rules.UNACCOUNTED_BYTECODE
     return rule, f"not, byte for byte, what {source} has there"

@@ -19,8 +19,8 @@ from prodlock.proof.rules import Finding, Rule
 
 # Archives that are not necessarily a distribution's.
 _ARCHIVES = ("tar.gz", "zip")
-# Folders in which the interpreter finds modules beside site-packages.
-_ROOTS = re.compile(r"/srv/([^/.]+)|/usr/(?:local/)?lib/python3[^/]*/(?:lib-dynload/)?([^/.]+)")
+# A module of the standard library, whose folders the interpreter searches beside site-packages and the sources.
+_STANDARD = re.compile(r"/usr/(?:local/)?lib/python3[^/]*/(?:lib-dynload/)?([^/.]+)")
 # Shell scripts that need no first line to be recognized.
 _SHELL_FILES = (".sh", ".bash")
 # What may stand before a command.
@@ -38,7 +38,7 @@ def leaks(files: Iterable[File], forbidden: Forbidden, lock: Lock, image: Image 
     context = _Context(
         packages=frozenset(file.path.rpartition("/")[0] for file in files if "/__init__." in file.path),
         distributions=frozenset(match for file in files if (match := paths.distribution(file.path))),
-        provided=frozenset(root[1] or root[2] for file in files if (root := _ROOTS.match(file.path))),
+        provided=frozenset(filter(None, (_provided(file.path, forbidden.sources.imported) for file in files))),
         sources={file.path: file.layer for file in files if forbidden.sources.include(file.path)},
     )
     grouped: dict[tuple[int, _Hit], int] = {}
@@ -53,6 +53,14 @@ def leaks(files: Iterable[File], forbidden: Forbidden, lock: Lock, image: Image 
         )
         for (layer, hit), count in grouped.items()
     ]
+
+
+def _provided(path: str, folders: Iterable[str]) -> str:
+    """Return the top-level module that a path provides in the standard library or in folders of sources, or ``."""
+    if match := _STANDARD.match(path):
+        return match[1]
+    inside = (path.removeprefix(f"{folder}/") for folder in folders if path.startswith(f"{folder}/"))
+    return next((re.split(r"[/.]", one, maxsplit=1)[0] for one in inside), "")
 
 
 def may_be_of_base(findings: Iterable[Finding]) -> bool:
@@ -134,7 +142,7 @@ def _as_distribution(file: File, forbidden: Forbidden, lock: Lock, context: _Con
         # Not necessarily a distribution: sales-2026.zip.
         return None
     for name in sorted(names - set(lock.main)):
-        why = "poetry.lock's main group does not need it in this environment"
+        why = "the lock's main group does not need it in this environment"
         return _Hit(rules.UNLOCKED_DISTRIBUTION, name, where, why)
     if found and found[1] not in lock.main[found[0]]:
         locked = lock.main[found[0]]
@@ -143,7 +151,7 @@ def _as_distribution(file: File, forbidden: Forbidden, lock: Lock, context: _Con
                 rules.SECOND_VERSION,
                 found[0],
                 where,
-                f"poetry.lock has version {', '.join(sorted(locked))}, which is there as well",
+                f"the lock has version {', '.join(sorted(locked))}, which is there as well",
             )
     return None
 

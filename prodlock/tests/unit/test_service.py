@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prodlock import service
+from prodlock import configuration, generated, service
 from prodlock.docker import compose, engine, images
 from prodlock.failure import Failure
 from prodlock.project import Project
@@ -65,8 +65,11 @@ def test_a_variable_that_compose_does_not_hand_on_is_a_finding() -> None:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project whose settings have two fields; Compose hands on the first in `production`, none in `tests`."""
-    (tmp_path / "docker-compose.yml").write_text("name: shop\n", encoding="utf-8")
-    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "pyproject.toml").write_text('[tool.prodlock]\nsettings = "app/settings.py"\n', encoding="utf-8")
+    for name, rendered in generated.files(
+        configuration.read(tmp_path), generated.Facts("shop", ("APP_NAME",), is_own=False)
+    ).items():
+        (tmp_path / name).write_text(rendered.text, encoding="utf-8")
     (tmp_path / "app").mkdir()
     (tmp_path / "app/settings.py").write_text(
         'PREFIX = "APP_"\nclass Settings:\n    name: str\n    new: int = 1\n', encoding="utf-8"
@@ -86,7 +89,8 @@ def test_a_dropped_variable_stops_the_build_of_production(project: Project) -> N
 
 def test_a_build_asks_compose_only_where_a_name_is_in_no_file(project: Project) -> None:
     """`inv serve` and `inv dev` always ask: the name may be that of another service."""
-    (project.root / "docker-compose.yml").write_text("name: shop\n# APP_NAME APP_NEW\n", encoding="utf-8")
+    with (project.root / "docker-compose.yml").open("a", encoding="utf-8") as file:
+        file.write("# APP_NEW\n")
     compose.check_settings(project, compose.PROD, quickly=True)
     with pytest.raises(Failure, match="must hand on APP_NEW"):
         compose.check_settings(project, compose.PROD)

@@ -42,7 +42,7 @@ elif "venv" in arguments:
     target = Path(arguments[-1], "bin", "python")
     target.parent.mkdir(parents=True)
     shutil.copy(sys.argv[0], target)
-elif arguments[1].endswith("requirements.py"):
+elif arguments[1].endswith("__main__.py"):
     for group in ("main", "dev", "docs"):
         text = "".join(f"{{{{name}}}}==1 --hash=sha256:00\\n" for name in ("both", group))
         Path(arguments[-1], group + ".txt").write_text(text)
@@ -95,7 +95,7 @@ def test_the_environment_has_both_groups_of_the_lock(host: Host, capsys: pytest.
     virtualenv.make(host.project)
     created, selected, installed = (arguments for arguments, _ in host.calls())
     assert created == ["-I", "-m", "venv", str(host.venv)]
-    assert selected[1:-1] == [str(virtualenv._SELECT), "pyproject.toml", "poetry.lock"]
+    assert selected[1:-1] == [str(virtualenv._SELECT), "poetry.lock"]
     assert installed[:4] == ["-I", "-m", "pip", "install"]
     assert {"--require-hashes", "--only-binary", ":all:", "--no-deps"} <= set(installed)
     lists = [Path(option.partition("=")[2]).name for option in installed if option.startswith("--requirement")]
@@ -145,7 +145,7 @@ def test_an_environment_of_another_origin_is_not_touched(host: Host, kind: str, 
     assert host.calls() == []
 
 
-@pytest.mark.parametrize("program", ["install", "requirements.py", "-m venv"])
+@pytest.mark.parametrize("program", ["install", "__main__.py", "-m venv"])
 def test_a_failed_attempt_leaves_nothing(host: Host, program: str) -> None:
     """The next one succeeds."""
     host.fails.write_text(program, encoding="utf-8")
@@ -187,7 +187,7 @@ def test_a_stale_lock_is_refused(host: Host) -> None:
     """With the remedy that a build prints."""
     script = host.python.read_text().replace("it failed", "pyproject.toml changed significantly since ...")
     host.python.write_text(script)
-    host.fails.write_text("requirements.py", encoding="utf-8")
+    host.fails.write_text("__main__.py", encoding="utf-8")
     with pytest.raises(Failure, match=r"poetry\.lock must match pyproject\.toml .* `inv poetry -- lock`"):
         virtualenv.make(host.project)
 

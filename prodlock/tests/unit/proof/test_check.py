@@ -14,61 +14,12 @@ import pytest
 from prodlock.docker import engine
 from prodlock.failure import CANNOT_CHECK, FAILED, Failure
 from prodlock.image.records import File
-from prodlock.inside import requirements
+from prodlock.inside.lock.selection import SCHEMA
 from prodlock.project import Project
 from prodlock.proof import check, rules
 from prodlock.proof.evidence import collect, compose, images, lock
-from prodlock.proof.evidence import settings as project_settings
-from prodlock.proof.evidence.settings import Settings
 from prodlock.proof.report import Report, print_report
 from prodlock.proof.rules import Finding
-
-
-def settings(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Settings:
-    """Return the settings that a pyproject.toml with this text under [tool.prodlock] has."""
-    monkeypatch.chdir(folder)
-    head = "" if text.startswith("[") else "[tool.prodlock]\n"
-    (folder / "pyproject.toml").write_text(f"{head}{text}\n", encoding="utf-8")
-    return project_settings.read(Project())
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        'denied-in-main = ["pip", "pytest-*"]',
-        "size-budget-mb = 70",
-        "size-budget-mb = 0.5",
-        'environment = ["DATABASE_URL", "SSL_CERT_FILE"]',
-    ],
-)
-def test_valid_settings_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """As pyproject.toml has them."""
-    assert settings(tmp_path, monkeypatch, text)
-
-
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        ('denied-in-main = "pytest"', "must be a list of names"),
-        ("denied-in-main = [1]", "must be a list of names"),
-        ('size-budget-mb = "70"', "must be a number"),
-        ("size-budget-mb = true", r"must be a number, without quotation marks \(got True\)"),
-        ("size-budget-mb = nan", r"must be a number, without quotation marks \(got nan\)"),
-        ("size-budget-mb = -1", r"must be a number, without quotation marks \(got -1\)"),
-        ("[tool]\nprodlock = 1", r"`\[tool.prodlock\]` must be a table \(got 1\)"),
-        ('environment = "DEBUG"', r"`environment` must be a list of names"),
-        ("environment = [1]", r"must be a list of names of variables \(got \[1\]\)"),
-        ('environment = ["A B"]', "must be a list of names"),
-        ('environment = [""]', "must be a list of names"),
-        ('environment = ["APP_*"]', "must be a list of names"),
-        ('environment = ["DEBUG=1"]', "must be a list of names"),
-        ('environment = ["DEBUG", "PYTHONPATH"]', r"decide which code runs \(got PYTHONPATH\)"),
-    ],
-)
-def test_invalid_settings_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, error: str) -> None:
-    """One name would deny each of its letters, and so nothing at all."""
-    with pytest.raises(Failure, match=error):
-        settings(tmp_path, monkeypatch, text)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +67,7 @@ def test_without_settings_no_variable_can_be_judged(
 ) -> None:
     """An empty list would make every variable a finding."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[tool.prodlock]\nsettings = "app/settings.py"\n', encoding="utf-8")
     if text is not None:
         (tmp_path / "app").mkdir()
         (tmp_path / "app/settings.py").write_text(text, encoding="utf-8")
@@ -218,13 +170,13 @@ def selection(**changes: object) -> File:
     groups = {"main": [{"name": "a", "version": "1", "sha256": ["12"]}]}
     # Of its bytes, line ends included, as a build sees them.
     digest = hashlib.sha256(LOCK).hexdigest()
-    written = {"schema": requirements.SCHEMA, "lock": digest, "groups": groups} | changes
+    written = {"schema": SCHEMA, "lock": digest, "groups": groups} | changes
     return File("/srv/selection.json", head=json.dumps(written).encode())
 
 
 def test_the_lock_is_read_from_devs_selection() -> None:
     """Where it was built from the lock that is here."""
-    assert lock.selected("x:dev", [File("/srv/a"), selection()], LOCK).main == {"a": {"1"}}
+    assert lock.selected("x:dev", [File("/srv/a"), selection()], "poetry.lock", LOCK).main == {"a": {"1"}}
 
 
 @pytest.mark.parametrize(
@@ -244,7 +196,7 @@ def test_the_lock_is_read_from_devs_selection() -> None:
 def test_a_dev_image_of_another_lock_is_stale(files: list[File], error: str) -> None:
     """Or one that does not state what it was built from: then nothing is known of main."""
     with pytest.raises(Failure, match=re.escape(error)) as failure:
-        lock.selected("x:dev", files, LOCK)
+        lock.selected("x:dev", files, "poetry.lock", LOCK)
     assert failure.value.code == CANNOT_CHECK
 
 
@@ -258,7 +210,7 @@ def test_a_file_that_is_not_a_lock_is_refused(files: list[File], content: bytes)
     with pytest.raises(
         Failure, match=r"poetry\.lock must be a lock of Poetry 2 \(got: .+\). To fix it: run `inv poetry -- lock`"
     ):
-        lock.selected("x:dev", files, content)
+        lock.selected("x:dev", files, "poetry.lock", content)
 
 
 def test_without_a_lock_nothing_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from prodlock import source
+from prodlock import source, variables
 from prodlock.image.records import Declaration
 from prodlock.project import Project
 from prodlock.proof import rules
-from prodlock.proof.judges import compose, variables
+from prodlock.proof.judges import compose
 from prodlock.proof.records import ComposeProject, ExpectedContents
 from prodlock.proof.rules import Finding
 

@@ -1,0 +1,348 @@
+"""Render the files that Docker reads from `[tool.prodlock]`, and compare them with the project's.
+
+The templates are in prodlock/templates. `{{name}}` is a value of the configuration, and a line that consists of it
+alone is any number of lines. A user may edit a rendered file; but the lines with values must stay, so that the
+configuration is the one place that is changed. `{{~name}}` is a value that the user may change in the file as well.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from prodlock.configuration import Configuration, pyproject
+from prodlock.failure import Failure
+from prodlock.project import Project
+
+TEMPLATES = Path(__file__).with_name("templates")
+HOME = "/srv"
+# The variables that prodlock.server reads (prodlock/server/settings.py; a test compares them).
+SERVER_VARIABLES = (
+    "APP_LOG_FORMAT", "APP_LOG_LEVEL", "APP_MAX_BODY_BYTES", "APP_DRAIN_SECONDS", "APP_STOP_GRACE_SECONDS",
+    "FORWARDED_ALLOW_IPS", "UVICORN_HOST", "UVICORN_ROOT_PATH", "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN",
+    "UVICORN_TIMEOUT_KEEP_ALIVE",
+)  # fmt: skip
+# What a build reads of the tool, in Prodlock's own repository and in others.
+_OWN = (
+    "prodlock/__init__.py", "prodlock/inside/bytecode.py", "prodlock/inside/collect.py", "prodlock/inside/install.py",
+    "prodlock/inside/lock", "prodlock/inside/packages.sh", "prodlock/inside/uv.txt", "prodlock/loop", "prodlock/server",
+)  # fmt: skip
+_VENDORED = ("prodlock/inside", "prodlock/server")
+_PLACEHOLDER = re.compile(r"\{\{(~?)([a-z ]+)\}\}")
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A rendered file, and those of its lines that must stay in it, without the spaces around them."""
+
+    text: str
+    required: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a rendering depends on beside the configuration."""
+
+    # The Compose project's name.
+    name: str
+    # The variables that Compose hands on to the service.
+    variables: tuple[str, ...]
+    # Whether the repository is Prodlock's own.
+    is_own: bool
+    # The pyproject.toml files that a build reads: the project's, and those of the members of its workspace.
+    described: tuple[str, ...] = ("pyproject.toml",)
+    # The locks, the first of which is the configured one.
+    locks: tuple[str, ...] = ("poetry.lock",)
+
+
+def facts(project: Project, name: str, variables: Iterable[str]) -> Facts:
+    """Return the facts of a project, its Compose project's name and the variables that its service reads."""
+    root = project.root
+    return Facts(
+        name, tuple(sorted(variables)), project.is_own, described(root), locks(root, project.configuration.lock)
+    )
+
+
+def described(root: Path) -> tuple[str, ...]:
+    """Return the pyproject.toml files of a project and of the members of its workspace.
+
+    https://docs.astral.sh/uv/concepts/projects/workspaces/
+    """
+    found = ["pyproject.toml"] if (root / "pyproject.toml").is_file() else []
+    tool = configuration_table(root).get("tool", {})
+    workspace = tool.get("uv", {}).get("workspace", {}) if isinstance(tool, Mapping) else {}
+    members = {path for pattern in workspace.get("members", ()) for path in root.glob(f"{pattern}/pyproject.toml")}
+    members -= {path for pattern in workspace.get("exclude", ()) for path in root.glob(f"{pattern}/pyproject.toml")}
+    return (*found, *sorted(path.relative_to(root).as_posix() for path in members if path.parent != root))
+
+
+def configuration_table(root: Path) -> Mapping[str, Any]:
+    """Return the parsed pyproject.toml, or an empty table where there is none."""
+    return pyproject(root) if (root / "pyproject.toml").is_file() else {}
+
+
+def locks(root: Path, lock: str) -> tuple[str, ...]:
+    """Return the lock, and the one beside it that has what development adds, where its format has two files.
+
+    `dev_lock` in prodlock/inside/lock/selection.py finds the same one in a build step.
+    """
+    path = PurePosixPath(lock)
+    candidates: list[str] = []
+    if path.name.startswith("pylock."):
+        candidates = ["pylock.dev.toml"]
+    elif path.suffix == ".txt":
+        candidates = [f"{path.stem}-dev.txt", f"dev-{path.name}", "dev.txt"]
+    beside = (path.with_name(name).as_posix() for name in candidates)
+    return (lock, *[name for name in beside if name != lock and (root / name).is_file()][:1])
+
+
+def lock_inputs(project: Project) -> tuple[str, ...]:
+    """Return the files that the build step of the lock reads."""
+    return (*described(project.root), *locks(project.root, project.configuration.lock))
+
+
+def check(project: Project) -> None:
+    """Raise Failure where a file lacks a line that the configuration gives."""
+    # No required line depends on a name or on a variable.
+    for path, rendered in files(project.configuration, facts(project, "", ())).items():
+        try:
+            text = (project.root / path).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            # The first command that needs it reports that.
+            continue
+        except OSError as error:
+            raise Failure(f"{path} must be readable (got: {error.strerror}). To fix it: change its mode.") from None
+        if lines := missing(text, rendered.required):
+            raise Failure(
+                f"{path} must have what [tool.prodlock] in pyproject.toml gives (got no line `{lines[0]}`). To fix it: "
+                "run `prodlock upgrade`, or restore the line or the key."
+            )
+
+
+def fill(template: str, values: Mapping[str, str | Iterable[str]]) -> Rendered:
+    """Fill a template. The values of lines that consist of a placeholder are lines."""
+    lines: list[str] = []
+    required: list[str] = []
+    for line in template.splitlines():
+        found = _PLACEHOLDER.findall(line)
+        if not found:
+            lines.append(line)
+            continue
+        (tilde, name), *_ = found
+        value = values[name]
+        if _PLACEHOLDER.fullmatch(line):
+            filled = [value] if isinstance(value, str) else list(value)
+        else:
+            filled = [_PLACEHOLDER.sub(lambda match: str(values[match[2]]), line)]
+        lines += filled
+        if not tilde:
+            required += [one.strip() for one in filled if one.strip() and not one.lstrip().startswith("#")]
+    return Rendered("\n".join(lines) + "\n", tuple(required))
+
+
+def files(configuration: Configuration, facts: Facts) -> dict[str, Rendered]:
+    """Return the rendered files by their paths."""
+    dockerfile = configuration.dockerfile
+    compose = configuration.compose or "docker-compose.yml"
+    ignored = ".dockerignore" if dockerfile == "Dockerfile" else f"{dockerfile}.dockerignore"
+    values = {**_dockerfile(configuration, facts), **_compose(configuration, facts), **_ignored(configuration, facts)}
+    found = {}
+    for path, template in ((dockerfile, "Dockerfile"), (compose, "docker-compose.yml"), (ignored, "dockerignore")):
+        text = (TEMPLATES / template).read_text(encoding="utf-8")
+        found[path] = fill(text, {"header": _header(template, configuration, is_own=facts.is_own), **values})
+    return found
+
+
+def _header(template: str, configuration: Configuration, *, is_own: bool) -> list[str]:
+    """Return the comment at the top of a file."""
+    if template == "Dockerfile":
+        file = "" if configuration.dockerfile == "Dockerfile" else f"--file={configuration.dockerfile} "
+        images = (f"docker build {file}.", f"docker build {file}--target dev .")
+        lines = [f"# Two images from one lock: `{images[0]}` is prod, `{images[1]}` is dev."]
+        return [*lines, *(_STAGES if is_own else [_WRITTEN])]
+    return ["# Each service names its profile, so that neither image is built or run by accident."]
+
+
+_WRITTEN = "# `prodlock upgrade` keeps edits of this file, but for lines with values of [tool.prodlock]."
+_STAGES = (
+    "#",
+    "#   base -> main -> dev",
+    "#                -> system ┐",
+    "#           main, app      ├ prod, from scratch: it holds what is copied by name",
+    "#   uv, lock               what main and dev are installed with, and from",
+    "# prodlock/inside/Dockerfile builds the tools beside the images: Poetry, the linters and others.",
+)
+
+
+def serving_command(configuration: Configuration) -> tuple[str, ...]:
+    """Return the command that serves the application in production."""
+    if configuration.server:
+        return configuration.server
+    return ("env", "--block-signal=TERM,INT", "python", "-m", "prodlock.server", *server_arguments(configuration))
+
+
+def server_arguments(configuration: Configuration) -> tuple[str, ...]:
+    """Return the arguments of `prodlock.server`: the application, and the options that are not the default."""
+    given = {"port": str(configuration.port), "health": configuration.health, "ready": configuration.ready}
+    defaults = {name: str(getattr(Configuration, name)) for name in given}
+    options = (f"--{name}={value}" for name, value in given.items() if value and value != defaults[name])
+    return (configuration.application, *options)
+
+
+def health_check(configuration: Configuration) -> tuple[str, ...]:
+    """Return the command that checks the health of production."""
+    port = [] if configuration.port == Configuration.port else [str(configuration.port)]
+    # Without a path of its own, a server is healthy that answers at all; prodlock.server has one.
+    path = configuration.health or ("any" if configuration.server else Configuration.health)
+    return (
+        "python", "-S", f"{HOME}/prodlock/server/healthcheck.py", *port,
+        *([] if path == Configuration.health else [path]),
+    )  # fmt: skip
+
+
+def home(configuration: Configuration) -> str:
+    """Return the folder in the image that commands run in."""
+    return (PurePosixPath(HOME) / configuration.directory).as_posix()
+
+
+def import_path(configuration: Configuration) -> tuple[str, ...]:
+    """Return the folders of the image that PYTHONPATH has; none where modules are in the folder of the commands."""
+    folders = tuple((PurePosixPath(HOME) / folder).as_posix() for folder in configuration.import_from)
+    if folders == (home(configuration),) == (HOME,):
+        return ()
+    # The server's package is in the project's folder.
+    return tuple(dict.fromkeys((*folders, HOME)))
+
+
+def lock_arguments(configuration: Configuration, folder: str) -> tuple[str, ...]:
+    """Return the arguments of `prodlock.inside.lock`: what is installed, and the lock in a folder."""
+    groups, dev_groups = configuration.groups, configuration.dev_groups
+    return (
+        *(f"--group={name}" for name in groups if groups != Configuration.groups),
+        *(f"--extra={name}" for name in configuration.extras),
+        *(f"--dev-group={name}" for name in dev_groups if dev_groups != Configuration.dev_groups),
+        *([f"--package={configuration.package}"] if configuration.package else []),
+        (PurePosixPath(folder) / configuration.lock).as_posix(),
+    )
+
+
+def _dockerfile(configuration: Configuration, facts: Facts) -> dict[str, str | Iterable[str]]:
+    paths = ":".join(import_path(configuration))
+    copied = [f"COPY {path} {HOME}/{path}" for path in (*configuration.sources, *configuration.generated)]
+    mounts = [f"--mount=source={path},target=/project/{path}" for path in (*facts.described, *facts.locks)]
+    if not configuration.server:
+        explained = [
+            "# The kernel drops a signal that process 1 does not handle, but keeps a blocked one: a stop during the "
+            "interpreter's start",
+            "# is not lost. `prodlock.server` handles the signals before it imports the service.",
+        ]
+    else:
+        explained = []
+    folder = home(configuration)
+    return {
+        "base": configuration.base,
+        "sources": [*copied, *(["COPY prodlock/__init__.py /srv/prodlock/"] if facts.is_own else [])],
+        "import path": f" PYTHONPATH={paths}" if paths else "",
+        "lock mounts": list(_in_lines(mounts)),
+        "lock arguments": " ".join(lock_arguments(configuration, "/project")),
+        "reports": (PurePosixPath(configuration.directory) / "reports").as_posix(),
+        "workdir": [f"WORKDIR {folder}"] if folder != HOME else [],
+        "home": folder,
+        "test command": _exec(("pytest",)),
+        "port": str(configuration.port),
+        "health check": _exec(health_check(configuration)),
+        "command": [*explained, f"CMD {_exec(serving_command(configuration))}"],
+    }
+
+
+def _in_lines(mounts: Iterable[str]) -> Iterator[str]:
+    """Yield options of RUN in lines of at most 120 characters, each of which continues."""
+    line = "   "
+    for one in mounts:
+        if len(line) + len(one) > 117 and line.strip():  # noqa: PLR2004 - a line, without ` \\`
+            yield f"{line} \\"
+            line = "   "
+        line += f" {one}"
+    yield f"{line} \\"
+
+
+def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iterable[str]]:
+    server = () if configuration.server else SERVER_VARIABLES
+    names = (*facts.variables, *server)
+    live = serving_command(configuration)
+    if facts.is_own:
+        live = ("python", "-m", "prodlock.loop.serve", *server_arguments(configuration))
+    action = "sync" if facts.is_own else "sync+restart"
+    return {
+        "name": facts.name,
+        "dockerfile": [] if configuration.dockerfile == "Dockerfile" else [f"  dockerfile: {configuration.dockerfile}"],
+        "server": [*textwrap.wrap(f"x-server: &server {{{', '.join(server)}}}", 118, subsequent_indent="  "), ""]
+        if server
+        else [],
+        "environment": [
+            *(["    <<: *server"] if server else []),
+            *(f"    {name}:" for name in facts.variables if name not in server),
+        ]
+        or ["    {}"],
+        "memory": configuration.memory,
+        "commands": [line for command in configuration.commands for line in _command(command.name, command.words)],
+        "live command": json.dumps(live),
+        "live environment": list(_live_environment(names)),
+        "watched": [
+            *(
+                f"        - {{action: {action}, path: {path}, target: {HOME}/{path}}}"
+                for path in (*configuration.sources, *configuration.generated)
+            ),
+            *(f"        - {{action: rebuild, path: {path}}}" for path in facts.locks),
+        ],
+    }
+
+
+def _live_environment(names: Iterable[str]) -> Iterator[str]:
+    if "APP_DRAIN_SECONDS" in names:
+        yield "      # A request that is on its way when code is saved may be lost."
+        yield "      APP_DRAIN_SECONDS: ${APP_DRAIN_SECONDS:-0}"
+    if "APP_DOCS" in names:
+        yield "      APP_DOCS: ${APP_DOCS:-true}"
+
+
+def _command(name: str, words: tuple[str, ...]) -> Iterator[str]:
+    yield f"  {name}:"
+    yield "    <<: *prod"
+    yield f"    command: {json.dumps(words)}"
+    yield "    healthcheck: {disable: true}"
+    yield ""
+
+
+def _ignored(configuration: Configuration, facts: Facts) -> dict[str, str | Iterable[str]]:
+    tool = _OWN if facts.is_own else _VENDORED
+    paths = {
+        *configuration.sources,
+        *configuration.generated,
+        *configuration.tests,
+        *facts.described,
+        *facts.locks,
+        *tool,
+    }
+    # Those that the last lines of the file would exclude follow them.
+    examples = {path for path in paths if PurePosixPath(path).name.startswith(".env")}
+    return {
+        "allowed": [f"!{path}" for path in sorted(paths - examples)],
+        "examples": [f"!{path}" for path in sorted(examples)],
+    }
+
+
+def _exec(words: Iterable[str]) -> str:
+    """Return a command in the exec form of a Dockerfile, which is JSON."""
+    return json.dumps(list(words), ensure_ascii=False)
+
+
+def missing(text: str, required: Iterable[str]) -> list[str]:
+    """Return the required lines that a file's text lacks, whatever the spaces around them are."""
+    present = {line.strip() for line in text.splitlines()}
+    return [line for line in required if line not in present]

@@ -1,0 +1,78 @@
+"""A set of changes of a project's files: printed as a diff, or applied as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prodlock.failure import Failure
+
+# The name that a file has until all are written.
+_SUFFIX = ".prodlock-new"
+
+
+@dataclass
+class Changes:
+    """The contents that files of a folder get, by their paths; None removes a file."""
+
+    root: Path
+    contents: dict[str, str | None] = field(default_factory=dict)
+
+    def __setitem__(self, path: str, text: str | None) -> None:
+        """Set the content of a file. A content that the file has already is not a change."""
+        if self.before(path) == text:
+            self.contents.pop(path, None)
+        else:
+            self.contents[path] = text
+
+    def before(self, path: str) -> str | None:
+        """Return the present content of a file, or None where there is none. Raises Failure where it can't be read."""
+        try:
+            return (self.root / path).read_bytes().decode()
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise Failure(f"{path} must be a readable text (got: {reason}). To fix it: restore or move it.") from None
+
+    def after(self, path: str) -> str | None:
+        """Return the content that a file will have, or None where there will be none."""
+        return self.contents[path] if path in self.contents else self.before(path)
+
+    def diff(self, paths: Mapping[str, object] | None = None) -> Iterator[str]:
+        """Yield the lines of a unified diff of all changes, or of those of some paths."""
+        for path, after in self.contents.items():
+            if paths is None or path in paths:
+                before = self.before(path)
+                old = "/dev/null" if before is None else f"a/{path}"
+                new = "/dev/null" if after is None else f"b/{path}"
+                first, second = ((text or "").splitlines() for text in (before, after))
+                yield from difflib.unified_diff(first, second, old, new, lineterm="")
+
+    def apply(self) -> None:
+        """Write all files, or none. Raises Failure where that is not possible."""
+        written: list[Path] = []
+        try:
+            for path, text in self.contents.items():
+                if text is not None:
+                    place = self.root / (path + _SUFFIX)
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    written.append(place)
+                    # The lines' ends are those of the text: git and Docker read it on every system.
+                    place.write_bytes(text.encode())
+        except OSError as error:
+            for place in written:
+                with contextlib.suppress(OSError):
+                    place.unlink()
+            raise Failure(
+                f"{self.root} must be writable (got: {error.strerror}: {error.filename}). To fix it: change its "
+                "mode or its owner; nothing was written."
+            ) from None
+        for path, text in self.contents.items():
+            if text is None:
+                (self.root / path).unlink()
+            else:
+                (self.root / (path + _SUFFIX)).replace(self.root / path)

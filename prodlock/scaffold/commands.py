@@ -1,0 +1,80 @@
+"""The commands `prodlock init` and `prodlock upgrade`: print what they find and write."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from prodlock import __version__, service, vendored
+from prodlock.failure import FAILED, Failure
+from prodlock.project import Project
+from prodlock.scaffold import example, find
+from prodlock.scaffold import init as moving
+from prodlock.scaffold import upgrade as upgrading
+from prodlock.scaffold.changes import Changes
+
+
+def init(root: Path, name: str | None, settings: Iterable[str], *, dry: bool) -> int:
+    """Move the project in a folder in, or start a new service there, and return 0.
+
+    Raises Failure where that is not possible; then nothing is written.
+    """
+    given = moving.overrides(settings)
+    if name is not None:
+        changes = example.plan(root, name, given)
+    else:
+        moving.refuse_unsuitable(root)
+        found = find.find(root, given)
+        print("\n".join(found.report))
+        changes = moving.plan(root, dict(found.keys) | given, moving.compose_name(root))
+    _finish(changes, dry=dry)
+    if not dry:
+        tasks = next(path for path in (moving.TASKS, "tasks.py") if path in changes.contents)
+        command = "inv" if tasks == "tasks.py" else f"inv -c {Path(tasks).stem}"
+        print(f"Next: `{command} setup build`, then `{command} test check-prod serve`.")
+    return 0
+
+
+def upgrade(project: Project, *, dry: bool) -> int:
+    """Write what the configuration and the installed version give, and return 0, or 1 where conflicts are marked."""
+    try:
+        names = service.variables(project)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise Failure(
+            f"{project.configuration.settings} must have a class `Settings` and a string PREFIX (got: {error}). To fix "
+            "it: correct it, or `settings` in [tool.prodlock]."
+        ) from None
+    found = upgrading.plan(project, names)
+    if found.former != __version__:
+        print("\n".join(upgrading.news(found.former)))
+    if not found.changes.contents:
+        print(f"All files are those of Prodlock {__version__} already.")
+        return 0
+    _finish(found.changes, dry=dry)
+    if found.conflicts and not dry:
+        print(
+            f"{', '.join(found.conflicts)} must be decided by you: your edits and Prodlock's overlap between the lines "
+            "that begin with <<<<<<< and >>>>>>>. To fix it: keep what you need of them, and remove these lines.",
+            file=sys.stderr,
+        )
+        return FAILED
+    return 0
+
+
+def _finish(changes: Changes, *, dry: bool) -> None:
+    """Print the changes of the files that are there to be read, and write all."""
+    read = [path for path in changes.contents if not path.startswith(f"{vendored.FOLDER}/")]
+    others = len(changes.contents) - len(read)
+    if dry:
+        print("\n".join(changes.diff(dict.fromkeys(read))))
+    for path in read:
+        before, after = changes.before(path), changes.contents[path]
+        done = "removed" if after is None else "new" if before is None else "changed"
+        print(f"  {path:<28} {done}")
+    if others:
+        print(f"  {vendored.FOLDER + '/':<28} {others} files that a build needs, not to be edited")
+    if dry:
+        print("Nothing was written.")
+    else:
+        changes.apply()

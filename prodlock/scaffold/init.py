@@ -1,0 +1,138 @@
+"""Move an existing project in: describe it in `[tool.prodlock]`, and write the files that Prodlock needs.
+
+No file is overwritten. To pyproject.toml and to .gitignore, lines are appended.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from prodlock import configuration, generated, service, vendored
+from prodlock.configuration import FIRST_BUILD, Configuration
+from prodlock.failure import Failure
+from prodlock.project import COMPOSE_FILES
+from prodlock.scaffold import toml
+from prodlock.scaffold.changes import Changes
+
+MARK = "# Prodlock"
+# What git must not keep: settings and secrets of one machine, and what tasks write.
+IGNORED = (".env", ".env.*", "!.env.example", "/.prodlock/", "/reports/")
+# The names that Prodlock's files get where the standard ones are taken.
+DOCKERFILE, COMPOSE, TASKS = "prodlock.Dockerfile", "prodlock.compose.yml", "prodlock_tasks.py"
+# What a reader of the table would ask about.
+_INTRODUCTION = "# Prodlock's docs/reference/configuration.md explains each key. After a change: `prodlock upgrade`.\n"
+
+
+def refuse_unsuitable(root: Path) -> None:
+    """Raise Failure where a project has moved in already, or where its files are in the way."""
+    if (root / vendored.FOLDER / "__init__.py").is_file():
+        raise Failure(
+            f"{root} must not have a package `prodlock` of its own (got one). To fix it: run `prodlock init` in the "
+            "folder of the service that you want to move in."
+        )
+    tool = generated.configuration_table(root).get("tool", {})
+    if isinstance(tool, Mapping) and "prodlock" in tool:
+        raise Failure(
+            "pyproject.toml must not have [tool.prodlock] yet (got one: the project has moved in). To fix it: run "
+            "`prodlock upgrade`, which writes what has changed."
+        )
+    for name in (vendored.FOLDER, DOCKERFILE, f"{DOCKERFILE}.dockerignore", COMPOSE, TASKS):
+        if (root / name).exists():
+            raise Failure(f"{name} must not exist yet (got one). To fix it: remove or rename it.")
+
+
+def plan(root: Path, keys: Mapping[str, object], name: str) -> Changes:
+    """Return the changes that move the project in a folder in.
+
+    Takes the keys of `[tool.prodlock]`, and the name of the Compose project. Raises Failure where a key is not valid,
+    or where a file can't be read.
+    """
+    given = dict(keys)
+    if (root / "Dockerfile").exists() or (root / ".dockerignore").exists():
+        given["dockerfile"] = DOCKERFILE
+    if any((root / file).exists() for file in COMPOSE_FILES):
+        given["compose"] = COMPOSE
+    return describe(Changes(root), given, name)
+
+
+def describe(changes: Changes, keys: Mapping[str, object], name: str) -> Changes:
+    """Add to changes what describes a project to Prodlock, what Docker reads, and the vendored files."""
+    root, table = changes.root, toml.table({**keys, "size-budget-mb": keys.get("size-budget-mb", FIRST_BUILD)})
+    described = parse(root, table)
+    changes["pyproject.toml"] = appended(changes.after("pyproject.toml"), f"{_INTRODUCTION}{table}")
+    facts = generated.Facts(
+        name,
+        tuple(sorted({*described.environment, *_settings(changes, described.settings)})),
+        is_own=False,
+        described=generated.described(root) or ("pyproject.toml",),
+        locks=generated.locks(root, described.lock),
+    )
+    files = generated.files(described, facts)
+    changes[vendored.BASE] = vendored.packed({path: one.text for path, one in files.items()})
+    for path, rendered in files.items():
+        changes[path] = rendered.text
+    for path, text in vendored.files(described).items():
+        changes[path] = text
+    tasks = TASKS if (root / "tasks.py").exists() else "tasks.py"
+    changes[tasks] = (generated.TEMPLATES / "tasks").read_text(encoding="utf-8")
+    ignored = changes.after(".gitignore")
+    present = {line.strip() for line in (ignored or "").splitlines()}
+    if missing := [line for line in IGNORED if line not in present]:
+        changes[".gitignore"] = appended(ignored, "\n".join((MARK, *missing)) + "\n")
+    return changes
+
+
+def _settings(changes: Changes, path: str) -> frozenset[str]:
+    """Return the variables of the service's settings. Raises Failure where their module is not of the expected form."""
+    if not path:
+        return frozenset()
+    try:
+        return service.of_settings(changes.after(path) or "")
+    except (SyntaxError, ValueError) as error:
+        raise Failure(
+            f"`settings` must be a module with a class `Settings` and a string PREFIX (got {path}: {error}). To fix "
+            "it: leave the key out, and list the variables in `environment`."
+        ) from None
+
+
+def parse(root: Path, table: str) -> Configuration:
+    """Return the configuration that the lines of `[tool.prodlock]` give. Raises Failure where a key is not valid."""
+    found = configuration.parse(tomllib.loads(table)["tool"]["prodlock"])
+    found["lock"] = found["lock"] or next((one for one in configuration.LOCKS if (root / one).is_file()), "poetry.lock")
+    return Configuration(**found)
+
+
+def appended(before: str | None, text: str) -> str:
+    """Return a text with lines appended, behind an empty line."""
+    if not before:
+        return text
+    return before + ("" if before.endswith("\n") else "\n") + "\n" + text
+
+
+def compose_name(root: Path) -> str:
+    """Return a valid name for the Compose project: the project's own, or else its folder's."""
+    project = generated.configuration_table(root).get("project", {})
+    given = str(project.get("name") or root.resolve().name) if isinstance(project, Mapping) else root.resolve().name
+    return re.sub(r"[^a-z0-9_-]+", "-", given.lower()).strip("-_") or "service"
+
+
+def overrides(settings: Iterable[str]) -> dict[str, object]:
+    """Return the keys that options `KEY=VALUE` set, whose values are TOML, or text where they are not."""
+    found: dict[str, object] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        key = key.strip()
+        if not equals or key not in configuration.KINDS:
+            raise Failure(
+                f"--set must be KEY=VALUE with a key of [tool.prodlock] (got {setting!r}). To fix it: write, for "
+                "example, --set application=app.main:app."
+            )
+        try:
+            found[key] = tomllib.loads(f"x = {text}")["x"]
+        except ValueError:
+            found[key] = tomllib.loads(f"x = {json.dumps(text.strip())}")["x"]
+    return found

@@ -1,0 +1,108 @@
+"""Write what `[tool.prodlock]` and the installed version give, and merge the user's edits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from prodlock import __version__, generated, vendored
+from prodlock.failure import Failure
+from prodlock.project import Project
+from prodlock.scaffold.changes import Changes
+from prodlock.scaffold.data import data
+from prodlock.scaffold.init import compose_name
+from prodlock.scaffold.merge import CONFLICT, merge
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """The changes, the files in which conflicts are marked, and the version that wrote the present files."""
+
+    changes: Changes
+    conflicts: tuple[str, ...]
+    former: str
+
+
+def plan(project: Project, variables: frozenset[str]) -> Upgrade:
+    """Return the changes of an upgrade. Takes the variables that the service reads.
+
+    Raises Failure where the files are
+    of a newer version, where conflicts of an upgrade are left, or where a file can't be read.
+    """
+    former = __version__ if project.is_own else vendored.version(project.root)
+    if not former:
+        raise Failure(
+            f"{vendored.VERSION} must state the version that wrote the files (got none). To fix it: restore it, or run "
+            "`prodlock init` where the project has not moved in yet."
+        )
+    if _numbers(former) > _numbers(__version__):
+        raise Failure(
+            f"The installed Prodlock must be at least {former}, which wrote {vendored.FOLDER}/ (got {__version__}). To "
+            "fix it: install that version or a newer one."
+        )
+    changes = Changes(project.root)
+    name = _compose_name(project, changes)
+    files = generated.files(project.configuration, generated.facts(project, name, variables))
+    edited = {path: changes.before(path) for path in files}
+    bases = edited if project.is_own else _bases(changes.before(vendored.BASE))
+    conflicts = []
+    for path, rendered in files.items():
+        changes[path], count = _merged(path, edited[path], bases.get(path), rendered.text)
+        conflicts += [path] if count else []
+    if project.is_own:
+        return Upgrade(changes, tuple(conflicts), former)
+    texts = {path: rendered.text for path, rendered in files.items()}
+    if texts != bases:
+        changes[vendored.BASE] = vendored.packed(texts)
+    expected = vendored.files(project.configuration)
+    for place in vendored.of_project(project.root):
+        if (path := place.relative_to(project.root).as_posix()) not in expected:
+            changes[path] = None
+    for path, text in expected.items():
+        changes[path] = text
+    return Upgrade(changes, tuple(conflicts), former)
+
+
+def _bases(text: str | None) -> Mapping[str, str]:
+    """Return the generated files as they were written. Raises Failure where they can't be read."""
+    try:
+        return vendored.unpacked(text or "")
+    except ValueError:
+        raise Failure(
+            f"{vendored.BASE} must have the files as Prodlock wrote them (got {'another text' if text else 'none'}). "
+            f"To fix it: restore it (`git restore {vendored.BASE}`)."
+        ) from None
+
+
+def _merged(path: str, edited: str | None, base: str | None, newer: str) -> tuple[str, int]:
+    """Return the merge of a generated file, and the number of conflicts. Raises Failure where some are left in it."""
+    if edited is None:
+        return newer, 0
+    if CONFLICT.search(edited):
+        raise Failure(
+            f"{path} must have no marked conflicts (got some: an upgrade was not finished). To fix it: choose between "
+            "the marked lines, then run `prodlock upgrade` again."
+        )
+    # A file that an older version did not write has no base: all of it is the user's.
+    return merge(base or "", edited, newer, __version__)
+
+
+def _compose_name(project: Project, changes: Changes) -> str:
+    """Return the name in the Compose file, or a valid name where it has none."""
+    text = changes.before(project.configuration.compose or "docker-compose.yml") or ""
+    found = re.search(r"^name: *([a-z0-9][a-z0-9_-]*) *$", text, re.MULTILINE)
+    return found[1] if found else compose_name(project.root)
+
+
+def news(former: str) -> Iterator[str]:
+    """Yield the sections of the changelog that are newer than a version (https://keepachangelog.com)."""
+    text = data("CHANGELOG.md").read_text(encoding="utf-8")
+    for section in re.split(r"^(?=## )", text, flags=re.MULTILINE):
+        heading = re.match(r"## \[?(\d+(?:\.\d+)*)", section)
+        if heading and _numbers(heading[1]) > _numbers(former):
+            yield section.rstrip()
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)[:3]))
