@@ -63,7 +63,7 @@ _CAUSES = (
         "correct that line, or quote its value as 'VALUE'.",
     ),
     Cause(
-        r"error decoding '[^']*\.stop_grace_period': .*\"(?P<value>[^\"]*)s\"$",
+        r"^error decoding '[^']*\.stop_grace_period': .*\"(?P<value>[^\"]*)s\"$",
         "APP_STOP_GRACE_SECONDS must be a number of seconds (got {value}). To fix it: correct the variable, or unset "
         "it for its default.",
     ),
