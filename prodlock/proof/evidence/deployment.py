@@ -46,7 +46,8 @@ def collect(project: Project) -> Deployment:
         KUBERNETES: deployment.of_kubernetes(objects),
     }
     if described.server:
-        # A server of the project's own may not read FORWARDED_ALLOW_IPS.
+        # A server of the project's own may not read FORWARDED_ALLOW_IPS, nor the other variables of prodlock.server.
+        read = service.variables(project)
         others = {name: one._replace(forwarded=None) if one.forwarded == OPEN else one for name, one in others.items()}
     return Deployment(
         base,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -287,8 +287,9 @@ def services() -> dict[str, Any]:
 def judged(objects: list[dict[str, Any]], stacked: dict[str, Any]) -> list[str]:
     """Return the findings about a service with commands."""
     images = {"deploy/stack.yml": DIGEST, "deploy/k8s": DIGEST}
+    given: list[Mapping[str, Any]] = [*objects]
     return deployment.judge(
-        deployment.Deployment("compose.yaml", REFERENCE, {}, images, objects, [], [], stacked, COMMANDS)
+        deployment.Deployment("compose.yaml", REFERENCE, {}, images, given, [], [], stacked, COMMANDS)
     )
 
 
