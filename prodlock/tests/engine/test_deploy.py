@@ -51,7 +51,12 @@ WRONG = {
     "a field that no schema has": ("deploy/k8s/service.yaml", "ports:", "portz: []\n  ports:", "portz"),
     "a type": ("deploy/k8s/disruption.yaml", "maxUnavailable: 1", "maxUnavailable: [1]", "maxUnavailable"),
     "a port": ("deploy/k8s/deployment.yaml", "containerPort: 8000", "containerPort: 80", "port is 80"),
-    "a path": ("deploy/haproxy.cfg", "httpchk GET /ready", "httpchk GET /", "haproxy.cfg: ready is /, and must be /ready"),
+    "a path": (
+        "deploy/haproxy.cfg",
+        "httpchk GET /ready",
+        "httpchk GET /",
+        "haproxy.cfg: ready is /, and must be /ready",
+    ),
     "a user": ("deploy/stack.yml", 'user: "10001:10001"', 'user: "0:0"', "user is 0:0"),
     "a tag": ("deploy/k8s/kustomization.yaml", "digest: sha256:" + "0" * 64, "newTag: latest", "named by its digest"),
     "a selector": (
