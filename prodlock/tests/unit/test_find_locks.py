@@ -153,7 +153,9 @@ def test_extras_are_those_that_a_dockerfile_installs(tmp_path: Path, run: str, e
 def test_a_server_of_an_extra_counts_only_where_the_extra_is_installed(tmp_path: Path) -> None:
     """`httptools` of an extra of Poetry that production does not have."""
     text = '[tool.poetry.extras]\nfast = ["uvloop", "httptools"]\n'
-    lock = poetry_lock(extras={"httptools": "fast"}).replace('name = "httptools"\nversion = "0.7.1"', 'name = "y"\nversion = "1"')
+    lock = poetry_lock(extras={"httptools": "fast"}).replace(
+        'name = "httptools"\nversion = "0.7.1"', 'name = "y"\nversion = "1"'
+    )
     files = {"main.py": APP, "poetry.lock": lock, "pyproject.toml": text}
     assert "httptools must be >=0.6.3 (got none)" in " ".join(find_in(tmp_path, files).notes)
 
