@@ -227,7 +227,7 @@ def lock_arguments(configuration: Configuration, folder: str) -> tuple[str, ...]
         *(f"--extra={name}" for name in configuration.extras),
         *(f"--dev-group={name}" for name in dev_groups if dev_groups != Configuration.dev_groups),
         *([f"--package={configuration.package}"] if configuration.package else []),
-        f"{folder}/{configuration.lock}",
+        (PurePosixPath(folder) / configuration.lock).as_posix(),
     )
 
 
@@ -252,7 +252,6 @@ def _dockerfile(configuration: Configuration, facts: Facts) -> dict[str, str | I
         "lock arguments": " ".join(lock_arguments(configuration, "/project")),
         "reports": (PurePosixPath(configuration.directory) / "reports").as_posix(),
         "workdir": [f"WORKDIR {folder}"] if folder != HOME else [],
-        "home": folder,
         "test command": _exec(("pytest",)),
         "port": str(configuration.port),
         "health check": _exec(health_check(configuration)),
