@@ -49,9 +49,9 @@ class Folders:
             joined = self._value(node, path) if _joins(node) else None
             line = getattr(node, "lineno", 0)
             yield from ((one, line) for one in read)
-            # A path that begins with `__file__`, and that exists. Its parts are other paths.
-            if joined and joined.startswith("/") and self._exists(joined):
-                yield joined, line
+            # A path that begins with `__file__`. Its parts are other paths.
+            if joined and joined.startswith("/"):
+                yield from [(joined, line)] if self._exists(joined) else []
             else:
                 waiting += ast.iter_child_nodes(node)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from prodlock import generated
 from prodlock.failure import Failure
-from prodlock.inside.lock import poetry, pylock, requirements, selection, uv
+from prodlock.inside.lock import poetry, requirements, selection, uv
 from prodlock.inside.lock.selection import Requirement, normalized
 from prodlock.scaffold import pyprojects
 from prodlock.scaffold.installs import Installed
@@ -176,7 +176,11 @@ class _Reader:
             graph = uv.Graph(self._content, uv.targets(self._content, dict(self._root), package))
             return graph.installed(extras, groups, {}, lambda *_, **__: True)
         if self._lock.endswith(".toml"):
-            return list(pylock.requirements(self._content))
+            active = {normalized(one) for one in (*groups, *extras, *pyprojects.texts(self._content, "default-groups"))}
+            packages = pyprojects.tables(self._content, "packages")
+            # The reader is for the environment of the image.
+            found = [Requirement(one["name"], one.get("version", ""), (), one.get("marker", "")) for one in packages]
+            return [one for one in found if _needed(one, active)]
         return list(requirements.requirements(self._tree.text(self._lock)))
 
     def _parsed(self) -> dict[str, Any]:
@@ -244,7 +248,7 @@ class _Reader:
 
 
 def _needed(one: Requirement, extras: set[str]) -> bool:
-    """Return whether a requirement of a poetry.lock is not one of other extras only."""
+    """Return whether a requirement is not one of other extras, or groups, only."""
     named = {normalized(found["name"] or found["name2"]) for found in selection.EXTRA.finditer(one.marker)}
     return not named or bool(named & extras)
 

@@ -160,6 +160,24 @@ def test_a_server_of_an_extra_counts_only_where_the_extra_is_installed(tmp_path:
     assert "httptools must be >=0.6.3 (got none)" in " ".join(find_in(tmp_path, files).notes)
 
 
+def test_the_groups_of_a_pylock_decide_its_server(tmp_path: Path) -> None:
+    """What a group for development needs is not production's; another environment does not matter."""
+    packages = "".join(
+        f'[[packages]]\nname = "{name}"\nversion = "{version}"\nmarker = "{marker}"\n'
+        for name, version, marker in (
+            ("fastapi", "1", "python_version >= '3.8'"),
+            ("uvicorn", "0.40", ""),
+            ("httptools", "0.7.1", "'test' in dependency_groups"),
+        )
+    )
+    lock = f'lock-version = "1.0"\nrequires-python = "==3.99.*"\ndependency-groups = ["test", "prod"]\n{packages}'
+    text = '[dependency-groups]\ntest = ["httptools"]\nprod = ["x"]\n'
+    found = find_in(tmp_path, {"main.py": APP, "pylock.toml": lock, "pyproject.toml": text})
+    assert found.keys["dev-groups"] == ["test"]
+    assert any("httptools must be" in note for note in found.notes)
+    assert any("the groups prod." in note for note in found.notes)
+
+
 def test_the_member_of_a_workspace_is_the_one_of_the_application(tmp_path: Path) -> None:
     """Its name is the package, and what it depends on decides the server."""
     found = find_in(tmp_path, {

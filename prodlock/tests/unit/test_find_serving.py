@@ -131,7 +131,8 @@ def test_a_lock_without_a_server_is_refused(tmp_path: Path) -> None:
         ({"compose.yml": "services:\n  api:\n    build: .\n    ports: ['127.0.0.1:${P:-80}:9000/tcp']\n"}, 9000),
         (
             {
-                "compose.yml": "services:\n  api:\n    build: .\n    ports:\n      - target: 9000\n        published: 1\n"
+                "compose.yml": "services:\n  api:\n    build: .\n    ports:\n      - target: 9000\n"
+                "        published: 1\n"
             },
             9000,
         ),

@@ -154,6 +154,15 @@ def test_paths_that_are_not_data_of_the_project_do_not_ship(tmp_path: Path, code
     assert find_in(tmp_path, files).keys["sources"] == ["app"]
 
 
+def test_a_folder_that_git_ignores_is_generated_in_each_form(tmp_path: Path) -> None:
+    """Neither the folder above it nor other files there ship."""
+    git_in(tmp_path)
+    code = "DIST = Path(__file__).parents[1] / 'frontend' / 'dist'\nStaticFiles(directory=DIST)\n"
+    files = {".gitignore": "dist\n", "app/main.py": HERE + APP + code, "frontend/package.json": ""}
+    found = find_in(tmp_path, files)
+    assert (found.keys["sources"], found.keys["generated"]) == (["app"], ["frontend/dist"])
+
+
 @pytest.mark.parametrize(
     ("files", "command", "sources"),
     [
