@@ -34,6 +34,28 @@ def test_a_lock_that_cannot_be_installed_is_refused(tmp_path: Path, files: dict[
         find_in(tmp_path, {"unlocked": "", **files})
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"requirements.txt": HASHED, "requirements-dev.txt": "-c requirements.txt\nx @ git+https://host/x\n"},
+        {
+            "poetry.lock": poetry_lock({"dev": ["x"]}) + '[package.source]\ntype = "git"\n',
+            "pyproject.toml": "[tool.poetry.group.dev.dependencies]\n",
+        },
+    ],
+)
+def test_a_lock_whose_development_cannot_be_installed_is_refused(tmp_path: Path, files: dict[str, str]) -> None:
+    """A git dependency of a group for development stops a build as well; other groups may be named."""
+    with pytest.raises(Failure, match=r"can't be installed for the groups dev of the dev image"):
+        find_in(tmp_path, {"main.py": APP, **files})
+
+
+def test_a_list_of_development_may_name_the_one_of_production(tmp_path: Path) -> None:
+    """`-r requirements.txt`, or `-c`."""
+    files = {"main.py": APP, "requirements.txt": HASHED, "requirements-dev.txt": "-c requirements.txt\n" + hashed("x")}
+    assert find_in(tmp_path, files).all["lock"] == "requirements.txt"
+
+
 def test_a_list_with_hashes_is_found_in_a_folder(tmp_path: Path) -> None:
     """`requirements/prod.txt` is the lock where requirements.txt has no hashes."""
     files = {"main.py": APP, "requirements.txt": "fastapi\n", "requirements/prod.txt": HASHED}
