@@ -7,19 +7,16 @@
 # prodlock/inside/Dockerfile builds the tools beside the images: Poetry, the linters and others.
 ARG BASE=python:3.13-slim-trixie
 
-
 # The programs of the build steps; a build context named `prodlock` replaces this stage. Steps mount single files: a
 # change of one program repeats only the steps that run it.
 FROM scratch AS prodlock
 COPY prodlock/inside /
-
 
 # The one place that names what ships beside the locked wheels.
 FROM scratch AS sources
 COPY app /srv/app
 COPY prodlock/__init__.py /srv/prodlock/
 COPY prodlock/server /srv/prodlock/server
-
 
 FROM ${BASE} AS base
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
@@ -32,12 +29,11 @@ RUN --mount=type=secret,id=ca_bundle --mount=type=tmpfs,target=/tmp \
     sh /packages.sh "$PACKAGES" && python -S /bytecode.py stdlib
 WORKDIR /srv
 
-
 # The installer and what it needs, for one mount. It starts from the unchanged base image, while base is compiled.
 FROM ${BASE} AS uv
 COPY --from=prodlock bytecode.py install.py uv.txt /out/
-RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url python /out/install.py uv
-
+RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=secret,id=extra_index_url \
+    --mount=type=secret,id=netrc python /out/install.py uv
 
 # A stale lock stops both images here. The project's version is in no list: a version bump installs nothing again.
 FROM ${BASE} AS lock
@@ -46,19 +42,18 @@ RUN --network=none --mount=from=prodlock,source=/lock,target=/prodlock/inside/lo
     --mount=source=poetry.lock,target=/project/poetry.lock \
     python -m prodlock.inside.lock /project/poetry.lock /out
 
-
 # prod takes /opt from here: files have one time, so that the same commit gives the same layer.
 FROM base AS main
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=cache,target=/root/.cache/uv \
-    --mount=from=uv,source=/out,target=/installer --mount=from=lock,source=/out/main.txt,target=/main.txt \
-    python /installer/install.py wheels /opt/venv /main.txt && find /opt -exec touch -hd @315532800 {} +
-
+    --mount=type=secret,id=extra_index_url --mount=type=secret,id=netrc --mount=from=uv,source=/out,target=/installer \
+    --mount=from=lock,source=/out/main.txt,target=/main.txt python /installer/install.py wheels /opt/venv /main.txt \
+    && find /opt -exec touch -hd @315532800 {} +
 
 # Tests may write to reports/. `docker compose watch` needs a user that has a name, and USER without a group.
 FROM main AS dev
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=cache,target=/root/.cache/uv \
-    --mount=from=uv,source=/out,target=/installer --mount=from=lock,source=/out/dev.txt,target=/dev.txt \
-    python /installer/install.py wheels /opt/venv /dev.txt \
+    --mount=type=secret,id=extra_index_url --mount=type=secret,id=netrc --mount=from=uv,source=/out,target=/installer \
+    --mount=from=lock,source=/out/dev.txt,target=/dev.txt python /installer/install.py wheels /opt/venv /dev.txt \
     && useradd --create-home --uid=10001 app && install --directory --owner=app reports
 # What the checks compare the lock with: its markers are evaluated in the build alone.
 COPY --from=lock /out/selection.json ./
@@ -67,7 +62,6 @@ ENV COVERAGE_FILE=/tmp/.coverage
 USER 10001
 CMD ["pytest"]
 
-
 # What prod takes of the base image: the interpreter, and the libraries that it and /opt/venv link to. Packages that the
 # status file of the unchanged base image lacks were added by PACKAGES.
 FROM main AS system
@@ -75,12 +69,10 @@ RUN --network=none --mount=from=prodlock,source=/collect.py,target=/collect.py \
     --mount=from=lock,source=/var/lib/dpkg/status,target=/before \
     python /collect.py /out /before /opt/venv && find /out -exec touch -hd @315532800 {} +
 
-
 FROM base AS app
 COPY --from=sources / /out
 RUN --network=none --mount=from=prodlock,source=/bytecode.py,target=/bytecode.py \
     python -S /bytecode.py tree /out && find /out -exec touch -hd @315532800 {} +
-
 
 FROM scratch AS prod
 COPY --from=system /out /

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -86,15 +87,23 @@ def configuration_table(root: Path) -> Mapping[str, Any]:
 
 
 def locks(root: Path, lock: str) -> tuple[str, ...]:
-    """Return the lock, and the one beside it that has what development adds, where its format has two files."""
+    """Return the lock, and the one beside it that has what development adds, where its format has two files.
+
+    `dev_lock` in prodlock/inside/lock/selection.py finds the same one in a build step.
+    """
     path = PurePosixPath(lock)
     candidates: list[str] = []
-    if path.name == "pylock.toml":
+    if path.name.startswith("pylock."):
         candidates = ["pylock.dev.toml"]
     elif path.suffix == ".txt":
-        candidates = [f"{path.stem}-dev.txt", f"dev-{path.name}", "requirements-dev.txt", "dev.txt"]
+        candidates = [f"{path.stem}-dev.txt", f"dev-{path.name}", "dev.txt"]
     beside = (path.with_name(name).as_posix() for name in candidates)
     return (lock, *[name for name in beside if name != lock and (root / name).is_file()][:1])
+
+
+def lock_inputs(project: Project) -> tuple[str, ...]:
+    """Return the files that the build step of the lock reads."""
+    return (*described(project.root), *locks(project.root, project.configuration.lock))
 
 
 def check(project: Project) -> None:
@@ -145,15 +154,29 @@ def files(configuration: Configuration, facts: Facts) -> dict[str, Rendered]:
     found = {}
     for path, template in ((dockerfile, "Dockerfile"), (compose, "docker-compose.yml"), (ignored, "dockerignore")):
         text = (TEMPLATES / template).read_text(encoding="utf-8")
-        found[path] = fill(text, {"header": HEADERS[template], **values})
+        found[path] = fill(text, {"header": _header(template, configuration, is_own=facts.is_own), **values})
     return found
 
 
-HEADERS: Mapping[str, str] = {
-    "Dockerfile": "# Two images from one lock: `docker build .` is prod, `docker build --target dev .` is dev.",
-    "docker-compose.yml": "# Each service names its profile, so that neither image is built or run by accident.",
-    "dockerignore": "",
-}
+def _header(template: str, configuration: Configuration, *, is_own: bool) -> list[str]:
+    """Return the comment at the top of a file."""
+    if template == "Dockerfile":
+        file = "" if configuration.dockerfile == "Dockerfile" else f"--file={configuration.dockerfile} "
+        images = (f"docker build {file}.", f"docker build {file}--target dev .")
+        lines = [f"# Two images from one lock: `{images[0]}` is prod, `{images[1]}` is dev."]
+        return [*lines, *(_STAGES if is_own else [_WRITTEN])]
+    return ["# Each service names its profile, so that neither image is built or run by accident."]
+
+
+_WRITTEN = "# `prodlock upgrade` keeps edits of this file, but for lines with values of [tool.prodlock]."
+_STAGES = (
+    "#",
+    "#   base -> main -> dev",
+    "#                -> system ┐",
+    "#           main, app      ├ prod, from scratch: it holds what is copied by name",
+    "#   uv, lock               what main and dev are installed with, and from",
+    "# prodlock/inside/Dockerfile builds the tools beside the images: Poetry, the linters and others.",
+)
 
 
 def serving_command(configuration: Configuration) -> tuple[str, ...]:
@@ -192,19 +215,21 @@ def import_path(configuration: Configuration) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*folders, HOME)))
 
 
+def lock_arguments(configuration: Configuration, folder: str) -> tuple[str, ...]:
+    """Return the arguments of `prodlock.inside.lock`: what is installed, and the lock in a folder."""
+    groups, dev_groups = configuration.groups, configuration.dev_groups
+    return (
+        *(f"--group={name}" for name in groups if groups != Configuration.groups),
+        *(f"--extra={name}" for name in configuration.extras),
+        *(f"--dev-group={name}" for name in dev_groups if dev_groups != Configuration.dev_groups),
+        *([f"--package={configuration.package}"] if configuration.package else []),
+        f"{folder}/{configuration.lock}",
+    )
+
+
 def _dockerfile(configuration: Configuration, facts: Facts) -> dict[str, str | Iterable[str]]:
     paths = ":".join(import_path(configuration))
     copied = [f"COPY {path} {HOME}/{path}" for path in (*configuration.sources, *configuration.generated)]
-    options = [
-        *(f"--group={name}" for name in configuration.groups if configuration.groups != Configuration.groups),
-        *(f"--extra={name}" for name in configuration.extras),
-        *(
-            f"--dev-group={name}"
-            for name in configuration.dev_groups
-            if configuration.dev_groups != Configuration.dev_groups
-        ),
-        *([f"--package={configuration.package}"] if configuration.package else []),
-    ]
     mounts = [f"--mount=source={path},target=/project/{path}" for path in (*facts.described, *facts.locks)]
     if not configuration.server:
         explained = [
@@ -220,7 +245,7 @@ def _dockerfile(configuration: Configuration, facts: Facts) -> dict[str, str | I
         "sources": [*copied, *(["COPY prodlock/__init__.py /srv/prodlock/"] if facts.is_own else [])],
         "import path": f" PYTHONPATH={paths}" if paths else "",
         "lock mounts": list(_in_lines(mounts)),
-        "lock arguments": " ".join((*options, f"/project/{configuration.lock}")),
+        "lock arguments": " ".join(lock_arguments(configuration, "/project")),
         "reports": (PurePosixPath(configuration.directory) / "reports").as_posix(),
         "workdir": [f"WORKDIR {folder}"] if folder != HOME else [],
         "home": folder,
@@ -244,7 +269,7 @@ def _in_lines(mounts: Iterable[str]) -> Iterator[str]:
 
 def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iterable[str]]:
     server = () if configuration.server else SERVER_VARIABLES
-    names = tuple(dict.fromkeys((*facts.variables, *server)))
+    names = (*facts.variables, *server)
     live = serving_command(configuration)
     if facts.is_own:
         live = ("python", "-m", "prodlock.loop.serve", configuration.application)
@@ -252,7 +277,14 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
     return {
         "name": facts.name,
         "dockerfile": [] if configuration.dockerfile == "Dockerfile" else [f"  dockerfile: {configuration.dockerfile}"],
-        "environment": [f"    {name}:" for name in names] or ["    TZ:"],
+        "server": [*textwrap.wrap(f"x-server: &server {{{', '.join(server)}}}", 118, subsequent_indent="  "), ""]
+        if server
+        else [],
+        "environment": [
+            *(["    <<: *server"] if server else []),
+            *(f"    {name}:" for name in facts.variables if name not in server),
+        ]
+        or ["    {}"],
         "memory": configuration.memory,
         "commands": [line for command in configuration.commands for line in _command(command.name, command.words)],
         "live command": json.dumps(live),

@@ -1,20 +1,22 @@
-"""Find this machine's certificate authorities and package index.
+"""Find this machine's certificate authorities, its package indexes and their logins.
 
-Docker builds have no access to either, so both are build secrets (docker-compose.yml): CA_BUNDLE names a file,
-INDEX_URL is an address that may hold a password. Nothing of them stays in an image.
+Docker builds have no access to them, so all are build secrets (docker-compose.yml): CA_BUNDLE and NETRC name files,
+INDEX_URL is an address and EXTRA_INDEX_URL a list of addresses, which may hold passwords. Nothing of them stays in an
+image.
 """
 
 from __future__ import annotations
 
 import configparser
 import contextlib
+import netrc
 import os
 import re
 import ssl
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from prodlock import integers
 from prodlock.failure import Failure
@@ -33,7 +35,7 @@ LAST_SECOND = 253402300799
 
 
 def environment(project: Project) -> dict[str, str]:
-    """Return CA_BUNDLE and INDEX_URL: the user's settings, or else the defaults of this machine.
+    """Return CA_BUNDLE, INDEX_URL, EXTRA_INDEX_URL and NETRC: the user's settings, or else this machine's defaults.
 
     Raises Failure where one of them is not valid, or SOURCE_DATE_EPOCH, which Docker reads in every build.
     """
@@ -47,7 +49,22 @@ def environment(project: Project) -> dict[str, str]:
             "The package index must be an address that begins with http:// or https://, without spaces (got another). "
             "To fix it: set INDEX_URL, or correct index-url in pip's configuration."
         )
-    return {"CA_BUNDLE": str(Path(bundle).absolute()), "INDEX_URL": index}
+    more = (project.environment.get("EXTRA_INDEX_URL") or extra_index_url(project)).split()
+    if not all(map(_is_address, more)):
+        raise Failure(
+            "Further package indexes must be addresses that begin with http:// or https://, separated by spaces (got "
+            "another). To fix it: set EXTRA_INDEX_URL, or correct extra-index-url in pip's configuration."
+        )
+    logins = project.environment.get("NETRC") or netrc_file()
+    if logins:
+        check_netrc(logins)
+        logins = str(Path(logins).absolute())
+    return {
+        "CA_BUNDLE": str(Path(bundle).absolute()),
+        "INDEX_URL": index,
+        "EXTRA_INDEX_URL": " ".join(more),
+        "NETRC": logins,
+    }
 
 
 def audit_url(project: Project) -> str:
@@ -56,18 +73,39 @@ def audit_url(project: Project) -> str:
     Raises Failure where it is not an address. It may hold a password: no message repeats it.
     """
     address = project.environment.get("AUDIT_URL") or OSV
-    with contextlib.suppress(ValueError):
-        if _ADDRESS.fullmatch(address) and urlsplit(address).hostname:
-            return address
+    if _is_address(address):
+        return address
     raise Failure(
         "AUDIT_URL must be an address that begins with http:// or https://, without spaces (got another). To fix it: "
         "set the address of a service with OSV's interface, such as https://osv.example/v1/query, or unset it."
     )
 
 
-def secrets(settings: Mapping[str, str]) -> tuple[str, str]:
-    """Return the options of `docker build` for CA_BUNDLE and INDEX_URL; the second is named, not repeated."""
-    return ("--secret=id=ca_bundle,src=" + settings["CA_BUNDLE"], "--secret=id=index_url,env=INDEX_URL")
+def _is_address(text: str) -> bool:
+    """Return whether a text is an address of the web."""
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(text)
+        return bool(_ADDRESS.fullmatch(text) and parts.hostname and parts.port != 0)
+    return False
+
+
+def secrets(settings: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the options of `docker build` for the settings; addresses are named, not repeated."""
+    files = {"ca_bundle": settings["CA_BUNDLE"], "netrc": settings["NETRC"]}
+    options = [f"--secret=id={name},src={file}" for name, file in files.items() if file]
+    return (*options, "--secret=id=index_url,env=INDEX_URL", "--secret=id=extra_index_url,env=EXTRA_INDEX_URL")
+
+
+def login(settings: Mapping[str, str], address: str) -> tuple[str, str] | None:
+    """Return user and password for an address: those of the index in EXTRA_INDEX_URL on the same host, or None.
+
+    NETRC is not read: the programs that ask an index read it.
+    """
+    wanted = urlsplit(address)
+    for one in map(urlsplit, settings["EXTRA_INDEX_URL"].split()):
+        if one.username is not None and (one.hostname, one.port) == (wanted.hostname, wanted.port):
+            return unquote(one.username), unquote(one.password or "")
+    return None
 
 
 def export(project: Project, certificates: bytes) -> None:
@@ -111,6 +149,33 @@ def check_bundle(bundle: str) -> None:
         ) from None
 
 
+def check_netrc(file: str) -> None:
+    """Raise Failure where a file is not a netrc file. The message does not repeat its contents."""
+    try:
+        # The programs in a build read it as UTF-8.
+        Path(file).read_text(encoding="utf-8")
+        netrc.netrc(file)
+    except (OSError, UnicodeDecodeError, netrc.NetrcParseError) as error:
+        if isinstance(error, netrc.NetrcParseError):
+            reason = f"an error in line {error.lineno}"
+        else:
+            reason = error.strerror or "unreadable" if isinstance(error, OSError) else "text that is not UTF-8"
+    else:
+        return
+    # Outside of the handler, so that no traceback holds the file's contents.
+    raise Failure(
+        f"NETRC must be a readable file in the format of netrc (got {file}: {reason}). To fix it: correct the file "
+        "(`machine HOST login USER password PASSWORD`), name another one, or set NETRC=/dev/null."
+    )
+
+
+def netrc_file() -> str:
+    """Return the user's netrc file, or an empty string where there is none that can be read."""
+    names = (".netrc", "_netrc") if sys.platform == "win32" else (".netrc",)
+    files = (str(Path.home() / name) for name in names)
+    return next((file for file in files if Path(file).is_file() and os.access(file, os.R_OK)), "")
+
+
 def ca_bundle(project: Project) -> str:
     """Return the file of the certificate authorities that this machine trusts.
 
@@ -126,13 +191,28 @@ def ca_bundle(project: Project) -> str:
 
 
 def index_url(project: Project) -> str:
-    """Return the package index in pip's configuration, or an empty string where pip uses its default.
+    """Return the package index in pip's configuration, or an empty string where pip uses its default."""
+    return _pip_setting(project, "index-url")
+
+
+def extra_index_url(project: Project) -> str:
+    """Return the further package indexes in pip's configuration, separated by spaces, or an empty string.
+
+    Folders of this machine are left out: a build can't read them.
+    """
+    found = _pip_setting(project, "extra-index-url").split()
+    return " ".join(one for one in found if not one.lower().startswith(("file:", "/")))
+
+
+def _pip_setting(project: Project, setting: str) -> str:
+    """Return a setting of pip's configuration, or an empty string where there is none.
 
     Reads pip's files (https://pip.pypa.io/en/stable/topics/configuration/) without pip: starting pip takes half a
     second, and an environment of pipx has no pip.
     """
-    if "PIP_INDEX_URL" in project.environment:
-        return project.environment["PIP_INDEX_URL"]
+    variable = setting.replace("-", "_").upper()
+    if (given := project.environment.get(f"PIP_{variable}")) is not None:
+        return given
     found = {"global": "", "install": ""}
     for file in _pip_files(project):
         config = configparser.RawConfigParser()
@@ -140,11 +220,11 @@ def index_url(project: Project) -> str:
             config.read(file, encoding="utf-8")
         except configparser.Error as error:
             raise Failure(
-                f"{file} must be a configuration file of pip (got: {error}). To fix it: correct it, or set INDEX_URL."
+                f"{file} must be a configuration file of pip (got: {error}). To fix it: correct it, or set {variable}."
             ) from None
         for section in found:
             for name, value in config.items(section) if config.has_section(section) else ():
-                if name.replace("_", "-") == "index-url":
+                if name.replace("_", "-") == setting:
                     found[section] = value
     return found["install"] or found["global"]
 

@@ -316,13 +316,14 @@ def _blobs(project: Project, revision: str, *paths: str) -> Iterator[tuple[str, 
 
 
 def locked_since(project: Project, setting: str) -> str:
-    """Return poetry.lock at the last commit that changed a setting of pyproject.toml, or an empty string."""
+    """Return the lock at the last commit that changed a setting of pyproject.toml, or an empty string."""
     if not _repository(project):
         return ""
     revision = _git(project, "log", "-1", "--format=%H", f"-G^{setting}", "--", "pyproject.toml").strip()
-    if not revision or not _git(project, "ls-tree", revision, "--", "poetry.lock"):
+    lock = project.configuration.lock
+    if not revision or not _git(project, "ls-tree", revision, "--", lock):
         return ""
-    return _git(project, "show", f"{revision}:./poetry.lock")
+    return _git(project, "show", f"{revision}:./{lock}")
 
 
 def has_commit(project: Project, revision: str) -> bool:

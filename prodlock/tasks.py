@@ -26,7 +26,7 @@ from prodlock.project import Project
 GROUPS: dict[str, Sequence[str]] = {
     "Development loop": ("dev", "build", "serve", "test", "shell", "venv", "stop", "clean"),
     "Proof": ("check-prod-has-no-pytest", "check-prod", "sbom", "deploy-check"),
-    "Upkeep": ("setup", "poetry", "audit", "lint", "help"),
+    "Upkeep": ("setup", "poetry", "uv", "audit", "lint", "help"),
 }
 OWN_TASKS = "This project"
 
@@ -296,10 +296,19 @@ def poetry(project: Project) -> int:
     return stages.poetry(project, passed_arguments())
 
 
+@task(klass=PassThrough)
+@on_project
+def uv(project: Project) -> int:
+    """Run uv in its stage: `inv uv -- add --no-sync httpx`."""
+    from prodlock.docker import stages
+
+    return stages.uv(project, passed_arguments())
+
+
 @task(help={"json": "Print the report as JSON."})
 @on_project
 def audit(project: Project, json: bool = False) -> int:
-    """Ask for known vulnerabilities of what poetry.lock has.
+    """Ask for known vulnerabilities of what the lock has.
 
     Exit code: 0 none, 1 vulnerabilities, 2 cannot ask.
     """

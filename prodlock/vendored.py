@@ -1,16 +1,21 @@
 """Copy what a build and production need of Prodlock into a project's folder `prodlock`, and compare the copy.
 
 So a bare `docker build .` works in a clone, and the same commit gives the same image. Python files are copied without
-comments and docstrings: the installed package has the readable source.
+comments and docstrings, a line for each statement: the installed package has the readable source.
 """
 
 from __future__ import annotations
 
 import ast
+import base64
+import binascii
 import io
+import json
 import re
+import textwrap
 import tokenize
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from prodlock import __version__
@@ -21,19 +26,17 @@ from prodlock.project import Project
 FOLDER = "prodlock"
 VERSION = f"{FOLDER}/VERSION"
 # The generated files as they were written: the base of the next merge.
-BASE = f"{FOLDER}/base"
+BASE = f"{FOLDER}/BASE"
 PACKAGE = Path(__file__).parent
-HEADER = "# Prodlock wrote this file, and the checks compare it: do not edit it.\n"
 # The folders that belong to Prodlock as a whole.
 OWNED = (f"{FOLDER}/inside", f"{FOLDER}/server")
 _PROGRAMS = ("inside/bytecode.py", "inside/collect.py", "inside/install.py", "inside/packages.sh", "inside/uv.txt")
 # The module of the lock's format, by the end of the lock's name.
-_FORMATS = {"poetry.lock": "poetry", "uv.lock": "uv", ".toml": "pylock", ".txt": "pip"}
+_FORMATS = {"poetry.lock": "poetry", "uv.lock": "uv", ".toml": "pylock", ".txt": "requirements"}
 _ALL_FORMATS = set(_FORMATS.values())
 # Tokens that are not code.
-_NO_CODE = {
-    tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,
-}  # fmt: skip
+_NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+_OPENING, _CLOSING = {"(", "[", "{"}, {")", "]", "}"}
 
 
 def files(configuration: Configuration) -> dict[str, str]:
@@ -58,24 +61,66 @@ def _chosen(configuration: Configuration) -> Iterator[str]:
 
 def _copied(path: Path) -> str:
     text = path.read_text(encoding="utf-8")
-    return HEADER + compact(text) if path.suffix == ".py" else text
+    return compact(text) if path.suffix == ".py" else text
 
 
 def compact(source: str) -> str:
-    """Return Python source without lines of comments, docstrings and blank lines. Its code is unchanged."""
-    code: set[int] = set()
+    """Return Python source with one line for each statement, and without comments, docstrings and blank lines.
+
+    The result depends on the source alone, not on the version of Python that runs this.
+    """
+    rows = source.splitlines(keepends=True)
+    docstrings = _docstrings(source)
+    compacted, line = [], ""
+    previous: tokenize.TokenInfo | None = None
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type not in _NO_CODE:
-            code.update(range(token.start[0], token.end[0] + 1))
+        if token.type in _NO_CODE:
+            continue
+        (row, column), (last_row, last_column) = token.start, token.end
+        if token.type == tokenize.NEWLINE:
+            compacted.append(f"{line.rstrip()}\n" if line.strip() else "")
+            line, previous = "", None
+            continue
+        if previous is None:
+            line = rows[row - 1][:column]
+        elif previous.end[0] == row:
+            line += rows[row - 1][previous.end[1] : column]
+        elif previous.string not in _OPENING and token.string not in _CLOSING:
+            line += " "
+        if token.start not in docstrings:
+            text = "".join(rows[row - 1 : last_row])
+            line += text[column : len(text) - len(rows[last_row - 1]) + last_column]
+        previous = token
+    return "".join(compacted)
+
+
+def _docstrings(source: str) -> set[tuple[int, int]]:
+    """Return row and column of each docstring that is not the only statement of its body."""
+    found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            # A body needs another statement.
-            is_needed = len(node.body) == 1 and not isinstance(node, ast.Module)
-            if isinstance(first, ast.Expr) and ast.get_docstring(node, clean=False) is not None and not is_needed:
-                code.difference_update(range(first.lineno, (first.end_lineno or first.lineno) + 1))
-    lines = source.splitlines(keepends=True)
-    return "".join(line for number, line in enumerate(lines, 1) if number in code)
+            needed = len(node.body) == 1 and not isinstance(node, ast.Module)
+            if not needed and ast.get_docstring(node, clean=False) is not None:
+                found.add((node.body[0].lineno, node.body[0].col_offset))
+    return found
+
+
+def packed(texts: Mapping[str, str]) -> str:
+    """Return texts by their names as a compressed text."""
+    content = zlib.compress(json.dumps(texts, sort_keys=True).encode(), 9)
+    return "\n".join(textwrap.wrap(base64.b64encode(content).decode(), 120)) + "\n"
+
+
+def unpacked(text: str) -> dict[str, str]:
+    """Return the texts in a compressed text. Raises ValueError for another text."""
+    try:
+        texts = json.loads(zlib.decompress(base64.b64decode(text, validate=False)))
+    except (zlib.error, binascii.Error) as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(texts, dict):
+        message = "not a table"
+        raise ValueError(message)  # noqa: TRY004 - as for other texts
+    return texts
 
 
 def check(project: Project) -> None:

@@ -86,6 +86,10 @@ _UNREACHABLE = (
     "The build can't reach the package index. To fix it: check the network, or name an index that can be reached with "
     "INDEX_URL=ADDRESS."
 )
+_REFUSED = (
+    "The package index refuses the build. To fix it: name it with a user and a password, "
+    "INDEX_URL=https://USER:PASSWORD@HOST/PATH (EXTRA_INDEX_URL for a further index), or in the file that NETRC names."
+)
 # Errors of a step's program. The first match wins.
 _STEP_CAUSES = (
     Cause(
@@ -105,8 +109,7 @@ _STEP_CAUSES = (
         UV,
         r"^hint: An index (?:URL )?\(\S+\) (?:could not be queried due to a lack of valid authentication credentials"
         r"|returned a 403 Forbidden error)",
-        "The package index refuses the build. To fix it: name it with a user and a password, "
-        "INDEX_URL=https://USER:PASSWORD@HOST/PATH.",
+        _REFUSED,
     ),
     Cause(
         UV,
@@ -134,6 +137,7 @@ _STEP_CAUSES = (
         r"^WARNING: Retrying \(Retry\(total=0, .*(?:NewConnectionError|NameResolutionError|ConnectTimeoutError)\(",
         _UNREACHABLE,
     ),
+    Cause(PIP, r"^WARNING: 401 Error, Credentials not correct for ", _REFUSED),
     Cause(APT, r"^E: Failed to fetch .*(?i:certificate verif)", f"The Debian mirror {_CERTIFICATE}"),
     Cause(
         APT,

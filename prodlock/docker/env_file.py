@@ -13,7 +13,7 @@ from prodlock.project import Project
 
 NAME = ".env"
 # The variables that both Compose and the tasks read. PRODLOCK_PROJECT is not one of them: see `compose.project_name`.
-SHARED = ("CA_BUNDLE", "INDEX_URL", "PORT", "SOURCE_DATE_EPOCH")
+SHARED = ("CA_BUNDLE", "EXTRA_INDEX_URL", "INDEX_URL", "NETRC", "PORT", "SOURCE_DATE_EPOCH")
 
 
 class Environment(Mapping[str, str]):

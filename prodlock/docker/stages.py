@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
+import tomllib
 import venv
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -49,15 +55,57 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 def poetry(project: Project, arguments: list[str]) -> int:
     """Run Poetry on this project's pyproject.toml and poetry.lock, and return its exit code."""
+    given = site.environment(project)
+    settings = {"POETRY_PYPI_MIRROR_URL": given["INDEX_URL"]} | poetry_logins(project, given)
+    return _locking_tool(project, ["poetry", *arguments], settings)
+
+
+def uv(project: Project, arguments: list[str]) -> int:
+    """Run uv on this project's pyproject.toml and uv.lock, and return its exit code.
+
+    It uses the image's Python, and changes no environment.
+    """
+    given = site.environment(project)
+    fixed = {
+        "UV_CACHE_DIR": "/tmp/uv",
+        "UV_NO_SYNC": "1",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_PYTHON_PREFERENCE": "system",
+    }
+    indexes = {"UV_DEFAULT_INDEX": given["INDEX_URL"], "UV_INDEX": given["EXTRA_INDEX_URL"]}
+    # An empty variable would name no index.
+    settings = fixed | {name: address for name, address in indexes.items() if address}
+    return _locking_tool(project, ["uv", *arguments], settings)
+
+
+def _locking_tool(project: Project, command: list[str], settings: Mapping[str, str]) -> int:
+    """Run a tool of the stage `poetry` on the working tree, with the site's certificates."""
     image = build(project, "poetry")
     given = site.environment(project)
     # The container sees the working tree only, so that the bundle is copied there; CA_BUNDLE may already name the copy,
     # which is read before it is written. The address is passed by name, because it may contain a password.
     site.export(project, Path(given["CA_BUNDLE"]).read_bytes())
     bundle = site.EXPORTED.as_posix()
-    settings = ("--env=HOME=/tmp", "--env=POETRY_PYPI_MIRROR_URL", f"--env=CA_BUNDLE=/srv/{bundle}")
-    command = ("run", "--rm", "--init", *on_working_tree(project), *settings, image, "online", "poetry", *arguments)
-    return engine.run(project, *command, env={"POETRY_PYPI_MIRROR_URL": given["INDEX_URL"]})
+    variables = ["--env=HOME=/tmp", *(f"--env={name}" for name in settings), f"--env=CA_BUNDLE=/srv/{bundle}"]
+    if given["NETRC"]:
+        variables.append(f"--volume={given['NETRC']}:/run/secrets/netrc:ro")
+    run = ("run", "--rm", "--init", *on_working_tree(project), *variables, image, "online", *command)
+    return engine.run(project, *run, env=settings)
+
+
+def poetry_logins(project: Project, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that give Poetry the logins in EXTRA_INDEX_URL for its sources on the same hosts.
+
+    Poetry reads the netrc file as well, and reports a pyproject.toml that it can't read.
+    """
+    found: dict[str, str] = {}
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        described = tomllib.loads((project.root / "pyproject.toml").read_text(encoding="utf-8"))
+        for source in described["tool"]["poetry"]["source"]:
+            if login := site.login(given, source.get("url", "")):
+                name = "POETRY_HTTP_BASIC_" + re.sub(r"[^A-Z0-9]", "_", source["name"].upper())
+                found |= {f"{name}_USERNAME": login[0], f"{name}_PASSWORD": login[1]}
+    return found
 
 
 def lint(project: Project, *, fix: bool) -> int:
@@ -119,7 +167,8 @@ def build(project: Project, stage: str) -> str:
     """Build a tool, or `golden`, and return its image's name. Raises Failure where that fails."""
     settings = site.environment(project)
     tag = f"{compose.project_name(project)}:{stage}"
-    arguments = {"BASE": dockerfile.default(project, "BASE")}
+    described = generated.lock_arguments(project.configuration, "/project")
+    arguments = {"BASE": dockerfile.default(project, "BASE"), "LOCK": " ".join(described)}
     if stage in TOOLS:
         arguments |= {"GROUP": stage, "PACKAGES": TOOLS[stage]}
         if _STAGES.get(stage, "").endswith("dev"):
@@ -133,15 +182,29 @@ def build(project: Project, stage: str) -> str:
     target = _STAGES.get(stage, "tool" if stage in TOOLS else stage)
     command = (
         "build", f"--file={inside}/Dockerfile", f"--build-context=prodlock={inside}", f"--target={target}",
-        f"--tag={tag}", *options, *site.secrets(settings), ".",
+        f"--tag={tag}", *options, *site.secrets(settings),
     )  # fmt: skip
     try:
-        engine.build(project, *command, env=settings)
+        with _locks(project) as locks:
+            engine.build(project, *command, f"--build-context=locks={locks}", ".", env=settings)
     except Failure as failure:
         # BuildKit prints a Dockerfile without its folder.
         message = str(failure).replace("at Dockerfile:", f"at {inside}/Dockerfile:", 1)
         raise Failure(message, failure.code) from None
     return tag
+
+
+@contextlib.contextmanager
+def _locks(project: Project) -> Iterator[str]:
+    """Yield a folder with the lock and each pyproject.toml that it was made from, at their paths in the project."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path in generated.lock_inputs(project):
+            place = Path(folder, path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            # The build step that reads it reports a file that is missing.
+            with contextlib.suppress(OSError):
+                shutil.copyfile(project.root / path, place)
+        yield folder
 
 
 def on_working_tree(project: Project, rights: str = "") -> list[str]:
@@ -154,12 +217,17 @@ def in_home(project: Project) -> list[str]:
 
     A project that moved in has only the vendored part of the package.
     """
-    folder = f"--workdir={generated.home(project.configuration)}"
+    described = project.configuration
+    options = [
+        f"--workdir={generated.home(described)}",
+        f"--env=PRODLOCK_ROOT={generated.HOME}",
+        f"--env=PRODLOCK_LOCK={described.lock}",
+    ]
     if project.is_own:
-        return [folder]
-    folders = generated.import_path(project.configuration) or (generated.HOME,)
+        return options
+    folders = generated.import_path(described) or (generated.HOME,)
     paths = ":".join((_PACKAGES, *folders))
-    return [folder, f"--volume={INSIDE.parent}:{_PACKAGES}/prodlock:ro", f"--env=PYTHONPATH={paths}"]
+    return [*options, f"--volume={INSIDE.parent}:{_PACKAGES}/prodlock:ro", f"--env=PYTHONPATH={paths}"]
 
 
 def _as_this_user() -> list[str]:

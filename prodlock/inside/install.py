@@ -3,8 +3,8 @@
     python install.py uv                  download uv, as uv.txt pins it, to this program's folder
     python install.py wheels VENV LIST    add what a list of requirements names to a virtual environment, and compile it
 
-Building a source distribution would run code that no hash in the lock covers. The site's certificate authorities and
-its package index come in as build secrets. uv is downloaded here because pip takes two seconds longer.
+Building a source distribution would run code that no hash in the lock covers. The site's certificate authorities, its
+package indexes and their logins come in as build secrets. uv is downloaded here because pip takes two seconds longer.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import html
 import io
+import netrc
 import os
 import re
 import shutil
@@ -34,6 +35,7 @@ _TRIES = 3
 _SECONDS = 60
 # HTTP status codes: access is refused; a fault that may pass.
 _REFUSED = (401, 403)
+_ABSENT = 404
 _PASSING = (408, 429, 500, 502, 503, 504)
 
 
@@ -52,14 +54,20 @@ def index() -> str:
     return str(PyPI.simple_url)
 
 
-class Client:
-    """Downloads from the package index, with its user and password where its address has them."""
+def extra_indexes() -> list[str]:
+    """Return the addresses of the site's further package indexes."""
+    return secret("extra_index_url").split()
 
-    def __init__(self, address: str, bundle: Path) -> None:
+
+class Client:
+    """Downloads from a package index, with the user and password in its address, or else in the site's netrc file."""
+
+    def __init__(self, address: str, bundle: Path, logins: Path) -> None:
         parts = urlsplit(address)
         user, _, self._host = parts.netloc.rpartition("@")
         self.address = urlunsplit(parts._replace(netloc=self._host))
-        self._authorization = f"Basic {b64encode(unquote(user).encode()).decode()}" if user else ""
+        self._authorization = basic(unquote(user)) if user else ""
+        self._logins = netrc.netrc(logins) if logins.exists() and logins.stat().st_size else None
         trusted = ssl.create_default_context(cafile=bundle if bundle.exists() and bundle.stat().st_size else None)
         # As pip and uv do: the certificates of many companies' authorities are not what this flag demands.
         trusted.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -68,16 +76,27 @@ class Client:
     def get(self, address: str) -> tuple[bytes, str]:
         """Return what is at an address, and the address that redirections led to."""
         request = Request(address, headers={"Accept": "text/html", "Accept-Encoding": "gzip"})  # noqa: S310 - of the index
-        if self._authorization and urlsplit(address).netloc == self._host:
+        if authorization := self.authorization(address):
             # Not for the host that a redirection leads to.
-            request.add_unredirected_header("Authorization", self._authorization)
+            request.add_unredirected_header("Authorization", authorization)
         with self._opener.open(request, timeout=_SECONDS) as response:
             content = response.read()
             packed = response.headers.get("Content-Encoding") == "gzip"
             return gzip.decompress(content) if packed else content, response.url
 
-    def fetch(self, address: str) -> tuple[bytes, str]:
-        """Return the same after further tries where the index has a passing fault. Ends the step where all fail."""
+    def authorization(self, address: str) -> str:
+        """Return the header for an address, or `` where neither the index's address nor the netrc file has a login."""
+        parts = urlsplit(address)
+        if self._authorization and parts.netloc == self._host:
+            return self._authorization
+        found = self._logins.authenticators(parts.hostname or "") if self._logins else None
+        return basic(f"{found[0]}:{found[2]}") if found else ""
+
+    def fetch(self, address: str, *, absent: bool = False) -> tuple[bytes, str]:
+        """Return the same after further tries where the index has a passing fault. Ends the step where all fail.
+
+        Where `absent`, return an empty page for HTTP status 404: a further index may have the distribution.
+        """
         fault: object = None
         for number in range(1, _TRIES + 1):
             try:
@@ -88,8 +107,10 @@ class Client:
                 if error.code in _REFUSED:
                     sys.exit(
                         f"The package index must let the build in (got {fault}). To fix it: give it a user and a "
-                        "password with INDEX_URL=https://USER:PASSWORD@HOST/PATH."
+                        "password with INDEX_URL=https://USER:PASSWORD@HOST/PATH, or in the file that NETRC names."
                     )
+                if absent and error.code == _ABSENT:
+                    return b"", address
                 if error.code not in _PASSING:
                     break
             except OSError as error:
@@ -106,6 +127,11 @@ class Client:
             f"The package index must be reachable and have {PurePosixPath(urlsplit(address).path).name} "
             f"(got: {fault}). To fix it: check the network, or name another index with INDEX_URL=ADDRESS."
         )
+
+
+def basic(login: str) -> str:
+    """Return the header's value for a user and a password."""
+    return f"Basic {b64encode(login.encode()).decode()}"
 
 
 def links(page: str, address: str) -> dict[str, str]:
@@ -133,11 +159,13 @@ def uv() -> None:
     """Download uv's wheel and write its program to this folder."""
     text = (HERE / "uv.txt").read_text(encoding="utf-8")
     version = re.findall(r"^uv==(\S+)", text, re.MULTILINE)[0]
-    client = Client(index(), SECRETS / "ca_bundle")
-    page, address = client.fetch(f"{client.address.rstrip('/')}/uv/")
-    files = links(page.decode(), address)
-    name = wheel([*files], version)
-    if not name:
+    for number, one in enumerate(addresses := [index(), *extra_indexes()], 1):
+        client = Client(one, SECRETS / "ca_bundle", SECRETS / "netrc")
+        page, address = client.fetch(f"{client.address.rstrip('/')}/uv/", absent=number < len(addresses))
+        files = links(page.decode(), address)
+        if name := wheel([*files], version):
+            break
+    else:
         sys.exit(
             f"The package index must have a wheel of uv=={version} for {os.uname().machine} (got none). "
             "To fix it: name an index that has it with INDEX_URL=ADDRESS."
@@ -168,16 +196,51 @@ def wheels(environment: str, listed: str) -> None:
     }
     if address := secret("index_url"):
         settings["UV_DEFAULT_INDEX"] = address
+    if more := extra_indexes():
+        settings["UV_INDEX"] = " ".join(more)
+    if secret("netrc"):
+        settings["NETRC"] = str(SECRETS / "netrc")
     if secret("ca_bundle"):
         settings["SSL_CERT_FILE"] = str(SECRETS / "ca_bundle")
     install = [str(HERE / "uv"), "pip", "install", "--only-binary", ":all:", "--no-deps", "--require-hashes"]
     command = [*install, "--python", environment, "-r", listed]
     done = subprocess.run(command, env=os.environ | settings, check=False)
     if done.returncode:
+        for refusal in refusals(Path(listed).read_text(encoding="utf-8")):
+            print(refusal, file=sys.stderr)
         sys.exit(done.returncode)
     Path(environment, ".lock").unlink()
     # In a process of its own: see bytecode.py.
     os.execv(sys.executable, [sys.executable, "-S", str(HERE / "bytecode.py"), "venv", environment])  # noqa: S606
+
+
+def refusals(text: str) -> list[str]:
+    """Return a line, as uv prints it for a single index, for each further index that refuses the build.
+
+    Where there are several indexes, uv reports only that none of them has a distribution.
+    """
+    names = re.findall(r"^([\w.-]+)==", text, re.MULTILINE)[:1]
+    addresses = extra_indexes()
+    hosts = {urlsplit(one).netloc.rpartition("@")[2] for one in addresses}
+    # uv uses the login in an address for all indexes on its host.
+    listed = re.findall(r"^--extra-index-url (\S+)", text, re.MULTILINE)
+    addresses += [one for one in listed if urlsplit(one).netloc not in hosts]
+    found: list[str] = []
+    for address in addresses if names else ():
+        client = Client(address, SECRETS / "ca_bundle", SECRETS / "netrc")
+        try:
+            client.get(f"{client.address.rstrip('/')}/{re.sub('[-_.]+', '-', names[0]).lower()}/")
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code in _REFUSED:
+                found.append(
+                    f"hint: An index ({client.address}) could not be queried due to a lack of valid authentication "
+                    f"credentials (HTTP status {error.code})."
+                )
+        except (OSError, ValueError):
+            # uv has reported its own error.
+            continue
+    return found
 
 
 def create(environment: Path) -> None:

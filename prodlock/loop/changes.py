@@ -30,10 +30,11 @@ def summary(changed: Iterable[str]) -> str:
 class Tree:
     """The files below a folder, as they were at the last look."""
 
-    def __init__(self, root: Path, suffixes: tuple[str, ...] = ("",)) -> None:
-        """`suffixes` are the ends of the names of the files that count."""
+    def __init__(self, root: Path, suffixes: tuple[str, ...] = ("",), skipped: tuple[str, ...] = ()) -> None:
+        """`suffixes` are the ends of the names of the files that count; `skipped` are folders, relative to the root."""
         self._root = root
         self._suffixes = suffixes
+        self._skipped = skipped
         # How long to wait until the next call of `changed`, in seconds.
         self.pause = _PAUSE_SECONDS
         self._seen = self._scan()
@@ -66,7 +67,7 @@ class Tree:
                 path = f"{folder}{entry.name}"
                 try:
                     if entry.is_dir(follow_symlinks=False):
-                        if not entry.name.startswith(".") and entry.name not in _SKIPPED:
+                        if not (entry.name.startswith(".") or entry.name in _SKIPPED or path in self._skipped):
                             folders.append(f"{path}/")
                     elif entry.name.endswith(self._suffixes):
                         status = entry.stat()

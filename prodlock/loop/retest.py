@@ -25,6 +25,7 @@ from typing import IO, Any, NamedTuple, NoReturn
 
 import pytest
 
+from prodlock.loop import tree
 from prodlock.loop.changes import Tree, summary
 from prodlock.loop.preload import Preloader, imported, of_tree
 from prodlock.loop.terminal import Terminal
@@ -37,7 +38,6 @@ _AFFECTED = ("--testmon-forceselect", "--testmon-nocollect")
 _ALL = ("--testmon-noselect",)
 # Results of tests, in the order of a verdict.
 _KINDS = ("failed", "error", "passed", "skipped", "xfailed", "xpassed")
-_LOCK = "poetry.lock"
 _GREEN, _RED, _PLAIN = "\033[1;32m", "\033[1;31m", "\033[0m"
 
 
@@ -190,8 +190,9 @@ class Runner:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
-        # `python -m` has added the tree. Where the tests need that, pytest's configuration has it.
-        sys.path[:] = [path for path in sys.path if path not in {"", str(self._root)}]
+        # `python -m` has added the current folder. Where the tests need that, pytest's configuration has it.
+        if sys.path[0] in {"", str(Path.cwd())}:
+            del sys.path[0]
         for name in of_tree(self._root, list(sys.modules)):
             del sys.modules[name]
         sys.modules["__main__"] = ModuleType("__main__")
@@ -218,7 +219,8 @@ class Watch:
         self._root = root
         self._offset = offset
         self._runner = Runner(root, arguments)
-        self._tree = Tree(root)
+        self._tree = Tree(root, skipped=tree.vendored(root))
+        self._lock_name = tree.lock()
         self._lock = self._locked()
         # What has changed since the last complete run, and when that was noticed.
         self._pending: set[str] = set()
@@ -278,7 +280,10 @@ class Watch:
     def _report(self, outcome: Outcome, *, affected: bool) -> None:
         notice = ""
         if self._locked() != self._lock:
-            notice = f"{_LOCK} has changed: press Ctrl-C and run `inv test --watch` again, which installs its packages."
+            notice = (
+                f"{self._lock_name} has changed: press Ctrl-C and run `inv test --watch` again, which installs its "
+                "packages."
+            )
         line = verdict(outcome, time.monotonic() - self._noticed, affected=affected, notice=notice)
         self._print(line, "" if affected and outcome.none else _GREEN if outcome.passed else _RED)
 
@@ -290,19 +295,19 @@ class Watch:
 
     def _locked(self) -> bytes:
         try:
-            return (self._root / _LOCK).read_bytes()
+            return (self._root / self._lock_name).read_bytes()
         except OSError:
             return b""
 
 
 def main() -> None:
-    """Watch the current folder until a signal."""
+    """Watch the project until a signal."""
     from testmon import pytest_testmon  # noqa: PLC0415 - a package of the image `loop` alone
 
     # Before the first run: pytest-testmon would read the metadata of every installed package at each one.
     packages = pytest_testmon.get_system_packages()
     pytest_testmon.get_system_packages = lambda ignore: packages  # noqa: ARG005
-    watch = Watch(Path.cwd(), int(sys.argv[1]), sys.argv[2:])
+    watch = Watch(tree.root(), int(sys.argv[1]), sys.argv[2:])
 
     def end(_number: int, _frame: FrameType | None) -> NoReturn:
         # Not by an exception: Python ignores one that is raised in a callback, for example of the import system.

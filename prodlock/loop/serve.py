@@ -2,7 +2,8 @@
 
     python -m prodlock.loop.serve MODULE:ATTRIBUTE [options of prodlock.server]
 
-`inv dev` sets PRODLOCK_ADDRESS, PRODLOCK_PRELOAD=0 for --no-preload, and PRODLOCK_DEBUG=1 for --debug.
+`inv dev` sets PRODLOCK_ADDRESS, the variables of `prodlock.loop.tree`, PRODLOCK_PRELOAD=0 for --no-preload, and
+PRODLOCK_DEBUG=1 for --debug.
 
 A supervisor listens, imports what the application imports from outside the tree, and forks a child for each state of
 the sources: the child imports the sources alone, and serves with production's server. Requests that arrive in between
@@ -29,7 +30,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from prodlock.loop import debug, failed
+from prodlock.loop import debug, failed, tree
 from prodlock.loop.changes import Tree, summary
 from prodlock.loop.preload import Preloader, imported
 from prodlock.loop.terminal import Terminal
@@ -82,8 +83,8 @@ class Supervisor:
         parser.prog = "python -m prodlock.loop.serve"
         self.given = parser.parse_args(arguments)
         self.settings = Settings.read(options=vars(self.given))
-        self.root = Path.cwd()
-        self.tree = Tree(self.root, SUFFIXES)
+        self.root, self.lock = tree.root(), tree.lock()
+        self.tree = Tree(self.root, (*SUFFIXES, Path(self.lock).name), tree.vendored(self.root))
         self.debugging = os.environ.get("PRODLOCK_DEBUG") == "1"
         preloading = not self.debugging and os.environ.get("PRODLOCK_PRELOAD") != "0"
         self.preloader = Preloader(self.root) if preloading else None
@@ -144,11 +145,12 @@ class Supervisor:
     def restart(self, changed: set[str]) -> None:
         """Replace the child after files have changed."""
         logger.info(summary(changed))
-        if "poetry.lock" in changed:
+        if self.lock in changed:
             logger.warning("The container has the packages of the former lock: press Ctrl-C and run `inv dev` again.")
         self.stop()
-        # This program itself, or the server. Another commit may not have them.
-        if any(name.startswith("prodlock/") for name in changed) and Path(__file__).exists():
+        # This program itself, or the server, where they are in the tree. Another commit may not have them.
+        own = Path(__file__).parents[1]
+        if any((self.root / name).is_relative_to(own) for name in changed) and Path(__file__).exists():
             sys.stdout.flush()
             os.execv(sys.executable, [sys.executable, "-m", "prodlock.loop.serve", *sys.argv[1:]])  # noqa: S606
         self.start()

@@ -16,7 +16,7 @@ _DESCRIBED = 100
 
 
 def check(project: Project, *, as_json: bool) -> int:
-    """Print the known vulnerabilities of what poetry.lock has, and return 1, or 0 where there is none.
+    """Print the known vulnerabilities of what the lock has, and return 1, or 0 where there is none.
 
     Raises Failure, code 2, where the question can't be answered.
     """
@@ -67,7 +67,7 @@ class Report:
         more = f" ({len(ignored)} ignored)" if ignored else ""
         sizes = ", ".join(f"{group} {size}" for group, size in sorted(self.answer.groups.items()))
         asked = f"{self.answer.service} answered about {self.answer.distributions} distributions ({sizes})."
-        return [*lines, f"poetry.lock has {found}{more}. {asked}"]
+        return [*lines, f"The lock has {found}{more}. {asked}"]
 
 
 def _data(one: Vulnerability) -> dict[str, Any]:

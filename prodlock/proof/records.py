@@ -32,7 +32,7 @@ def module_of(path: str) -> str:
 
 @dataclass(frozen=True)
 class Lock:
-    """The versions of each distribution that an installer takes from poetry.lock, by normalized name."""
+    """The versions of each distribution that an installer takes from the lock, by normalized name."""
 
     main: Mapping[str, frozenset[str]]
     dev: Mapping[str, frozenset[str]]

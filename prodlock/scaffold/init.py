@@ -71,9 +71,10 @@ def plan(root: Path, keys: Mapping[str, object], name: str) -> Changes:
         described=generated.described(root) or ("pyproject.toml",),
         locks=generated.locks(root, described.lock),
     )
-    for path, rendered in generated.files(described, facts).items():
+    files = generated.files(described, facts)
+    changes[vendored.BASE] = vendored.packed({path: one.text for path, one in files.items()})
+    for path, rendered in files.items():
         changes[path] = rendered.text
-        changes[f"{vendored.BASE}/{path.removeprefix('.')}"] = rendered.text
     for path, text in vendored.files(described).items():
         changes[path] = text
     tasks = TASKS if (root / "tasks.py").exists() else "tasks.py"

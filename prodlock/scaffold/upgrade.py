@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from prodlock import __version__, generated, vendored
@@ -43,42 +43,49 @@ def plan(project: Project, variables: frozenset[str]) -> Upgrade:
         )
     changes = Changes(project.root)
     name = _compose_name(project, changes)
+    files = generated.files(project.configuration, generated.facts(project, name, variables))
+    edited = {path: changes.before(path) for path in files}
+    bases = edited if project.is_own else _bases(changes.before(vendored.BASE))
     conflicts = []
-    for path, rendered in generated.files(project.configuration, generated.facts(project, name, variables)).items():
-        stored = f"{vendored.BASE}/{path.removeprefix('.')}"
-        edited = changes.before(path)
-        base = edited if project.is_own else changes.before(stored)
-        if edited is None:
-            changes[path] = rendered.text
-        else:
-            changes[path], count = _merged(path, edited, base, rendered.text)
-            conflicts += [path] if count else []
-        if not project.is_own:
-            changes[stored] = rendered.text
-    if not project.is_own:
-        expected = vendored.files(project.configuration)
-        for place in vendored.of_project(project.root):
-            if (path := place.relative_to(project.root).as_posix()) not in expected:
-                changes[path] = None
-        for path, text in expected.items():
-            changes[path] = text
+    for path, rendered in files.items():
+        changes[path], count = _merged(path, edited[path], bases.get(path), rendered.text)
+        conflicts += [path] if count else []
+    if project.is_own:
+        return Upgrade(changes, tuple(conflicts), former)
+    texts = {path: rendered.text for path, rendered in files.items()}
+    if texts != bases:
+        changes[vendored.BASE] = vendored.packed(texts)
+    expected = vendored.files(project.configuration)
+    for place in vendored.of_project(project.root):
+        if (path := place.relative_to(project.root).as_posix()) not in expected:
+            changes[path] = None
+    for path, text in expected.items():
+        changes[path] = text
     return Upgrade(changes, tuple(conflicts), former)
 
 
-def _merged(path: str, edited: str, base: str | None, newer: str) -> tuple[str, int]:
-    """Return the merge of a generated file, and the number of conflicts. Raises Failure where it can't be merged."""
+def _bases(text: str | None) -> Mapping[str, str]:
+    """Return the generated files as they were written. Raises Failure where they can't be read."""
+    try:
+        return vendored.unpacked(text or "")
+    except ValueError:
+        raise Failure(
+            f"{vendored.BASE} must have the files as Prodlock wrote them (got {'another text' if text else 'none'}). To "
+            f"fix it: restore it (`git restore {vendored.BASE}`)."
+        ) from None
+
+
+def _merged(path: str, edited: str | None, base: str | None, newer: str) -> tuple[str, int]:
+    """Return the merge of a generated file, and the number of conflicts. Raises Failure where some are left in it."""
+    if edited is None:
+        return newer, 0
     if CONFLICT.search(edited):
         raise Failure(
             f"{path} must have no marked conflicts (got some: an upgrade was not finished). To fix it: choose between "
             "the marked lines, then run `prodlock upgrade` again."
         )
-    if base is None:
-        stored = f"{vendored.BASE}/{path.removeprefix('.')}"
-        raise Failure(
-            f"{stored} must be {path} as Prodlock wrote it (got no such file). To fix it: restore it "
-            f"(`git restore {stored}`)."
-        )
-    return merge(base, edited, newer, __version__)
+    # A file that an older version did not write has no base: all of it is the user's.
+    return merge(base or "", edited, newer, __version__)
 
 
 def _compose_name(project: Project, changes: Changes) -> str:

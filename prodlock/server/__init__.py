@@ -1,11 +1,13 @@
 """Run any ASGI application in production: signals, drain, limits, request log, probes.
 
 `python -m prodlock.server app.main:create_app` runs one; `python -m prodlock.server --help` lists the options. It needs
-uvicorn and httptools; WebSocket connections need the package `websockets` as well.
+uvicorn and httptools, in the versions that `requirements` states; WebSocket connections need the package `websockets`
+as well.
 
 | module | subject |
 |---|---|
 | `__main__`, `command` | signals from the first line; the command line and the exit codes |
+| `requirements` | the distributions that the server needs, with their versions |
 | `settings` | the environment variables, validated |
 | `application` | `module:attribute`: an ASGI application or a factory |
 | `server` | uvicorn's server with the drain and the grace period; `lifecycle` is its state |

@@ -25,6 +25,9 @@ def main() -> int:
     for number in STOP_SIGNALS:
         signal.signal(number, exit_at_once)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    from prodlock.server import requirements  # noqa: PLC0415
+
+    requirements.check()
     # The application's imports take half a second, and longer on a busy machine.
     from prodlock.server import command  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""The command line: `python -m prodlock.server MODULE:ATTRIBUTE [--host H] [--port P] [--factory] [--root-path P]`."""
+"""The command line: `python -m prodlock.server MODULE:ATTRIBUTE [OPTION ...]`."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--port", help="the port to listen on (default: 8000)")
     made.add_argument("--factory", action="store_true", help="call ATTRIBUTE without arguments to get the application")
     made.add_argument("--root-path", help="the path that a proxy in front strips (UVICORN_ROOT_PATH)")
+    made.add_argument("--health", metavar="PATH", help="the path of the liveness probe (default: /health)")
+    made.add_argument("--ready", metavar="PATH", help="the path of the readiness probe (default: /ready)")
     return made
 
 

@@ -1,37 +1,46 @@
-"""Liveness and readiness for orchestrators: `GET /health` and `GET /ready`."""
+"""Liveness and readiness for orchestrators: `GET /health` and `GET /ready`, or other paths."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from prodlock.server.asgi import Application, Message, Receive, Scope, Send, respond
 from prodlock.server.lifecycle import Lifecycle
 
-HEALTH, READY = "/health", "/ready"
-PATHS = {HEALTH, READY}
 NOT_FOUND = 404
 
 
-def is_probe(scope: Scope) -> bool:
-    """Return whether a request's path is one of the two, below the path that a proxy strips."""
+class Paths(NamedTuple):
+    """The paths of the probes, below the path that a proxy strips."""
+
+    health: str = "/health"
+    ready: str = "/ready"
+
+
+def requested_path(scope: Scope) -> str:
+    """Return a request's path below the path that a proxy strips."""
     path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", "")) in PATHS
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 class Probes:
     """ASGI layer: answer the probes where the application has none, that is, where it answers 404.
 
-    While the server starts or stops, `/ready` is 503 whatever the application would answer.
+    While the server starts or stops, readiness is 503 whatever the application would answer.
     """
 
-    def __init__(self, app: Application, lifecycle: Lifecycle) -> None:
+    def __init__(self, app: Application, lifecycle: Lifecycle, paths: Paths) -> None:
         self.app = app
         self._lifecycle = lifecycle
+        self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or not is_probe(scope) or scope["method"] not in {"GET", "HEAD"}:
+        path = requested_path(scope) if scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} else ""
+        if path not in self._paths:
             await self.app(scope, receive, send)
             return
-        is_readiness = scope["path"].endswith(READY)
+        is_readiness = path == self._paths.ready
         if is_readiness and not self._lifecycle.ready:
             await respond(send, 503, {"status": "not ready"})
             return

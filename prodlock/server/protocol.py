@@ -54,6 +54,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin the connection."""
         self._cork = Cork(transport)
+        # uvicorn before 0.34 does not set it. Data behind the last request must not replace its answer by 400.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         corked = cast("asyncio.Transport", self._cork)
         super().connection_made(corked)
         self.flow = PipelineFlow(corked, self.pipeline)

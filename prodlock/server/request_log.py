@@ -12,7 +12,7 @@ import time
 from prodlock.server.asgi import Application, Message, Receive, Scope, Send, respond
 from prodlock.server.lifecycle import Lifecycle
 from prodlock.server.logs import LOGGED, REQUESTS
-from prodlock.server.probes import is_probe
+from prodlock.server.probes import Paths, requested_path
 from prodlock.server.uvicorn_internals import ClientDisconnected
 
 logger = logging.getLogger(REQUESTS)
@@ -33,10 +33,13 @@ STARLETTES_ANSWER = b"Internal Server Error"
 class Exchange:
     """A request and its response, or a WebSocket connection."""
 
-    __slots__ = ("_held", "_logged", "_receive", "_scope", "_send", "_started", "identifier", "is_complete", "status")
+    __slots__ = (
+        "_held", "_logged", "_probes", "_receive", "_scope", "_send", "_started", "identifier", "is_complete", "status",
+    )  # fmt: skip
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, probes: Paths) -> None:
         self._scope = scope
+        self._probes = probes
         self._receive = receive
         self._send = send
         self._started = time.perf_counter()
@@ -114,7 +117,7 @@ class Exchange:
     def log(self, level: int, note: str = "", error: BaseException | None = None) -> None:
         """Log the request, once."""
         scope = self._scope
-        if level == logging.INFO and is_probe(scope):
+        if level == logging.INFO and requested_path(scope) in self._probes:
             level = logging.DEBUG
         if self._logged or not logger.isEnabledFor(level):
             return
@@ -144,16 +147,17 @@ class RequestLog:
     gets JSON with the id, in place of the answer without one that Starlette gives.
     """
 
-    def __init__(self, app: Application, lifecycle: Lifecycle) -> None:
+    def __init__(self, app: Application, lifecycle: Lifecycle, probes: Paths) -> None:
         self.app = app
         self._lifecycle = lifecycle
+        self._probes = probes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "http":
-            exchange = Exchange(scope, receive, send)
+            exchange = Exchange(scope, receive, send, self._probes)
         elif scope["type"] == "websocket":
-            exchange = Exchange(scope, receive, send)
+            exchange = Exchange(scope, receive, send, self._probes)
             receive = exchange.receive
         else:
             await self.app(scope, receive, send)

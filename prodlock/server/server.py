@@ -1,7 +1,7 @@
 """Run an ASGI application on uvicorn: listen on IPv4 and IPv6, drain at SIGTERM, end within the grace period with 0.
 
 A server that stops at once closes connections on which a request is already on its way. So it answers for some more
-seconds: `/ready` is 503, and every response ends its connection. Only then uvicorn's graceful shutdown begins.
+seconds: readiness is 503, and every response ends its connection. Only then uvicorn's graceful shutdown begins.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from prodlock.server.body_limit import BodyLimit
 from prodlock.server.head import Head
 from prodlock.server.lifecycle import Lifecycle
 from prodlock.server.logs import SERVER
-from prodlock.server.probes import Probes
+from prodlock.server.probes import Paths, Probes
 from prodlock.server.protocol import BoundedProtocol
 from prodlock.server.request_log import RequestLog
 from prodlock.server.settings import Settings
 
 logger = logging.getLogger(SERVER)
 
+# The exit code where the lifespan of the application has failed: that of uvicorn's own command.
+STARTUP_FAILURE = 3
 CLOSE = (b"connection", b"close")
 # How long a lifespan that is cancelled during its start has for its cleanup.
 CANCEL_SECONDS = 0.5
@@ -43,7 +45,8 @@ SPARE_SECONDS = 0.2
 def layered(app: Application, lifecycle: Lifecycle, settings: Settings) -> RequestLog:
     """Return an application within the server's layers."""
     limited = BodyLimit(app, settings.max_body_bytes)
-    return RequestLog(Probes(Head(limited), lifecycle), lifecycle)
+    paths = Paths(settings.health, settings.ready)
+    return RequestLog(Probes(Head(limited), lifecycle, paths), lifecycle, paths)
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -231,7 +234,7 @@ def run(
     except asyncio.CancelledError:
         logger.info("Stopped during the start.")
         return 0
-    return uvicorn.STARTUP_FAILURE if server.lifespan.should_exit else 0
+    return STARTUP_FAILURE if server.lifespan.should_exit else 0
 
 
 def _names(sockets: Sequence[socket.socket]) -> str:

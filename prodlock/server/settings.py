@@ -54,6 +54,14 @@ def _path(text: str) -> str:
     return text
 
 
+def _probe(text: str) -> str:
+    # Clients resolve the segments `.` and `..` before they send a path.
+    segments = text.removeprefix("/").removesuffix("/").split("/")
+    if text != "/" and not (re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", text) and {".", ".."}.isdisjoint(segments)):
+        raise ValueError
+    return text
+
+
 def _port(text: str) -> int:
     port = int(_number(text, "[0-9]{1,20}", 65_535))
     if not port:
@@ -79,6 +87,7 @@ BYTES = Kind("a whole number in the digits 0 to 9", lambda text: int(_number(tex
 PORT = Kind("a whole number from 1 to 65535", _port)
 ADDRESS = Kind("an IP address, or empty for all addresses of this machine", _address)
 NETWORKS = Kind("IP addresses and networks, separated by commas, or *", _networks)
+PROBE = Kind("a path such as /health, in ASCII letters, digits and . _ ~ -", _probe)
 PATH = Kind("empty or a path such as /api, without a slash at its end", _path)
 
 
@@ -107,6 +116,9 @@ class Settings:
     port: int = _setting(8000, PORT, option="--port")
     # The path that a proxy in front strips (https://asgi.readthedocs.io/en/latest/specs/www.html#http-connection-scope).
     root_path: str = _setting("", PATH, "UVICORN_ROOT_PATH", "--root-path")
+    # The paths of the probes.
+    health: str = _setting("/health", PROBE, option="--health")
+    ready: str = _setting("/ready", PROBE, option="--ready")
     # Proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted.
     forwarded_allow_ips: str = _setting("127.0.0.1,::1", NETWORKS, "FORWARDED_ALLOW_IPS")
 
@@ -134,8 +146,16 @@ class Settings:
         if wrong:
             raise BadSettings("\n".join(wrong))
         settings = cls(**values)
+        settings.check_probes()
         settings.check_grace_period()
         return settings
+
+    def check_probes(self) -> None:
+        """Raise BadSettings where one path would be both probes."""
+        if self.health == self.ready:
+            raise BadSettings(
+                f"--health and --ready must be different paths (got {self.health!r} for both). To fix it: change one."
+            )
 
     def check_grace_period(self) -> None:
         """Raise BadSettings where the orchestrator would kill the process while it may still answer."""

@@ -1,7 +1,7 @@
 """Everything that the server uses of uvicorn: the one module that imports it.
 
-uvicorn documents `Config`, `Server` and the settings; the rest may change in any release. So `pyproject.toml` caps the
-version, and `prodlock/tests/server/test_uvicorn_internals.py` fails where one of these has changed:
+uvicorn documents `Config`, `Server` and the settings; the rest may change in any release. So `requirements` states the
+supported versions, and `prodlock/tests/server/test_uvicorn_internals.py` fails where one of these has changed:
 
 | used | purpose |
 |---|---|
@@ -13,9 +13,10 @@ version, and `prodlock/tests/server/test_uvicorn_internals.py` fails where one o
 | `LifespanOn`: `shutdown()` | the same |
 | `ServerState`: `default_headers` | headers of every response |
 | `LifespanOn`: `send()` extended, `startup_event`, `should_exit` | a start that is cancelled; the exit code |
-| `HANDLED_SIGNALS`, `STARTUP_FAILURE` | the signals to stop; exit code 3 |
+| `HANDLED_SIGNALS` | the signals to stop |
 | `HttpToolsProtocol`: callbacks extended | limits on heads, slow clients, pipelined requests |
 | `HttpToolsProtocol`: `transport`, `flow`, `cycle`, `pipeline`, `connections`, `loop` | the state of a connection |
+| `HttpToolsProtocol`: `parser` | data after `Connection: close` is accepted |
 | `RequestResponseCycle`: `response_started`, `response_complete`, `waiting_for_100_continue` | the same |
 | `FlowControl`: `resume_reading()` extended, `read_paused` | reading resumes once no request waits |
 | `STATUS_LINE` | the answers 408 and 431 |
@@ -24,7 +25,6 @@ version, and `prodlock/tests/server/test_uvicorn_internals.py` fails where one o
 """
 
 from uvicorn import Config, Server
-from uvicorn.config import STARTUP_FAILURE
 from uvicorn.lifespan.on import LifespanOn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -33,7 +33,6 @@ from uvicorn.server import HANDLED_SIGNALS, ServerState
 
 __all__ = [
     "HANDLED_SIGNALS",
-    "STARTUP_FAILURE",
     "STATUS_LINE",
     "ClientDisconnected",
     "Config",

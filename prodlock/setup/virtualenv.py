@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from prodlock import site
+from prodlock import generated, site
 from prodlock.docker import engine
 from prodlock.failure import Failure
 from prodlock.project import Project
@@ -42,9 +42,9 @@ def make(project: Project) -> None:
             f"it away (`mv {FOLDER} {FOLDER}-own`)."
         )
     version = minor_version(project)
-    state = f"Python {version}, poetry.lock {_digest(project)}\n"
+    state = f"Python {version}, {project.configuration.lock} {_digest(project)}\n"
     if _is_complete(place, state, version):
-        print(f"{FOLDER} has what poetry.lock lists for Python {version} already.")
+        print(f"{FOLDER} has what {project.configuration.lock} lists for Python {version} already.")
         return
     interpreter, full = find(project, version)
     try:
@@ -56,7 +56,7 @@ def make(project: Project) -> None:
             f"{FOLDER} must be writable (got: {error.strerror or error}: {error.filename}). To fix it: make your user "
             "its owner, and end the programs that use it."
         ) from None
-    print(f"{_python(Path(FOLDER))} is Python {full} with the {count} distributions of poetry.lock.")
+    print(f"{_python(Path(FOLDER))} is Python {full} with the {count} distributions of {project.configuration.lock}.")
 
 
 def minor_version(project: Project) -> str:
@@ -119,12 +119,14 @@ def _version(command: list[str], wanted: str) -> str:
 
 
 def _digest(project: Project) -> str:
-    """Return the sha256 of poetry.lock. Raises Failure where it can't be read."""
+    """Return the sha256 of the lock. Raises Failure where it can't be read."""
     try:
-        return hashlib.sha256((project.root / "poetry.lock").read_bytes()).hexdigest()
+        paths = generated.locks(project.root, project.configuration.lock)
+        return hashlib.sha256(b"".join((project.root / path).read_bytes() for path in paths)).hexdigest()
     except OSError as error:
         raise Failure(
-            f"poetry.lock must be readable (got: {error.strerror}). To fix it: run `inv poetry -- lock`, or restore it."
+            f"{project.configuration.lock} must be readable (got: {error.strerror}). To fix it: restore it, or lock "
+            "again."
         ) from None
 
 
@@ -168,7 +170,7 @@ def _fill(project: Project, place: Path, interpreter: list[str], folder: Path) -
     _run(project, [*interpreter, "-I", "-m", "venv", str(place)])
     python = str(_python(place))
     # The lock's markers are evaluated by the interpreter that they are about.
-    _run(project, [python, "-I", str(_SELECT), "poetry.lock", str(folder)])
+    _run(project, [python, "-I", str(_SELECT), *generated.lock_arguments(project.configuration, "."), str(folder)])
     files = [file for group in GROUPS if (file := folder / f"{group}.txt").exists()]
     listed = "".join(file.read_text(encoding="utf-8") for file in files)
     if refused := re.findall(r"^# (.*has no wheel .*)$", listed, re.MULTILINE):
@@ -176,7 +178,7 @@ def _fill(project: Project, place: Path, interpreter: list[str], folder: Path) -
     install = [python, "-I", "-m", "pip", "install", "--require-hashes", "--only-binary", ":all:", "--no-deps"]
     options = ["--quiet", "--no-input", "--disable-pip-version-check"]
     lists = [f"--requirement={file}" for file in files]
-    with progress(f"Installing the groups {' and '.join(GROUPS)} of poetry.lock in {FOLDER}"):
+    with progress(f"Installing the groups {' and '.join(GROUPS)} of {project.configuration.lock} in {FOLDER}"):
         # pip's messages are long: they go to the terminal.
         done = subprocess.run(
             [*install, *options, *lists],
@@ -186,7 +188,7 @@ def _fill(project: Project, place: Path, interpreter: list[str], folder: Path) -
         )
         if done.returncode:
             raise Failure(
-                f"pip could not install what poetry.lock lists; its messages above state the cause. {FOLDER} has been "
+                f"pip could not install what the lock lists; its messages above state the cause. {FOLDER} has been "
                 "left in its former state."
             )
     # A distribution may be in both groups.
@@ -194,12 +196,18 @@ def _fill(project: Project, place: Path, interpreter: list[str], folder: Path) -
 
 
 def _pip_settings(project: Project) -> dict[str, str]:
-    """Return the variables that give pip this site's index and certificates.
+    """Return the variables that give pip this site's indexes, their logins and certificates.
 
     An address may hold a password, which other users could read on a command line.
     """
     found = site.environment(project)
-    settings = {"PIP_INDEX_URL": found["INDEX_URL"]} if found["INDEX_URL"] else {}
+    given = {
+        "PIP_INDEX_URL": found["INDEX_URL"],
+        # Where it is not set, pip reads its own configuration, which may also name folders.
+        "PIP_EXTRA_INDEX_URL": found["EXTRA_INDEX_URL"] if project.environment.get("EXTRA_INDEX_URL") else "",
+        "NETRC": found["NETRC"],
+    }
+    settings = {name: value for name, value in given.items() if value}
     bundle = Path(found["CA_BUNDLE"])
     # Where no bundle is set, pip's own default is the better one: the system's store holds more than a file on macOS.
     if project.environment.get("CA_BUNDLE") and bundle.read_bytes():

@@ -4,8 +4,8 @@ Markers are evaluated for the interpreter and the platform that run this program
 
 - OUT/main.txt and OUT/dev.txt: what the runtime groups and extras need, and what the groups for development add:
   `name==version` and the hash of each file, in pip's format
-  (https://pip.pypa.io/en/stable/reference/requirements-file-format/). A list begins with a comment for each distribution
-  that has no wheel for this interpreter: install.py installs no such list.
+  (https://pip.pypa.io/en/stable/reference/requirements-file-format/). A list begins with a comment for each
+  distribution that has no wheel for this interpreter: install.py installs no such list.
 - OUT/selection.json: the lists as data, with the sha256 of the lock, for the proof.
 """
 
@@ -66,18 +66,7 @@ def main(arguments: list[str]) -> None:
         "lock": selection.digest(lock, further),
         "inputs": selected.inputs,
         "unused": list(selected.unused),
-        "groups": {
-            name: [
-                {
-                    "name": one.name,
-                    "version": one.version,
-                    # Only a sha256 identifies a wheel.
-                    "sha256": sorted({digest[7:] for _, digest in one.files if digest.startswith("sha256:")}),
-                }
-                for one in listed
-            ]
-            for name, listed in lists.items()
-        },
+        "groups": {name: [selection.record(one) for one in listed] for name, listed in lists.items()},
     }
     (given.out / "selection.json").write_text(json.dumps(document), encoding="utf-8")
 

@@ -49,7 +49,15 @@ def select(lock: Path, wanted: Wanted) -> Selection:
     configured = {normalized(name) for name in (*wanted.groups, *wanted.dev_groups)}
     main = chosen(requirements(parsed, wanted.groups), extras)
     everything = chosen(requirements(parsed, [*wanted.groups, *wanted.dev_groups]), extras)
-    unused = [name for name, optional in groups.items() if not optional and normalized(name) not in configured]
+    included = {one for name in configured for one in group(described, name)}
+    unused = [
+        name
+        for name, optional in groups.items()
+        if not optional
+        and normalized(name) not in configured
+        # A group that a configured one includes is installed with it.
+        and not ({*group(described, name)} and included.issuperset(group(described, name)))
+    ]
     return Selection(main, everything, "fresh", unused)
 
 
@@ -115,5 +123,3 @@ def content_hash(pyproject: Mapping[str, Any], *, with_groups: bool = True) -> s
         # The hash of a project that has only [tool.poetry] is that of Poetry 1.
         hashed = dict.fromkeys(POETRY_KEYS) | hashed
     return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
-
-

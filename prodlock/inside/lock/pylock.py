@@ -54,7 +54,7 @@ def requirements(lock: Mapping[str, Any]) -> Iterator[Requirement]:
     from a package index.
     """
     version = str(lock.get("lock-version"))
-    if version.split(".")[0] != "1":
+    if version.partition(".")[0] != "1":
         message = f"its lock-version must be 1.0 (got {version}). To fix it: lock with a tool that writes version 1.0."
         raise ValueError(message)
     environments, here = lock.get("environments", []), platform.python_version()

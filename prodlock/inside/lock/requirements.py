@@ -18,7 +18,9 @@ from prodlock.inside.lock.selection import (
     pyproject,
 )
 
-PIN = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*={2,3}\s*(?P<version>[^\s;,*]+)\s*(?:;(?P<marker>.*))?")
+PIN = re.compile(
+    r"(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*={2,3}\s*(?P<version>[^\s;,*]+)\s*(?:;(?P<marker>.*))?"
+)
 HASH = re.compile(r"\s--hash[=\s]\s*(\w+:[0-9a-fA-F]+)")
 INDEX = re.compile(r"(?:-i|--index-url|--extra-index-url)[=\s]\s*(\S+)")
 # Another file of requirements, or constraints, which is one of the locks.
@@ -60,8 +62,8 @@ def requirements(text: str, included: Iterable[str] = ()) -> Iterator[Requiremen
                 # An address may have a password.
                 shown = re.sub(r"//[^/@\s]*@", "//", HASH.sub("", stripped))
                 message = (
-                    f"each line must be NAME==VERSION with hashes (got {shown!r}). To fix it: lock what a package index "
-                    "serves, with hashes (`uv pip compile --generate-hashes`, `pip-compile --generate-hashes`)."
+                    f"each line must be NAME==VERSION with hashes (got {shown!r}). To fix it: lock what a package "
+                    "index serves, with hashes (`uv pip compile --generate-hashes`, `pip-compile --generate-hashes`)."
                 )
                 raise ValueError(message)
             hashes = tuple(("", digest) for digest in HASH.findall(stripped))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import hashlib
 import importlib
@@ -81,9 +82,7 @@ def _parsed(condition: str) -> Any:  # noqa: ANN401
     return packaging("markers").Marker(condition)
 
 
-def holds(
-    condition: str, active: AbstractSet[str] = frozenset(), environment: Mapping[str, str] | None = None
-) -> bool:
+def holds(condition: str, active: AbstractSet[str] = frozenset(), environment: Mapping[str, str] | None = None) -> bool:
     """Return whether a marker holds for this interpreter, with the variables in `environment` replaced.
 
     `active` has the extras and groups that are installed, normalized. Raises ValueError for an invalid marker.
@@ -156,7 +155,7 @@ def known(kind: str, names: Iterable[str], existing: Iterable[str]) -> None:
 
 
 def pyproject(folder: Path) -> dict[str, Any]:
-    """Return the content of a folder's pyproject.toml, which may be absent. Raises ValueError for invalid TOML."""
+    """Return the content of a folder's pyproject.toml, which may be absent. Exits where it is not valid TOML."""
     file = folder / "pyproject.toml"
     try:
         return tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
@@ -226,6 +225,12 @@ def lines(listed: Iterable[Requirement], tags: AbstractSet[Any]) -> list[str]:
     return refused + addresses + pins
 
 
+def record(one: Requirement) -> dict[str, Any]:
+    """Return a requirement as selection.json has it. Only a sha256 identifies a wheel."""
+    digests = {digest.removeprefix("sha256:") for _, digest in one.files if digest.startswith("sha256:")}
+    return {"name": one.name, "version": one.version, "sha256": sorted(digests)}
+
+
 def installable(one: Requirement, tags: AbstractSet[Any]) -> bool:
     """Return whether a distribution has a wheel with one of the tags, or does not name its files."""
     names = packaging("utils")
@@ -267,8 +272,14 @@ def digest(lock: Path, further: Path | None) -> str:
 def reader(lock: str) -> Any:  # noqa: ANN401
     """Return the module for a lock's format. Raises ValueError where no format has such a name."""
     name = Path(lock).name
-    formats = {r"poetry\.lock": "poetry", r"uv\.lock": "uv", r"pylock(\..+)?\.toml": "pylock", r".+\.txt": "requirements"}
-    module = next((module for pattern, module in formats.items() if re.fullmatch(pattern, name)), None)
+    formats = {
+        "poetry.lock": "poetry",
+        "uv.lock": "uv",
+        "pylock.toml": "pylock",
+        "pylock.*.toml": "pylock",
+        "*.txt": "requirements",
+    }
+    module = next((module for pattern, module in formats.items() if fnmatch.fnmatch(name, pattern)), None)
     if module is None:
         message = (
             f"The lock must be a poetry.lock, uv.lock, pylock.toml or NAME.txt (got {name}). To fix it: name another "

@@ -119,7 +119,7 @@ class Graph:
         extras: Iterable[str],
         groups: Iterable[str],
         addresses: Mapping[str, str],
-        condition: Callable[[str, AbstractSet[str]], bool],
+        condition: Callable[..., bool],
     ) -> list[Requirement]:
         """Return what the members need with extras and groups. Raises ValueError for what no package index serves."""
         names = {normalized(name) for name in groups}
@@ -214,7 +214,7 @@ def _uv(described: Table) -> dict[str, Any]:
 
 @functools.cache
 def _specifiers(text: str) -> Any:  # noqa: ANN401
-    return packaging("specifiers").SpecifierSet(text.replace("*", "", 1) if text.strip() == "*" else text)
+    return packaging("specifiers").SpecifierSet("" if text == "*" else text)
 
 
 def _contains(specifiers: str, version: str) -> bool:
@@ -226,68 +226,89 @@ def _python() -> str:
 
 
 def compare(lock: Table, root: Table, described: Mapping[str, Table], folder: Path) -> str:
-    """Return whether a lock is fresh, `fresh` or `unknown`, as `uv lock --check` without the resolution.
+    """Return whether a lock is `fresh`, as `uv lock --check` without a resolution, or `unknown`.
 
-    A lock records the requirements that it was made from. Markers are compared by what they mean: uv writes them in
-    another form. Raises ValueError where a lock is stale.
+    A lock records the requirements that it was made from; those that a build backend computes are not compared.
+    Raises SystemExit where a lock is stale.
     """
-    manifest, packages = lock.get("manifest", {}), {one["name"]: one for one in lock.get("package", [])}
+    _compare_members(root, described, folder)
+    declared = [one["project"]["requires-python"] for one in described.values() if "requires-python" in one["project"]]
+    pythons = [f"3.{minor}.{patch}" for minor, patch in itertools.product(range(6, 31), range(0, 31, 2))]
+    if declared and any(
+        all(_contains(one, python) for one in declared) != _contains(lock["requires-python"], python)
+        for python in pythons
+    ):
+        _stale("requires-python")
+    same = functools.partial(_same, _environments(lock["requires-python"]))
+    own, packages = _uv(root), {one["name"]: one for one in lock.get("package", [])}
+    dynamic = False
+    for member, table in described.items():
+        sources = own.get("sources", {}) | _uv(table).get("sources", {})
+        metadata = packages[member].get("metadata", {})
+        if {"dependencies", "optional-dependencies"} & {*table["project"].get("dynamic", [])}:
+            dynamic = True
+        else:
+            _compare_project(member, table["project"], metadata, functools.partial(same, sources))
+        _compare_groups(metadata.get("requires-dev", {}), table, functools.partial(same, sources))
+    manifest, same = lock.get("manifest", {}), functools.partial(same, own.get("sources", {}))
+    if "project" not in root:
+        _compare_groups(manifest.get("dependency-groups", {}), root, same)
+    for key, name in (("constraints", "constraint-dependencies"), ("overrides", "override-dependencies")):
+        if not same(manifest.get(key, []), own.get(name, [])):
+            _stale(f"{name} of [tool.uv]")
+    return "unknown" if dynamic else "fresh"
+
+
+def _environments(specifiers: str) -> list[dict[str, str]]:
+    """Return the environments in which requirements are compared: uv writes markers in another form."""
+    return [
+        platforms | {"python_version": f"3.{minor}", "python_full_version": f"3.{minor}.9"}
+        for minor, platforms in itertools.product(range(6, 20), PLATFORMS)
+        if _contains(specifiers, f"3.{minor}.9")
+    ]
+
+
+def _same(
+    environments: Iterable[Mapping[str, str]],
+    sources: Table,
+    left: Iterable[Table],
+    right: Iterable[str],
+    extra: str = "",
+) -> bool:
+    """Return whether locked and declared requirements are the same in each environment."""
+    normal = {normalized(name): one for name, one in sources.items()}
+    locked, declared = [*left], [entry for one in right for entry in _parsed(one, normal)]
+    return all(_holding(locked, one, extra) == _holding(declared, one, "") for one in environments)
+
+
+def _compare_members(root: Table, described: Mapping[str, Table], folder: Path) -> None:
     workspace = _uv(root).get("workspace", {})
     excluded = {path for pattern in workspace.get("exclude", []) for path in folder.glob(pattern)}
     present = {path for pattern in workspace.get("members", []) for path in folder.glob(pattern)} - excluded
-    names = {pyproject(path).get("project", {}).get("name") for path in present if (path / "pyproject.toml").is_file()}
-    names |= {root.get("project", {}).get("name")}
-    if added := {normalized(name) for name in names if name} - described.keys():
+    tables = [root, *(pyproject(path) for path in sorted(present))]
+    names = {normalized(one["project"]["name"]) for one in tables if "project" in one}
+    if added := names - described.keys():
         _stale(f"the member {min(added)}")
     for member, table in described.items():
         if normalized(table.get("project", {}).get("name", "")) != member:
             _stale(f"the pyproject.toml of {member}")
-    declared = [one["project"]["requires-python"] for one in described.values() if "requires-python" in one["project"]]
-    pythons = [f"3.{minor}.{patch}" for minor, patch in itertools.product(range(6, 31), range(0, 31, 2))]
-    if any(
-        all(_contains(one, python) for one in declared) != _contains(lock["requires-python"], python)
-        for python in (pythons if declared else [])
-    ):
-        _stale("requires-python")
-    minors = [f"3.{minor}" for minor in range(6, 20)]
-    environments = [
-        platforms | {"python_version": minor, "python_full_version": f"{minor}.9"}
-        for minor, platforms in itertools.product(minors, PLATFORMS)
-        if _contains(lock["requires-python"], f"{minor}.9")
-    ]
-
-    def same(left: Iterable[Table], right: Iterable[str], sources: Table, active: str = "") -> bool:
-        locked, wanted = [*left], [_parsed(one, sources) for one in right]
-        return all(_holding(locked, one, active) == _holding(itertools.chain(*wanted), one, "") for one in environments)
-
-    dynamic = False
-    for member, table in described.items():
-        project, metadata = table["project"], packages[member].get("metadata", {})
-        sources = {normalized(name): one for name, one in (_uv(root).get("sources", {}) | _uv(table).get("sources", {})).items()}
-        optional = {normalized(name): one for name, one in project.get("optional-dependencies", {}).items()}
-        dynamic = dynamic or bool({"dependencies", "optional-dependencies"} & {*project.get("dynamic", [])})
-        requires = metadata.get("requires-dist", [])
-        if {*map(normalized, metadata.get("provides-extras", []))} != optional.keys() and not dynamic:
-            _stale(f"the extras of {member}")
-        for extra in ("", *optional):
-            right = project.get("dependencies", []) + optional.get(extra, [])
-            if not dynamic and not same(requires, right, sources, extra):
-                _stale(f"{f'the extra {extra}' if extra else 'the requirements'} of {member}")
-        _groups(metadata.get("requires-dev", {}), table, sources, same)
-    if "project" not in root:
-        _groups(manifest.get("dependency-groups", {}), root, _uv(root).get("sources", {}), same)
-    for key, name in (("constraints", "constraint-dependencies"), ("overrides", "override-dependencies")):
-        if not same(manifest.get(key, []), _uv(root).get(name, []), _uv(root).get("sources", {})):
-            _stale(name)
-    return "unknown" if dynamic else "fresh"
 
 
-def _groups(locked: Table, table: Table, sources: Table, same: Callable[..., bool]) -> None:
+def _compare_project(member: str, project: Table, metadata: Table, same: Callable[..., bool]) -> None:
+    optional = {normalized(name): one for name, one in project.get("optional-dependencies", {}).items()}
+    if {*map(normalized, metadata.get("provides-extras", []))} != optional.keys():
+        _stale(f"the extras of {member}")
+    for extra in ("", *optional):
+        declared = project.get("dependencies", []) + optional.get(extra, [])
+        if not same(metadata.get("requires-dist", []), declared, extra):
+            _stale(f"{f'the extra {extra}' if extra else 'a requirement'} of {member}")
+
+
+def _compare_groups(locked: Table, table: Table, same: Callable[..., bool]) -> None:
     declared = {normalized(name) for name in table.get("dependency-groups", {})}
     legacy = _uv(table).get("dev-dependencies", [])
     for name in declared | set(locked) | ({"dev"} if legacy else set()):
-        right = [*group(table, name), *(legacy if name == "dev" else [])]
-        if not same(locked.get(name, []), right, sources):
+        if not same(locked.get(name, []), [*group(table, name), *(legacy if name == "dev" else [])]):
             _stale(f"the group {name}")
 
 
@@ -296,22 +317,17 @@ def _stale(changed: str) -> None:
 
 
 def _parsed(text: str, sources: Table) -> list[dict[str, Any]]:
-    """Return a declared requirement as uv.lock has it: once for each of its sources."""
+    """Return a declared requirement as uv.lock has it: once for each of its sources, and once for where none holds."""
     one = packaging("requirements").Requirement(text)
     given = sources.get(normalized(one.name), [])
+    entry = {"name": one.name, "extras": one.extras, "specifier": str(one.specifier)}
     found: list[dict[str, Any]] = []
     for source in given if isinstance(given, list) else [given]:
         markers = [f"({marker})" for marker in (str(one.marker or ""), source.get("marker", "")) if marker]
         kind = next((key for key in ("workspace", "index", "git", "url", "path") if key in source), "")
-        entry = {"name": one.name, "extras": one.extras, "specifier": str(one.specifier), "kind": kind}
-        found.append(entry | {"marker": " and ".join(markers)})
-    if not found or all("marker" in source for source in (given if isinstance(given, list) else [given])):
-        rest = [f"({one.marker})"] if one.marker else []
-        found.append(
-            {"name": one.name, "extras": one.extras, "specifier": str(one.specifier), "kind": "url" if one.url else ""}
-            | {"marker": " and ".join(rest), "unless": [entry["marker"] for entry in found]}
-        )
-    return found
+        found.append(entry | {"kind": kind, "marker": " and ".join(markers)})
+    rest = {"kind": "url" if one.url else "", "marker": str(one.marker or "")}
+    return [*found, entry | rest | {"unless": [each["marker"] for each in found]}]
 
 
 def _holding(required: Iterable[Table], environment: Mapping[str, str], active: str) -> set[tuple[Any, ...]]:
@@ -320,7 +336,7 @@ def _holding(required: Iterable[Table], environment: Mapping[str, str], active: 
     for one in required:
         if not holds(one.get("marker", ""), frozenset({active}), environment):
             continue
-        if any(holds(marker, frozenset({active}), environment) for marker in one.get("unless", [])):
+        if any(holds(marker, environment=environment) for marker in one.get("unless", [])):
             continue
         kind = one.get("kind")
         if kind is None:

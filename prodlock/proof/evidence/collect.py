@@ -90,7 +90,7 @@ def _collect(project: Project, reference: str | None, *, whole: bool) -> Evidenc
         with contextlib.closing(images.folders(project, dev, HOME, VENV, _SYSTEM)) as folders:
             home = next(folders)
             # Before anything is built for the comparison, too.
-            selected = lock.selected(dev, home, locked)
+            selected = lock.selected(dev, home, project.configuration.lock, locked)
             collecting = pool.submit(expected.collect, project, commit) if whole else None
             dev_files = (*next(folders), *home)
             dev_system = next(folders) if whole else ()

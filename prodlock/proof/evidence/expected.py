@@ -47,15 +47,16 @@ def collect(project: Project, commit: source.Commit | None) -> Expected:
 
 
 def added_since_budget(project: Project, wheels: Iterable[Mapping[str, str]]) -> frozenset[str]:
-    """Return name and version of the wheels that the lock's main group lacked when the size budget was set.
+    """Return name and version of the wheels that the lock's runtime groups lacked when the size budget was set.
 
     According to git, and to the whole lock of then: its markers are not evaluated.
     """
+    configuration = project.configuration
     before = source.locked_since(project, "size-budget-mb")
     try:
-        known = selection.pinned("poetry.lock", before)
+        known = selection.pinned(configuration.lock, before, configuration.groups)
     except (ValueError, KeyError):
-        # That file was not a lock of Poetry 2.
+        # That file was not a lock of this format.
         return frozenset()
     return frozenset(f"{one['name']} {one['version']}" for one in wheels) - known
 

@@ -78,7 +78,7 @@ def of_image(dockerfile: str, healthcheck: str) -> RunSettings:
     return RunSettings(
         port=int(_found(r"^EXPOSE (\d+)", last)),
         user=_found(r"^USER (\S+)", last),
-        health=_found(r"GET (\S+) HTTP", healthcheck),
+        health=_found(r"^HEALTH = \"(\S+)\"", healthcheck),
     )
 
 

@@ -142,7 +142,7 @@ def _as_distribution(file: File, forbidden: Forbidden, lock: Lock, context: _Con
         # Not necessarily a distribution: sales-2026.zip.
         return None
     for name in sorted(names - set(lock.main)):
-        why = "poetry.lock's main group does not need it in this environment"
+        why = "the lock's main group does not need it in this environment"
         return _Hit(rules.UNLOCKED_DISTRIBUTION, name, where, why)
     if found and found[1] not in lock.main[found[0]]:
         locked = lock.main[found[0]]
@@ -151,7 +151,7 @@ def _as_distribution(file: File, forbidden: Forbidden, lock: Lock, context: _Con
                 rules.SECOND_VERSION,
                 found[0],
                 where,
-                f"poetry.lock has version {', '.join(sorted(locked))}, which is there as well",
+                f"the lock has version {', '.join(sorted(locked))}, which is there as well",
             )
     return None
 

@@ -24,10 +24,10 @@ def changed_lock(files: Iterable[str], groups: Iterable[Mapping[str, frozenset[s
     for group in groups:
         for name, versions in group.items():
             if name not in installed:
-                return f"it lacks {name}, which poetry.lock has"
+                return f"it lacks {name}, which the lock has"
             if not installed[name] & versions:
                 has, wanted = (", ".join(sorted(one)) for one in (installed[name], versions))
-                return f"it has {name} {has}, poetry.lock has {wanted}"
+                return f"it has {name} {has}, the lock has {wanted}"
     return ""
 
 

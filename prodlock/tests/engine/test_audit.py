@@ -101,7 +101,7 @@ def test_audit_accepts_a_lock_without_vulnerabilities(copy: Path) -> None:
     assert set(asked) < {f"{name}=={version}" for name, version in locked} | {f"{CONTROL}==2.6.1"}
     assert len(asked) == len(set(asked)) > 20
     assert re.fullmatch(
-        rf"poetry.lock has no known vulnerabilities. 127.0.0.1 answered about {len(asked) - 1} distributions "
+        rf"The lock has no known vulnerabilities. 127.0.0.1 answered about {len(asked) - 1} distributions "
         r"\(dev \d+, main \d+\).\n",
         done.stdout,
     )
@@ -131,7 +131,7 @@ def test_audit_reports_vulnerabilities_with_their_groups(copy: Path) -> None:
         r"pluggy. To fix it: replace pluggy, or add PYSEC-2026-1 to `audit-ignore` in pyproject.toml.",
         lines[1],
     )
-    assert lines[2].startswith("poetry.lock has 2 known vulnerabilities, 1 of them in production. 127.0.0.1 answered")
+    assert lines[2].startswith("The lock has 2 known vulnerabilities, 1 of them in production. 127.0.0.1 answered")
 
 
 def test_audit_prints_what_is_ignored(copy: Path) -> None:
@@ -145,7 +145,7 @@ def test_audit_prints_what_is_ignored(copy: Path) -> None:
     assert found.startswith("VULNERABLE pluggy ")
     assert ignored.startswith("IGNORED click ")
     assert unused.startswith("UNUSED CVE-2000-1 in `audit-ignore`: no locked distribution has it. To fix it: remove")
-    assert verdict.startswith("poetry.lock has 1 known vulnerability, 0 of them in production (1 ignored). ")
+    assert verdict.startswith("The lock has 1 known vulnerability, 0 of them in production (1 ignored). ")
 
 
 def broken(name: str, advisory: dict[str, Any], about: str = "click") -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import time
@@ -243,6 +244,35 @@ def test_a_changed_lock_is_announced(server: Server) -> None:
     (server.module.parent / "pyproject.toml").write_text("", encoding="utf-8")
     (server.module.parent / "poetry.lock").write_text("", encoding="utf-8")
     server.wait_for("press Ctrl-C and run `inv dev` again.")
+
+
+def test_the_root_may_be_above_the_current_folder(tmp_path: Path, port: int) -> None:
+    """The commands run in `backend`, and import from `src`; the package is elsewhere, and its copy is not watched."""
+    for folder in ("backend", "src", "prodlock/server"):
+        (tmp_path / folder).mkdir(parents=True)
+    root = tmp_path / "backend"
+    source = APPLICATION.replace('"first"', "library.ANSWER")
+    (root / "service.py").write_text(f"import library\n{source}", encoding="utf-8")
+    library, copy = tmp_path / "src/library.py", tmp_path / "prodlock/server/server.py"
+    library.write_text("import prodlock\nANSWER = 'first'\n", encoding="utf-8")
+    environment = {
+        "PRODLOCK_ROOT": str(tmp_path),
+        "PRODLOCK_LOCK": "backend/requirements.txt",
+        "PYTHONPATH": os.pathsep.join((str(tmp_path), str(tmp_path / "src"), REPOSITORY)),
+    }
+    with started(root, port, **environment) as running:
+        _, first = running.get()
+        copy.write_text("1 / 0\n", encoding="utf-8")
+        time.sleep(0.3)
+        assert running.get()[1] == first
+        library.write_text("ANSWER = 'second'\n", encoding="utf-8")
+        assert running.answer_with("second")[0] == 200
+        running.wait_for("src/library.py changed.")
+        library.write_text("import prodlock\nANSWER = prodlock.__file__\n", encoding="utf-8")
+        assert running.answer_with(f"{REPOSITORY}/prodlock/__init__.py")[0] == 200
+        (root / "requirements.txt").touch()
+        running.wait_for("The container has the packages of the former lock")
+        assert "prodlock/" not in running.printed
 
 
 def test_a_port_that_is_taken_is_refused_in_one_line(root: Path) -> None:

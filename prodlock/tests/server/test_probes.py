@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI, Response
@@ -68,13 +71,37 @@ def test_probes_are_found_below_the_path_that_a_proxy_strips(app: FastAPI) -> No
     assert client.get("/api/ready").json() == {"status": "ready"}
 
 
-def answer_once(answer: bytes, address: str = "127.0.0.1") -> int:
-    """Answer the next connection on a free port with these bytes; return the port."""
+def test_probes_have_the_paths_of_the_settings(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
+    """The default paths are the application's then, and the request log treats them as any other path."""
+
+    @app.get("/{item}")
+    async def item(item: str) -> str:
+        return item
+
+    lifecycle = Lifecycle()
+    lifecycle.start()
+    client = TestClient(layered(app, lifecycle, Settings(health="/api/health-check/", ready="/api/ready")))
+    caplog.set_level("INFO", "prodlock.request")
+    assert client.get("/api/health-check/").json() == {"status": "ok"}
+    assert client.get("/api/ready").json() == {"status": "ready"}
+    assert caplog.messages == []
+    assert client.get("/api/health-check", follow_redirects=False).status_code == 404
+    assert client.get("/health").json() == "health"
+    lifecycle.stop()
+    assert client.get("/ready").json() == "ready"
+    assert client.get("/api/ready").status_code == 503
+    assert [message.split()[1] for message in caplog.messages] == ["'/api/health-check'", "'/health'", "'/ready'"]
+
+
+def answer_once(answer: bytes, address: str = "127.0.0.1", requests: list[bytes] | None = None) -> int:
+    """Answer the next connection on a free port with these bytes, and record its request; return the port."""
     listener = socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
 
     def serve() -> None:
         with listener, listener.accept()[0] as connection:
-            connection.recv(1024)
+            request = connection.recv(1024)
+            if requests is not None:
+                requests.append(request)
             connection.sendall(answer)
 
     threading.Thread(target=serve).start()
@@ -108,6 +135,56 @@ def test_the_health_check_takes_port_and_host(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("UVICORN_HOST", "127.0.0.3")
     assert healthcheck.main([str(answer_once(OK, "127.0.0.3"))]) == 0
     assert healthcheck.main([str(answer_once(OK, "127.0.0.2")), "127.0.0.2"]) == 0
+
+
+@pytest.mark.parametrize("arguments", [["{port}", "/api/health/"], ["/api/health/", "{port}", "127.0.0.1"]])
+def test_the_health_check_requests_the_given_path(arguments: list[str]) -> None:
+    """A word that begins with a slash is the path, wherever it stands."""
+    requests: list[bytes] = []
+    port = answer_once(OK, requests=requests)
+    assert healthcheck.main([word.format(port=port) for word in arguments]) == 0
+    assert requests[0].startswith(b"GET /api/health/ HTTP/1.1\r\nHost: localhost\r\n")
+
+
+def test_the_health_check_requests_health_by_default() -> None:
+    """The path of the server's own probe."""
+    requests: list[bytes] = []
+    assert healthcheck.main([str(answer_once(OK, requests=requests))]) == 0
+    assert requests[0].startswith(b"GET /health HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (b"HTTP/1.1 200 OK", 0),
+        (b"HTTP/1.0 302 Found", 0),
+        (b"HTTP/1.1 404 Not Found", 0),
+        (b"HTTP/1.1 404", 0),
+        (b"HTTP/1.1 500 Internal Server Error", 1),
+        (b"HTTP/1.1 503 Service Unavailable", 1),
+        (b"HTTP/1.1 no", 1),
+        (b"SSH-2.0-OpenSSH 200 ", 1),
+        (b"", 1),
+    ],
+)
+def test_any_answer_but_an_error_of_the_server_is_healthy(status: bytes, code: int) -> None:
+    """The argument `any` is for a service without a health path."""
+    requests: list[bytes] = []
+    assert healthcheck.main([str(answer_once(status + b"\r\n\r\n", requests=requests)), "any"]) == code
+    assert requests[0].startswith(b"GET / HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(("answer", "code"), [(OK, 0), (b"HTTP/1.1 404 Not Found\r\n\r\n", 1)])
+def test_the_health_check_runs_in_any_folder_without_packages(tmp_path: Path, answer: bytes, code: int) -> None:
+    """The image's command is `python -S` and the absolute path of the file."""
+    command = [sys.executable, "-S", healthcheck.__file__, str(answer_once(answer)), "127.0.0.1", "/x"]
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == code
+
+
+def test_the_health_check_reports_a_wrong_port() -> None:
+    """A path without its slash, for example: it must not be taken for an unhealthy service."""
+    with pytest.raises(SystemExit, match=r"^The port must be a number \(got 'health'\)\. To fix it: "):
+        healthcheck.main(["health"])
 
 
 def test_the_health_check_reports_a_closed_port_as_unhealthy() -> None:

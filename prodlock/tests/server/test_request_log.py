@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from prodlock.server import logs
 from prodlock.server.asgi import Message, Receive, Scope, Send
 from prodlock.server.lifecycle import Lifecycle
+from prodlock.server.probes import Paths
 from prodlock.server.request_log import RequestLog
 from prodlock.server.settings import Settings
 from prodlock.server.uvicorn_internals import ClientDisconnected
@@ -198,7 +199,7 @@ def test_a_request_without_a_response_is_a_warning(caplog: pytest.LogCaptureFixt
 
     async def ask() -> None:
         scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-        await RequestLog(silent, Lifecycle())(scope, None, None)  # type: ignore[arg-type]
+        await RequestLog(silent, Lifecycle(), Paths())(scope, None, None)  # type: ignore[arg-type]
 
     asyncio.run(ask())
     (line,) = lines(caplog)
@@ -366,7 +367,7 @@ def test_a_websocket_client_that_has_disconnected_is_not_an_error(caplog: pytest
 
     async def serve() -> None:
         scope = {"type": "websocket", "path": "/", "headers": []}
-        await RequestLog(sends, Lifecycle())(scope, None, send)  # type: ignore[arg-type]
+        await RequestLog(sends, Lifecycle(), Paths())(scope, None, send)  # type: ignore[arg-type]
 
     asyncio.run(serve())
     (line,) = lines(caplog)

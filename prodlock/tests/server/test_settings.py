@@ -36,6 +36,32 @@ def test_a_port_out_of_range_is_refused(port: str) -> None:
         Settings.read({}, {"port": port})
 
 
+@pytest.mark.parametrize(
+    "path", ["/health", "/", "/api/v1/utils/health-check/", "/healthz", "/.well-known/up", "/a.b_c~d"]
+)
+def test_a_path_of_a_probe_is_accepted(path: str) -> None:
+    """Also one that ends with a slash, as frameworks have them."""
+    settings = Settings.read({}, {"health": path})
+    assert (settings.health, settings.ready) == (path, "/ready")
+
+
+@pytest.mark.parametrize("option", ["health", "ready"])
+@pytest.mark.parametrize(
+    "path", ["", "health", "//", "/a//b", "/a b", "/ä", "/a?b=1", "/a#b", "/..", "/a/./b", "/a%20b", "http://x/a"]
+)
+def test_a_path_that_is_not_valid_is_refused(option: str, path: str) -> None:
+    """It could never be requested, or has another meaning."""
+    with pytest.raises(BadSettings, match=rf"^--{option} must be a path such as /health.*\(got .*To fix it: "):
+        Settings.read({}, {option: path})
+
+
+@pytest.mark.parametrize("options", [{"health": "/up", "ready": "/up"}, {"health": "/ready"}, {"ready": "/health"}])
+def test_one_path_for_both_probes_is_refused(options: dict[str, str]) -> None:
+    """During the drain one is 200 and the other is 503."""
+    with pytest.raises(BadSettings, match=r"^--health and --ready must be different paths \(got '/"):
+        Settings.read({}, options)
+
+
 def test_a_wrong_option_is_named_instead_of_its_variable() -> None:
     """The variable is not what is wrong."""
     with pytest.raises(BadSettings, match=r"^--host must be an IP address.* \(got 'localhost'\)"):

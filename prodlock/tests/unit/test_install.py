@@ -106,6 +106,39 @@ def test_uv_is_downloaded_and_the_password_stays_with_the_index(tmp_path: Path) 
     ]
 
 
+def test_uv_is_downloaded_with_a_login_of_the_netrc_file(tmp_path: Path, index: str) -> None:
+    """The address has none; the host that it redirects to gets no login."""
+    (tmp_path / "index_url").write_text(index.replace("user:p%40ss@", ""), encoding="utf-8")
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login user password p@ss\n", encoding="utf-8")
+    install.uv()
+    assert (tmp_path / "uv").read_bytes() == b"program"
+    assert [seen[2] for seen in Index.seen] == ["Basic dXNlcjpwQHNz", "Basic dXNlcjpwQHNz", ""]
+
+
+def test_a_further_index_that_refuses_the_build_is_reported(tmp_path: Path, index: str) -> None:
+    """Without its login; one that lets the build in, and one that can't be reached, are not."""
+    private = index.replace("/simple", "/private")
+    (tmp_path / "extra_index_url").write_text(f"{private} {index} http://127.0.0.1:9/simple", encoding="utf-8")
+    plain = private.replace("user:p%40ss@", "")
+    assert install.refusals("uv==1.0 --hash=sha256:0\n") == [
+        f"hint: An index ({plain}) could not be queried due to a lack of valid authentication credentials (HTTP status "
+        "401)."
+    ]
+    (tmp_path / "extra_index_url").unlink()
+    assert len(install.refusals(f"--extra-index-url {plain}\nuv==1.0\n")) == 1
+    assert install.refusals("uv==1.0\n") == []
+
+
+def test_uv_is_downloaded_from_a_further_index(tmp_path: Path, index: str) -> None:
+    """Where the package index does not have it."""
+    (tmp_path / "index_url").write_text(index.replace("/simple", "/absent"), encoding="utf-8")
+    (tmp_path / "extra_index_url").write_text(index, encoding="utf-8")
+    install.uv()
+    assert (tmp_path / "uv").read_bytes() == b"program"
+    (tmp_path / "extra_index_url").write_text(index.replace("/simple", "/absent"), encoding="utf-8")
+    assert refused().startswith("The package index must be reachable and have uv (got: HTTP status 404). To fix it: ")
+
+
 @pytest.mark.usefixtures("index")
 def test_uv_with_another_hash_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sha256 is compared before the wheel is unpacked."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import prodlock
+from prodlock.server import requirements
 
 PACKAGE = Path(prodlock.__file__).parent
 VERSION = prodlock.__version__
@@ -84,13 +85,33 @@ def test_a_git_url_with_a_subdirectory_is_installable(environment: Path, tmp_pat
     assert run(sys.executable, "-m", "prodlock", "--version", cwd=target) == f"prodlock {VERSION}\n"
 
 
-def test_the_server_extra_has_the_ranges_of_the_repository() -> None:
-    """`prodlock.server` uses internals of uvicorn, whose versions are limited in both files."""
-    own = tomllib.loads((PACKAGE / "pyproject.toml").read_text(encoding="utf-8"))
-    repository = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
-    extra = own["project"]["optional-dependencies"]["server"]
-    assert len(extra) == 2
-    assert set(extra) <= set(repository["project"]["dependencies"])
+def test_the_server_extra_has_the_supported_ranges() -> None:
+    """The metadata of the package states what the server checks when it starts."""
+    project = tomllib.loads((PACKAGE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extra = sorted(project["optional-dependencies"]["server"])
+    assert extra == [f"{name}{supported}" for name, supported in sorted(requirements.SUPPORTED.items())]
+
+
+@pytest.mark.parametrize("name", requirements.SUPPORTED)
+def test_the_reference_has_the_supported_ranges(name: str) -> None:
+    """The documentation states what the server checks when it starts."""
+    text = (PACKAGE.parent / "docs/reference/server.md").read_text(encoding="utf-8")
+    assert f"| {name} | `{requirements.SUPPORTED[name]}` |" in text
+
+
+@pytest.mark.full_length
+@pytest.mark.parametrize("end", ["lowest", "newest"])
+def test_the_server_works_at_both_ends_of_the_supported_ranges(tmp_path: Path, end: str) -> None:
+    """The tests of the server pass with the lowest versions, and with the newest ones that the index has."""
+    venv.create(tmp_path, with_pip=True)
+    programs = tmp_path / ("Scripts" if sys.platform == "win32" else "bin")
+    wanted = [f"{name}{supported}" for name, supported in requirements.SUPPORTED.items()]
+    if end == "lowest":
+        wanted = [one.partition(",")[0].replace(">=", "==") for one in wanted]
+    pip(programs, "install", *wanted, "fastapi", "httpx2", "hypothesis", "invoke", "pytest", "websockets")
+    # A warning of websockets about what an old uvicorn imports is not a failure.
+    options = ("-q", "-p", "no:cacheprovider", "-W", "ignore::DeprecationWarning", "prodlock/tests/server")
+    run(str(programs / "python"), "-m", "pytest", *options, cwd=PACKAGE.parent)
 
 
 def test_importing_the_package_imports_nothing_else() -> None:

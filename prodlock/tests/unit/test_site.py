@@ -1,4 +1,4 @@
-"""The machine's certificate authorities and package index."""
+"""The machine's certificate authorities, package indexes and logins."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from prodlock.project import Project
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The home folder of a machine without any configuration."""
-    for name in ("CA_BUNDLE", "INDEX_URL", "PIP_INDEX_URL", "PIP_CONFIG_FILE", "SSL_CERT_FILE", "XDG_CONFIG_HOME"):
+    for name in ("CA_BUNDLE", "PIP_CONFIG_FILE", "SSL_CERT_FILE", "XDG_CONFIG_HOME", "NETRC"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("INDEX_URL", "EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(f"PIP_{name}", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
     return tmp_path
@@ -131,7 +134,95 @@ def test_the_users_settings_take_precedence(bare: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(bare)
     monkeypatch.setenv("INDEX_URL", "https://mine")
     monkeypatch.setenv("CA_BUNDLE", "mine.pem")
-    assert site.environment(Project()) == {"INDEX_URL": "https://mine", "CA_BUNDLE": str(bare / "mine.pem")}
+    monkeypatch.setenv("EXTRA_INDEX_URL", " https://u:p@one/simple  https://two/simple ")
+    (bare / "mine.netrc").touch()
+    monkeypatch.setenv("NETRC", "mine.netrc")
+    assert site.environment(Project()) == {
+        "INDEX_URL": "https://mine",
+        "EXTRA_INDEX_URL": "https://u:p@one/simple https://two/simple",
+        "CA_BUNDLE": str(bare / "mine.pem"),
+        "NETRC": str(bare / "mine.netrc"),
+    }
+
+
+def test_further_indexes_are_read_from_pips_configuration(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One on each line, as pip has it; PIP_EXTRA_INDEX_URL precedes the files, and EXTRA_INDEX_URL both."""
+    assert site.environment(Project())["EXTRA_INDEX_URL"] == ""
+    configure(bare / ".config/pip/pip.conf", "[global]\nextra-index-url =\n    https://a\n    https://b\n")
+    assert site.environment(Project())["EXTRA_INDEX_URL"] == "https://a https://b"
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://c")
+    assert site.environment(Project())["EXTRA_INDEX_URL"] == "https://c"
+    monkeypatch.setenv("EXTRA_INDEX_URL", "https://d")
+    assert site.environment(Project())["EXTRA_INDEX_URL"] == "https://d"
+
+
+def test_folders_in_pips_configuration_are_not_given_to_a_build(bare: Path) -> None:
+    """A build can't read them; indexes beside them are given."""
+    configure(bare / ".config/pip/pip.conf", "[global]\nextra-index-url = file:///srv/index https://a /srv/other\n")
+    assert site.environment(Project())["EXTRA_INDEX_URL"] == "https://a"
+
+
+@pytest.mark.parametrize(
+    "address", ["secret.example/simple", "file:///secret", "ftp://u:secret@x", "https://", "http://u:secret@h:x"]
+)
+def test_a_further_index_must_be_a_web_address(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """Beside a valid one too; the message does not repeat a password."""
+    monkeypatch.setenv("EXTRA_INDEX_URL", f"https://a {address}")
+    with pytest.raises(Failure, match=r"^Further package indexes must be addresses .* set EXTRA_INDEX_URL") as failure:
+        site.environment(Project())
+    assert "secret" not in str(failure.value)
+
+
+def test_the_users_netrc_file_is_found(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NETRC precedes it, and the null device disables it."""
+    assert site.environment(Project())["NETRC"] == ""
+    file = bare / ".netrc"
+    file.write_text("machine one.example login u password p#w\n", encoding="utf-8")
+    assert site.environment(Project())["NETRC"] == str(file)
+    monkeypatch.setenv("NETRC", os.devnull)
+    assert site.environment(Project())["NETRC"] == os.devnull
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file or directory"),
+        (b"", "Is a directory"),
+        (b"machine a login u\nsecret word\n", "an error in line 2"),
+        (b"machine a password \xff\xfesecret\n", "text that is not UTF-8"),
+    ],
+)
+def test_netrc_must_be_a_netrc_file(
+    bare: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, reason: str
+) -> None:
+    """The message states the reason and no contents."""
+    file = bare / "logins"
+    if content:
+        file.write_bytes(content)
+    elif content is not None:
+        file.mkdir()
+    monkeypatch.setenv("NETRC", str(file))
+    with pytest.raises(Failure) as failure:
+        site.environment(Project())
+    message = str(failure.value)
+    assert message.startswith(f"NETRC must be a readable file in the format of netrc (got {file}: {reason}). To fix it")
+    assert "secret" not in message
+
+
+def test_a_build_is_given_each_setting_without_an_address_on_the_command_line() -> None:
+    """Files by their path, addresses by the name of a variable; no option where there is no netrc file."""
+    settings = {"CA_BUNDLE": "/c", "NETRC": "/n", "INDEX_URL": "https://u:p@a", "EXTRA_INDEX_URL": "https://u:p@b"}
+    addresses = ("--secret=id=index_url,env=INDEX_URL", "--secret=id=extra_index_url,env=EXTRA_INDEX_URL")
+    assert site.secrets(settings) == ("--secret=id=ca_bundle,src=/c", "--secret=id=netrc,src=/n", *addresses)
+    assert site.secrets(settings | {"NETRC": ""}) == ("--secret=id=ca_bundle,src=/c", *addresses)
+
+
+def test_the_login_for_an_address_is_that_of_a_further_index_on_its_host() -> None:
+    """Another host or port gets none."""
+    settings = {"EXTRA_INDEX_URL": "https://plain.example/simple https://u:p%40ss@one.example/simple"}
+    assert site.login(settings, "https://one.example/other/simple") == ("u", "p@ss")
+    assert site.login(settings, "https://one.example:8443/simple") is None
+    assert site.login(settings, "https://plain.example/simple") is None
 
 
 def test_the_bundle_is_the_machines_trust_store(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from prodlock import service
 from prodlock.proof.judges import deployment
 
 DOCKERFILE = "FROM x AS y\nUSER root\nEXPOSE 1\nFROM scratch AS prod\nUSER 10001:10001\nEXPOSE 8000\n"
-HEALTHCHECK = 'connection.sendall(b"GET /health HTTP/1.1")'
+HEALTHCHECK = 'PORT = 8000\nHEALTH = "/health"\n'
 PROXY = (
     "frontend public\n    http-request set-header x-forwarded-proto %[ssl_fc,iif(https,http)]\n"
     "backend service\n    option httpchk GET /ready\n    server-template replica 4 api-prod:8000\n"

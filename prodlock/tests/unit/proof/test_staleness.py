@@ -34,6 +34,6 @@ def test_a_changed_source_makes_an_image_stale() -> None:
 def test_a_changed_lock_makes_an_image_stale() -> None:
     """Another version, or a distribution that is not there yet."""
     newer = replace(LOCK, main={**LOCK.main, "anyio": frozenset({"5.0"})})
-    assert staleness(PROD, (newer.main,), Sources(COPIED, APP_NOW)) == "it has anyio 4.16.0, poetry.lock has 5.0"
+    assert staleness(PROD, (newer.main,), Sources(COPIED, APP_NOW)) == "it has anyio 4.16.0, the lock has 5.0"
     more = replace(LOCK, main={**LOCK.main, "attrs": frozenset({"1"})})
-    assert staleness(PROD, (more.main,), Sources(COPIED, APP_NOW)) == "it lacks attrs, which poetry.lock has"
+    assert staleness(PROD, (more.main,), Sources(COPIED, APP_NOW)) == "it lacks attrs, which the lock has"

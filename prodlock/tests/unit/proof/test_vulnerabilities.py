@@ -106,7 +106,7 @@ def test_a_vulnerability_is_a_finding() -> None:
     assert report().lines() == [
         "VULNERABLE one-part 1.0: PYSEC-2026-1 (CVE-2026-1, GHSA-b); groups dev and main, in production; fixed in 2.0; "
         "A fault. To fix it: `inv poetry -- update --lock one-part`, then `inv build`.",
-        "poetry.lock has 1 known vulnerability, 1 of them in production. osv.example answered about 2 distributions "
+        "The lock has 1 known vulnerability, 1 of them in production. osv.example answered about 2 distributions "
         "(dev 2, main 1).",
     ]
 
@@ -117,7 +117,7 @@ def test_an_ignored_vulnerability_is_printed_and_no_finding(entry: str) -> None:
     assert report(entry).code == 0
     line, verdict = report(entry).lines()
     assert line.startswith("IGNORED one-part 1.0: PYSEC-2026-1 ")
-    assert verdict.startswith("poetry.lock has no known vulnerabilities (1 ignored). ")
+    assert verdict.startswith("The lock has no known vulnerabilities (1 ignored). ")
     assert json.loads(json.dumps(report(entry).data()))["ignored"][0]["id"] == "PYSEC-2026-1"
 
 

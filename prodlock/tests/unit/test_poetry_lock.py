@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from packaging.tags import Tag, sys_tags
 
-from prodlock.inside import requirements
+from prodlock.inside.lock import poetry, selection
 
 LINUX = {
     "os_name": "posix",
@@ -32,23 +33,21 @@ def package(name: str, **settings: object) -> dict[str, Any]:
     return {"name": name, "version": "1.0", "groups": ["main"], "files": files} | settings
 
 
+def select(packages: tuple[dict[str, Any], ...], *groups: str, **environment: str) -> list[selection.Requirement]:
+    """Return the requirements of groups that are selected."""
+    locked = poetry.requirements({"package": packages}, groups)
+    return selection.chosen(locked, environment=LINUX | environment)
+
+
 def chosen(*packages: dict[str, Any], **environment: str) -> dict[str, list[str]]:
     """Return name and version of the selected distributions, by group."""
-    found: dict[str, list[str]] = {}
-    for one in requirements.selected(requirements.requirements({"package": packages}), LINUX | environment):
-        found.setdefault(one.group, []).append(f"{one.name} {one.version}")
-    return found
-
-
-def lists(*packages: dict[str, Any]) -> dict[str, list[str]]:
-    """Return the lists for any environment."""
-    locked = list(requirements.requirements({"package": packages}))
-    return requirements.lists(locked, sorted({one.group for one in locked}))
+    found = {group: select(packages, group, **environment) for group in ("main", "dev")}
+    return {group: [f"{one.name} {one.version}" for one in listed] for group, listed in found.items() if listed}
 
 
 def test_a_requirement_is_pinned_and_has_every_hash() -> None:
     """The installer may choose any of the files."""
-    assert lists(package("a")) == {"main": [f"a==1.0{HASHES}"]}
+    assert selection.lines(select((package("a"),), "main"), frozenset())[1:] == [f"a==1.0{HASHES}"]
 
 
 def test_a_package_is_in_the_list_of_each_of_its_groups() -> None:
@@ -62,14 +61,14 @@ def test_a_package_is_in_the_list_of_each_of_its_groups() -> None:
 @pytest.mark.parametrize(
     ("markers", "main", "dev"),
     [
-        ("sys_platform == 'win32'", " ; sys_platform == 'win32'", " ; sys_platform == 'win32'"),
-        ({"dev": "python_version < '3.15'"}, "", " ; python_version < '3.15'"),
+        ("sys_platform == 'win32'", "sys_platform == 'win32'", "sys_platform == 'win32'"),
+        ({"dev": "python_version < '3.15'"}, "", "python_version < '3.15'"),
     ],
 )
-def test_a_list_for_any_environment_keeps_the_marker_of_each_group(markers: object, main: str, dev: str) -> None:
+def test_a_requirement_has_the_marker_of_its_group(markers: object, main: str, dev: str) -> None:
     """The lock has a string for all groups, or a table by group."""
-    found = lists(package("a", groups=["main", "dev"], markers=markers))
-    assert found == {"main": [f"a==1.0{main}{HASHES}"], "dev": [f"a==1.0{dev}{HASHES}"]}
+    lock = {"package": [package("a", groups=["main", "dev"], markers=markers)]}
+    assert [one.marker for one in poetry.requirements(lock, ["main", "dev"])] == [main, dev]
 
 
 # By case: what Poetry 2.5 writes into the lock, and the groups with which `poetry install` then installs the package
@@ -116,17 +115,14 @@ def test_the_version_for_the_environment_is_selected() -> None:
 
 def test_selected_requirements_have_no_marker() -> None:
     """The installer evaluates no marker again."""
-    locked = requirements.requirements({"package": [package("a", markers='sys_platform == "linux"')]})
-    assert requirements.lists(requirements.selected(locked, LINUX), ["main", "dev"]) == {
-        "main": [f"a==1.0{HASHES}"],
-        "dev": [],
-    }
+    found = select((package("a", markers='sys_platform == "linux"'),), "main")
+    assert [one.marker for one in found] == [""]
 
 
 def test_two_versions_for_one_environment_are_refused() -> None:
     """Poetry never locks them, but a merge of two locks may have them, also in two groups of one environment."""
     with pytest.raises(ValueError, match=r"it has a 1\.0 and 2\.0 for one environment"):
-        chosen(package("a", version="1.0"), package("a", version="2.0", groups=["dev"]))
+        select((package("a", version="1.0"), package("a", version="2.0", groups=["dev"])), "main", "dev")
 
 
 @pytest.mark.parametrize("marker", ["sys_platform ==", 'sys_platform ~= "linux"', 'python_version < "3.13" and'])
@@ -146,9 +142,17 @@ def test_a_distribution_without_a_hash_is_refused() -> None:
 def test_another_index_is_listed_where_a_group_needs_it() -> None:
     """Poetry calls any index beside its default `legacy`; lists of groups that need none of its files leave it out."""
     source = {"type": "legacy", "url": "https://index.example/simple"}
-    found = lists(package("a", source=source), package("b", groups=["dev"]))
+    packages = (package("a", source=source), package("b", groups=["dev"]))
+    found = {group: selection.lines(select(packages, group), frozenset())[1:] for group in ("main", "dev")}
     assert found["main"][0] == "--extra-index-url https://index.example/simple"
-    assert [line.split("==")[0] for lines in found.values() for line in lines[-1:]] == ["b", "a"]
+    assert [line.split("==")[0] for lines in found.values() for line in lines[-1:]] == ["a", "b"]
+
+
+def test_an_index_with_credentials_is_refused() -> None:
+    """Lists and layers would contain them."""
+    source = {"type": "legacy", "url": "https://user:hunter2@index.example/simple"}
+    with pytest.raises(ValueError, match=r"^the address of the index index\.example must not contain credentials"):
+        chosen(package("a", source=source))
 
 
 TAGS = frozenset({Tag("cp313", "cp313", "manylinux_2_17_x86_64"), Tag("py3", "none", "any")})
@@ -161,8 +165,12 @@ def files(*names: str) -> list[dict[str, str]]:
 
 def refused(*packages: dict[str, Any]) -> dict[str, list[str]]:
     """Return the distributions without a wheel for this environment, by group."""
-    locked = requirements.requirements({"package": packages})
-    return requirements.without_wheel(requirements.selected(locked, LINUX), TAGS)
+    found = {}
+    for group in ("main", "dev"):
+        lines = selection.lines(select(packages, group), TAGS)
+        if comments := [line for line in lines if line.startswith("#")]:
+            found[group] = [re.findall(r"^# (.*) has no wheel for Python", line)[0] for line in comments]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -205,14 +213,18 @@ def test_a_distribution_that_is_not_installed_needs_no_wheel(settings: dict[str,
 
 def test_this_projects_own_lock_has_every_wheel() -> None:
     """The control: no distribution of a valid lock is refused."""
-    lock = tomllib.loads(Path("poetry.lock").read_text(encoding="utf-8"))
-    chosen = requirements.selected(requirements.requirements(lock))
-    assert requirements.without_wheel(chosen, frozenset(sys_tags())) == {}
+    selected = poetry.select(Path("poetry.lock"), selection.Wanted())
+    lines = selection.lines(selected.everything, frozenset(sys_tags()))
+    assert lines
+    assert not [line for line in lines if line.startswith("#")]
 
 
-def program(lock: Path, folder: Path, pyproject: Path = Path("pyproject.toml")) -> None:
-    """Run the program as the build does."""
-    command = [sys.executable, "prodlock/inside/requirements.py", str(pyproject), str(lock), str(folder)]
+def program(folder: Path, lock: str | None = None, pyproject: str | None = None) -> None:
+    """Run the program as the build does, on this project's files where no others are given."""
+    for name, text in (("poetry.lock", lock), ("pyproject.toml", pyproject)):
+        given = Path(name).read_text(encoding="utf-8") if text is None else text
+        (folder / name).write_text(given, encoding="utf-8")
+    command = [sys.executable, "-m", "prodlock.inside.lock", str(folder / "poetry.lock"), str(folder)]
     subprocess.run(command, check=True, capture_output=True, text=True)
 
 
@@ -223,9 +235,7 @@ def test_the_program_marks_the_list_of_a_group_that_cannot_be_installed(tmp_path
         '[[package]]\nname = "docopt"\nversion = "0.6.2"\ngroups = ["dev"]\n'
         'files = [{file = "docopt-0.6.2.tar.gz", hash = "sha256:aa"}]\n\n'
     )
-    lock = tmp_path / "poetry.lock"
-    lock.write_text(text.replace("[[package]]", f"{entry}[[package]]", 1), encoding="utf-8")
-    program(lock, tmp_path)
+    program(tmp_path, text.replace("[[package]]", f"{entry}[[package]]", 1))
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     first = {path.stem: path.read_text(encoding="utf-8").splitlines()[0] for path in tmp_path.glob("*.txt")}
     assert first["dev"].startswith(f"# docopt 0.6.2 has no wheel for Python {version} on {sys.platform}/")
@@ -233,14 +243,13 @@ def test_the_program_marks_the_list_of_a_group_that_cannot_be_installed(tmp_path
     assert not first["main"].startswith("#")
 
 
-def test_the_selection_names_the_lock_and_the_files() -> None:
-    """selection.json has versions and digests by group; only a sha256 identifies a wheel."""
+def test_the_selection_names_the_files() -> None:
+    """Only a sha256 identifies a wheel."""
     files = [{"file": "a.whl", "hash": "sha256:bb"}, {"file": "a.zip", "hash": "md5:cc"}]
-    taken = requirements.selected(requirements.requirements({"package": [package("a", files=files)]}), LINUX)
-    assert requirements.selection(taken, ["main", "dev"], "12") == {
-        "schema": requirements.SCHEMA,
-        "lock": "12",
-        "groups": {"main": [{"name": "a", "version": "1.0", "sha256": ["bb"]}], "dev": []},
+    assert selection.record(select((package("a", files=files),), "main")[0]) == {
+        "name": "a",
+        "version": "1.0",
+        "sha256": ["bb"],
     }
 
 
@@ -248,33 +257,28 @@ def test_a_lock_pins_names_with_versions() -> None:
     """The distributions are those of a group, for all environments."""
     text = '[[package]]\nname = "{0}"\nversion = "1"\ngroups = {1}\nmarkers = "python_version < \'3\'"\n'
     lock = text.format("a", ["main", "dev"]) + text.format("b", ["dev"])
-    assert requirements.pinned(lock, "main") == {"a 1"}
-    assert requirements.pinned(lock, "dev") == {"a 1", "b 1"}
+    assert selection.pinned("poetry.lock", lock) == {"a 1"}
+    assert selection.pinned("poetry.lock", lock, ["dev"]) == {"a 1", "b 1"}
 
 
 @pytest.mark.parametrize("text", ["", "<<<<<<< HEAD\n", '[[package]]\nname = "a"\nversion = "1"\n'])
 def test_an_invalid_lock_pins_nothing(text: str) -> None:
     """The file is empty, has a merge conflict, or is a lock of a Poetry before 2.0."""
     with pytest.raises((ValueError, KeyError)):
-        requirements.pinned(text, "main")
+        selection.pinned("poetry.lock", text)
 
 
-def test_the_program_writes_lists_and_selection(tmp_path: Path) -> None:
-    """The program runs on this project's own lock, as in the build."""
-    program(Path("poetry.lock"), tmp_path)
-    content = Path("poetry.lock").read_bytes()
-    groups = {group for one in tomllib.loads(content.decode())["package"] for group in one["groups"]}
-    selection = json.loads((tmp_path / "selection.json").read_text())
-    assert selection["lock"] == hashlib.sha256(content).hexdigest()
-    assert selection["groups"].keys() == groups
-    for group in groups:
-        # A comment states what this machine's Python can't install.
-        lines = [line for line in (tmp_path / f"{group}.txt").read_text().splitlines() if not line.startswith("#")]
-        assert [line.split(" --hash=")[0] for line in lines] == [
-            f"{one['name']}=={one['version']}" for one in selection["groups"][group]
-        ]
-    assert any(one["name"] == "fastapi" for one in selection["groups"]["main"])
-    assert not any(one["name"] == "colorama" for one in selection["groups"]["dev"])
+def test_the_program_reads_this_projects_own_lock(tmp_path: Path) -> None:
+    """As in the build."""
+    program(tmp_path)
+    document = json.loads((tmp_path / "selection.json").read_text())
+    assert document["lock"] == hashlib.sha256(Path("poetry.lock").read_bytes()).hexdigest()
+    names = {group: {one["name"] for one in listed} for group, listed in document["groups"].items()}
+    assert names.keys() == {"main", "dev"}
+    assert "fastapi" in names["main"]
+    assert "pytest" in names["dev"]
+    # What main has is not listed again, and colorama is for Windows.
+    assert not names["dev"] & (names["main"] | {"colorama"})
 
 
 @pytest.mark.parametrize(
@@ -286,13 +290,10 @@ def test_the_program_writes_lists_and_selection(tmp_path: Path) -> None:
 )
 def test_a_lock_that_cannot_be_installed_is_an_error_message(tmp_path: Path, entry: str, error: str) -> None:
     """A lock of a Poetry before 2.0 has no groups; a marker may be damaged."""
-    lock, pyproject = tmp_path / "poetry.lock", tmp_path / "pyproject.toml"
-    pyproject.touch()
-    hashed = requirements.content_hash({})
+    hashed = poetry.content_hash({})
     text = f'[[package]]\nname = "a"\nversion = "1"\nfiles = []\n{entry}[metadata]\ncontent-hash = "{hashed}"\n'
-    lock.write_text(text, encoding="utf-8")
     with pytest.raises(subprocess.CalledProcessError) as failed:
-        program(lock, tmp_path, pyproject)
+        program(tmp_path, text, "")
     assert failed.value.returncode == 1
     assert failed.value.stderr.startswith(f"poetry.lock can't be installed: {error}")
     assert "Traceback" not in failed.value.stderr
@@ -335,46 +336,42 @@ def test_a_lock_is_fresh_until_a_dependency_changes(edit: str) -> None:
     """The Engine's tests compare the same edits with the real Poetry."""
     old, new, stale = EDITS[edit]
     assert old in PYPROJECT
-    lock = f'[metadata]\ncontent-hash = "{requirements.content_hash(tomllib.loads(PYPROJECT))}"\n'
-    assert requirements.is_fresh(tomllib.loads(PYPROJECT.replace(old, new, 1)), lock) != stale
+    lock = f'[metadata]\ncontent-hash = "{poetry.content_hash(tomllib.loads(PYPROJECT))}"\n'
+    assert poetry.is_fresh(tomllib.loads(PYPROJECT.replace(old, new, 1)), lock) != stale
 
 
 def test_the_lock_of_an_older_poetry_does_not_cover_groups() -> None:
     """A lock of a Poetry before 2.3 is fresh whatever the groups are; one of a newer Poetry is not."""
     parsed = tomllib.loads(PYPROJECT)
-    body = f'[metadata]\ncontent-hash = "{requirements.content_hash(parsed, with_groups=False)}"\n'
+    body = f'[metadata]\ncontent-hash = "{poetry.content_hash(parsed, with_groups=False)}"\n'
     for version, fresh in (("2.2.1", True), ("1.8.5", True), ("2.3.0", False), ("10.0.0", False)):
         comment = f"# This file is automatically @generated by Poetry {version} and should not be changed by hand.\n"
-        assert requirements.is_fresh(parsed, comment + body) == fresh
+        assert poetry.is_fresh(parsed, comment + body) == fresh
 
 
 @pytest.mark.parametrize("lock", ["", "[metadata]\n"])
 def test_a_lock_without_a_content_hash_is_stale(lock: str) -> None:
     """Such a lock does not state what it was made from."""
-    assert not requirements.is_fresh(tomllib.loads(PYPROJECT), lock)
+    assert not poetry.is_fresh(tomllib.loads(PYPROJECT), lock)
 
 
 def test_this_projects_own_lock_is_fresh() -> None:
     """Its content hash was written by Poetry."""
     pyproject = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
-    assert requirements.is_fresh(pyproject, Path("poetry.lock").read_text(encoding="utf-8"))
+    assert poetry.is_fresh(pyproject, Path("poetry.lock").read_text(encoding="utf-8"))
 
 
 def test_the_program_refuses_a_stale_lock(tmp_path: Path) -> None:
     """The message is Poetry's own, and no list is written."""
-    pyproject = tmp_path / "pyproject.toml"
     text = Path("pyproject.toml").read_text(encoding="utf-8")
-    pyproject.write_text(text.replace('requires-python = ">=3.11"', 'requires-python = ">=3.12"'), encoding="utf-8")
     with pytest.raises(subprocess.CalledProcessError) as failed:
-        program(Path("poetry.lock"), tmp_path, pyproject)
+        program(tmp_path, None, text.replace('requires-python = ">=3.11"', 'requires-python = ">=3.12"'))
     assert failed.value.stderr == "pyproject.toml changed significantly since poetry.lock was last generated\n"
     assert not [*tmp_path.glob("*.txt")]
 
 
 def test_a_pyproject_that_is_not_toml_is_an_error_message(tmp_path: Path) -> None:
     """The message repeats the parser's error, without a traceback."""
-    pyproject = tmp_path / "pyproject.toml"
-    pyproject.write_text("[project\n", encoding="utf-8")
     with pytest.raises(subprocess.CalledProcessError) as failed:
-        program(Path("poetry.lock"), tmp_path, pyproject)
+        program(tmp_path, None, "[project\n")
     assert failed.value.stderr.startswith("pyproject.toml must be valid TOML (got: ")

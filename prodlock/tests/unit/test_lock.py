@@ -1,0 +1,430 @@
+"""Locks of the real tools: what is selected of them is what the tool that owns the format exports."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import packaging.markers
+import pytest
+from packaging.requirements import Requirement as Line
+
+from prodlock.inside.lock import poetry, pylock, requirements, selection, uv
+
+LOCKS = Path(__file__).parent / "locks"
+ROOT = Path(__file__).parents[3]
+HERE = packaging.markers.default_environment()
+# In each the locks select something else.
+ENVIRONMENTS: dict[str, Mapping[str, str]] = {
+    "the image": {"sys_platform": "linux", "python_version": "3.13", "python_full_version": "3.13.5"},
+    "an older Python": {"sys_platform": "linux", "python_version": "3.11", "python_full_version": "3.11.9"},
+    "Windows": {"sys_platform": "win32", "os_name": "nt", "python_version": "3.13", "python_full_version": "3.13.5"},
+    "macOS": {"sys_platform": "darwin", "python_version": "3.12", "python_full_version": "3.12.1"},
+}
+# By case: the lock, what is configured, and the exports of main and of both.
+BOTH = ("client", "fast")
+Case = tuple[str, selection.Wanted, str, str]
+CASES: dict[str, Case] = {
+    "poetry": ("poetry/poetry.lock", selection.Wanted(), "main", "dev"),
+    "poetry, extras and a group": ("poetry/poetry.lock", selection.Wanted(("main", "jobs"), BOTH), "more", ""),
+    "uv": ("uv/uv.lock", selection.Wanted(), "main", "dev"),
+    "uv, an extra and a group": ("uv/uv.lock", selection.Wanted(("main", "jobs"), ("all",)), "more", ""),
+    "uv, a member": ("uv/uv.lock", selection.Wanted(extras=("fast",), package="backend"), "backend", ""),
+    "pylock": (
+        "pylock/pylock.toml",
+        selection.Wanted(extras=BOTH, dev_lock=LOCKS / "pylock/pylock.dev.toml"),
+        "main",
+        "dev",
+    ),
+    "requirements": (
+        "requirements/requirements.txt",
+        selection.Wanted(extras=BOTH, dev_lock=LOCKS / "requirements/requirements-dev.txt"),
+        "main",
+        "dev",
+    ),
+}
+
+
+def exported(lock: str, name: str) -> set[str]:
+    """Return name and version of each distribution of an export that this environment needs."""
+    text = (LOCKS / lock).with_name("exported").joinpath(f"{name}.txt").read_text(encoding="utf-8")
+    lines = [Line(line) for line in text.splitlines()]
+    return {f"{line.name}{line.specifier}" for line in lines if not line.marker or line.marker.evaluate()}
+
+
+def names(listed: Sequence[selection.Requirement]) -> set[str]:
+    """Return name and version of each distribution."""
+    return {f"{one.name}=={one.version}" for one in listed}
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("case", CASES)
+def test_the_selection_is_what_the_owning_tool_exports(
+    case: str, environment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With extras, groups, markers of platforms and Pythons, and two versions of one distribution."""
+    monkeypatch.setattr(packaging.markers, "default_environment", lambda: HERE | ENVIRONMENTS[environment])  # type: ignore[operator]
+    lock, wanted, main, dev = CASES[case]
+    selected = selection.reader(lock).select(LOCKS / lock, wanted)
+    assert names(selected.main) == exported(lock, main)
+    if dev:
+        assert names(selected.everything) == exported(lock, dev)
+        assert names(selected.everything) > names(selected.main)
+    assert selected.inputs == ("fresh" if lock.endswith(".lock") else "consistent")
+
+
+def copied(tmp_path: Path, kind: str) -> Path:
+    """Return a copy of a project with a lock."""
+    return Path(shutil.copytree(LOCKS / kind, tmp_path / kind))
+
+
+def run(lock: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the program as the build does, and write the lists beside the lock."""
+    command = [sys.executable, "-m", "prodlock.inside.lock", *options, str(lock), str(lock.parent / "out")]
+    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+
+
+LOCK_OF = {
+    "poetry": "poetry.lock",
+    "uv": "uv.lock",
+    "pylock": "pylock.toml",
+    "requirements": "requirements.txt",
+}
+
+
+@pytest.mark.parametrize("kind", LOCK_OF)
+def test_the_program_writes_lists_and_selection(tmp_path: Path, kind: str) -> None:
+    """dev.txt has what development adds; the selection has the same as data."""
+    lock = copied(tmp_path, kind) / LOCK_OF[kind]
+    done = run(lock)
+    assert done.returncode == 0, done.stderr
+    document = json.loads((lock.parent / "out/selection.json").read_text())
+    assert document["lock"] == selection.digest(lock, selection.dev_lock(lock))
+    listed = {}
+    for name, group in document["groups"].items():
+        lines = (lock.parent / f"out/{name}.txt").read_text().splitlines()
+        listed[name] = [line.split(" --hash=")[0] for line in lines if not line.startswith(("#", "--"))]
+        assert listed[name] == [f"{one['name']}=={one['version']}" for one in group]
+        assert all(one["sha256"] for one in group)
+    assert any(line.startswith("pytest==") for line in listed["dev"])
+    assert any(line.startswith("click==") for line in listed["main"])
+    assert not {*listed["main"]} & {*listed["dev"]}
+
+
+@pytest.mark.parametrize("module", ["poetry", "uv", "pylock", "requirements"])
+def test_a_format_needs_its_own_module_and_the_shared_ones_only(tmp_path: Path, module: str) -> None:
+    """A build step mounts the folder alone; a project's copy has the module of its format, without packages above."""
+    folder = tmp_path / "prodlock/inside/lock"
+    folder.mkdir(parents=True)
+    for name in ("__init__", "__main__", "selection", module):
+        shutil.copy(Path(selection.__file__).with_name(f"{name}.py"), folder)
+    lock = copied(tmp_path, module) / LOCK_OF[module]
+    command = [sys.executable, "-m", "prodlock.inside.lock", str(lock), str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_host_runs_the_program_with_another_interpreter(tmp_path: Path) -> None:
+    """`inv venv` runs the file: the interpreter of the new environment does not have the package."""
+    lock = copied(tmp_path, "uv") / "uv.lock"
+    program = str(Path(selection.__file__).with_name("__main__.py"))
+    done = subprocess.run(
+        [sys.executable, "-I", program, str(lock), str(tmp_path / "out")],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", LOCK_OF)
+@pytest.mark.parametrize(("option", "term"), [("--group", "group"), ("--dev-group", "group"), ("--extra", "extra")])
+def test_a_name_that_does_not_exist_is_refused(tmp_path: Path, kind: str, option: str, term: str) -> None:
+    """The message lists those that exist."""
+    done = run(copied(tmp_path, kind) / LOCK_OF[kind], option, "absent")
+    assert done.returncode == 1
+    existing = "dev, jobs, lint, main" if term == "group" else ".*client.*"
+    assert re.search(rf"the {term} absent must exist \(got: {existing}\)\. To fix it: ", done.stderr), done.stderr
+
+
+def test_a_member_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    """The message lists the members; other formats have none."""
+    done = run(copied(tmp_path, "uv") / "uv.lock", "--package=absent")
+    assert "the member absent must exist (got: backend, orders, orders-lib). To fix it: " in done.stderr
+    done = run(copied(tmp_path, "pylock") / "pylock.toml", "--package=backend")
+    assert "`package` must name a member of a uv workspace (got 'backend' and pylock.toml)" in done.stderr
+
+
+# By case: the lock, an edit of one of its files as (file, old, new), and a part of the refusal.
+REFUSED: dict[str, tuple[str, str, str, str, str]] = {
+    "git, poetry": (
+        "poetry",
+        "poetry.lock",
+        r"\[\[package\]\]",
+        '[[package]]\nname = "g"\nversion = "1"\ngroups = ["main"]\nfiles = []\nsource = {type = "git"}\n\n[[package]]',
+        "g==1 comes from a git; only what a package index serves can be.",
+    ),
+    "git, uv": (
+        "uv",
+        "uv.lock",
+        r'("click"\nversion = .*\nsource = ){.*}',
+        r'\1{ git = "https://g.example/c" }',
+        "click",
+    ),
+    "path, uv": (
+        "uv",
+        "uv.lock",
+        r'("click"\nversion = .*\nsource = ){.*}',
+        r'\1{ path = "../c.whl" }',
+        "from a path;",
+    ),
+    "folder, uv": (
+        "uv",
+        "uv.lock",
+        r'("click"\nversion = .*\nsource = ){.*}',
+        r'\1{ directory = "../c" }',
+        "a directory;",
+    ),
+    "archive, pylock": (
+        "pylock",
+        "pylock.toml",
+        r'name = "click"\n',
+        'name = "click"\narchive = {url = "https://a.example/c.zip"}\n',
+        "click comes from a archive;",
+    ),
+    "git, requirements": (
+        "requirements",
+        "requirements.txt",
+        "^click==",
+        "click @ git+https://user:hunter2@g.example/c\nclick==",
+        "each line must be NAME==VERSION with hashes (got 'click @ git+https://g.example/c')",
+    ),
+    "editable, requirements": ("requirements", "requirements.txt", "^click==", "-e .\nclick==", "(got '-e .')"),
+    "another file": ("requirements", "requirements.txt", "^click==", "-r x.txt\nclick==", "(got '-r x.txt')"),
+    "a range": ("requirements", "requirements.txt", "^click==", "click>=", "each line must be NAME==VERSION"),
+    "no hash, requirements": ("requirements", "requirements.txt", "^click==", "a==1\nclick==", "a==1 must have hashes"),
+    "no hash, uv": ("uv", "uv.lock", r'(click-[^"]*whl", )hash = "[^"]*", ', r"\1", "must have hashes (got none)"),
+    "no hash, pylock": ("pylock", "pylock.toml", r"hashes = { sha256 = .*? }", "hashes = {}", "must have hashes"),
+    "an old uv.lock": (
+        "uv",
+        "uv.lock",
+        r"\Aversion = 1",
+        "version = 0",
+        "its version must be 1 (got 0). To fix it: run",
+    ),
+    "another version of PEP 751": (
+        "pylock",
+        "pylock.toml",
+        'lock-version = "1.0"',
+        'lock-version = "2.0"',
+        "its lock-version must be 1.0 (got 2.0). To fix it: ",
+    ),
+    "another Python, pylock": ("pylock", "pylock.toml", 'python = ">=3.11', 'python = ">=3.99', "this environment"),
+    "credentials, requirements": (
+        "requirements",
+        "requirements.txt",
+        r"\A",
+        "--extra-index-url https://user:hunter2@i.example/simple\n",
+        "the address of the index i.example must not contain credentials",
+    ),
+    "credentials, pylock": (
+        "pylock",
+        "pylock.toml",
+        r'index = "https://',
+        'index = "https://user:hunter2@',
+        "the address of the index index.example must not contain credentials",
+    ),
+    "two versions": (
+        "requirements",
+        "requirements.txt",
+        "^click==(.*)",
+        r"click==0.1 --hash=sha256:00\nclick==\1",
+        "0.1",
+    ),
+    "a requirement that is not met": (
+        "pylock",
+        "pyproject.toml",
+        '"click>=8"',
+        '"click>=99"',
+        "it must have a version of 'click>=99' of pyproject.toml (got version",
+    ),
+    "a requirement that is absent": (
+        "requirements",
+        "pyproject.toml",
+        '"click>=8"',
+        '"click>=8", "flask"',
+        "it must have a version of 'flask' of pyproject.toml (got none). To fix it: lock again.",
+    ),
+    "a merge conflict": ("uv", "uv.lock", r"\A", "<<<<<<< HEAD\n", "uv.lock can't be installed: "),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_lock_that_cannot_be_installed_is_refused(tmp_path: Path, case: str) -> None:
+    """One message, without a traceback and without a password; no list is written."""
+    kind, name, old, new, message = REFUSED[case]
+    folder = copied(tmp_path, kind)
+    text = (folder / name).read_text(encoding="utf-8")
+    changed, count = re.subn(old, new, text, count=1, flags=re.MULTILINE)
+    assert count
+    (folder / name).write_text(changed, encoding="utf-8")
+    done = run(folder / LOCK_OF[kind])
+    assert done.returncode == 1, done.stdout
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr
+    assert not (folder / "out").exists()
+
+
+# By edit of a workspace: the file, the text, its replacement, and what has changed, or `` for a fresh lock.
+EDITS: dict[str, tuple[str, str, str, str]] = {
+    "nothing": ("pyproject.toml", "", "", ""),
+    "the version": ("pyproject.toml", 'version = "1.0"', 'version = "2.0"', ""),
+    "spelling": ("pyproject.toml", '"Backend[fast]"', '"backend [Fast]"', ""),
+    "an equal marker": ("pyproject.toml", "python_version < '3.12'", "python_full_version < '3.12.0'", ""),
+    "spaces": ("pyproject.toml", "httpx ~= 0.28", "httpx~=0.28", ""),
+    "an equal Python": ("pyproject.toml", '">=3.11"', '">=3.11, <4"', ""),
+    "a requirement": ("pyproject.toml", '"Backend[fast]"', '"Backend[fast]", "flask"', "a requirement of orders"),
+    "a specifier": ("pyproject.toml", "httpx ~= 0.28", "httpx ~= 0.27", "the extra client of orders"),
+    "a marker": ("pyproject.toml", "sys_platform == 'win32'", "sys_platform == 'darwin'", "a requirement of orders"),
+    "an extra of a requirement": ("pyproject.toml", "Backend[fast]", "Backend", "a requirement of orders"),
+    "a new extra": ("pyproject.toml", "client = [", "x = []\nclient = [", "the extras of orders"),
+    "a group": ("pyproject.toml", "pytest>=8", "pytest>=9", "the group dev"),
+    "a group that another includes": ("pyproject.toml", '"codespell"', '"codespell", "ruff"', "the group"),
+    "the Python": ("pyproject.toml", '">=3.11"', '">=3.12"', "requires-python"),
+    "a source": ("pyproject.toml", "backend = {workspace = true}", "", "a requirement of orders"),
+    "a constraint": (
+        "pyproject.toml",
+        "[tool.uv.work",
+        '[tool.uv]\nconstraint-dependencies = ["idna<3"]\n[tool.uv.work',
+        "constraint",
+    ),
+    "a member's requirement": ("backend/pyproject.toml", "click>=8", "click>=7", "a requirement of backend"),
+    "a member's name": ("lib/pyproject.toml", '"orders-lib"', '"orders-library"', "the member orders-library"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_uv_lock_is_fresh_until_an_input_changes(tmp_path: Path, edit: str) -> None:
+    """What `uv lock --check` reports, without an index: but for a version, which installs nothing again."""
+    name, old, new, changed = EDITS[edit]
+    folder = copied(tmp_path, "uv")
+    text = (folder / name).read_text(encoding="utf-8")
+    assert old in text
+    (folder / name).write_text(text.replace(old, new, 1), encoding="utf-8")
+    done = run(folder / "uv.lock")
+    if changed:
+        assert f"uv.lock must match pyproject.toml (got one generated before {changed}" in done.stderr
+        assert "To fix it: run `inv uv -- lock`" in done.stderr
+    assert (done.returncode != 0) == bool(changed), done.stderr
+
+
+def test_a_new_member_makes_a_uv_lock_stale(tmp_path: Path) -> None:
+    """Its folder matches a pattern of the workspace."""
+    folder = copied(tmp_path, "uv")
+    text = (folder / "pyproject.toml").read_text(encoding="utf-8")
+    (folder / "pyproject.toml").write_text(text.replace('"lib"]', '"li*"]'), encoding="utf-8")
+    assert run(folder / "uv.lock").returncode == 0
+    shutil.copytree(folder / "lib", folder / "lite")
+    member = folder / "lite/pyproject.toml"
+    member.write_text(member.read_text(encoding="utf-8").replace("orders-lib", "lite"), encoding="utf-8")
+    assert "(got one generated before the member lite changed)" in run(folder / "uv.lock").stderr
+
+
+def test_requirements_that_a_backend_computes_are_not_compared(tmp_path: Path) -> None:
+    """The selection states so."""
+    folder = copied(tmp_path, "pylock")
+    text = (folder / "pyproject.toml").read_text(encoding="utf-8")
+    dynamic = re.sub(r"dependencies = \[.*?\n\]", 'dynamic = ["dependencies"]', text, count=1, flags=re.DOTALL)
+    (folder / "pyproject.toml").write_text(dynamic, encoding="utf-8")
+    wanted = selection.Wanted(dev_lock=folder / "pylock.dev.toml")
+    assert pylock.select(folder / "pylock.toml", wanted).inputs == "unknown"
+    (folder / "pyproject.toml").unlink()
+    assert pylock.select(folder / "pylock.toml", wanted).inputs == "unknown"
+
+
+def test_a_group_that_poetry_installs_and_no_image_has_is_reported(tmp_path: Path) -> None:
+    """A group that a configured one includes is installed with it."""
+    folder = copied(tmp_path, "poetry")
+    done = run(folder / "poetry.lock")
+    assert done.returncode == 0
+    assert done.stderr.startswith(
+        "The group jobs of poetry.lock is installed in no image. To fix it: name it in `groups`"
+    )
+    assert json.loads((folder / "out/selection.json").read_text())["unused"] == ["jobs"]
+    assert run(folder / "poetry.lock", "--group=main", "--group=jobs").stderr == ""
+
+
+def test_indexes_of_each_format_are_listed() -> None:
+    """The default one of the user that locked is not: INDEX_URL replaces it."""
+    pylocked = pylock.select(LOCKS / "pylock/pylock.toml", CASES["pylock"][1])
+    assert selection.lines(pylocked.main, frozenset())[-len(pylocked.main) - 1] == (
+        "--extra-index-url https://index.example/simple"
+    )
+    text = "--extra-index-url https://a.example/simple\n-i https://b.example/simple\nx==1 --hash=sha256:00\n"
+    listed = selection.lines(requirements.requirements(text), frozenset())
+    assert listed[:2] == ["--extra-index-url https://a.example/simple", "--extra-index-url https://b.example/simple"]
+    assert {one.address for one in uv.select(LOCKS / "uv/uv.lock", selection.Wanted()).main} == {""}
+
+
+def test_an_index_of_uv_is_listed_where_pyproject_names_it(tmp_path: Path) -> None:
+    """Its credentials are not in the lock, and are refused in pyproject.toml."""
+    folder = copied(tmp_path, "uv")
+    file = folder / "pyproject.toml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(f'{text}\n[[tool.uv.index]]\nurl = "https://index.example/simple/"\n', encoding="utf-8")
+    selected = uv.select(folder / "uv.lock", selection.Wanted())
+    assert {one.address for one in selected.main} == {"https://index.example/simple/"}
+    file.write_text(f'{text}\n[[tool.uv.index]]\nurl = "https://u:p@index.example/simple"\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"the index index\.example must not contain credentials"):
+        uv.select(folder / "uv.lock", selection.Wanted())
+
+
+@pytest.mark.parametrize(
+    ("marker", "active", "result"),
+    [
+        ("extra == 'a'", {"a"}, True),
+        ("extra == 'a' and extra == 'b'", {"a", "b"}, True),
+        ("extra != 'a'", {"a"}, False),
+        ("'a' == extra", set(), False),
+        ("'A_b' in extras", {"a-b"}, True),
+        ("'a' not in extras", {"a"}, False),
+        ("'dev' in dependency_groups or os_name == 'none'", {"dev"}, True),
+        ("extra == 'extra-6-orders-cpu' and sys_platform == 'none'", {"extra-6-orders-cpu"}, False),
+    ],
+)
+def test_extras_and_groups_of_markers_are_evaluated(marker: str, active: set[str], result: Any) -> None:  # noqa: ANN401
+    """Several may be installed; uv writes those that conflict with their project."""
+    assert selection.holds(marker, active) == result
+
+
+def test_what_development_adds_is_found_beside_the_lock(tmp_path: Path) -> None:
+    """The first name that exists counts."""
+    for lock, other in (("pylock.toml", "pylock.dev.toml"), ("a.txt", "a-dev.txt"), ("b.txt", "dev-b.txt")):
+        assert selection.dev_lock(tmp_path / lock) is None
+        (tmp_path / other).touch()
+        assert selection.dev_lock(tmp_path / lock) == tmp_path / other
+    assert selection.dev_lock(tmp_path / "uv.lock") is None
+
+
+@pytest.mark.parametrize(("kind", "lock"), LOCK_OF.items())
+def test_a_lock_pins_names_with_versions(kind: str, lock: str) -> None:
+    """For all environments, without an evaluation of markers: the host has no library for them."""
+    text = (LOCKS / kind / lock).read_text(encoding="utf-8")
+    found = {line.split()[0] for line in selection.pinned(lock, text)}
+    assert {"annotated-types", "click", "colorama", "exceptiongroup"} <= found
+    assert "pytest" not in found
+
+
+def test_the_wheels_of_one_distribution_are_judged_by_their_tags() -> None:
+    """The control: what no build needs is not judged."""
+    one = selection.Requirement("a", "1", (("a-1.tar.gz", "sha256:00"),))
+    assert selection.lines([one], frozenset())[0].startswith("# a 1 has no wheel for Python ")
+    assert poetry.select(LOCKS / "poetry/poetry.lock", selection.Wanted()).inputs == "fresh"
