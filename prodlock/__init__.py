@@ -4,7 +4,7 @@
 imports nothing until one of these names is used: production contains it for `prodlock.server`.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = ["Failure", "Finding", "Project", "Report", "Rule", "__version__", "check"]
 
 # Not typing.TYPE_CHECKING: type checkers treat any variable of this name alike, and `typing` would be an import.

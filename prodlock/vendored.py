@@ -25,6 +25,8 @@ from prodlock.project import Project
 
 FOLDER = "prodlock"
 VERSION = f"{FOLDER}/VERSION"
+# ruff reads it for the files of its folder (https://docs.astral.sh/ruff/configuration/#config-file-discovery).
+LINTERS = f"{FOLDER}/ruff.toml"
 # The generated files as they were written: the base of the next merge.
 BASE = f"{FOLDER}/BASE"
 PACKAGE = Path(__file__).parent
@@ -41,9 +43,8 @@ _OPENING, _CLOSING = {"(", "[", "{"}, {")", "]", "}"}
 
 def files(configuration: Configuration) -> dict[str, str]:
     """Return the content of each vendored file by its path in the project."""
-    return {f"{FOLDER}/{path}": _copied(PACKAGE / path) for path in sorted(_chosen(configuration))} | {
-        VERSION: f"{__version__}\n"
-    }
+    copied = {f"{FOLDER}/{path}": _copied(PACKAGE / path) for path in sorted(_chosen(configuration))}
+    return copied | {LINTERS: '# What ruff leaves out.\nexclude = ["*.py"]\n', VERSION: f"{__version__}\n"}
 
 
 def _chosen(configuration: Configuration) -> Iterator[str]:
@@ -156,8 +157,7 @@ def of_project(root: Path) -> Iterator[Path]:
     """Yield the files in a project's folders that belong to Prodlock, without bytecode."""
     for folder in (root / name for name in OWNED):
         yield from (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    if (root / VERSION).is_file():
-        yield root / VERSION
+    yield from (root / name for name in (LINTERS, VERSION) if (root / name).is_file())
 
 
 def _text(path: Path) -> str:

@@ -27,9 +27,9 @@ def test_the_version_equals_that_of_pyproject() -> None:
 
 def test_the_name_is_a_setting() -> None:
     """APP_NAME names the service and its documentation."""
-    with TestClient(create_app(Settings(name="prices"))) as client:
-        assert client.get("/").json()["name"] == "prices"
-        assert client.get("/openapi.json").json()["info"]["title"] == "prices"
+    with TestClient(create_app(Settings(name="other"))) as client:
+        assert client.get("/").json()["name"] == "other"
+        assert client.get("/openapi.json").json()["info"]["title"] == "other"
 
 
 def test_every_route_is_documented(client: TestClient) -> None:
@@ -41,9 +41,9 @@ def test_the_lifespan_runs_from_the_start_to_the_end(caplog: pytest.LogCaptureFi
     """Resources are opened before the first request and closed after the last one."""
     caplog.set_level(logging.INFO, "app")
     with TestClient(create_app(Settings())) as client:
-        assert caplog.messages == [f"quotes {__version__} opens."]
+        assert caplog.messages == [f"{Settings().name} {__version__} opens."]
         client.get("/")
-    assert caplog.messages[-1] == f"quotes {__version__} is closed."
+    assert caplog.messages[-1] == f"{Settings().name} {__version__} is closed."
 
 
 def test_an_unknown_path_is_answered_with_json(client: TestClient) -> None:

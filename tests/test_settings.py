@@ -18,7 +18,7 @@ def test_unset_variables_leave_the_defaults() -> None:
 
 def test_a_variable_sets_its_field() -> None:
     """The variable is the field's name in capitals behind APP_."""
-    assert Settings.from_environment({"APP_NAME": "prices"}) == Settings(name="prices")
+    assert Settings.from_environment({"APP_NAME": "other"}) == Settings(name="other")
 
 
 def test_a_wrong_variable_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

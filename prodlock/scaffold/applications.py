@@ -123,7 +123,7 @@ def _best(found: list[Candidate]) -> list[Candidate]:
 class _Module:
     """The names of a module that are classes of applications, factories, and mounted applications."""
 
-    def __init__(self, module: ast.Module) -> None:
+    def __init__(self, module: ast.Module) -> None:  # noqa: C901
         self._body = list(_top(module.body))
         self._classes: set[str] = set()
         self._imported: dict[str, tuple[str, str]] = {}
@@ -160,7 +160,7 @@ class _Module:
         wrapped: set[str] = set()
         imported = {name for name, origin in self._imported.items() if origin in elsewhere}
         for name, value, line in _assigned(self._body):
-            if self._is_application(value, known, imported):
+            if value is not None and self._is_application(value, known, imported):
                 wrapped |= {one.id for one in ast.walk(value) if isinstance(one, ast.Name) and one.id in known - {name}}
                 known.add(name)
                 found[name] = (line, False)

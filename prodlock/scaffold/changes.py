@@ -38,6 +38,10 @@ class Changes:
             reason = getattr(error, "strerror", None) or error
             raise Failure(f"{path} must be a readable text (got: {reason}). To fix it: restore or move it.") from None
 
+    def after(self, path: str) -> str | None:
+        """Return the content that a file will have, or None where there will be none."""
+        return self.contents[path] if path in self.contents else self.before(path)
+
     def diff(self, paths: Mapping[str, object] | None = None) -> Iterator[str]:
         """Yield the lines of a unified diff of all changes, or of those of some paths."""
         for path, after in self.contents.items():

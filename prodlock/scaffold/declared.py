@@ -32,14 +32,11 @@ class Declared(NamedTuple):
         return PurePosixPath(self.words[0]).name
 
 
-def commands(tree: Tree) -> list[Declared]:
+def commands(tree: Tree) -> list[Declared]:  # noqa: C901, PLR0912
     """Return all commands that the project's files of deployment declare."""
     found: list[Declared] = []
     for path in tree.named(DOCKERFILES):
-        last: dict[str, str] = {}
-        for instruction, text in instructions(tree.text(path)):
-            if instruction in {"CMD", "ENTRYPOINT"}:
-                last[instruction] = text
+        last = {kind: text for kind, text in instructions(tree.text(path)) if kind in {"CMD", "ENTRYPOINT"}}
         for instruction, text in last.items():
             found += _split(text, f"{instruction} of {path}")
     for path in tree.named("Procfile"):
@@ -151,9 +148,8 @@ def _split(text: str, where: str, name: str = "") -> Iterator[Declared]:
                 pieces.append(shlex.split(piece, comments=True))
             except ValueError:
                 continue
-    for words in pieces:
-        words = _bare(words)
-        if len(words) > 2 and PurePosixPath(words[0]).name in {"sh", "bash"} and words[1].endswith("c"):
+    for words in map(_bare, pieces):
+        if len(words[1:]) > 1 and PurePosixPath(words[0]).name in {"sh", "bash"} and words[1].endswith("c"):
             yield from _split(words[2], where, name)
         elif words:
             yield Declared(tuple(words), where, name)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from prodlock import configuration
 from prodlock.failure import Failure
 from prodlock.scaffold import applications, declared, layout, locks, reads
-from prodlock.scaffold.applications import Candidate
 from prodlock.scaffold.declared import Declared
 from prodlock.scaffold.tree import Tree, is_test
 
@@ -24,17 +23,23 @@ _TESTS = ("tests", "test", "conftest.py", "pytest.ini")
 _BIND = {"uvicorn": ("--host", "--host=0.0.0.0"), "hypercorn": ("-b", "--bind=0.0.0.0:{port}"),
          "gunicorn": ("-b", "--bind=0.0.0.0:{port}"), "granian": ("--host", "--host=0.0.0.0")}  # fmt: skip
 
+# Records a key, its value and the place that decided.
+Decide = Callable[[str, object, str], None]
+# Commands and their places, by name.
+Commands = dict[str, tuple[str, str]]
+
 
 @dataclass(frozen=True)
 class Found:
     """The keys of `[tool.prodlock]` that a project needs, and the places that decided each."""
 
-    keys: Mapping[str, object]
+    keys: dict[str, object]
     where: Mapping[str, str]
     notes: tuple[str, ...] = ()
     report: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        """Write the report."""
         lines = [f"  {key} = {value!r}  ({self.where.get(key) or 'not found'})" for key, value in self.keys.items()]
         object.__setattr__(self, "report", ("Found in this project:", *lines, *self.notes))
 
@@ -96,8 +101,11 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     return Found({key: value for key, value in keys.items() if key not in given}, where, tuple(notes))
 
 
-def _application(tree: Tree, named, given, decide) -> tuple[str, list[str]]:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    folders = [str(one) for one in given.get("import-from") or ()]
+def _application(
+    tree: Tree, named: list[applications.Reference], given: Mapping[str, object], decide: Decide
+) -> tuple[str, list[str]]:
+    decided = given.get("import-from")
+    folders = [str(one) for one in decided] if isinstance(decided, list) else []
     wanted = given.get("application")
     if wanted:
         module = str(wanted).partition(":")[0]
@@ -121,7 +129,7 @@ def _application(tree: Tree, named, given, decide) -> tuple[str, list[str]]:  # 
         if not folders:
             names = [one.module for one in named if one.attribute in {"", chosen.attribute}]
             folders = [layout.import_folder(tree, path, names)]
-        wanted = f"{layout.module_name(path, folders[0])}:{_attribute(chosen)}"
+        wanted = f"{layout.module_name(path, folders[0])}:{chosen.attribute}"
     if folders != ["."] and "import-from" not in given:
         # A module beside the import folder, such as a package of settings at the root.
         before = layout.closure(tree, [path], folders)
@@ -129,10 +137,6 @@ def _application(tree: Tree, named, given, decide) -> tuple[str, list[str]]:  # 
             folders.append(".")
     decide("application", wanted, place)
     return path, folders
-
-
-def _attribute(chosen: Candidate) -> str:
-    return chosen.attribute
 
 
 def _commands(tree: Tree, commands: Iterable[Declared], folders: list[str]) -> dict[str, tuple[str, str]]:
@@ -145,7 +149,7 @@ def _commands(tree: Tree, commands: Iterable[Declared], folders: list[str]) -> d
             name = {"worker": "worker", "beat": "scheduler"}[kinds[0]] if kinds else None
         elif (one.program == "alembic" and "upgrade" in one.words) or one.words[:2] == ("aerich", "upgrade"):
             name = "migrate"
-        elif one.name and one.words[0] not in {"python"} and layout.find(tree, one.words[0], folders):
+        elif one.name and one.words[0] != "python" and layout.find(tree, one.words[0], folders):
             # `python -m tasks_worker`, whose program is removed.
             name = one.name if "worker" in one.name else None
         text = " ".join(one.words)
@@ -156,7 +160,15 @@ def _commands(tree: Tree, commands: Iterable[Declared], folders: list[str]) -> d
     return {name: next(iter(texts.items())) for name, texts in found.items() if len(texts) == 1}
 
 
-def _sources(tree: Tree, path: str, folders: list[str], place: str, further, migrations, decide) -> list[str]:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _sources(  # noqa: PLR0913, PLR0917
+    tree: Tree,
+    path: str,
+    folders: list[str],
+    place: str,
+    further: Commands,
+    migrations: tuple[str, str] | None,
+    decide: Decide,
+) -> list[str]:
     starts = [path]
     for text, _ in further.values():
         for word in text.split():
@@ -187,14 +199,14 @@ def _sources(tree: Tree, path: str, folders: list[str], place: str, further, mig
     return paths
 
 
-def _tests(tree: Tree, place: str, sources: object, decide) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _tests(tree: Tree, place: str, sources: object, decide: Decide) -> None:
     shipped = [str(one) for one in sources] if isinstance(sources, list) else []
     found = []
     for folder in dict.fromkeys((".", place)):
         prefix = "" if folder == "." else f"{folder}/"
         for name in _TESTS:
             if tree.has(prefix + name) or any(one.startswith(f"{prefix}{name}/") for one in tree.files):
-                found.append(prefix + name)
+                found.append(prefix + name)  # noqa: PERF401
         found += [one for one in tree.files if re.fullmatch(re.escape(prefix) + r"(?:test_[^/]*|[^/]*_test)\.py", one)]
         for name, section in (("tox.ini", "[pytest]"), ("setup.cfg", "[tool:pytest]")):
             if section in tree.text(prefix + name):
@@ -207,7 +219,7 @@ def _tests(tree: Tree, place: str, sources: object, decide) -> None:  # type: ig
     decide("tests", kept, "their names" if kept else (f"inside the sources: {inside[0]}" if inside else ""))
 
 
-def _lock(tree: Tree, place: str, path: str, given, decide) -> locks.Lock:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _lock(tree: Tree, place: str, path: str, given: Mapping[str, object], decide: Decide) -> locks.Lock:
     if "lock" in given and not tree.has(str(given["lock"])):
         raise Failure(f"`lock` must be a file of the project (got {given['lock']}). To fix it: correct its path.")
     lock = locks.find(tree, place, path)
@@ -251,8 +263,9 @@ def _server(commands: list[Declared], names: frozenset[str], application: str, p
     )
 
 
-def _services(tree: Tree, taken: set[str], decide) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    found, place = {}, ""
+def _services(tree: Tree, taken: set[str], decide: Decide) -> None:
+    found: dict[str, str] = {}
+    place = ""
     for path in tree.named(declared.COMPOSE):
         for name, keys in declared.services(tree.text(path)).items():
             image = keys.get("image", "").strip("\"'")

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from prodlock import configuration, generated, vendored
+from prodlock import configuration, generated, service, vendored
 from prodlock.configuration import Configuration
 from prodlock.failure import Failure
 from prodlock.project import COMPOSE_FILES
@@ -23,11 +23,8 @@ MARK = "# Prodlock"
 IGNORED = (".env", ".env.*", "!.env.example", "/.prodlock/", "/reports/")
 # The names that Prodlock's files get where the standard ones are taken.
 DOCKERFILE, COMPOSE, TASKS = "prodlock.Dockerfile", "prodlock.compose.yml", "prodlock_tasks.py"
-# The comments above keys that a reader would ask about.
-_INTRODUCTION = (
-    "# What Prodlock builds, runs and proves. After a change: `prodlock upgrade`. docs/reference/configuration.md in\n"
-    "# Prodlock's repository explains each key.\n"
-)
+# What a reader of the table would ask about.
+_INTRODUCTION = "# Prodlock's docs/reference/configuration.md explains each key. After a change: `prodlock upgrade`.\n"
 
 
 def refuse_unsuitable(root: Path) -> None:
@@ -59,14 +56,20 @@ def plan(root: Path, keys: Mapping[str, object], name: str) -> Changes:
         given["dockerfile"] = DOCKERFILE
     if any((root / file).exists() for file in COMPOSE_FILES):
         given["compose"] = COMPOSE
-    table = toml.table(given)
+    return describe(Changes(root), given, name)
+
+
+def describe(changes: Changes, keys: Mapping[str, object], name: str) -> Changes:
+    """Add to changes what describes a project to Prodlock, what Docker reads, and the vendored files."""
+    root, table = changes.root, toml.table(keys)
     described = parse(root, table)
-    changes = Changes(root)
-    before = changes.before("pyproject.toml")
-    changes["pyproject.toml"] = appended(before, f"{_INTRODUCTION}{table}")
+    changes["pyproject.toml"] = appended(changes.after("pyproject.toml"), f"{_INTRODUCTION}{table}")
+    variables = set(described.environment)
+    if described.settings and (settings := changes.after(described.settings)):
+        variables |= service.of_settings(settings)
     facts = generated.Facts(
         name,
-        tuple(sorted(described.environment)),
+        tuple(sorted(variables)),
         is_own=False,
         described=generated.described(root) or ("pyproject.toml",),
         locks=generated.locks(root, described.lock),
@@ -79,7 +82,7 @@ def plan(root: Path, keys: Mapping[str, object], name: str) -> Changes:
         changes[path] = text
     tasks = TASKS if (root / "tasks.py").exists() else "tasks.py"
     changes[tasks] = (generated.TEMPLATES / "tasks").read_text(encoding="utf-8")
-    ignored = changes.before(".gitignore")
+    ignored = changes.after(".gitignore")
     present = {line.strip() for line in (ignored or "").splitlines()}
     if missing := [line for line in IGNORED if line not in present]:
         changes[".gitignore"] = appended(ignored, "\n".join((MARK, *missing)) + "\n")

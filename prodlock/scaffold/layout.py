@@ -76,7 +76,7 @@ def closure(tree: Tree, paths: Iterable[str], folders: list[str]) -> list[str]:
     return sorted(found)
 
 
-def imports(tree: Tree, path: str, folders: list[str]) -> Iterator[tuple[str, str | None]]:
+def imports(tree: Tree, path: str, folders: list[str]) -> Iterator[tuple[str, str | None]]:  # noqa: C901
     """Yield the modules that a module imports, with their files in the project."""
     for node in ast.walk(tree.module(path)):
         if isinstance(node, ast.Import):

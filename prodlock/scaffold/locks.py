@@ -9,7 +9,6 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from prodlock.failure import Failure
-from prodlock.inside.lock.selection import normalized
 from prodlock.scaffold.declared import DOCKERFILES, instructions, toml
 from prodlock.scaffold.tree import Tree
 
@@ -21,6 +20,11 @@ PREFERRED = 13
 _HASHED = re.compile(r"--hash[= ]sha(?:256|384|512):")
 _REQUIREMENTS = re.compile(r"(?:.*/)?(?:requirements(?:[-.](?:prod|production|main|base))?\.txt|"
                            r"requirements/(?:base|prod|production|main|requirements)\.txt)")  # fmt: skip
+
+
+def normalized(name: str) -> str:
+    """Return the normalized name of a distribution (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 class Lock(NamedTuple):
@@ -157,12 +161,12 @@ def _allows(constraint: str, minor: int) -> bool:
     )
 
 
-def _meets(one: str, minor: int) -> bool:
+def _meets(one: str, minor: int) -> bool:  # noqa: C901, PLR0911
     found = re.fullmatch(r"(>=|<=|==|!=|~=|===|>|<|\^|~|)\s*(\d+)(?:\.(\d+|\*))?(?:\.(\d+|\*))?\S*", one)
     if not found:
         return True
     operator, major, second, third = found[1], int(found[2]), found[3], found[4]
-    if major != 3:  # noqa: PLR2004 - the version of Python
+    if major != 3:  # noqa: PLR2004
         return {">=": major < 3, ">": major < 3, "<": major > 3, "<=": major > 3, "!=": True}.get(operator, False)  # noqa: PLR2004
     if second in {None, "*"}:
         return operator not in {"<", "!="}

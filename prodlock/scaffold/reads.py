@@ -46,8 +46,13 @@ def probes(tree: Tree, paths: Iterable[str]) -> tuple[tuple[str, str], tuple[str
 def environment(tree: Tree, paths: Iterable[str]) -> dict[str, str]:
     """Return the variables that modules read, with their places."""
     found: dict[str, str] = {}
+    paths = list(paths)
+    # A class of settings may inherit from one of another module.
+    classes = {
+        node.name: node for path in paths for node in ast.walk(tree.module(path)) if isinstance(node, ast.ClassDef)
+    }
     for path in paths:
-        for name, line in _variables(tree.module(path)):
+        for name, line in _variables(tree.module(path), classes):
             if variables.VARIABLE.fullmatch(name) and not _USUAL.fullmatch(name) and not variables.decides_code(name):
                 found.setdefault(name, f"{path}:{line}")
     return dict(sorted(found.items()))
@@ -70,7 +75,7 @@ def _text(node: ast.expr | None, names: dict[str, str]) -> str | None:
     return None
 
 
-def _routes(tree: Tree, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _routes(tree: Tree, paths: Iterable[str]) -> Iterator[tuple[str, str]]:  # noqa: C901, PLR0912
     """Yield the paths of routes with their places, under the prefixes of their routers."""
     names: dict[str, str] = {}
     prefixes: dict[tuple[str, str], str] = {}
@@ -108,7 +113,7 @@ def _routes(tree: Tree, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
             called = function.attr if isinstance(function, ast.Attribute) else ast.unparse(function)
             given = node.args[0] if node.args else _keyword(node, "path")
             route = _text(given, names)
-            if called not in _METHODS or route is None or not route.startswith("/") and route:
+            if called not in _METHODS or route is None or (not route.startswith("/") and route):
                 continue
             owner = _origin(function.value, path, origins[path]) if isinstance(function, ast.Attribute) else (path, "")
             for _ in range(8):
@@ -121,7 +126,7 @@ def _routes(tree: Tree, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
                 yield route, f"{path}:{node.lineno}"
 
 
-def _origins(tree: Tree, path: str, module: ast.Module) -> dict[str, tuple[str, str]]:
+def _origins(tree: Tree, path: str, module: ast.Module) -> dict[str, tuple[str, str]]:  # noqa: ARG001
     """Return the module's file and the name that each imported name stands for."""
     found = {}
     for node in ast.walk(module):
@@ -149,8 +154,7 @@ def _keyword(node: ast.Call, name: str) -> ast.expr | None:
     return next((one.value for one in node.keywords if one.arg == name), None)
 
 
-def _variables(module: ast.Module) -> Iterator[tuple[str, int]]:
-    classes = {node.name: node for node in ast.walk(module) if isinstance(node, ast.ClassDef)}
+def _variables(module: ast.Module, classes: dict[str, ast.ClassDef]) -> Iterator[tuple[str, int]]:
     for node in ast.walk(module):
         if isinstance(node, ast.Subscript) and ast.unparse(node.value) in {"os.environ", "environ"}:
             if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
@@ -161,13 +165,13 @@ def _variables(module: ast.Module) -> Iterator[tuple[str, int]]:
                 r"(?:os\.)?(?:getenv|environ\.(?:get|pop|setdefault))|(?:auto)?config|env(?:\.\w+)?", called
             ) and re.fullmatch(r"[A-Z_][A-Z0-9_]*", first.value):  # fmt: skip
                 yield first.value, node.lineno
-    for node in classes.values():
-        if _is_settings(node, classes):
+    for node in ast.walk(module):
+        if isinstance(node, ast.ClassDef) and _is_settings(node, classes):
             yield from _fields(node)
 
 
 def _is_settings(node: ast.ClassDef, classes: dict[str, ast.ClassDef], depth: int = 0) -> bool:
-    return depth < 8 and any(  # noqa: PLR2004 - classes may inherit from each other in a faulty module
+    return depth < 8 and any(  # noqa: PLR2004
         (name := ast.unparse(one).rpartition(".")[2]).endswith("BaseSettings")
         or (name in classes and _is_settings(classes[name], classes, depth + 1))
         for one in node.bases

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-# As long as lines of a list may be.
-_LINE = 100
+# As long as a line may be.
+_LINE = 120
 
 
-def value(given: object) -> str:
-    """Return a value as TOML: a string, a boolean, a number, a list or an inline table."""
+def value(given: object, key: str = "") -> str:
+    """Return a value as TOML: a string, a boolean, a number, a list or an inline table; long lists in lines.
+
+    The key is what stands before it in its line.
+    """
     if isinstance(given, bool):
         return str(given).lower()
     if isinstance(given, str):
@@ -21,10 +24,12 @@ def value(given: object) -> str:
     if isinstance(given, Iterable):
         listed = [value(one) for one in given]
         line = f"[{', '.join(listed)}]"
-        return line if len(line) <= _LINE else "[\n" + "".join(f"    {one},\n" for one in listed) + "]"
+        if len(key) + len(" = ") + len(line) > _LINE:
+            line = "[\n" + "".join(f"    {one},\n" for one in listed) + "]"
+        return line
     return str(given)
 
 
 def table(keys: Mapping[str, object]) -> str:
     """Return the lines of `[tool.prodlock]`."""
-    return "[tool.prodlock]\n" + "".join(f"{key} = {value(given)}\n" for key, given in keys.items())
+    return "[tool.prodlock]\n" + "".join(f"{key} = {value(given, key)}\n" for key, given in keys.items())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import functools
 import os
 import re
 import subprocess
@@ -32,9 +31,11 @@ _LARGEST = 1_000_000
 
 
 class Tree:
-    """The files of a project, as git lists them, or as they are in its folder where git does not manage it."""
+    """The files of a project, as git lists them, or those in its folder where git does not manage it."""
 
     def __init__(self, root: Path) -> None:
+        self._modules: dict[str, ast.Module] = {}
+        self._texts: dict[str, str] = {}
         self.root = root
         listed = self._git("ls-files", "--cached", "--others", "--exclude-standard", "-z")
         paths = self._walked() if listed is None else (path for path in listed.split("\0") if path)
@@ -51,24 +52,26 @@ class Tree:
         found = [path for path in self.files if re.fullmatch(pattern, PurePosixPath(path).name)]
         return sorted(found, key=lambda path: (path.count("/"), path))
 
-    @functools.cache  # noqa: B019 - a tree lives as long as the program
     def text(self, path: str) -> str:
         """Return the text of a file, which is empty where it can't be read."""
-        try:
-            file = self.root / path
-            return file.read_text(encoding="utf-8-sig") if file.stat().st_size <= _LARGEST else ""
-        except (OSError, ValueError):
-            return ""
+        if path not in self._texts:
+            try:
+                file = self.root / path
+                self._texts[path] = file.read_text(encoding="utf-8-sig") if file.stat().st_size <= _LARGEST else ""
+            except (OSError, ValueError):
+                self._texts[path] = ""
+        return self._texts[path]
 
-    @functools.cache  # noqa: B019
     def module(self, path: str) -> ast.Module:
         """Return the syntax tree of a module, which is empty where it can't be parsed."""
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return ast.parse((self.root / path).read_bytes())
-        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-            return ast.Module([], [])
+        if path not in self._modules:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    self._modules[path] = ast.parse((self.root / path).read_bytes())
+            except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+                self._modules[path] = ast.Module([], [])
+        return self._modules[path]
 
     def ignored(self, path: str) -> bool:
         """Return whether git ignores a path."""

@@ -15,10 +15,6 @@ HASHED = "uvicorn==0.40.0 --hash=sha256:00\nhttptools==0.7.1 --hash=sha256:00\nf
 APP = "from fastapi import FastAPI\napp = FastAPI()\n"
 
 
-def project(root: Path, **_: str) -> Path:
-    return root
-
-
 def write(root: Path, files: dict[str, str]) -> Found:
     """Write a project's files, with a lock where it has none, and return what is found."""
     if not any("lock" in name or "requirements" in name for name in files):
@@ -42,19 +38,22 @@ def write(root: Path, files: dict[str, str]) -> Found:
         ("main.py", APP + "sub = FastAPI()\napp.mount('/sub', sub)\n", "main:app"),
         ("main.py", APP + "if __name__ == '__main__':\n    other = FastAPI()\n", "main:app"),
         ("shop/__init__.py", APP, "shop:app"),
-        ("shop/web.py", APP.replace("fastapi", "starlette.applications").replace("FastAPI", "Starlette"), "shop.web:app"),
+        ("shop/web.py", APP.replace("fastapi", "starlette.applications").replace("FastAPI", "Starlette"), "shop.web:app"),  # noqa: E501
     ],
 )  # fmt: skip
 def test_an_application_is_found(tmp_path: Path, name: str, text: str, expected: str) -> None:
+    """An application is found."""
     assert write(tmp_path, {name: text}).keys["application"] == expected
 
 
 def test_two_equal_applications_are_refused_with_both_places(tmp_path: Path) -> None:
+    """Two equal applications are refused with both places."""
     with pytest.raises(Failure, match=r"`app` \(a/main.py:2\), `app` \(b/main.py:2\).*--set application="):
         write(tmp_path, {"a/main.py": APP, "b/main.py": APP})
 
 
 def test_a_declared_command_decides_between_applications(tmp_path: Path) -> None:
+    """A declared command decides between applications."""
     files = {
         "a/main.py": APP,
         "b/main.py": APP,
@@ -62,11 +61,12 @@ def test_a_declared_command_decides_between_applications(tmp_path: Path) -> None
     }
     found = write(tmp_path, files)
     assert found.keys["application"] == "b.main:app"
-    assert found.keys["port"] == 80  # noqa: PLR2004 - the port of the command
+    assert found.keys["port"] == 80
     assert "CMD of Dockerfile" in found.where["application"]
 
 
 def test_a_given_application_is_not_searched(tmp_path: Path) -> None:
+    """A given application is not searched."""
     write(tmp_path / "x", {"main.py": APP})
     for name in ("a", "b"):
         (tmp_path / "x" / name).mkdir()
@@ -78,6 +78,7 @@ def test_a_given_application_is_not_searched(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "from fastapi import FastAPI\ndef make(settings):\n    return FastAPI()\n"])
 def test_a_project_without_an_application_is_refused(tmp_path: Path, text: str) -> None:
+    """A project without an application is refused."""
     with pytest.raises(Failure, match="must create an application"):
         write(tmp_path, {"main.py": text})
 
@@ -94,9 +95,10 @@ def test_a_project_without_an_application_is_refused(tmp_path: Path, text: str) 
          ["."], "app.main:app", ["app", "core"], "."),
     ],
 )  # fmt: skip
-def test_the_import_folder_is_that_of_the_modules_imports(
+def test_the_import_folder_is_that_of_the_modules_imports(  # noqa: PLR0913, PLR0917 - the parts of a layout
     tmp_path: Path, files: dict[str, str], folders: list[str], application: str, sources: list[str], directory: str
 ) -> None:
+    """The import folder is that of the modules' imports."""
     found = write(tmp_path, files).keys
     assert (found.get("import-from", ["."]), found.get("directory", ".")) == (folders, directory)
     assert (found["application"], found["sources"]) == (application, sources)
@@ -115,7 +117,8 @@ def test_files_that_cannot_be_read_do_not_matter(tmp_path: Path) -> None:
 
 
 def test_data_and_migrations_ship(tmp_path: Path) -> None:
-    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    """Data and migrations ship."""
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)  # noqa: S607 - the git of the machine
     found = write(tmp_path, {
         ".gitignore": "frontend/dist\n",
         "main.py": APP + "Jinja2Templates(directory='templates')\nStaticFiles(directory='frontend/dist')\n",
@@ -131,6 +134,7 @@ def test_data_and_migrations_ship(tmp_path: Path) -> None:
 
 
 def test_variables_are_those_that_the_sources_read(tmp_path: Path) -> None:
+    """Variables are those that the sources read."""
     text = """
 import os
 from pydantic_settings import BaseSettings
@@ -145,6 +149,7 @@ a = os.environ["ONE"]; b = os.getenv("TWO", ""); c = os.environ.get("HOME"); d =
 
 
 def test_probes_have_the_prefixes_of_their_routers(tmp_path: Path) -> None:
+    """Probes have the prefixes of their routers."""
     found = write(tmp_path, {
         "app/main.py": APP + "from app.api import router\napp.include_router(router, prefix='/api/v1')\n",
         "app/api.py": "from fastapi import APIRouter\nrouter = APIRouter(prefix='/utils')\n"
@@ -154,6 +159,7 @@ def test_probes_have_the_prefixes_of_their_routers(tmp_path: Path) -> None:
 
 
 def test_a_service_without_probes_has_empty_paths(tmp_path: Path) -> None:
+    """A service without probes has empty paths."""
     found = write(tmp_path, {"main.py": APP + "@app.get('/items')\ndef x(): ...\n"})
     assert (found.keys["health"], found.keys["ready"]) == ("", "")
 
@@ -167,6 +173,7 @@ def test_a_service_without_probes_has_empty_paths(tmp_path: Path) -> None:
     ],
 )
 def test_a_missing_lock_is_refused_with_the_remedy(tmp_path: Path, files: dict[str, str], message: str) -> None:
+    """A missing lock is refused with the remedy."""
     (tmp_path / "main.py").write_text(APP)
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -175,17 +182,19 @@ def test_a_missing_lock_is_refused_with_the_remedy(tmp_path: Path, files: dict[s
 
 
 def test_groups_of_poetry_are_sorted_by_their_names(tmp_path: Path) -> None:
+    """Groups of poetry are sorted by their names."""
     groups = "".join(f"[tool.poetry.group.{name}.dependencies]\n" for name in ("prod", "lint", "test"))
     packages = '[[package]]\nname = "uvicorn"\n[[package]]\nname = "httptools"\n'
     found = write(tmp_path, {
         "main.py": APP, "poetry.lock": packages,
-        "pyproject.toml": groups + '[tool.poetry.dependencies]\npython = "^3.12"\n[tool.poetry.group.x]\noptional=true\n',
+        "pyproject.toml": groups + '[tool.poetry.dependencies]\npython = "^3.12"\n[tool.poetry.group.x]\noptional=true\n',  # noqa: E501
     })  # fmt: skip
     assert (found.keys["groups"], found.keys["dev-groups"]) == (["main", "prod"], ["lint", "test"])
     assert found.keys["base"] == "python:3.13-slim-trixie"
 
 
 def test_the_member_of_a_workspace_is_the_one_of_the_application(tmp_path: Path) -> None:
+    """The member of a workspace is the one of the application."""
     packages = '[[package]]\nname = "uvicorn"\n[[package]]\nname = "httptools"\n'
     found = write(tmp_path, {
         "pyproject.toml": '[tool.uv.workspace]\nmembers = ["backend", "libs/*"]\n', "uv.lock": packages,
@@ -198,21 +207,24 @@ def test_the_member_of_a_workspace_is_the_one_of_the_application(tmp_path: Path)
 @pytest.mark.parametrize(
     ("constraint", "allowed"),
     [
-        (">=3.12,<3.14", [12, 13]), ("^3.12", [12, 13, 14]), ("~3.12", [12]), ("3.12.*", [12]), (">=3.10", [11, 12, 13, 14]),
-        ("==3.11.4", [11]), (">3.12", [13, 14]), ("<3.11", []), (">=3.11,!=3.12.1", [11, 12, 13, 14]), ("<4.0", [11, 12, 13, 14]),
+        (">=3.12,<3.14", [12, 13]), ("^3.12", [12, 13, 14]), ("~3.12", [12]), ("3.12.*", [12]), (">=3.10", [11, 12, 13, 14]),  # noqa: E501
+        ("==3.11.4", [11]), (">3.12", [13, 14]), ("<3.11", []), (">=3.11,!=3.12.1", [11, 12, 13, 14]), ("<4.0", [11, 12, 13, 14]),  # noqa: E501
         ("~=3.12", [12, 13, 14]), ("~=3.12.1", [12]), (">=3.11 <3.13", [11, 12]), ("<2 || 3.13", [13]),
     ],
 )  # fmt: skip
 def test_constraints_of_python_are_read(constraint: str, allowed: list[int]) -> None:
-    assert [minor for minor in locks.MINORS if locks._allows(constraint, minor)] == allowed  # noqa: SLF001
+    """Constraints of python are read."""
+    assert [minor for minor in locks.MINORS if locks._allows(constraint, minor)] == allowed
 
 
 def test_a_python_without_an_image_is_refused(tmp_path: Path) -> None:
+    """A python without an image is refused."""
     with pytest.raises(Failure, match=r"must allow a version of Python from 3.11 to 3.14 \(got <3.11\)"):
         write(tmp_path, {"main.py": APP, "pyproject.toml": '[project]\nrequires-python = "<3.11"\n'})
 
 
 def test_a_serving_command_without_the_server_is_the_projects_own(tmp_path: Path) -> None:
+    """A serving command without the server is the project's own."""
     lock = "gunicorn==1 --hash=sha256:00\n"
     found = write(tmp_path, {
         "main.py": APP, "requirements.txt": lock,
@@ -222,16 +234,18 @@ def test_a_serving_command_without_the_server_is_the_projects_own(tmp_path: Path
 
 
 def test_a_serving_command_that_needs_a_shell_is_refused(tmp_path: Path) -> None:
+    """A serving command that needs a shell is refused."""
     files = {
         "main.py": APP,
         "requirements.txt": "gunicorn==1 --hash=sha256:00\n",
         "Procfile": "web: gunicorn $OPTS main:app\n",
     }
-    with pytest.raises(Failure, match="must run without a shell.*--set 'server="):
+    with pytest.raises(Failure, match=r"must run without a shell.*--set 'server="):
         write(tmp_path, files)
 
 
 def test_commands_and_services_of_compose_are_found(tmp_path: Path) -> None:
+    """Commands and services of compose are found."""
     compose = """
 services:
   api:
@@ -247,7 +261,7 @@ volumes:
   data:
 """
     found = write(tmp_path, {"docker-compose.yml": compose, "app/main.py": APP, "app/jobs.py": "import core\n",
-                             "core.py": "", "requirements.txt": HASHED + "alembic==1 --hash=sha256:0\n"}).keys  # fmt: skip
+                             "core.py": "", "requirements.txt": HASHED + "alembic==1 --hash=sha256:0\n"}).keys  # fmt: skip  # noqa: E501
     assert found["commands"] == {
         "migrate": "alembic upgrade head",
         "worker": "celery -A app.jobs worker --loglevel info",
