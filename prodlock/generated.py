@@ -184,7 +184,10 @@ def serving_command(configuration: Configuration) -> tuple[str, ...]:
     if configuration.server:
         return configuration.server
     given = {"port": str(configuration.port), "health": configuration.health, "ready": configuration.ready}
-    options = [f"--{name}={value}" for name, value in given.items() if value != str(getattr(Configuration, name))]
+    # Where the application has no such path, the server answers on its own default.
+    options = [
+        f"--{name}={value}" for name, value in given.items() if value not in {"", str(getattr(Configuration, name))}
+    ]
     return (
         "env", "--block-signal=TERM,INT", "python", "-m", "prodlock.server", configuration.application, *options,
     )  # fmt: skip
@@ -207,11 +210,11 @@ def home(configuration: Configuration) -> str:
 
 
 def import_path(configuration: Configuration) -> tuple[str, ...]:
-    """Return the folders of the image that PYTHONPATH has; none where modules are in the folder of the commands."""
-    folders = tuple((PurePosixPath(HOME) / folder).as_posix() for folder in configuration.import_from)
-    if folders == (home(configuration),) == (HOME,):
-        return ()
-    # The server's package is in the project's folder.
+    """Return the folders of the image that PYTHONPATH has: those of the imports, and the project's.
+
+    The server's package is in the latter. A program such as pytest or alembic does not add the current folder.
+    """
+    folders = ((PurePosixPath(HOME) / folder).as_posix() for folder in configuration.import_from)
     return tuple(dict.fromkeys((*folders, HOME)))
 
 
@@ -243,10 +246,12 @@ def _dockerfile(configuration: Configuration, facts: Facts) -> dict[str, str | I
     return {
         "base": configuration.base,
         "sources": [*copied, *(["COPY prodlock/__init__.py /srv/prodlock/"] if facts.is_own else [])],
-        "import path": f" PYTHONPATH={paths}" if paths else "",
+        "import path": f"PYTHONPATH={paths}",
         "lock mounts": list(_in_lines(mounts)),
         "lock arguments": " ".join(lock_arguments(configuration, "/project")),
-        "reports": (PurePosixPath(configuration.directory) / "reports").as_posix(),
+        "folders of tests": " ".join(
+            dict.fromkeys((".", configuration.directory, (PurePosixPath(configuration.directory) / "reports").as_posix()))
+        ),
         "workdir": [f"WORKDIR {folder}"] if folder != HOME else [],
         "home": folder,
         "test command": _exec(("pytest",)),
