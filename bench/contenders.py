@@ -16,7 +16,7 @@ from bench.figures import ARTICLE, FLOOR, PRODLOCK, SIZES, UV
 from prodlock import site
 from prodlock.docker import compose, engine
 from prodlock.failure import Failure
-from prodlock.inside import requirements
+from prodlock.inside.lock import poetry, selection
 from prodlock.project import Project
 
 # The variants of the lock, beside those grown to so many packages.
@@ -108,7 +108,7 @@ def constrained(pyproject: str, lock: str) -> str:
     """Return a pyproject.toml with which uv chooses the versions of a poetry.lock."""
     pins = []
     for package in tomllib.loads(lock)["package"]:
-        markers = {requirements.marker(package.get("markers", ""), group) for group in package["groups"]}
+        markers = {poetry.marker(package.get("markers", ""), group) for group in package["groups"]}
         # Where one group needs it on every platform, the version is bound on every platform.
         condition = "" if "" in markers else " ; " + " or ".join(sorted(markers))
         pins.append(f"{package['name']}=={package['version']}{condition}")
@@ -118,7 +118,7 @@ def constrained(pyproject: str, lock: str) -> str:
 
 def main_packages(lock: str) -> int:
     """Return the number of packages in the main group of a poetry.lock."""
-    return len(requirements.pinned(lock, "main"))
+    return len(selection.pinned("poetry.lock", lock))
 
 
 def variants(names: Sequence[str], present: int) -> dict[str, list[str]]:

@@ -183,14 +183,15 @@ def serving_command(configuration: Configuration) -> tuple[str, ...]:
     """Return the command that serves the application in production."""
     if configuration.server:
         return configuration.server
+    return ("env", "--block-signal=TERM,INT", "python", "-m", "prodlock.server", *server_arguments(configuration))
+
+
+def server_arguments(configuration: Configuration) -> tuple[str, ...]:
+    """Return the arguments of `prodlock.server`: the application, and the options that are not the default."""
     given = {"port": str(configuration.port), "health": configuration.health, "ready": configuration.ready}
-    # Where the application has no such path, the server answers on its own default.
-    options = [
-        f"--{name}={value}" for name, value in given.items() if value not in {"", str(getattr(Configuration, name))}
-    ]
-    return (
-        "env", "--block-signal=TERM,INT", "python", "-m", "prodlock.server", configuration.application, *options,
-    )  # fmt: skip
+    defaults = {name: str(getattr(Configuration, name)) for name in given}
+    options = (f"--{name}={value}" for name, value in given.items() if value and value != defaults[name])
+    return (configuration.application, *options)
 
 
 def health_check(configuration: Configuration) -> tuple[str, ...]:
@@ -277,19 +278,18 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
     names = (*facts.variables, *server)
     live = serving_command(configuration)
     if facts.is_own:
-        live = ("python", "-m", "prodlock.loop.serve", configuration.application)
+        live = ("python", "-m", "prodlock.loop.serve", *server_arguments(configuration))
     action = "sync" if facts.is_own else "sync+restart"
     return {
         "name": facts.name,
         "dockerfile": [] if configuration.dockerfile == "Dockerfile" else [f"  dockerfile: {configuration.dockerfile}"],
-        "server": [*textwrap.wrap(f"x-server: &server {{{', '.join(server)}}}", 118, subsequent_indent="  "), ""]
-        if server
-        else [],
-        "environment": [
-            *(["    <<: *server"] if server else []),
-            *(f"    {name}:" for name in facts.variables if name not in server),
-        ]
-        or ["    {}"],
+        "server": [*_mapping("x-server: &server", server), ""] if server else [],
+        "environment": list(
+            _mapping(
+                "  environment: &environment",
+                [*(["<<: *server"] if server else []), *(name for name in facts.variables if name not in server)],
+            )
+        ),
         "memory": configuration.memory,
         "commands": [line for command in configuration.commands for line in _command(command.name, command.words)],
         "live command": json.dumps(live),
@@ -302,6 +302,12 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
             *(f"        - {{action: rebuild, path: {path}}}" for path in facts.locks),
         ],
     }
+
+
+def _mapping(start: str, entries: Iterable[str]) -> list[str]:
+    """Return a mapping in the flow style of YAML, in lines of at most 118 characters; a name alone has no value."""
+    indent = start[: len(start) - len(start.lstrip())] + "  "
+    return textwrap.wrap(f"{start} {{{', '.join(entries)}}}", 118, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _live_environment(names: Iterable[str]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import socket
 import sys
 import tempfile
@@ -11,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from prodlock import integers
+from prodlock import generated, integers
 from prodlock.docker import containers, development, engine, exclusive, images, stages
 from prodlock.docker.compose import DEV, LIVE, PROD, check_settings, command, project_name
 from prodlock.failure import Failure
@@ -31,6 +32,12 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
     """
     port = port or project.environment.get("PORT") or str(project.configuration.port)
     port = str(integers.parse(port, "The port", 1, integers.LAST_PORT, "`inv dev --port N`, or set PORT"))
+    own_server = project.configuration.server
+    if own_server and debug:
+        raise Failure(
+            f"`inv dev --debug` must serve by prodlock.server (got `{shlex.join(own_server)}`, the `server` of "
+            "[tool.prodlock]). To fix it: use `breakpoint()`, or `inv test --debug`."
+        )
     # Another file than the one that `inv serve` locks: both may run.
     with exclusive.lock(project.root / project.configuration.dockerfile) as locked:
         name = f"{project_name(project)}-{LIVE[0]}"
@@ -47,9 +54,11 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
         if debug:
             # debugpy warns without the second: a debugger can't stop in modules that are part of the interpreter.
             options += ["--env=PRODLOCK_DEBUG=1", "--env=PYTHON_FROZEN_MODULES=off"]
-        # What the Compose service runs is for Compose alone where the project has no `prodlock.loop`.
-        program = () if project.is_own else ("python", "-m", "prodlock.loop.serve", project.configuration.application)
+        program = _program(project)
         with _override(project, debug=debug) as override:
+            if own_server:
+                # prodlock.loop prints it where it serves.
+                print(f"http://localhost:{port} serves the working tree. Ctrl-C ends it.", flush=True)
             try:
                 run = (*command(project, LIVE[1]), *override, "run", *development.terminal(), *options, LIVE[0])
                 return development.run_temporary(project, *run, *program, name=name, env={"PORT": port})
@@ -59,6 +68,17 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
             finally:
                 _wait_for_removal(project, name)
                 containers.remove(project, (), project_name(project))
+
+
+def _program(project: Project) -> tuple[str, ...]:
+    """Return the command that serves the working tree, where it is not the one of the Compose service."""
+    described = project.configuration
+    arguments = generated.server_arguments(described)
+    if not described.server:
+        return () if project.is_own else ("python", "-m", "prodlock.loop.serve", *arguments)
+    # The lock may not have what `prodlock.server` needs. These servers watch the tree on their own.
+    known = {"fastapi", "granian", "gunicorn", "hypercorn", "uvicorn"}.intersection(described.server[:3])
+    return (*described.server, *(["--reload"] if known else []))
 
 
 def _remove_leftover(project: Project, name: str, locked: bool | None) -> None:  # noqa: FBT001

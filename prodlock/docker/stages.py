@@ -67,7 +67,7 @@ def uv(project: Project, arguments: list[str]) -> int:
     """
     given = site.environment(project)
     fixed = {
-        "UV_CACHE_DIR": "/tmp/uv",
+        "UV_CACHE_DIR": "/tmp/uv",  # noqa: S108 - in the container
         "UV_NO_SYNC": "1",
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_PYTHON_PREFERENCE": "system",

@@ -209,6 +209,10 @@ def consistent(described: Mapping[str, Any], wanted: Wanted, selected: Selection
             elif name not in versions or not one.specifier.contains(versions[name], prereleases=True):
                 got = f"version {versions[name]}" if name in versions else "none"
                 message = f"it must have a version of {text!r} of pyproject.toml (got {got}). To fix it: lock again."
+                if declared is further and wanted.dev_lock is None:
+                    message = (
+                        message[:-1] + ", and what development adds beside it, in pylock.dev.toml or NAME-dev.txt."
+                    )
                 raise ValueError(message)
     return "unknown" if {"dependencies", "optional-dependencies"} & {*project.get("dynamic", [])} else "consistent"
 

@@ -14,7 +14,6 @@ from prodlock.proof.judges import deployment
 from prodlock.proof.judges.deployment import Deployment, RunSettings
 
 STACK, KUBERNETES, PROXY, PROXIED = "deploy/stack.yml", "deploy/k8s", "deploy/haproxy.cfg", "deploy/proxy.yml"
-_HEALTHCHECK = "prodlock/server/healthcheck.py"
 _VALIDATE = ("python", "/srv/manifests.py")
 # Where IMAGE is not set: only the form of the image's name is judged.
 _EXAMPLE = "registry.example/quotes@sha256:" + "0" * 64
@@ -32,9 +31,10 @@ def collect(project: Project) -> Deployment:
     )
     document = json.loads(printed)
     stacked, objects = document["stack"]["services"][compose.PROD[0]], document["objects"]
-    image = deployment.of_image(_text(project, "Dockerfile"), _text(project, _HEALTHCHECK))
+    described = project.configuration
+    image = deployment.of_image(_text(project, described.dockerfile), described.health, described.ready)
     plain, proxy = deployment.of_compose(own), deployment.of_proxy(_text(project, PROXY))
-    behind_proxy = RunSettings(ready=proxy.ready, forwarded=deployment.PROXY)
+    behind_proxy = RunSettings(forwarded=deployment.PROXY)
     base, read = compose.files(project)[0].name, composed.settings_variables(project)
     return Deployment(
         base,

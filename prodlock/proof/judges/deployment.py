@@ -72,13 +72,14 @@ def judge(evidence: Deployment) -> list[str]:
     ]
 
 
-def of_image(dockerfile: str, healthcheck: str) -> RunSettings:
-    """Return the settings of the image: from the Dockerfile's last stage, and the source of its health check."""
+def of_image(dockerfile: str, health: str, ready: str) -> RunSettings:
+    """Return the settings of the image: from the Dockerfile's last stage, and the configured paths of the probes."""
     last = re.split(r"^FROM ", dockerfile, flags=re.MULTILINE)[-1]
     return RunSettings(
         port=int(_found(r"^EXPOSE (\d+)", last)),
         user=_found(r"^USER (\S+)", last),
-        health=_found(r"^HEALTH = \"(\S+)\"", healthcheck),
+        health=health,
+        ready=ready,
     )
 
 

@@ -291,6 +291,7 @@ def test_stop_and_serve_leave_running_tests_alone(copy: Path) -> None:
         (["test", "tests/test_main.py"], "inv test -- tests/test_main.py"),
         (["shell", "--prod", "python", "-V"], "inv shell --prod -- python -V"),
         (["poetry", "--version"], "inv poetry -- --version"),
+        (["uv", "--version"], "inv uv -- --version"),
         (["test-tool", "-x", "--", "-v"], "inv test-tool -- -x -v"),
     ],
 )
@@ -322,6 +323,7 @@ def test_git_ignores_secrets_and_generated_files(repository: Path) -> None:
     (repository / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
     git(repository, "commit", "--quiet", "--all", "--message=y")
     assert inv("poetry", "--", "--version", cwd=repository).returncode == 0
+    assert inv("uv", "--", "--version", cwd=repository).returncode == 0
     assert (repository / ".prodlock" / "ca-bundle.pem").is_file()
     assert git(repository, "status", "--porcelain", "--untracked-files=all") == ""
 

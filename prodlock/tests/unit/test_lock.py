@@ -428,3 +428,22 @@ def test_the_wheels_of_one_distribution_are_judged_by_their_tags() -> None:
     one = selection.Requirement("a", "1", (("a-1.tar.gz", "sha256:00"),))
     assert selection.lines([one], frozenset())[0].startswith("# a 1 has no wheel for Python ")
     assert poetry.select(LOCKS / "poetry/poetry.lock", selection.Wanted()).inputs == "fresh"
+
+
+@pytest.mark.parametrize("kind", ["pylock", "requirements"])
+def test_a_lock_without_what_development_adds_is_refused(tmp_path: Path, kind: str) -> None:
+    """The remedy names the second file; a project whose image has no development group needs none."""
+    lock = copied(tmp_path, kind) / LOCK_OF[kind]
+    further = selection.dev_lock(lock)
+    assert further
+    further.unlink()
+    done = run(lock)
+    assert done.returncode == 1
+    assert (
+        "it must have a version of 'pytest>=8' of pyproject.toml (got none). To fix it: lock again, and what"
+        in done.stderr
+    )
+    assert run(lock, "--dev-group=jobs").returncode == 0
+    # The name of the second file may be any.
+    other = shutil.copy((LOCKS / kind / further.name), tmp_path / f"other{further.suffix}")
+    assert run(lock, f"--dev-lock={other}").returncode == 0

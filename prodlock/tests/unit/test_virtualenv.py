@@ -95,7 +95,7 @@ def test_the_environment_has_both_groups_of_the_lock(host: Host, capsys: pytest.
     virtualenv.make(host.project)
     created, selected, installed = (arguments for arguments, _ in host.calls())
     assert created == ["-I", "-m", "venv", str(host.venv)]
-    assert selected[1:-1] == [str(virtualenv._SELECT), "pyproject.toml", "poetry.lock"]
+    assert selected[1:-1] == [str(virtualenv._SELECT), "poetry.lock"]
     assert installed[:4] == ["-I", "-m", "pip", "install"]
     assert {"--require-hashes", "--only-binary", ":all:", "--no-deps"} <= set(installed)
     lists = [Path(option.partition("=")[2]).name for option in installed if option.startswith("--requirement")]

@@ -14,7 +14,7 @@ import pytest
 from prodlock.docker import engine
 from prodlock.failure import CANNOT_CHECK, FAILED, Failure
 from prodlock.image.records import File
-from prodlock.inside import requirements
+from prodlock.inside.lock.selection import SCHEMA
 from prodlock.project import Project
 from prodlock.proof import check, rules
 from prodlock.proof.evidence import collect, compose, images, lock
@@ -170,7 +170,7 @@ def selection(**changes: object) -> File:
     groups = {"main": [{"name": "a", "version": "1", "sha256": ["12"]}]}
     # Of its bytes, line ends included, as a build sees them.
     digest = hashlib.sha256(LOCK).hexdigest()
-    written = {"schema": requirements.SCHEMA, "lock": digest, "groups": groups} | changes
+    written = {"schema": SCHEMA, "lock": digest, "groups": groups} | changes
     return File("/srv/selection.json", head=json.dumps(written).encode())
 
 

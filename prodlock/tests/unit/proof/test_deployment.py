@@ -12,7 +12,6 @@ from prodlock import service
 from prodlock.proof.judges import deployment
 
 DOCKERFILE = "FROM x AS y\nUSER root\nEXPOSE 1\nFROM scratch AS prod\nUSER 10001:10001\nEXPOSE 8000\n"
-HEALTHCHECK = 'PORT = 8000\nHEALTH = "/health"\n'
 PROXY = (
     "frontend public\n    http-request set-header x-forwarded-proto %[ssl_fc,iif(https,http)]\n"
     "backend service\n    option httpchk GET /ready\n    server-template replica 4 api-prod:8000\n"
@@ -86,7 +85,7 @@ def test_equal_settings_are_not_findings() -> None:
     """Settings that Compose does not have are the image's; the proxy's path is that of its check."""
     found = deployment.merged(
         deployment.of_compose(COMPOSE),
-        deployment.of_image(DOCKERFILE, HEALTHCHECK),
+        deployment.of_image(DOCKERFILE, "/health", "/ready"),
         deployment.RunSettings(ready="/ready"),
     )
     assert found == REFERENCE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prodlock.inside import requirements
+from prodlock.inside.lock import poetry, selection
 from prodlock.proof.judges import leaks
 from prodlock.proof.judges.forbidden import derive
 from prodlock.proof.records import Lock
@@ -46,15 +46,29 @@ def test_the_groups_of_a_selection_are_read() -> None:
 def test_distributions_of_main_by_an_extra_alone_are_forbidden() -> None:
     """The lock names pytest in both groups; main would need it for an extra that no image is built with."""
     locked = [
-        {"name": name, "version": version, "files": [], "groups": ["main", "dev"], "markers": {"main": marker}}
+        {
+            "name": name,
+            "version": version,
+            "files": [{"file": name, "hash": "sha256:00"}],
+            "groups": ["main", "dev"],
+            "markers": {"main": marker},
+        }
         for name, version, marker in (
             ("pytest", "9.2.0", 'extra == "test"'),
             ("packaging", "26.3", 'sys_platform == "win32"'),
             ("anyio", "4.16.0", ""),
         )
     ]
-    taken = requirements.selected(requirements.requirements({"package": locked}), {"sys_platform": "linux"})
-    lock = Lock.from_selection(requirements.selection(taken, ["main", "dev"], ""))
+    groups = {
+        group: [
+            selection.record(one)
+            for one in selection.chosen(
+                poetry.requirements({"package": locked}, [group]), environment={"sys_platform": "linux"}
+            )
+        ]
+        for group in ("main", "dev")
+    }
+    lock = Lock.from_selection({"groups": groups})
     assert leaks.denied(lock, ["pytest"]) == []
     assert derive(DEV, lock, SOURCES).distributions >= {"pytest", "packaging"}
     assert "anyio" not in derive(DEV, lock, SOURCES).distributions
