@@ -154,8 +154,12 @@ def written(copy: Path) -> dict[str, str]:
 
 
 def footprint(added: Mapping[str, str]) -> tuple[int, int, int]:
-    """Return how many files are there to be read, their lines, and all lines but the hashes of uv."""
-    lines = {path: len(text.splitlines()) for path, text in added.items() if not path.endswith("/uv.txt")}
+    """Return how many files are there to be read, their lines, and all lines; not counted are blank lines and uv.txt."""
+    lines = {
+        path: sum(1 for line in text.splitlines() if line.strip())
+        for path, text in added.items()
+        if not path.endswith("/uv.txt")
+    }
     read = [count for path, count in lines.items() if not path.startswith("prodlock/")]
     return len(read), sum(read), sum(lines.values())
 
