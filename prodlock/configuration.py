@@ -24,6 +24,8 @@ TABLE = "pyproject.toml: `[tool.prodlock]`"
 LOCKS = ("poetry.lock", "uv.lock", "pylock.toml", "requirements.txt")
 # The Compose services that every project has.
 RESERVED = ("api-prod", "api-tests", "api-dev")
+# The size budget until `inv build` has measured production.
+FIRST_BUILD = "first build"
 # The command that runs to its end before the service starts, unless its `once` is false.
 MIGRATE = "migrate"
 # Ids of the databases that OSV collects, such as CVE-2026-1234, PYSEC-2026-12 and GHSA-abcd-2345-efgh.
@@ -122,7 +124,9 @@ def _integer(least: int, most: int) -> Callable[[Any], int]:
     return convert
 
 
-def _size(value: Any) -> float:  # noqa: ANN401
+def _size(value: Any) -> float | None:  # noqa: ANN401
+    if value == FIRST_BUILD:
+        return None
     # No number is greater than NaN.
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
         raise ValueError

@@ -227,7 +227,7 @@ def lock_arguments(configuration: Configuration, folder: str) -> tuple[str, ...]
         *(f"--extra={name}" for name in configuration.extras),
         *(f"--dev-group={name}" for name in dev_groups if dev_groups != Configuration.dev_groups),
         *([f"--package={configuration.package}"] if configuration.package else []),
-        f"{folder}/{configuration.lock}",
+        (PurePosixPath(folder) / configuration.lock).as_posix(),
     )
 
 

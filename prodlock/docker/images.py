@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 
 from prodlock import generated, site, source
+from prodlock.configuration import FIRST_BUILD
 from prodlock.docker import containers, engine
 from prodlock.docker.compose import DEV, PROD, check_settings, command, project_name
 from prodlock.project import Project
 
+# What a size budget has beyond the size, and the MB that it is a multiple of.
+_RESERVE, _STEP_MB = 1.1, 5
 # The targets whose images the tasks tag with the project's name.
 TARGETS = (
     "prod", "dev", "bare", "golden", "poetry", "lint", "audit", "loop", "reload", "sbom", "deploy", "fuzz",
@@ -28,7 +33,22 @@ def build_both(project: Project, platform: str, *, cache: bool) -> None:
     identifiers = engine.output(project, "image", "inspect", "--format={{.Id}}", *names).split()
     for name, identifier in zip(names, identifiers, strict=True):
         print(f"{name:<20} {identifier}")
+    if budget := set_budget(project, identifiers[0]):
+        print(f"size-budget-mb in pyproject.toml is {budget} now: what production needs, and a tenth more.")
     print(f"Made from {commit or 'no commit: the project is in no git repository'}.")
+
+
+def set_budget(project: Project, image: str) -> int | None:
+    """Set the size budget from the size of production, and return it in MB; None where it has been set before."""
+    file = project.root / "pyproject.toml"
+    text = file.read_bytes().decode() if file.is_file() else ""
+    line = re.compile(rf'^size-budget-mb = "{FIRST_BUILD}"(?=\r?$)', re.MULTILINE)
+    if not line.search(text):
+        return None
+    size = int(engine.output(project, "image", "inspect", "--format={{.Size}}", image))
+    budget = math.ceil(size * _RESERVE / 1e6 / _STEP_MB) * _STEP_MB
+    file.write_bytes(line.sub(f"size-budget-mb = {budget}", text).encode())
+    return budget
 
 
 def build(

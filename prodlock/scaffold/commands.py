@@ -9,7 +9,7 @@ from pathlib import Path
 from prodlock import __version__, service, vendored
 from prodlock.failure import FAILED, Failure
 from prodlock.project import Project
-from prodlock.scaffold import example
+from prodlock.scaffold import example, find
 from prodlock.scaffold import init as moving
 from prodlock.scaffold import upgrade as upgrading
 from prodlock.scaffold.changes import Changes
@@ -25,9 +25,6 @@ def init(root: Path, name: str | None, settings: Iterable[str], *, dry: bool) ->
         changes = example.plan(root, name, given)
     else:
         moving.refuse_unsuitable(root)
-        # Only this needs it.
-        from prodlock.scaffold import find  # noqa: PLC0415
-
         found = find.find(root, given)
         print("\n".join(found.report))
         changes = moving.plan(root, dict(found.keys) | given, moving.compose_name(root))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from prodlock import configuration, generated, service, vendored
-from prodlock.configuration import Configuration
+from prodlock.configuration import FIRST_BUILD, Configuration
 from prodlock.failure import Failure
 from prodlock.project import COMPOSE_FILES
 from prodlock.scaffold import toml
@@ -61,15 +61,12 @@ def plan(root: Path, keys: Mapping[str, object], name: str) -> Changes:
 
 def describe(changes: Changes, keys: Mapping[str, object], name: str) -> Changes:
     """Add to changes what describes a project to Prodlock, what Docker reads, and the vendored files."""
-    root, table = changes.root, toml.table(keys)
+    root, table = changes.root, toml.table({**keys, "size-budget-mb": keys.get("size-budget-mb", FIRST_BUILD)})
     described = parse(root, table)
     changes["pyproject.toml"] = appended(changes.after("pyproject.toml"), f"{_INTRODUCTION}{table}")
-    variables = set(described.environment)
-    if described.settings and (settings := changes.after(described.settings)):
-        variables |= service.of_settings(settings)
     facts = generated.Facts(
         name,
-        tuple(sorted(variables)),
+        tuple(sorted({*described.environment, *_settings(changes, described.settings)})),
         is_own=False,
         described=generated.described(root) or ("pyproject.toml",),
         locks=generated.locks(root, described.lock),
@@ -87,6 +84,19 @@ def describe(changes: Changes, keys: Mapping[str, object], name: str) -> Changes
     if missing := [line for line in IGNORED if line not in present]:
         changes[".gitignore"] = appended(ignored, "\n".join((MARK, *missing)) + "\n")
     return changes
+
+
+def _settings(changes: Changes, path: str) -> frozenset[str]:
+    """Return the variables of the service's settings. Raises Failure where their module is not of the expected form."""
+    if not path:
+        return frozenset()
+    try:
+        return service.of_settings(changes.after(path) or "")
+    except (SyntaxError, ValueError) as error:
+        raise Failure(
+            f"`settings` must be a module with a class `Settings` and a string PREFIX (got {path}: {error}). To fix "
+            "it: leave the key out, and list the variables in `environment`."
+        ) from None
 
 
 def parse(root: Path, table: str) -> Configuration:

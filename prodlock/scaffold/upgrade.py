@@ -70,8 +70,8 @@ def _bases(text: str | None) -> Mapping[str, str]:
         return vendored.unpacked(text or "")
     except ValueError:
         raise Failure(
-            f"{vendored.BASE} must have the files as Prodlock wrote them (got {'another text' if text else 'none'}). To "
-            f"fix it: restore it (`git restore {vendored.BASE}`)."
+            f"{vendored.BASE} must have the files as Prodlock wrote them (got {'another text' if text else 'none'}). "
+            f"To fix it: restore it (`git restore {vendored.BASE}`)."
         ) from None
 
 

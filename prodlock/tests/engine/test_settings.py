@@ -33,7 +33,7 @@ def test_a_field_that_compose_drops_stops_serve_dev_and_build(copy: Path) -> Non
         assert message.startswith("docker-compose.yml: `environment` of api-prod must hand on APP_NEW, ")
         assert "#1 " not in done.stderr
     line = re.findall(r"add the line `(.*?)`", message)[0]
-    edit(copy / "docker-compose.yml", "      APP_NAME:\n", f"      APP_NAME:\n      {line}\n")
+    edit(copy / "docker-compose.yml", "    APP_NAME:\n", f"    APP_NAME:\n    {line}\n")
     assert inv("serve", "--detach", f"--port={PORT}", cwd=copy, APP_NEW="7").returncode == 0
     try:
         script = "from app.settings import Settings; print(Settings.from_environment().new)"

@@ -29,13 +29,13 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert (end.value.code, capsys.readouterr().out) == (0, f"prodlock {__version__}\n")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["init", "--help"], ["upgrade", "--help"]])
 def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     """Those of the command and of each subcommand."""
     with pytest.raises(SystemExit) as end:
         cli.main(arguments)
     assert end.value.code == 0
-    assert "exit codes:\n  0    the production image is proved\n" in capsys.readouterr().out
+    assert "exit codes:\n  0    the production image is proved; the files are written\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [[], ["checks"], ["check", "--images=x"]])

@@ -13,10 +13,17 @@ from pathlib import Path
 import pytest
 
 import prodlock
+from prodlock.scaffold import example
 from prodlock.server import requirements
 
 PACKAGE = Path(prodlock.__file__).parent
 VERSION = prodlock.__version__
+REPOSITORY = PACKAGE.parent
+DATA = [
+    path
+    for name in ("CHANGELOG.md", "app", "poetry.lock", "pyproject.toml", "tests")
+    for path in (REPOSITORY / name, *(REPOSITORY / name).rglob("*"))
+]
 
 
 def run(*command: str, cwd: Path | None = None) -> str:
@@ -44,15 +51,53 @@ def wheel(environment: Path) -> Path:
     return environment / f"prodlock-{VERSION}-py3-none-any.whl"
 
 
-def test_the_wheel_has_every_file_but_the_tests(wheel: Path) -> None:
-    """Data files included: the type marker, scripts, Dockerfiles, requirements."""
+def names(wheel: Path) -> set[str]:
+    """Return the files of a wheel, without its metadata."""
     with zipfile.ZipFile(wheel) as archive:
-        found = {name for name in archive.namelist() if not name.startswith("prodlock-")}
+        return {name for name in archive.namelist() if not name.startswith("prodlock-")}
+
+
+def test_the_wheel_has_every_file_but_the_tests(wheel: Path) -> None:
+    """Data files included: the type marker, scripts, Dockerfiles, requirements, templates."""
+    found = {name for name in names(wheel) if not name.startswith("prodlock/data/")}
     files = (path.relative_to(PACKAGE) for path in PACKAGE.rglob("*") if path.is_file())
     expected = {path.as_posix() for path in files if path.parts[0] != "tests" and "__pycache__" not in path.parts}
-    assert found == {f"prodlock/{name}" for name in expected - {"LICENSE", "pyproject.toml"}}
-    assert {"prodlock/py.typed", "prodlock/inside/online.sh", "prodlock/setup/base.Dockerfile"} <= found
+    assert found == {f"prodlock/{name}" for name in expected - {"LICENSE", "hatch_build.py", "pyproject.toml"}}
+    assert {"prodlock/py.typed", "prodlock/inside/online.sh", "prodlock/templates/Dockerfile"} <= found
     assert not any("tests" in name for name in found)
+
+
+def test_the_wheel_has_the_changelog_and_the_example(wheel: Path) -> None:
+    """For `prodlock upgrade` and `prodlock init NAME`."""
+    found = {name.removeprefix("prodlock/data/") for name in names(wheel) if name.startswith("prodlock/data/")}
+    sources = {path.relative_to(REPOSITORY).as_posix() for path in DATA if path.is_file() and path.suffix != ".pyc"}
+    assert found == sources
+    assert {"CHANGELOG.md", *example._TAKEN} <= found
+
+
+def test_a_wheel_of_the_source_distribution_has_the_same_files(environment: Path, wheel: Path, tmp_path: Path) -> None:
+    """It holds the changelog and the example too: a build of it can't read files above its folder."""
+    pip(environment, "install", "hatchling")
+    run(
+        str(environment / "python"),
+        "-m",
+        "hatchling",
+        "build",
+        "--target=sdist",
+        f"--directory={tmp_path}",
+        cwd=PACKAGE,
+    )
+    (source,) = tmp_path.glob("*.tar.gz")
+    pip(environment, "wheel", "--no-deps", f"--wheel-dir={tmp_path}", str(source))
+    assert names(tmp_path / wheel.name) == names(wheel)
+
+
+def test_the_installed_command_starts_a_service(environment: Path, wheel: Path, tmp_path: Path) -> None:
+    """From the files in the wheel."""
+    pip(environment, "install", str(wheel))
+    run(str(environment / "prodlock"), "init", "shop", cwd=tmp_path)
+    assert 'default="shop"' in (tmp_path / "app/settings.py").read_text(encoding="utf-8")
+    assert run(str(environment / "prodlock"), "upgrade", cwd=tmp_path).startswith("All files are those of ")
 
 
 def test_the_wheel_has_the_license_of_the_repository(wheel: Path) -> None:
@@ -74,9 +119,13 @@ def test_the_installed_command_prints_version_and_help(environment: Path, wheel:
 
 
 def test_a_git_url_with_a_subdirectory_is_installable(environment: Path, tmp_path: Path) -> None:
-    """The build needs only the package's folder."""
+    """The build needs the package's folder, the changelog and the example."""
     repository = tmp_path / "repository"
-    shutil.copytree(PACKAGE, repository / "prodlock", ignore=shutil.ignore_patterns("tests", "__pycache__"))
+    for name in ("prodlock", "CHANGELOG.md", "app", "poetry.lock", "pyproject.toml", "tests"):
+        if (REPOSITORY / name).is_dir():
+            shutil.copytree(REPOSITORY / name, repository / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(REPOSITORY / name, repository / name)
     identity = ("-c", "user.name=x", "-c", "user.email=x@example.org")
     for command in (["init", "--quiet"], ["add", "--all"], [*identity, "commit", "--quiet", "--message=x"]):
         run("git", *command, cwd=repository)

@@ -120,8 +120,10 @@ def test_only_the_engine_module_starts_docker() -> None:
         "golden.py",
         "install.py",
         "manifests.py",
+        "merge.py",
         "source.py",
         "stages.py",
+        "tree.py",
         "virtualenv.py",
     }
     assert naming == {"engine.py"}

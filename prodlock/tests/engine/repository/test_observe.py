@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def test_the_page_makes_a_service_observable(tmp_path: Path) -> None:
             assert done.returncode == 0, done.stderr
         for patch in blocks("diff"):
             subprocess.run(["git", "apply", "-"], cwd=copy, input=patch, text=True, check=True)  # noqa: S607
+        subprocess.run([sys.executable, "-m", "prodlock", "upgrade"], cwd=copy, check=True)
         collector, module = blocks("python")
         (copy / "app/metrics.py").write_text(module, encoding="utf-8")
         (tmp_path / "collector.py").write_text(collector, encoding="utf-8")

@@ -176,7 +176,7 @@ def selection(**changes: object) -> File:
 
 def test_the_lock_is_read_from_devs_selection() -> None:
     """Where it was built from the lock that is here."""
-    assert lock.selected("x:dev", [File("/srv/a"), selection()], LOCK).main == {"a": {"1"}}
+    assert lock.selected("x:dev", [File("/srv/a"), selection()], "poetry.lock", LOCK).main == {"a": {"1"}}
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_the_lock_is_read_from_devs_selection() -> None:
 def test_a_dev_image_of_another_lock_is_stale(files: list[File], error: str) -> None:
     """Or one that does not state what it was built from: then nothing is known of main."""
     with pytest.raises(Failure, match=re.escape(error)) as failure:
-        lock.selected("x:dev", files, LOCK)
+        lock.selected("x:dev", files, "poetry.lock", LOCK)
     assert failure.value.code == CANNOT_CHECK
 
 
@@ -210,7 +210,7 @@ def test_a_file_that_is_not_a_lock_is_refused(files: list[File], content: bytes)
     with pytest.raises(
         Failure, match=r"poetry\.lock must be a lock of Poetry 2 \(got: .+\). To fix it: run `inv poetry -- lock`"
     ):
-        lock.selected("x:dev", files, content)
+        lock.selected("x:dev", files, "poetry.lock", content)
 
 
 def test_without_a_lock_nothing_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
