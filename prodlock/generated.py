@@ -251,7 +251,7 @@ def _dockerfile(configuration: Configuration, facts: Facts) -> dict[str, str | I
         "lock mounts": list(_in_lines(mounts)),
         "lock arguments": " ".join(lock_arguments(configuration, "/project")),
         "folders of tests": " ".join(
-            dict.fromkeys((".", configuration.directory, (PurePosixPath(configuration.directory) / "reports").as_posix()))
+            dict.fromkeys((".", configuration.directory, PurePosixPath(configuration.directory, "reports").as_posix()))
         ),
         "workdir": [f"WORKDIR {folder}"] if folder != HOME else [],
         "home": folder,
