@@ -10,7 +10,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 FILES = ("CHANGELOG.md", "app", "poetry.lock", "pyproject.toml", "tests")
 
 
-class Hook(BuildHookInterface[Any]):
+# Only builds have hatchling.
+class Hook(BuildHookInterface[Any]):  # type: ignore[misc]
     """Adds the folder `data` to a wheel and to a source distribution, which has it already where a wheel is built."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 # Folders that hold no source: bytecode, environments, packages of JavaScript. Hidden folders hold none either.
 _SKIPPED = {"__pycache__", "node_modules", "venv"}
-# The least time between two scans, and how much longer than a scan the pause after it is: a large tree must not keep a
-# core busy.
+# The least time between two scans, and how much longer than a scan's work the pause after it is: a large tree must not
+# keep a core busy. Work is time on the processor: on a busy machine a scan takes longer, with the same work.
 _PAUSE_SECONDS = 0.05
 _PAUSE_FACTOR = 20
 
@@ -41,9 +41,9 @@ class Tree:
 
     def changed(self) -> set[str]:
         """Return the files that were added, changed or removed since the last call, relative to the folder."""
-        began = time.monotonic()
+        began = time.thread_time()
         before, self._seen = self._seen, self._scan()
-        self.pause = max(_PAUSE_SECONDS, _PAUSE_FACTOR * (time.monotonic() - began))
+        self.pause = max(_PAUSE_SECONDS, _PAUSE_FACTOR * (time.thread_time() - began))
         return {path for path in before.keys() | self._seen.keys() if before.get(path) != self._seen.get(path)}
 
     def wait(self) -> set[str]:

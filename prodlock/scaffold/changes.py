@@ -54,25 +54,49 @@ class Changes:
 
     def apply(self) -> None:
         """Write all files, or none. Raises Failure where that is not possible."""
-        written: list[Path] = []
+        before = {path: self.before(path) for path in self.contents}
+        made: list[Path] = []
+        replaced: list[str] = []
         try:
+            # What is most likely to fail comes first: no file has been replaced then.
             for path, text in self.contents.items():
                 if text is not None:
                     place = self.root / (path + _SUFFIX)
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    written.append(place)
+                    made += _folders(place.parent)
+                    made.append(place)
                     # The lines' ends are those of the text: git and Docker read it on every system.
                     place.write_bytes(text.encode())
-        except OSError as error:
-            for place in written:
+            for path, text in self.contents.items():
+                if text is None:
+                    (self.root / path).unlink()
+                else:
+                    (self.root / (path + _SUFFIX)).replace(self.root / path)
+                replaced.append(path)
+        except BaseException as error:
+            for path in replaced:
+                _restore(self.root / path, before[path])
+            for place in reversed(made):
                 with contextlib.suppress(OSError):
-                    place.unlink()
+                    place.rmdir() if place.is_dir() else place.unlink()
+            if not isinstance(error, OSError):
+                raise
             raise Failure(
                 f"{self.root} must be writable (got: {error.strerror}: {error.filename}). To fix it: change its "
                 "mode or its owner; nothing was written."
             ) from None
-        for path, text in self.contents.items():
-            if text is None:
-                (self.root / path).unlink()
-            else:
-                (self.root / (path + _SUFFIX)).replace(self.root / path)
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Make a folder with those above it, and return those that did not exist, the topmost first."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing[::-1]
+
+
+def _restore(file: Path, text: str | None) -> None:
+    """Give a file its former content, or remove it where it had none, as far as that is possible."""
+    with contextlib.suppress(OSError):
+        if text is None:
+            file.unlink()
+        else:
+            file.write_bytes(text.encode())

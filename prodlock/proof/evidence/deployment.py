@@ -8,6 +8,7 @@ from typing import Any
 
 from prodlock import service
 from prodlock.docker import compose, engine, stages
+from prodlock.failure import Failure
 from prodlock.project import Project
 from prodlock.proof.evidence import compose as composed
 from prodlock.proof.judges import deployment
@@ -21,6 +22,11 @@ _EXAMPLE = "registry.example/quotes@sha256:" + "0" * 64
 
 def collect(project: Project) -> Deployment:
     """Return what the files state. Raises Failure, or what parsing raises, where they can't be resolved."""
+    if not (project.root / "deploy").is_dir():
+        raise Failure(
+            "deploy/ must have the files that roll the service out (got no such folder). To fix it: copy the folder of "
+            "Prodlock's repository, and put the service's name and port in."
+        )
     settings = {"IMAGE": project.environment.get("IMAGE", _EXAMPLE)}
     own = composed.resolve(project)["services"][compose.PROD[0]]
     proxied = composed.resolve(project, PROXIED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,32 @@ def test_wait_returns_what_has_changed(root: Path) -> None:
 def test_the_summary_names_one_file(changed: set[str], sentence: str) -> None:
     """The first of them, and the number of the others."""
     assert summary(changed) == sentence
+
+
+def test_a_slow_scan_on_a_busy_machine_does_not_delay_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pause follows the time on the processor: waiting for it keeps no core busy."""
+    tree = Tree(tmp_path)
+    scan = tree._scan
+
+    def waiting() -> dict[str, tuple[int, int, int]]:
+        time.sleep(0.2)
+        return scan()
+
+    monkeypatch.setattr(tree, "_scan", waiting)
+    assert not tree.changed()
+    assert tree.pause < 1
+
+
+def test_a_large_tree_does_not_keep_a_core_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pause is many times as long as the work of the scan."""
+    tree = Tree(tmp_path)
+
+    def working() -> dict[str, tuple[int, int, int]]:
+        end = time.thread_time() + 0.1
+        while time.thread_time() < end:
+            pass
+        return {}
+
+    monkeypatch.setattr(tree, "_scan", working)
+    assert not tree.changed()
+    assert tree.pause >= 1

@@ -135,12 +135,11 @@ def test_the_package_reference_lists_every_public_name() -> None:
     """And each option of the command."""
     text = page("reference/package.md")
     assert set(prodlock.__all__) <= set(rows(text))
-    printed = subprocess.run(
-        [sys.executable, "-m", "prodlock", "check", "--help"], capture_output=True, check=True
-    ).stdout
-    assert set(re.findall(r"`(--[a-z]+)", text)) - {"--version"} == set(re.findall(r"--[a-z]+", printed.decode())) - {
-        "--help"
-    }
+    printed = b"".join(
+        subprocess.run([sys.executable, "-m", "prodlock", command, "--help"], capture_output=True, check=True).stdout
+        for command in ("check", "init", "upgrade")
+    ).decode()
+    assert set(re.findall(r"`(--[a-z-]+)", text)) - {"--version"} == set(re.findall(r"--[a-z-]+", printed)) - {"--help"}
 
 
 def test_the_glossary_is_sorted() -> None:

@@ -365,7 +365,7 @@ def test_the_program_refuses_a_stale_lock(tmp_path: Path) -> None:
     """The message is Poetry's own, and no list is written."""
     text = Path("pyproject.toml").read_text(encoding="utf-8")
     with pytest.raises(subprocess.CalledProcessError) as failed:
-        program(tmp_path, None, text.replace('requires-python = ">=3.11"', 'requires-python = ">=3.12"'))
+        program(tmp_path, None, text.replace('requires-python = ">=3.13,', 'requires-python = ">=3.12,'))
     assert failed.value.stderr == "pyproject.toml changed significantly since poetry.lock was last generated\n"
     assert not [*tmp_path.glob("*.txt")]
 

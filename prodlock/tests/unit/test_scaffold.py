@@ -78,6 +78,29 @@ def test_a_failure_leaves_all_files_as_they_were(tmp_path: Path, monkeypatch: py
     assert texts(tmp_path) == {"one": b"before"}
 
 
+@pytest.mark.parametrize("error", [OSError(1, "Operation not permitted", "x"), KeyboardInterrupt()])
+def test_a_failure_while_files_are_replaced_restores_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """An immutable file, or Ctrl-C: new files and folders are removed, replaced ones get their content back."""
+    for name in ("one", "removed", "two"):
+        (tmp_path / name).write_text("before", encoding="utf-8")
+    changes = Changes(tmp_path)
+    changes["one"], changes["removed"], changes["a/b"], changes["two"] = "after", None, "after", "after"
+    replace = Path.replace
+
+    def failing(path: Path, target: Path) -> Path:
+        if target.name == "two":
+            raise error
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises((Failure, KeyboardInterrupt)):
+        changes.apply()
+    assert texts(tmp_path) == dict.fromkeys(("one", "removed", "two"), b"before")
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     """A folder, or bytes that are not UTF-8."""
     (tmp_path / "bytes").write_bytes(b"\xff")
@@ -148,7 +171,7 @@ def test_toml_is_read_as_it_was_written(value: object) -> None:
 def test_a_project_without_pyproject_gets_one_with_the_table_alone(root: Path) -> None:
     """The keys are those that were found."""
     described = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    assert described == {"tool": {"prodlock": KEYS}}
+    assert described == {"tool": {"prodlock": KEYS | {"size-budget-mb": "first build"}}}
     assert configuration.read(root).sources == ("main.py",)
     generated.check(Project(root, {}))
     vendored.check(Project(root, {}))
@@ -325,7 +348,7 @@ def test_a_newer_installed_version_prints_the_changes(root: Path, capsys: Captur
 
 @pytest.mark.parametrize(("name", "text"), [("VERSION", None), ("VERSION", "?"), ("BASE", None), ("BASE", "x")])
 def test_a_damaged_folder_is_refused(root: Path, capsys: Captured, name: str, text: str | None) -> None:
-    """Without the version or the base, edits can't be told from older files."""
+    """Without the version or the base, edits and older files look the same."""
     path = root / vendored.FOLDER / name
     path.unlink()
     if text:

@@ -30,8 +30,10 @@ DIRECTIONS = {
     "server": set(),
     "": set(),
 }
-# Third-party packages of programs that run in a build stage or in the dev container, of the server, and of the tasks.
+# Third-party packages of programs that run in a build stage or in the dev container, of the server, of the
+# tasks, and of the package's build.
 THIRD_PARTY = {
+    "hatch_build.py": {"hatchling"},
     "inside/install.py": {"pip"},
     "inside/manifests.py": {"kubernetes_validate", "yaml"},
     "inside/sbom.py": {"cyclonedx", "packageurl"},
