@@ -25,7 +25,7 @@ def build_both(project: Project, platform: str, *, cache: bool) -> None:
 
     A platform (https://github.com/opencontainers/image-spec/blob/main/image-index.md) must be one that the Engine runs.
     """
-    source.refuse_ignored(project)
+    source.refuse_unavailable(project, project.configuration.sources)
     commit = source.commit(project)
     settings = {"DOCKER_DEFAULT_PLATFORM": platform} if platform else {}
     build(project, PROD, DEV, made_from=commit, cache=cache, env=settings)
