@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import posixpath
 import re
@@ -21,7 +22,8 @@ _RUNNERS = (("poetry", "run"), ("uv", "run"), ("pipenv", "run"), ("pdm", "run"),
 # Programs that `python -m` starts as well.
 _MODULES = SERVERS | {"celery", "arq", "rq", "dramatiq", "taskiq", "alembic", "aerich"}
 _SHELLS = frozenset({"sh", "bash", "dash", "ash"})
-_SEPARATOR = re.compile(r"\s*(?:&&|\|\||;|\||\n)\s*")
+_SEPARATORS = "&|;\n"
+_COMMENT = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^{}$]*))?\}|(\w+))")
 # Folders whose files describe something else than the service.
 ASIDE = re.compile(r"(?:^|/)(?:docs?|examples?|samples?|benchmarks?)/")
@@ -168,7 +170,9 @@ class Deployment:
             ):  # fmt: skip
                 yield from self._split(Value(shell), place)
             elif words and words[0]:
-                yield replace(place, words=tuple(words))
+                name = PurePosixPath(words[0]).name
+                # The environment has the programs of the lock at another place.
+                yield replace(place, words=(name if name in _MODULES else words[0], *words[1:]))
 
 
 def instructions(text: str) -> Iterator[tuple[str, str]]:
@@ -201,12 +205,17 @@ def _listed(text: str) -> list[str]:
 
 
 def _words(text: str) -> Iterator[list[str]]:
-    """Yield the words of each command of a line of a shell."""
-    for piece in _SEPARATOR.split(text.strip()):
-        try:
-            yield shlex.split(piece, comments=True)
-        except ValueError:
-            continue
+    """Yield the words of each command of a line of a shell, or of several lines."""
+    lexer = shlex.shlex(_COMMENT.sub("", text.strip()), posix=True, punctuation_chars=_SEPARATORS)
+    lexer.whitespace_split, lexer.whitespace, lexer.commenters = True, " \t\r", ""
+    try:
+        words = list(lexer)
+    except ValueError:
+        # A quotation mark without its counterpart.
+        return
+    for is_separator, group in itertools.groupby(words, lambda word: bool(word) and not word.strip(_SEPARATORS)):
+        if not is_separator:
+            yield list(group)
 
 
 def _bare(words: list[str]) -> list[str]:

@@ -26,7 +26,7 @@ from prodlock.scaffold import (
 from prodlock.scaffold.declared import Deployment
 from prodlock.scaffold.modules import Modules, module_name
 from prodlock.scaffold.shipped import Project, Shipped
-from prodlock.scaffold.tree import Tree, join
+from prodlock.scaffold.tree import Tree, is_inside, join
 from prodlock.server.requirements import missing
 
 # Keys that are written even where their value is the default: a reader looks for them.
@@ -173,14 +173,18 @@ def _lock(project: Project, application: applications.Candidate, deployment: Dep
     ):
         where = "the default" if names == default else f"{pyprojects.NAME}, Dockerfiles and the lock"
         found.decide(key, list(names), where)
-    for kind, key, names in (
-        ("groups", "groups", lock.further_groups),
-        ("extras", "extras", lock.further_extras),
-    ):
-        if names and key not in found.given:
+    for key, names in (("groups", lock.further_groups), ("extras", lock.further_extras)):
+        for_tests = [name for name in names if locks.DEVELOPMENT.fullmatch(name)]
+        others = [name for name in names if name not in for_tests]
+        if others and key not in found.given:
             found.notes.append(
-                f"Not installed, because no Dockerfile installs them: the {kind} {', '.join(names)}. Add those that "
+                f"Not installed, because no Dockerfile installs them: the {key} {', '.join(others)}. Add those that "
                 f"production needs to `{key}`."
+            )
+        if for_tests:
+            found.notes.append(
+                f"The dev image installs groups, not extras (got {', '.join(for_tests)}). If tests need them, move "
+                "them to [dependency-groups], and lock again."
             )
     return lock
 
@@ -214,6 +218,10 @@ def _commands(project: Project, lock: locks.Lock, deployment: Deployment, found:
     if migrations and migrations.command.split()[0] in lock.versions:
         further.commands[jobs.MIGRATE] = (migrations.command, migrations.where)
         further.files += migrations.sources
+    elif declared or migrations:
+        command = declared or "alembic upgrade head"
+        lacking = f"the lock lacks {command.split()[0]}" if migrations else "its configuration or scripts are missing"
+        found.notes.append(f"`commands` has no migrate, because {lacking} (got `{command}`).")
     found.notes += further.notes
     return further
 
@@ -234,7 +242,13 @@ def _sources(project: Project, application: applications.Candidate, further: job
     found.decide("sources", parts, where)
     found.decide("generated", sorted(ships.generated), _places(ships.generated.values()))
     only = shipped.tests(project.tree, project.place, found.texts("sources"))
-    found.decide("tests", shipped.outermost([*only, *(inner if parts != ships.sources else [])]), "their names")
+    only = shipped.outermost([*only, *(inner if parts != ships.sources else [])])
+    found.decide("tests", only, "their names" if only else "")
+    if only and not any(is_inside(one, project.place) for one in only):
+        found.notes.append(
+            f"Commands run in {project.place}, where pytest collects no tests. Name their folder: `inv test -- "
+            f"{posixpath.relpath(only[0], project.place)}`."
+        )
     if inner and "sources" not in found.given:
         found.notes.append(_of_tests(ships, parts, inner))
     return ships.modules

@@ -79,7 +79,8 @@ def services(deployment: Deployment, taken: Iterable[str]) -> tuple[dict[str, st
     for path, one in deployment.compose.items():
         for name, keys in one.items():
             image = deployment.expanded(keys.get("image", yaml.Value()).text)
-            if _IMAGES.fullmatch(image) and _is_service(name) and name not in taken:
+            # A database of tests is not one of production.
+            if _IMAGES.fullmatch(image) and _is_service(name) and name not in taken and "test" not in name:
                 found.setdefault(name, image)
                 place = place or path
     return found, place

@@ -24,7 +24,7 @@ DEVELOPMENT = re.compile(
     r"(?:[-_].*)?"
 )
 _NAMES = ("poetry.lock", "uv.lock", "pylock.toml")
-_REQUIREMENTS = re.compile(r"(?:.*/)?(?:requirements(?:[-_.](?:prod|production|main|base|lock))?\.txt|"
+_REQUIREMENTS = re.compile(r"(?:.*/)?(?:requirements(?:[-_.](?:prod|production|main|base|lock))?\.(?:txt|lock)|"
                            r"requirements/(?:base|prod|production|main|requirements)\.txt)")  # fmt: skip
 # What a name of a requirement ends at.
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -59,14 +59,15 @@ def path(tree: Tree, place: str, wanted: str = "") -> str:
             if tree.has(join(folder, name)):
                 return join(folder, name)
         for one in _listed(tree, folder):
-            if _hashed(tree.text(one)):
+            if _hashed(tree.text(one)) and one.endswith(".txt"):
                 return one
             without.append(one)
     got, remedy = "none", "lock the dependencies with `poetry lock`, `uv lock` or `pip lock`"
     if without:
-        got = f"{without[0]} without hashes"
+        target = f"{without[0].removesuffix('.lock').removesuffix('.txt')}.txt"
+        got = f"{without[0]}, which " + ("is not a list .txt" if without[0].endswith(".lock") else "lacks hashes")
         remedy = (
-            f"lock it, for example `uv pip compile --generate-hashes {without[0]} --output-file {without[0]}`, or use "
+            f"lock it, for example `uv pip compile --generate-hashes {without[0]} --output-file {target}`, or use "
             "`poetry lock` or `uv lock`"
         )
     elif any(pyprojects.at(content, "tool", "poetry") for _, content in pyprojects.own(tree, place)):

@@ -11,14 +11,17 @@ from prodlock.failure import Failure
 from prodlock.scaffold import applications, jobs
 from prodlock.scaffold.declared import Declared
 
-# What serves on all addresses of a container: the options of each server that name an address, and the one to add.
+# What serves on all addresses and on the port of a container: the options of each server that name them already, and
+# the one to add.
+_ADDRESS, _PORT = ({"--host", "--uds", "--fd"}, "--host=0.0.0.0"), ({"--port"}, "--port={port}")
+_BOUND = ({"-b", "--bind", "-c", "--config"}, "--bind=0.0.0.0:{port}")
 _BIND = {
-    "uvicorn": ({"--host", "--uds", "--fd"}, "--host=0.0.0.0"),
-    "fastapi": ({"--host"}, "--host=0.0.0.0"),
-    "granian": ({"--host", "--uds"}, "--host=0.0.0.0"),
-    "hypercorn": ({"-b", "--bind", "-c", "--config"}, "--bind=0.0.0.0:{port}"),
-    "gunicorn": ({"-b", "--bind", "-c", "--config"}, "--bind=0.0.0.0:{port}"),
-    "daphne": ({"-b", "--bind"}, "--bind=0.0.0.0 --port={port}"),
+    "uvicorn": (_ADDRESS, _PORT),
+    "fastapi": (_ADDRESS, _PORT),
+    "granian": (_ADDRESS, _PORT),
+    "hypercorn": (_BOUND,),
+    "gunicorn": (_BOUND,),
+    "daphne": (({"-b", "--bind"}, "--bind=0.0.0.0"), ({"-p", "--port"}, "--port={port}")),
 }
 # Those that a lock may have without a declared command, the best one first.
 _OWN = {
@@ -88,9 +91,9 @@ def _bound(one: Declared, port: int) -> str:
     """Return a command that serves on all addresses, without reload."""
     words = [word for word in one.words if word not in {"--reload", "--debug"}]
     words = [re.sub(r"\$\{?PORT\b(?::?-\d*)?\}?", str(port), word) for word in words]
-    options, added = _BIND[one.program]
     if one.program == "fastapi" and words[1:2] == ["dev"]:
         words[1] = "run"
-    if not any(word.partition("=")[0] in options for word in words):
-        words += added.format(port=port).split()
+    for options, added in _BIND[one.program]:
+        if not any(word.partition("=")[0] in options for word in words):
+            words.append(added.format(port=port))
     return shlex.join(words) if not any("$" in word for word in words) else " ".join(words)
