@@ -78,8 +78,8 @@ FROM scratch AS prod
 COPY --from=system /out /
 COPY --from=main /opt /opt
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONPATH=/srv
-COPY --from=app /out /
 WORKDIR /srv
+COPY --from=app /out /
 USER 10001:10001
 ARG CREATED REVISION SOURCE VERSION
 LABEL org.opencontainers.image.created=$CREATED org.opencontainers.image.revision=$REVISION \

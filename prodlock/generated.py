@@ -254,7 +254,6 @@ def _dockerfile(configuration: Configuration, facts: Facts) -> dict[str, str | I
             dict.fromkeys((".", configuration.directory, PurePosixPath(configuration.directory, "reports").as_posix()))
         ),
         "workdir": [f"WORKDIR {folder}"] if folder != HOME else [],
-        "home": folder,
         "test command": _exec(("pytest",)),
         "port": str(configuration.port),
         "health check": _exec(health_check(configuration)),

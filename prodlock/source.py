@@ -31,7 +31,7 @@ DESCRIBING = (".dockerignore", *COMPOSE_FILES, *OVERRIDES)
 _LINK, _SUBMODULE = "120000", "160000"
 _SHA1_DIGITS = 40
 # The first character of a change in `git status --porcelain=v2`, and the number of fields before its path.
-_CHANGED = {"1": 8, "u": 10, "?": 1}
+_CHANGED = {"1": 8, "u": 10}
 # Variables that make git read another repository than the one of this folder (git(1)).
 _REDIRECTING = {
     "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DIR", "GIT_INDEX_FILE", "GIT_NAMESPACE",
@@ -62,8 +62,9 @@ def commit(project: Project) -> Commit | None:
     folder = _repository(project)
     if not folder:
         return None
+    # An untracked file counts where a build reads it, which `differing` finds out.
     status = _git(
-        project, "status", "--porcelain=v2", "-z", "--branch", "--untracked-files=all", "--no-renames", "--", "."
+        project, "status", "--porcelain=v2", "-z", "--branch", "--untracked-files=no", "--no-renames", "--", "."
     )
     records = status.split("\0")
     revision = next(record.split(" ")[2] for record in records if record.startswith("# branch.oid "))

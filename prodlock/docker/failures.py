@@ -63,6 +63,11 @@ _CAUSES = (
         "correct that line, or quote its value as 'VALUE'.",
     ),
     Cause(
+        r"^error decoding '[^']*\.stop_grace_period': .*\"(?P<value>[^\"]*)s\"$",
+        "APP_STOP_GRACE_SECONDS must be a number of seconds (got {value}). To fix it: correct the variable, or unset "
+        "it for its default.",
+    ),
+    Cause(
         rf"{_ERROR}(?:Error response from daemon: )?No such image: (?P<where>\S+?)(?::latest)?\.?$",
         "There is no image {where} on this Engine. To fix it: build this project's images with `inv build`.",
     ),

@@ -78,7 +78,7 @@ WRONG = {
     ),
     "no proxy": (
         "docker-compose.yml",
-        "      FORWARDED_ALLOW_IPS:\n",
+        "FORWARDED_ALLOW_IPS, ",
         "",
         "docker-compose.yml: forwarded is left open",
     ),

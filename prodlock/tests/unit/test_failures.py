@@ -52,6 +52,10 @@ PRINTED = {
         "Error response from daemon: failed to bind host port for 127.0.0.1:8002:172.18.0.2:8000/tcp: "
         "address already in use"
     ),
+    "APP_STOP_GRACE_SECONDS must be a number of seconds (got ten). To fix it": (
+        "decoding failed due to the following error(s):\n\nerror decoding 'services[api-prod].stop_grace_period': "
+        'time: invalid duration "tens"\n'
+    ),
     "There is no image nope on this": "Error response from daemon: No such image: nope:latest\n",
     "There is no image nope:1 on this": "Error response from daemon: No such image: nope:1",
 }
