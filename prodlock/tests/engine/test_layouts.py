@@ -5,12 +5,11 @@ They are in prodlock/tests/layouts as they are before. `prodlock init` finds wha
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,7 +40,7 @@ FILES, READ, ALL = 6, 200, 2000
 class Layout:
     """What is expected of a project after `prodlock init`."""
 
-    # Keys of `[tool.prodlock]`, among others.
+    # Keys of `[tool.prodlock]` that are found, among others.
     keys: Mapping[str, Any]
     health: str
     # A request to the application: method, path, JSON, and a text in the answer.
@@ -203,10 +202,14 @@ def test_a_project_moves_in_without_an_edit_of_its_code(name: str) -> None:
         assert done.returncode == 0, done.stderr
         added = written(copy)
         assert {layout.dockerfile, layout.compose, "tasks.py", "pyproject.toml"} <= added.keys()
-        assert (f"without the drain" in done.stdout) is layout.own_server
+        assert ("Without prodlock.server" in done.stdout) is layout.own_server
+        found = tomllib.loads((copy / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["prodlock"]
+        assert found.items() >= layout.keys.items()
         files, read, total = footprint(added)
         commit(copy)
+        # It sets the size budget.
         task("build")
+        assert git(copy, "status", "--porcelain") == "M pyproject.toml"
         task("test")
         task("check-prod-has-no-pytest")
         task("check-prod")
@@ -221,9 +224,10 @@ def test_a_project_moves_in_without_an_edit_of_its_code(name: str) -> None:
             runs(copy, layout.compose, command, text)
         if layout.existing:
             copies_of(copy, layout.existing)
-        assert git(copy, "status", "--porcelain") == ""
+        assert git(copy, "status", "--porcelain") == "M pyproject.toml"
         task("clean")
-    print(f"{name}: {files} files, {read} lines to read, {total} in all;", ", ".join(f"{one} {took:.0f} s" for one, took in seconds.items()))
+    took = ", ".join(f"{one} {value:.0f} s" for one, value in seconds.items())
+    print(f"{name}: {files} files, {read} lines to read, {total} in all; {took}")
     assert files <= FILES
     assert read <= READ
     assert total <= ALL
