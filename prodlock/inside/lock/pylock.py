@@ -16,6 +16,7 @@ from prodlock.inside.lock.selection import (
     chosen,
     consistent,
     default_index,
+    foreign,
     holds,
     index,
     known,
@@ -73,8 +74,7 @@ def requirements(lock: Mapping[str, Any]) -> Iterator[Requirement]:
             continue
         marker = package.get("marker", "")
         if origin := next((key for key in ("vcs", "directory", "archive") if key in package), None):
-            message = f"{name} comes from a {origin}; only what a package index serves can be."
-            raise ValueError(message)
+            raise ValueError(foreign(name, origin))
         files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
         address = package.get("index", "")
         address = "" if address.rstrip("/") == default_index().rstrip("/") else index(address)

@@ -153,7 +153,7 @@ def written(copy: Path) -> dict[str, str]:
 
 
 def footprint(added: Mapping[str, str]) -> tuple[int, int, int]:
-    """Return how many files are there to be read, their lines, and all lines; not counted are blank lines and uv.txt."""
+    """Return how many files are there to be read, their lines, and all lines: neither blank lines nor uv.txt count."""
     lines = {
         path: sum(1 for line in text.splitlines() if line.strip())
         for path, text in added.items()
