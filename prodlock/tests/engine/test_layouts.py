@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from prodlock import configuration
 from prodlock.tests.engine.conftest import (
     COPY,
     PORT,
@@ -40,8 +40,8 @@ FILES, READ, ALL = 6, 200, 2000
 class Layout:
     """What is expected of a project after `prodlock init`."""
 
-    # Keys of `[tool.prodlock]` that are found, among others.
-    keys: Mapping[str, Any]
+    # What is found of the configuration, among others.
+    found: Mapping[str, Any]
     health: str
     # A request to the application: method, path, JSON, and a text in the answer.
     request: tuple[str, str, Any, str]
@@ -59,13 +59,13 @@ class Layout:
 
 EXPECTED = {
     "single": Layout(
-        {"application": "main:app", "sources": ["main.py"], "lock": "requirements.txt"},
+        {"application": "main:app", "sources": ("main.py",), "lock": "requirements.txt", "server": ()},
         "/health",
         ("POST", "/links", {"url": "https://example.org"}, '"key"'),
         settings={"LINK_LENGTH": "8"},
     ),
     "src_poetry": Layout(
-        {"application": "shop.main:app", "import-from": ["src"], "groups": ["main", "prod"], "port": 8080},
+        {"application": "shop.main:app", "import_from": ("src",), "groups": ("main", "prod"), "port": 8080},
         "/healthcheck",
         ("GET", "/openapi.json", None, '"/products"'),
         dockerfile="prodlock.Dockerfile",
@@ -75,14 +75,14 @@ EXPECTED = {
         settings={"DATABASE_URL": "sqlite:////tmp/shop.db"},
     ),
     "packages": Layout(
-        {"sources": ["alembic.ini", "app", "core", "migrations", "tasks_worker"], "dev-groups": ["lint", "test"]},
+        {"sources": ("alembic.ini", "app", "core", "migrations", "tasks_worker"), "dev_groups": ("lint", "test")},
         "/api/ping",
         ("POST", "/api/notices", {"to": "ann", "text": "hello"}, '{"waiting":1}'),
         commands={"migrate": "", "worker": "waiting for notices"},
     ),
     "workspace": Layout(
-        {"import-from": ["backend"], "directory": "backend", "package": "tracker-backend", "lock": "uv.lock",
-         "generated": ["frontend/dist"]},
+        {"import_from": ("backend",), "directory": "backend", "package": "tracker-backend", "lock": "uv.lock",
+         "generated": ("frontend/dist",)},
         "/api/v1/utils/health-check/",
         ("GET", "/", None, "<title>tracker</title>"),
         dockerfile="prodlock.Dockerfile",
@@ -91,13 +91,13 @@ EXPECTED = {
         commands={"migrate": ""},
     ),
     "pylock": Layout(
-        {"application": "billing.app:create_app", "lock": "pylock.toml", "ready": "/readyz"},
+        {"application": "billing.app:create_app", "lock": "pylock.toml", "ready": "/readyz", "extras": ()},
         "/healthz",
         ("POST", "/invoices", [{"text": "work", "price": "10"}], '"11.90"'),
     ),
     "hashes": Layout(
         {"application": "service.asgi:application", "lock": "requirements/base.txt",
-         "sources": ["service", "static", "templates"]},
+         "sources": ("service", "static", "templates")},
         "/health",
         ("GET", "/", None, "<title>Guests</title>"),
         own_server=True,
@@ -203,8 +203,8 @@ def test_a_project_moves_in_without_an_edit_of_its_code(name: str) -> None:
         added = written(copy)
         assert {layout.dockerfile, layout.compose, "tasks.py", "pyproject.toml"} <= added.keys()
         assert ("Without prodlock.server" in done.stdout) is layout.own_server
-        found = tomllib.loads((copy / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["prodlock"]
-        assert found.items() >= layout.keys.items()
+        configured = configuration.read(copy)
+        assert {key: getattr(configured, key) for key in layout.found} == layout.found
         files, read, total = footprint(added)
         commit(copy)
         # It sets the size budget.
@@ -231,3 +231,19 @@ def test_a_project_moves_in_without_an_edit_of_its_code(name: str) -> None:
     assert files <= FILES
     assert read <= READ
     assert total <= ALL
+
+
+def test_a_distribution_without_a_wheel_stops_the_build() -> None:
+    """Nothing is built from source: the message names the distribution and what to do."""
+    with project("packages") as copy:
+        lock = copy / "poetry.lock"
+        text = re.sub(r'(?m)^ *\{file = "sqlalchemy-[^"]*\.whl".*\n', "", lock.read_text(encoding="utf-8"))
+        assert "sqlalchemy-" in text
+        lock.write_text(text, encoding="utf-8")
+        assert prodlock("init", cwd=copy).returncode == 0
+        commit(copy)
+        done = inv("build", cwd=copy)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert re.search(r"sqlalchemy \S+ has no wheel for Python 3\.13 on .*To fix it: lock a version", done.stderr)
+        assert docker("image", "ls", "--quiet", f"{COPY}:prod").stdout == ""
