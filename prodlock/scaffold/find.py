@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -111,6 +112,13 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     commands = {name: command for name, (command, _) in further.commands.items()}
     found.decide("commands", commands, _places(where for _, where in further.commands.values()))
     found.decide("services", *jobs.services(deployment, commands))
+    if unparsed := [path for path in paths if path in tree.unparsed]:
+        version = platform.python_version()
+        found.notes.append(
+            f"Not searched, because Python {version} can't parse them: {', '.join(unparsed)}. If they are valid, run "
+            "`prodlock init` with the Python of the project, or add what they import and read to `sources` and "
+            "`environment`."
+        )
     return found
 
 
@@ -175,6 +183,11 @@ def _lock(project: Project, application: applications.Candidate, deployment: Dep
     ):
         where = "the default" if names == default else f"{pyprojects.NAME}, Dockerfiles and the lock"
         found.decide(key, list(names), where)
+    if lock.without_wheels:
+        found.notes.append(
+            f"No wheel is locked of {', '.join(lock.without_wheels)}, and a build installs nothing from source. To "
+            "fix it: lock versions that have one, or other distributions."
+        )
     for key, names in (("groups", lock.further_groups), ("extras", lock.further_extras)):
         for_tests = [name for name in names if locks.DEVELOPMENT.fullmatch(name)]
         others = [name for name in names if name not in for_tests]

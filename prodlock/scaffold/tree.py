@@ -31,6 +31,8 @@ class Tree:
         self._texts: dict[str, str] = {}
         self._pruned: dict[str, bool] = {"": False}
         self.root = root
+        # The modules that are not valid for this interpreter.
+        self.unparsed: set[str] = set()
         self._resolved = root.resolve()
         listed = self._git("ls-files", "--cached", "--others", "--exclude-standard", "-z")
         # In an ignored folder of another repository, git lists nothing.
@@ -77,6 +79,7 @@ class Tree:
                     self._modules[path] = ast.parse(self._content(path, _LARGEST_MODULE))
             except (SyntaxError, ValueError, RecursionError, MemoryError):
                 self._modules[path] = ast.Module([], [])
+                self.unparsed.add(path)
         return self._modules[path]
 
     def ignored(self, path: str) -> bool:

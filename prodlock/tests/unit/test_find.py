@@ -112,7 +112,7 @@ def test_no_input_gives_a_traceback(tmp_path: Path, name: str) -> None:
     find_in(tmp_path, SHOP)
     chosen = random.Random(name)  # noqa: S311 - the same inputs each time
     good = SHOP[name].encode()
-    for _ in range(40):
+    for _ in range(20):
         damaged = bytearray(good)
         for _ in range(chosen.randint(1, 6)):
             start = chosen.randrange(len(good))
@@ -126,7 +126,7 @@ def test_no_input_gives_a_traceback(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "poetry.lock", "uv.lock", "pylock.toml"])
-@pytest.mark.parametrize("value", ["1", '"x"', "[]", "[1]", "{}", "{x = 1}", "[[]]", "true"])
+@pytest.mark.parametrize("value", ["1", '"x"', "[1]", "{x = 1}", "[[]]"])
 def test_no_type_of_a_key_gives_a_traceback(tmp_path: Path, name: str, value: str) -> None:
     """Each key that is read has another type than the usual one."""
     find_in(tmp_path, {"main.py": APP, "requirements.txt": hashed()})

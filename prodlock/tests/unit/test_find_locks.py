@@ -50,6 +50,14 @@ def test_a_lock_whose_development_cannot_be_installed_is_refused(tmp_path: Path,
         find_in(tmp_path, {"main.py": APP, **files})
 
 
+def test_a_distribution_without_a_wheel_is_reported(tmp_path: Path) -> None:
+    """The lock names its files; a list names none."""
+    own = '[[package]]\nname = "x"\nversion = "1"\ngroups = ["main"]\n'
+    own += 'files = [{file = "x-1.tar.gz", hash = "sha256:0"}]\n'
+    found = find_in(tmp_path, {"main.py": APP, "poetry.lock": poetry_lock() + own})
+    assert found.notes[0].startswith("No wheel is locked of x 1, ")
+
+
 def test_a_list_of_development_may_name_the_one_of_production(tmp_path: Path) -> None:
     """`-r requirements.txt`, or `-c`."""
     files = {"main.py": APP, "requirements.txt": HASHED, "requirements-dev.txt": "-c requirements.txt\n" + hashed("x")}

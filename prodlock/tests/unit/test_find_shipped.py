@@ -36,6 +36,13 @@ def test_files_that_cannot_be_read_do_not_matter(tmp_path: Path) -> None:
     assert found.all["tests"] == ["tests"]
 
 
+def test_a_module_of_a_newer_python_is_reported(tmp_path: Path) -> None:
+    """What it imports is not found; a module that does not ship does not matter."""
+    found = find_in(tmp_path, {"main.py": "import newer\n" + APP, "newer.py": "def (:\n", "other.py": "def (:\n"})
+    (note,) = [note for note in found.notes if "can't parse them: newer.py." in note]
+    assert "other.py" not in note
+
+
 def test_names_that_cannot_be_printed_are_left_out(tmp_path: Path) -> None:
     """A name of a file may have any bytes."""
     (tmp_path / "a\udce9.py").write_text(APP)
