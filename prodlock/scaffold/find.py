@@ -52,14 +52,14 @@ class Found:
         """Return the keys that are written: those that are not given, and whose value is not the default."""
         return {
             key: value
-            for key, value in self.all.items()
+            for key, value in self._ordered()
             if key not in self.given and (key in _ALWAYS or value != self._default(key))
         }
 
     @property
     def report(self) -> tuple[str, ...]:
         """Return the lines that print all keys with their places, and the notes."""
-        rows = [(key, _line(value), self.where[key] or "not found") for key, value in self.all.items()]
+        rows = [(key, _line(value), self.where[key] or "not found") for key, value in self._ordered()]
         first = max((len(key) for key, _, _ in rows), default=0)
         second = max((len(value) for _, value, _ in rows if len(value) <= _WIDEST), default=0)
         lines = [f"  {key:<{first}} = {value:<{second}}  # {where}" for key, value, where in rows]
@@ -74,6 +74,10 @@ class Found:
         """Return the decided texts of a list."""
         value = self.all.get(key)
         return [str(one) for one in value] if isinstance(value, list) else []
+
+    def _ordered(self) -> list[tuple[str, object]]:
+        """Return all keys in the order of the reference."""
+        return [(key, self.all[key]) for key in configuration.KINDS if key in self.all]
 
     def _default(self, key: str) -> object:
         default = getattr(configuration.Configuration, key.replace("-", "_"))
