@@ -119,8 +119,8 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     if unparsed := [path for path in paths if path in tree.unparsed]:
         version = platform.python_version()
         found.notes.append(
-            f"Not searched, because Python {version} can't parse them: {', '.join(unparsed)}. If they are valid, run "
-            "`prodlock init` with the Python of the project, or add what they import and read to `sources` and "
+            f"Read for their imports alone, because Python {version} can't parse them: {', '.join(unparsed)}. If they "
+            "are valid, run `prodlock init` with the Python of the project, or add the variables that they read to "
             "`environment`."
         )
     return found

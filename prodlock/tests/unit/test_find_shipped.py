@@ -37,8 +37,13 @@ def test_files_that_cannot_be_read_do_not_matter(tmp_path: Path) -> None:
 
 
 def test_a_module_of_a_newer_python_is_reported(tmp_path: Path) -> None:
-    """What it imports is not found; a module that does not ship does not matter."""
-    found = find_in(tmp_path, {"main.py": "import newer\n" + APP, "newer.py": "def (:\n", "other.py": "def (:\n"})
+    """Only its imports are found; a module that does not ship does not matter."""
+    newer = (
+        "from core import (\n    x,\n)\nimport more, os\nfrom . import\nclass A[T](): ...\ntype X = int\nmatch = (\n"
+    )
+    files = {"main.py": "import newer\n" + APP, "newer.py": newer, "core.py": "", "more.py": "", "other.py": "def (:\n"}
+    found = find_in(tmp_path, files)
+    assert found.keys["sources"] == ["core.py", "main.py", "more.py", "newer.py"]
     (note,) = [note for note in found.notes if "can't parse them: newer.py." in note]
     assert "other.py" not in note
 
