@@ -177,7 +177,11 @@ def _lock(project: Project, application: applications.Candidate, deployment: Dep
     tree = project.tree
     path = locks.path(tree, project.place, str(found.given.get("lock", "")))
     lock = locks.read(tree, path, application.path, installs.find(tree, deployment), found.given)
-    found.defaults["lock"] = next((name for name in configuration.LOCKS if tree.has(name)), "")
+    found.defaults["lock"] = next(
+        # Also one that git ignores.
+        (name for name in configuration.LOCKS if (tree.root / name).is_file()),
+        "",
+    )
     found.decide("lock", path, "its name")
     found.decide("package", lock.package, "the members of the workspace" if lock.package else "the default")
     for key, names, default in (
@@ -211,22 +215,16 @@ def _lock(project: Project, application: applications.Candidate, deployment: Dep
 def _server(application: applications.Candidate, lock: locks.Lock, deployment: Deployment, found: Found) -> None:
     """Decide the serving command."""
     lacking = missing(lock.versions)
-    if not lacking:
-        found.decide("server", "", "the lock has what prodlock.server needs")
-        return
-    if "server" in found.given:
-        found.decide("server", "", "")
-        return
-    port = found.all["port"]
-    service = serving.Service(
-        str(found.all["application"]), application, port if isinstance(port, int) else 0, lock.versions
-    )  # fmt: skip
-    text, where = serving.command(service, deployment.servers())
+    text, where = "", "the lock has what prodlock.server needs"
+    if lacking and "server" not in found.given:
+        service = serving.Service(
+            str(found.all["application"]), application, int(str(found.all["port"])), lock.versions
+        )  # fmt: skip
+        text, where = serving.command(service, deployment.servers())
     found.decide("server", text, where)
-    found.notes.append(
-        f"The service starts with its own command, because the lock lacks what prodlock.server needs: "
-        f"{' and '.join(lacking)}. {serving.LOST}"
-    )
+    if found.all["server"]:
+        reason = f"the lock lacks what prodlock.server needs: {' and '.join(lacking)}" if lacking else "it is given"
+        found.notes.append(f"The service starts with its own command, because {reason}. {serving.LOST}")
 
 
 def _commands(project: Project, lock: locks.Lock, deployment: Deployment, found: Found) -> jobs.Jobs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,13 @@ def test_the_first_lock_at_the_root_is_not_written(tmp_path: Path) -> None:
     found = find_in(tmp_path, {"main.py": APP})
     assert found.all["lock"] == "requirements.txt"
     assert "lock" not in found.keys
+
+
+def test_a_lock_is_written_where_git_ignores_one_before_it(tmp_path: Path) -> None:
+    """A build would read the ignored one, which is the default of the key."""
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)  # noqa: S607 - the git of the machine
+    files = {"main.py": APP, ".gitignore": "poetry.lock\n", "poetry.lock": "", "requirements.txt": HASHED}
+    assert find_in(tmp_path, files).keys["lock"] == "requirements.txt"
 
 
 def test_a_given_lock_is_read(tmp_path: Path) -> None:

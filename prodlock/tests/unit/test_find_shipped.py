@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,20 +55,18 @@ def test_names_that_cannot_be_printed_are_left_out(tmp_path: Path) -> None:
     assert find_in(tmp_path, {"main.py": APP}).keys["application"] == "main:app"
 
 
-@pytest.mark.parametrize("managed", [True, False], ids=["git", "no git"])
-def test_a_virtual_environment_of_any_name_is_left_out(tmp_path: Path, managed: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("prepare", [git_in, Path.exists], ids=["git", "no git"])
+def test_a_virtual_environment_of_any_name_is_left_out(tmp_path: Path, prepare: Callable[[Path], object]) -> None:
     """It has a file pyvenv.cfg, in a repository that does not ignore it as well."""
-    if managed:
-        git_in(tmp_path)
+    prepare(tmp_path)
     files = {"main.py": APP, "py/pyvenv.cfg": "", "py/lib/x/main.py": APP}
     assert find_in(tmp_path, files).keys["sources"] == ["main.py"]
 
 
-@pytest.mark.parametrize("managed", [True, False], ids=["git", "no git"])
-def test_packages_with_the_names_of_output_ship(tmp_path: Path, managed: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("prepare", [git_in, Path.exists], ids=["git", "no git"])
+def test_packages_with_the_names_of_output_ship(tmp_path: Path, prepare: Callable[[Path], object]) -> None:
     """`app/build/` and `core/env/` are packages; `build/` beside pyproject.toml is what setuptools writes."""
-    if managed:
-        git_in(tmp_path)
+    prepare(tmp_path)
     files = {
         "app/main.py": "import app.build.x, core.env.y, dist.z\n" + APP,
         "app/build/x.py": "import os\nos.getenv('BUILT')\n",
