@@ -49,14 +49,15 @@ class Folders:
             joined = self._value(node, path) if _joins(node) else None
             line = getattr(node, "lineno", 0)
             yield from ((one, line) for one in read)
-            # A path that begins with `__file__`. Its parts are other paths.
-            if joined and joined.startswith("/"):
-                yield from [(joined, line)] if self._exists(joined) else []
-            else:
+            # A path that begins with `__file__`, and that exists. Its parts are other paths.
+            if joined and joined.startswith("/") and self._exists(joined):
+                yield joined, line
+            # What git ignores is made by a build or a run, and the folder around it is not meant.
+            elif not (joined and joined.startswith("/") and self._modules.tree.ignored(_inside(joined))):
                 waiting += ast.iter_child_nodes(node)
 
     def _exists(self, value: str) -> bool:
-        place = posixpath.normpath(value).lstrip("/")
+        place = _inside(value)
         return self._modules.tree.has(place) or self._modules.tree.has_folder(place)
 
     def _value(self, node: ast.AST, path: str, depth: int = 0) -> str | None:
@@ -158,6 +159,10 @@ def _parent(value: str | None, count: int) -> str | None:
     if value is None or not value.startswith("/"):
         return None
     return posixpath.normpath(value + "/.." * count)
+
+
+def _inside(value: str) -> str:
+    return posixpath.normpath(value).lstrip("/")
 
 
 def _is_private(path: str) -> bool:

@@ -84,6 +84,7 @@ def read(tree: Tree, lock: str, application: str, installed: Installed, given: M
     """
     reader = _Reader(tree, lock, application, installed)
     package = str(given.get("package", reader.package))
+    reader.refuse_unknown(given)
     groups, further_groups = reader.runtime()
     extras, further_extras = reader.extras()
     dev_groups = reader.development()
@@ -175,6 +176,18 @@ class _Reader:
         self.package, self._described = "", self._root
         if lock.endswith("uv.lock"):
             self.package, self._described = self._member(application)
+
+    def refuse_unknown(self, given: Mapping[str, object]) -> None:
+        """Raise Failure where a given group or extra is not one of the project's."""
+        groups = {"main", "dev", *self._groups()}
+        extras = {name for names in self.extras() for name in names}
+        for key, have in (("groups", groups), ("dev-groups", groups), ("extras", extras)):
+            for name in _given(given, key, ()):
+                if normalized(name) not in map(normalized, have):
+                    raise Failure(
+                        f"`{key}` must be names that the project has (got {name}, and the project has "
+                        f"{', '.join(sorted(have)) or 'none'}). To fix it: correct the name."
+                    )
 
     def runtime(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the groups of production, and those that no image installs."""
