@@ -19,7 +19,8 @@ SHOP = {
     "src/shop/main.py": "from shop.db import x\n" + APP + "@app.get('/healthcheck')\ndef x(): ...\n",
     "src/shop/db.py": "import os\nos.environ['DATABASE_URL']\n",
     "poetry.lock": poetry_lock({"prod": ["gunicorn"], "dev": ["pytest"]}),
-    "pyproject.toml": '[project]\nname = "shop"\nrequires-python = ">=3.12"\n[tool.poetry.group.prod.dependencies]\n',
+    "pyproject.toml": '[project]\nname = "shop"\nrequires-python = ">=3.12"\n[tool.poetry.group.prod.dependencies]\n'
+    "[project.optional-dependencies]\nx = []\n",
     "Dockerfile": 'FROM python:3.12\nEXPOSE 8080\nCMD ["uvicorn", "shop.main:app", "--port", "8080"]\n',
     "docker-compose.yml": "services:\n  db:\n    image: postgres:17\n",
     "tests/test_x.py": "",
@@ -38,7 +39,7 @@ GIVEN = {
     "lock": "poetry.lock",
     "groups": ["main"],
     "extras": ["x"],
-    "dev-groups": ["test"],
+    "dev-groups": ["prod"],
     "package": "y",
     "base": "python:3.14",
     "commands": {"a": "b"},
