@@ -13,7 +13,7 @@ from typing import Any
 
 from prodlock import generated
 from prodlock.failure import Failure
-from prodlock.inside.lock import poetry, requirements, selection, uv
+from prodlock.inside.lock import poetry, pylock, requirements, selection, uv
 from prodlock.inside.lock.selection import Requirement, normalized
 from prodlock.scaffold import pyprojects
 from prodlock.scaffold.installs import Installed
@@ -43,6 +43,8 @@ class Lock:
     # Groups and extras that the project has and no image installs.
     further_groups: tuple[str, ...] = ()
     further_extras: tuple[str, ...] = ()
+    # Distributions of production whose lock names files, and no wheel.
+    without_wheels: tuple[str, ...] = ()
 
 
 def path(tree: Tree, place: str, wanted: str = "") -> str:
@@ -88,9 +90,24 @@ def read(tree: Tree, lock: str, application: str, installed: Installed, given: M
     dev_groups = reader.development()
     wanted = _given(given, "groups", groups), _given(given, "extras", extras)
     further = _given(given, "dev-groups", dev_groups)
-    versions = {normalized(one.name): one.version for one in _installed(reader, package, *wanted)}
-    _installed(reader, package, wanted[0], wanted[1], further)
-    return Lock(lock, package, groups, extras, dev_groups, versions, further_groups, further_extras)
+    production = _installed(reader, package, *wanted)
+    _installed(reader, package, *wanted, further)
+    without = [
+        f"{one.name} {one.version}"
+        for one in production
+        if any(name for name, _ in one.files) and not any(name.endswith(".whl") for name, _ in one.files)
+    ]
+    return Lock(
+        lock,
+        package,
+        groups,
+        extras,
+        dev_groups,
+        {normalized(one.name): one.version for one in production},
+        further_groups,
+        further_extras,
+        tuple(without),
+    )
 
 
 def _installed(
@@ -209,10 +226,7 @@ class _Reader:
             return graph.installed(extras, groups, {}, lambda *_, **__: True)
         if self.path.endswith(".toml"):
             active = {normalized(one) for one in (*groups, *extras, *pyprojects.texts(self._content, "default-groups"))}
-            packages = pyprojects.tables(self._content, "packages")
-            # The reader is for the environment of the image.
-            found = [Requirement(one["name"], one.get("version", ""), (), one.get("marker", "")) for one in packages]
-            return [one for one in found if _needed(one, active)]
+            return [one for one in pylock.requirements(self._content) if _needed(one, active)]
         listed = list(requirements.requirements(self._tree.text(self.path)))
         for path in generated.locks(self._tree.root, self.path)[1:] if has_further else ():
             # It may name the first one.
