@@ -292,21 +292,23 @@ def test_update_and_rollback_of_a_stack_lose_no_request(
 
 
 @pytest.mark.usefixtures("swarm")
-def test_a_command_runs_to_its_end_before_an_update(with_commands: Path, deploy: Callable[..., None]) -> None:
+def test_a_command_runs_to_its_end_before_an_update(
+    updates: tuple[str, str], with_commands: Path, deploy: Callable[..., None]
+) -> None:
     """As the stack file documents it: with the new image alone. The other commands keep running."""
-    deploy(PROD, with_commands)
-    name = f"{STACK}_migrate"
+    new, _ = updates
+    once, worker = f"{STACK}_migrate", f"{STACK}_worker"
 
     def states(service: str) -> list[str]:
         tasks = docker("service", "ps", "--format={{.Image}} {{.CurrentState}}", service).stdout.splitlines()
         return [task for task in tasks if re.search("Complete|Running", task)]
 
-    until(lambda: bool(states(name)) and bool(states(f"{STACK}_worker")), 60)
-    with planted("LABEL version=2\nUSER 10001:10001") as new:
-        done = docker("service", "update", "--no-resolve-image", f"--image={new}", name)
-        assert "job complete" in done.stdout
-        assert [one for one in states(name) if one.startswith(f"{new} Complete")]
-        assert len(states(f"{STACK}_worker")) == 1
+    deploy(PROD, with_commands)
+    until(lambda: bool(states(once) and states(worker)), 60)
+    done = docker("service", "update", "--no-resolve-image", f"--image={new}", once)
+    assert "job complete" in done.stdout
+    assert [one for one in states(once) if one.startswith(f"{new} Complete")]
+    assert len(states(worker)) == 1
 
 
 def test_build_for_the_own_platform_gives_the_same_image() -> None:
