@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from prodlock.configuration import Configuration, pyproject
+from prodlock import recipes
+from prodlock.configuration import Command, Configuration, pyproject
 from prodlock.failure import Failure
 from prodlock.project import Project
 
@@ -58,14 +59,20 @@ class Facts:
     described: tuple[str, ...] = ("pyproject.toml",)
     # The locks, the first of which is the configured one.
     locks: tuple[str, ...] = ("poetry.lock",)
+    # What SQLAlchemy needs behind the name of the database system in an address, such as `+psycopg`.
+    driver: str = ""
 
 
 def facts(project: Project, name: str, variables: Iterable[str]) -> Facts:
     """Return the facts of a project, its Compose project's name and the variables that its service reads."""
-    root = project.root
-    return Facts(
-        name, tuple(sorted(variables)), project.is_own, described(root), locks(root, project.configuration.lock)
-    )
+    root, lock = project.root, project.configuration.lock
+    return Facts(name, tuple(sorted(variables)), project.is_own, described(root), locks(root, lock), driver(root, lock))
+
+
+def driver(root: Path, lock: str) -> str:
+    """Return the driver that SQLAlchemy needs in the address of a database, by what the lock has."""
+    file = root / lock
+    return recipes.driver(file.read_text(encoding="utf-8", errors="replace")) if file.is_file() else ""
 
 
 def described(root: Path) -> tuple[str, ...]:
@@ -211,11 +218,11 @@ def home(configuration: Configuration) -> str:
 
 
 def import_path(configuration: Configuration) -> tuple[str, ...]:
-    """Return the folders of the image that PYTHONPATH has; none where modules are in the folder of the commands."""
-    folders = tuple((PurePosixPath(HOME) / folder).as_posix() for folder in configuration.import_from)
-    if folders == (home(configuration),) == (HOME,):
-        return ()
-    # The server's package is in the project's folder.
+    """Return the folders of the image that PYTHONPATH has: those of the imports, and the project's.
+
+    The server's package is in the latter. A program such as pytest or alembic does not add the current folder.
+    """
+    folders = ((PurePosixPath(HOME) / folder).as_posix() for folder in configuration.import_from)
     return tuple(dict.fromkeys((*folders, HOME)))
 
 
@@ -247,10 +254,12 @@ def _dockerfile(configuration: Configuration, facts: Facts) -> dict[str, str | I
     return {
         "base": configuration.base,
         "sources": [*copied, *(["COPY prodlock/__init__.py /srv/prodlock/"] if facts.is_own else [])],
-        "import path": f" PYTHONPATH={paths}" if paths else "",
+        "import path": f"PYTHONPATH={paths}",
         "lock mounts": list(_in_lines(mounts)),
         "lock arguments": " ".join(lock_arguments(configuration, "/project")),
-        "reports": (PurePosixPath(configuration.directory) / "reports").as_posix(),
+        "folders of tests": " ".join(
+            dict.fromkeys((".", configuration.directory, PurePosixPath(configuration.directory, "reports").as_posix()))
+        ),
         "workdir": [f"WORKDIR {folder}"] if folder != HOME else [],
         "test command": _exec(("pytest",)),
         "port": str(configuration.port),
@@ -277,19 +286,28 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
     if facts.is_own:
         live = ("python", "-m", "prodlock.loop.serve", *server_arguments(configuration))
     action = "sync" if facts.is_own else "sync+restart"
+    services, commands = dict(configuration.services), configuration.commands
+    addresses = recipes.addresses(services, facts.driver)
+    secrets = recipes.secrets(services)
     return {
         "name": facts.name,
         "dockerfile": [] if configuration.dockerfile == "Dockerfile" else [f"  dockerfile: {configuration.dockerfile}"],
-        "server": [*textwrap.wrap(f"x-server: &server {{{', '.join(server)}}}", 118, subsequent_indent="  "), ""]
-        if server
-        else [],
-        "environment": [
-            *(["    <<: *server"] if server else []),
-            *(f"    {name}:" for name in facts.variables if name not in server),
-        ]
-        or ["    {}"],
+        "server": [*_mapping("x-server: &server", server), ""] if server else [],
+        "environment": _mapping(
+            "  environment: &environment",
+            [
+                *(["<<: *server"] if server else []),
+                *(_handed_on(name, addresses) for name in facts.variables if name not in server),
+            ],
+        ),
         "memory": configuration.memory,
-        "commands": [line for command in configuration.commands for line in _command(command.name, command.words)],
+        "secrets of prod": [f"  secrets: [{', '.join(secrets)}]"] if secrets else [],
+        "conditions of prod": list(_conditions(services, (one.name for one in commands if one.once))),
+        "commands": [line for command in commands for line in _command(command, configuration)],
+        "tests": list(_tests(services, addresses)),
+        "live network": ["    networks: [dev]", *_conditions(_forms(services, recipes.DEV))] if services else [],
+        "services": list(recipes.compose(services)),
+        "secrets": list(_top_level(services)),
         "live command": json.dumps(live),
         "live environment": list(_live_environment(names)),
         "watched": [
@@ -302,6 +320,12 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
     }
 
 
+def _mapping(start: str, entries: Iterable[str]) -> list[str]:
+    """Return a mapping in the flow style of YAML, in lines of at most 118 characters; a name alone has no value."""
+    indent = start[: len(start) - len(start.lstrip())] + "  "
+    return textwrap.wrap(f"{start} {{{', '.join(entries)}}}", 118, subsequent_indent=indent, break_on_hyphens=False)
+
+
 def _live_environment(names: Iterable[str]) -> Iterator[str]:
     if "APP_DRAIN_SECONDS" in names:
         yield "      # A request that is on its way when code is saved may be lost."
@@ -310,12 +334,69 @@ def _live_environment(names: Iterable[str]) -> Iterator[str]:
         yield "      APP_DOCS: ${APP_DOCS:-true}"
 
 
-def _command(name: str, words: tuple[str, ...]) -> Iterator[str]:
-    yield f"  {name}:"
+def _handed_on(name: str, addresses: Mapping[str, str]) -> str:
+    """Return the entry of a variable that Compose hands on; an address has a default."""
+    return f'{name}: "${{{name}:-{addresses[name]}}}"' if name in addresses else name
+
+
+def _command(command: Command, configuration: Configuration) -> Iterator[str]:
+    """Yield the lines of a further command. One that runs to its end does so once, after those before it."""
+    first = [one.name for one in configuration.commands if one.once]
+    if command.once:
+        first = first[: first.index(command.name)][-1:]
+    yield f"  {command.name}:"
     yield "    <<: *prod"
-    yield f"    command: {json.dumps(words)}"
-    yield "    healthcheck: {disable: true}"
+    yield f"    command: {json.dumps(command.words)}"
+    yield "    # The image that api-prod builds."
+    yield "    pull_policy: never"
+    if command.once:
+        yield "    healthcheck: {disable: true}"
+        yield '    restart: "no"'
+    else:
+        yield "    # That the container runs. Without any check, `up --wait` fails in some versions of Compose."
+        yield f"    healthcheck: {{test: {_exec(recipes.RUNNING)}}}"
+    yield from _conditions(dict(configuration.services), first)
     yield ""
+
+
+def _conditions(services: Mapping[str, str], completed: Iterable[str] = ()) -> Iterator[str]:
+    """Yield the line with what a service waits for: other services, given with their images, and commands' ends."""
+    waited = {
+        name: "service_healthy" if recipes.known(image) else "service_started" for name, image in services.items()
+    }
+    waited |= dict.fromkeys(completed, "service_completed_successfully")
+    if waited:
+        yield "    depends_on:"
+    for name, condition in waited.items():
+        yield f"      {name}: {{condition: {condition}}}"
+
+
+def _forms(services: Mapping[str, str], end: str) -> dict[str, str]:
+    return {f"{name}{end}": image for name, image in services.items()}
+
+
+def _tests(services: Mapping[str, str], addresses: Mapping[str, str]) -> Iterator[str]:
+    if not services:
+        yield "    # The tests reach for nothing outside their container, and no network has to be made for them."
+        yield "    network_mode: none"
+        return
+    yield "    # The tests reach services of their own, and nothing outside."
+    yield "    networks: [tests]"
+    if addresses:
+        yield f"    environment: {{{', '.join(f'{name}: {json.dumps(one)}' for name, one in addresses.items())}}}"
+    yield from _conditions(_forms(services, recipes.TESTS))
+
+
+def _top_level(services: Mapping[str, str]) -> Iterator[str]:
+    """Yield the secrets of services, and their volumes and networks."""
+    for name in recipes.secrets(services):
+        yield f"  {name}: {{file: {recipes.SECRETS}/{name}}}"
+    if services:
+        yield ""
+        yield "networks: {dev: {}, tests: {internal: true}}"
+        names = [name for name, image in services.items() if recipes.known(image)]
+        if names:
+            yield f"volumes: {{{', '.join(f'{name}{end}: {{}}' for name in names for end in ('', recipes.DEV))}}}"
 
 
 def _ignored(configuration: Configuration, facts: Facts) -> dict[str, str | Iterable[str]]:

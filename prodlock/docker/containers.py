@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,12 +45,8 @@ class Container(NamedTuple):
     files: tuple[str, ...]
     # Whether that folder is this checkout.
     local: bool
-
-    @property
-    def standard(self) -> bool:
-        """Whether `docker compose up` started it with the files that it finds without options, as `inv serve` does."""
-        found = {os.path.realpath(Path(self.folder, name)) for name in (*COMPOSE_FILES, *OVERRIDES)}
-        return not self.one_off and {os.path.realpath(file) for file in self.files} <= found
+    # Whether `docker compose up` started it with the files that `inv serve` reads.
+    standard: bool
 
     def __str__(self) -> str:
         """Return the name, the address and the origin."""
@@ -77,9 +73,20 @@ def parse(project: Project, line: str) -> Container:
     name = next(name for name in names.split(",") if "/" not in name)
     paths = tuple(filter(None, files.split(",")))
     local = bool(folder) and os.path.realpath(folder) == os.path.realpath(project.root)
+    # A folder with files of this configuration.
+    read = {os.path.realpath(Path(folder, name)) for name in (*_configured(project), *COMPOSE_FILES, *OVERRIDES)}
+    standard = one_off != "True" and {os.path.realpath(file) for file in paths} <= read
     return Container(
-        identifier, name, image, state, ports, of_project, service, one_off == "True", folder, paths, local
+        identifier, name, image, state, ports, of_project, service, one_off == "True", folder, paths, local, standard
     )
+
+
+def _configured(project: Project) -> tuple[str, ...]:
+    """Return the Compose file that pyproject.toml names; none where it can't be read, which others report."""
+    try:
+        return tuple(filter(None, [project.configuration.compose]))
+    except Failure:
+        return ()
 
 
 def list_all(project: Project) -> list[Container]:
@@ -90,14 +97,14 @@ def list_all(project: Project) -> list[Container]:
 def remove(project: Project, containers: Iterable[Container], name: str) -> None:
     """Stop containers within their grace periods, remove them, and remove the project's unused networks.
 
-    Interruptions are ignored meanwhile. The newest container must come first: Compose starts a dependency before the
-    service that needs it.
+    Volumes that have a name stay. Interruptions are ignored meanwhile. The newest container must come first: Compose
+    starts a dependency before the service that needs it.
     """
     with engine.undisturbed():
         for container in containers:
             try:
                 engine.output(project, "stop", container.identifier, echo=True, shielded=True)
-                engine.output(project, "rm", "--force", container.identifier, echo=True, shielded=True)
+                engine.output(project, "rm", "--force", "--volumes", container.identifier, echo=True, shielded=True)
             except Failure:
                 # Another command may have removed it meanwhile.
                 if container.identifier in {one.identifier for one in list_all(project)}:
@@ -111,10 +118,10 @@ def remove(project: Project, containers: Iterable[Container], name: str) -> None
                     engine.output(project, "network", "rm", network, echo=True, shielded=True)
 
 
-def failed(project: Project, containers: Iterable[Container], permanent: str) -> list[Container]:
+def failed(project: Project, containers: Iterable[Container], permanent: Collection[str]) -> list[Container]:
     """Return the containers that exited with an error, were restarted, or are unhealthy.
 
-    The service `permanent` has failed as well where it exited with 0; other services may.
+    A service of `permanent` has failed as well where it exited with 0; other services may.
     """
     template = (
         "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}} {{if .State.Health}}{{.State.Health.Status}}{{end}}"
@@ -125,7 +132,7 @@ def failed(project: Project, containers: Iterable[Container], permanent: str) ->
         with contextlib.suppress(Failure):
             answer = engine.output(project, "inspect", f"--format={template}", container.identifier)
             status, code, restarts, health = answer.rstrip("\n").split(" ")
-            if has_failed(status, code, restarts, health) or (status == "exited" and container.service == permanent):
+            if has_failed(status, code, restarts, health) or (status == "exited" and container.service in permanent):
                 found.append(container)
     return found
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from prodlock import generated, site, source
 from prodlock.configuration import FIRST_BUILD
-from prodlock.docker import containers, engine
+from prodlock.docker import containers, engine, services
 from prodlock.docker.compose import DEV, PROD, check_settings, command, project_name
 from prodlock.project import Project
 
@@ -25,16 +25,21 @@ def build_both(project: Project, platform: str, *, cache: bool) -> None:
 
     A platform (https://github.com/opencontainers/image-spec/blob/main/image-index.md) must be one that the Engine runs.
     """
-    source.refuse_ignored(project)
+    source.refuse_unavailable(project, project.configuration.sources)
     commit = source.commit(project)
     settings = {"DOCKER_DEFAULT_PLATFORM": platform} if platform else {}
     build(project, PROD, DEV, made_from=commit, cache=cache, env=settings)
     names = [f"{project_name(project)}:{target}" for _, target in (PROD, DEV)]
+    budget = set_budget(project, names[0])
+    if budget:
+        # The working tree has changed, and the labels name it: the checks would report an image of another tree.
+        commit = source.commit(project)
+        build(project, PROD, DEV, made_from=commit, env=settings)
     identifiers = engine.output(project, "image", "inspect", "--format={{.Id}}", *names).split()
     for name, identifier in zip(names, identifiers, strict=True):
         print(f"{name:<20} {identifier}")
-    if budget := set_budget(project, identifiers[0]):
-        print(f"size-budget-mb in pyproject.toml is {budget} now: what production needs, and a tenth more.")
+    if budget:
+        print(f"size-budget-mb in pyproject.toml is {budget} now: what production needs, and a tenth more. Commit it.")
     print(f"Made from {commit or 'no commit: the project is in no git repository'}.")
 
 
@@ -80,11 +85,16 @@ def build(
     )
 
 
-def clean(project: Project) -> None:
-    """Remove this checkout's containers, their network and the images that its tasks build."""
+def clean(project: Project, *, volumes: bool) -> None:
+    """Remove this checkout's containers, their networks and the images that its tasks build; and volumes, if wanted."""
     name = project_name(project)
     present = containers.list_all(project)
     containers.remove(project, [one for one in present if one.local and one.project == name], name)
+    # What a killed run of the tests has left.
+    for run in {one.project for one in present if one.local and services.is_run(one.project, name)}:
+        containers.remove(project, [one for one in present if one.project == run], run)
+    if volumes:
+        _remove_volumes(project, name)
     others = [one for one in present if not one.local]
     for other in others:
         if other.project == name:
@@ -98,3 +108,10 @@ def clean(project: Project) -> None:
             engine.notify(f"Not removed: the image {image}, which a container uses.")
         else:
             engine.output(project, "image", "rm", image, echo=True)
+
+
+def _remove_volumes(project: Project, name: str) -> None:
+    """Remove the volumes of a project, with their data. Raises Failure where a container uses one."""
+    labelled = f"--filter=label=com.docker.compose.project={name}"
+    for volume in engine.output(project, "volume", "ls", "--quiet", labelled).split():
+        engine.output(project, "volume", "rm", volume, echo=True)

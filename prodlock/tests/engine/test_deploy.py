@@ -197,13 +197,18 @@ def test_deploy_check_judges_commands(with_commands: Path) -> None:
         assert part in done.stdout
 
 
-def test_deploy_check_accepts_the_files_of_another_server(copy: Path) -> None:
-    """One without paths for health and readiness. Without deploy/ the message names the command that writes it."""
+def test_deploy_check_accepts_the_files_of_another_server(copy: Path, proxy_image: str) -> None:
+    """One without paths for health and readiness. Without deploy/ the message names the command that writes it.
+
+    HAProxy accepts its file as well.
+    """
     edit(copy / "pyproject.toml", "[tool.prodlock]\n", '[tool.prodlock]\nserver = "x"\nhealth = ""\nready = ""\n')
     edit(copy / "pyproject.toml", "[tool.prodlock]\n", '[tool.prodlock]\nmemory = "1g"\nport = 9000\n')
     upgrade(copy)
     done = inv("deploy-check", cwd=copy)
     assert done.returncode == 0, done.stdout + done.stderr
+    mount = f"--volume={copy}/deploy/haproxy.cfg:/haproxy.cfg:ro"
+    docker("run", "--rm", "--network=none", mount, "--entrypoint=haproxy", proxy_image, "-c", "-f", "/haproxy.cfg")
     (copy / "deploy" / "stack.yml").unlink()
     done = inv("deploy-check", cwd=copy)
     assert done.returncode == 2
