@@ -71,9 +71,9 @@ def _finish(changes: Changes, *, dry: bool) -> None:
     for path in read:
         before, after = changes.before(path), changes.contents[path]
         done = "removed" if after is None else "new" if before is None else "changed"
-        print(f"  {path:<28} {done}")
+        print(f"  {path:<29} {done}")
     if others:
-        print(f"  {vendored.FOLDER + '/':<28} {others} files that a build needs, not to be edited")
+        print(f"  {vendored.FOLDER + '/':<29} {others} files that a build needs, not to be edited")
     if dry:
         print("Nothing was written.")
     else:
