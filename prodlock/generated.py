@@ -358,9 +358,8 @@ def _conditions(services: Mapping[str, str], completed: Iterable[str] = ()) -> I
     }
     waited |= dict.fromkeys(completed, "service_completed_successfully")
     if waited:
-        yield "    depends_on:"
-    for name, condition in waited.items():
-        yield f"      {name}: {{condition: {condition}}}"
+        conditions = (f"{name}: {{condition: {condition}}}" for name, condition in waited.items())
+        yield from recipes.flow(f"    depends_on: {{{', '.join(conditions)}}}")
 
 
 def _forms(services: Mapping[str, str], end: str) -> dict[str, str]:
@@ -375,7 +374,8 @@ def _tests(services: Mapping[str, str], addresses: Mapping[str, str]) -> Iterato
     yield "    # The tests reach services of their own, and nothing outside."
     yield "    networks: [tests]"
     if addresses:
-        yield f"    environment: {{{', '.join(f'{name}: {json.dumps(one)}' for name, one in addresses.items())}}}"
+        given = (f"{name}: {json.dumps(one)}" for name, one in addresses.items())
+        yield from recipes.flow(f"    environment: {{{', '.join(given)}}}")
     yield from _conditions(_forms(services, recipes.TESTS))
 
 
