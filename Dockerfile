@@ -19,7 +19,7 @@ COPY prodlock/__init__.py /srv/prodlock/
 COPY prodlock/server /srv/prodlock/server
 
 FROM ${BASE} AS base
-ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONPATH=/srv
 # Debian packages that the service needs, such as "git libpq5". prod has them with all that they link to.
 ARG PACKAGES=""
 # The official image has the standard library without bytecode.
@@ -49,12 +49,12 @@ RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=ty
     --mount=from=lock,source=/out/main.txt,target=/main.txt python /installer/install.py wheels /opt/venv /main.txt \
     && find /opt -exec touch -hd @315532800 {} +
 
-# Tests may write to reports/. `docker compose watch` needs a user that has a name, and USER without a group.
+# Tests may write beside the sources. `docker compose watch` needs a user that has a name, and USER without a group.
 FROM main AS dev
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=cache,target=/root/.cache/uv \
     --mount=type=secret,id=extra_index_url --mount=type=secret,id=netrc --mount=from=uv,source=/out,target=/installer \
     --mount=from=lock,source=/out/dev.txt,target=/dev.txt python /installer/install.py wheels /opt/venv /dev.txt \
-    && useradd --create-home --uid=10001 app && install --directory --owner=app reports
+    && useradd --create-home --uid=10001 app && install --directory --owner=app . reports
 # What the checks compare the lock with: its markers are evaluated in the build alone.
 COPY --from=lock /out/selection.json ./
 COPY --chmod=755 . .
@@ -77,7 +77,7 @@ RUN --network=none --mount=from=prodlock,source=/bytecode.py,target=/bytecode.py
 FROM scratch AS prod
 COPY --from=system /out /
 COPY --from=main /opt /opt
-ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONPATH=/srv
 WORKDIR /srv
 COPY --from=app /out /
 USER 10001:10001

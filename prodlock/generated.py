@@ -218,11 +218,11 @@ def home(configuration: Configuration) -> str:
 
 
 def import_path(configuration: Configuration) -> tuple[str, ...]:
-    """Return the folders of the image that PYTHONPATH has; none where modules are in the folder of the commands."""
-    folders = tuple((PurePosixPath(HOME) / folder).as_posix() for folder in configuration.import_from)
-    if folders == (home(configuration),) == (HOME,):
-        return ()
-    # The server's package is in the project's folder.
+    """Return the folders of the image that PYTHONPATH has: those of the imports, and the project's.
+
+    The server's package is in the latter. A program such as pytest or alembic does not add the current folder.
+    """
+    folders = ((PurePosixPath(HOME) / folder).as_posix() for folder in configuration.import_from)
     return tuple(dict.fromkeys((*folders, HOME)))
 
 
@@ -254,10 +254,12 @@ def _dockerfile(configuration: Configuration, facts: Facts) -> dict[str, str | I
     return {
         "base": configuration.base,
         "sources": [*copied, *(["COPY prodlock/__init__.py /srv/prodlock/"] if facts.is_own else [])],
-        "import path": f" PYTHONPATH={paths}" if paths else "",
+        "import path": f"PYTHONPATH={paths}",
         "lock mounts": list(_in_lines(mounts)),
         "lock arguments": " ".join(lock_arguments(configuration, "/project")),
-        "reports": (PurePosixPath(configuration.directory) / "reports").as_posix(),
+        "folders of tests": " ".join(
+            dict.fromkeys((".", configuration.directory, PurePosixPath(configuration.directory, "reports").as_posix()))
+        ),
         "workdir": [f"WORKDIR {folder}"] if folder != HOME else [],
         "test command": _exec(("pytest",)),
         "port": str(configuration.port),
@@ -290,14 +292,14 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
     return {
         "name": facts.name,
         "dockerfile": [] if configuration.dockerfile == "Dockerfile" else [f"  dockerfile: {configuration.dockerfile}"],
-        "server": [*textwrap.wrap(f"x-server: &server {{{', '.join(server)}}}", 118, subsequent_indent="  "), ""]
-        if server
-        else [],
-        "environment": [
-            *(["    <<: *server"] if server else []),
-            *(_handed_on(name, addresses) for name in facts.variables if name not in server),
-        ]
-        or ["    {}"],
+        "server": [*_mapping("x-server: &server", server), ""] if server else [],
+        "environment": _mapping(
+            "  environment: &environment",
+            [
+                *(["<<: *server"] if server else []),
+                *(_handed_on(name, addresses) for name in facts.variables if name not in server),
+            ],
+        ),
         "memory": configuration.memory,
         "secrets of prod": [f"  secrets: [{', '.join(secrets)}]"] if secrets else [],
         "conditions of prod": list(_conditions(services, (one.name for one in commands if one.once))),
@@ -318,6 +320,12 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
     }
 
 
+def _mapping(start: str, entries: Iterable[str]) -> list[str]:
+    """Return a mapping in the flow style of YAML, in lines of at most 118 characters; a name alone has no value."""
+    indent = start[: len(start) - len(start.lstrip())] + "  "
+    return textwrap.wrap(f"{start} {{{', '.join(entries)}}}", 118, subsequent_indent=indent, break_on_hyphens=False)
+
+
 def _live_environment(names: Iterable[str]) -> Iterator[str]:
     if "APP_DRAIN_SECONDS" in names:
         yield "      # A request that is on its way when code is saved may be lost."
@@ -327,8 +335,8 @@ def _live_environment(names: Iterable[str]) -> Iterator[str]:
 
 
 def _handed_on(name: str, addresses: Mapping[str, str]) -> str:
-    """Return the line of a variable that Compose hands on; an address has a default."""
-    return f"    {name}: ${{{name}:-{addresses[name]}}}" if name in addresses else f"    {name}:"
+    """Return the entry of a variable that Compose hands on; an address has a default."""
+    return f'{name}: "${{{name}:-{addresses[name]}}}"' if name in addresses else name
 
 
 def _command(command: Command, configuration: Configuration) -> Iterator[str]:
@@ -382,8 +390,7 @@ def _tests(services: Mapping[str, str], addresses: Mapping[str, str]) -> Iterato
 def _top_level(services: Mapping[str, str]) -> Iterator[str]:
     """Yield the secrets of services, and their volumes and networks."""
     for name in recipes.secrets(services):
-        yield f"  {name}:"
-        yield f"    file: {recipes.SECRETS}/{name}"
+        yield f"  {name}: {{file: {recipes.SECRETS}/{name}}}"
     if services:
         yield ""
         yield "networks: {dev: {}, tests: {internal: true}}"

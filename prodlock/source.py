@@ -163,20 +163,25 @@ def _is_generated(project: Project, path: str) -> bool:
     return any(f"{path}/".startswith(f"{one}/") for one in project.configuration.generated)
 
 
-def refuse_ignored(project: Project) -> None:
-    """Raise Failure where git ignores one of the configured sources: no commit has it."""
-    if names := _ignored(project):
+def refuse_unavailable(project: Project, sources: Iterable[str]) -> None:
+    """Raise Failure where one of the sources does not exist, or where git ignores it: no commit has it."""
+    paths = [*sources]
+    if names := [path for path in paths if not (project.root / path).exists()]:
+        raise Failure(
+            f"`sources` in [tool.prodlock] must be files and folders of the project (got {', '.join(names)}, which "
+            f"{'does' if len(names) == 1 else 'do'} not exist). To fix it: correct the path, or remove it."
+        )
+    if names := _ignored(project, paths):
         raise Failure(
             f"`sources` in [tool.prodlock] must be files and folders that git keeps (got {', '.join(names)}, which git "
             "ignores). To fix it: name it in `generated` where another build makes it, or remove it from .gitignore."
         )
 
 
-def _ignored(project: Project) -> list[str]:
-    """Return the configured sources that git ignores."""
+def _ignored(project: Project, paths: list[str]) -> list[str]:
+    """Return those of paths that git ignores."""
     if not _repository(project):
         return []
-    paths = [path for path in project.configuration.sources if (project.root / path).exists()]
     tracked = _git(project, "ls-files", "-z", "--", *paths).split("\0") if paths else []
     untracked = [path for path in paths if not any(f"{one}/".startswith(f"{path}/") for one in tracked)]
     # Without a pattern that matches, git exits with 1.

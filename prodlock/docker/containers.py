@@ -45,12 +45,8 @@ class Container(NamedTuple):
     files: tuple[str, ...]
     # Whether that folder is this checkout.
     local: bool
-
-    @property
-    def standard(self) -> bool:
-        """Whether `docker compose up` started it with the files that it finds without options, as `inv serve` does."""
-        found = {os.path.realpath(Path(self.folder, name)) for name in (*COMPOSE_FILES, *OVERRIDES)}
-        return not self.one_off and {os.path.realpath(file) for file in self.files} <= found
+    # Whether `docker compose up` started it with the files that `inv serve` reads.
+    standard: bool
 
     def __str__(self) -> str:
         """Return the name, the address and the origin."""
@@ -77,9 +73,20 @@ def parse(project: Project, line: str) -> Container:
     name = next(name for name in names.split(",") if "/" not in name)
     paths = tuple(filter(None, files.split(",")))
     local = bool(folder) and os.path.realpath(folder) == os.path.realpath(project.root)
+    # A folder with files of this configuration.
+    read = {os.path.realpath(Path(folder, name)) for name in (*_configured(project), *COMPOSE_FILES, *OVERRIDES)}
+    standard = one_off != "True" and {os.path.realpath(file) for file in paths} <= read
     return Container(
-        identifier, name, image, state, ports, of_project, service, one_off == "True", folder, paths, local
+        identifier, name, image, state, ports, of_project, service, one_off == "True", folder, paths, local, standard
     )
+
+
+def _configured(project: Project) -> tuple[str, ...]:
+    """Return the Compose file that pyproject.toml names; none where it can't be read, which others report."""
+    try:
+        return tuple(filter(None, [project.configuration.compose]))
+    except Failure:
+        return ()
 
 
 def list_all(project: Project) -> list[Container]:

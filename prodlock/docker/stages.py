@@ -230,7 +230,7 @@ def in_home(project: Project) -> list[str]:
     ]
     if project.is_own:
         return options
-    folders = generated.import_path(described) or (generated.HOME,)
+    folders = generated.import_path(described)
     paths = ":".join((_PACKAGES, *folders))
     return [*options, f"--volume={INSIDE.parent}:{_PACKAGES}/prodlock:ro", f"--env=PYTHONPATH={paths}"]
 

@@ -1,22 +1,26 @@
-"""Find the applications that a project's modules create."""
+"""Find the applications that a project's modules create, and the one that serves."""
 
 from __future__ import annotations
 
 import ast
+import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from prodlock.failure import Failure
-from prodlock.scaffold.declared import Declared, toml
-from prodlock.scaffold.tree import Tree
+from prodlock.scaffold import pyprojects
+from prodlock.scaffold.declared import Declared, Deployment
+from prodlock.scaffold.modules import assigned, keyword, last, text, top
+from prodlock.scaffold.tree import Tree, is_inside, join
 
 _CLASSES = frozenset({"FastAPI", "Starlette", "Litestar", "Quart", "BlackSheep"})
 _MODULES = frozenset({"fastapi", "starlette", "litestar", "quart", "blacksheep"})
 _USUAL = frozenset({"main", "app", "asgi", "server", "wsgi", "__init__", "__main__", "application"})
-_ASIDE = re.compile(r"(?:^|/)(?:docs?|examples?|scripts?|samples?|benchmarks?|migrations|alembic)/|^setup\.py$")
-_SERVERS = frozenset({"uvicorn", "gunicorn", "hypercorn", "granian", "daphne", "fastapi"})
+_ASIDE = re.compile(
+    r"(?:^|/)(?:docs?|docs_src|examples?|scripts?|samples?|benchmarks?|migrations|alembic)/|^setup\.py$"
+)
 _REFERENCE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)(?:\(\))?")
 
 
@@ -36,108 +40,165 @@ class Candidate(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """A declared application: its module, its attribute (empty where not declared), and the place."""
+    """A declared application: its module, its attribute (empty where not declared), its file and its place."""
 
     module: str
     attribute: str
+    path: str
     where: str
+    # Deployment, development, and a module that starts a server.
+    weight: int = 0
+    # Gunicorn also serves WSGI applications.
+    is_certain: bool = True
 
 
-def servers(commands: Iterable[Declared]) -> Iterator[Declared]:
-    """Yield the commands that start a server."""
-    return (one for one in commands if one.program in _SERVERS)
-
-
-def references(tree: Tree, commands: Iterable[Declared]) -> list[Reference]:
+def references(tree: Tree, deployment: Deployment) -> list[Reference]:
     """Return the applications that the project's files declare."""
-    found = []
-    for command in servers(commands):
-        for word in command.words[1:]:
-            if named := _REFERENCE.fullmatch(word):
-                found.append(Reference(named[1], named[2], command.where))
-            elif command.program == "fastapi" and word.endswith(".py"):
-                found.append(Reference(word.removesuffix(".py").strip("./").replace("/", "."), "", command.where))
+    found = [one for command in deployment.servers() for one in of_command(command)]
     for path in tree.named(r"pyproject\.toml"):
-        tool = toml(tree, path).get("tool", {})
-        entry = tool.get("fastapi", {}) if isinstance(tool, dict) else {}
-        text = entry.get("entrypoint", "") if isinstance(entry, dict) else ""
-        if named := _REFERENCE.fullmatch(str(text)):
-            found.append(Reference(named[1], named[2], path))
+        entry = pyprojects.at(pyprojects.read(tree, path), "tool", "fastapi", "entrypoint")
+        if named := _REFERENCE.fullmatch(str(entry)):
+            found.append(Reference(named[1], named[2], path, path))
+    for path in tree.python:
+        if "uvicorn.run" in tree.text(path):
+            found += _run(tree, path)
     return found
+
+
+def of_command(command: Declared) -> Iterator[Reference]:
+    """Yield the application that a serving command names."""
+    weight = 0 if command.is_deployed else 1
+    is_certain = command.program != "gunicorn" or "uvicorn" in " ".join(command.words)
+    for word in command.words[1:]:
+        if named := _REFERENCE.fullmatch(word):
+            yield Reference(named[1], named[2], command.path, command.where, weight, is_certain)
+        elif command.program == "fastapi" and word.endswith(".py"):
+            module = posixpath.normpath(word).lstrip("/.").removesuffix(".py").replace("/", ".")
+            yield Reference(module, "", command.path, command.where, weight)
 
 
 def candidates(tree: Tree) -> list[Candidate]:
     """Return all applications of the project's modules."""
     readers = {path: _Module(tree.module(path)) for path in tree.python}
     # A factory, or an application that is mounted in another one, may be defined in another module.
-    factories = {
-        (PurePosixPath(path).parent.name if path.endswith("__init__.py") else PurePosixPath(path).stem, name)
-        for path, one in readers.items()
-        for name in one.factories
-    }
+    factories = {(_stem(path), name) for path, one in readers.items() for name in one.factories}
     mounted = {pair for one in readers.values() for pair in one.mounted}
-    found = []
-    for path, one in readers.items():
-        stem = PurePosixPath(path).stem
-        for name, (line, is_factory) in one.applications(factories).items():
-            if (stem, name) not in mounted:
-                found.append(Candidate(path, name, is_factory, f"{path}:{line}"))
-    return found
+    return [
+        Candidate(path, name, is_factory, f"{path}:{line}")
+        for path, one in readers.items()
+        for name, (line, is_factory) in one.applications(factories).items()
+        if (_stem(path), name) not in mounted
+    ]
 
 
-def choose(found: list[Candidate], named: list[Reference]) -> tuple[Candidate, str]:
+def choose(tree: Tree, found: list[Candidate], named: Iterable[Reference]) -> tuple[Candidate, str]:
     """Return the application of the service, and the place that decided. Raises Failure where that is not one."""
-    if not found:
+    weighed = sorted(named, key=lambda one: one.weight)
+    for weight in dict.fromkeys(one.weight for one in weighed):
+        matching: dict[tuple[str, str], tuple[Candidate, str]] = {}
+        unclear: list[Candidate] = []
+        for reference in (one for one in weighed if one.weight == weight):
+            resolved = _resolved(tree, reference, found)
+            unclear += resolved if len(resolved) > 1 else []
+            for one in resolved if len(resolved) == 1 else []:
+                matching.setdefault((one.path, one.attribute), (one, reference.where))
+        if len(matching) > 1:
+            _refuse([f"`{_name(one)}` ({where})" for one, where in matching.values()], next(iter(matching.values()))[0])
+        if matching:
+            one, where = next(iter(matching.values()))
+            return one, f"{one.where}, {where}"
+        # Commands name one of these.
+        found = list(dict.fromkeys(unclear)) or found
+    best = _best(found)
+    if not best:
         raise Failure(
             "The project must create an application of FastAPI, Starlette, Litestar or Quart in a module (got none). "
             "To fix it: name it, for example with `--set application=app.main:app`."
         )
-    for reference in named:
-        suffix = reference.module.replace(".", "/")
-        matching = [
-            one
-            for one in found
-            if f"/{one.path}".endswith((f"/{suffix}.py", f"/{suffix}/__init__.py"))
-            and reference.attribute in {"", one.attribute}
-        ]
-        if matching := _best(matching):
-            if len(matching) == 1:
-                return matching[0], f"{matching[0].where}, {reference.where}"
-            found = matching
-    best = _best(found)
     if len(best) > 1:
-        listed = ", ".join(f"`{one.attribute}` ({one.where})" for one in best)
-        example = f"{best[0].path.removesuffix('.py').replace('/', '.')}:{best[0].attribute}"
-        raise Failure(
-            f"The project must have one application that serves (got {listed}). To fix it: name it, for example with "
-            f"`--set application={example}`."
-        )
+        _refuse([f"`{one.attribute}` ({one.where})" for one in best], best[0])
     return best[0], best[0].where
 
 
-def _best(found: list[Candidate]) -> list[Candidate]:
-    least = min((one.rank for one in found), default=None)
-    return [one for one in found if one.rank == least]
+def named_files(paths: Iterable[str], module: str) -> list[str]:
+    """Return the files that a module's name may mean, whatever folder it is imported from."""
+    suffix = module.replace(".", "/")
+    return [one for one in paths if f"/{one}".endswith((f"/{suffix}.py", f"/{suffix}/__init__.py"))]
+
+
+def _refuse(listed: list[str], example: Candidate) -> None:
+    raise Failure(
+        f"The project must have one application that serves (got {', '.join(listed)}). To fix it: name it, for example "
+        f"with `--set application={_name(example)}`."
+    )
+
+
+def _name(one: Candidate) -> str:
+    module = one.path.removesuffix(".py").removesuffix("/__init__").removeprefix("src/")
+    return f"{module.replace('/', '.')}:{one.attribute}"
+
+
+def _resolved(tree: Tree, reference: Reference, found: Sequence[Candidate]) -> list[Candidate]:
+    """Return the applications that a reference may mean."""
+    files = named_files(tree.python, reference.module)
+    # The folder that the declaring file is in, or the one of a Dockerfile in a folder for such files.
+    folder = posixpath.dirname(reference.path) or "."
+    exact = [one for one in files if one in {*named_files([join(folder, _file(reference.module))], reference.module)}]
+    beneath = [one for one in files if is_inside(one, folder)]
+    for near in (exact, beneath, files):
+        matching = [one for one in found if one.path in near and reference.attribute in {"", one.attribute}]
+        if not matching and reference.attribute and reference.is_certain:
+            # What no call of a framework's class gives, such as an imported application.
+            matching = [
+                Candidate(path, reference.attribute, is_factory=False, where=path)
+                for path in near
+                if reference.attribute in _bound(tree.module(path))
+            ]
+        if matching:
+            return _best(matching)
+    return []
+
+
+def _file(module: str) -> str:
+    return f"{module.replace('.', '/')}.py"
+
+
+def _bound(module: ast.Module) -> set[str]:
+    """Return the names that a module binds."""
+    body = list(top(module.body))
+    names = {name for name, _, _ in assigned(body)}
+    names |= {one.name for one in body if isinstance(one, ast.FunctionDef)}
+    return names | {one.asname or one.name for node in body if isinstance(node, ast.ImportFrom) for one in node.names}
+
+
+def _run(tree: Tree, path: str) -> Iterator[Reference]:
+    """Yield the applications that calls of `uvicorn.run` name."""
+    for node in ast.walk(tree.module(path)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "uvicorn.run" and node.args:
+            named = _REFERENCE.fullmatch(text(node.args[0]) or "")
+            yield from [Reference(named[1], named[2], path, f"{path}:{node.lineno}", weight=2)] if named else []
+
+
+def _best(found: Iterable[Candidate]) -> list[Candidate]:
+    listed = list(dict.fromkeys(found))
+    least = min((one.rank for one in listed), default=None)
+    return [one for one in listed if one.rank == least]
+
+
+def _stem(path: str) -> str:
+    place = PurePosixPath(path)
+    return place.parent.name if place.name == "__init__.py" else place.stem
 
 
 class _Module:
     """The names of a module that are classes of applications, factories, and mounted applications."""
 
-    def __init__(self, module: ast.Module) -> None:  # noqa: C901
-        self._body = list(_top(module.body))
-        self._classes: set[str] = set()
+    def __init__(self, module: ast.Module) -> None:
+        self._body = list(top(module.body))
         self._imported: dict[str, tuple[str, str]] = {}
+        self._classes: set[str] = set()
         for node in ast.walk(module):
-            if isinstance(node, ast.ImportFrom):
-                for name in node.names:
-                    origin = ((node.module or "").rpartition(".")[2], name.name)
-                    self._imported[name.asname or name.name] = origin
-                    if (node.module or "").split(".")[0] in _MODULES and name.name in _CLASSES:
-                        self._classes.add(name.asname or name.name)
-            elif isinstance(node, ast.Import):
-                for name in node.names:
-                    if name.name.split(".")[0] in _MODULES:
-                        self._classes |= {f"{name.asname or name.name}.{one}" for one in _CLASSES}
+            self._import(node)
         for statement in self._body:
             if isinstance(statement, ast.ClassDef) and any(
                 ast.unparse(one) in self._classes for one in statement.bases
@@ -148,88 +209,75 @@ class _Module:
         functions = [one for one in self._body if isinstance(one, ast.FunctionDef)]
         # A factory may call another one, which is defined before or after it.
         for _ in range(2):
-            for function in functions:
-                if self._returns(function):
-                    self.factories[function.name] = function
+            self.factories |= {one.name: one for one in functions if self._returns(one)}
         self.mounted = set(self._mounted(module))
 
     def applications(self, elsewhere: set[tuple[str, str]]) -> dict[str, tuple[int, bool]]:
         """Return the names of applications with their lines, and whether each is a factory."""
-        known: set[str] = set()
+        created: set[str] = set()
         found: dict[str, tuple[int, bool]] = {}
         wrapped: set[str] = set()
         imported = {name for name, origin in self._imported.items() if origin in elsewhere}
-        for name, value, line in _assigned(self._body):
-            if value is not None and self._is_application(value, known, imported):
-                wrapped |= {one.id for one in ast.walk(value) if isinstance(one, ast.Name) and one.id in known - {name}}
-                known.add(name)
+        for name, value, line in assigned(self._body):
+            if self._is_application(value, created, imported):
+                names = {one.id for one in ast.walk(value) if isinstance(one, ast.Name)}
+                wrapped |= names & (created - {name})
+                created.add(name)
                 found[name] = (line, False)
         for name, function in self.factories.items():
-            arguments = function.args
-            required = len(arguments.posonlyargs) + len(arguments.args) - len(arguments.defaults)
-            if not required and None not in arguments.kw_defaults and not name.startswith("_"):
+            if not _requires(function.args) and not name.startswith("_"):
                 found[name] = (function.lineno, True)
         return {name: one for name, one in found.items() if name not in wrapped and ("", name) not in self.mounted}
 
-    def _is_application(self, value: ast.expr | None, known: set[str], factories: Iterable[str] = ()) -> bool:
+    def _import(self, node: ast.AST) -> None:
+        if isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            for name in node.names:
+                self._imported[name.asname or name.name] = (module.rpartition(".")[2], name.name)
+                if module.split(".")[0] in _MODULES and name.name in _CLASSES:
+                    self._classes.add(name.asname or name.name)
+        elif isinstance(node, ast.Import):
+            for name in node.names:
+                if name.name.split(".")[0] in _MODULES:
+                    self._classes |= {f"{name.asname or name.name}.{one}" for one in _CLASSES}
+
+    def _is_application(self, value: ast.expr | None, created: set[str], factories: Iterable[str] = ()) -> bool:
         if not isinstance(value, ast.Call):
             return False
         called = ast.unparse(value.func)
         if called in self._classes or called in self.factories or called in factories:
             return True
         # A middleware around an application.
-        given = [
-            *value.args[:1],
-            *(one.value for one in value.keywords if one.arg in {"app", "asgi_app", "other_asgi_app"}),
-        ]
-        return called.rpartition(".")[2][:1].isupper() and any(
-            (isinstance(one, ast.Name) and one.id in known) or self._is_application(one, known, factories)
-            for one in given
+        inner = [*value.args[:1], keyword(value, "app", "asgi_app", "other_asgi_app")]
+        return last(value.func)[:1].isupper() and any(
+            (isinstance(one, ast.Name) and one.id in created) or self._is_application(one, created, factories)
+            for one in inner
         )
 
     def _returns(self, function: ast.FunctionDef) -> bool:
         if function.returns is not None and ast.unparse(function.returns).strip("\"'") in self._classes:
             return not any(isinstance(one, ast.Yield) for one in ast.walk(function))
-        known: set[str] = set()
-        for name, value, _ in _assigned(one for one in ast.walk(function) if isinstance(one, ast.stmt)):
-            if self._is_application(value, known):
-                known.add(name)
+        created: set[str] = set()
+        for name, value, _ in assigned(ast.walk(function)):
+            if self._is_application(value, created):
+                created.add(name)
+        returned = [node.value for node in ast.walk(function) if isinstance(node, ast.Return)]
         return any(
-            isinstance(node, ast.Return)
-            and (
-                self._is_application(node.value, known) or (isinstance(node.value, ast.Name) and node.value.id in known)
-            )
-            for node in ast.walk(function)
+            self._is_application(one, created) or (isinstance(one, ast.Name) and one.id in created) for one in returned
         )
 
     def _mounted(self, module: ast.Module) -> Iterator[tuple[str, str]]:
         """Yield the module and the name of each imported application that this module mounts; its own as well."""
         for node in ast.walk(module):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in {"mount", "Mount"}:
-                given = [*node.args[1:2], *(one.value for one in node.keywords if one.arg == "app")]
-                for one in given:
+            if isinstance(node, ast.Call) and last(node.func) in {"mount", "Mount"}:
+                for one in (*node.args[1:2], keyword(node, "app")):
                     if isinstance(one, ast.Name):
                         yield self._imported.get(one.id, ("", one.id))
                     elif isinstance(one, ast.Attribute):
-                        yield ast.unparse(one.value).rpartition(".")[2], one.attr
+                        yield last(one.value), one.attr
 
 
-def _top(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the statements that an import runs: not those of `if __name__ == "__main__"`."""
-    for statement in body:
-        yield statement
-        if isinstance(statement, ast.If) and "__name__" not in ast.unparse(statement.test):
-            yield from _top([*statement.body, *statement.orelse])
-        elif isinstance(statement, ast.Try):
-            yield from _top([*statement.body, *(one for handler in statement.handlers for one in handler.body)])
-        elif isinstance(statement, ast.With):
-            yield from _top(statement.body)
-
-
-def _assigned(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.expr | None, int]]:
-    for statement in body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-        value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
-        for target in targets:
-            if isinstance(target, ast.Name) and value is not None:
-                yield target.id, value, statement.lineno
+def _requires(arguments: ast.arguments) -> bool:
+    """Return whether a function has arguments without a default."""
+    positional = len(arguments.posonlyargs) + len(arguments.args) - len(arguments.defaults)
+    return positional > 0 or None in arguments.kw_defaults

@@ -1,121 +1,190 @@
-"""Read the commands, ports and images that a project's own files of deployment declare."""
+"""Read the commands and ports that a project's own files of deployment declare."""
 
 from __future__ import annotations
 
+import itertools
 import json
+import posixpath
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
 
-from prodlock.scaffold.tree import Tree
+from prodlock.scaffold import pyprojects, yaml
+from prodlock.scaffold.tree import Tree, is_test, join
+from prodlock.scaffold.yaml import Value
 
 DOCKERFILES = r"(?:.*\.)?Dockerfile(?:\..*)?"
 COMPOSE = r"(?:docker-)?compose(?:[.-][^/]*)?\.ya?ml"
-_RUNNERS = (("poetry", "run"), ("uv", "run"), ("pipenv", "run"), ("pdm", "run"), ("exec",), ("python", "-m"),
-            ("python3", "-m"))  # fmt: skip
-_SHELL = re.compile(r"\s*(?:&&|\|\||;|\||\n)\s*")
+SERVERS = frozenset({"uvicorn", "gunicorn", "hypercorn", "granian", "daphne", "fastapi"})
+_RUNNERS = (("poetry", "run"), ("uv", "run"), ("pipenv", "run"), ("pdm", "run"), ("exec",))
+# Programs that `python -m` starts as well.
+_MODULES = SERVERS | {"celery", "arq", "rq", "dramatiq", "taskiq", "alembic", "aerich"}
+_SHELLS = frozenset({"sh", "bash", "dash", "ash"})
+_SEPARATORS = "&|;\n"
+_COMMENT = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
+_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^{}$]*))?\}|(\w+))")
+# Folders whose files describe something else than the service.
+ASIDE = re.compile(r"(?:^|/)(?:docs?|examples?|samples?|benchmarks?)/")
+# A script that a script starts.
+_DEEPEST = 3
 
 
-class Declared(NamedTuple):
-    """A command, its place, and the Compose service or process type that it belongs to."""
+@dataclass(frozen=True)
+class Declared:
+    """A command, its file and its place, and the Compose service or the process type that it belongs to."""
 
     words: tuple[str, ...]
+    path: str
     where: str
     name: str = ""
+    # Whether a deployment runs it: other commands are those of development.
+    is_deployed: bool = True
 
     @property
     def program(self) -> str:
         """Return the name of the program."""
         return PurePosixPath(self.words[0]).name
 
+    @property
+    def serves(self) -> bool:
+        """Return whether the program is a server."""
+        return self.program in SERVERS
 
-def commands(tree: Tree) -> list[Declared]:  # noqa: C901, PLR0912
-    """Return all commands that the project's files of deployment declare."""
-    found: list[Declared] = []
-    for path in tree.named(DOCKERFILES):
-        last = {kind: text for kind, text in instructions(tree.text(path)) if kind in {"CMD", "ENTRYPOINT"}}
-        for instruction, text in last.items():
-            found += _split(text, f"{instruction} of {path}")
-    for path in tree.named("Procfile"):
-        for line in tree.text(path).splitlines():
-            name, colon, text = line.partition(":")
-            if colon and not name.strip().startswith("#"):
-                found += _split(text, path, name.strip())
-    for path in tree.named(COMPOSE):
-        for service, keys in services(tree.text(path)).items():
-            for key in ("entrypoint", "command"):
-                found += _split(keys.get(key, ""), path, service)
-    for path in tree.named(r"Makefile|[^/]*\.sh"):
-        for line in re.sub(r"\\\r?\n", " ", tree.text(path)).splitlines():
-            found += _split(line.strip().lstrip("@-"), path)
-    for path in tree.named(r"pyproject\.toml"):
-        tool = toml(tree, path).get("tool", {})
-        for name in ("poe", "taskipy", "pdm", "hatch"):
-            for text in _strings(tool.get(name, {}) if isinstance(tool, Mapping) else {}):
-                found += _split(text, path)
-    return found
+
+class Deployment:
+    """The commands and the ports that the files of a project declare."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self.dockerfiles = [path for path in tree.named(DOCKERFILES) if _is_of_service(path)]
+        self.compose = {
+            path: yaml.services(tree.text(path)) for path in tree.named(COMPOSE) if _is_of_service(path)
+        }  # fmt: skip
+        self._variables = {
+            name: value.strip("\"'")
+            for path in self.dockerfiles
+            for kind, text in instructions(tree.text(path))
+            if kind in {"ENV", "ARG"}
+            for name, value in re.findall(r"""(\w+)=("[^"]*"|'[^']*'|\S+)""", text)
+        }
+        deployed = [*self._of_dockerfiles(), *self._of_procfiles(), *self._of_compose()]
+        self.commands: list[Declared] = [one for command in deployed for one in self._followed(command, 0)]
+        self.commands += [replace(one, is_deployed=False) for one in self._of_development()]
+
+    def servers(self) -> list[Declared]:
+        """Return the commands that start a server, those of a deployment first."""
+        return [one for one in self.commands if one.serves]
+
+    def ports(self, served: Declared | None) -> Iterator[tuple[int, str]]:
+        """Yield the ports of the service with their places, the most certain one first."""
+        option = r"(?:--port[= ]|-p |(?:--bind|-b)[= ]\S*?:)(\d+)\b"
+        if served and (found := re.search(option, " ".join(served.words))):
+            yield int(found[1]), served.where
+        for path in self.dockerfiles:
+            for kind, text in instructions(self._tree.text(path)):
+                if kind == "EXPOSE" and (number := re.match(r"(\d+)(?:/tcp)?(?:\s|$)", self.expanded(text))):
+                    yield int(number[1]), f"EXPOSE of {path}"
+        for path, services in self.compose.items():
+            for name, keys in services.items():
+                if "build" in keys or (served and (served.path, served.name) == (path, name)):
+                    yield from self._published(keys.get("ports", Value(items=())), f"ports of {name} in {path}")
+
+    def _published(self, ports: Value, where: str) -> Iterator[tuple[int, str]]:
+        """Yield the ports in a container that a Compose file publishes."""
+        for item in ports:
+            if number := re.fullmatch(r"(?:target:\s*|.*:)?(\d+)(?:/tcp)?", self.expanded(item)):
+                yield int(number[1]), where
+
+    def expanded(self, text: str) -> str:
+        """Return a text with the variables that have a value, or a default."""
+
+        def value(found: re.Match[str]) -> str:
+            name, default = found[1] or found[3], found[2]
+            return str(self._variables.get(name, found[0] if default is None else default))
+
+        return _VARIABLE.sub(value, text)
+
+    def _of_dockerfiles(self) -> Iterator[Declared]:
+        for path in self.dockerfiles:
+            last = {kind: text for kind, text in instructions(self._tree.text(path)) if kind in {"CMD", "ENTRYPOINT"}}
+            entry, command = (_listed(last.get(kind, "")) for kind in ("ENTRYPOINT", "CMD"))
+            if entry and command and PurePosixPath(entry[0]).name in _MODULES:
+                last = {"ENTRYPOINT": json.dumps([*entry, *command])}
+            for kind, text in last.items():
+                listed = _listed(text)
+                value = Value(items=tuple(listed)) if listed else Value(text)
+                yield from self._split(value, Declared((), path, f"{kind} of {path}"))
+
+    def _of_procfiles(self) -> Iterator[Declared]:
+        for path in self._tree.named("Procfile"):
+            for line in self._tree.text(path).splitlines():
+                name, colon, text = line.partition(":")
+                if colon and not name.strip().startswith("#"):
+                    yield from self._split(Value(text), Declared((), path, path, name.strip()))
+
+    def _of_compose(self) -> Iterator[Declared]:
+        for path, services in self.compose.items():
+            for name, keys in services.items():
+                for key in ("entrypoint", "command"):
+                    yield from self._split(keys.get(key, Value()), Declared((), path, path, name))
+
+    def _of_development(self) -> Iterator[Declared]:
+        for path in self._tree.named(r"Makefile|[^/]*\.sh"):
+            if _is_of_service(path):
+                yield from self._lines(path, Declared((), path, path))
+        for path in self._tree.named(r"pyproject\.toml"):
+            tool = pyprojects.table(pyprojects.read(self._tree, path), "tool")
+            for name in ("poe", "taskipy", "pdm", "hatch"):
+                for text in _strings(tool.get(name)):
+                    yield from self._split(Value(text), Declared((), path, path))
+
+    def _followed(self, command: Declared, depth: int) -> Iterator[Declared]:
+        """Yield a command, or the commands of the script that it starts."""
+        words = command.words[1:] if command.program in _SHELLS else command.words
+        name = PurePosixPath(words[0]).name if words else ""
+        scripts = self._tree.named(re.escape(name)) if name else []
+        near = [path for path in scripts if join(posixpath.dirname(command.path), words[0].lstrip("/")) == path]
+        path = next(iter([*near, *scripts]), "")
+        if path and depth < _DEEPEST and (path.endswith(".sh") or self._tree.text(path).startswith("#!")) and not (
+            path.endswith(".py")
+        ):  # fmt: skip
+            for one in self._lines(path, replace(command, path=path, where=f"{path}, {command.where}")):
+                yield from self._followed(one, depth + 1)
+        else:
+            yield command
+
+    def _lines(self, path: str, place: Declared) -> Iterator[Declared]:
+        for line in re.sub(r"\\\r?\n", " ", self._tree.text(path)).splitlines():
+            yield from self._split(Value(line.strip().lstrip("@-")), place)
+
+    def _split(self, value: Value, place: Declared) -> Iterator[Declared]:
+        """Yield the commands of a list of words, or of a line of a shell."""
+        pieces = [list(value.items)] if value.items is not None else list(_words(value.text))
+        for piece in pieces:
+            words = _bare([self.expanded(word) for word in piece])
+            shell = next((word for word in words[1:] if not word.startswith("-")), "")
+            if words and PurePosixPath(words[0]).name in _SHELLS and any(
+                re.fullmatch(r"-[a-z]*c", word) for word in words[1:-1]
+            ):  # fmt: skip
+                yield from self._split(Value(shell), place)
+            elif words and words[0]:
+                name = PurePosixPath(words[0]).name
+                # The environment has the programs of the lock at another place.
+                yield replace(place, words=(name if name in _MODULES else words[0], *words[1:]))
 
 
 def instructions(text: str) -> Iterator[tuple[str, str]]:
     """Yield the instructions of a Dockerfile with their arguments."""
-    joined = re.sub(r"\\\r?\n(?:\s*#.*\n)*", " ", text)
+    joined = re.sub(r"\\[ \t]*\r?\n(?:\s*#.*\n)*", " ", text)
     for line in joined.splitlines():
-        found = re.match(r"\s*([A-Za-z]+)\s+(.*)", line)
-        if found:
+        if found := re.match(r"\s*([A-Za-z]+)\s+(.*)", line):
             yield found[1].upper(), found[2].strip()
 
 
-def services(text: str) -> dict[str, dict[str, str]]:
-    """Return the keys of a Compose file's services, as text; a list is JSON. What has another form is left out."""
-    found: dict[str, dict[str, str]] = {}
-    service, key, inside = "", "", False
-    depth = level = 0
-    for line in text.splitlines():
-        bare = re.sub(r"(?:^|\s)#.*$", "", line).rstrip()
-        if not bare.strip():
-            continue
-        indent = len(bare) - len(bare.lstrip())
-        pair = re.match(r"""\s*["']?([\w.-]+)["']?:(?:\s+(.*))?$""", bare)
-        if indent == 0:
-            inside, service, depth, level = bare == "services:", "", 0, 0
-        elif inside and pair and (not depth or indent == depth):
-            depth, level, service, key = indent, 0, pair[1], ""
-            found[service] = {}
-        elif service and pair and (not level or indent == level):
-            level, key = indent, pair[1]
-            found[service][key] = (pair[2] or "").strip()
-        elif service and key and bare.lstrip().startswith("- "):
-            listed = found[service][key]
-            item = bare.lstrip()[2:].strip().strip("\"'")
-            items = json.loads(listed) if listed.startswith("[") and key in {"command", "entrypoint", "ports"} else []
-            if not listed or items:
-                found[service][key] = json.dumps([*items, item])
-        elif service and key and found[service][key][:1] in {">", "|"}:
-            found[service][key] += " " + bare.strip()
-    return found
-
-
-def ports(tree: Tree, served: Declared | None) -> Iterator[tuple[int, str]]:
-    """Yield the ports of the service with their places, the most certain one first."""
-    if served:
-        found = re.search(r"(?:--port[= ]|-p |(?:--bind|-b)[= ]\S*?:)(?:\$\{?\w+:-)?(\d+)", " ".join(served.words))
-        if found:
-            yield int(found[1]), served.where
-    for path in tree.named(DOCKERFILES):
-        for instruction, text in instructions(tree.text(path)):
-            if instruction == "EXPOSE" and (number := re.match(r"\d+", text)):
-                yield int(number[0]), path
-
-
-def toml(tree: Tree, path: str) -> Mapping[str, Any]:
-    """Return the content of a TOML file, which is empty where it can't be read."""
-    try:
-        return tomllib.loads(tree.text(path))
-    except ValueError:
-        return {}
+def _is_of_service(path: str) -> bool:
+    return not ASIDE.search(path) and not is_test(path)
 
 
 def _strings(value: object) -> Iterator[str]:
@@ -126,46 +195,44 @@ def _strings(value: object) -> Iterator[str]:
             yield from _strings(one)
 
 
-def _split(text: str, where: str, name: str = "") -> Iterator[Declared]:
-    """Yield the commands of a text: a list in JSON, or a line of a shell."""
-    text = text.strip()
-    if text[:1] in {">", "|"}:
-        text = text.lstrip(">|-+ ")
+def _listed(text: str) -> list[str]:
+    """Return the words of the exec form, and none of another form."""
     try:
-        listed = json.loads(text) if text.startswith("[") else None
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    return [str(one) for one in found] if isinstance(found, list) else []
+
+
+def _words(text: str) -> Iterator[list[str]]:
+    """Yield the words of each command of a line of a shell, or of several lines."""
+    lexer = shlex.shlex(_COMMENT.sub("", text.strip()), posix=True, punctuation_chars=_SEPARATORS)
+    lexer.whitespace_split, lexer.whitespace, lexer.commenters = True, " \t\r", ""
+    try:
+        words = list(lexer)
     except ValueError:
-        listed = re.findall(r"""["']([^"']*)["']""", text)
-    if isinstance(listed, list) and listed:
-        words = [str(one) for one in listed]
-        if PurePosixPath(words[0]).name in {"sh", "bash"}:
-            yield from _split(words[-1], where, name)
-            return
-        pieces = [words]
-    else:
-        pieces = []
-        for piece in _SHELL.split(text):
-            try:
-                pieces.append(shlex.split(piece, comments=True))
-            except ValueError:
-                continue
-    for words in map(_bare, pieces):
-        if len(words[1:]) > 1 and PurePosixPath(words[0]).name in {"sh", "bash"} and words[1].endswith("c"):
-            yield from _split(words[2], where, name)
-        elif words:
-            yield Declared(tuple(words), where, name)
+        # A quotation mark without its counterpart.
+        return
+    for is_separator, group in itertools.groupby(words, lambda word: bool(word) and not word.strip(_SEPARATORS)):
+        if not is_separator:
+            yield list(group)
 
 
 def _bare(words: list[str]) -> list[str]:
     """Remove assignments of variables and programs that start another one."""
     while words:
+        runner = next((one for one in _RUNNERS if tuple(words[: len(one)]) == one), None)
         if "=" in words[0] and not words[0].startswith("-"):
             words = words[1:]
-            continue
-        runner = next((one for one in _RUNNERS if tuple(words[: len(one)]) == one), None)
-        if runner is None or (runner[-1] == "-m" and "." in (words[2:3] or ["."])[0]):
+        elif runner:
+            words = words[len(runner) :]
+            # Options of `uv run` without a value.
+            while words and runner[-1] == "run" and words[0].startswith("--"):
+                words = words[1:]
+        elif (
+            re.fullmatch(r"(?:\S*/)?python3?(?:\.\d+)?", words[0]) and words[1:2] == ["-m"] and _MODULES & {*words[2:3]}
+        ):
+            words = words[2:]
+        else:
             break
-        words = words[len(runner) :]
-        # Options of `uv run` without a value.
-        while words and runner[-1] == "run" and words[0].startswith("--"):
-            words = words[1:]
     return words

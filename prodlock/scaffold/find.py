@@ -3,45 +3,85 @@
 from __future__ import annotations
 
 import posixpath
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from prodlock import configuration
 from prodlock.failure import Failure
-from prodlock.scaffold import applications, declared, layout, locks, reads
-from prodlock.scaffold.declared import Declared
-from prodlock.scaffold.tree import Tree, is_test
+from prodlock.scaffold import (
+    applications,
+    installs,
+    jobs,
+    layout,
+    locks,
+    pyprojects,
+    pythons,
+    reads,
+    routes,
+    serving,
+    shipped,
+    toml,
+)
+from prodlock.scaffold.declared import Deployment
+from prodlock.scaffold.modules import Modules, module_name
+from prodlock.scaffold.shipped import Project, Shipped
+from prodlock.scaffold.tree import Tree, is_inside, join
+from prodlock.server.requirements import missing
 
-_WORKERS = {"celery": "worker", "arq": "worker", "rq": "worker", "dramatiq": "worker", "taskiq": "worker"}
-_IMAGES = re.compile(r"(?:docker\.io/)?(?:library/)?(?:postgres|redis|valkey/valkey|mysql|mariadb|rabbitmq|mongo)"
-                     r"(?::[\w.-]+)?")  # fmt: skip
-_SHELL = re.compile(r"[$`|&;<>*?\n]")
-_TESTS = ("tests", "test", "conftest.py", "pytest.ini")
-# What serves on all addresses of a container: its options by the name of the server.
-_BIND = {"uvicorn": ("--host", "--host=0.0.0.0"), "hypercorn": ("-b", "--bind=0.0.0.0:{port}"),
-         "gunicorn": ("-b", "--bind=0.0.0.0:{port}"), "granian": ("--host", "--host=0.0.0.0")}  # fmt: skip
-
-# Records a key, its value and the place that decided.
-Decide = Callable[[str, object, str], None]
-# Commands and their places, by name.
-Commands = dict[str, tuple[str, str]]
+# Keys that are written even where their value is the default: a reader looks for them.
+_ALWAYS = ("sources", "application")
+# The widest value that the column of the places is behind.
+_WIDEST = 44
 
 
-@dataclass(frozen=True)
+@dataclass
 class Found:
-    """The keys of `[tool.prodlock]` that a project needs, and the places that decided each."""
+    """The keys of `[tool.prodlock]` that describe a project, the places that decided each, and notes for the user."""
 
-    keys: dict[str, object]
-    where: Mapping[str, str]
-    notes: tuple[str, ...] = ()
-    report: tuple[str, ...] = field(init=False)
+    given: Mapping[str, object] = field(default_factory=dict)
+    all: dict[str, object] = field(default_factory=dict)
+    where: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    # Keys whose default depends on the project.
+    defaults: dict[str, object] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        """Write the report."""
-        lines = [f"  {key} = {value!r}  ({self.where.get(key) or 'not found'})" for key, value in self.keys.items()]
-        object.__setattr__(self, "report", ("Found in this project:", *lines, *self.notes))
+    @property
+    def keys(self) -> dict[str, object]:
+        """Return the keys that are written: those that are not given, and whose value is not the default."""
+        return {
+            key: value
+            for key, value in self.all.items()
+            if key not in self.given and (key in _ALWAYS or value != self._default(key))
+        }
+
+    @property
+    def report(self) -> tuple[str, ...]:
+        """Return the lines that print all keys with their places, and the notes."""
+        rows = [(key, _line(value), self.where[key] or "not found") for key, value in self.all.items()]
+        first = max((len(key) for key, _, _ in rows), default=0)
+        second = max((len(value) for _, value, _ in rows if len(value) <= _WIDEST), default=0)
+        lines = [f"  {key:<{first}} = {value:<{second}}  # {where}" for key, value, where in rows]
+        return ("Found in this project:", *lines, *self.notes)
+
+    def decide(self, key: str, value: object, where: str) -> None:
+        """Record the value of a key and the place that decided it, unless it is given."""
+        self.all[key] = self.given.get(key, value)
+        self.where[key] = "--set" if key in self.given else where
+
+    def texts(self, key: str) -> list[str]:
+        """Return the decided texts of a list."""
+        value = self.all.get(key)
+        return [str(one) for one in value] if isinstance(value, list) else []
+
+    def _default(self, key: str) -> object:
+        default = getattr(configuration.Configuration, key.replace("-", "_"))
+        default = self.defaults.get(key, default)
+        if key == "server":
+            return ""
+        if isinstance(default, tuple):
+            return {} if key in {"commands", "services"} else list(default)
+        return default
 
 
 def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
@@ -49,228 +89,213 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
 
     Raises Failure, with the candidates and the key that decides, for what can't be decided.
     """
-    given = given or {}
+    found = Found(given or {})
+    configuration.parse(found.given)
     tree = Tree(root)
-    commands = declared.commands(tree)
-    named = applications.references(tree, commands)
-    keys: dict[str, object] = {}
-    where: dict[str, str] = {}
-    notes: list[str] = []
-
-    def decide(key: str, value: object, place: str) -> None:
-        keys[key], where[key] = value, place
-
-    path, folders = _application(tree, named, given, decide)
-    folder = folders[0]
-    place = str(given.get("directory") or layout.directory(tree, folder))
-    if folders != ["."]:
-        decide("import-from", folders, "imports of the project's modules")
-    if place != ".":
-        decide("directory", place, "the folder of its pyproject.toml, lock or alembic.ini")
-    further = _commands(tree, commands, folders)
-    migrations = layout.migrations(tree, place) or layout.migrations(tree, ".")
-    if migrations and "migrate" not in further and posixpath.dirname(migrations[0]) == ("" if place == "." else place):
-        further["migrate"] = ("alembic upgrade head", migrations[0])
-    paths = _sources(tree, path, folders, place, further, migrations, decide)
-    _tests(tree, place, keys["sources"], decide)
-    lock = _lock(tree, place, path, given, decide)
-    if "alembic" not in lock.names and "migrate" in further and further["migrate"][0].startswith("alembic"):
-        further.pop("migrate")
-    if "base" not in given:
-        decide("base", *locks.base(tree, place))
-    served = next(iter(applications.servers(one for one in commands if one.where.startswith(("CMD", "ENTRYPOINT")))),
-                  next(iter(applications.servers(commands)), None))  # fmt: skip
-    port, port_place = next(declared.ports(tree, served), (configuration.Configuration.port, "the default"))
-    decide("port", given.get("port", port), port_place)
-    health, ready = reads.probes(tree, paths)
-    decide("health", *health)
-    decide("ready", *ready)
-    if not {"uvicorn", "httptools"} <= lock.names and "server" not in given:
-        application = str(given.get("application") or keys["application"])
-        decide("server", *_server(commands, lock.names, application, str(keys["port"])))
-        notes.append(
-            "The lock does not have both uvicorn and httptools: the service starts with its own command, without the "
-            "drain, the request log and the probes of prodlock.server."
-        )
-    if found := reads.environment(tree, paths):
-        decide("environment", list(found), ", ".join(sorted({one.rpartition(":")[0] for one in found.values()})))
-    if further:
-        decide("commands", {name: one for name, (one, _) in further.items()},
-               ", ".join(dict.fromkeys(at for _, at in further.values())))  # fmt: skip
-    _services(tree, set(further), decide)
-    return Found({key: value for key, value in keys.items() if key not in given}, where, tuple(notes))
+    pyprojects.check(tree, pyprojects.NAME)
+    deployment = Deployment(tree)
+    application, project = _application(tree, deployment, found)
+    pyprojects.check(tree, join(project.place, pyprojects.NAME))
+    lock = _lock(project, application, deployment, found)
+    served = next((one for one in deployment.servers() if serving.serves(one, application)), None)
+    port, where = next(deployment.ports(served), (configuration.Configuration.port, "the default"))
+    found.decide("port", port, where)
+    _server(application, lock, deployment, found)
+    further = _commands(project, lock, deployment, found)
+    paths = _sources(project, application, further, found)
+    _probes(project, paths, deployment, found)
+    # A given base image may have a version of Python that this tool does not list.
+    found.decide("base", *(("", "") if "base" in found.given else pythons.base(tree, project.place, deployment)))
+    environment = reads.environment(tree, paths)
+    found.decide("environment", list(environment), _places(one.rpartition(":")[0] for one in environment.values()))
+    commands = {name: command for name, (command, _) in further.commands.items()}
+    found.decide("commands", commands, _places(where for _, where in further.commands.values()))
+    found.decide("services", *jobs.services(deployment, commands))
+    return found
 
 
-def _application(
-    tree: Tree, named: list[applications.Reference], given: Mapping[str, object], decide: Decide
-) -> tuple[str, list[str]]:
-    decided = given.get("import-from")
-    folders = [str(one) for one in decided] if isinstance(decided, list) else []
-    wanted = given.get("application")
-    if wanted:
-        module = str(wanted).partition(":")[0]
-        suffix = module.replace(".", "/")
-        options = [one for one in tree.python if f"/{one}".endswith((f"/{suffix}.py", f"/{suffix}/__init__.py"))]
-        exact = layout.find(tree, module, folders or ["."])
-        path = exact or (options[0] if len(options) == 1 else "")
-        if not path:
-            raise Failure(
-                f"`application` must name a module of the project (got {wanted}, and {', '.join(options) or 'none'} of "
-                "this name). To fix it: correct it, or set `import-from` as well, for example "
-                "`--set 'import-from=[\"src\"]'`."
-            )
-        if not folders:
-            depth = len(path.split("/")) - len(module.split(".")) - path.endswith("/__init__.py")
-            folders = ["/".join(path.split("/")[:depth]) or "."]
-        place = path
+def _application(tree: Tree, deployment: Deployment, found: Found) -> tuple[applications.Candidate, Project]:
+    """Decide `application`, `import-from` and `directory`."""
+    modules = Modules(tree)
+    named = applications.references(tree, deployment)
+    candidates = applications.candidates(tree)
+    folders = _texts(found.given.get("import-from"))
+    if wanted := str(found.given.get("application", "")):
+        chosen = _given(modules, wanted, folders or ["."], candidates)
+        name, place = wanted, chosen.where
+        folders = folders or [_above(chosen.path, wanted.partition(":")[0])]
     else:
-        chosen, place = applications.choose(applications.candidates(tree), named)
-        path = chosen.path
-        if not folders:
-            names = [one.module for one in named if one.attribute in {"", chosen.attribute}]
-            folders = [layout.import_folder(tree, path, names)]
-        wanted = f"{layout.module_name(path, folders[0])}:{chosen.attribute}"
-    if folders != ["."] and "import-from" not in given:
+        chosen, place = applications.choose(tree, candidates, named)
+        names = [one.module for one in named if one.attribute in {"", chosen.attribute}]
+        folders = folders or [layout.import_folder(modules, chosen.path, names)]
+        name = f"{module_name(chosen.path, folders[0])}:{chosen.attribute}"
+    found.decide("application", name, place)
+    found.defaults["import-from"] = ["."]
+    if folders != ["."] and len(modules.closure([chosen.path], [*folders, "."])) > len(
+        modules.closure([chosen.path], folders)
+    ):
         # A module beside the import folder, such as a package of settings at the root.
-        before = layout.closure(tree, [path], folders)
-        if len(layout.closure(tree, [path], [*folders, "."])) > len(before):
-            folders.append(".")
-    decide("application", wanted, place)
-    return path, folders
+        folders.append(".")
+    found.decide("import-from", folders, "imports of the project's modules" if folders != ["."] else "the default")
+    place = layout.directory(tree, folders[0])
+    where = "the folder of its pyproject.toml, lock or alembic.ini" if place != "." else "the default"
+    found.decide("directory", place, where)
+    return chosen, Project(modules, folders, str(found.all["directory"]))
 
 
-def _commands(tree: Tree, commands: Iterable[Declared], folders: list[str]) -> dict[str, tuple[str, str]]:
-    """Return further commands with their places: workers and migrations, each where it is unambiguous."""
-    found: dict[str, dict[str, str]] = {}
-    for one in commands:
-        name = _WORKERS.get(one.program)
-        if one.program == "celery":
-            kinds = [kind for kind in ("worker", "beat") if kind in one.words]
-            name = {"worker": "worker", "beat": "scheduler"}[kinds[0]] if kinds else None
-        elif (one.program == "alembic" and "upgrade" in one.words) or one.words[:2] == ("aerich", "upgrade"):
-            name = "migrate"
-        elif one.name and one.words[0] != "python" and layout.find(tree, one.words[0], folders):
-            # `python -m tasks_worker`, whose program is removed.
-            name = one.name if "worker" in one.name else None
-        text = " ".join(one.words)
-        if name and name == one.name and layout.find(tree, one.words[0], folders):
-            text = f"python -m {text}"
-        if name and not _SHELL.search(text) and "'" not in text and '"' not in text:
-            found.setdefault(name, {}).setdefault(text, one.where)
-    return {name: next(iter(texts.items())) for name, texts in found.items() if len(texts) == 1}
+def _given(
+    modules: Modules, wanted: str, folders: list[str], candidates: Iterable[applications.Candidate]
+) -> applications.Candidate:
+    """Return the application that an option names. Raises Failure where the project does not have its module."""
+    name, _, attribute = wanted.partition(":")
+    options = applications.named_files(modules.tree.python, name)
+    path = modules.find(name, folders) or (options[0] if len(options) == 1 else "")
+    if not path:
+        raise Failure(
+            f"`application` must name a module of the project (got {wanted}, and {', '.join(options) or 'none'} of "
+            "this name). To fix it: correct it, or set `import-from` as well, for example "
+            "`--set 'import-from=[\"src\"]'`."
+        )
+    same = (one for one in candidates if (one.path, one.attribute) == (path, attribute))
+    return next(same, applications.Candidate(path, attribute, is_factory=False, where=path))
 
 
-def _sources(  # noqa: PLR0913, PLR0917
-    tree: Tree,
-    path: str,
-    folders: list[str],
-    place: str,
-    further: Commands,
-    migrations: tuple[str, str] | None,
-    decide: Decide,
-) -> list[str]:
-    starts = [path]
-    for text, _ in further.values():
-        for word in text.split():
-            module = word.partition(":")[0].rpartition("=")[2]
-            candidates = (module, module.rpartition(".")[0], f"{module}.__main__")
-            starts += [one for name in candidates if name and (one := layout.find(tree, name, folders))]
-    scripts = ""
-    if migrations:
-        scripts = migrations[1]
-        starts += [one for one in tree.python if one.startswith(f"{scripts}/")]
-    paths = layout.closure(tree, starts, folders)
-    outside = [one for one in paths if not (scripts and one.startswith(f"{scripts}/"))]
-    sources = set(layout.sources(outside, folders))
-    if migrations:
-        sources |= set(migrations)
-    generated, places = [], []
-    for one, at in layout.data(tree, paths, place).items():
-        if any(file.startswith(f"{one}/") for file in tree.files):
-            sources.add(one)
-        elif tree.ignored(one):
-            generated.append(one)
-            places.append(at)
-    kept = sorted(one for one in sources if not any(one.startswith(f"{other}/") for other in sources))
-    decide("sources", kept, f"imports of {path}" + (f", {migrations[0]}" if migrations else ""))
-    generated = [one for one in generated if not any(f"{one}/".startswith(f"{other}/") for other in kept)]
-    if generated:
-        decide("generated", sorted(generated), ", ".join(places))
-    return paths
-
-
-def _tests(tree: Tree, place: str, sources: object, decide: Decide) -> None:
-    shipped = [str(one) for one in sources] if isinstance(sources, list) else []
-    found = []
-    for folder in dict.fromkeys((".", place)):
-        prefix = "" if folder == "." else f"{folder}/"
-        for name in _TESTS:
-            if tree.has(prefix + name) or any(one.startswith(f"{prefix}{name}/") for one in tree.files):
-                found.append(prefix + name)  # noqa: PERF401
-        found += [one for one in tree.files if re.fullmatch(re.escape(prefix) + r"(?:test_[^/]*|[^/]*_test)\.py", one)]
-        for name, section in (("tox.ini", "[pytest]"), ("setup.cfg", "[tool:pytest]")):
-            if section in tree.text(prefix + name):
-                found.append(prefix + name)
-        if prefix and tree.has(f"{prefix}pyproject.toml"):
-            # The configuration of pytest beside the tests.
-            found.append(f"{prefix}pyproject.toml")
-    kept = [one for one in dict.fromkeys(found) if not any(f"{one}/".startswith(f"{other}/") for other in shipped)]
-    inside = [one for one in tree.files if is_test(one) and any(one.startswith(f"{other}/") for other in shipped)]
-    decide("tests", kept, "their names" if kept else (f"inside the sources: {inside[0]}" if inside else ""))
-
-
-def _lock(tree: Tree, place: str, path: str, given: Mapping[str, object], decide: Decide) -> locks.Lock:
-    if "lock" in given and not tree.has(str(given["lock"])):
-        raise Failure(f"`lock` must be a file of the project (got {given['lock']}). To fix it: correct its path.")
-    lock = locks.find(tree, place, path)
-    decide("lock", lock.path, "the folder")
-    if lock.package:
-        decide("package", lock.package, "the members of the workspace")
-    if lock.groups != ("main",):
-        decide("groups", list(lock.groups), "pyproject.toml")
-    if lock.dev_groups != ("dev",):
-        decide("dev-groups", list(lock.dev_groups), "pyproject.toml")
+def _lock(project: Project, application: applications.Candidate, deployment: Deployment, found: Found) -> locks.Lock:
+    """Decide the lock, and what is installed of it."""
+    tree = project.tree
+    path = locks.path(tree, project.place, str(found.given.get("lock", "")))
+    lock = locks.read(tree, path, application.path, installs.find(tree, deployment), found.given)
+    found.defaults["lock"] = next((name for name in configuration.LOCKS if tree.has(name)), "")
+    found.decide("lock", path, "its name")
+    found.decide("package", lock.package, "the members of the workspace" if lock.package else "the default")
+    for key, names, default in (
+        ("groups", lock.groups, ("main",)),
+        ("extras", lock.extras, ()),
+        ("dev-groups", lock.dev_groups, ("dev",)),
+    ):
+        where = "the default" if names == default else f"{pyprojects.NAME}, Dockerfiles and the lock"
+        found.decide(key, list(names), where)
+    for key, names in (("groups", lock.further_groups), ("extras", lock.further_extras)):
+        for_tests = [name for name in names if locks.DEVELOPMENT.fullmatch(name)]
+        others = [name for name in names if name not in for_tests]
+        if others and key not in found.given:
+            found.notes.append(
+                f"Not installed, because no Dockerfile installs them: the {key} {', '.join(others)}. Add those that "
+                f"production needs to `{key}`."
+            )
+        if for_tests:
+            found.notes.append(
+                f"The dev image installs groups, not extras (got {', '.join(for_tests)}). If tests need them, move "
+                "them to [dependency-groups], and lock again."
+            )
     return lock
 
 
-def _server(commands: list[Declared], names: frozenset[str], application: str, port: str) -> tuple[str, str]:
-    """Return the project's own serving command, and its place. Raises Failure where it needs a shell, or is missing."""
-    locked = [one for one in applications.servers(commands) if one.program in names or one.program == "fastapi"]
-    refused = ""
-    for one in locked:
-        words = [re.sub(r"\$\{?PORT\b(?::-?\d+)?\}?", port, word) for word in one.words if word != "--reload"]
-        text = " ".join(words)
-        if _SHELL.search(text) or re.search(r"[\"'\s]", "".join(words)):
-            refused = refused or f"`{text}` of {one.where}"
-            continue
-        option, added = _BIND.get(one.program, ("", ""))
-        if option and not re.search(r"(?:^| )(?:--host|--bind|-b|-c|--config|--uds)\b", text):
-            text += " " + added.format(port=port)
-        return text, one.where
-    if refused:
-        raise Failure(
-            f"The serving command must run without a shell, which production does not have (got {refused}). To fix it: "
-            "write it without variables, for example with "
-            f"`--set 'server=uvicorn {application} --host=0.0.0.0 --port={port}'`."
-        )
-    for name, options in (("uvicorn", f"--host=0.0.0.0 --port={port}"), ("hypercorn", f"--bind=0.0.0.0:{port}"),
-                          ("granian", f"--interface=asgi --host=0.0.0.0 --port={port}")):  # fmt: skip
-        if name in names:
-            return f"{name} {application} {options}", "the lock"
-    raise Failure(
-        "The lock must have a server: uvicorn and httptools, or another one (got none). To fix it: add "
-        "`uvicorn[standard]` to the dependencies, and lock again."
+def _server(application: applications.Candidate, lock: locks.Lock, deployment: Deployment, found: Found) -> None:
+    """Decide the serving command."""
+    lacking = missing(lock.versions)
+    if not lacking:
+        found.decide("server", "", "the lock has what prodlock.server needs")
+        return
+    if "server" in found.given:
+        found.decide("server", "", "")
+        return
+    port = found.all["port"]
+    service = serving.Service(
+        str(found.all["application"]), application, port if isinstance(port, int) else 0, lock.versions
+    )  # fmt: skip
+    text, where = serving.command(service, deployment.servers())
+    found.decide("server", text, where)
+    found.notes.append(
+        f"The service starts with its own command, because the lock lacks what prodlock.server needs: "
+        f"{' and '.join(lacking)}. {serving.LOST}"
     )
 
 
-def _services(tree: Tree, taken: set[str], decide: Decide) -> None:
-    found: dict[str, str] = {}
-    place = ""
-    for path in tree.named(declared.COMPOSE):
-        for name, keys in declared.services(tree.text(path)).items():
-            image = keys.get("image", "").strip("\"'")
-            if _IMAGES.fullmatch(image) and re.fullmatch(r"[a-z][a-z0-9_-]*", name) and name not in taken:
-                found.setdefault(name, image)
-                place = place or path
-    if found:
-        decide("services", found, place)
+def _commands(project: Project, lock: locks.Lock, deployment: Deployment, found: Found) -> jobs.Jobs:
+    """Find workers and migrations, and the files that a migration needs."""
+    further = jobs.find(project, deployment)
+    declared, where = further.commands.pop(jobs.MIGRATE, ("", ""))
+    migrations = shipped.migrations(project, declared, where)
+    if migrations and migrations.command.split()[0] in lock.versions:
+        further.commands[jobs.MIGRATE] = (migrations.command, migrations.where)
+        further.files += migrations.sources
+    elif declared or migrations:
+        command = declared or "alembic upgrade head"
+        lacking = f"the lock lacks {command.split()[0]}" if migrations else "its configuration or scripts are missing"
+        found.notes.append(f"`commands` has no migrate, because {lacking} (got `{command}`).")
+    found.notes += further.notes
+    return further
+
+
+def _sources(project: Project, application: applications.Candidate, further: jobs.Jobs, found: Found) -> list[str]:
+    """Decide what ships and what only tests need, and return the modules that run in production."""
+    texts = [command for command, _ in further.commands.values()]
+    server = str(found.all["server"])
+    named = list(jobs.modules(project, [*texts, server]))
+    if server.startswith("gunicorn") and (file := project.file("gunicorn.conf.py")):
+        named.append(file)
+    starts = [application.path, *(one for one in named if one.endswith(".py"))]
+    files = [*further.files, *(one for one in named if not one.endswith(".py"))]
+    ships = shipped.find(project, starts, files)
+    inner = shipped.inner_tests(project.tree, ships)
+    parts = shipped.without(project.tree, ships.sources, inner)
+    where = _places([f"imports of {application.path}", *further.files[:1]])
+    found.decide("sources", parts, where)
+    found.decide("generated", sorted(ships.generated), _places(ships.generated.values()))
+    only = shipped.tests(project.tree, project.place, found.texts("sources"))
+    only = shipped.outermost([*only, *(inner if parts != ships.sources else [])])
+    found.decide("tests", only, "their names" if only else "")
+    if only and not any(is_inside(one, project.place) for one in only):
+        found.notes.append(
+            f"Commands run in {project.place}, where pytest collects no tests. Name their folder: `inv test -- "
+            f"{posixpath.relpath(only[0], project.place)}`."
+        )
+    if inner and "sources" not in found.given:
+        found.notes.append(_of_tests(ships, parts, inner))
+    return ships.modules
+
+
+def _of_tests(ships: Shipped, parts: list[str], inner: list[str]) -> str:
+    """Return the note on tests in a folder of sources."""
+    listed = ", ".join(inner[:3]) + (f" and {len(inner) - 3} more" if len(inner) > len(inner[:3]) else "")
+    folders = ", ".join(one for one in ships.sources if one not in parts) or ships.sources[0]
+    if parts == ships.sources:
+        return (
+            f"Tests are among the sources ({listed}), and production will have them: `check-prod-has-no-pytest` "
+            "reports what they import. To fix it: move them to a folder `tests` beside the sources."
+        )
+    return (
+        f"Tests are among the sources ({listed}). Production must not have them, so `sources` names the other files "
+        f"and folders of {folders}: add new ones there. With the tests beside {folders}, its name alone is enough."
+    )
+
+
+def _probes(project: Project, paths: list[str], deployment: Deployment, found: Found) -> None:
+    """Decide the paths of the probes: prodlock.server answers those that the application does not have."""
+    probes = routes.probes(project.modules, paths, project.folders, deployment)
+    for key, (path, where) in zip(("health", "ready"), probes, strict=True):
+        if path or found.all["server"]:
+            found.decide(key, path, where)
+        else:
+            found.decide(key, getattr(configuration.Configuration, key), "prodlock.server answers it")
+
+
+def _above(path: str, module: str) -> str:
+    """Return the folder that a module is imported from, by its file and its name."""
+    parts = posixpath.dirname(path.removesuffix("/__init__.py") if path.endswith("/__init__.py") else path).split("/")
+    depth = len(module.split(".")) - 1
+    return "/".join(parts[: len(parts) - depth]) or "."
+
+
+def _texts(value: object) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else []
+
+
+def _places(given: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(given))
+
+
+def _line(value: object) -> str:
+    """Return a value as TOML, in one line."""
+    return f"[{', '.join(map(_line, value))}]" if isinstance(value, list) else toml.value(value)

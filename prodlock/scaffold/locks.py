@@ -1,191 +1,305 @@
-"""Find a project's lock, its groups, and its version of Python."""
+"""Find a project's lock, and what production and development install of it."""
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from pathlib import PurePosixPath
+from typing import Any
 
+from prodlock import generated
 from prodlock.failure import Failure
-from prodlock.scaffold.declared import DOCKERFILES, instructions, toml
-from prodlock.scaffold.tree import Tree
+from prodlock.inside.lock import poetry, requirements, selection, uv
+from prodlock.inside.lock.selection import Requirement, normalized
+from prodlock.scaffold import pyprojects
+from prodlock.scaffold.installs import Installed
+from prodlock.scaffold.tree import Tree, is_inside, join
 
 DEVELOPMENT = re.compile(
-    r"(?:.*[-_])?(?:dev\w*|tests?|testing|lint\w*|docs?|typ(?:ing|es)|mypy|ci|format\w*)(?:[-_].*)?"
+    r"(?:.*[-_])?(?:dev\w*|tests?|testing|pytest|lint\w*|docs?|typ(?:ing|es)|mypy|ci|format\w*|ruff|debug|notebooks?)"
+    r"(?:[-_].*)?"
 )
-MINORS = range(11, 15)
-PREFERRED = 13
-_HASHED = re.compile(r"--hash[= ]sha(?:256|384|512):")
-_REQUIREMENTS = re.compile(r"(?:.*/)?(?:requirements(?:[-.](?:prod|production|main|base))?\.txt|"
+_NAMES = ("poetry.lock", "uv.lock", "pylock.toml")
+_REQUIREMENTS = re.compile(r"(?:.*/)?(?:requirements(?:[-_.](?:prod|production|main|base|lock))?\.(?:txt|lock)|"
                            r"requirements/(?:base|prod|production|main|requirements)\.txt)")  # fmt: skip
+# What a name of a requirement ends at.
+_REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
-def normalized(name: str) -> str:
-    """Return the normalized name of a distribution (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-class Lock(NamedTuple):
-    """A lock, the member of its workspace, its groups, and the names of its distributions."""
+@dataclass(frozen=True)
+class Lock:
+    """A lock, the member of its workspace, its groups and extras, and the versions that production installs."""
 
     path: str
     package: str
     groups: tuple[str, ...]
+    extras: tuple[str, ...]
     dev_groups: tuple[str, ...]
-    names: frozenset[str]
+    versions: Mapping[str, str]
+    # Groups and extras that the project has and no image installs.
+    further_groups: tuple[str, ...] = ()
+    further_extras: tuple[str, ...] = ()
 
 
-def find(tree: Tree, place: str, application: str) -> Lock:
-    """Return the lock of the project in a folder, or above it. Raises Failure where there is none with hashes."""
-    folders = [place]
-    while folders[-1] not in {".", ""}:
-        folders.append(posixpath.dirname(folders[-1]) or ".")
+def path(tree: Tree, place: str, wanted: str = "") -> str:
+    """Return the lock of the project in a folder, or above it: the wanted one, or else the first one with hashes.
+
+    Raises Failure where there is none.
+    """
+    if wanted:
+        _check(tree, wanted)
+        return wanted
     without = []
-    for folder in folders:
-        prefix = "" if folder == "." else f"{folder}/"
-        for name in ("poetry.lock", "uv.lock", "pylock.toml"):
-            if tree.has(prefix + name):
-                return _described(tree, prefix + name, prefix, application)
-        for path in tree.files:
-            if path.startswith(prefix) and path.count("/") <= prefix.count("/") + 1 and _REQUIREMENTS.fullmatch(path):
-                if _HASHED.search(tree.text(path)):
-                    names = re.findall(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?\s*==", tree.text(path), re.MULTILINE)
-                    return Lock(path, "", ("main",), ("dev",), frozenset(map(normalized, names)))
-                without.append(path)
+    for folder in dict.fromkeys((place, *(parent.as_posix() for parent in PurePosixPath(place).parents))):
+        for name in _NAMES:
+            if tree.has(join(folder, name)):
+                return join(folder, name)
+        for one in _listed(tree, folder):
+            if _hashed(tree.text(one)) and one.endswith(".txt"):
+                return one
+            without.append(one)
     got, remedy = "none", "lock the dependencies with `poetry lock`, `uv lock` or `pip lock`"
     if without:
-        got = f"{without[0]} without hashes"
+        target = f"{without[0].removesuffix('.lock').removesuffix('.txt')}.txt"
+        got = f"{without[0]}, which " + ("is not a list .txt" if without[0].endswith(".lock") else "lacks hashes")
         remedy = (
-            f"lock it, for example `uv pip compile --generate-hashes {without[0]} --output-file {without[0]}`, or use "
+            f"lock it, for example `uv pip compile --generate-hashes {without[0]} --output-file {target}`, or use "
             "`poetry lock` or `uv lock`"
         )
-    elif tree.has("pyproject.toml") and "poetry" in toml(tree, "pyproject.toml").get("tool", {}):
+    elif any(pyprojects.at(content, "tool", "poetry") for _, content in pyprojects.own(tree, place)):
         remedy = "run `poetry lock`"
     raise Failure(f"The project must have a lock with the hashes of its dependencies (got {got}). To fix it: {remedy}.")
 
 
-def base(tree: Tree, place: str) -> tuple[str, str]:
-    """Return the base image, and the place that decided. Raises Failure where no version of Python is allowed."""
-    described = dict(_descriptions(tree, place))
-    constraints = {
-        path: one
-        for path, table in described.items()
-        if isinstance(one := _constraint(table), str) and one.strip() not in {"", "*"}
-    }
-    allowed = [minor for minor in MINORS if all(_allows(one, minor) for one in constraints.values())]
-    if not allowed:
-        path, one = next(iter(constraints.items()))
+def read(tree: Tree, lock: str, application: str, installed: Installed, given: Mapping[str, object]) -> Lock:
+    """Return what is installed of a lock. `given` has keys that are decided already.
+
+    Raises Failure where the lock is not valid, or has what can't be installed.
+    """
+    reader = _Reader(tree, lock, application, installed)
+    package = str(given.get("package", reader.package))
+    reader.refuse_unknown(given)
+    groups, further_groups = reader.runtime()
+    extras, further_extras = reader.extras()
+    dev_groups = reader.development()
+    wanted = _given(given, "groups", groups), _given(given, "extras", extras)
+    further = _given(given, "dev-groups", dev_groups)
+    versions = {normalized(one.name): one.version for one in _installed(reader, package, *wanted)}
+    _installed(reader, package, wanted[0], wanted[1], further)
+    return Lock(lock, package, groups, extras, dev_groups, versions, further_groups, further_extras)
+
+
+def _installed(
+    reader: _Reader, package: str, groups: Sequence[str], extras: Sequence[str], further: Sequence[str] = ()
+) -> list[Requirement]:
+    """Return what an image installs. Raises Failure where that is not possible."""
+    try:
+        return reader.requirements(package, groups, extras, further)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        reason = str(error).rstrip(".")
+        if isinstance(error, KeyError):
+            # Poetry writes groups from version 2.
+            reason = f"it has no {error}" + (", Poetry 1 wrote it" if error.args == ("groups",) else "")
+        for_tests = f" for the groups {', '.join(further)} of the dev image" if further else ""
+        remedy = " To fix it: lock again"
+        if further:
+            remedy += " without it, or name other groups, for example `--set 'dev-groups=[\"test\"]'`"
         raise Failure(
-            f"{path} must allow a version of Python from 3.{MINORS[0]} to 3.{MINORS[-1]} (got {one}). To fix it: widen "
-            "the constraint, and lock again."
+            f"{reader.path} can't be installed{for_tests}: {reason}.{'' if 'To fix it' in reason else f'{remedy}.'}"
+        ) from None
+
+
+def _check(tree: Tree, wanted: str) -> None:
+    """Raise Failure where a wanted lock is not a lock with hashes."""
+    if not tree.has(wanted):
+        raise Failure(
+            f"`lock` must be a file of the project, which git does not ignore (got {wanted}). To fix it: correct its "
+            "path."
         )
-    for minor, where in _used(tree, place):
-        if minor in allowed:
-            return f"python:3.{minor}-slim-trixie", where
-    minor = PREFERRED if PREFERRED in allowed else allowed[-1]
-    return f"python:3.{minor}-slim-trixie", next(iter(constraints), "the preferred version")
+    try:
+        selection.reader(wanted)
+    except ValueError as error:
+        raise Failure(str(error)) from None
 
 
-def _described(tree: Tree, path: str, prefix: str, application: str) -> Lock:
-    locked = toml(tree, path)
-    packages = locked.get("package" if not path.endswith("pylock.toml") else "packages", [])
-    names = frozenset(normalized(str(one.get("name"))) for one in packages if isinstance(one, dict))
-    root = toml(tree, f"{prefix}pyproject.toml")
-    tool = root.get("tool", {})
-    package, described = "", root
-    if path.endswith("uv.lock"):
-        workspace = tool.get("uv", {}).get("workspace", {})
-        for file in tree.named(r"pyproject\.toml"):
-            folder = posixpath.dirname(file)
-            inside = posixpath.relpath(folder or ".", prefix or ".")
-            matches = any(fnmatchcase(inside, posixpath.normpath(one)) for one in workspace.get("members", []))
-            if matches and application.startswith(f"{folder}/"):
-                described = toml(tree, file)
-                package = str(described.get("project", {}).get("name", ""))
-    poetry = tool.get("poetry", {}).get("group", {})
-    groups = {name for name, one in poetry.items() if not (isinstance(one, dict) and one.get("optional"))}
-    if path.endswith("poetry.lock"):
-        groups |= set(root.get("dependency-groups", {}))
-        if tool.get("poetry", {}).get("dev-dependencies"):
-            groups.add("dev")
-    elif path.endswith("uv.lock"):
-        default = described.get("tool", {}).get("uv", {}).get("default-groups", [])
-        declared = described.get("dependency-groups", {})
-        groups = {name for name in declared if DEVELOPMENT.fullmatch(name) or name in default}
-        # An environment of tests has the workspace's own group as well.
-        groups |= {name for name in root.get("dependency-groups", {}) if name == "dev"}
-    else:
-        groups = set(root.get("dependency-groups", {})) & {"dev"}
-    groups -= {"main"}
-    dev = sorted(name for name in groups if DEVELOPMENT.fullmatch(name))
-    runtime = sorted(name for name in groups if name not in dev)
-    return Lock(path, package, ("main", *runtime), tuple(dev) or ("dev",), names)
+def _listed(tree: Tree, folder: str) -> Iterator[str]:
+    """Yield the lists of requirements in a folder, and in its folder `requirements`."""
+    for one in tree.files:
+        if posixpath.dirname(one) in {"" if folder == "." else folder, join(folder, "requirements")} and (
+            _REQUIREMENTS.fullmatch(one)
+        ):  # fmt: skip
+            yield one
 
 
-def _descriptions(tree: Tree, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for folder in dict.fromkeys((place, ".")):
-        path = posixpath.normpath(f"{folder}/pyproject.toml")
-        if tree.has(path):
-            yield path, toml(tree, path)
+def _hashed(text: str) -> bool:
+    """Return whether each requirement of a list has hashes. A list with other faults is refused with their reason."""
+    pins = [line for line in re.sub(r"\\\r?\n", " ", text).splitlines() if _REQUIREMENT.match(line.strip())]
+    return bool(pins) and all(requirements.HASH.search(line) for line in pins)
 
 
-def _constraint(table: Mapping[str, Any]) -> object:
-    project = table.get("project", {}).get("requires-python")
-    return project or table.get("tool", {}).get("poetry", {}).get("dependencies", {}).get("python", "")
+def _given(given: Mapping[str, object], key: str, found: tuple[str, ...]) -> tuple[str, ...]:
+    value = given.get(key)
+    return tuple(map(str, value)) if isinstance(value, list) else found
 
 
-def _used(tree: Tree, place: str) -> Iterator[tuple[int, str]]:
-    for path in tree.named(DOCKERFILES):
-        for instruction, text in instructions(tree.text(path)):
-            if instruction in {"FROM", "ARG"} and (
-                found := re.search(r"python\S*?[:=-]v?3\.(\d+)", text, re.IGNORECASE)
-            ):
-                yield int(found[1]), path
-    for folder in dict.fromkeys((place, ".")):
-        path = posixpath.normpath(f"{folder}/.python-version")
+class _Reader:
+    """A lock with the files that describe its project."""
+
+    def __init__(self, tree: Tree, lock: str, application: str, installed: Installed) -> None:
+        self._tree = tree
+        self.path = lock
+        self._installed = installed
+        self._folder = posixpath.dirname(lock) or "."
+        self._root = pyprojects.read(tree, join(self._folder, pyprojects.NAME))
+        self._content = self._parsed()
+        self.package, self._described = "", self._root
+        if lock.endswith("uv.lock"):
+            self.package, self._described = self._member(application)
+
+    def refuse_unknown(self, given: Mapping[str, object]) -> None:
+        """Raise Failure where a given group or extra is not one of the project's."""
+        groups = {"main", "dev", *self._groups()}
+        extras = {name for names in self.extras() for name in names}
+        for key, have in (("groups", groups), ("dev-groups", groups), ("extras", extras)):
+            for name in _given(given, key, ()):
+                if normalized(name) not in map(normalized, have):
+                    raise Failure(
+                        f"`{key}` must be names that the project has (got {name}, and the project has "
+                        f"{', '.join(sorted(have)) or 'none'}). To fix it: correct the name."
+                    )
+
+    def runtime(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the groups of production, and those that no image installs."""
+        named = {normalized(name) for name in self._installed.groups}
+        others = [name for name in self._groups() if not DEVELOPMENT.fullmatch(name)]
+        default = self._defaults()
+        runtime = [name for name in others if name in default or normalized(name) in named]
+        return ("main", *runtime), tuple(name for name in others if name not in runtime)
+
+    def development(self) -> tuple[str, ...]:
+        """Return the groups of the dev image."""
+        found = [name for name in self._groups() if DEVELOPMENT.fullmatch(name) and self._has(name)]
+        return tuple(found) or ("dev",)
+
+    def extras(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the project's own extras of production, and the others."""
+        optional = pyprojects.table(self._described, "project", "optional-dependencies")
+        have = sorted({*optional, *pyprojects.table(self._described, "tool", "poetry", "extras")})
+        named = {normalized(name) for name in self._installed.extras}
+        chosen = [name for name in have if self._installed.all_extras or normalized(name) in named]
+        return tuple(chosen), tuple(name for name in have if name not in chosen)
+
+    def requirements(
+        self, package: str, groups: Sequence[str], extras: Sequence[str], further: Sequence[str]
+    ) -> list[Requirement]:
+        """Return what an image installs, for all environments; the dev image has further groups.
+
+        Raises ValueError where the lock is refused.
+        """
+        has_further, groups = bool(further), [*groups, *further]
+        if self.path.endswith("poetry.lock"):
+            wanted = {normalized(one) for one in extras}
+            return [one for one in poetry.requirements(self._content, groups) if _needed(one, wanted)]
+        if self.path.endswith("uv.lock"):
+            graph = uv.Graph(self._content, uv.targets(self._content, dict(self._root), package))
+            return graph.installed(extras, groups, {}, lambda *_, **__: True)
+        if self.path.endswith(".toml"):
+            active = {normalized(one) for one in (*groups, *extras, *pyprojects.texts(self._content, "default-groups"))}
+            packages = pyprojects.tables(self._content, "packages")
+            # The reader is for the environment of the image.
+            found = [Requirement(one["name"], one.get("version", ""), (), one.get("marker", "")) for one in packages]
+            return [one for one in found if _needed(one, active)]
+        listed = list(requirements.requirements(self._tree.text(self.path)))
+        for path in generated.locks(self._tree.root, self.path)[1:] if has_further else ():
+            # It may name the first one.
+            listed += requirements.requirements(self._tree.text(path), {posixpath.basename(self.path)})
+        return listed
+
+    def _parsed(self) -> dict[str, Any]:
+        if self.path.endswith(".txt"):
+            return {}
         try:
-            text = (tree.root / path).read_text(encoding="utf-8")
-        except (OSError, ValueError):
-            continue
-        if found := re.match(r"\s*3\.(\d+)", text):
-            yield int(found[1]), path
+            return tomllib.loads(self._tree.text(self.path))
+        except (ValueError, RecursionError) as error:
+            raise Failure(
+                f"{self.path} must be a valid lock (got: {error}). To fix it: restore it, or lock again."
+            ) from None
+
+    def _groups(self) -> list[str]:
+        """Return the groups that a project has and that its lock may have."""
+        declared = pyprojects.table(self._described, "dependency-groups")
+        groups = {name for name, value in declared.items() if value}
+        if self.path.endswith("poetry.lock"):
+            groups |= set(pyprojects.table(self._root, "tool", "poetry", "group"))
+            if pyprojects.at(self._root, "tool", "poetry", "dev-dependencies"):
+                groups.add("dev")
+        elif self.path.endswith("uv.lock"):
+            # An environment of tests has the workspace's own group as well.
+            groups |= {name for name in pyprojects.table(self._root, "dependency-groups") if name == "dev"}
+            if pyprojects.at(self._described, "tool", "uv", "dev-dependencies"):
+                groups.add("dev")
+        elif listed := pyprojects.texts(self._content, "dependency-groups"):
+            groups = set(listed)
+        return sorted(groups - {"main"})
+
+    def _defaults(self) -> set[str]:
+        """Return the groups that the tool of the lock installs without an option."""
+        if self.path.endswith("poetry.lock"):
+            poetry_groups = pyprojects.table(self._root, "tool", "poetry", "group")
+            return {name for name in self._groups() if not pyprojects.at(poetry_groups, name, "optional")}
+        if self.path.endswith("uv.lock"):
+            return set(pyprojects.texts(self._described, "tool", "uv", "default-groups"))
+        return set()
+
+    def _has(self, group: str) -> bool:
+        """Return whether the lock has what a group declares; lists and pylock.toml may have some groups only."""
+        if self.path.endswith(("poetry.lock", "uv.lock")):
+            optional = pyprojects.at(self._root, "tool", "poetry", "group", group, "optional")
+            return not (self.path.endswith("poetry.lock") and optional and group != "dev")
+        if group in pyprojects.texts(self._content, "dependency-groups"):
+            return True
+        locked = set()
+        for path in generated.locks(self._tree.root, self.path):
+            locked |= set(_names(self._tree, path))
+        declared = pyprojects.texts(self._described, "dependency-groups", group)
+        # A requirement with a marker may hold in no environment of the lock.
+        return locked.issuperset(_named(one for one in declared if ";" not in one))
+
+    def _member(self, application: str) -> tuple[str, Mapping[str, Any]]:
+        """Return the name of the workspace's member that has the application, and what describes it."""
+        patterns = pyprojects.texts(self._root, "tool", "uv", "workspace", "members")
+        for file in self._tree.named(r"pyproject\.toml"):
+            folder = posixpath.dirname(file) or "."
+            inside = posixpath.relpath(folder, self._folder)
+            if inside != "." and is_inside(application, folder) and any(
+                fnmatchcase(inside, posixpath.normpath(one)) for one in patterns
+            ):  # fmt: skip
+                described = pyprojects.read(self._tree, file)
+                return str(pyprojects.at(described, "project", "name") or ""), described
+        return "", self._root
 
 
-def _allows(constraint: str, minor: int) -> bool:
-    """Return whether some release of a minor version meets a constraint of PEP 440 or of Poetry."""
-    return any(
-        all(_meets(one.strip(), minor) for one in re.split(r",|\s+(?=[<>=!~^])", alternative) if one.strip())
-        for alternative in constraint.split("||")
-    )
+def _needed(one: Requirement, extras: set[str]) -> bool:
+    """Return whether a requirement is not one of other extras, or groups, only."""
+    named = {normalized(found["name"] or found["name2"]) for found in selection.EXTRA.finditer(one.marker)}
+    return not named or bool(named & extras)
 
 
-def _meets(one: str, minor: int) -> bool:  # noqa: C901, PLR0911
-    found = re.fullmatch(r"(>=|<=|==|!=|~=|===|>|<|\^|~|)\s*(\d+)(?:\.(\d+|\*))?(?:\.(\d+|\*))?\S*", one)
-    if not found:
-        return True
-    operator, major, second, third = found[1], int(found[2]), found[3], found[4]
-    if major != 3:  # noqa: PLR2004
-        return {">=": major < 3, ">": major < 3, "<": major > 3, "<=": major > 3, "!=": True}.get(operator, False)  # noqa: PLR2004
-    if second in {None, "*"}:
-        return operator not in {"<", "!="}
-    exact = int(second)
-    match operator:
-        case ">=":
-            return minor >= exact
-        case ">":
-            # A later patch release is greater.
-            return minor >= exact if third else minor > exact
-        case "<=":
-            return minor <= exact if third else minor < exact
-        case "<":
-            return minor <= exact if third and third not in {"0", "*"} else minor < exact
-        case "^":
-            return minor >= exact
-        case "~=":
-            return minor == exact if third else minor >= exact
-        case "!=":
-            return minor != exact or bool(third and third != "*")
-        case _:
-            return minor == exact
+def _names(tree: Tree, path: str) -> Iterator[str]:
+    """Yield the names of a lock's distributions."""
+    if path.endswith(".toml"):
+        for one in pyprojects.tables(pyprojects.read(tree, path), "packages"):
+            yield normalized(str(one.get("name")))
+    else:
+        yield from _named(tree.text(path).splitlines())
+
+
+def _named(listed: Iterable[str]) -> Iterator[str]:
+    """Yield the names of requirements."""
+    for line in listed:
+        if found := _REQUIREMENT.match(line.strip()):
+            yield normalized(found[0])

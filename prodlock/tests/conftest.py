@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-# They run in an image of this service.
-collect_ignore = ["service"]
+# They run in images of their own.
+collect_ignore = ["layouts", "service"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -15,6 +15,7 @@ from prodlock.inside.lock.selection import (
     Selection,
     Wanted,
     chosen,
+    foreign,
     group,
     index,
     known,
@@ -81,8 +82,7 @@ def requirements(lock: Mapping[str, Any], groups: Iterable[str]) -> Iterator[Req
         needed = [one for one in package["groups"] if normalized(one) in names]
         source = package.get("source", {"type": "pypi"})
         if needed and source["type"] not in INDEXES:
-            message = f"{name}=={version} comes from a {source['type']}; only what a package index serves can be."
-            raise ValueError(message)
+            raise ValueError(foreign(f"{name}=={version}", source["type"]))
         files = tuple((file["file"], file["hash"]) for file in package["files"])
         address = index(source["url"]) if source["type"] == "legacy" else ""
         for one in needed:

@@ -16,6 +16,7 @@ from prodlock.inside.lock.selection import (
     chosen,
     consistent,
     default_index,
+    foreign,
     holds,
     index,
     known,
@@ -27,7 +28,7 @@ from prodlock.inside.lock.selection import (
 
 def select(lock: Path, wanted: Wanted) -> Selection:
     """Return what is installed of a lock, and of that of development. Raises ValueError where a lock is refused."""
-    parsed = tomllib.loads(lock.read_text(encoding="utf-8"))
+    parsed = _suitable(tomllib.loads(lock.read_text(encoding="utf-8")))
     extras = frozenset(map(normalized, wanted.extras))
     if parsed.get("extras"):
         known("extra", wanted.extras, parsed["extras"])
@@ -41,26 +42,30 @@ def select(lock: Path, wanted: Wanted) -> Selection:
     main = chosen(requirements(parsed), extras | groups)
     everything = chosen([*main, *chosen(requirements(parsed), extras | groups | dev)])
     if wanted.dev_lock:
-        further = tomllib.loads(wanted.dev_lock.read_text(encoding="utf-8"))
+        further = _suitable(tomllib.loads(wanted.dev_lock.read_text(encoding="utf-8")))
         everything = chosen([*everything, *chosen(requirements(further), extras | groups | dev)])
     selected = Selection(main, everything, "")
     return selected._replace(inputs=consistent(pyproject(lock.parent), wanted, selected))
 
 
-def requirements(lock: Mapping[str, Any]) -> Iterator[Requirement]:
-    """Yield the requirements of a parsed lock, for all environments.
-
-    Raises ValueError for a lock of another version or for other environments, and for a distribution that does not come
-    from a package index.
-    """
-    version = str(lock.get("lock-version"))
-    if version.partition(".")[0] != "1":
-        message = f"its lock-version must be 1.0 (got {version}). To fix it: lock with a tool that writes version 1.0."
-        raise ValueError(message)
+def _suitable(lock: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a parsed lock. Raises ValueError for one for other environments than this."""
     environments, here = lock.get("environments", []), platform.python_version()
     wanted = lock.get("requires-python", "")
     if (environments and not any(map(holds, environments))) or not _includes(wanted, here):
         message = f"it must be for this environment (got Python {wanted} and {environments}). To fix it: lock again."
+        raise ValueError(message)
+    return lock
+
+
+def requirements(lock: Mapping[str, Any]) -> Iterator[Requirement]:
+    """Yield the requirements of a parsed lock, for all environments.
+
+    Raises ValueError for a lock of another version, and for a distribution that does not come from a package index.
+    """
+    version = str(lock.get("lock-version"))
+    if version.partition(".")[0] != "1":
+        message = f"its lock-version must be 1.0 (got {version}). To fix it: lock with a tool that writes version 1.0."
         raise ValueError(message)
     for package in lock["packages"]:
         name = normalized(package["name"])
@@ -69,8 +74,7 @@ def requirements(lock: Mapping[str, Any]) -> Iterator[Requirement]:
             continue
         marker = package.get("marker", "")
         if origin := next((key for key in ("vcs", "directory", "archive") if key in package), None):
-            message = f"{name} comes from a {origin}; only what a package index serves can be."
-            raise ValueError(message)
+            raise ValueError(foreign(name, origin))
         files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
         address = package.get("index", "")
         address = "" if address.rstrip("/") == default_index().rstrip("/") else index(address)

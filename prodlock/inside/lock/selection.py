@@ -134,6 +134,14 @@ def index(address: str) -> str:
     return address
 
 
+def foreign(distribution: str, origin: str) -> str:
+    """Return the message for a distribution that does not come from a package index."""
+    return (
+        f"{distribution} must come from a package index (got {origin}). To fix it: lock a release that an index "
+        "serves, for example a wheel on an index of your own."
+    )
+
+
 def default_index() -> str:
     """Return pip's default index, or an empty string where there is no pip."""
     try:

@@ -17,6 +17,7 @@ from prodlock.inside.lock.selection import (
     Selection,
     Wanted,
     chosen,
+    foreign,
     group,
     holds,
     index,
@@ -188,8 +189,7 @@ class Graph:
             return None
         address = source.get("registry", "")
         if not address.startswith(("https://", "http://")):
-            message = f"{name} comes from a {next(iter(source))}; only what a package index serves can be."
-            raise ValueError(message)
+            raise ValueError(foreign(name, next(iter(source))))
         index(address)
         files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
         # Any other index is the default one of the user that locked.

@@ -72,7 +72,7 @@ def _collect(project: Project, reference: str | None, *, whole: bool) -> Evidenc
     compose.files(project)
     generated.check(project)
     vendored.check(project)
-    source.refuse_ignored(project)
+    source.refuse_unavailable(project, project.configuration.sources)
     name = compose.project_name(project)
     dev, prod = f"{name}:dev", reference or f"{name}:prod"
     locked = lock.read(project)

@@ -111,7 +111,7 @@ def archive(project: Project, tree: Path) -> bytes:
 
 
 def _imported(project: Project) -> tuple[str, ...]:
-    return generated.import_path(project.configuration) or (generated.home(project.configuration),)
+    return generated.import_path(project.configuration)
 
 
 def _places(found: list[Copy]) -> dict[str, str]:

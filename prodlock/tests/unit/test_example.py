@@ -89,7 +89,7 @@ def test_the_files_are_those_of_its_configuration(root: Path) -> None:
     vendored.check(project)
     assert service.variables(project) == {"APP_NAME", "APP_DOCS"}
     compose = (root / "docker-compose.yml").read_text(encoding="utf-8")
-    assert all(f"    {name}:\n" in compose for name in ("APP_NAME", "APP_DOCS"))
+    assert re.search(r"environment: &environment \{.*\bAPP_DOCS, APP_NAME\}", compose)
     assert re.search(r"^name: shop$", compose, re.MULTILINE)
 
 

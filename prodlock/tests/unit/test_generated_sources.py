@@ -63,10 +63,15 @@ def test_generated_files_must_have_been_made(root: Path) -> None:
 def test_sources_that_git_ignores_are_refused(root: Path) -> None:
     """A proof would compare them with nothing; a single ignored file in a folder of sources is another matter."""
     (root / "app/debug.log").touch()
-    source.refuse_ignored(Project(root))
-    (root / "pyproject.toml").write_text(PYPROJECT.format(', "dist"', ""), encoding="utf-8")
+    source.refuse_unavailable(Project(root), ["app"])
     with pytest.raises(Failure, match=r"`sources` .*\(got dist, which git ignores\)"):
-        source.refuse_ignored(Project(root))
+        source.refuse_unavailable(Project(root), ["app", "dist"])
+
+
+def test_sources_that_do_not_exist_are_refused(root: Path) -> None:
+    """Docker would report a checksum that it can't compute."""
+    with pytest.raises(Failure, match=r"`sources` .*\(got data, which does not exist\)"):
+        source.refuse_unavailable(Project(root), ["app", "data"])
 
 
 def test_generated_files_are_an_origin_of_their_own() -> None:

@@ -169,7 +169,7 @@ REFUSED: dict[str, tuple[str, str, str, str, str]] = {
         "poetry.lock",
         r"\[\[package\]\]",
         '[[package]]\nname = "g"\nversion = "1"\ngroups = ["main"]\nfiles = []\nsource = {type = "git"}\n\n[[package]]',
-        "g==1 comes from a git; only what a package index serves can be.",
+        "g==1 must come from a package index (got git). To fix it: lock a release that an index serves",
     ),
     "git, uv": (
         "uv",
@@ -183,21 +183,21 @@ REFUSED: dict[str, tuple[str, str, str, str, str]] = {
         "uv.lock",
         r'("click"\nversion = .*\nsource = ){.*}',
         r'\1{ path = "../c.whl" }',
-        "from a path;",
+        "(got path)",
     ),
     "folder, uv": (
         "uv",
         "uv.lock",
         r'("click"\nversion = .*\nsource = ){.*}',
         r'\1{ directory = "../c" }',
-        "a directory;",
+        "(got directory)",
     ),
     "archive, pylock": (
         "pylock",
         "pylock.toml",
         r'name = "click"\n',
         'name = "click"\narchive = {url = "https://a.example/c.zip"}\n',
-        "click comes from a archive;",
+        "click must come from a package index (got archive)",
     ),
     "git, requirements": (
         "requirements",

@@ -135,7 +135,7 @@ def test_a_marker_that_cannot_be_evaluated_is_refused(marker: str) -> None:
 def test_a_distribution_without_a_hash_is_refused() -> None:
     """A commit of a git repository has no hash in the lock."""
     source = {"type": "git", "url": "https://git.example/a"}
-    with pytest.raises(ValueError, match=r"a==1\.0 comes from a git; only what a package index serves"):
+    with pytest.raises(ValueError, match=r"a==1\.0 must come from a package index \(got git\)"):
         chosen(package("a", source=source))
 
 

@@ -18,9 +18,10 @@ MODULES = sorted(
 # Which parts each part imports. Modules beside the packages (failure, site, ...) are the part ``.
 DIRECTIONS = {
     "tasks": {"", "docker", "proof", "setup"},
-    "cli": {"", "docker", "proof"},
+    "cli": {"", "docker", "proof", "scaffold"},
     "__main__": {"cli"},
     "proof": {"", "docker", "image", "inside", "server"},
+    "scaffold": {"", "inside", "server"},
     "setup": {"", "docker"},
     "docker": {""},
     "image": {""},

@@ -1,0 +1,58 @@
+"""Find the groups and extras that a project's Dockerfiles install."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from prodlock.scaffold.declared import Deployment, instructions
+from prodlock.scaffold.tree import Tree
+
+_INSTALLS = re.compile(r"\b(?:uv\s+(?:sync|export|pip\s+install)|poetry\s+(?:install|export)|pip3?\s+install)\b")
+_GROUPS = frozenset({"--group", "--only-group", "--with", "--only"})
+_EXTRAS = frozenset({"--extra", "--extras", "-E"})
+# `pip install .[x]`.
+_PROJECT = re.compile(r"(?:\.|\./|/\w+)\[([\w.,\s-]+)\]")
+
+
+@dataclass
+class Installed:
+    """Groups and extras with the places that install them, and the place that installs all extras."""
+
+    groups: dict[str, str] = field(default_factory=dict)
+    extras: dict[str, str] = field(default_factory=dict)
+    all_extras: str = ""
+
+
+def find(tree: Tree, deployment: Deployment) -> Installed:
+    """Return what the Dockerfiles install."""
+    found = Installed()
+    for path in deployment.dockerfiles:
+        for kind, text in instructions(tree.text(path)):
+            if kind == "RUN" and _INSTALLS.search(text):
+                _add(found, list(_words(deployment.expanded(text))), f"RUN of {path}")
+    return found
+
+
+def _add(found: Installed, words: list[str], where: str) -> None:
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        option, equals, value = word.partition("=")
+        names = [one for one in re.split(r"[,\s]+", value if equals else following) if one]
+        if option in _GROUPS:
+            found.groups |= dict.fromkeys(names, where)
+        elif option in _EXTRAS:
+            found.extras |= dict.fromkeys(names, where)
+        elif option == "--all-extras":
+            found.all_extras = where
+        elif project := _PROJECT.fullmatch(word):
+            found.extras |= dict.fromkeys(re.split(r"\s*,\s*", project[1].strip()), where)
+
+
+def _words(text: str) -> Iterator[str]:
+    for piece in re.split(r"&&|\|\||;", text):
+        try:
+            yield from shlex.split(piece, comments=True)
+        except ValueError:
+            continue

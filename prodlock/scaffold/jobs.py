@@ -1,0 +1,124 @@
+"""Find further commands of a service, such as workers and migrations, and the services beside it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from prodlock import configuration
+from prodlock.scaffold import yaml
+from prodlock.scaffold.declared import Declared, Deployment
+from prodlock.scaffold.shipped import Project
+
+WORKER, SCHEDULER, MIGRATE = "worker", "scheduler", configuration.MIGRATE
+# Programs that run tasks; a word of some decides what they do.
+_WORKERS = {
+    "celery": {"worker": WORKER, "beat": SCHEDULER},
+    "taskiq": {"worker": WORKER, "scheduler": SCHEDULER},
+    "rq": {"worker": WORKER},
+    "arq": {"": WORKER},
+    "dramatiq": {"": WORKER},
+}
+_MIGRATIONS = (("alembic", "upgrade"), ("aerich", "upgrade"))
+# Services that start a module of the project's own, by their names.
+_NAMES = re.compile(r".*(?:worker|scheduler|beat|consumer|cron|jobs?|queue|listener).*")
+_IMAGES = re.compile(r"(?:docker\.io/)?(?:library/)?(?:postgres|redis|valkey/valkey|mysql|mariadb|rabbitmq|mongo)"
+                     r"(?::[\w.-]+)?")  # fmt: skip
+
+
+@dataclass
+class Jobs:
+    """Commands and their places, by name; the files that they need; and notes on commands that are left out."""
+
+    commands: dict[str, tuple[str, str]] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def find(project: Project, deployment: Deployment) -> Jobs:
+    """Return the workers and migrations that the project's files declare, each where it is unambiguous."""
+    declared: dict[str, dict[str, Declared]] = {}
+    for is_deployed in (True, False):
+        found: dict[str, dict[str, Declared]] = {}
+        for one in deployment.commands:
+            name = _kind(project, one)
+            if one.is_deployed == is_deployed and name:
+                found.setdefault(name, {}).setdefault(shlex.join(one.words), one)
+        # A command of development counts where no deployment has one of its kind.
+        declared = found | declared
+    jobs = Jobs()
+    for name, texts in declared.items():
+        services = {one.name for one in texts.values()}
+        if len(texts) > 1 and len(services) == len(texts) and all(map(_is_service, services)):
+            # Several workers, each a service of its own.
+            for text, one in texts.items():
+                _add(jobs, one.name, {text: one})
+        else:
+            _add(jobs, name, texts)
+    return jobs
+
+
+def modules(project: Project, texts: Iterable[str]) -> Iterator[str]:
+    """Yield the files of the project's modules that commands start or name."""
+    for text in texts:
+        for word in shlex.split(text):
+            name = word.partition(":")[0].rpartition("=")[2]
+            if file := project.file(word):
+                yield file
+            for one in (name, name.rpartition(".")[0], f"{name}.__main__", f"{name}.celery"):
+                if re.fullmatch(r"\w+(\.\w+)*", one) and (module := project.modules.find(one, project.folders)):
+                    yield module
+
+
+def services(deployment: Deployment, taken: Iterable[str]) -> tuple[dict[str, str], str]:
+    """Return the databases and queues of the Compose files by the name of their service, and the first file."""
+    found: dict[str, str] = {}
+    place = ""
+    for path, one in deployment.compose.items():
+        for name, keys in one.items():
+            image = deployment.expanded(keys.get("image", yaml.Value()).text)
+            # A database of tests is not one of production.
+            if _IMAGES.fullmatch(image) and _is_service(name) and name not in taken and "test" not in name:
+                found.setdefault(name, image)
+                place = place or path
+    return found, place
+
+
+def is_exec(text: str) -> bool:
+    """Return whether a command runs without a shell."""
+    try:
+        return bool(configuration.KINDS["server"].convert(text))
+    except ValueError:
+        return False
+
+
+def _kind(project: Project, one: Declared) -> str:
+    """Return the name of a command, or an empty string where it is not a further command of the service."""
+    words = one.words
+    if one.program in _WORKERS:
+        return next((kind for word, kind in _WORKERS[one.program].items() if not word or word in words), "")
+    if any(words[0] == program and word in words for program, word in _MIGRATIONS):
+        return MIGRATE
+    if one.is_deployed and _NAMES.fullmatch(one.name) and _is_service(one.name) and re.match(r"python", one.program):
+        started = words[2:3] if words[1:2] == ("-m",) else words[1:2]
+        return one.name if any(modules(project, map(shlex.quote, started))) else ""
+    return ""
+
+
+def _add(jobs: Jobs, name: str, texts: dict[str, Declared]) -> None:
+    listed = ", ".join(f"`{text}` ({one.where})" for text, one in texts.items())
+    remedy = f"If production has it, write it with `--set 'commands={{{name} = \"...\"}}'`."
+    if len(texts) > 1:
+        jobs.notes.append(f"`commands` has no {name}, because the project has several: {listed}. {remedy}")
+        return
+    text, one = next(iter(texts.items()))
+    if is_exec(text):
+        jobs.commands[name] = (text, one.where)
+    else:
+        jobs.notes.append(f"`commands` has no {name}, because it needs a shell: {listed}. {remedy}")
+
+
+def _is_service(name: str) -> bool:
+    return bool(re.fullmatch(r"[a-z][a-z0-9_-]*", name)) and name not in configuration.RESERVED

@@ -1,0 +1,131 @@
+"""Find the routes that a service has for probes."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from prodlock.scaffold.declared import Deployment
+from prodlock.scaffold.modules import Modules, assigned, keyword, last, text
+
+_HEALTH = re.compile(
+    r"(?:.*/)?(?:healthz?|health[-_]?check|livez?|liveness|ping|heartbeat|__heartbeat__)/?|(?:/api)?(?:/v\d+)?/status/?"
+)
+_READY = re.compile(r"(?:.*/)?(?:readyz?|readiness|health/ready)/?")
+# The usual names, the best one first.
+_ORDER = ("health", "live", "ping")
+_METHODS = frozenset({"get", "api_route", "route", "add_api_route", "add_route", "Route", "head"})
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
+_DECLARED = re.compile(
+    r"(?:localhost|127\.0\.0\.1|0\.0\.0\.0)(?::\S*?\d+\S*?)?(/[\w./-]*)|httpGet:\s*\n?\s*(?:port:[^\n]*\n\s*)?path:\s*([\w./-]+)"
+)
+# Routers are included in others.
+_DEEPEST = 8
+
+# A path, and its place; both are empty where there is none.
+Probe: TypeAlias = tuple[str, str]
+# The file that defines an object, and its name there.
+_Owner: TypeAlias = tuple[str, str]
+
+
+def probes(modules: Modules, paths: list[str], folders: list[str], deployment: Deployment) -> tuple[Probe, Probe]:
+    """Return the paths of health and readiness."""
+    routes = list(_Routes(modules, paths, folders).all())
+    ready = next((one for one in routes if _READY.fullmatch(one[0])), ("", ""))
+    for declared, where in _declared(modules, deployment):
+        bare = declared.rstrip("/")
+        for route, line in routes:
+            # The prefix of a route may be a setting.
+            if bare not in {"", ready[0].rstrip("/")} and route != "/" and bare.endswith(route.rstrip("/")):
+                return (declared, f"{where}, {line}"), ready
+    health = [one for one in routes if _HEALTH.fullmatch(one[0])]
+    health.sort(key=lambda one: next((n for n, word in enumerate(_ORDER) if word in one[0]), len(_ORDER)))
+    return (health[0] if health else ("", "")), ready
+
+
+def _declared(modules: Modules, deployment: Deployment) -> Iterator[Probe]:
+    """Yield the paths that health checks of the project's files ask for."""
+    tree = modules.tree
+    manifests = tree.named(r"[^/]*(?:deploy|k8s|pod)[^/]*\.ya?ml")
+    for path in (*deployment.dockerfiles, *deployment.compose, *manifests):
+        for found in _DECLARED.findall(tree.text(path)):
+            yield "".join(found), path
+
+
+class _Routes:
+    """The routes of modules, under the prefixes of their routers."""
+
+    def __init__(self, modules: Modules, paths: list[str], folders: list[str]) -> None:
+        tree = modules.tree
+        self._nodes = {path: list(ast.walk(tree.module(path))) for path in paths}
+        self._origins = {path: modules.origins(path, folders) for path in paths}
+        # The constants of all modules, and the defaults of settings.
+        self._names: dict[str, str] = {}
+        self._prefixes: dict[_Owner, str] = {}
+        self._included: dict[_Owner, tuple[_Owner, str]] = {}
+        for nodes in self._nodes.values():
+            for name, value, _ in assigned(nodes):
+                if (given := text(value)) is not None:
+                    self._names.setdefault(name, given)
+        for path, nodes in self._nodes.items():
+            for name, value, _ in assigned(nodes):
+                if isinstance(value, ast.Call) and last(value.func).endswith("Router"):
+                    self._prefixes[path, name] = self._text(keyword(value, "prefix")) or ""
+            for node in nodes:
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+                    self._include(path, node, node.func)
+
+    def all(self) -> Iterator[Probe]:
+        """Yield the path of each route with its place."""
+        for path, nodes in self._nodes.items():
+            for node in nodes:
+                if isinstance(node, ast.Call) and last(node.func) in _METHODS:
+                    given = node.args[0] if node.args else keyword(node, "path")
+                    route = self._text(given)
+                    if route is not None and (not route or route.startswith("/")):
+                        owner = self._owner(node.func.value, path) if isinstance(node.func, ast.Attribute) else ("", "")
+                        full = self._full(route, owner)
+                        if _PATH.fullmatch(full):
+                            yield full, f"{path}:{node.lineno}"
+
+    def _include(self, path: str, node: ast.Call, function: ast.Attribute) -> None:
+        parent = self._owner(function.value, path)
+        if function.attr == "include_router":
+            self._included[self._owner(node.args[0], path)] = (parent, self._text(keyword(node, "prefix")) or "")
+        elif function.attr == "mount" and len(node.args) > 1:
+            self._included[self._owner(node.args[1], path)] = (parent, self._text(node.args[0]) or "")
+
+    def _full(self, route: str, owner: _Owner) -> str:
+        for _ in range(_DEEPEST):
+            route = self._prefixes.get(owner, "") + route
+            if owner not in self._included:
+                break
+            owner, prefix = self._included[owner]
+            route = prefix + route
+        return route
+
+    def _owner(self, node: ast.expr, path: str) -> _Owner:
+        if isinstance(node, ast.Name):
+            file, name = self._origins[path].get(node.id, ("", ""))
+            return (file, name) if name else (path, node.id)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            file, name = self._origins[path].get(node.value.id, ("", ""))
+            if file and not name:
+                return file, node.attr
+        return path, ast.unparse(node)
+
+    def _text(self, node: ast.expr | None) -> str | None:
+        """Return the text that an expression gives; a setting gives its default."""
+        if isinstance(node, ast.Name | ast.Attribute):
+            return self._names.get(last(node))
+        if isinstance(node, ast.JoinedStr):
+            return self._joined([one.value if isinstance(one, ast.FormattedValue) else one for one in node.values])
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            return self._joined([node.left, node.right])
+        return text(node)
+
+    def _joined(self, nodes: list[ast.expr]) -> str | None:
+        parts = [self._text(one) for one in nodes]
+        return None if None in parts else "".join(part or "" for part in parts)

@@ -1,0 +1,229 @@
+"""Find the files and folders that production has, and those that only tests need."""
+
+from __future__ import annotations
+
+import configparser
+import itertools
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from prodlock import configuration, generated
+from prodlock.failure import Failure
+from prodlock.scaffold import layout, pyprojects
+from prodlock.scaffold.folders import Folders
+from prodlock.scaffold.modules import Modules
+from prodlock.scaffold.tree import Tree, is_inside, is_test, join
+
+_TESTS = ("tests", "test", "conftest.py")
+# The files that have pytest's configuration, in its order, with the section that makes them one
+# (https://docs.pytest.org/en/stable/reference/customize.html).
+_CONFIGURATIONS = (
+    ("pytest.ini", ""), (".pytest.ini", ""), ("pyproject.toml", "tool.pytest"), ("tox.ini", "pytest"),
+    ("setup.cfg", "tool:pytest"),
+)  # fmt: skip
+# A source folder with more files beside its tests is named as a whole.
+_MOST = 40
+
+
+@dataclass(frozen=True)
+class Migrations:
+    """A command that changes the schema of a database, with the place that decided, and the files that it needs."""
+
+    command: str
+    where: str
+    sources: tuple[str, ...]
+
+
+@dataclass
+class Shipped:
+    """What ships, and the modules that run of it."""
+
+    modules: list[str]
+    sources: list[str] = field(default_factory=list)
+    generated: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project's modules, the folders that they are imported from, and the one that commands run in."""
+
+    modules: Modules
+    folders: list[str]
+    place: str
+
+    @property
+    def tree(self) -> Tree:
+        """Return the project's files."""
+        return self.modules.tree
+
+    def file(self, word: str) -> str:
+        """Return the file of the project that a word of a command names, or an empty string."""
+        path = join(self.place, word)
+        return path if self.tree.has(path) else ""
+
+
+def find(project: Project, starts: Iterable[str], files: Iterable[str]) -> Shipped:
+    """Return what ships: all that modules import and name, with files that commands need."""
+    tree, files = project.tree, list(files)
+    scripts = [one for one in tree.python if any(is_inside(one, file) for file in files)]
+    found = Shipped(project.modules.closure([*starts, *scripts], project.folders))
+    outside = [one for one in found.modules if not any(is_inside(one, file) for file in files)]
+    sources = {*files, *layout.tops(outside, project.folders)}
+    for path, where in Folders(project.modules, found.modules, project.folders, project.place).named().items():
+        if not _is_path(path):
+            continue
+        if tree.has_folder(path) or tree.has(path):
+            sources.add(path)
+        elif tree.ignored(path):
+            found.generated[path] = where
+    found.sources = outermost(sources)
+    found.generated = {
+        path: where
+        for path, where in found.generated.items()
+        if not any(is_inside(path, one) for one in found.sources)
+    }  # fmt: skip
+    return found
+
+
+def outermost(paths: Iterable[str]) -> list[str]:
+    """Return paths without those that are in another one of them."""
+    listed = sorted(set(paths))
+    return [one for one in listed if not any(one != other and is_inside(one, other) for other in listed)]
+
+
+def inner_tests(tree: Tree, shipped: Shipped) -> list[str]:
+    """Return the files and folders of tests in the sources: those that no shipped module imports."""
+    used = set(shipped.modules)
+    inside = [
+        one
+        for one in tree.files
+        if is_test(one) and one not in used and any(is_inside(one, source) for source in shipped.sources)
+    ]
+    found = set()
+    for path in inside:
+        folder = next(
+            (
+                parent.as_posix()
+                for parent in reversed(PurePosixPath(path).parents)
+                if is_test(f"{parent.as_posix()}/") and not any(is_inside(one, parent.as_posix()) for one in used)
+            ),
+            path,
+        )
+        found.add(folder)
+    return outermost(found)
+
+
+def without(tree: Tree, sources: Iterable[str], tests: list[str]) -> list[str]:
+    """Return sources without tests: in the place of a folder that has some, its other files and folders.
+
+    Returns the sources where these are too many to be named.
+    """
+    sources = list(sources)
+    found = [part for one in sources for part in _parts(tree, one, tests)]
+    return sorted(found) if len(found) - len(sources) <= _MOST else sources
+
+
+def tests(tree: Tree, place: str, sources: Iterable[str]) -> list[str]:
+    """Return the files and folders that only tests need."""
+    sources = list(sources)
+    found = []
+    for folder in dict.fromkeys((".", place)):
+        names = [join(folder, name) for name in _TESTS]
+        found += [one for one in names if tree.has(one) or tree.has_folder(one)]
+        found += [
+            one for one in tree.files if (posixpath.dirname(one) or ".") == folder and is_test(one) and one not in found
+        ]
+    found += list(_configured(tree, place))
+    return outermost(one for one in found if not any(is_inside(one, source) for source in sources))
+
+
+def migrations(project: Project, declared: str, where: str) -> Migrations | None:
+    """Return the command that migrates a database, where the project has what it needs.
+
+    Takes the command that the project's files declare, and its place; both may be empty.
+    """
+    words = declared.split()
+    named = [word for option, word in itertools.pairwise(words) if option in {"-c", "--config"}]
+    path = project.file(named[0] if named else "alembic.ini")
+    if declared.startswith("aerich") or not path:
+        return _aerich(project, declared, where) if declared.startswith("aerich") else None
+    parser = configparser.RawConfigParser(strict=False)
+    try:
+        parser.read_string(project.tree.text(path))
+        location = parser.get("alembic", "script_location").strip()
+    except configparser.Error:
+        return None
+    base = project.place
+    if location.startswith("%(here)s"):
+        location, base = location.removeprefix("%(here)s").lstrip("/") or ".", posixpath.dirname(path)
+    elif ":" in location:
+        package, _, rest = location.partition(":")
+        location = f"{package.replace('.', '/')}/{rest}"
+    folder = join(base, location)
+    if not project.tree.has_folder(folder):
+        return None
+    return Migrations(declared or "alembic upgrade head", where or path, (path, folder))
+
+
+def _aerich(project: Project, command: str, where: str) -> Migrations | None:
+    path = project.file(pyprojects.NAME)
+    location = pyprojects.at(pyprojects.read(project.tree, path), "tool", "aerich", "location") if path else None
+    folder = join(project.place, location) if isinstance(location, str) else ""
+    return Migrations(command, where, (path, folder)) if folder and project.tree.has_folder(folder) else None
+
+
+def _parts(tree: Tree, source: str, tests: list[str]) -> Iterator[str]:
+    """Yield a source, or the parts of it that are not tests."""
+    if source in tests:
+        return
+    if not any(is_inside(one, source) for one in tests):
+        yield source
+        return
+    depth = source.count("/") + 1
+    inside = (path.split("/") for path in tree.files if is_inside(path, source))
+    for part in sorted({"/".join(parts[: depth + 1]) for parts in inside}):
+        yield from _parts(tree, part, tests)
+
+
+def _configured(tree: Tree, place: str) -> Iterator[str]:
+    """Yield the file that pytest reads its configuration from, started in a folder, and the tests that it names."""
+    for folder in dict.fromkeys((place, *(parent.as_posix() for parent in PurePosixPath(place).parents))):
+        for name, section in _CONFIGURATIONS:
+            path = join(folder, name)
+            options = _options(tree, path, section)
+            if options is not None:
+                # A build has these files in any case.
+                if path not in generated.described(tree.root) and path != pyprojects.NAME:
+                    yield path
+                for one in options:
+                    if _is_path(one) and (tree.has_folder(join(folder, one)) or tree.has(join(folder, one))):
+                        yield join(folder, one)
+                return
+
+
+def _options(tree: Tree, path: str, section: str) -> list[str] | None:
+    """Return the `testpaths` of a configuration of pytest, or None where a file is not one."""
+    if not tree.has(path):
+        return None
+    if path.endswith(".toml"):
+        keys = [*section.split("."), "ini_options"]
+        content = pyprojects.read(tree, path)
+        return pyprojects.texts(content, *keys, "testpaths") if pyprojects.at(content, *keys) is not None else None
+    parser = configparser.RawConfigParser(strict=False)
+    try:
+        parser.read_string(tree.text(path))
+    except configparser.Error:
+        return None if section else []
+    if section and not parser.has_section(section):
+        return None
+    return parser.get(section or "pytest", "testpaths", fallback="").split()
+
+
+def _is_path(text: str) -> bool:
+    try:
+        return bool(configuration.KINDS["tests"].convert([text])) and not re.search(r"[*?]", text)
+    except (ValueError, Failure):
+        return False

@@ -1,0 +1,3 @@
+from tasks_worker.loop import run
+
+run()

@@ -1,0 +1,247 @@
+"""Discovery of the application: what a project creates, what its files declare, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from prodlock.failure import Failure
+from prodlock.tests.unit.existing import APP, find_in, hashed
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("main.py", APP, "main:app"),
+        ("main.py", "import fastapi\napi: fastapi.FastAPI = fastapi.FastAPI()\n", "main:api"),
+        ("main.py", "from fastapi import FastAPI as F\ndef create_app() -> F:\n    return F()\n", "main:create_app"),
+        ("main.py", "from fastapi import FastAPI\ndef make():\n    x = FastAPI()\n    return x\n", "main:make"),
+        ("main.py", "from fastapi import FastAPI\ndef make(a):\n    return FastAPI()\napp = make(1)\n", "main:app"),
+        ("main.py", "from x import Cors\n" + APP + "app = Cors(app)\n", "main:app"),
+        ("main.py", APP + "class Cors: ...\nwrapped = Cors(app)\n", "main:wrapped"),
+        ("main.py", APP + "sub = FastAPI()\napp.mount('/sub', sub)\n", "main:app"),
+        ("main.py", APP + "if __name__ == '__main__':\n    other = FastAPI()\n", "main:app"),
+        ("main.py", "from fastapi import FastAPI\ntry:\n    app = FastAPI()\nfinally:\n    pass\n", "main:app"),
+        ("shop/__init__.py", APP, "shop:app"),
+        (
+            "shop/web.py",
+            "from starlette.applications import Starlette\napp = Starlette(routes=[])\n",
+            "shop.web:app",
+        ),
+    ],
+)
+def test_an_application_is_found_in_each_usual_form(tmp_path: Path, name: str, text: str, expected: str) -> None:
+    """Objects, annotated objects, factories, wrapped applications; not mounted ones, nor those of `__main__`."""
+    assert find_in(tmp_path, {name: text}).keys["application"] == expected
+
+
+def test_two_equal_applications_are_refused_with_both_places(tmp_path: Path) -> None:
+    """The message names both places and the option that decides."""
+    with pytest.raises(Failure, match=r"`app` \(a/main.py:2\), `app` \(b/main.py:2\).*--set application="):
+        find_in(tmp_path, {"a/main.py": APP, "b/main.py": APP})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Dockerfile", 'FROM x\nCMD ["uvicorn", "b.main:app", "--port", "80"]\n'),
+        ("Dockerfile", 'FROM x\nENTRYPOINT ["uvicorn"]\nCMD ["b.main:app"]\n'),
+        ("Dockerfile", 'FROM x\nCMD ["python", "-m", "uvicorn", "b.main:app"]\n'),
+        ("Dockerfile", "FROM x\nCMD exec /app/.venv/bin/gunicorn -k uvicorn.workers.UvicornWorker b.main:app\n"),
+        ("Dockerfile", 'FROM x\nCMD ["fastapi", "run", "b/main.py"]\n'),
+        ("Procfile", "web: uvicorn b.main:app\n"),
+        ("docker-compose.yml", "services:\n  api:\n    command: uv run uvicorn b.main:app\n"),
+        ("docker-compose.yml", "services:\n  api:\n    command:\n      - uvicorn\n      - b.main:app\n"),
+        ("docker-compose.yml", "services:\n  api:\n    command: [\n      uvicorn,\n      'b.main:app'\n    ]\n"),
+        ("docker-compose.yml", "services:\n  api:\n    command: >\n      sh -c 'sleep 1 && uvicorn b.main:app'\n"),
+        ("Makefile", "run:\n\tpoetry run uvicorn b.main:app --reload\n"),
+        ("pyproject.toml", '[tool.fastapi]\nentrypoint = "b.main:app"\n'),
+        ("run.py", 'import uvicorn\nuvicorn.run("b.main:app")\n'),
+    ],
+)
+def test_a_declared_command_decides_between_applications(tmp_path: Path, name: str, text: str) -> None:
+    """Each file of deployment or development that names one of two applications decides."""
+    found = find_in(tmp_path, {"a/main.py": APP, "b/main.py": APP, name: text})
+    assert found.keys["application"] == "b.main:app"
+
+
+def test_files_of_deployment_that_disagree_are_refused_with_both(tmp_path: Path) -> None:
+    """A Dockerfile and a Procfile that serve different applications: neither wins."""
+    files = {
+        "a/main.py": APP,
+        "b/main.py": APP,
+        "Dockerfile": 'FROM x\nCMD ["uvicorn", "a.main:app"]\n',
+        "Procfile": "web: uvicorn b.main:app\n",
+    }
+    expected = r"`a.main:app` \(CMD of Dockerfile\), `b.main:app` \(Procfile\).*--set application="
+    with pytest.raises(Failure, match=expected):
+        find_in(tmp_path, files)
+
+
+def test_a_command_of_deployment_precedes_one_of_development(tmp_path: Path) -> None:
+    """A Makefile that starts another application does not conflict with the Dockerfile."""
+    files = {
+        "a/main.py": APP,
+        "b/main.py": APP,
+        "Dockerfile": 'FROM x\nCMD ["uvicorn", "a.main:app"]\n',
+        "Makefile": "run:\n\tuvicorn b.main:app\n",
+    }
+    assert find_in(tmp_path, files).keys["application"] == "a.main:app"
+
+
+def test_the_script_that_a_dockerfile_starts_is_read(tmp_path: Path) -> None:
+    """Its commands are those of the deployment."""
+    files = {
+        "a/main.py": APP,
+        "b/main.py": APP,
+        "Dockerfile": 'FROM x\nCMD ["bash", "/app/scripts/start.sh"]\n',
+        "scripts/start.sh": "#!/bin/sh\nset -e\nexec uvicorn \\\n  b.main:app\n",
+        "scripts/other.sh": "uvicorn a.main:app\n",
+    }
+    assert find_in(tmp_path, files).keys["application"] == "b.main:app"
+
+
+def test_a_declared_application_of_an_unusual_form_is_found(tmp_path: Path) -> None:
+    """An application that a module imports, and that a command names there."""
+    files = {
+        "shop/factory.py": "from library import build\nservice = build()\n",
+        "main.py": "from shop.factory import service\n",
+        "Procfile": "web: uvicorn main:service\n",
+    }
+    found = find_in(tmp_path, files)
+    assert (found.keys["application"], found.keys["sources"]) == ("main:service", ["main.py", "shop"])
+
+
+def test_a_wsgi_application_of_gunicorn_is_not_found(tmp_path: Path) -> None:
+    """Gunicorn without workers of uvicorn serves another kind of application."""
+    with pytest.raises(Failure, match="must create an application of FastAPI"):
+        find_in(tmp_path, {"wsgi.py": "app = build()\n", "Procfile": "web: gunicorn wsgi:app\n"})
+
+
+def test_commands_of_examples_and_tests_do_not_count(tmp_path: Path) -> None:
+    """A Dockerfile of an example serves something else."""
+    files = {"main.py": APP, "docs/app.py": APP, "docs/Dockerfile": "FROM x\nCMD uvicorn app:app\n"}
+    assert find_in(tmp_path, files).keys["application"] == "main:app"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "from fastapi import FastAPI\ndef make(x):\n    return FastAPI()\n", "app = 1\n"],
+    ids=["no code", "a factory with an argument", "another object"],
+)
+def test_no_application_is_refused_with_the_option(tmp_path: Path, text: str) -> None:
+    """The message names the option that decides."""
+    with pytest.raises(Failure, match=r"got none.*--set application="):
+        find_in(tmp_path, {"main.py": text})
+
+
+def test_a_given_application_is_used(tmp_path: Path) -> None:
+    """`--set application` decides, and its module gives the import folder."""
+    files = {"src/a/main.py": APP, "src/b/main.py": APP}
+    found = find_in(tmp_path, files, {"application": "b.main:app"})
+    assert (found.all["application"], found.keys["import-from"]) == ("b.main:app", ["src"])
+    assert "application" not in found.keys
+
+
+def test_a_given_application_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    """The message names the value and what would help."""
+    with pytest.raises(Failure, match=re.escape("got shop.main:app, and none of this name")):
+        find_in(tmp_path, {"main.py": APP}, {"application": "shop.main:app"})
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (
+            {"src/shop/__init__.py": "", "src/shop/main.py": "from shop.db import x\n" + APP, "src/shop/db.py": ""},
+            (["src"], "shop.main:app", ["src/shop"], "."),
+        ),
+        (
+            {"src/main.py": "from src.db import x\n" + APP, "src/db.py": ""},
+            (["."], "src.main:app", ["src"], "."),
+        ),
+        (
+            {
+                "backend/app/main.py": "from app.core import x\n" + APP,
+                "backend/app/core.py": "",
+                "backend/pyproject.toml": "",
+            },
+            (["backend"], "app.main:app", ["backend/app"], "backend"),
+        ),
+        (
+            {"app/main.py": "from .db import x\n" + APP, "app/db.py": "import core.y\n", "core/y.py": "", "z/w.py": ""},
+            (["."], "app.main:app", ["app", "core"], "."),
+        ),
+        (
+            {"app/main.py": APP + "import importlib\nimportlib.import_module('plugins.x')\n", "plugins/x.py": ""},
+            (["."], "app.main:app", ["app", "plugins"], "."),
+        ),
+        (
+            {"src/shop/main.py": "import config.x, shop.y\n" + APP, "src/shop/y.py": "", "config/x.py": ""},
+            (["src", "."], "shop.main:app", ["config", "src/shop"], "."),
+        ),
+    ],
+    ids=["src layout", "package src", "backend", "two packages", "import_module", "package beside src"],
+)
+def test_the_import_folder_is_that_of_the_imports(
+    tmp_path: Path, files: dict[str, str], expected: tuple[list[str], str, list[str], str]
+) -> None:
+    """The folder from which the project's own imports are found, and all that they reach."""
+    found = find_in(tmp_path, files).all
+    assert tuple(found[key] for key in ("import-from", "application", "sources", "directory")) == expected
+
+
+@pytest.mark.parametrize(
+    ("worker", "lock", "expected"),
+    [
+        ("celery -A app.jobs worker", "celery", {"worker": "celery -A app.jobs worker"}),
+        ("celery -A app.jobs beat", "celery", {"scheduler": "celery -A app.jobs beat"}),
+        ("arq app.jobs.Settings", "arq", {"worker": "arq app.jobs.Settings"}),
+        ("/venv/bin/rq worker high", "rq", {"worker": "rq worker high"}),
+        ("dramatiq app.jobs", "dramatiq", {"worker": "dramatiq app.jobs"}),
+        ("taskiq worker app.jobs:broker", "taskiq", {"worker": "taskiq worker app.jobs:broker"}),
+        ("python -m app.jobs", "x", {"queue-worker": "python -m app.jobs"}),
+        ("python app/jobs.py", "x", {"queue-worker": "python app/jobs.py"}),
+        ("python -m http.server", "x", {}),
+        ("flower", "x", {}),
+    ],
+)
+def test_workers_are_found(tmp_path: Path, worker: str, lock: str, expected: dict[str, str]) -> None:
+    """The usual queues, and modules of the project that a service with the name of a worker starts."""
+    found = find_in(tmp_path, {
+        "main.py": APP, "app/jobs.py": "import core\n", "core.py": "", "requirements.txt": hashed(lock),
+        "docker-compose.yml": f"services:\n  queue-worker:\n    command: {worker}\n",
+    })  # fmt: skip
+    assert found.all["commands"] == expected
+    if "app" in worker:
+        assert found.keys["sources"] == ["app", "core.py", "main.py"]
+
+
+def test_several_workers_of_one_name_are_reported(tmp_path: Path) -> None:
+    """None is chosen; the note names all and the key."""
+    files = {
+        "main.py": APP,
+        "app/jobs.py": "",
+        "Procfile": "worker: celery -A app.jobs worker\n",
+        "Dockerfile": "FROM x\nCMD celery -A app.jobs worker -Q high\n",
+    }
+    found = find_in(tmp_path, files)
+    assert "commands" not in found.keys
+    assert re.search(r"has no worker.*-Q high` \(CMD of Dockerfile\).*\(Procfile\).*--set 'commands=", found.notes[0])
+
+
+def test_several_workers_are_services_of_their_own(tmp_path: Path) -> None:
+    """Commands of one kind whose services have different names."""
+    services = "".join(f"  {name}:\n    command: celery -A app.jobs worker -Q {name}\n" for name in ("high", "low"))
+    found = find_in(tmp_path, {"main.py": APP, "app/jobs.py": "", "compose.yaml": f"services:\n{services}"})
+    assert found.keys["commands"] == {f"{name}": f"celery -A app.jobs worker -Q {name}" for name in ("high", "low")}
+
+
+def test_a_worker_that_needs_a_shell_is_reported(tmp_path: Path) -> None:
+    """Production has no shell; a variable with a default does not need one."""
+    files = {"main.py": APP, "Procfile": "worker: arq $SETTINGS\n"}
+    assert "because it needs a shell" in find_in(tmp_path, files).notes[0]
+    files = {"main.py": APP, "Procfile": "worker: arq ${SETTINGS:-main.Settings}\n"}
+    assert find_in(tmp_path, files).keys["commands"] == {"worker": "arq main.Settings"}

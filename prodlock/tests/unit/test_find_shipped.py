@@ -1,0 +1,314 @@
+"""Discovery of what ships, and of what only tests need."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from prodlock.scaffold import shipped
+from prodlock.scaffold.tree import Tree
+from prodlock.tests.unit.existing import APP, find_in, hashed
+
+HERE = "from pathlib import Path\nimport os\n"
+
+
+def git_in(root: Path) -> None:
+    """Make a folder a repository."""
+    subprocess.run(["git", "init", "-q", root], check=True)  # noqa: S607 - the git of the machine
+
+
+def test_files_that_cannot_be_read_do_not_matter(tmp_path: Path) -> None:
+    """A syntax error, bytes that are not UTF-8, loops of links, and folders that have no sources."""
+    (tmp_path / "broken.py").write_text("def (:\n")
+    (tmp_path / "deep.py").write_text("(" * 5000)
+    (tmp_path / "latin.py").write_bytes(b"x = '\xe9'\n")
+    (tmp_path / "docker-compose.yml").write_bytes(b"services:\n\xff: [\n")
+    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "self.py").symlink_to("self.py")
+    (tmp_path / "outside.py").symlink_to("/etc/hosts")
+    files = {"main.py": "import outside, self, broken, latin, deep\n" + APP, "tests/main.py": APP}
+    files |= dict.fromkeys(("node_modules/x/main.py", ".x/main.py", "venv/lib/site-packages/x/main.py"), APP)
+    found = find_in(tmp_path, files)
+    assert found.all["application"] == "main:app"
+    assert found.all["sources"] == ["broken.py", "deep.py", "latin.py", "main.py"]
+    assert found.all["tests"] == ["tests"]
+
+
+def test_names_that_cannot_be_printed_are_left_out(tmp_path: Path) -> None:
+    """A name of a file may have any bytes."""
+    (tmp_path / "a\udce9.py").write_text(APP)
+    assert find_in(tmp_path, {"main.py": APP}).keys["application"] == "main:app"
+
+
+@pytest.mark.parametrize("managed", [True, False], ids=["git", "no git"])
+def test_a_virtual_environment_of_any_name_is_left_out(tmp_path: Path, managed: bool) -> None:  # noqa: FBT001
+    """It has a file pyvenv.cfg, in a repository that does not ignore it as well."""
+    if managed:
+        git_in(tmp_path)
+    files = {"main.py": APP, "py/pyvenv.cfg": "", "py/lib/x/main.py": APP}
+    assert find_in(tmp_path, files).keys["sources"] == ["main.py"]
+
+
+@pytest.mark.parametrize("managed", [True, False], ids=["git", "no git"])
+def test_packages_with_the_names_of_output_ship(tmp_path: Path, managed: bool) -> None:  # noqa: FBT001
+    """`app/build/` and `core/env/` are packages; `build/` beside pyproject.toml is what setuptools writes."""
+    if managed:
+        git_in(tmp_path)
+    files = {
+        "app/main.py": "import app.build.x, core.env.y, dist.z\n" + APP,
+        "app/build/x.py": "import os\nos.getenv('BUILT')\n",
+        "core/env/y.py": "",
+        "dist/__init__.py": "",
+        "dist/z.py": "",
+        "build/lib/app/main.py": APP,
+        "lib/setup.py": "",
+        "lib/build/lib/app/main.py": APP,
+    }
+    found = find_in(tmp_path, files)
+    assert found.keys["sources"] == ["app", "core", "dist"]
+    assert found.keys["environment"] == ["BUILT"]
+
+
+def test_a_folder_that_another_repository_ignores_is_walked(tmp_path: Path) -> None:
+    """Git lists no file there."""
+    git_in(tmp_path)
+    (tmp_path / ".gitignore").write_text("/inner\n")
+    assert find_in(tmp_path / "inner", {"main.py": APP}).keys["application"] == "main:app"
+
+
+def test_many_files_of_data_are_listed_once(tmp_path: Path) -> None:
+    """Folders that are pruned are not walked; others are neither parsed nor read."""
+    for number in range(2000):
+        folder = tmp_path / ("node_modules" if number % 2 else "data") / str(number % 40)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.json").touch()
+    (tmp_path / "large.py").write_text("x = 1\n" * 300_000)
+    found = find_in(tmp_path, {"main.py": "import large\n" + APP})
+    assert found.keys["sources"] == ["large.py", "main.py"]
+    assert len(Tree(tmp_path).files) == 1003
+
+
+def test_data_and_migrations_ship(tmp_path: Path) -> None:
+    """Templates, what git ignores and a build makes, and what Alembic reads."""
+    git_in(tmp_path)
+    found = find_in(tmp_path, {
+        ".gitignore": "frontend/dist\n",
+        "main.py": APP + "Jinja2Templates(directory='templates')\nStaticFiles(directory='frontend/dist')\n",
+        "templates/x.html": "",
+        "alembic.ini": "[alembic]\nscript_location = %(here)s/alembic\n",
+        "alembic/env.py": "from models import Base\n",
+        "models.py": "",
+        "requirements.txt": hashed("alembic"),
+    })  # fmt: skip
+    assert found.keys["sources"] == ["alembic", "alembic.ini", "main.py", "models.py", "templates"]
+    assert found.keys["generated"] == ["frontend/dist"]
+    assert found.keys["commands"] == {"migrate": "alembic upgrade head"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "StaticFiles(directory='assets')",
+        "StaticFiles(directory=Path(__file__).parent.parent / 'assets')",
+        "StaticFiles(directory=Path(__file__).resolve().parents[1].joinpath('assets'))",
+        "FileSystemLoader(os.path.join(os.path.dirname(os.path.dirname(__file__)), 'assets'))",
+        "FileSystemLoader(['assets'])",
+        "BASE = Path(__file__).parent.parent\nJinja2Templates(str(BASE / 'assets'))",
+        "from app.config import ROOT\nJinja2Templates(directory=f'{ROOT}/assets')",
+        "from app import config\nStaticFiles(directory=config.ROOT / 'assets')",
+        "from app.config import settings\nStaticFiles(directory=settings.assets)",
+        "StaticFiles(directory=os.path.join(os.getcwd(), 'assets'))",
+        "text = (Path(__file__).parent.parent / 'assets' / 'x.css').read_text()",
+    ],
+)
+def test_folders_of_data_are_found_in_each_usual_form(tmp_path: Path, code: str) -> None:
+    """Literal paths, and paths from `__file__`, from names, settings and other modules."""
+    config = (
+        HERE
+        + "ROOT = Path(__file__).parent.parent\nclass Settings:\n    assets = ROOT / 'assets'\nsettings = Settings()\n"
+    )
+    files = {"app/main.py": HERE + APP + code + "\nimport app.config\n", "app/config.py": config, "assets/x.css": ""}
+    expected = ["app", "assets/x.css"] if "x.css" in code and "ROOT" not in code else ["app", "assets"]
+    # The module of settings names the whole folder.
+    found = find_in(tmp_path, files).keys["sources"]
+    assert found in (expected, ["app", "assets"])
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "StaticFiles(directory='/etc')",
+        "StaticFiles(directory='../other')",
+        "StaticFiles(directory=Path(__file__).parent.parent)",
+        "StaticFiles(directory=unknown / 'assets')",
+        "open(Path(__file__).parent.parent / '.env')",
+        "open(Path(__file__).parent.parent / 'missing')",
+        "x = a / b\nb = b / b\nStaticFiles(directory=b)",
+    ],
+)
+def test_paths_that_are_not_data_of_the_project_do_not_ship(tmp_path: Path, code: str) -> None:
+    """Those outside of the project, its own folder, hidden and missing files, and what is not certain."""
+    files = {"app/main.py": HERE + APP + code + "\n", "assets/x.css": "", ".env": ""}
+    assert find_in(tmp_path, files).keys["sources"] == ["app"]
+
+
+def test_a_folder_that_git_ignores_is_generated_in_each_form(tmp_path: Path) -> None:
+    """Neither the folder above it nor other files there ship."""
+    git_in(tmp_path)
+    code = "DIST = Path(__file__).parents[1] / 'frontend' / 'dist'\nStaticFiles(directory=DIST)\n"
+    files = {".gitignore": "dist\n", "app/main.py": HERE + APP + code, "frontend/package.json": ""}
+    found = find_in(tmp_path, files)
+    assert (found.keys["sources"], found.keys["generated"]) == (["app"], ["frontend/dist"])
+
+
+@pytest.mark.parametrize(
+    ("files", "command", "sources"),
+    [
+        (
+            {"alembic.ini": "[alembic]\nscript_location = app:migrations\n", "app/migrations/env.py": ""},
+            "alembic upgrade head",
+            ["alembic.ini", "app"],
+        ),
+        (
+            {
+                "app/alembic.ini": "[alembic]\nscript_location = %(here)s/versions\n",
+                "app/__init__.py": "",
+                "app/versions/env.py": "",
+                "Procfile": "release: alembic -c app/alembic.ini upgrade head\n",
+            },
+            "alembic -c app/alembic.ini upgrade head",
+            ["app"],
+        ),
+        (
+            {
+                "pyproject.toml": '[tool.aerich]\nlocation = "./migrations"\n',
+                "migrations/models/1.py": "",
+                "Procfile": "release: aerich upgrade\n",
+            },
+            "aerich upgrade",
+            ["app", "migrations", "pyproject.toml"],
+        ),
+    ],
+    ids=["package", "-c", "aerich"],
+)
+def test_migrations_ship_with_what_their_command_reads(
+    tmp_path: Path, files: dict[str, str], command: str, sources: list[str]
+) -> None:
+    """The configuration and the folder of the scripts, wherever they are."""
+    found = find_in(tmp_path, {"app/main.py": APP, "requirements.txt": hashed("alembic", "aerich"), **files})
+    assert found.keys["commands"] == {"migrate": command}
+    assert found.keys["sources"] == sources
+
+
+@pytest.mark.parametrize(
+    ("lock", "ini", "reason"),
+    [
+        (hashed(), "[alembic]\nscript_location = alembic\n", "the lock lacks alembic"),
+        (hashed("alembic"), "[alembic]\nscript_location = missing\n", "its configuration or scripts are missing"),
+    ],
+)
+def test_a_migration_that_cannot_run_is_reported(tmp_path: Path, lock: str, ini: str, reason: str) -> None:
+    """It is not dropped without a note."""
+    files = {"main.py": APP, "requirements.txt": lock, "alembic.ini": ini, "alembic/env.py": ""}
+    found = find_in(tmp_path, {**files, "Procfile": "release: alembic upgrade head\n"})
+    assert "commands" not in found.keys
+    assert any(reason in note for note in found.notes)
+
+
+def test_tests_inside_a_package_are_not_sources(tmp_path: Path) -> None:
+    """The package's other parts are; a note explains that new ones must be added."""
+    files = {
+        "app/__init__.py": "",
+        "app/main.py": "import app.api.x, app.testing\n" + APP,
+        "app/api/x.py": "",
+        "app/api/test_x.py": "",
+        "app/data/x.json": "",
+        "app/testing/__init__.py": "",
+        "app/tests/test_main.py": "import pytest\n",
+        "app/conftest.py": "",
+    }
+    found = find_in(tmp_path, files)
+    assert found.keys["sources"] == ["app/__init__.py", "app/api/x.py", "app/data", "app/main.py", "app/testing"]
+    assert found.keys["tests"] == ["app/api/test_x.py", "app/conftest.py", "app/tests"]
+    assert "names the other files and folders of app: add new ones there" in found.notes[0]
+
+
+def test_tests_inside_a_package_of_many_files_are_reported(tmp_path: Path) -> None:
+    """A package with too many parts is named as a whole; the note names what a check will report."""
+    files = {f"app/m{number}.py": "" for number in range(50)}
+    found = find_in(tmp_path, {**files, "app/main.py": APP, "app/tests/test_main.py": ""})
+    assert found.keys["sources"] == ["app"]
+    assert "`check-prod-has-no-pytest` reports" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"tests/test_x.py": "", "conftest.py": ""}, ["conftest.py", "tests"]),
+        ({"test_main.py": "", "main_test.py": ""}, ["main_test.py", "test_main.py"]),
+        ({"test/x.py": "", "pytest.ini": "[pytest]\n"}, ["pytest.ini", "test"]),
+        ({".pytest.ini": "[pytest]\n"}, [".pytest.ini"]),
+        ({"tox.ini": "[pytest]\ntestpaths = specs\n", "specs/x.py": ""}, ["specs", "tox.ini"]),
+        ({"tox.ini": "[tox]\n", "setup.cfg": "[tool:pytest]\naddopts = -q\n"}, ["setup.cfg"]),
+        ({"setup.cfg": "[metadata]\n", "tox.ini": "%broken"}, []),
+        (
+            {"pyproject.toml": '[tool.pytest.ini_options]\ntestpaths = ["checks", "x*"]\n', "checks/x.py": ""},
+            ["checks"],
+        ),
+        ({"pyproject.toml": "[tool.pytest.ini_options]\n", "setup.cfg": "[tool:pytest]\n"}, []),
+    ],
+)
+def test_tests_are_found_with_the_configuration_of_pytest(
+    tmp_path: Path, files: dict[str, str], expected: list[str]
+) -> None:
+    """The usual names, the file that pytest reads first, and the folders that it names."""
+    assert find_in(tmp_path, {"main.py": APP, **files}).all["tests"] == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"backend/pyproject.toml": "[tool.pytest.ini_options]\n"}, ["backend/pyproject.toml", "backend/tests"]),
+        ({"backend/pyproject.toml": "[project]\n"}, ["backend/tests"]),
+        ({"backend/pyproject.toml": "", "pytest.ini": ""}, ["backend/tests", "pytest.ini"]),
+        (
+            {
+                "pyproject.toml": '[tool.uv.workspace]\nmembers = ["backend"]\n',
+                "backend/pyproject.toml": "[tool.pytest.ini_options]\n",
+            },
+            ["backend/tests"],
+        ),
+    ],
+    ids=["section", "no section", "root", "member"],
+)
+def test_the_configuration_of_pytest_in_a_subfolder_is_the_one_that_pytest_reads(
+    tmp_path: Path, files: dict[str, str], expected: list[str]
+) -> None:
+    """Started in the folder of the commands: its own, or one above it. Those that a build has are not listed."""
+    application = {"backend/app/main.py": "import app.x\n" + APP, "backend/app/x.py": "", "backend/tests/test_x.py": ""}
+    assert find_in(tmp_path, {**application, **files}).all["tests"] == expected
+
+
+def test_tests_outside_of_the_folder_of_the_commands_are_reported(tmp_path: Path) -> None:
+    """Pytest, started there, does not collect them."""
+    files = {
+        "src/app/main.py": "import app.x\n" + APP,
+        "src/app/x.py": "",
+        "src/alembic.ini": "",
+        "tests/test_x.py": "",
+    }
+    assert "`inv test -- ../tests`" in " ".join(find_in(tmp_path, files).notes)
+
+
+def test_sources_without_tests_stay_whole() -> None:
+    """Only a folder with tests is replaced by its parts."""
+
+    class Files(Tree):
+        """Files of no folder."""
+
+        def __init__(self) -> None:
+            self.files = ["a/b/x.py", "a/b/y.py", "a/tests/z.py", "c/x.py"]
+
+    assert shipped.without(Files(), ["a", "c"], ["a/tests"]) == ["a/b", "c"]
