@@ -117,7 +117,7 @@ def test_each_form_of_a_database_has_its_own_network_and_data() -> None:
 def test_addresses_have_a_default_without_a_password() -> None:
     """For a variable that the service reads. The tests have theirs whatever the environment is."""
     found = composed([("db", "postgres:17"), ("cache", "redis:8")], "APP_NAME", "DATABASE_URL")
-    assert "DATABASE_URL: ${DATABASE_URL:-postgresql+psycopg://app@db/app}" in found["x-prod"]
+    assert any('DATABASE_URL: "${DATABASE_URL:-postgresql+psycopg://app@db/app}"' in line for line in found["x-prod"])
     assert not any("REDIS_URL" in line for line in found["x-prod"])
     tests = 'environment: {DATABASE_URL: "postgresql+psycopg://app@db/app", REDIS_URL: "redis://cache:6379/0"}'
     assert tests in found["api-tests"]
