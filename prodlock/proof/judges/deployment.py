@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from prodlock.configuration import Command
-from prodlock.docker.compose import PROD
+from prodlock.proof.judges.compose import PRODUCTION
 from prodlock.generated_deploy import DEPLOYMENT, kubernetes_name
 
 STACK, KUBERNETES, PROXY_FILE, PROXIED = "deploy/stack.yml", "deploy/k8s", "deploy/haproxy.cfg", "deploy/proxy.yml"
@@ -293,7 +293,7 @@ def unselected_pods(objects: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 def wrong_commands(evidence: Deployment) -> Iterator[str]:
     """Yield a sentence for each setting in which the counterpart of a declared command differs, or where it lacks."""
-    stacked = {name: of_stack_command(one) for name, one in evidence.services.items() if name != PROD[0]}
+    stacked = {name: of_stack_command(one) for name, one in evidence.services.items() if name != PRODUCTION}
     workloads = _commands(evidence.objects, evidence.commands)
     for command in evidence.commands:
         reference = evidence.reference._replace(
@@ -316,8 +316,8 @@ def wrong_commands(evidence: Deployment) -> Iterator[str]:
 
 def undeclared_services(services: Mapping[str, Any], commands: Iterable[Command]) -> Iterator[str]:
     """Yield a sentence for each service of the stack that runs the production image and is not declared."""
-    production = _repository(services.get(PROD[0], {}))
-    declared = {PROD[0], *(one.name for one in commands)}
+    production = _repository(services.get(PRODUCTION, {}))
+    declared = {PRODUCTION, *(one.name for one in commands)}
     for name, service in services.items():
         if name not in declared and _repository(service) == production:
             yield _undeclared(STACK, name)

@@ -424,6 +424,6 @@ def test_all_findings_of_a_deployment_are_reported() -> None:
     )
     findings = deployment.judge(evidence)
     assert len(findings) == 6
-    parts = ("a schema", "- APP_NEW", "port is 1", "x:1", "runAsNonRoot", "the Service api selects no pods")
+    parts = ("a schema", "add `APP_NEW`", "port is 1", "x:1", "runAsNonRoot", "the Service api selects no pods")
     assert all(part in finding for part, finding in zip(parts, findings, strict=True))
     assert findings[2].endswith("as with compose.yaml.")
