@@ -66,7 +66,7 @@ class Facts:
 def facts(project: Project, name: str, variables: Iterable[str]) -> Facts:
     """Return the facts of a project, its Compose project's name and the variables that its service reads."""
     root, lock = project.root, project.configuration.lock
-    return Facts(name, tuple(sorted(variables)), project.is_own, described(root), locks(root, lock), driver(root, lock))
+    return Facts(name, tuple(sorted(variables)), project.is_own, described(root, lock), locks(root, lock), driver(root, lock))
 
 
 def driver(root: Path, lock: str) -> str:
@@ -75,17 +75,19 @@ def driver(root: Path, lock: str) -> str:
     return recipes.driver(file.read_text(encoding="utf-8", errors="replace")) if file.is_file() else ""
 
 
-def described(root: Path) -> tuple[str, ...]:
-    """Return the pyproject.toml files of a project and of the members of its workspace.
+def described(root: Path, lock: str) -> tuple[str, ...]:
+    """Return the pyproject.toml files of a project: its own, the one beside the lock, those of a workspace's members.
 
     https://docs.astral.sh/uv/concepts/projects/workspaces/
     """
-    found = ["pyproject.toml"] if (root / "pyproject.toml").is_file() else []
-    tool = configuration_table(root).get("tool", {})
-    workspace = tool.get("uv", {}).get("workspace", {}) if isinstance(tool, Mapping) else {}
-    members = {path for pattern in workspace.get("members", ()) for path in root.glob(f"{pattern}/pyproject.toml")}
-    members -= {path for pattern in workspace.get("exclude", ()) for path in root.glob(f"{pattern}/pyproject.toml")}
-    return (*found, *sorted(path.relative_to(root).as_posix() for path in members if path.parent != root))
+    folder = root / PurePosixPath(lock).parent
+    tool = configuration_table(folder).get("tool", {})
+    uv = tool.get("uv", {}) if isinstance(tool, Mapping) else {}
+    workspace = uv.get("workspace", {}) if isinstance(uv, Mapping) else {}
+    members = {path for pattern in workspace.get("members", ()) for path in folder.glob(f"{pattern}/pyproject.toml")}
+    members -= {path for pattern in workspace.get("exclude", ()) for path in folder.glob(f"{pattern}/pyproject.toml")}
+    first = [path for path in (root / "pyproject.toml", folder / "pyproject.toml") if path.is_file()]
+    return tuple(dict.fromkeys(path.relative_to(root).as_posix() for path in (*first, *sorted(members))))
 
 
 def configuration_table(root: Path) -> Mapping[str, Any]:
@@ -110,7 +112,8 @@ def locks(root: Path, lock: str) -> tuple[str, ...]:
 
 def lock_inputs(project: Project) -> tuple[str, ...]:
     """Return the files that the build step of the lock reads."""
-    return (*described(project.root), *locks(project.root, project.configuration.lock))
+    lock = project.configuration.lock
+    return (*described(project.root, lock), *locks(project.root, lock))
 
 
 def check(project: Project) -> None:
@@ -366,9 +369,8 @@ def _conditions(services: Mapping[str, str], completed: Iterable[str] = ()) -> I
     }
     waited |= dict.fromkeys(completed, "service_completed_successfully")
     if waited:
-        yield "    depends_on:"
-    for name, condition in waited.items():
-        yield f"      {name}: {{condition: {condition}}}"
+        conditions = (f"{name}: {{condition: {condition}}}" for name, condition in waited.items())
+        yield from recipes.flow(f"    depends_on: {{{', '.join(conditions)}}}")
 
 
 def _forms(services: Mapping[str, str], end: str) -> dict[str, str]:
@@ -383,7 +385,8 @@ def _tests(services: Mapping[str, str], addresses: Mapping[str, str]) -> Iterato
     yield "    # The tests reach services of their own, and nothing outside."
     yield "    networks: [tests]"
     if addresses:
-        yield f"    environment: {{{', '.join(f'{name}: {json.dumps(one)}' for name, one in addresses.items())}}}"
+        given = (f"{name}: {json.dumps(one)}" for name, one in addresses.items())
+        yield from recipes.flow(f"    environment: {{{', '.join(given)}}}")
     yield from _conditions(_forms(services, recipes.TESTS))
 
 

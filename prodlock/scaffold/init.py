@@ -69,7 +69,7 @@ def describe(changes: Changes, keys: Mapping[str, object], name: str, *, deploy:
         name,
         tuple(sorted({*described.environment, *_settings(changes, described.settings)})),
         is_own=False,
-        described=generated.described(root) or ("pyproject.toml",),
+        described=generated.described(root, described.lock) or ("pyproject.toml",),
         locks=generated.locks(root, described.lock),
         driver=generated.driver(root, described.lock),
     )

@@ -83,35 +83,35 @@ def test_without_services_the_tests_have_no_network() -> None:
 
 def test_a_service_waits_for_databases_and_for_commands_that_run_once() -> None:
     """In the order of the table. A service without a health check must have been started."""
-    found = composed([("db", "postgres:17"), ("mail", "mailpit")])
-    healthy, started = "db: {condition: service_healthy}", "mail: {condition: service_started}"
+    found = {name: " ".join(lines) for name, lines in composed([("db", "postgres:17"), ("mail", "mailpit")]).items()}
+    services = "db: {condition: service_healthy}, mail: {condition: service_started}"
     migrated, seeded = (f"{name}: {{condition: service_completed_successfully}}" for name in ("migrate", "seed"))
     for name in ("api-prod", "worker"):
-        assert {healthy, started, migrated, seeded} <= set(found[name])
-    assert migrated not in found["migrate"]
-    assert healthy in found["migrate"]
-    assert migrated in found["seed"]
-    assert seeded not in found["seed"]
+        assert f"depends_on: {{{services}, {migrated}, {seeded}}}" in found[name]
+    assert f"depends_on: {{{services}}}" in found["migrate"]
+    assert f"depends_on: {{{services}, {migrated}}}" in found["seed"]
     assert [name for name in found if 'restart: "no"' in found[name]] == ["migrate", "seed"]
-    assert "db-tests: {condition: service_healthy}" in found["api-tests"]
-    assert "db-dev: {condition: service_healthy}" in found["api-dev"]
+    for form, name in (("tests", "api-tests"), ("dev", "api-dev")):
+        waited = f"db-{form}: {{condition: service_healthy}}, mail-{form}: {{condition: service_started}}"
+        assert f"depends_on: {{{waited}}}" in found[name]
 
 
 def test_each_form_of_a_database_has_its_own_network_and_data() -> None:
     """Production alone has a password, from a file; the tests keep nothing."""
-    found = composed([("main-db", "postgres:17")], "DATABASE_URL")
+    found = {name: " ".join(lines) for name, lines in composed([("main-db", "postgres:17")], "DATABASE_URL").items()}
     assert "secrets: [main_db_password]" in found["x-prod"]
-    assert "POSTGRES_PASSWORD_FILE: /run/secrets/main_db_password" in found["main-db"]
+    assert "POSTGRES_PASSWORD_FILE: /run/secrets/main_db_password}" in found["main-db"]
     assert 'volumes: ["main-db:/var/lib/postgresql"]' in found["main-db"]
-    assert not any("networks" in line for line in found["main-db"])
+    assert "networks" not in found["main-db"]
     for form in ("dev", "tests"):
         lines = found[f"main-db-{form}"]
-        assert {"secrets: []", "POSTGRES_HOST_AUTH_METHOD: trust"} <= set(lines)
+        assert "secrets: []" in lines
+        assert "POSTGRES_HOST_AUTH_METHOD: trust}" in lines
         assert f"networks: {{{form}: {{aliases: [main-db]}}}}" in lines
         assert f"networks: [{form}]" in found["api-tests" if form == "tests" else "api-dev"]
-    assert {"volumes: []", "tmpfs: [/var/lib/postgresql]"} <= set(found["main-db-tests"])
-    assert found["networks"] == ["networks: {dev: {}, tests: {internal: true}}"]
-    assert found["volumes"] == ["volumes: {main-db: {}, main-db-dev: {}}"]
+    assert "volumes: [], tmpfs: [/var/lib/postgresql]" in found["main-db-tests"]
+    assert found["networks"] == "networks: {dev: {}, tests: {internal: true}}"
+    assert found["volumes"] == "volumes: {main-db: {}, main-db-dev: {}}"
 
 
 def test_addresses_have_a_default_without_a_password() -> None:
