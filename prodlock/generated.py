@@ -66,7 +66,9 @@ class Facts:
 def facts(project: Project, name: str, variables: Iterable[str]) -> Facts:
     """Return the facts of a project, its Compose project's name and the variables that its service reads."""
     root, lock = project.root, project.configuration.lock
-    return Facts(name, tuple(sorted(variables)), project.is_own, described(root, lock), locks(root, lock), driver(root, lock))
+    return Facts(
+        name, tuple(sorted(variables)), project.is_own, described(root, lock), locks(root, lock), driver(root, lock)
+    )
 
 
 def driver(root: Path, lock: str) -> str:
