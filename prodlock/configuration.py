@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from prodlock import variables
+from prodlock import recipes, variables
 from prodlock.failure import Failure
 from prodlock.integers import LAST_PORT
 
@@ -260,12 +260,19 @@ def read(root: Path) -> Configuration:
     if not found["lock"]:
         found["lock"] = next((name for name in LOCKS if (root / name).is_file()), LOCKS[0])
     configuration = Configuration(**found)
-    if names := {one.name for one in configuration.commands} & {name for name, _ in configuration.services}:
-        raise Failure(
-            f"{TABLE}: `commands` and `services` must have different names (got {', '.join(sorted(names))} in both). "
-            "To fix it: rename one of them."
-        )
+    _check_names(configuration)
     return configuration
+
+
+def _check_names(configuration: Configuration) -> None:
+    """Raise Failure where two Compose services would have one name. A service has forms for dev and for the tests."""
+    names = [one.name for one in configuration.commands]
+    names += [f"{name}{end}" for name, _ in configuration.services for end in ("", recipes.DEV, recipes.TESTS)]
+    if double := sorted({name for name in names if names.count(name) > 1}):
+        raise Failure(
+            f"{TABLE}: `commands` and `services` must have different names (got {', '.join(double)} twice; a service "
+            f"has forms with `{recipes.DEV}` and `{recipes.TESTS}` behind its name). To fix it: rename one of them."
+        )
 
 
 def parse(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from prodlock.configuration import Configuration, pyproject
+from prodlock import recipes
+from prodlock.configuration import Command, Configuration, pyproject
 from prodlock.failure import Failure
 from prodlock.project import Project
 
@@ -58,14 +58,20 @@ class Facts:
     described: tuple[str, ...] = ("pyproject.toml",)
     # The locks, the first of which is the configured one.
     locks: tuple[str, ...] = ("poetry.lock",)
+    # What SQLAlchemy needs behind the name of the database system in an address, such as `+psycopg`.
+    driver: str = ""
 
 
 def facts(project: Project, name: str, variables: Iterable[str]) -> Facts:
     """Return the facts of a project, its Compose project's name and the variables that its service reads."""
-    root = project.root
-    return Facts(
-        name, tuple(sorted(variables)), project.is_own, described(root), locks(root, project.configuration.lock)
-    )
+    root, lock = project.root, project.configuration.lock
+    return Facts(name, tuple(sorted(variables)), project.is_own, described(root), locks(root, lock), driver(root, lock))
+
+
+def driver(root: Path, lock: str) -> str:
+    """Return the driver that SQLAlchemy needs in the address of a database, by what the lock has."""
+    file = root / lock
+    return recipes.driver(file.read_text(encoding="utf-8", errors="replace")) if file.is_file() else ""
 
 
 def described(root: Path) -> tuple[str, ...]:
@@ -279,18 +285,28 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
     if facts.is_own:
         live = ("python", "-m", "prodlock.loop.serve", *server_arguments(configuration))
     action = "sync" if facts.is_own else "sync+restart"
+    services, commands = dict(configuration.services), configuration.commands
+    addresses = recipes.addresses(services, facts.driver)
+    secrets = recipes.secrets(services)
     return {
         "name": facts.name,
         "dockerfile": [] if configuration.dockerfile == "Dockerfile" else [f"  dockerfile: {configuration.dockerfile}"],
         "server": [*_mapping("x-server: &server", server), ""] if server else [],
-        "environment": list(
-            _mapping(
-                "  environment: &environment",
-                [*(["<<: *server"] if server else []), *(name for name in facts.variables if name not in server)],
-            )
+        "environment": _mapping(
+            "  environment: &environment",
+            [
+                *(["<<: *server"] if server else []),
+                *(_handed_on(name, addresses) for name in facts.variables if name not in server),
+            ],
         ),
         "memory": configuration.memory,
-        "commands": [line for command in configuration.commands for line in _command(command.name, command.words)],
+        "secrets of prod": [f"  secrets: [{', '.join(secrets)}]"] if secrets else [],
+        "conditions of prod": _lines(_conditions(services, (one.name for one in commands if one.once))),
+        "commands": [line for command in commands for line in _command(command, configuration)],
+        "tests": list(_tests(services, addresses)),
+        "live network": _lines(["networks: [dev]", *_conditions(_forms(services, recipes.DEV))]) if services else [],
+        "services": list(recipes.compose(services)),
+        "secrets": list(_top_level(services)),
         "live command": json.dumps(live),
         "live environment": list(_live_environment(names)),
         "watched": [
@@ -304,9 +320,20 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
 
 
 def _mapping(start: str, entries: Iterable[str]) -> list[str]:
-    """Return a mapping in the flow style of YAML, in lines of at most 118 characters; a name alone has no value."""
-    indent = start[: len(start) - len(start.lstrip())] + "  "
-    return textwrap.wrap(f"{start} {{{', '.join(entries)}}}", 118, subsequent_indent=indent, break_on_hyphens=False)
+    """Return a mapping in the flow style of YAML, in lines of at most 118 characters where its entries allow that.
+
+    An entry that is a name alone has no value.
+    """
+    lines, indent = [], " " * (len(start) - len(start.lstrip()) + 2)
+    line = f"{start} {{"
+    for number, entry in enumerate(listed := [*entries]):
+        text = entry + ("," if number < len(listed) - 1 else "")
+        if len(line) + len(text) > 116 and number:  # noqa: PLR2004 - a line, without ` ` and `}`
+            lines.append(line)
+            line = indent + text
+        else:
+            line += text if line.endswith("{") else f" {text}"
+    return [*lines, f"{line}}}"]
 
 
 def _live_environment(names: Iterable[str]) -> Iterator[str]:
@@ -317,12 +344,67 @@ def _live_environment(names: Iterable[str]) -> Iterator[str]:
         yield "      APP_DOCS: ${APP_DOCS:-true}"
 
 
-def _command(name: str, words: tuple[str, ...]) -> Iterator[str]:
-    yield f"  {name}:"
-    yield "    <<: *prod"
-    yield f"    command: {json.dumps(words)}"
-    yield "    healthcheck: {disable: true}"
+def _handed_on(name: str, addresses: Mapping[str, str]) -> str:
+    """Return the entry of a variable that Compose hands on; an address has a default."""
+    return f'{name}: "${{{name}:-{addresses[name]}}}"' if name in addresses else name
+
+
+def _command(command: Command, configuration: Configuration) -> Iterator[str]:
+    """Yield the lines of a further command. One that runs to its end does so once, after those before it."""
+    first = [one.name for one in configuration.commands if one.once]
+    if command.once:
+        first = first[: first.index(command.name)][-1:]
+    # `api-prod` builds the image. Without any check, `up --wait` fails in some versions of Compose.
+    entries = ["<<: *prod", f"command: {json.dumps(command.words)}", "pull_policy: never"]
+    if command.once:
+        entries += ["healthcheck: {disable: true}", 'restart: "no"']
+    else:
+        entries.append(f"healthcheck: {{test: {_exec(recipes.RUNNING)}}}")
+    yield from _mapping(f"  {command.name}:", [*entries, *_conditions(dict(configuration.services), first)])
     yield ""
+
+
+def _conditions(services: Mapping[str, str], completed: Iterable[str] = ()) -> Iterator[str]:
+    """Yield the entry with what a service waits for: other services, given with their images, and commands' ends."""
+    waited = {
+        name: "service_healthy" if recipes.known(image) else "service_started" for name, image in services.items()
+    }
+    waited |= dict.fromkeys(completed, "service_completed_successfully")
+    if waited:
+        yield f"depends_on: {{{', '.join(f'{name}: {{condition: {one}}}' for name, one in waited.items())}}}"
+
+
+def _lines(entries: Iterable[str]) -> list[str]:
+    """Return entries of a service in the block style of YAML."""
+    return [f"    {one}" for one in entries]
+
+
+def _forms(services: Mapping[str, str], end: str) -> dict[str, str]:
+    return {f"{name}{end}": image for name, image in services.items()}
+
+
+def _tests(services: Mapping[str, str], addresses: Mapping[str, str]) -> Iterator[str]:
+    if not services:
+        yield "    # The tests reach for nothing outside their container, and no network has to be made for them."
+        yield "    network_mode: none"
+        return
+    yield "    # The tests reach services of their own, and nothing outside."
+    yield "    networks: [tests]"
+    if addresses:
+        yield f"    environment: {{{', '.join(f'{name}: {json.dumps(one)}' for name, one in addresses.items())}}}"
+    yield from _lines(_conditions(_forms(services, recipes.TESTS)))
+
+
+def _top_level(services: Mapping[str, str]) -> Iterator[str]:
+    """Yield the secrets of services, and their volumes and networks."""
+    for name in recipes.secrets(services):
+        yield f"  {name}: {{file: {recipes.SECRETS}/{name}}}"
+    if services:
+        yield ""
+        yield "networks: {dev: {}, tests: {internal: true}}"
+        names = [name for name, image in services.items() if recipes.known(image)]
+        if names:
+            yield f"volumes: {{{', '.join(f'{name}{end}: {{}}' for name in names for end in ('', recipes.DEV))}}}"
 
 
 def _ignored(configuration: Configuration, facts: Facts) -> dict[str, str | Iterable[str]]:

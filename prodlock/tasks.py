@@ -211,14 +211,17 @@ def test(project: Project, watch: bool = False, debug: bool = False) -> int:
 
 @task(
     klass=PassThrough,
-    help={"prod": "Beside the running prod container, which has no shell: in its network and process namespaces."},
+    help={
+        "prod": "Beside the running prod container, which has no shell: in its network and process namespaces.",
+        "tree": "On the working tree, which the command can change, with the services of `inv dev`.",
+    },
 )
 @on_project
-def shell(project: Project, prod: bool = False) -> int:
+def shell(project: Project, prod: bool = False, tree: bool = False) -> int:
     """Open a shell in dev, or run a command: `inv shell -- python -V`."""
     from prodlock.docker import development
 
-    return development.shell(project, passed_arguments(), beside_prod=prod)
+    return development.shell(project, passed_arguments(), beside_prod=prod, on_tree=tree)
 
 
 @task
@@ -326,11 +329,11 @@ def lint(project: Project, fix: bool = False) -> int:
     return stages.lint(project, fix=fix)
 
 
-@task
+@task(help={"volumes": "Remove the volumes of databases as well, with their data."})
 @on_project
-def clean(project: Project) -> None:
-    """Remove this checkout's containers, network and images."""
-    images.clean(project)
+def clean(project: Project, volumes: bool = False) -> None:
+    """Remove this checkout's containers, networks and images."""
+    images.clean(project, volumes=volumes)
 
 
 def collection(root: Path) -> Collection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from prodlock import service
@@ -66,13 +67,15 @@ def files(project: Project) -> list[Path]:
     return chosen
 
 
-def command(project: Project, *profiles: str) -> tuple[str, ...]:
-    """Return the beginning of a Compose command: its files, folder, project and profiles.
+def command(project: Project, *profiles: str, name: str = "", more: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the beginning of a Compose command: its files and `more` of them, folder, project and profiles.
 
     All of them are named, so that neither the environment nor `.env` redirects the command: see `engine.REDIRECTING`.
+    `name` is another name for the project.
     """
+    overrides = (f"--file={file}" for file in more)
     chosen = (f"--profile={profile}" for profile in profiles)
-    return ("compose", *_location(project), f"--project-name={project_name(project)}", *chosen)
+    return ("compose", *_location(project), *overrides, f"--project-name={name or project_name(project)}", *chosen)
 
 
 def check_settings(project: Project, *services: tuple[str, str], quickly: bool = False) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,14 +97,14 @@ def list_all(project: Project) -> list[Container]:
 def remove(project: Project, containers: Iterable[Container], name: str) -> None:
     """Stop containers within their grace periods, remove them, and remove the project's unused networks.
 
-    Interruptions are ignored meanwhile. The newest container must come first: Compose starts a dependency before the
-    service that needs it.
+    Volumes that have a name stay. Interruptions are ignored meanwhile. The newest container must come first: Compose
+    starts a dependency before the service that needs it.
     """
     with engine.undisturbed():
         for container in containers:
             try:
                 engine.output(project, "stop", container.identifier, echo=True, shielded=True)
-                engine.output(project, "rm", "--force", container.identifier, echo=True, shielded=True)
+                engine.output(project, "rm", "--force", "--volumes", container.identifier, echo=True, shielded=True)
             except Failure:
                 # Another command may have removed it meanwhile.
                 if container.identifier in {one.identifier for one in list_all(project)}:
@@ -118,10 +118,10 @@ def remove(project: Project, containers: Iterable[Container], name: str) -> None
                     engine.output(project, "network", "rm", network, echo=True, shielded=True)
 
 
-def failed(project: Project, containers: Iterable[Container], permanent: str) -> list[Container]:
+def failed(project: Project, containers: Iterable[Container], permanent: Collection[str]) -> list[Container]:
     """Return the containers that exited with an error, were restarted, or are unhealthy.
 
-    The service `permanent` has failed as well where it exited with 0; other services may.
+    A service of `permanent` has failed as well where it exited with 0; other services may.
     """
     template = (
         "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}} {{if .State.Health}}{{.State.Health.Status}}{{end}}"
@@ -132,7 +132,7 @@ def failed(project: Project, containers: Iterable[Container], permanent: str) ->
         with contextlib.suppress(Failure):
             answer = engine.output(project, "inspect", f"--format={template}", container.identifier)
             status, code, restarts, health = answer.rstrip("\n").split(" ")
-            if has_failed(status, code, restarts, health) or (status == "exited" and container.service == permanent):
+            if has_failed(status, code, restarts, health) or (status == "exited" and container.service in permanent):
                 found.append(container)
     return found
 

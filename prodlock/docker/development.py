@@ -6,8 +6,9 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping
 
-from prodlock.docker import engine, images, production, reports
-from prodlock.docker.compose import DEV, command, project_name
+from prodlock import generated
+from prodlock.docker import engine, images, production, reports, services, stages
+from prodlock.docker.compose import DEV, LIVE, command, project_name
 from prodlock.failure import Failure
 from prodlock.project import Project
 
@@ -21,14 +22,19 @@ def test(project: Project, arguments: list[str]) -> int:
     return _run_in_dev(project, "pytest", *arguments, finished=reports.copy)
 
 
-def shell(project: Project, words: list[str], *, beside_prod: bool) -> int:
+def shell(project: Project, words: list[str], *, beside_prod: bool, on_tree: bool) -> int:
     """Build dev, open a shell in it or run a command, and return the exit code.
 
-    Beside production, which has no shell, the command runs in the namespaces of its container: it has its network, its
-    processes, and under /proc/1/root its files.
+    It has the services of the tests, such as a database. Beside production, which has no shell, the command runs in the
+    namespaces of its container: it has its network, its processes, and under /proc/1/root its files. On the working
+    tree, which it can change as this user, it has the settings and the services of `inv dev`.
     """
+    if beside_prod and on_tree:
+        raise Failure("The option must be --prod or --tree (got both). To fix it: leave one of them out.")
     images.build(project, DEV, made_from=None)
     words = words or ["bash"]
+    if on_tree:
+        return _run_on_tree(project, *words)
     if not beside_prod:
         return _run_in_dev(project, *words)
     container = production.running(project)
@@ -40,8 +46,17 @@ def shell(project: Project, words: list[str], *, beside_prod: bool) -> int:
 
 def _run_in_dev(project: Project, *words: str, finished: Callable[[Project, str], None] | None = None) -> int:
     """Run a command in a container of dev, and return its exit code."""
-    started = (*command(project, DEV[1]), "run", *terminal(), DEV[0], *words)
-    return run_temporary(project, *started, finished=finished)
+    with services.for_tests(project) as given:
+        started = (*given.compose, "run", *terminal(), *given.compose_options, DEV[0], *words)
+        return run_temporary(project, *started, finished=finished)
+
+
+def _run_on_tree(project: Project, *words: str) -> int:
+    """Run a command in a container of dev that has the working tree, and return its exit code."""
+    home = f"--workdir={generated.home(project.configuration)}"
+    options = (*terminal(), "--no-deps", *stages.on_working_tree(project), home, "--env=HOME=/tmp")
+    with services.for_dev(project):
+        return run_temporary(project, *command(project, LIVE[1]), "run", *options, LIVE[0], *words)
 
 
 def terminal() -> tuple[str, ...]:

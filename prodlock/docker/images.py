@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from prodlock import generated, site, source
 from prodlock.configuration import FIRST_BUILD
-from prodlock.docker import containers, engine
+from prodlock.docker import containers, engine, services
 from prodlock.docker.compose import DEV, PROD, check_settings, command, project_name
 from prodlock.project import Project
 
@@ -85,11 +85,16 @@ def build(
     )
 
 
-def clean(project: Project) -> None:
-    """Remove this checkout's containers, their network and the images that its tasks build."""
+def clean(project: Project, *, volumes: bool) -> None:
+    """Remove this checkout's containers, their networks and the images that its tasks build; and volumes, if wanted."""
     name = project_name(project)
     present = containers.list_all(project)
     containers.remove(project, [one for one in present if one.local and one.project == name], name)
+    # What a killed run of the tests has left.
+    for run in {one.project for one in present if one.local and services.is_run(one.project, name)}:
+        containers.remove(project, [one for one in present if one.project == run], run)
+    if volumes:
+        _remove_volumes(project, name)
     others = [one for one in present if not one.local]
     for other in others:
         if other.project == name:
@@ -103,3 +108,10 @@ def clean(project: Project) -> None:
             engine.notify(f"Not removed: the image {image}, which a container uses.")
         else:
             engine.output(project, "image", "rm", image, echo=True)
+
+
+def _remove_volumes(project: Project, name: str) -> None:
+    """Remove the volumes of a project, with their data. Raises Failure where a container uses one."""
+    labelled = f"--filter=label=com.docker.compose.project={name}"
+    for volume in engine.output(project, "volume", "ls", "--quiet", labelled).split():
+        engine.output(project, "volume", "rm", volume, echo=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from prodlock import generated, integers
-from prodlock.docker import containers, development, engine, exclusive, images, stages
+from prodlock.docker import containers, development, engine, exclusive, images, services, stages
 from prodlock.docker.compose import DEV, LIVE, PROD, check_settings, command, project_name
 from prodlock.failure import Failure
 from prodlock.project import Project
@@ -47,7 +47,7 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
         check_settings(project, PROD, LIVE)
         images.build(project, DEV, made_from=None)
         options = [*stages.on_working_tree(project), *stages.in_home(project), "--env=HOME=/tmp"]
-        options.append("--service-ports")
+        options += ["--service-ports", *(["--no-deps"] if services.names(project) else [])]
         options.append(f"--env=PRODLOCK_ADDRESS=http://localhost:{port}")
         if not preload:
             options.append("--env=PRODLOCK_PRELOAD=0")
@@ -55,7 +55,7 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
             # debugpy warns without the second: a debugger can't stop in modules that are part of the interpreter.
             options += ["--env=PRODLOCK_DEBUG=1", "--env=PYTHON_FROZEN_MODULES=off"]
         program = _program(project)
-        with _override(project, debug=debug) as override:
+        with services.for_dev(project), _override(project, debug=debug) as override:
             if own_server:
                 # prodlock.loop prints it where it serves.
                 print(f"http://localhost:{port} serves the working tree. Ctrl-C ends it.", flush=True)

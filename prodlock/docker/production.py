@@ -6,8 +6,8 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 
-from prodlock import integers, source
-from prodlock.docker import containers, engine, exclusive, images
+from prodlock import integers, recipes, source
+from prodlock.docker import containers, engine, exclusive, images, services
 from prodlock.docker.compose import PROD, check_settings, command, files, project_name
 from prodlock.docker.containers import Container
 from prodlock.failure import Failure
@@ -17,6 +17,7 @@ from prodlock.project import Project
 _EXIT_SECONDS = 5
 # How long the Engine may take to create a container after an interrupted Compose has asked for it.
 _CREATE_SECONDS = 0.5
+_ENDED = frozenset({"created", "exited", "dead"})
 
 
 def serve(project: Project, port: str, *, detach: bool) -> None:
@@ -37,6 +38,8 @@ def serve(project: Project, port: str, *, detach: bool) -> None:
         _remove_leftovers(project)
         check_settings(project, PROD)
         images.build(project, PROD, made_from=source.commit(project), env=settings)
+        services.pull(project)
+        services.make_secrets(project)
         created = _create(project, settings)
         healthy = False
         try:
@@ -76,11 +79,12 @@ def running(project: Project) -> Container | None:
 def _remove_leftovers(project: Project) -> None:
     """Remove the exited containers of a killed `inv serve`. Raises Failure where production already runs."""
     conflicting = _conflicting(project)
-    leftovers = [
-        one for one in conflicting if one.local and one.standard and one.state in {"created", "exited", "dead"}
-    ]
+    leftovers = [one for one in conflicting if one.local and one.standard and one.state in _ENDED]
     if len(leftovers) < len(conflicting):
         raise _already_running([one for one in conflicting if one not in leftovers])
+    # Those of databases and of commands: an exited command would be started again from its former image.
+    leftovers += [one for one in _of_project(project) if one.local and one.standard and one.state in _ENDED
+                  and one not in leftovers]  # fmt: skip
     if leftovers:
         containers.remove(project, leftovers, project_name(project))
 
@@ -112,7 +116,9 @@ def _create(project: Project, settings: Mapping[str, str]) -> list[Container]:
     reason: Failure | KeyboardInterrupt
     try:
         options = ("--no-build", "--no-recreate")
-        engine.output(project, *command(project, PROD[1]), "create", *options, PROD[0], env=settings, echo=True)
+        engine.output(
+            project, *command(project, PROD[1]), "create", *options, *_long_running(project), env=settings, echo=True
+        )
         own = created()
         if any(_is_production(project, one) for one in own):
             return own
@@ -131,26 +137,36 @@ def _create(project: Project, settings: Mapping[str, str]) -> list[Container]:
 
 
 def _of_project(project: Project) -> list[Container]:
-    """Return all containers under this project's name."""
+    """Return all containers under this project's name but those of `inv dev`."""
     # First: an invalid name is refused even where there are no containers.
-    name = project_name(project)
-    return [one for one in containers.list_all(project) if one.project == name]
+    name, of_dev = project_name(project), {*services.names(project, recipes.DEV)}
+    return [one for one in containers.list_all(project) if one.project == name and one.service not in of_dev]
+
+
+def _long_running(project: Project) -> list[str]:
+    """Return production's service and the further commands that run beside it; the others run before it."""
+    return [PROD[0], *(one.name for one in project.configuration.commands if not one.once)]
 
 
 def _start(project: Project, created: Sequence[Container], settings: Mapping[str, str]) -> None:
     """Start production and wait until it is healthy. Raises Failure, and prints the logs of the failed services."""
     options = ("--detach", "--wait", "--no-build", "--no-recreate")
+    running = _long_running(project)
+    reason: Failure | None = None
     try:
-        engine.output(project, *command(project, PROD[1]), "up", *options, PROD[0], env=settings, echo=True)
-    except Failure:
-        failed = containers.failed(project, created, PROD[0])
-        if not failed:
-            raise
-        for one in failed:
-            engine.notify(f"The last lines of {one.service}:")
-            engine.run(project, "logs", "--tail=20", one.identifier)
+        engine.output(project, *command(project, PROD[1]), "up", *options, *running, env=settings, echo=True)
+    except Failure as caught:
+        reason = caught
+    # A command may fail while the service becomes healthy: Compose does not look at it again.
+    failed = containers.failed(project, created, running + services.names(project)) if reason or running[1:] else []
+    if failed:
+        services.print_logs(project, failed)
         names = " and ".join(one.service for one in failed)
-        raise Failure(f"{names} did not become healthy; the last lines above give the reason.") from None
+        once = {one.name for one in project.configuration.commands if one.once}
+        fault = "failed" if once.issuperset(one.service for one in failed) else "did not become healthy"
+        raise Failure(f"{names} {fault}; the last lines above give the reason.")
+    if reason:
+        raise reason
 
 
 def _stream_logs(project: Project, container: str) -> None:

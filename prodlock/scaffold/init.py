@@ -71,6 +71,7 @@ def describe(changes: Changes, keys: Mapping[str, object], name: str) -> Changes
         is_own=False,
         described=generated.described(root) or ("pyproject.toml",),
         locks=generated.locks(root, described.lock),
+        driver=generated.driver(root, described.lock),
     )
     files = generated.files(described, facts)
     changes[vendored.BASE] = vendored.packed({path: one.text for path, one in files.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -17,6 +18,9 @@ from prodlock.proof.judges import compose as judge
 from prodlock.proof.judges import mounts
 from prodlock.proof.records import ComposeProject
 from prodlock.server.settings import VARIABLES
+
+# The layer of a step that changes no file, such as WORKDIR: an archive without members, which many images have.
+_EMPTY = f"sha256:{hashlib.sha256(bytes(1024)).hexdigest()}"
 
 
 def collect(project: Project) -> ComposeProject:
@@ -93,7 +97,8 @@ def settings_variables(project: Project) -> frozenset[str]:
 def _own_layers(project: Project, name: str) -> frozenset[str]:
     """Return the last layer of each of the project's images: files of this project, which no other image has."""
     found = filter(None, (_inspect(project, f"{name}:{target}") for _, target in (compose.DEV, compose.PROD)))
-    return frozenset(layer for one in found for layer in (one["RootFS"].get("Layers") or ())[-1:])
+    layers = ([one for one in image["RootFS"].get("Layers") or () if one != _EMPTY] for image in found)
+    return frozenset(one for each in layers for one in each[-1:])
 
 
 def _is_of_project(project: Project, image: str, name: str, own: frozenset[str]) -> bool:

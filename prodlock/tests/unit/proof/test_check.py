@@ -110,6 +110,14 @@ def test_an_image_of_the_project_is_recognized_under_another_name(
     assert compose._is_of_project(Project(), "0123456789ab", "x", frozenset({"sha256:1"})) is is_of_project
 
 
+def test_a_layer_without_files_is_not_of_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step such as WORKDIR adds the same one to any image: the last layer with files counts."""
+    empty = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
+    facts = [{"Config": {}, "RootFS": {"Layers": ["sha256:0", "sha256:1", empty]}}]
+    monkeypatch.setattr(engine, "output", lambda *_, **__: json.dumps(facts))
+    assert compose._own_layers(Project(), "x") == {"sha256:1"}
+
+
 def test_an_absent_image_is_not_of_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be pulled."""
 

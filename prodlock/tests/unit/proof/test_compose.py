@@ -337,6 +337,63 @@ def test_every_service_that_is_built_here_is_judged(service: dict[str, Any], exp
     assert all(one.why.startswith("the service worker ") for one in findings)
 
 
+WORKER: dict[str, Any] = {
+    "command": ["celery", "worker"],
+    "depends_on": {"db": {"condition": "service_healthy"}},
+    "healthcheck": {"disable": True},
+    "image": "x:prod",
+    "pull_policy": "never",
+    "restart": "no",
+}
+DATABASE: dict[str, Any] = {
+    "cap_add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"],
+    "environment": {"POSTGRES_PASSWORD_FILE": "/run/secrets/key"},
+    "healthcheck": {"test": ["CMD", "pg_isready"]},
+    "image": "registry.example/postgres:17",
+    "secrets": [{"source": "key"}],
+    "volumes": [{"type": "volume", "source": "data", "target": "/var/lib/postgresql"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, []),
+        ({"command": ["celery", "worker", "--pool=solo"]}, ["command"]),
+        ({"command": ["celery"]}, ["command"]),
+        ({"command": ["sh", "-c", "celery worker"]}, ["command"]),
+        ({"entrypoint": ["sh"]}, ["entrypoint"]),
+        ({"image": "x:dev"}, ["image x:dev"]),
+        ({"healthcheck": {"test": ["CMD", "python", "-S", "-c", ""]}}, []),
+        ({"healthcheck": {"test": ["CMD", "python", "-S", "-c", "import x"]}}, ["healthcheck"]),
+        ({"healthcheck": {"test": ["CMD", "sh"]}}, ["healthcheck"]),
+        ({"pull_policy": "always"}, ["pull_policy"]),
+        ({"user": "root"}, ["user"]),
+        ({"environment": {"PYTHONPATH": "/x"}}, ["PYTHONPATH"]),
+        ({"volumes": [{"type": "bind", "source": "/w/app", "target": "/srv/app"}]}, ["/w/app:/srv/app"]),
+    ],
+)
+def test_a_declared_command_runs_the_image_with_its_exact_words(more: dict[str, Any], expected: list[str]) -> None:
+    """The words are those of pyproject.toml; the service may have no health check, and everything else is judged."""
+    services = {"api-prod": SERVICE, "worker": WORKER | more, "db": DATABASE}
+    declared = replace(project(services), commands={"worker": ("celery", "worker")})
+    assert [one.what for one in compose.judge(declared, DECLARED, EXPECTED, ())] == expected
+
+
+def test_a_command_that_is_not_declared_is_a_finding() -> None:
+    """So is the missing health check of a service without declared words."""
+    services = {"api-prod": SERVICE, "worker": WORKER}
+    declared = replace(project(services), commands={"other": ("celery", "worker")})
+    assert [one.what for one in compose.judge(declared, DECLARED, EXPECTED, ())] == ["command", "healthcheck"]
+
+
+def test_databases_are_listed_as_not_judged() -> None:
+    """Neither their settings nor their capabilities are findings."""
+    declared = project({"api-prod": SERVICE, "db": DATABASE})
+    assert compose.judge(declared, DECLARED, EXPECTED, ()) == []
+    assert compose.unjudged(declared) == {"db": "registry.example/postgres:17"}
+
+
 @pytest.mark.parametrize(
     ("target", "place"),
     [
