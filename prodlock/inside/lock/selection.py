@@ -137,8 +137,8 @@ def index(address: str) -> str:
 def foreign(distribution: str, origin: str) -> str:
     """Return the message for a distribution that does not come from a package index."""
     return (
-        f"{distribution} must come from a package index (got {origin}). To fix it: lock a release that an index serves, "
-        "for example a wheel on an index of your own."
+        f"{distribution} must come from a package index (got {origin}). To fix it: lock a release that an index "
+        "serves, for example a wheel on an index of your own."
     )
 
 
