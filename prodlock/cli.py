@@ -17,6 +17,7 @@ _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # 
 _ROOT_HELP = (
     "the project (default: the nearest folder, the current one or one above it, with a Compose file and pyproject.toml)"
 )
+_DEPLOY_HELP = "write the files of deploy/ as well, for HAProxy, Swarm and Kubernetes"
 _EXIT_CODES = """\
 exit codes:
   0    the production image is proved; the files are written
@@ -64,12 +65,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="a key of [tool.prodlock] instead of what is found, such as application=app.main:app",
     )
+    init.add_argument("--deploy", action="store_true", help=_DEPLOY_HELP)
     init.add_argument("--dry-run", action="store_true", help="print what would be written as a diff, and write nothing")
 
     upgrade = _command(
         commands, "upgrade", _upgrade, "write what [tool.prodlock] and this version give; merge your edits"
     )
     upgrade.add_argument("--root", metavar="FOLDER", type=Path, help=_ROOT_HELP)
+    upgrade.add_argument("--deploy", action="store_true", help=_DEPLOY_HELP)
     upgrade.add_argument("--dry-run", action="store_true", help="print the difference, and write nothing")
 
     check = _command(commands, "check", _check, "prove where every byte of the production image comes from")
@@ -110,7 +113,7 @@ def _init(options: argparse.Namespace) -> int:
     """Run `prodlock init`."""
     from prodlock.scaffold import commands  # noqa: PLC0415
 
-    return commands.init(Path.cwd(), options.name, options.set, dry=options.dry_run)
+    return commands.init(Path.cwd(), options.name, options.set, deploy=options.deploy, dry=options.dry_run)
 
 
 def _upgrade(options: argparse.Namespace) -> int:
@@ -118,7 +121,7 @@ def _upgrade(options: argparse.Namespace) -> int:
     from prodlock.project import Project  # noqa: PLC0415
     from prodlock.scaffold import commands  # noqa: PLC0415
 
-    return commands.upgrade(Project(find_root(options.root)), dry=options.dry_run)
+    return commands.upgrade(Project(find_root(options.root)), deploy=options.deploy, dry=options.dry_run)
 
 
 def find_root(given: Path | None) -> Path:

@@ -62,5 +62,5 @@ def dropped(file: str, service: str, name: str) -> str:
     """Return the sentence about a variable that a service of the Compose file does not hand on: the line to add."""
     return (
         f"{file}: `environment` of {service} must hand on {name}, which the service reads (got no such name). To fix "
-        f"it: run `prodlock upgrade`, or add the line `{name}:` there, or `- {name}` where it is a list."
+        f"it: run `prodlock upgrade`, or add `{name}` to it (`{name}:` where each variable has a line)."
     )

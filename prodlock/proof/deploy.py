@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from prodlock.failure import CANNOT_CHECK, FAILED, Failure
 from prodlock.project import Project
-from prodlock.proof.evidence.deployment import KUBERNETES, PROXIED, PROXY, STACK, collect
+from prodlock.proof.evidence.deployment import collect
 from prodlock.proof.judges import deployment
+from prodlock.proof.judges.deployment import KUBERNETES, PROXIED, PROXY_FILE, STACK
 
 
 def check(project: Project) -> int:
@@ -20,11 +21,14 @@ def check(project: Project) -> int:
         raise Failure(str(failure), CANNOT_CHECK) from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise Failure(
-            f"deploy/ must have the form of this project's own (got: {error!r}). To fix it: compare them.", CANNOT_CHECK
+            f"deploy/ must have the form that `prodlock upgrade --deploy` writes (got: {error!r}). To fix it: restore "
+            "what differs.",
+            CANNOT_CHECK,
         ) from None
     for finding in findings:
         print(finding)
     if not findings:
-        kinds = ", ".join(sorted(str(one["kind"]) for one in evidence.objects))
-        print(f"{STACK} and {KUBERNETES} ({kinds}) are valid. They, {PROXIED} and {PROXY} agree with {evidence.base}.")
+        kinds = ", ".join(sorted({str(one["kind"]) for one in evidence.objects}))
+        agree = f"They, {PROXIED} and {PROXY_FILE} agree with {evidence.base}."
+        print(f"{STACK} and {KUBERNETES} ({kinds}) are valid. {agree}")
     return FAILED if findings else 0

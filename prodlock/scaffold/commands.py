@@ -15,21 +15,21 @@ from prodlock.scaffold import upgrade as upgrading
 from prodlock.scaffold.changes import Changes
 
 
-def init(root: Path, name: str | None, settings: Iterable[str], *, dry: bool) -> int:
+def init(root: Path, name: str | None, settings: Iterable[str], *, deploy: bool, dry: bool) -> int:
     """Move the project in a folder in, or start a new service there, and return 0.
 
     Raises Failure where that is not possible; then nothing is written.
     """
     given = moving.overrides(settings)
     if name is not None:
-        changes = example.plan(root, name, given)
+        changes = example.plan(root, name, given, deploy=deploy)
     else:
         moving.refuse_unsuitable(root)
         found = find.find(root, given)
         print("\n".join(found.report))
         keys = dict(found.keys) | given
         source.refuse_unavailable(Project(root), moving.parse(root, toml.table(keys)).sources)
-        changes = moving.plan(root, keys, moving.compose_name(root))
+        changes = moving.plan(root, keys, moving.compose_name(root), deploy=deploy)
     _finish(changes, dry=dry)
     if not dry:
         tasks = next(path for path in (moving.TASKS, "tasks.py") if path in changes.contents)
@@ -38,7 +38,7 @@ def init(root: Path, name: str | None, settings: Iterable[str], *, dry: bool) ->
     return 0
 
 
-def upgrade(project: Project, *, dry: bool) -> int:
+def upgrade(project: Project, *, deploy: bool, dry: bool) -> int:
     """Write what the configuration and the installed version give, and return 0, or 1 where conflicts are marked."""
     try:
         names = service.variables(project)
@@ -47,7 +47,7 @@ def upgrade(project: Project, *, dry: bool) -> int:
             f"{project.configuration.settings} must have a class `Settings` and a string PREFIX (got: {error}). To fix "
             "it: correct it, or `settings` in [tool.prodlock]."
         ) from None
-    found = upgrading.plan(project, names)
+    found = upgrading.plan(project, names, deploy=deploy)
     if found.former != __version__:
         print("\n".join(upgrading.news(found.former)))
     if not found.changes.contents:

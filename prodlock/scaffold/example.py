@@ -41,8 +41,8 @@ _TABLES = ("[project]", "[dependency-groups]", "[tool.poetry]", "[tool.pytest.in
 _VERSION = "0.1.0"
 
 
-def plan(root: Path, name: str, keys: Mapping[str, object]) -> Changes:
-    """Return the changes that start a new service in an empty folder.
+def plan(root: Path, name: str, keys: Mapping[str, object], *, deploy: bool = False) -> Changes:
+    """Return the changes that start a new service in an empty folder, with the files of deploy/ or without.
 
     Takes keys of `[tool.prodlock]` that differ from the example's. Raises Failure where the name is not valid, or where
     the folder has files other than git's.
@@ -59,7 +59,7 @@ def plan(root: Path, name: str, keys: Mapping[str, object]) -> Changes:
     own = tomllib.loads(described)["tool"]["prodlock"]
     # An empty list is the default.
     taken = {key: value for key, value in own.items() if value != []}
-    return init.describe(changes, taken | {"tests": ["tests"]} | dict(keys), name)
+    return init.describe(changes, taken | {"tests": ["tests"]} | dict(keys), name, deploy=deploy)
 
 
 def _check(root: Path, name: str) -> None:

@@ -77,9 +77,11 @@ class Found:
     def _default(self, key: str) -> object:
         default = getattr(configuration.Configuration, key.replace("-", "_"))
         default = self.defaults.get(key, default)
+        if key == "server":
+            return ""
         if isinstance(default, tuple):
             return {} if key in {"commands", "services"} else list(default)
-        return "" if key == "server" else default
+        return default
 
 
 def find(root: Path, given: Mapping[str, object] | None = None) -> Found:

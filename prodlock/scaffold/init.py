@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from prodlock import configuration, generated, service, vendored
+from prodlock import configuration, generated, generated_deploy, service, vendored
 from prodlock.configuration import FIRST_BUILD, Configuration
 from prodlock.failure import Failure
 from prodlock.project import COMPOSE_FILES
@@ -45,8 +45,8 @@ def refuse_unsuitable(root: Path) -> None:
             raise Failure(f"{name} must not exist yet (got one). To fix it: remove or rename it.")
 
 
-def plan(root: Path, keys: Mapping[str, object], name: str) -> Changes:
-    """Return the changes that move the project in a folder in.
+def plan(root: Path, keys: Mapping[str, object], name: str, *, deploy: bool = False) -> Changes:
+    """Return the changes that move the project in a folder in, with the files of deploy/ or without.
 
     Takes the keys of `[tool.prodlock]`, and the name of the Compose project. Raises Failure where a key is not valid,
     or where a file can't be read.
@@ -56,10 +56,10 @@ def plan(root: Path, keys: Mapping[str, object], name: str) -> Changes:
         given["dockerfile"] = DOCKERFILE
     if any((root / file).exists() for file in COMPOSE_FILES):
         given["compose"] = COMPOSE
-    return describe(Changes(root), given, name)
+    return describe(Changes(root), given, name, deploy=deploy)
 
 
-def describe(changes: Changes, keys: Mapping[str, object], name: str) -> Changes:
+def describe(changes: Changes, keys: Mapping[str, object], name: str, *, deploy: bool = False) -> Changes:
     """Add to changes what describes a project to Prodlock, what Docker reads, and the vendored files."""
     root, table = changes.root, toml.table({**keys, "size-budget-mb": keys.get("size-budget-mb", FIRST_BUILD)})
     described = parse(root, table)
@@ -73,6 +73,10 @@ def describe(changes: Changes, keys: Mapping[str, object], name: str) -> Changes
         driver=generated.driver(root, described.lock),
     )
     files = generated.files(described, facts)
+    if deploy:
+        further = generated_deploy.files(described, name)
+        refuse_present(root, further)
+        files |= further
     changes[vendored.BASE] = vendored.packed({path: one.text for path, one in files.items()})
     for path, rendered in files.items():
         changes[path] = rendered.text
@@ -85,6 +89,15 @@ def describe(changes: Changes, keys: Mapping[str, object], name: str) -> Changes
     if missing := [line for line in IGNORED if line not in present]:
         changes[".gitignore"] = appended(ignored, "\n".join((MARK, *missing)) + "\n")
     return changes
+
+
+def refuse_present(root: Path, paths: Iterable[str]) -> None:
+    """Raise Failure where one of the files of deploy/ exists, which Prodlock did not write."""
+    if present := [path for path in paths if (root / path).exists()]:
+        raise Failure(
+            f"{present[0]} must not exist yet, for Prodlock to write {generated_deploy.FOLDER}/ (got one). To fix it: "
+            "rename or remove it, and take over what you need of it afterwards."
+        )
 
 
 def _settings(changes: Changes, path: str) -> frozenset[str]:

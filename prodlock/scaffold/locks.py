@@ -13,7 +13,7 @@ from typing import Any
 
 from prodlock import generated
 from prodlock.failure import Failure
-from prodlock.inside.lock import poetry, pylock, requirements, selection, uv
+from prodlock.inside.lock import poetry, requirements, selection, uv
 from prodlock.inside.lock.selection import Requirement, normalized
 from prodlock.scaffold import pyprojects
 from prodlock.scaffold.installs import Installed
@@ -78,26 +78,39 @@ def path(tree: Tree, place: str, wanted: str = "") -> str:
 def read(tree: Tree, lock: str, application: str, installed: Installed, given: Mapping[str, object]) -> Lock:
     """Return what is installed of a lock. `given` has keys that are decided already.
 
-    Raises Failure where the lock is not valid.
+    Raises Failure where the lock is not valid, or has what can't be installed.
     """
     reader = _Reader(tree, lock, application, installed)
     package = str(given.get("package", reader.package))
     reader.refuse_unknown(given)
     groups, further_groups = reader.runtime()
     extras, further_extras = reader.extras()
-    chosen = (_given(given, "groups", groups), _given(given, "extras", extras))
+    dev_groups = reader.development()
+    wanted = _given(given, "groups", groups), _given(given, "extras", extras)
+    further = _given(given, "dev-groups", dev_groups)
+    versions = {normalized(one.name): one.version for one in _installed(reader, package, *wanted)}
+    _installed(reader, package, wanted[0], wanted[1], further)
+    return Lock(lock, package, groups, extras, dev_groups, versions, further_groups, further_extras)
+
+
+def _installed(
+    reader: _Reader, package: str, groups: Sequence[str], extras: Sequence[str], further: Sequence[str] = ()
+) -> list[Requirement]:
+    """Return what an image installs. Raises Failure where that is not possible."""
     try:
-        versions = {normalized(one.name): one.version for one in reader.requirements(package, *chosen)}
+        return reader.requirements(package, groups, extras, further)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         reason = str(error).rstrip(".")
         if isinstance(error, KeyError):
             # Poetry writes groups from version 2.
             reason = f"it has no {error}" + (", Poetry 1 wrote it" if error.args == ("groups",) else "")
-        remedy = "" if "To fix it" in reason else " To fix it: lock again."
-        raise Failure(f"{lock} can't be installed: {reason}.{remedy}") from None
-    return Lock(
-        lock, package, groups, extras, reader.development(), versions, further_groups, further_extras
-    )  # fmt: skip
+        for_tests = f" for the groups {', '.join(further)} of the dev image" if further else ""
+        remedy = " To fix it: lock again"
+        if further:
+            remedy += " without it, or name other groups, for example `--set 'dev-groups=[\"test\"]'`"
+        raise Failure(
+            f"{reader.path} can't be installed{for_tests}: {reason}.{'' if 'To fix it' in reason else f'{remedy}.'}"
+        ) from None
 
 
 def _check(tree: Tree, wanted: str) -> None:
@@ -138,7 +151,7 @@ class _Reader:
 
     def __init__(self, tree: Tree, lock: str, application: str, installed: Installed) -> None:
         self._tree = tree
-        self._lock = lock
+        self.path = lock
         self._installed = installed
         self._folder = posixpath.dirname(lock) or "."
         self._root = pyprojects.read(tree, join(self._folder, pyprojects.NAME))
@@ -180,37 +193,51 @@ class _Reader:
         chosen = [name for name in have if self._installed.all_extras or normalized(name) in named]
         return tuple(chosen), tuple(name for name in have if name not in chosen)
 
-    def requirements(self, package: str, groups: Sequence[str], extras: Sequence[str]) -> list[Requirement]:
-        """Return what production installs, for all environments. Raises ValueError where the lock is refused."""
-        if self._lock.endswith("poetry.lock"):
+    def requirements(
+        self, package: str, groups: Sequence[str], extras: Sequence[str], further: Sequence[str]
+    ) -> list[Requirement]:
+        """Return what an image installs, for all environments; the dev image has further groups.
+
+        Raises ValueError where the lock is refused.
+        """
+        has_further, groups = bool(further), [*groups, *further]
+        if self.path.endswith("poetry.lock"):
             wanted = {normalized(one) for one in extras}
             return [one for one in poetry.requirements(self._content, groups) if _needed(one, wanted)]
-        if self._lock.endswith("uv.lock"):
+        if self.path.endswith("uv.lock"):
             graph = uv.Graph(self._content, uv.targets(self._content, dict(self._root), package))
             return graph.installed(extras, groups, {}, lambda *_, **__: True)
-        if self._lock.endswith(".toml"):
-            return list(pylock.requirements(self._content))
-        return list(requirements.requirements(self._tree.text(self._lock)))
+        if self.path.endswith(".toml"):
+            active = {normalized(one) for one in (*groups, *extras, *pyprojects.texts(self._content, "default-groups"))}
+            packages = pyprojects.tables(self._content, "packages")
+            # The reader is for the environment of the image.
+            found = [Requirement(one["name"], one.get("version", ""), (), one.get("marker", "")) for one in packages]
+            return [one for one in found if _needed(one, active)]
+        listed = list(requirements.requirements(self._tree.text(self.path)))
+        for path in generated.locks(self._tree.root, self.path)[1:] if has_further else ():
+            # It may name the first one.
+            listed += requirements.requirements(self._tree.text(path), {posixpath.basename(self.path)})
+        return listed
 
     def _parsed(self) -> dict[str, Any]:
-        if self._lock.endswith(".txt"):
+        if self.path.endswith(".txt"):
             return {}
         try:
-            return tomllib.loads(self._tree.text(self._lock))
+            return tomllib.loads(self._tree.text(self.path))
         except (ValueError, RecursionError) as error:
             raise Failure(
-                f"{self._lock} must be a valid lock (got: {error}). To fix it: restore it, or lock again."
+                f"{self.path} must be a valid lock (got: {error}). To fix it: restore it, or lock again."
             ) from None
 
     def _groups(self) -> list[str]:
         """Return the groups that a project has and that its lock may have."""
         declared = pyprojects.table(self._described, "dependency-groups")
         groups = {name for name, value in declared.items() if value}
-        if self._lock.endswith("poetry.lock"):
+        if self.path.endswith("poetry.lock"):
             groups |= set(pyprojects.table(self._root, "tool", "poetry", "group"))
             if pyprojects.at(self._root, "tool", "poetry", "dev-dependencies"):
                 groups.add("dev")
-        elif self._lock.endswith("uv.lock"):
+        elif self.path.endswith("uv.lock"):
             # An environment of tests has the workspace's own group as well.
             groups |= {name for name in pyprojects.table(self._root, "dependency-groups") if name == "dev"}
             if pyprojects.at(self._described, "tool", "uv", "dev-dependencies"):
@@ -221,22 +248,22 @@ class _Reader:
 
     def _defaults(self) -> set[str]:
         """Return the groups that the tool of the lock installs without an option."""
-        if self._lock.endswith("poetry.lock"):
+        if self.path.endswith("poetry.lock"):
             poetry_groups = pyprojects.table(self._root, "tool", "poetry", "group")
             return {name for name in self._groups() if not pyprojects.at(poetry_groups, name, "optional")}
-        if self._lock.endswith("uv.lock"):
+        if self.path.endswith("uv.lock"):
             return set(pyprojects.texts(self._described, "tool", "uv", "default-groups"))
         return set()
 
     def _has(self, group: str) -> bool:
         """Return whether the lock has what a group declares; lists and pylock.toml may have some groups only."""
-        if self._lock.endswith(("poetry.lock", "uv.lock")):
+        if self.path.endswith(("poetry.lock", "uv.lock")):
             optional = pyprojects.at(self._root, "tool", "poetry", "group", group, "optional")
-            return not (self._lock.endswith("poetry.lock") and optional and group != "dev")
+            return not (self.path.endswith("poetry.lock") and optional and group != "dev")
         if group in pyprojects.texts(self._content, "dependency-groups"):
             return True
         locked = set()
-        for path in generated.locks(self._tree.root, self._lock):
+        for path in generated.locks(self._tree.root, self.path):
             locked |= set(_names(self._tree, path))
         declared = pyprojects.texts(self._described, "dependency-groups", group)
         # A requirement with a marker may hold in no environment of the lock.
@@ -257,7 +284,7 @@ class _Reader:
 
 
 def _needed(one: Requirement, extras: set[str]) -> bool:
-    """Return whether a requirement of a poetry.lock is not one of other extras only."""
+    """Return whether a requirement is not one of other extras, or groups, only."""
     named = {normalized(found["name"] or found["name2"]) for found in selection.EXTRA.finditer(one.marker)}
     return not named or bool(named & extras)
 

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from prodlock import __version__, generated, vendored
+from prodlock import __version__, generated, generated_deploy, vendored
 from prodlock.failure import Failure
 from prodlock.project import Project
 from prodlock.scaffold.changes import Changes
 from prodlock.scaffold.data import data
-from prodlock.scaffold.init import compose_name
+from prodlock.scaffold.init import compose_name, refuse_present
 from prodlock.scaffold.merge import CONFLICT, merge
 
 
@@ -24,11 +24,11 @@ class Upgrade:
     former: str
 
 
-def plan(project: Project, variables: frozenset[str]) -> Upgrade:
-    """Return the changes of an upgrade. Takes the variables that the service reads.
+def plan(project: Project, variables: frozenset[str], *, deploy: bool = False) -> Upgrade:
+    """Return the changes of an upgrade. Takes the variables that the service reads, and whether to write deploy/.
 
-    Raises Failure where the files are
-    of a newer version, where conflicts of an upgrade are left, or where a file can't be read.
+    Where the project has files of deploy/ that Prodlock wrote, they are upgraded in any case. Raises Failure where the
+    files are of a newer version, where conflicts of an upgrade are left, or where a file can't be read.
     """
     former = __version__ if project.is_own else vendored.version(project.root)
     if not former:
@@ -42,10 +42,10 @@ def plan(project: Project, variables: frozenset[str]) -> Upgrade:
             "fix it: install that version or a newer one."
         )
     changes = Changes(project.root)
-    name = _compose_name(project, changes)
-    files = generated.files(project.configuration, generated.facts(project, name, variables))
+    former_texts = {} if project.is_own else _bases(changes.before(vendored.BASE))
+    files = _files(project, variables, changes, former_texts, deploy=deploy)
     edited = {path: changes.before(path) for path in files}
-    bases = edited if project.is_own else _bases(changes.before(vendored.BASE))
+    bases = edited if project.is_own else former_texts
     conflicts = []
     for path, rendered in files.items():
         changes[path], count = _merged(path, edited[path], bases.get(path), rendered.text)
@@ -73,6 +73,23 @@ def _bases(text: str | None) -> Mapping[str, str]:
             f"{vendored.BASE} must have the files as Prodlock wrote them (got {'another text' if text else 'none'}). "
             f"To fix it: restore it (`git restore {vendored.BASE}`)."
         ) from None
+
+
+def _files(
+    project: Project, variables: frozenset[str], changes: Changes, bases: Mapping[str, str], *, deploy: bool
+) -> dict[str, generated.Rendered]:
+    """Return the rendered files. Those of deploy/ are among them where they are asked for, or where Prodlock wrote one.
+
+    A user may have removed them all. Raises Failure where another file has the name of one.
+    """
+    name = _compose_name(project, changes)
+    files = generated.files(project.configuration, generated.facts(project, name, variables))
+    written = generated_deploy.FILES if project.is_own else [path for path in generated_deploy.FILES if path in bases]
+    if deploy or any((project.root / path).exists() for path in written):
+        further = generated_deploy.files(project.configuration, name)
+        refuse_present(project.root, [path for path in further if path not in written])
+        files |= further
+    return files
 
 
 def _merged(path: str, edited: str | None, base: str | None, newer: str) -> tuple[str, int]:

@@ -6,15 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from prodlock import service
+from prodlock import generated_deploy, service
 from prodlock.docker import compose, engine, stages
 from prodlock.failure import Failure
 from prodlock.project import Project
 from prodlock.proof.evidence import compose as composed
 from prodlock.proof.judges import deployment
-from prodlock.proof.judges.deployment import Deployment, RunSettings
+from prodlock.proof.judges.deployment import KUBERNETES, OPEN, PROXIED, PROXY_FILE, STACK, Deployment, RunSettings
 
-STACK, KUBERNETES, PROXY, PROXIED = "deploy/stack.yml", "deploy/k8s", "deploy/haproxy.cfg", "deploy/proxy.yml"
 _VALIDATE = ("python", "/srv/manifests.py")
 # Where IMAGE is not set: only the form of the image's name is judged.
 _EXAMPLE = "registry.example/quotes@sha256:" + "0" * 64
@@ -22,11 +21,7 @@ _EXAMPLE = "registry.example/quotes@sha256:" + "0" * 64
 
 def collect(project: Project) -> Deployment:
     """Return what the files state. Raises Failure, or what parsing raises, where they can't be resolved."""
-    if not (project.root / "deploy").is_dir():
-        raise Failure(
-            "deploy/ must have the files that roll the service out (got no such folder). To fix it: copy the folder of "
-            "Prodlock's repository, and put the service's name and port in."
-        )
+    refuse_absent(project)
     settings = {"IMAGE": project.environment.get("IMAGE", _EXAMPLE)}
     own = composed.resolve(project)["services"][compose.PROD[0]]
     proxied = composed.resolve(project, PROXIED)
@@ -38,25 +33,40 @@ def collect(project: Project) -> Deployment:
     document = json.loads(printed)
     stacked, objects = document["stack"]["services"][compose.PROD[0]], document["objects"]
     described = project.configuration
-    image = deployment.of_image(_text(project, described.dockerfile), described.health, described.ready)
-    plain, proxy = deployment.of_compose(own), deployment.of_proxy(_text(project, PROXY))
+    paths = generated_deploy.probed_paths(described)
+    image = deployment.of_image(_text(project, described.dockerfile), *paths)
+    plain, proxy = deployment.of_compose(own), deployment.of_proxy(_text(project, PROXY_FILE))
     behind_proxy = RunSettings(forwarded=deployment.PROXY)
     base, read = compose.files(project)[0].name, composed.settings_variables(project)
+    others = {
+        base: RunSettings(forwarded=plain.forwarded),
+        PROXIED: deployment.of_proxied(proxied["services"][compose.PROD[0]], _subnets(proxied)),
+        PROXY_FILE: proxy,
+        STACK: deployment.of_stack(stacked, _subnets(document["stack"])),
+        KUBERNETES: deployment.of_kubernetes(objects),
+    }
+    if described.server:
+        # A server of the project's own may not read FORWARDED_ALLOW_IPS, nor the other variables of prodlock.server.
+        read = service.variables(project)
+        others = {name: one._replace(forwarded=None) if one.forwarded == OPEN else one for name, one in others.items()}
     return Deployment(
         base,
         deployment.merged(plain._replace(forwarded=None), image, behind_proxy),
-        {
-            base: RunSettings(forwarded=plain.forwarded),
-            PROXIED: deployment.of_proxied(proxied["services"][compose.PROD[0]], _subnets(proxied)),
-            PROXY: proxy,
-            STACK: deployment.of_stack(stacked, _subnets(document["stack"])),
-            KUBERNETES: deployment.of_kubernetes(objects),
-        },
+        others,
         {STACK: str(stacked.get("image", "")), KUBERNETES: deployment.image(objects)},
         objects,
         [f"{KUBERNETES}: {sentence}" for sentence in document["invalid"]],
         [service.dropped(base, compose.PROD[0], name) for name in service.not_handed_on(own, read)],
+        document["stack"]["services"],
+        described.commands,
     )
+
+
+def refuse_absent(project: Project) -> None:
+    """Raise Failure where deploy/ lacks a file."""
+    for path in (STACK, f"{KUBERNETES}/kustomization.yaml", PROXY_FILE, PROXIED):
+        if not (project.root / path).is_file():
+            raise Failure(f"{path} must exist (got no such file). To fix it: run `prodlock upgrade --deploy`.")
 
 
 def _subnets(document: Mapping[str, Any]) -> list[str]:

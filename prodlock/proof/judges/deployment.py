@@ -10,6 +10,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from prodlock.configuration import Command
+from prodlock.docker.compose import PROD
+from prodlock.generated_deploy import DEPLOYMENT, kubernetes_name
+
+STACK, KUBERNETES, PROXY_FILE, PROXIED = "deploy/stack.yml", "deploy/k8s", "deploy/haproxy.cfg", "deploy/proxy.yml"
 _DIGEST_REFERENCE = re.compile(r".+@sha256:[0-9a-f]{64}")
 _SETS_SCHEME = r"^\s*http-request set-header x-forwarded-proto %\[ssl_fc,iif\(https,http\)\]( unless outer scheme)?$"
 _UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "k": 10**3, "M": 10**6, "G": 10**9}
@@ -19,6 +24,8 @@ _UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "k": 10**3
 Value = str | float | tuple[str, ...] | None
 # It has one, and leaves it open.
 OPEN = "left open"
+# Without a port, or without a check; a check that asks for no path.
+NONE, CONNECTION = "none", "a connection"
 # The senders whose X-Forwarded-For and X-Forwarded-Proto are trusted.
 PROXY, EVERYONE = "the proxy's network", "every client"
 
@@ -42,6 +49,20 @@ class RunSettings(NamedTuple):
     # Who is trusted with a client's address and scheme, and the path that a proxy strips.
     forwarded: Value = None
     root_path: Value = None
+    # The words that replace the image's own command, and whether they run to their end.
+    command: Value = None
+    once: Value = None
+    # The image, where another workload has the same one.
+    image: Value = None
+
+
+class Workload(NamedTuple):
+    """An object of Kubernetes that runs pods."""
+
+    kind: str
+    name: str
+    labels: Mapping[str, str]
+    pod: Mapping[str, Any]
 
 
 class Deployment(NamedTuple):
@@ -58,6 +79,9 @@ class Deployment(NamedTuple):
     invalid: list[str]
     # Variables of the service's settings that the Compose file does not hand on, a sentence each.
     dropped: list[str]
+    # The services of the stack, and the further commands that pyproject.toml declares.
+    services: Mapping[str, Any] = {}
+    commands: tuple[Command, ...] = ()
 
 
 def judge(evidence: Deployment) -> list[str]:
@@ -67,27 +91,31 @@ def judge(evidence: Deployment) -> list[str]:
         *evidence.dropped,
         *differences(evidence.reference, evidence.others, evidence.base),
         *unpinned_images(evidence.images),
-        *unmet_restrictions(evidence.objects),
+        *unmet_restrictions(evidence.objects, evidence.commands),
         *unselected_pods(evidence.objects),
+        *wrong_commands(evidence),
+        *undeclared_services(evidence.services, evidence.commands),
+        *undeclared_workloads(evidence.objects, evidence.commands),
     ]
 
 
 def of_image(dockerfile: str, health: str, ready: str) -> RunSettings:
-    """Return the settings of the image: from the Dockerfile's last stage, and the configured paths of the probes."""
+    """Return the settings of the image: from the Dockerfile's last stage, and the paths of the probes, if any."""
     last = re.split(r"^FROM ", dockerfile, flags=re.MULTILINE)[-1]
     return RunSettings(
         port=int(_found(r"^EXPOSE (\d+)", last)),
         user=_found(r"^USER (\S+)", last),
-        health=health,
-        ready=ready,
+        health=health or CONNECTION,
+        ready=ready or CONNECTION,
     )
 
 
 def of_proxy(configuration: str) -> RunSettings:
     """Return the settings that HAProxy's configuration expects of its servers."""
+    asked = re.search(r"^\s*option httpchk GET (\S+)", configuration, re.MULTILINE)
     return RunSettings(
         port=int(_found(r"^\s*server\S* .*:(\d+)", configuration)),
-        ready=_found(r"^\s*option httpchk GET (\S+)", configuration),
+        ready=asked[1] if asked else CONNECTION,
         # Then the header that a client sends is replaced.
         forwarded=PROXY if re.search(_SETS_SCHEME, configuration, re.MULTILINE) else EVERYONE,
     )
@@ -107,6 +135,8 @@ def of_compose(service: Mapping[str, Any]) -> RunSettings:
         dropped=tuple(service.get("cap_drop") or ()),
         forwarded=PROXY if "FORWARDED_ALLOW_IPS" in environment else OPEN,
         root_path=environment.get("UVICORN_ROOT_PATH") or "",
+        command=_words(service),
+        once=False,
     )
 
 
@@ -129,19 +159,44 @@ def of_stack(service: Mapping[str, Any], subnets: Iterable[str]) -> RunSettings:
         dropped=tuple(service.get("cap_drop") or ()),
         forwarded=_forwarded(environment, subnets),
         root_path=environment.get("UVICORN_ROOT_PATH") or "",
+        command=_words(service),
+        once=service.get("deploy", {}).get("mode", "") in {"replicated-job", "global-job"},
+    )
+
+
+def of_stack_command(service: Mapping[str, Any]) -> RunSettings:
+    """Return the settings of a further command in deploy/stack.yml."""
+    ports, check = service.get("ports") or (), service.get("healthcheck") or {}
+    return of_stack(service, ())._replace(
+        port=ports[0].get("target", OPEN) if ports else NONE,
+        health=NONE if check.get("disable") or check.get("test") == ["NONE"] else "the image's or another one",
+        ready=None,
+        forwarded=None,
+        root_path=None,
+        image=service.get("image"),
     )
 
 
 def of_kubernetes(objects: Iterable[Mapping[str, Any]]) -> RunSettings:
-    """Return the settings of the Deployment. Its grace period begins before the signal, with `preStop`."""
-    pod = _pod(objects)
-    (container,) = pod["containers"]
+    """Return the settings of the service's Deployment."""
+    return _of_workload(_service(objects))
+
+
+def of_kubernetes_command(workload: Workload) -> RunSettings:
+    """Return the settings of a further command in deploy/k8s."""
+    image = _container(workload).get("image")
+    return _of_workload(workload)._replace(forwarded=None, root_path=None, image=image)
+
+
+def _of_workload(workload: Workload) -> RunSettings:
+    """Return the settings of a pod. Its grace period begins before the signal, with `preStop`."""
+    pod, container = workload.pod, _container(workload)
     security, context = pod.get("securityContext", {}), container.get("securityContext", {})
     limits = container.get("resources", {}).get("limits", {})
     environment = {one["name"]: one.get("value") for one in container.get("env") or ()}
     before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     return RunSettings(
-        port=container["ports"][0]["containerPort"],
+        port=container["ports"][0]["containerPort"] if container.get("ports") else NONE,
         user=f"{security.get('runAsUser')}:{security.get('runAsGroup')}",
         health=_probed(container, "livenessProbe"),
         ready=_probed(container, "readinessProbe"),
@@ -153,6 +208,8 @@ def of_kubernetes(objects: Iterable[Mapping[str, Any]]) -> RunSettings:
         # The cluster's networks are not in its files.
         forwarded=_forwarded(environment, ()),
         root_path=environment.get("UVICORN_ROOT_PATH") or "",
+        command=(*(container.get("command") or ()), *(container.get("args") or ())),
+        once=workload.kind in {"Job", "CronJob"},
     )
 
 
@@ -185,51 +242,169 @@ def unpinned_images(images: Mapping[str, str]) -> Iterator[str]:
             yield f"{name}: the image is {image or 'not named'}, and must be named by its digest (NAME@sha256:...)."
 
 
-def unmet_restrictions(objects: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a sentence for each requirement of the restricted standard that the Deployment does not meet.
+def unmet_restrictions(objects: Iterable[Mapping[str, Any]], commands: Iterable[Command] = ()) -> Iterator[str]:
+    """Yield a sentence for each requirement of the restricted standard that a judged workload does not meet.
 
     https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
     """
-    pod = _pod(objects)
-    (container,) = pod["containers"]
-    security, context = pod.get("securityContext", {}), container.get("securityContext", {})
-    met = {
-        "runAsNonRoot": security.get("runAsNonRoot") is True,
-        "seccompProfile": security.get("seccompProfile", {}).get("type") == "RuntimeDefault",
-        "allowPrivilegeEscalation": context.get("allowPrivilegeEscalation") is False,
-        "capabilities": "ALL" in context.get("capabilities", {}).get("drop", ()),
-        "volumes": all(set(volume) <= {"name", "emptyDir", "configMap", "secret"} for volume in pod.get("volumes", ())),
-    }
-    for requirement, is_met in met.items():
-        if not is_met:
-            yield f"deploy/k8s: {requirement} is not what the restricted Pod Security Standard demands."
+    objects = tuple(objects)
+    service, others = _service(objects), _commands(objects, commands)
+    for place, workload in ((KUBERNETES, service), *((f"{KUBERNETES}, {name}", one) for name, one in others.items())):
+        pod, container = workload.pod, _container(workload)
+        security, context = pod.get("securityContext", {}), container.get("securityContext", {})
+        volumes = pod.get("volumes", ())
+        met = {
+            "runAsNonRoot": security.get("runAsNonRoot") is True,
+            "seccompProfile": security.get("seccompProfile", {}).get("type") == "RuntimeDefault",
+            "allowPrivilegeEscalation": context.get("allowPrivilegeEscalation") is False,
+            "capabilities": "ALL" in context.get("capabilities", {}).get("drop", ()),
+            "volumes": all(set(volume) <= {"name", "emptyDir", "configMap", "secret"} for volume in volumes),
+        }
+        for requirement, is_met in met.items():
+            if not is_met:
+                yield f"{place}: {requirement} is not what the restricted Pod Security Standard demands."
 
 
 def unselected_pods(objects: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a sentence for each object that selects other pods than the Deployment's."""
+    """Yield a sentence for each object that selects the pods of no workload, or of several.
+
+    Those of the service must be selected by one of each kind that there is.
+    """
     objects = tuple(objects)
-    (labels,) = (one["spec"]["template"]["metadata"]["labels"] for one in objects if one["kind"] == "Deployment")
-    for one in objects:
-        selector = one.get("spec", {}).get("selector") or {}
-        wanted = selector.get("matchLabels", selector) if one["kind"] == "PodDisruptionBudget" else selector
-        selects = one["kind"] in {"PodDisruptionBudget", "Service"}
-        if selects and not (wanted and wanted.items() <= labels.items()):
-            yield f"deploy/k8s: the {one['kind']} does not select the Deployment's pods."
+    service, all_workloads = _service(objects), tuple(_workloads(objects))
+    for kind in ("PodDisruptionBudget", "Service"):
+        chosen = []
+        for one in (one for one in objects if one["kind"] == kind):
+            selector = one.get("spec", {}).get("selector") or {}
+            wanted = selector.get("matchLabels", selector) if kind == "PodDisruptionBudget" else selector
+            selected = [each for each in all_workloads if wanted and wanted.items() <= each.labels.items()]
+            if one.get("spec", {}).get("type") == "ExternalName":
+                # It leads out of the cluster, for example to a database.
+                continue
+            chosen.append(selected)
+            if not selected:
+                yield f"{KUBERNETES}: the {kind} {_name(one)} selects no pods."
+            if len(selected) > 1:
+                names = ", ".join(each.name for each in selected)
+                yield f"{KUBERNETES}: the {kind} {_name(one)} selects the pods of several workloads ({names})."
+        if all(chosen) and chosen and not any(service in selected for selected in chosen):
+            yield f"{KUBERNETES}: no {kind} selects the pods of the Deployment {service.name}."
+
+
+def wrong_commands(evidence: Deployment) -> Iterator[str]:
+    """Yield a sentence for each setting in which the counterpart of a declared command differs, or where it lacks."""
+    stacked = {name: of_stack_command(one) for name, one in evidence.services.items() if name != PROD[0]}
+    workloads = _commands(evidence.objects, evidence.commands)
+    for command in evidence.commands:
+        reference = evidence.reference._replace(
+            port=NONE, health=NONE, ready=NONE, command=command.words, once=command.once
+        )
+        workload = workloads.get(command.name)
+        for file, given in (
+            (STACK, stacked.get(command.name)),
+            (KUBERNETES, of_kubernetes_command(workload) if workload else None),
+        ):
+            if given is None:
+                yield (
+                    f"{file}: the command {command.name} of [tool.prodlock] must have a counterpart (got none). To fix "
+                    "it: run `prodlock upgrade`."
+                )
+            else:
+                wanted = reference._replace(image=evidence.images[file])
+                yield from differences(wanted, {f"{file}, {command.name}": given}, evidence.base)
+
+
+def undeclared_services(services: Mapping[str, Any], commands: Iterable[Command]) -> Iterator[str]:
+    """Yield a sentence for each service of the stack that runs the production image and is not declared."""
+    production = _repository(services.get(PROD[0], {}))
+    declared = {PROD[0], *(one.name for one in commands)}
+    for name, service in services.items():
+        if name not in declared and _repository(service) == production:
+            yield _undeclared(STACK, name)
+
+
+def undeclared_workloads(objects: Iterable[Mapping[str, Any]], commands: Iterable[Command]) -> Iterator[str]:
+    """Yield a sentence for each container that runs the production image and is not that of a declared command."""
+    objects = tuple(objects)
+    service = _service(objects)
+    production = _repository(_container(service))
+    declared = (service, *_commands(objects, commands).values())
+    for workload in _workloads(objects):
+        main = () if workload in declared else workload.pod["containers"]
+        for container in (*main, *(workload.pod.get("initContainers") or ())):
+            if _repository(container) == production:
+                yield _undeclared(KUBERNETES, f"{workload.kind} {workload.name}, {container.get('name')}")
+
+
+def _undeclared(file: str, name: str) -> str:
+    return (
+        f"{file}: {name} runs the production image, and must be one of `commands` in [tool.prodlock] (got none of that "
+        "name). To fix it: declare or remove it."
+    )
 
 
 def image(objects: Iterable[Mapping[str, Any]]) -> str:
-    """Return the image that the Deployment runs."""
-    return str(_pod(objects)["containers"][0].get("image", ""))
+    """Return the image that the service's Deployment runs."""
+    return str(_service(objects).pod["containers"][0].get("image", ""))
 
 
-def _pod(objects: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
-    (deployment,) = (one for one in objects if one["kind"] == "Deployment")
-    pod: Mapping[str, Any] = deployment["spec"]["template"]["spec"]
-    return pod
+def _workloads(objects: Iterable[Mapping[str, Any]]) -> Iterator[Workload]:
+    """Yield the objects that run pods."""
+    for one in objects:
+        kind, spec = one["kind"], one.get("spec") or {}
+        if kind == "CronJob":
+            spec = spec["jobTemplate"]["spec"]
+        if kind == "Pod" or "template" in spec:
+            template = one if kind == "Pod" else spec["template"]
+            yield Workload(kind, _name(one), template.get("metadata", {}).get("labels", {}), template["spec"])
+
+
+def _service(objects: Iterable[Mapping[str, Any]]) -> Workload:
+    """Return the Deployment of the service: by its name where there are several. Raises ValueError where it lacks."""
+    found = [one for one in _workloads(objects) if one.kind == "Deployment"]
+    named = [one for one in found if one.name == DEPLOYMENT] or found
+    if len(named) != 1:
+        message = f"{len(found)} Deployments, none of which is called {DEPLOYMENT}"
+        raise ValueError(message)
+    return named[0]
+
+
+def _commands(objects: Iterable[Mapping[str, Any]], commands: Iterable[Command]) -> dict[str, Workload]:
+    """Return the workloads of the declared commands that have one, by the command's name."""
+    objects = tuple(objects)
+    service = _service(objects)
+    by_name = {one.name: one for one in _workloads(objects) if one != service}
+    names = {one.name: kubernetes_name(one.name) for one in commands}
+    return {name: by_name[given] for name, given in names.items() if given in by_name}
+
+
+def _container(workload: Workload) -> Mapping[str, Any]:
+    """Return the container of a pod. Raises ValueError where it has several."""
+    found: Mapping[str, Any]
+    (found,) = workload.pod["containers"]
+    return found
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    return str(one.get("metadata", {}).get("name", ""))
+
+
+def _repository(container: Mapping[str, Any]) -> str:
+    """Return the name of an image, without tag and digest."""
+    return re.sub(r"@.*|:[^/]*$", "", str(container.get("image") or ""))
+
+
+def _words(service: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the words that replace what the image declares, as Compose and Swarm resolve them."""
+    return (*(service.get("entrypoint") or ()), *(service.get("command") or ()))
 
 
 def _probed(container: Mapping[str, Any], probe: str) -> str:
-    return str(container.get(probe, {}).get("httpGet", {}).get("path", ""))
+    """Return the path of a probe."""
+    given = container.get(probe) or {}
+    if "httpGet" in given:
+        return str(given["httpGet"].get("path", ""))
+    return CONNECTION if "tcpSocket" in given else "a command" if given else NONE
 
 
 def _found(pattern: str, text: str) -> str:

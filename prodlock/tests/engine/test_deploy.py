@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,14 +51,19 @@ WRONG = {
     "a field that no schema has": ("deploy/k8s/service.yaml", "ports:", "portz: []\n  ports:", "portz"),
     "a type": ("deploy/k8s/disruption.yaml", "maxUnavailable: 1", "maxUnavailable: [1]", "maxUnavailable"),
     "a port": ("deploy/k8s/deployment.yaml", "containerPort: 8000", "containerPort: 80", "port is 80"),
-    "a path": ("deploy/haproxy.cfg", "httpchk GET /ready", "httpchk GET /", "ready is /ready"),
+    "a path": (
+        "deploy/haproxy.cfg",
+        "httpchk GET /ready",
+        "httpchk GET /",
+        "haproxy.cfg: ready is /, and must be /ready",
+    ),
     "a user": ("deploy/stack.yml", 'user: "10001:10001"', 'user: "0:0"', "user is 0:0"),
     "a tag": ("deploy/k8s/kustomization.yaml", "digest: sha256:" + "0" * 64, "newTag: latest", "named by its digest"),
     "a selector": (
         "deploy/k8s/disruption.yaml",
         "  selector:\n    matchLabels: {app.kubernetes.io/name: quotes}\n",
         "",
-        "PodDisruptionBudget does not select",
+        "PodDisruptionBudget api selects no pods",
     ),
     "a setting that Compose drops": (
         "app/settings.py",
@@ -129,6 +137,79 @@ def test_deploy_check_refuses_a_stack_that_no_schema_allows(copy: Path) -> None:
     assert "cap_drop must be a list" in done.stderr
 
 
+# Two commands, added to this repository's own configuration.
+COMMANDS = """
+[tool.prodlock.commands]
+worker = "python -m http.server --directory=/tmp 8001"
+migrate = "python -m platform"
+"""
+MISTAKES = {
+    "other words": (
+        "deploy/stack.yml",
+        '"python", "-m", "platform"',
+        '"python", "-V"',
+        "stack.yml, migrate: command is",
+    ),
+    "more privileges": (
+        "deploy/k8s/deployment.yaml",
+        "- name: worker\n          image: quotes",
+        "- name: worker\n          ports: [{containerPort: 80}]\n          image: quotes",
+        "deploy/k8s, worker: port is 80",
+    ),
+    "none": ("deploy/k8s/deployment.yaml", "  name: migrate\n", "  name: other\n", "k8s: the command migrate of"),
+    "another name": (
+        "deploy/stack.yml",
+        "  proxy:\n",
+        "  beat: *prod\n  proxy:\n",
+        "stack.yml: beat runs the production",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def with_commands() -> Iterator[Path]:
+    """A copy of the project with two commands, upgraded."""
+    with copied() as copy:
+        with (copy / "pyproject.toml").open("a", encoding="utf-8") as file:
+            file.write(COMMANDS)
+        upgrade(copy)
+        yield copy
+
+
+def upgrade(project: Path) -> None:
+    """Run `prodlock upgrade`."""
+    subprocess.run([sys.executable, "-m", "prodlock", "upgrade"], cwd=project, check=True)
+
+
+def test_deploy_check_judges_commands(with_commands: Path) -> None:
+    """Their counterparts are valid for Swarm and Kubernetes; each mistake in them is reported."""
+    done = inv("deploy-check", cwd=with_commands)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (
+        "(Deployment, HorizontalPodAutoscaler, Job, Namespace, PodDisruptionBudget, Service) are valid" in done.stdout
+    )
+    for file, old, new, _ in MISTAKES.values():
+        edit(with_commands / file, old, new)
+    done = inv("deploy-check", cwd=with_commands)
+    upgrade(with_commands)
+    assert done.returncode == 1, done.stderr
+    for *_, part in MISTAKES.values():
+        assert part in done.stdout
+
+
+def test_deploy_check_accepts_the_files_of_another_server(copy: Path) -> None:
+    """One without paths for health and readiness. Without deploy/ the message names the command that writes it."""
+    edit(copy / "pyproject.toml", "[tool.prodlock]\n", '[tool.prodlock]\nserver = "x"\nhealth = ""\nready = ""\n')
+    edit(copy / "pyproject.toml", "[tool.prodlock]\n", '[tool.prodlock]\nmemory = "1g"\nport = 9000\n')
+    upgrade(copy)
+    done = inv("deploy-check", cwd=copy)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (copy / "deploy" / "stack.yml").unlink()
+    done = inv("deploy-check", cwd=copy)
+    assert done.returncode == 2
+    assert "`prodlock upgrade --deploy`" in sentence(done)
+
+
 @pytest.fixture
 def swarm() -> Iterator[None]:
     """Have the Engine be a Swarm of one."""
@@ -140,14 +221,14 @@ def swarm() -> Iterator[None]:
 
 
 @pytest.fixture
-def deploy(proxy_image: str) -> Iterator[Callable[[str], None]]:
-    """What deploys the stack with an image."""
+def deploy(proxy_image: str) -> Iterator[Callable[..., None]]:
+    """What deploys the stack of a project with an image."""
 
-    def deploy_image(image: str) -> None:
+    def deploy_image(image: str, project: Path = ROOT) -> None:
         given = os.environ | {"IMAGE": inspected(image)["Id"], "HAPROXY_IMAGE": proxy_image, "PORT": str(PORT)}
         # From no registry: the image is here.
         options = ("--compose-file=deploy/stack.yml", "--resolve-image=never")
-        docker("stack", "deploy", *options, STACK, cwd=ROOT, env=given)
+        docker("stack", "deploy", *options, STACK, cwd=project, env=given)
 
     yield deploy_image
     docker("stack", "rm", STACK)
@@ -208,6 +289,24 @@ def test_update_and_rollback_of_a_stack_lose_no_request(
     print(f"{clients.answered} requests, {len(clients.lost)} lost")
     assert clients.lost == []
     assert clients.answered > 5_000
+
+
+@pytest.mark.usefixtures("swarm")
+def test_a_command_runs_to_its_end_before_an_update(with_commands: Path, deploy: Callable[..., None]) -> None:
+    """As the stack file documents it: with the new image alone. The other commands keep running."""
+    deploy(PROD, with_commands)
+    name = f"{STACK}_migrate"
+
+    def states(service: str) -> list[str]:
+        tasks = docker("service", "ps", "--format={{.Image}} {{.CurrentState}}", service).stdout.splitlines()
+        return [task for task in tasks if re.search("Complete|Running", task)]
+
+    until(lambda: bool(states(name)) and bool(states(f"{STACK}_worker")), 60)
+    with planted("LABEL version=2\nUSER 10001:10001") as new:
+        done = docker("service", "update", "--no-resolve-image", f"--image={new}", name)
+        assert "job complete" in done.stdout
+        assert [one for one in states(name) if one.startswith(f"{new} Complete")]
+        assert len(states(f"{STACK}_worker")) == 1
 
 
 def test_build_for_the_own_platform_gives_the_same_image() -> None:

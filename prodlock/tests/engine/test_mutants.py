@@ -29,11 +29,9 @@ JUDGES = (
     "mounts",
     "paths",
     "staleness",
-    "variables",
     "vulnerabilities",
 )
-# Variables are tested with the judges that use them.
-TESTS = tuple(f"test_{name}.py" for name in JUDGES if name != "variables")
+TESTS = tuple(f"test_{name}.py" for name in JUDGES)
 # pytest's exit codes: a test failed; a module of tests computes something with the judge and could not be imported.
 NOTICED = (1, 2)
 # What a function returns that finds nothing, by the beginning of its return type. Functions of other types build what

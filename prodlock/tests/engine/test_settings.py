@@ -25,15 +25,15 @@ COMPOSE_PROJECT_NAME=other
 
 
 def test_a_field_that_compose_drops_stops_serve_dev_and_build(copy: Path) -> None:
-    """The message has the file and the line. With that line, the variable reaches the service."""
+    """The message has the file and the line. With that name, the variable reaches the service."""
     edit(copy / "app/settings.py", "    docs: bool", "    new: int = 1\n    docs: bool")
     for task in ("serve", "dev", "build"):
         done = inv(task, cwd=copy, APP_NEW="7", PORT=str(PORT))
         message = sentence(done)
         assert message.startswith("docker-compose.yml: `environment` of api-prod must hand on APP_NEW, ")
         assert "#1 " not in done.stderr
-    line = re.findall(r"add the line `(.*?)`", message)[0]
-    edit(copy / "docker-compose.yml", "    APP_NAME:\n", f"    APP_NAME:\n    {line}\n")
+    name = re.findall(r"add `(.*?)` to it", message)[0]
+    edit(copy / "docker-compose.yml", "APP_NAME}", f"APP_NAME, {name}}}")
     assert inv("serve", "--detach", f"--port={PORT}", cwd=copy, APP_NEW="7").returncode == 0
     try:
         script = "from app.settings import Settings; print(Settings.from_environment().new)"

@@ -45,7 +45,8 @@ def uv_lock(project: str = "shop", path: str = ".", dependencies: Iterable[str] 
         for name in {**VERSIONS, **dict.fromkeys(dependencies)}
     ]
     needed = ", ".join(f'{{ name = "{name}" }}' for name in dependencies)
-    own = f'[[package]]\nname = "{project}"\nversion = "1"\nsource = {{ virtual = "{path}" }}\ndependencies = [{needed}]\n'
+    own = f'[[package]]\nname = "{project}"\nversion = "1"\nsource = {{ virtual = "{path}" }}\n'
+    own += f"dependencies = [{needed}]\n"
     members = "" if path == "." else f'[manifest]\nmembers = ["{project}"]\n'
     return f'version = 1\nrequires-python = ">=3.11"\n{members}' + "".join([*packages, own])
 

@@ -152,52 +152,45 @@ def test_a_given_application_that_does_not_exist_is_refused(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("files", "folders", "application", "sources", "directory"),
+    ("files", "expected"),
     [
         (
             {"src/shop/__init__.py": "", "src/shop/main.py": "from shop.db import x\n" + APP, "src/shop/db.py": ""},
-            ["src"],
-            "shop.main:app",
-            ["src/shop"],
-            ".",
+            (["src"], "shop.main:app", ["src/shop"], "."),
         ),
-        ({"src/main.py": "from src.db import x\n" + APP, "src/db.py": ""}, ["."], "src.main:app", ["src"], "."),
+        (
+            {"src/main.py": "from src.db import x\n" + APP, "src/db.py": ""},
+            (["."], "src.main:app", ["src"], "."),
+        ),
         (
             {
                 "backend/app/main.py": "from app.core import x\n" + APP,
                 "backend/app/core.py": "",
                 "backend/pyproject.toml": "",
             },
-            ["backend"],
-            "app.main:app",
-            ["backend/app"],
-            "backend",
+            (["backend"], "app.main:app", ["backend/app"], "backend"),
         ),
         (
             {"app/main.py": "from .db import x\n" + APP, "app/db.py": "import core.y\n", "core/y.py": "", "z/w.py": ""},
-            ["."],
-            "app.main:app",
-            ["app", "core"],
-            ".",
+            (["."], "app.main:app", ["app", "core"], "."),
         ),
         (
-            {"app/main.py": "from importlib import import_module\nimport_module('plugins.x')\n" + APP,
-             "plugins/x.py": ""},
-            ["."],
-            "app.main:app",
-            ["app", "plugins"],
-            ".",
+            {"app/main.py": APP + "import importlib\nimportlib.import_module('plugins.x')\n", "plugins/x.py": ""},
+            (["."], "app.main:app", ["app", "plugins"], "."),
+        ),
+        (
+            {"src/shop/main.py": "import config.x, shop.y\n" + APP, "src/shop/y.py": "", "config/x.py": ""},
+            (["src", "."], "shop.main:app", ["config", "src/shop"], "."),
         ),
     ],
-    ids=["src layout", "package src", "backend", "two packages", "import_module"],
-)  # fmt: skip
+    ids=["src layout", "package src", "backend", "two packages", "import_module", "package beside src"],
+)
 def test_the_import_folder_is_that_of_the_imports(
-    tmp_path: Path, files: dict[str, str], folders: list[str], application: str, sources: list[str], directory: str
-) -> None:  # fmt: skip
+    tmp_path: Path, files: dict[str, str], expected: tuple[list[str], str, list[str], str]
+) -> None:
     """The folder from which the project's own imports are found, and all that they reach."""
     found = find_in(tmp_path, files).all
-    assert (found["import-from"], found["directory"]) == (folders, directory)
-    assert (found["application"], found["sources"]) == (application, sources)
+    assert tuple(found[key] for key in ("import-from", "application", "sources", "directory")) == expected
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,28 @@ def test_a_lock_that_cannot_be_installed_is_refused(tmp_path: Path, files: dict[
         find_in(tmp_path, {"unlocked": "", **files})
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"requirements.txt": HASHED, "requirements-dev.txt": "-c requirements.txt\nx @ git+https://host/x\n"},
+        {
+            "poetry.lock": poetry_lock({"dev": ["x"]}) + '[package.source]\ntype = "git"\n',
+            "pyproject.toml": "[tool.poetry.group.dev.dependencies]\n",
+        },
+    ],
+)
+def test_a_lock_whose_development_cannot_be_installed_is_refused(tmp_path: Path, files: dict[str, str]) -> None:
+    """A git dependency of a group for development stops a build as well; other groups may be named."""
+    with pytest.raises(Failure, match=r"can't be installed for the groups dev of the dev image"):
+        find_in(tmp_path, {"main.py": APP, **files})
+
+
+def test_a_list_of_development_may_name_the_one_of_production(tmp_path: Path) -> None:
+    """`-r requirements.txt`, or `-c`."""
+    files = {"main.py": APP, "requirements.txt": HASHED, "requirements-dev.txt": "-c requirements.txt\n" + hashed("x")}
+    assert find_in(tmp_path, files).all["lock"] == "requirements.txt"
+
+
 def test_a_list_with_hashes_is_found_in_a_folder(tmp_path: Path) -> None:
     """`requirements/prod.txt` is the lock where requirements.txt has no hashes."""
     files = {"main.py": APP, "requirements.txt": "fastapi\n", "requirements/prod.txt": HASHED}
@@ -153,9 +175,29 @@ def test_extras_are_those_that_a_dockerfile_installs(tmp_path: Path, run: str, e
 def test_a_server_of_an_extra_counts_only_where_the_extra_is_installed(tmp_path: Path) -> None:
     """`httptools` of an extra of Poetry that production does not have."""
     text = '[tool.poetry.extras]\nfast = ["uvloop", "httptools"]\n'
-    lock = poetry_lock(extras={"httptools": "fast"}).replace('name = "httptools"\nversion = "0.7.1"', 'name = "y"\nversion = "1"')
+    lock = poetry_lock(extras={"httptools": "fast"}).replace(
+        'name = "httptools"\nversion = "0.7.1"', 'name = "y"\nversion = "1"'
+    )
     files = {"main.py": APP, "poetry.lock": lock, "pyproject.toml": text}
     assert "httptools must be >=0.6.3 (got none)" in " ".join(find_in(tmp_path, files).notes)
+
+
+def test_the_groups_of_a_pylock_decide_its_server(tmp_path: Path) -> None:
+    """What a group for development needs is not production's; another environment does not matter."""
+    packages = "".join(
+        f'[[packages]]\nname = "{name}"\nversion = "{version}"\nmarker = "{marker}"\n'
+        for name, version, marker in (
+            ("fastapi", "1", "python_version >= '3.8'"),
+            ("uvicorn", "0.40", ""),
+            ("httptools", "0.7.1", "'test' in dependency_groups"),
+        )
+    )
+    lock = f'lock-version = "1.0"\nrequires-python = "==3.99.*"\ndependency-groups = ["test", "prod"]\n{packages}'
+    text = '[dependency-groups]\ntest = ["httptools"]\nprod = ["x"]\n'
+    found = find_in(tmp_path, {"main.py": APP, "pylock.toml": lock, "pyproject.toml": text})
+    assert found.keys["dev-groups"] == ["test"]
+    assert any("httptools must be" in note for note in found.notes)
+    assert any("the groups prod." in note for note in found.notes)
 
 
 def test_the_member_of_a_workspace_is_the_one_of_the_application(tmp_path: Path) -> None:

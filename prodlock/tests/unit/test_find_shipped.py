@@ -125,7 +125,10 @@ def test_data_and_migrations_ship(tmp_path: Path) -> None:
 )
 def test_folders_of_data_are_found_in_each_usual_form(tmp_path: Path, code: str) -> None:
     """Literal paths, and paths from `__file__`, from names, settings and other modules."""
-    config = HERE + "ROOT = Path(__file__).parent.parent\nclass Settings:\n    assets = ROOT / 'assets'\nsettings = Settings()\n"
+    config = (
+        HERE
+        + "ROOT = Path(__file__).parent.parent\nclass Settings:\n    assets = ROOT / 'assets'\nsettings = Settings()\n"
+    )
     files = {"app/main.py": HERE + APP + code + "\nimport app.config\n", "app/config.py": config, "assets/x.css": ""}
     expected = ["app", "assets/x.css"] if "x.css" in code and "ROOT" not in code else ["app", "assets"]
     # The module of settings names the whole folder.
@@ -151,6 +154,15 @@ def test_paths_that_are_not_data_of_the_project_do_not_ship(tmp_path: Path, code
     assert find_in(tmp_path, files).keys["sources"] == ["app"]
 
 
+def test_a_folder_that_git_ignores_is_generated_in_each_form(tmp_path: Path) -> None:
+    """Neither the folder above it nor other files there ship."""
+    git_in(tmp_path)
+    code = "DIST = Path(__file__).parents[1] / 'frontend' / 'dist'\nStaticFiles(directory=DIST)\n"
+    files = {".gitignore": "dist\n", "app/main.py": HERE + APP + code, "frontend/package.json": ""}
+    found = find_in(tmp_path, files)
+    assert (found.keys["sources"], found.keys["generated"]) == (["app"], ["frontend/dist"])
+
+
 @pytest.mark.parametrize(
     ("files", "command", "sources"),
     [
@@ -162,6 +174,7 @@ def test_paths_that_are_not_data_of_the_project_do_not_ship(tmp_path: Path, code
         (
             {
                 "app/alembic.ini": "[alembic]\nscript_location = %(here)s/versions\n",
+                "app/__init__.py": "",
                 "app/versions/env.py": "",
                 "Procfile": "release: alembic -c app/alembic.ini upgrade head\n",
             },
@@ -240,7 +253,10 @@ def test_tests_inside_a_package_of_many_files_are_reported(tmp_path: Path) -> No
         ({"tox.ini": "[pytest]\ntestpaths = specs\n", "specs/x.py": ""}, ["specs", "tox.ini"]),
         ({"tox.ini": "[tox]\n", "setup.cfg": "[tool:pytest]\naddopts = -q\n"}, ["setup.cfg"]),
         ({"setup.cfg": "[metadata]\n", "tox.ini": "%broken"}, []),
-        ({"pyproject.toml": '[tool.pytest.ini_options]\ntestpaths = ["checks", "x*"]\n', "checks/x.py": ""}, ["checks"]),
+        (
+            {"pyproject.toml": '[tool.pytest.ini_options]\ntestpaths = ["checks", "x*"]\n', "checks/x.py": ""},
+            ["checks"],
+        ),
         ({"pyproject.toml": "[tool.pytest.ini_options]\n", "setup.cfg": "[tool:pytest]\n"}, []),
     ],
 )
@@ -277,7 +293,12 @@ def test_the_configuration_of_pytest_in_a_subfolder_is_the_one_that_pytest_reads
 
 def test_tests_outside_of_the_folder_of_the_commands_are_reported(tmp_path: Path) -> None:
     """Pytest, started there, does not collect them."""
-    files = {"src/app/main.py": "import app.x\n" + APP, "src/app/x.py": "", "src/alembic.ini": "", "tests/test_x.py": ""}
+    files = {
+        "src/app/main.py": "import app.x\n" + APP,
+        "src/app/x.py": "",
+        "src/alembic.ini": "",
+        "tests/test_x.py": "",
+    }
     assert "`inv test -- ../tests`" in " ".join(find_in(tmp_path, files).notes)
 
 

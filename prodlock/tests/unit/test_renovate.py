@@ -37,10 +37,11 @@ def test_files_have_the_form_that_renovate_reads(manager: str) -> None:
 
 
 def test_renovate_reads_the_haproxy_image() -> None:
-    """The files in deploy/ have no name that the manager would find."""
+    """The files in deploy/ and their templates have no name that the manager would find."""
     (pattern,) = CONFIGURATION["docker-compose"]["managerFilePatterns"]
     found = re.compile(pattern.strip("/"))
-    assert all(found.search(name) for name in ("deploy/proxy.yml", "deploy/stack.yml"))
+    names = [f"{folder}deploy/{name}.yml" for folder in ("", "prodlock/templates/") for name in ("proxy", "stack")]
+    assert all(found.search(name) for name in names)
     assert not found.search("deploy/k8s/service.yaml")
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from prodlock import service
+from prodlock.configuration import Command
 from prodlock.proof.judges import deployment
 
 DOCKERFILE = "FROM x AS y\nUSER root\nEXPOSE 1\nFROM scratch AS prod\nUSER 10001:10001\nEXPOSE 8000\n"
@@ -29,9 +31,10 @@ STACK: dict[str, Any] = {
 }  # fmt: skip
 DIGEST = "registry.example/x@sha256:" + "0" * 64
 OBJECTS: list[dict[str, Any]] = [
-    {"kind": "Service", "spec": {"selector": {"name": "x"}}},
+    {"kind": "Service", "metadata": {"name": "api"}, "spec": {"selector": {"name": "x"}}},
     {
         "kind": "Deployment",
+        "metadata": {"name": "api"},
         "spec": {
             "template": {
                 "metadata": {"labels": {"name": "x", "more": "y"}},
@@ -61,11 +64,14 @@ OBJECTS: list[dict[str, Any]] = [
             }
         },
     },
-    {"kind": "PodDisruptionBudget", "spec": {"selector": {"matchLabels": {"name": "x"}}}},
+    {
+        "kind": "PodDisruptionBudget", "metadata": {"name": "api"},
+        "spec": {"selector": {"matchLabels": {"name": "x"}}},
+    },
 ]  # fmt: skip
 REFERENCE = deployment.RunSettings(
     8000, "10001:10001", "/health", "/ready", 10, 256 << 20, 1, read_only=True, dropped=("ALL",),
-    forwarded=deployment.PROXY, root_path="",
+    forwarded=deployment.PROXY, root_path="", command=(), once=False,
 )  # fmt: skip
 
 
@@ -116,6 +122,10 @@ def test_equal_settings_are_not_findings() -> None:
         (lambda objects: container(objects).pop("env"), "forwarded"),
         (lambda objects: container(objects)["env"][0].update(value="*"), "forwarded"),
         (lambda objects: container(objects)["env"].append({"name": "UVICORN_ROOT_PATH", "value": "/x"}), "root_path"),
+        (lambda objects: container(objects).pop("ports"), "port"),
+        (lambda objects: container(objects).update(readinessProbe={"tcpSocket": {}}), "ready"),
+        (lambda objects: container(objects).update(args=["x"]), "command"),
+        (lambda objects: container(objects).update(command=["x"]), "command"),
     ],
 )
 def test_another_setting_is_a_finding(change: Callable[[list[dict[str, Any]]], object], field: str) -> None:
@@ -144,6 +154,9 @@ def test_another_setting_is_a_finding(change: Callable[[list[dict[str, Any]]], o
         ({"environment": {"FORWARDED_ALLOW_IPS": "0.0.0.0/0"}}, "forwarded"),
         ({"environment": {"FORWARDED_ALLOW_IPS": "10.0.0.0/24"}}, "forwarded"),
         ({"environment": FORWARDED | {"UVICORN_ROOT_PATH": "/api"}}, "root_path"),
+        ({"command": ["x"]}, "command"),
+        ({"entrypoint": ["x"]}, "command"),
+        ({"deploy": STACK["deploy"] | {"mode": "replicated-job"}}, "once"),
     ],
 )
 def test_another_setting_of_a_stack_is_a_finding(change: dict[str, Any], field: str) -> None:
@@ -216,7 +229,183 @@ def test_an_object_that_selects_no_pod_is_a_finding(place: int, selector: dict[s
     objects = copy.deepcopy(OBJECTS)
     objects[place]["spec"]["selector"] = selector
     (sentence,) = deployment.unselected_pods(objects)
-    assert sentence == f"deploy/k8s: the {objects[place]['kind']} does not select the Deployment's pods."
+    assert sentence == f"deploy/k8s: the {objects[place]['kind']} api selects no pods."
+
+
+def test_a_service_selects_the_pods_of_one_workload() -> None:
+    """A command's pods do not answer requests; those of the service must be selected."""
+    objects = all_objects()
+    assert list(deployment.unselected_pods(objects)) == []
+    objects[3]["spec"]["template"]["metadata"]["labels"]["name"] = "x"
+    assert len(sentences := list(deployment.unselected_pods(objects))) == 2
+    assert sentences[1] == "deploy/k8s: the Service api selects the pods of several workloads (api, a-worker)."
+    objects = all_objects()
+    objects[0]["spec"]["selector"]["name"] = "w"
+    (sentence,) = deployment.unselected_pods(objects)
+    assert sentence == "deploy/k8s: no Service selects the pods of the Deployment api."
+
+
+def test_a_service_that_leads_out_of_the_cluster_is_accepted() -> None:
+    """A database outside, for example."""
+    outside = {"kind": "Service", "metadata": {"name": "db"}, "spec": {"type": "ExternalName"}}
+    assert list(deployment.unselected_pods([*OBJECTS, outside])) == []
+
+
+# Commands
+
+COMMANDS = (Command("a_worker", ("celery", "worker"), once=False), Command("migrate", ("alembic", "up"), once=True))
+
+
+def job(name: str, words: list[str], kind: str = "Deployment") -> dict[str, Any]:
+    """Return the workload of a command."""
+    template = copy.deepcopy(OBJECTS[1]["spec"]["template"])
+    template["metadata"]["labels"] = {"name": name[2:3]}
+    template["spec"]["terminationGracePeriodSeconds"] = 10
+    (given,) = template["spec"]["containers"]
+    for key in ("ports", "env", "livenessProbe", "readinessProbe", "lifecycle"):
+        del given[key]
+    given |= {"name": name, "command": words}
+    return {"kind": kind, "metadata": {"name": name}, "spec": {"template": template}}
+
+
+def all_objects() -> list[dict[str, Any]]:
+    """Return the objects of a service with commands."""
+    return [*copy.deepcopy(OBJECTS), job("a-worker", ["celery", "worker"]), job("migrate", ["alembic", "up"], "Job")]
+
+
+def services() -> dict[str, Any]:
+    """Return the services of a stack with commands."""
+    common = STACK | {"image": DIGEST, "healthcheck": {"disable": True}}
+    return {
+        "api-prod": STACK | {"image": DIGEST},
+        "a_worker": common | {"command": ["celery", "worker"]},
+        "migrate": common | {"command": ["alembic", "up"], "deploy": STACK["deploy"] | {"mode": "replicated-job"}},
+        "proxy": {"image": "haproxy:3.0"},
+    }
+
+
+def judged(objects: list[dict[str, Any]], stacked: dict[str, Any]) -> list[str]:
+    """Return the findings about a service with commands."""
+    images = {"deploy/stack.yml": DIGEST, "deploy/k8s": DIGEST}
+    given: list[Mapping[str, Any]] = [*objects]
+    return deployment.judge(
+        deployment.Deployment("compose.yaml", REFERENCE, {}, images, given, [], [], stacked, COMMANDS)
+    )
+
+
+def test_counterparts_of_commands_are_not_findings() -> None:
+    """Also of one whose name Kubernetes does not allow. The service is found by its name."""
+    assert judged(all_objects(), services()) == []
+    assert deployment.of_kubernetes(reversed(all_objects())) == REFERENCE
+    assert deployment.image(reversed(all_objects())) == DIGEST
+
+
+def test_a_command_without_a_counterpart_is_a_finding() -> None:
+    """In each of the two places."""
+    sentences = judged(OBJECTS, {"api-prod": STACK | {"image": DIGEST}})
+    assert [one.partition(" of ")[0] for one in sentences] == [
+        f"{file}: the command {name}" for name in ("a_worker", "migrate") for file in ("deploy/stack.yml", "deploy/k8s")
+    ]
+    assert all("`prodlock upgrade`" in one for one in sentences)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"command": ["celery", "beat"]}, "command"),
+        ({"command": None}, "command"),
+        ({"ports": [{"target": 80}]}, "port"),
+        ({"healthcheck": None}, "health"),
+        ({"healthcheck": {"test": ["CMD", "x"]}}, "health"),
+        ({"read_only": False}, "read_only"),
+        ({"cap_drop": []}, "dropped"),
+        ({"user": "0"}, "user"),
+        ({"stop_grace_period": "1s"}, "grace"),
+        ({"deploy": {"resources": {"limits": {"cpus": "1"}}}}, "memory"),
+        ({"deploy": STACK["deploy"] | {"mode": "replicated-job"}}, "once"),
+        ({"image": "x@sha256:" + "1" * 64}, "image"),
+    ],
+)
+def test_another_setting_of_a_command_in_the_stack_is_a_finding(change: dict[str, Any], field: str) -> None:
+    """It has the words that are declared, and is as hardened as the service."""
+    stacked = services()
+    stacked["a_worker"] |= change
+    (sentence,) = judged(all_objects(), stacked)
+    assert sentence.startswith(f"deploy/stack.yml, a_worker: {field} is ")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda pod, _: pod["containers"][0].update(command=["celery"]), "command"),
+        (lambda pod, _: pod["containers"][0].update(args=["--beat"]), "command"),
+        (lambda pod, _: pod["containers"][0].update(ports=[{"containerPort": 80}]), "port"),
+        (lambda pod, _: pod["containers"][0].update(livenessProbe={"exec": {}}), "health"),
+        (lambda pod, _: pod["containers"][0].update(readinessProbe={"httpGet": {"path": "/"}}), "ready"),
+        (lambda pod, _: pod["containers"][0].update(image="x@sha256:" + "1" * 64), "image"),
+        (lambda pod, _: pod["containers"][0]["resources"]["limits"].pop("memory"), "memory"),
+        (lambda pod, _: pod["containers"][0]["securityContext"].pop("readOnlyRootFilesystem"), "read_only"),
+        (lambda pod, _: pod["securityContext"].pop("runAsNonRoot"), "runAsNonRoot"),
+        (lambda pod, _: pod.pop("terminationGracePeriodSeconds"), "grace"),
+        (lambda _, one: one.update(kind="Job"), "once"),
+    ],
+)
+def test_another_setting_of_a_command_in_kubernetes_is_a_finding(
+    change: Callable[[dict[str, Any], dict[str, Any]], object], field: str
+) -> None:
+    """It also meets the restricted standard."""
+    objects = all_objects()
+    change(objects[3]["spec"]["template"]["spec"], objects[3])
+    (sentence,) = judged(objects, services())
+    assert sentence.startswith(f"deploy/k8s, a_worker: {field} is ")
+
+
+def test_a_service_that_is_not_declared_is_a_finding() -> None:
+    """Other images, such as a database, are not."""
+    others = {"db": {"image": "postgres:17"}, "beat": {"image": DIGEST.partition("@")[0] + ":1"}}
+    (sentence,) = judged(all_objects(), services() | others)
+    assert sentence.startswith("deploy/stack.yml: beat runs the production image, and must be one of `commands`")
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "Job", "CronJob", "Pod"])
+def test_a_workload_that_is_not_declared_is_a_finding(kind: str) -> None:
+    """Whatever kind it has. Other images are not judged."""
+    other = job("b-beat", ["celery", "beat"], kind)
+    if kind == "CronJob":
+        other["spec"] = {"jobTemplate": {"spec": other["spec"]}}
+    if kind == "Pod":
+        other["spec"] = other["spec"]["template"]["spec"]
+    (sentence,) = judged([*all_objects(), other], services())
+    assert sentence.startswith(f"deploy/k8s: {kind} b-beat, b-beat runs the production image")
+    text = repr(other).replace(DIGEST, "postgres:17")
+    assert judged([*all_objects(), ast.literal_eval(text)], services()) == []
+
+
+def test_a_container_before_the_service_is_a_finding() -> None:
+    """A command that no declaration has runs before it."""
+    objects = all_objects()
+    pod(objects)["initContainers"] = [{"name": "first", "image": DIGEST}, {"name": "wait", "image": "busybox"}]
+    (sentence,) = judged(objects, services())
+    assert sentence.startswith("deploy/k8s: Deployment api, first runs the production image")
+
+
+def test_several_deployments_without_that_of_the_service_are_refused() -> None:
+    """Which one it is can't be found out."""
+    objects = [job("a-worker", []), job("b-beat", [])]
+    with pytest.raises(ValueError, match="2 Deployments, none of which is called api"):
+        deployment.image(objects)
+
+
+def test_a_service_without_paths_is_checked_by_connections() -> None:
+    """In all files."""
+    tcp = {"tcpSocket": {"port": "http"}}
+    objects = copy.deepcopy(OBJECTS)
+    container(objects).update(livenessProbe=tcp, readinessProbe=tcp)
+    reference = REFERENCE._replace(health=deployment.CONNECTION, ready=deployment.CONNECTION)
+    assert deployment.of_image(DOCKERFILE, "", "")[2:4] == reference[2:4]
+    proxy = deployment.of_proxy(PROXY.replace("    option httpchk GET /ready\n", ""))
+    others = {"k8s": deployment.of_kubernetes(objects), "proxy": proxy}
+    assert list(deployment.differences(reference, others, "docker-compose.yml")) == []
 
 
 def test_all_findings_of_a_deployment_are_reported() -> None:
@@ -235,6 +424,6 @@ def test_all_findings_of_a_deployment_are_reported() -> None:
     )
     findings = deployment.judge(evidence)
     assert len(findings) == 6
-    parts = ("a schema", "- APP_NEW", "port is 1", "x:1", "runAsNonRoot", "the Service does not select")
+    parts = ("a schema", "- APP_NEW", "port is 1", "x:1", "runAsNonRoot", "the Service api selects no pods")
     assert all(part in finding for part, finding in zip(parts, findings, strict=True))
     assert findings[2].endswith("as with compose.yaml.")

@@ -1,0 +1,122 @@
+"""Discovery of the variables that a service reads, and of its probes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from prodlock.tests.unit.existing import APP, HASHED, find_in
+
+SETTINGS = "from pydantic_settings import BaseSettings, SettingsConfigDict\n"
+ROUTER = "from fastapi import APIRouter\nrouter = APIRouter(prefix='/utils')\n"
+OWN_SERVER = {"requirements.txt": HASHED.replace("httptools", "other")}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("import os\nos.environ['A'], os.getenv('B', ''), os.environ.get('C')\n", ["A", "B", "C"]),
+        ("from os import environ, getenv\nenviron['A'], getenv('B'), environ.setdefault('C', '')\n", ["A", "B", "C"]),
+        ("import os\nos.environ['HOME'], os.environ['PYTHONPATH'], os.getenv('LC_ALL'), os.getenv('PATH')\n", []),
+        ("from environs import Env\ne = Env()\ne('A'), e.str('B'), e.int('C', 1)\n", ["A", "B", "C"]),
+        ("from environs import env\nenv.str('A'), env('B')\n", ["A", "B"]),
+        ("from decouple import config\nconfig('A', default=1)\nconfig('B', cast=int)\n", ["A", "B"]),
+        ("from starlette.config import Config\nread = Config('.env')\nread('A', cast=bool)\n", ["A"]),
+        ("x = {'A': 1}\nx.get('A'), other('B'), names['C']\n", []),
+        (SETTINGS + "class S(BaseSettings):\n    url: str\n    _x: int\n    k: ClassVar[int] = 1\n", ["URL"]),
+        (
+            SETTINGS + "class S(BaseSettings):\n    model_config = SettingsConfigDict(env_prefix='X_')\n    a: int\n",
+            ["X_A"],
+        ),
+        (SETTINGS + "class S(BaseSettings):\n    model_config = {'env_prefix': 'X_'}\n    a: int = 1\n", ["X_A"]),
+        (SETTINGS + "class S(BaseSettings, env_prefix='X_'):\n    a: int\n", ["X_A"]),
+        (SETTINGS + "class S(BaseSettings):\n    a: int\n    class Config:\n        env_prefix = 'X_'\n", ["X_A"]),
+        (SETTINGS + "class S(BaseSettings):\n    a: int = Field(validation_alias='API_KEY')\n", ["API_KEY"]),
+        (SETTINGS + "class S(BaseSettings):\n    a: int = Field(alias=AliasChoices('K', 'L'))\n", ["K", "L"]),
+        (SETTINGS + "class S(BaseSettings):\n    a: Annotated[int, Field(alias='K')]\n", ["K"]),
+        (SETTINGS + "class S(BaseSettings, case_sensitive=True):\n    a: int\n", ["a"]),
+        ("from pydantic_settings import BaseSettings as B\nclass S(B):\n    a: int\n", ["A"]),
+        ("class S(BaseModel):\n    a: int\n", []),
+    ],
+)
+def test_variables_are_found_in_each_usual_form(tmp_path: Path, text: str, expected: list[str]) -> None:
+    """The standard library, environs, decouple, starlette and pydantic; not those of the system or of Python."""
+    assert find_in(tmp_path, {"main.py": APP + text}).all["environment"] == expected
+
+
+def test_variables_of_modules_that_do_not_ship_are_left_out(tmp_path: Path) -> None:
+    """Only what the application imports reads them."""
+    files = {"main.py": APP, "script.py": "import os\nos.getenv('UNUSED')\n"}
+    assert find_in(tmp_path, files).all["environment"] == []
+
+
+def test_settings_inherit_fields_and_prefixes_across_modules(tmp_path: Path) -> None:
+    """A field of a base class is read with the prefix of the class that is used."""
+    files = {
+        "app/main.py": "from app.settings import Settings\n" + APP + "Settings()\n",
+        "app/base.py": SETTINGS + "class Base(BaseSettings):\n    url: str\n"
+        "class Middle(Base):\n    model_config = SettingsConfigDict(env_prefix='SHOP_')\n    key: str\n",
+        "app/settings.py": "from app.base import Middle\nclass Settings(Middle):\n    port: int\n",
+    }
+    assert find_in(tmp_path, files).keys["environment"] == ["SHOP_KEY", "SHOP_PORT", "SHOP_URL"]
+
+
+def test_classes_that_inherit_from_each_other_end_the_search(tmp_path: Path) -> None:
+    """They are not valid, and do not stop the discovery."""
+    text = "class A(B): ...\nclass B(A):\n    x: int\nclass C(C):\n    y: int\n"
+    assert find_in(tmp_path, {"main.py": APP + text}).all["environment"] == []
+
+
+def test_probes_have_the_prefixes_of_their_routers(tmp_path: Path) -> None:
+    """Those of the router, of the inclusion, and of several inclusions."""
+    files = {
+        "app/main.py": APP + "from app.api import top\napp.include_router(top, prefix=f'{PREFIX}/v1')\n",
+        "app/config.py": "PREFIX = '/api'\n",
+        "app/api.py": "import app.config\nfrom fastapi import APIRouter\nfrom . import utils\ntop = APIRouter()\n"
+        "top.include_router(utils.router)\n",
+        "app/utils.py": ROUTER + "@router.get('/health-check/')\ndef x(): ...\n@router.get('/ready')\ndef y(): ...\n",
+    }
+    found = find_in(tmp_path, files).keys
+    assert (found["health"], found["ready"]) == ("/api/v1/utils/health-check/", "/api/v1/utils/ready")
+
+
+@pytest.mark.parametrize(
+    ("text", "health", "ready"),
+    [
+        ("@app.get('/healthz')\ndef x(): ...\n", "/healthz", ""),
+        ("@app.get('/livez')\ndef x(): ...\n@app.get('/readyz')\ndef y(): ...\n", "/livez", "/readyz"),
+        ("app.add_api_route('/ping', x)\n", "/ping", ""),
+        ("routes = [Route('/healthcheck', x), Route('/items', y)]\n", "/healthcheck", ""),
+        ("sub = FastAPI()\n@sub.get('/health')\ndef x(): ...\napp.mount('/api', sub)\n", "/api/health", ""),
+        ("@app.get('/orders/status')\ndef x(): ...\n@app.get('/orders/{health}')\ndef y(): ...\n", "", ""),
+        ("@app.get('/status')\ndef x(): ...\n", "/status", ""),
+        ("@app.post('/health')\ndef x(): ...\n", "", ""),
+    ],
+)
+def test_probes_are_found_by_their_usual_names(tmp_path: Path, text: str, health: str, ready: str) -> None:
+    """Decorators, calls and lists of routes; empty where the service's own server has none."""
+    found = find_in(tmp_path, {"main.py": APP + text, **OWN_SERVER}).all
+    assert (found["health"], found["ready"]) == (health, ready)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Dockerfile", "FROM x\nHEALTHCHECK CMD curl -f http://localhost:8000/internal/alive || exit 1\n"),
+        ("docker-compose.yml", "services:\n  a:\n    healthcheck:\n      test: curl http://127.0.0.1/internal/alive\n"),
+        ("k8s/deployment.yaml", "livenessProbe:\n  httpGet:\n    path: /internal/alive\n    port: 80\n"),
+        ("k8s/deployment.yaml", "livenessProbe:\n  httpGet:\n    port: 80\n    path: /internal/alive\n"),
+    ],
+)
+def test_a_declared_health_check_decides(tmp_path: Path, name: str, text: str) -> None:
+    """A route whose name is not a usual one."""
+    files = {"main.py": APP + "@app.get('/alive')\ndef x(): ...\n@app.get('/ping')\ndef y(): ...\n", name: text}
+    assert find_in(tmp_path, files).keys["health"] == "/internal/alive"
+
+
+def test_the_probes_of_the_server_are_not_written(tmp_path: Path) -> None:
+    """prodlock.server answers those that the application does not have, at the default paths."""
+    found = find_in(tmp_path, {"main.py": APP})
+    assert (found.all["health"], found.all["ready"]) == ("/health", "/ready")
+    assert not {"health", "ready"} & set(found.keys)

@@ -1,0 +1,216 @@
+"""Discovery of the serving command, of ports, and of services in Compose files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from prodlock.failure import Failure
+from prodlock.scaffold import yaml
+from prodlock.scaffold.yaml import Value
+from prodlock.tests.unit.existing import APP, HASHED, find_in
+
+FACTORY = "from fastapi import FastAPI\ndef create_app():\n    return FastAPI()\n"
+
+
+def lock(*names: str) -> str:
+    """Return a lock without what prodlock.server needs."""
+    return "".join(f"{name}==0.1 --hash=sha256:00\n" for name in ("fastapi", *names))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (HASHED, ""),
+        (lock("uvicorn"), "httptools must be >=0.6.3 (got none) and uvicorn must be >=0.31,<0.55 (got 0.1)"),
+        (HASHED.replace("0.40.0", "0.99.0"), "uvicorn must be >=0.31,<0.55 (got 0.99.0)"),
+        (HASHED.replace("httptools==0.7.1", "httptools==0.6.0"), "httptools must be >=0.6.3 (got 0.6.0)"),
+    ],
+)
+def test_the_server_depends_on_the_locked_versions(tmp_path: Path, text: str, reason: str) -> None:
+    """The note names what is missing, and what is lost."""
+    found = find_in(tmp_path, {"main.py": APP, "requirements.txt": text})
+    assert found.all["server"] == ("uvicorn main:app --host=0.0.0.0 --port=8000" if reason else "")
+    assert [note for note in found.notes if reason in note and "no graceful drain" in note] == found.notes
+    assert len(found.notes) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("declared", "locked", "expected"),
+    [
+        ("exec gunicorn -k uvicorn.workers.UvicornWorker main:app", "gunicorn",
+         "gunicorn -k uvicorn.workers.UvicornWorker main:app --bind=0.0.0.0:8000"),
+        ("uvicorn main:app --reload", "uvicorn", "uvicorn main:app --host=0.0.0.0 --port=8000"),
+        ("uvicorn --host 0.0.0.0 --port $PORT main:app", "uvicorn", "uvicorn --host 0.0.0.0 --port 8000 main:app"),
+        ("uvicorn main:app --host=:: --port ${PORT:-9000}", "uvicorn", "uvicorn main:app --host=:: --port 9000"),
+        ("/venv/bin/uvicorn main:app", "uvicorn", "uvicorn main:app --host=0.0.0.0 --port=8000"),
+        ("hypercorn main:app -w 2", "hypercorn", "hypercorn main:app -w 2 --bind=0.0.0.0:8000"),
+        ("granian --interface asgi main:app", "granian",
+         "granian --interface asgi main:app --host=0.0.0.0 --port=8000"),
+        ("daphne main:app", "daphne", "daphne main:app --bind=0.0.0.0 --port=8000"),
+        ("fastapi run main.py", "fastapi-cli", "fastapi run main.py --host=0.0.0.0 --port=8000"),
+        ("fastapi run main.py", "uvicorn", "uvicorn main:app --host=0.0.0.0 --port=8000"),
+        ("gunicorn main:app -k uvicorn.workers.UvicornWorker", "uvicorn",
+         "uvicorn main:app --host=0.0.0.0 --port=8000"),
+        ("", "hypercorn", "hypercorn main:app --bind=0.0.0.0:8000"),
+        ("", "granian", "granian main:app --interface=asgi --host=0.0.0.0 --port=8000"),
+    ],
+)  # fmt: skip
+def test_the_serving_command_is_the_declared_one(tmp_path: Path, declared: str, locked: str, expected: str) -> None:
+    """In exec form, on all addresses, without reload; another one where the lock lacks its program."""
+    files = {"main.py": APP, "requirements.txt": lock(locked)}
+    if declared:
+        files["Procfile"] = f"web: {declared}\n"
+    assert find_in(tmp_path, files).keys["server"] == expected
+
+
+def test_commands_of_development_do_not_serve(tmp_path: Path) -> None:
+    """Neither a Makefile, nor a script that no deployment starts, nor the command of another application."""
+    files = {
+        "main.py": APP,
+        "other.py": APP,
+        "requirements.txt": lock("uvicorn"),
+        "Makefile": "run:\n\tuvicorn main:app --workers 1\n",
+        "dev.sh": "uvicorn main:app --workers 2\n",
+        "Procfile": "web: uvicorn other:app --workers 3\n",
+    }
+    found = find_in(tmp_path, files, {"application": "main:app"})
+    assert found.keys["server"] == "uvicorn main:app --host=0.0.0.0 --port=8000"
+
+
+def test_a_factory_is_served_as_one(tmp_path: Path) -> None:
+    """Uvicorn needs an option for it."""
+    found = find_in(tmp_path, {"main.py": FACTORY, "requirements.txt": lock("uvicorn")})
+    assert found.keys["server"] == "uvicorn main:create_app --host=0.0.0.0 --port=8000 --factory"
+
+
+def test_files_that_the_serving_command_names_ship(tmp_path: Path) -> None:
+    """A configuration of Gunicorn or of logging; gunicorn.conf.py without an option."""
+    files = {
+        "app/main.py": APP,
+        "requirements.txt": lock("gunicorn"),
+        "gunicorn.conf.py": "import os\nos.getenv('WORKERS')\n",
+        "log.ini": "",
+        "Procfile": "web: gunicorn --log-config log.ini -k uvicorn.workers.UvicornWorker app.main:app\n",
+    }
+    found = find_in(tmp_path, files)
+    assert found.keys["sources"] == ["app", "gunicorn.conf.py", "log.ini"]
+    assert found.keys["environment"] == ["WORKERS"]
+
+
+def test_a_serving_command_that_needs_a_shell_is_refused(tmp_path: Path) -> None:
+    """The message names it, its place and the option."""
+    files = {
+        "main.py": APP,
+        "requirements.txt": lock("gunicorn"),
+        "Procfile": "web: gunicorn $OPTS -k uvicorn.W main:app\n",
+    }
+    with pytest.raises(Failure, match=r"must run without a shell.*\$OPTS.*of Procfile.*--set 'server="):
+        find_in(tmp_path, files)
+    found = find_in(tmp_path, files, {"server": "gunicorn main:app"})
+    assert found.all["server"] == "gunicorn main:app"
+
+
+def test_a_lock_without_a_server_is_refused(tmp_path: Path) -> None:
+    """The message names what to add."""
+    with pytest.raises(Failure, match=r"must have a server.*add `uvicorn\[standard\]`"):
+        find_in(tmp_path, {"main.py": APP, "requirements.txt": lock()})
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 8000),
+        ({"Dockerfile": "FROM x\nEXPOSE 9000/tcp\n"}, 9000),
+        ({"Dockerfile": "FROM x\nENV PORT=9000\nEXPOSE $PORT\n"}, 9000),
+        ({"Dockerfile": 'FROM x\nEXPOSE 1\nCMD ["uvicorn", "main:app", "--port", "9000"]\n'}, 9000),
+        ({"Procfile": "web: gunicorn -b :9000 -k uvicorn.W main:app\n"}, 9000),
+        ({"compose.yml": "services:\n  api:\n    build: .\n    ports:\n      - '80:9000'\n"}, 9000),
+        ({"compose.yml": "services:\n  api:\n    build: .\n    ports: ['127.0.0.1:${P:-80}:9000/tcp']\n"}, 9000),
+        (
+            {
+                "compose.yml": "services:\n  api:\n    build: .\n    ports:\n      - target: 9000\n"
+                "        published: 1\n"
+            },
+            9000,
+        ),
+        ({"compose.yml": "services:\n  db:\n    image: postgres\n    ports: ['1:5432']\n"}, 8000),
+        ({"compose.yml": "services:\n  api:\n    build: .\n    ports: ['1-2:3-4']\n"}, 8000),
+    ],
+)
+def test_the_port_is_the_one_of_the_deployment(tmp_path: Path, files: dict[str, str], expected: int) -> None:
+    """The option of the serving command, EXPOSE, or the port of a Compose service that is built."""
+    assert find_in(tmp_path, {"main.py": APP, **files}).all["port"] == expected
+
+
+def test_databases_and_queues_of_compose_are_found(tmp_path: Path) -> None:
+    """By the name of their service; not those of tests, nor other images."""
+    compose = """
+services:
+  api: {build: .}
+  db:
+    image: "postgres:17"  # the database
+    environment:
+      - X=1
+  cache:
+    image: redis:${REDIS:-8}
+  test-db:
+    image: postgres:17
+  proxy:
+    image: traefik
+volumes:
+  data:
+"""
+    found = find_in(tmp_path, {"main.py": APP, "docker-compose.yml": compose})
+    assert found.keys["services"] == {"db": "postgres:17", "cache": "redis:8"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("command: a b", Value("a b")),
+        ("command: 'a b'  # c", Value("a b")),
+        ("command: [\"a\", 'b c', d]", Value(items=("a", "b c", "d"))),
+        ("command: [a,\n      'b']", Value(items=("a", "b"))),
+        ("command:\n      - a\n      - 'b c'", Value(items=("a", "b c"))),
+        ("command:\n    - a\n    - b", Value(items=("a", "b"))),
+        ("command: >\n      a\n      b", Value("a b")),
+        ("command: |\n      a\n      b", Value("a\nb")),
+        ("command: [a, b\n      - c", Value(items=())),
+        ("command: *other", Value("*other")),
+        ("command:", Value()),
+    ],
+)
+def test_values_of_compose_files_are_read(text: str, expected: Value) -> None:
+    """Texts and lists in the usual forms."""
+    assert yaml.services(f"services:\n  api:\n    {text}\n    image: x\n")["api"] == {
+        "command": expected,
+        "image": Value("x"),
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["", "services:", "services: {a: b}\n", "a: b\n  c:\n", "services:\n- a\n  - b: [\n", "\t\x00:"]
+)
+def test_other_forms_of_compose_files_are_left_out(tmp_path: Path, text: str) -> None:
+    """They are not an error."""
+    assert find_in(tmp_path, {"main.py": APP, "docker-compose.yml": text}).all["services"] == {}
+
+
+def test_commands_of_one_line_are_separated(tmp_path: Path) -> None:
+    """A migration before the server in a shell."""
+    compose = (
+        'services:\n  api:\n    command: ["sh", "-c", "alembic upgrade head && uvicorn app.main:app --port 9000"]\n'
+    )
+    files = {
+        "docker-compose.yml": compose,
+        "app/main.py": APP,
+        "alembic.ini": "[alembic]\nscript_location = alembic\n",
+        "alembic/env.py": "",
+        "requirements.txt": HASHED + "alembic==1 --hash=sha256:0\n",
+    }
+    found = find_in(tmp_path, files).keys
+    assert (found["commands"], found["port"]) == ({"migrate": "alembic upgrade head"}, 9000)
+    assert re.fullmatch("app.main:app", str(found["application"]))
