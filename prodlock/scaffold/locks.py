@@ -13,7 +13,7 @@ from typing import Any
 
 from prodlock import generated
 from prodlock.failure import Failure
-from prodlock.inside.lock import poetry, requirements, selection, uv
+from prodlock.inside.lock import poetry, pylock, requirements, selection, uv
 from prodlock.inside.lock.selection import Requirement, normalized
 from prodlock.scaffold import pyprojects
 from prodlock.scaffold.installs import Installed
@@ -209,10 +209,7 @@ class _Reader:
             return graph.installed(extras, groups, {}, lambda *_, **__: True)
         if self.path.endswith(".toml"):
             active = {normalized(one) for one in (*groups, *extras, *pyprojects.texts(self._content, "default-groups"))}
-            packages = pyprojects.tables(self._content, "packages")
-            # The reader is for the environment of the image.
-            found = [Requirement(one["name"], one.get("version", ""), (), one.get("marker", "")) for one in packages]
-            return [one for one in found if _needed(one, active)]
+            return [one for one in pylock.requirements(self._content) if _needed(one, active)]
         listed = list(requirements.requirements(self._tree.text(self.path)))
         for path in generated.locks(self._tree.root, self.path)[1:] if has_further else ():
             # It may name the first one.
