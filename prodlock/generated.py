@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -307,10 +306,10 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
         ),
         "memory": configuration.memory,
         "secrets of prod": [f"  secrets: [{', '.join(secrets)}]"] if secrets else [],
-        "conditions of prod": list(_conditions(services, (one.name for one in commands if one.once))),
+        "conditions of prod": _lines(_conditions(services, (one.name for one in commands if one.once))),
         "commands": [line for command in commands for line in _command(command, configuration)],
         "tests": list(_tests(services, addresses)),
-        "live network": ["    networks: [dev]", *_conditions(_forms(services, recipes.DEV))] if services else [],
+        "live network": _lines(["networks: [dev]", *_conditions(_forms(services, recipes.DEV))]) if services else [],
         "services": list(recipes.compose(services)),
         "secrets": list(_top_level(services)),
         "live command": json.dumps(live),
@@ -326,9 +325,20 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
 
 
 def _mapping(start: str, entries: Iterable[str]) -> list[str]:
-    """Return a mapping in the flow style of YAML, in lines of at most 118 characters; a name alone has no value."""
-    indent = start[: len(start) - len(start.lstrip())] + "  "
-    return textwrap.wrap(f"{start} {{{', '.join(entries)}}}", 118, subsequent_indent=indent, break_on_hyphens=False)
+    """Return a mapping in the flow style of YAML, in lines of at most 118 characters where its entries allow that.
+
+    An entry that is a name alone has no value.
+    """
+    lines, indent = [], " " * (len(start) - len(start.lstrip()) + 2)
+    line = f"{start} {{"
+    for number, entry in enumerate(listed := [*entries]):
+        text = entry + ("," if number < len(listed) - 1 else "")
+        if len(line) + len(text) > 116 and number:  # noqa: PLR2004 - a line, without ` ` and `}`
+            lines.append(line)
+            line = indent + text
+        else:
+            line += text if line.endswith("{") else f" {text}"
+    return [*lines, f"{line}}}"]
 
 
 def _live_environment(names: Iterable[str]) -> Iterator[str]:
@@ -349,30 +359,29 @@ def _command(command: Command, configuration: Configuration) -> Iterator[str]:
     first = [one.name for one in configuration.commands if one.once]
     if command.once:
         first = first[: first.index(command.name)][-1:]
-    yield f"  {command.name}:"
-    yield "    <<: *prod"
-    yield f"    command: {json.dumps(command.words)}"
-    yield "    # The image that api-prod builds."
-    yield "    pull_policy: never"
+    # `api-prod` builds the image. Without any check, `up --wait` fails in some versions of Compose.
+    entries = ["<<: *prod", f"command: {json.dumps(command.words)}", "pull_policy: never"]
     if command.once:
-        yield "    healthcheck: {disable: true}"
-        yield '    restart: "no"'
+        entries += ["healthcheck: {disable: true}", 'restart: "no"']
     else:
-        yield "    # That the container runs. Without any check, `up --wait` fails in some versions of Compose."
-        yield f"    healthcheck: {{test: {_exec(recipes.RUNNING)}}}"
-    yield from _conditions(dict(configuration.services), first)
+        entries.append(f"healthcheck: {{test: {_exec(recipes.RUNNING)}}}")
+    yield from _mapping(f"  {command.name}:", [*entries, *_conditions(dict(configuration.services), first)])
     yield ""
 
 
 def _conditions(services: Mapping[str, str], completed: Iterable[str] = ()) -> Iterator[str]:
-    """Yield the line with what a service waits for: other services, given with their images, and commands' ends."""
+    """Yield the entry with what a service waits for: other services, given with their images, and commands' ends."""
     waited = {
         name: "service_healthy" if recipes.known(image) else "service_started" for name, image in services.items()
     }
     waited |= dict.fromkeys(completed, "service_completed_successfully")
     if waited:
-        conditions = (f"{name}: {{condition: {condition}}}" for name, condition in waited.items())
-        yield from recipes.flow(f"    depends_on: {{{', '.join(conditions)}}}")
+        yield f"depends_on: {{{', '.join(f'{name}: {{condition: {one}}}' for name, one in waited.items())}}}"
+
+
+def _lines(entries: Iterable[str]) -> list[str]:
+    """Return entries of a service in the block style of YAML."""
+    return [line for one in entries for line in recipes.flow(f"    {one}")]
 
 
 def _forms(services: Mapping[str, str], end: str) -> dict[str, str]:
@@ -387,9 +396,9 @@ def _tests(services: Mapping[str, str], addresses: Mapping[str, str]) -> Iterato
     yield "    # The tests reach services of their own, and nothing outside."
     yield "    networks: [tests]"
     if addresses:
-        given = (f"{name}: {json.dumps(one)}" for name, one in addresses.items())
-        yield from recipes.flow(f"    environment: {{{', '.join(given)}}}")
-    yield from _conditions(_forms(services, recipes.TESTS))
+        given = ", ".join(f"{name}: {json.dumps(one)}" for name, one in addresses.items())
+        yield from _lines([f"environment: {{{given}}}"])
+    yield from _lines(_conditions(_forms(services, recipes.TESTS)))
 
 
 def _top_level(services: Mapping[str, str]) -> Iterator[str]:

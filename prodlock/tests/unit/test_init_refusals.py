@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -260,4 +261,20 @@ def test_an_upgrade_that_is_not_finished_is_refused(
     assert cli.main(["upgrade"]) == FAILED
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(r"Dockerfile must have no marked conflicts .*To fix it: ", line)
+    assert tree(root) == before
+
+
+def test_a_reader_that_ends_is_not_a_traceback(tmp_path: Path) -> None:
+    """As in `prodlock init --dry-run | head`; nothing is written."""
+    root = project(tmp_path, "single")
+    before = tree(root)
+    settings = {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "prodlock", "init", "--dry-run"]
+    with subprocess.Popen(
+        command, cwd=root, env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        process.stdout.close()
+        _, error = process.communicate(timeout=20)
+    assert (process.returncode, error) == (FAILED, "")
     assert tree(root) == before
