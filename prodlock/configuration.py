@@ -35,7 +35,8 @@ _PATH = re.compile(r"[A-Za-z0-9_.@+-]+(/[A-Za-z0-9_.@+-]+)*")
 _URL_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?|/")
 _APPLICATION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _GROUP = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-_SERVICE = re.compile(r"[a-z][a-z0-9_-]*")
+# Without the words that YAML reads as another value.
+_SERVICE = re.compile(r"(?!(?:null|true|false|yes|no|on|off|y|n)$)[a-z][a-z0-9_-]*")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 # What only a shell interprets: production has none.
 _SHELL = re.compile(r"[$`|&;<>*?\n]")

@@ -56,6 +56,8 @@ KNOWN: Mapping[str, Recipe] = {
     "redis": Recipe(("redis-cli", "ping"), "/data", "REDIS_URL", "redis://{host}:6379/0"),
     "valkey": Recipe(("valkey-cli", "ping"), "/data", "REDIS_URL", "redis://{host}:6379/0"),
 }
+# Of a line, without the commas that are added to it.
+_WIDTH = 117
 # What entrypoints need that start as root, own their data and then become another user.
 _HARDENING = (
     "    cap_drop: [ALL]",
@@ -111,6 +113,19 @@ def compose(services: Mapping[str, str]) -> Iterator[str]:
         yield from _form(name, TESTS, "dev", recipe)
 
 
+def flow(text: str) -> Iterator[str]:
+    """Yield a line of YAML as lines of at most 120 characters where commas allow that."""
+    indent = " " * (len(text) - len(text.lstrip()) + 2)
+    line, *parts = text.split(", ")
+    for part in parts:
+        if len(line) + len(part) > _WIDTH:
+            yield f"{line},"
+            line = f"{indent}{part}"
+        else:
+            line += f", {part}"
+    yield line
+
+
 def _production(name: str, image: str, recipe: Recipe | None) -> Iterator[str]:
     yield ""
     yield f"  {name}: &{name}"
@@ -121,37 +136,31 @@ def _production(name: str, image: str, recipe: Recipe | None) -> Iterator[str]:
         if recipe.password:
             variables[recipe.password] = f"/run/secrets/{secret(name)}"
             yield f"    secrets: [{secret(name)}]"
-        yield from _environment(variables)
+        if variables:
+            yield from flow(f"    environment: {_mapping(variables)}")
         yield f"    volumes: [{json.dumps(f'{name}:{recipe.data}')}]"
-        yield f"    healthcheck: {{test: {json.dumps(['CMD', *recipe.check])}, interval: 2s, retries: 30}}"
+        yield from flow(f"    healthcheck: {{interval: 2s, retries: 30, test: {json.dumps(['CMD', *recipe.check])}}}")
         yield from _HARDENING
     yield "    mem_limit: 512m"
     yield "    cpus: 1"
     yield "    pids_limit: 256"
     yield "    restart: ${RESTART:-on-failure:5}"
     yield '    logging: {driver: json-file, options: {max-size: 10m, max-file: "3"}}'
+    yield ""
 
 
 def _form(host: str, end: str, profile: str, recipe: Recipe | None) -> Iterator[str]:
     """Yield the lines of the form for development, whose data stays in a volume, or of the form for tests."""
-    yield ""
-    yield f"  {host}{end}:"
-    yield f"    <<: *{host}"
-    yield f"    profiles: [{profile}]"
-    yield f"    networks: {{{end.removeprefix('-')}: {{aliases: [{host}]}}}}"
+    network = f"networks: {{{end.removeprefix('-')}: {{aliases: [{host}]}}}}"
+    keys = [f"<<: *{host}", f"profiles: [{profile}]", network]
     if recipe:
         if recipe.password:
-            yield "    secrets: []"
-            yield from _environment({**recipe.environment, **recipe.without_password})
-        if end == DEV:
-            yield f"    volumes: [{json.dumps(f'{host}{end}:{recipe.data}')}]"
-        else:
-            yield "    volumes: []"
-            yield f"    tmpfs: [{recipe.data}]"
+            keys.append("secrets: []")
+            keys.append(f"environment: {_mapping({**recipe.environment, **recipe.without_password})}")
+        volume = json.dumps(f"{host}{end}:{recipe.data}")
+        keys += [f"volumes: [{volume}]"] if end == DEV else ["volumes: []", f"tmpfs: [{recipe.data}]"]
+    yield from flow(f"  {host}{end}: {{{', '.join(keys)}}}")
 
 
-def _environment(variables: Mapping[str, str]) -> Iterator[str]:
-    if variables:
-        yield "    environment:"
-    for name, value in variables.items():
-        yield f"      {name}: {value}"
+def _mapping(variables: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f"{name}: {value}" for name, value in variables.items()) + "}"

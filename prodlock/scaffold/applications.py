@@ -206,7 +206,8 @@ class _Module:
                 self._classes.add(statement.name)
         # All functions that return an application, also those with required arguments.
         self.factories: dict[str, ast.FunctionDef] = {}
-        functions = [one for one in self._body if isinstance(one, ast.FunctionDef)]
+        # A module that has no class of applications returns none.
+        functions = [one for one in self._body if isinstance(one, ast.FunctionDef) and self._classes]
         # A factory may call another one, which is defined before or after it.
         for _ in range(2):
             self.factories |= {one.name: one for one in functions if self._returns(one)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -51,14 +52,14 @@ class Found:
         """Return the keys that are written: those that are not given, and whose value is not the default."""
         return {
             key: value
-            for key, value in self.all.items()
+            for key, value in self._ordered()
             if key not in self.given and (key in _ALWAYS or value != self._default(key))
         }
 
     @property
     def report(self) -> tuple[str, ...]:
         """Return the lines that print all keys with their places, and the notes."""
-        rows = [(key, _line(value), self.where[key] or "not found") for key, value in self.all.items()]
+        rows = [(key, _line(value), self.where[key] or "not found") for key, value in self._ordered()]
         first = max((len(key) for key, _, _ in rows), default=0)
         second = max((len(value) for _, value, _ in rows if len(value) <= _WIDEST), default=0)
         lines = [f"  {key:<{first}} = {value:<{second}}  # {where}" for key, value, where in rows]
@@ -73,6 +74,10 @@ class Found:
         """Return the decided texts of a list."""
         value = self.all.get(key)
         return [str(one) for one in value] if isinstance(value, list) else []
+
+    def _ordered(self) -> list[tuple[str, object]]:
+        """Return all keys in the order of the reference."""
+        return [(key, self.all[key]) for key in configuration.KINDS if key in self.all]
 
     def _default(self, key: str) -> object:
         default = getattr(configuration.Configuration, key.replace("-", "_"))
@@ -111,6 +116,13 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     commands = {name: command for name, (command, _) in further.commands.items()}
     found.decide("commands", commands, _places(where for _, where in further.commands.values()))
     found.decide("services", *jobs.services(deployment, commands))
+    if unparsed := [path for path in paths if path in tree.unparsed]:
+        version = platform.python_version()
+        found.notes.append(
+            f"Read for their imports alone, because Python {version} can't parse them: {', '.join(unparsed)}. If they "
+            "are valid, run `prodlock init` with the Python of the project, or add the variables that they read to "
+            "`environment`."
+        )
     return found
 
 
@@ -165,7 +177,11 @@ def _lock(project: Project, application: applications.Candidate, deployment: Dep
     tree = project.tree
     path = locks.path(tree, project.place, str(found.given.get("lock", "")))
     lock = locks.read(tree, path, application.path, installs.find(tree, deployment), found.given)
-    found.defaults["lock"] = next((name for name in configuration.LOCKS if tree.has(name)), "")
+    found.defaults["lock"] = next(
+        # Also one that git ignores.
+        (name for name in configuration.LOCKS if (tree.root / name).is_file()),
+        "",
+    )
     found.decide("lock", path, "its name")
     found.decide("package", lock.package, "the members of the workspace" if lock.package else "the default")
     for key, names, default in (
@@ -175,6 +191,11 @@ def _lock(project: Project, application: applications.Candidate, deployment: Dep
     ):
         where = "the default" if names == default else f"{pyprojects.NAME}, Dockerfiles and the lock"
         found.decide(key, list(names), where)
+    if lock.without_wheels:
+        found.notes.append(
+            f"No wheel is locked of {', '.join(lock.without_wheels)}, and a build installs nothing from source. To "
+            "fix it: lock versions that have one, or other distributions."
+        )
     for key, names in (("groups", lock.further_groups), ("extras", lock.further_extras)):
         for_tests = [name for name in names if locks.DEVELOPMENT.fullmatch(name)]
         others = [name for name in names if name not in for_tests]
@@ -194,22 +215,16 @@ def _lock(project: Project, application: applications.Candidate, deployment: Dep
 def _server(application: applications.Candidate, lock: locks.Lock, deployment: Deployment, found: Found) -> None:
     """Decide the serving command."""
     lacking = missing(lock.versions)
-    if not lacking:
-        found.decide("server", "", "the lock has what prodlock.server needs")
-        return
-    if "server" in found.given:
-        found.decide("server", "", "")
-        return
-    port = found.all["port"]
-    service = serving.Service(
-        str(found.all["application"]), application, port if isinstance(port, int) else 0, lock.versions
-    )  # fmt: skip
-    text, where = serving.command(service, deployment.servers())
+    text, where = "", "the lock has what prodlock.server needs"
+    if lacking and "server" not in found.given:
+        service = serving.Service(
+            str(found.all["application"]), application, int(str(found.all["port"])), lock.versions
+        )  # fmt: skip
+        text, where = serving.command(service, deployment.servers())
     found.decide("server", text, where)
-    found.notes.append(
-        f"The service starts with its own command, because the lock lacks what prodlock.server needs: "
-        f"{' and '.join(lacking)}. {serving.LOST}"
-    )
+    if found.all["server"]:
+        reason = f"the lock lacks what prodlock.server needs: {' and '.join(lacking)}" if lacking else "it is given"
+        found.notes.append(f"The service starts with its own command, because {reason}. {serving.LOST}")
 
 
 def _commands(project: Project, lock: locks.Lock, deployment: Deployment, found: Found) -> jobs.Jobs:

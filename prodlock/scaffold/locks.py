@@ -43,6 +43,8 @@ class Lock:
     # Groups and extras that the project has and no image installs.
     further_groups: tuple[str, ...] = ()
     further_extras: tuple[str, ...] = ()
+    # Distributions of production whose lock names files, and no wheel.
+    without_wheels: tuple[str, ...] = ()
 
 
 def path(tree: Tree, place: str, wanted: str = "") -> str:
@@ -88,9 +90,24 @@ def read(tree: Tree, lock: str, application: str, installed: Installed, given: M
     dev_groups = reader.development()
     wanted = _given(given, "groups", groups), _given(given, "extras", extras)
     further = _given(given, "dev-groups", dev_groups)
-    versions = {normalized(one.name): one.version for one in _installed(reader, package, *wanted)}
-    _installed(reader, package, wanted[0], wanted[1], further)
-    return Lock(lock, package, groups, extras, dev_groups, versions, further_groups, further_extras)
+    production = _installed(reader, package, *wanted)
+    _installed(reader, package, *wanted, further)
+    without = [
+        f"{one.name} {one.version}"
+        for one in production
+        if any(name for name, _ in one.files) and not any(name.endswith(".whl") for name, _ in one.files)
+    ]
+    return Lock(
+        lock,
+        package,
+        groups,
+        extras,
+        dev_groups,
+        {normalized(one.name): one.version for one in production},
+        further_groups,
+        further_extras,
+        tuple(without),
+    )
 
 
 def _installed(

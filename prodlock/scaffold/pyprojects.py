@@ -29,7 +29,7 @@ def read(tree: Tree, path: str) -> Mapping[str, Any]:
         return {}
 
 
-def at(given: object, *keys: str) -> Any:  # noqa: ANN401 - any value of TOML
+def at(given: object, *keys: str) -> object:
     """Return the value at keys, or None where a table or a key is missing."""
     for key in keys:
         given = given.get(key) if isinstance(given, Mapping) else None

@@ -196,7 +196,7 @@ def _configured(tree: Tree, place: str) -> Iterator[str]:
             options = _options(tree, path, section)
             if options is not None:
                 # A build has these files in any case.
-                if path not in generated.described(tree.root) and path != pyprojects.NAME:
+                if path not in generated.described(tree.root, "") and path != pyprojects.NAME:
                     yield path
                 for one in options:
                     if _is_path(one) and (tree.has_folder(join(folder, one)) or tree.has(join(folder, one))):

@@ -18,6 +18,8 @@ _PRUNED = frozenset({"node_modules", "site-packages", "__pycache__"})
 _OUTPUT = frozenset({"build", "dist", "env", "htmlcov", "prodlock", "venv", "virtualenv"})
 _DESCRIBING = ("pyproject.toml", "setup.py", "setup.cfg", "package.json")
 _TEST = re.compile(r"(?:^|/)(?:tests?|testing)/|(?:^|/)(?:test_[^/]*|[^/]*_test|conftest)\.py$")
+# An import at the top of a module.
+_IMPORT = re.compile(r"^(?:from[ \t]+[\w.]+[ \t]+import[ \t]+(?:\([^()]*\)|[^\n(]+)|import[ \t]+[^\n]+)$", re.MULTILINE)
 # A larger module is data, a larger text is not a lock.
 _LARGEST_MODULE = 1_000_000
 _LARGEST_TEXT = 50_000_000
@@ -31,6 +33,8 @@ class Tree:
         self._texts: dict[str, str] = {}
         self._pruned: dict[str, bool] = {"": False}
         self.root = root
+        # The modules that are not valid for this interpreter.
+        self.unparsed: set[str] = set()
         self._resolved = root.resolve()
         listed = self._git("ls-files", "--cached", "--others", "--exclude-standard", "-z")
         # In an ignored folder of another repository, git lists nothing.
@@ -69,14 +73,14 @@ class Tree:
         return self._texts[path]
 
     def module(self, path: str) -> ast.Module:
-        """Return the syntax tree of a module, which is empty where it can't be parsed."""
+        """Return the syntax tree of a module, which has its imports alone where it can't be parsed."""
         if path not in self._modules:
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    self._modules[path] = ast.parse(self._content(path, _LARGEST_MODULE))
-            except (SyntaxError, ValueError, RecursionError, MemoryError):
-                self._modules[path] = ast.Module([], [])
+            parsed = _parse(self._content(path, _LARGEST_MODULE))
+            if parsed is None:
+                self.unparsed.add(path)
+                imports = filter(None, (_parse(found[0].encode()) for found in _IMPORT.finditer(self.text(path))))
+                parsed = ast.Module([statement for one in imports for statement in one.body], [])
+            self._modules[path] = parsed
         return self._modules[path]
 
     def ignored(self, path: str) -> bool:
@@ -136,6 +140,15 @@ class Tree:
             return place.is_file() and place.resolve().is_relative_to(self._resolved)
         except (OSError, RuntimeError, ValueError):
             return False
+
+
+def _parse(content: bytes) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(content)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
 
 
 def is_test(path: str) -> bool:

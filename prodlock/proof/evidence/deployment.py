@@ -58,7 +58,10 @@ def collect(project: Project) -> Deployment:
         [f"{KUBERNETES}: {sentence}" for sentence in document["invalid"]],
         [service.dropped(base, compose.PROD[0], name) for name in service.not_handed_on(own, read)],
         document["stack"]["services"],
-        described.commands,
+        [
+            deployment.Command(one.name, one.words, one.once, generated_deploy.kubernetes_name(one.name))
+            for one in described.commands
+        ],
     )
 
 

@@ -7,18 +7,17 @@ of Kubernetes (`kubectl kustomize`), of the proxy.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from prodlock.configuration import Command
-from prodlock.docker.compose import PROD
-from prodlock.generated_deploy import DEPLOYMENT, kubernetes_name
+from prodlock.proof.judges.compose import PRODUCTION
 
 STACK, KUBERNETES, PROXY_FILE, PROXIED = "deploy/stack.yml", "deploy/k8s", "deploy/haproxy.cfg", "deploy/proxy.yml"
 _DIGEST_REFERENCE = re.compile(r".+@sha256:[0-9a-f]{64}")
 _SETS_SCHEME = r"^\s*http-request set-header x-forwarded-proto %\[ssl_fc,iif\(https,http\)\]( unless outer scheme)?$"
 _UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "k": 10**3, "M": 10**6, "G": 10**9}
-
+# The name of the service's Deployment.
+DEPLOYMENT = "api"
 
 # A setting; None where a document does not have such a setting at all.
 Value = str | float | tuple[str, ...] | None
@@ -56,6 +55,15 @@ class RunSettings(NamedTuple):
     image: Value = None
 
 
+class Command(NamedTuple):
+    """A further command that pyproject.toml declares, and the name of its workload in Kubernetes."""
+
+    name: str
+    words: tuple[str, ...]
+    once: bool
+    workload: str
+
+
 class Workload(NamedTuple):
     """An object of Kubernetes that runs pods."""
 
@@ -81,7 +89,7 @@ class Deployment(NamedTuple):
     dropped: list[str]
     # The services of the stack, and the further commands that pyproject.toml declares.
     services: Mapping[str, Any] = {}
-    commands: tuple[Command, ...] = ()
+    commands: Sequence[Command] = ()
 
 
 def judge(evidence: Deployment) -> list[str]:
@@ -293,7 +301,7 @@ def unselected_pods(objects: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 def wrong_commands(evidence: Deployment) -> Iterator[str]:
     """Yield a sentence for each setting in which the counterpart of a declared command differs, or where it lacks."""
-    stacked = {name: of_stack_command(one) for name, one in evidence.services.items() if name != PROD[0]}
+    stacked = {name: of_stack_command(one) for name, one in evidence.services.items() if name != PRODUCTION}
     workloads = _commands(evidence.objects, evidence.commands)
     for command in evidence.commands:
         reference = evidence.reference._replace(
@@ -316,8 +324,8 @@ def wrong_commands(evidence: Deployment) -> Iterator[str]:
 
 def undeclared_services(services: Mapping[str, Any], commands: Iterable[Command]) -> Iterator[str]:
     """Yield a sentence for each service of the stack that runs the production image and is not declared."""
-    production = _repository(services.get(PROD[0], {}))
-    declared = {PROD[0], *(one.name for one in commands)}
+    production = _repository(services.get(PRODUCTION, {}))
+    declared = {PRODUCTION, *(one.name for one in commands)}
     for name, service in services.items():
         if name not in declared and _repository(service) == production:
             yield _undeclared(STACK, name)
@@ -374,8 +382,7 @@ def _commands(objects: Iterable[Mapping[str, Any]], commands: Iterable[Command])
     objects = tuple(objects)
     service = _service(objects)
     by_name = {one.name: one for one in _workloads(objects) if one != service}
-    names = {one.name: kubernetes_name(one.name) for one in commands}
-    return {name: by_name[given] for name, given in names.items() if given in by_name}
+    return {one.name: by_name[one.workload] for one in commands if one.workload in by_name}
 
 
 def _container(workload: Workload) -> Mapping[str, Any]:

@@ -353,6 +353,15 @@ def test_a_rolling_update_with_a_migration_loses_nothing(orders: Orders, proxy_i
         assert json.loads(orders.done(check, "--json"))["clean"]
 
 
+@pytest.fixture
+def restored(orders: Orders) -> Iterator[None]:
+    """The project has its former commit after the test."""
+    former = git(orders.root, "rev-parse", "HEAD")
+    yield
+    git(orders.root, "reset", "--hard", "--quiet", former)
+
+
+@pytest.mark.usefixtures("restored")
 def test_a_second_service_and_a_worker_are_one_line_each(orders: Orders) -> None:
     """Redis beside the database, and a further command that runs beside the service, with its hardening."""
     described = orders.root / "pyproject.toml"
@@ -392,26 +401,23 @@ with socket.create_connection(("cache", 6379), 5) as client:
         assert '`command: ["python", "-m", "orders.worker"]`' in done.stderr
 
 
+@pytest.mark.usefixtures("restored")
 def test_services_that_do_not_start_are_reported(orders: Orders) -> None:
     """An image that is nowhere, and one that exits; nothing is left."""
     described = orders.root / "pyproject.toml"
     text = described.read_text(encoding="utf-8")
-    try:
-        for image, reported in {
-            f"localhost:1/{NAME}/absent:1": "must be on this Engine, or in a registry that it reaches",
-            BASE: "mail-tests did not become healthy; the last lines above give the reason.",
-        }.items():
-            described.write_text(re.sub("services = {.*", f'services = {{mail = "{image}"}}', text), encoding="utf-8")
-            orders.prodlock("upgrade")
-            assert reported in orders.failure("test")
-            assert orders.left() == []
-    finally:
-        git(orders.root, "checkout", "--force", ".")
+    for image, reported in {
+        f"localhost:1/{NAME}/absent:1": "must be on this Engine, or in a registry that it reaches",
+        BASE: "mail-tests did not become healthy; the last lines above give the reason.",
+    }.items():
+        described.write_text(re.sub("services = {.*", f'services = {{mail = "{image}"}}', text), encoding="utf-8")
+        orders.prodlock("upgrade")
+        assert reported in orders.failure("test")
+        assert orders.left() == []
 
 
 def test_clean_removes_what_a_killed_run_of_tests_has_left(orders: Orders) -> None:
     """The database of the run, and its network."""
-    git(orders.root, "checkout", "--force", ".")
     process = subprocess.Popen(
         inv_command("shell", "--", "sleep", "99"),
         cwd=orders.root,
@@ -429,10 +435,9 @@ def test_clean_removes_what_a_killed_run_of_tests_has_left(orders: Orders) -> No
 
 def test_compose_alone_builds_migrates_and_serves(orders: Orders) -> None:
     """In a clone without images, with the documented command for the password: no image is pulled."""
-    git(orders.root, "checkout", "--force", ".")
     orders.done("clean", "--volumes")
     folder = orders.root / ".prodlock" / "secrets"
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
     command = "mkdir -p .prodlock/secrets && openssl rand -hex 32 > .prodlock/secrets/db_password"
     subprocess.run(["sh", "-c", command], cwd=orders.root, check=True)  # noqa: S607
     compose: Callable[..., Any] = lambda *args: orders.docker("compose", "--profile=prod", *args)  # noqa: E731

@@ -197,13 +197,18 @@ def test_deploy_check_judges_commands(with_commands: Path) -> None:
         assert part in done.stdout
 
 
-def test_deploy_check_accepts_the_files_of_another_server(copy: Path) -> None:
-    """One without paths for health and readiness. Without deploy/ the message names the command that writes it."""
+def test_deploy_check_accepts_the_files_of_another_server(copy: Path, proxy_image: str) -> None:
+    """One without paths for health and readiness. Without deploy/ the message names the command that writes it.
+
+    HAProxy accepts its file as well.
+    """
     edit(copy / "pyproject.toml", "[tool.prodlock]\n", '[tool.prodlock]\nserver = "x"\nhealth = ""\nready = ""\n')
     edit(copy / "pyproject.toml", "[tool.prodlock]\n", '[tool.prodlock]\nmemory = "1g"\nport = 9000\n')
     upgrade(copy)
     done = inv("deploy-check", cwd=copy)
     assert done.returncode == 0, done.stdout + done.stderr
+    mount = f"--volume={copy}/deploy/haproxy.cfg:/haproxy.cfg:ro"
+    docker("run", "--rm", "--network=none", mount, "--entrypoint=haproxy", proxy_image, "-c", "-f", "/haproxy.cfg")
     (copy / "deploy" / "stack.yml").unlink()
     done = inv("deploy-check", cwd=copy)
     assert done.returncode == 2
@@ -292,21 +297,23 @@ def test_update_and_rollback_of_a_stack_lose_no_request(
 
 
 @pytest.mark.usefixtures("swarm")
-def test_a_command_runs_to_its_end_before_an_update(with_commands: Path, deploy: Callable[..., None]) -> None:
+def test_a_command_runs_to_its_end_before_an_update(
+    updates: tuple[str, str], with_commands: Path, deploy: Callable[..., None]
+) -> None:
     """As the stack file documents it: with the new image alone. The other commands keep running."""
-    deploy(PROD, with_commands)
-    name = f"{STACK}_migrate"
+    new, _ = updates
+    once, worker = f"{STACK}_migrate", f"{STACK}_worker"
 
     def states(service: str) -> list[str]:
         tasks = docker("service", "ps", "--format={{.Image}} {{.CurrentState}}", service).stdout.splitlines()
         return [task for task in tasks if re.search("Complete|Running", task)]
 
-    until(lambda: bool(states(name)) and bool(states(f"{STACK}_worker")), 60)
-    with planted("LABEL version=2\nUSER 10001:10001") as new:
-        done = docker("service", "update", "--no-resolve-image", f"--image={new}", name)
-        assert "job complete" in done.stdout
-        assert [one for one in states(name) if one.startswith(f"{new} Complete")]
-        assert len(states(f"{STACK}_worker")) == 1
+    deploy(PROD, with_commands)
+    until(lambda: bool(states(once) and states(worker)), 60)
+    done = docker("service", "update", "--no-resolve-image", f"--image={new}", once)
+    assert "job complete" in done.stdout
+    assert [one for one in states(once) if one.startswith(f"{new} Complete")]
+    assert len(states(worker)) == 1
 
 
 def test_build_for_the_own_platform_gives_the_same_image() -> None:

@@ -82,6 +82,8 @@ def test_valid_values_are_converted(tmp_path: Path, text: str, field: str, value
         ('memory = "0m"', "`memory` must be a number with the unit k, m or g"),
         ('commands = "x"', "`commands` must be a table of commands"),
         ('commands = {api-prod = "x"}', "`commands` must be a table of commands"),
+        ('commands = {null = "x"}', "`commands` must be a table of commands"),
+        ('services = {on = "x"}', "`services` must be a table of images"),
         ('commands = {X = "x"}', "`commands` must be a table of commands"),
         ('commands = {x = "a | b"}', "`commands` must be a table of commands"),
         ('commands = {x = {run = "a", twice = true}}', "`commands` must be a table of commands"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,14 @@ def test_a_lock_whose_development_cannot_be_installed_is_refused(tmp_path: Path,
         find_in(tmp_path, {"main.py": APP, **files})
 
 
+def test_a_distribution_without_a_wheel_is_reported(tmp_path: Path) -> None:
+    """The lock names its files; a list names none."""
+    own = '[[package]]\nname = "x"\nversion = "1"\ngroups = ["main"]\n'
+    own += 'files = [{file = "x-1.tar.gz", hash = "sha256:0"}]\n'
+    found = find_in(tmp_path, {"main.py": APP, "poetry.lock": poetry_lock() + own})
+    assert found.notes[0].startswith("No wheel is locked of x 1, ")
+
+
 def test_a_list_of_development_may_name_the_one_of_production(tmp_path: Path) -> None:
     """`-r requirements.txt`, or `-c`."""
     files = {"main.py": APP, "requirements.txt": HASHED, "requirements-dev.txt": "-c requirements.txt\n" + hashed("x")}
@@ -67,6 +76,13 @@ def test_the_first_lock_at_the_root_is_not_written(tmp_path: Path) -> None:
     found = find_in(tmp_path, {"main.py": APP})
     assert found.all["lock"] == "requirements.txt"
     assert "lock" not in found.keys
+
+
+def test_a_lock_is_written_where_git_ignores_one_before_it(tmp_path: Path) -> None:
+    """A build would read the ignored one, which is the default of the key."""
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)  # noqa: S607 - the git of the machine
+    files = {"main.py": APP, ".gitignore": "poetry.lock\n", "poetry.lock": "", "requirements.txt": HASHED}
+    assert find_in(tmp_path, files).keys["lock"] == "requirements.txt"
 
 
 def test_a_given_lock_is_read(tmp_path: Path) -> None:

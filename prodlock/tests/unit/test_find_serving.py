@@ -111,6 +111,7 @@ def test_a_serving_command_that_needs_a_shell_is_refused(tmp_path: Path) -> None
         find_in(tmp_path, files)
     found = find_in(tmp_path, files, {"server": "gunicorn main:app"})
     assert found.all["server"] == "gunicorn main:app"
+    assert "no graceful drain" in found.notes[0]
 
 
 def test_a_lock_without_a_server_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,26 +37,36 @@ def test_files_that_cannot_be_read_do_not_matter(tmp_path: Path) -> None:
     assert found.all["tests"] == ["tests"]
 
 
+def test_a_module_of_a_newer_python_is_reported(tmp_path: Path) -> None:
+    """Only its imports are found; a module that does not ship does not matter."""
+    newer = (
+        "from core import (\n    x,\n)\nimport more, os\nfrom . import\nclass A[T](): ...\ntype X = int\nmatch = (\n"
+    )
+    files = {"main.py": "import newer\n" + APP, "newer.py": newer, "core.py": "", "more.py": "", "other.py": "def (:\n"}
+    found = find_in(tmp_path, files)
+    assert found.keys["sources"] == ["core.py", "main.py", "more.py", "newer.py"]
+    (note,) = [note for note in found.notes if "can't parse them: newer.py." in note]
+    assert "other.py" not in note
+
+
 def test_names_that_cannot_be_printed_are_left_out(tmp_path: Path) -> None:
     """A name of a file may have any bytes."""
     (tmp_path / "a\udce9.py").write_text(APP)
     assert find_in(tmp_path, {"main.py": APP}).keys["application"] == "main:app"
 
 
-@pytest.mark.parametrize("managed", [True, False], ids=["git", "no git"])
-def test_a_virtual_environment_of_any_name_is_left_out(tmp_path: Path, managed: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("prepare", [git_in, Path.exists], ids=["git", "no git"])
+def test_a_virtual_environment_of_any_name_is_left_out(tmp_path: Path, prepare: Callable[[Path], object]) -> None:
     """It has a file pyvenv.cfg, in a repository that does not ignore it as well."""
-    if managed:
-        git_in(tmp_path)
+    prepare(tmp_path)
     files = {"main.py": APP, "py/pyvenv.cfg": "", "py/lib/x/main.py": APP}
     assert find_in(tmp_path, files).keys["sources"] == ["main.py"]
 
 
-@pytest.mark.parametrize("managed", [True, False], ids=["git", "no git"])
-def test_packages_with_the_names_of_output_ship(tmp_path: Path, managed: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("prepare", [git_in, Path.exists], ids=["git", "no git"])
+def test_packages_with_the_names_of_output_ship(tmp_path: Path, prepare: Callable[[Path], object]) -> None:
     """`app/build/` and `core/env/` are packages; `build/` beside pyproject.toml is what setuptools writes."""
-    if managed:
-        git_in(tmp_path)
+    prepare(tmp_path)
     files = {
         "app/main.py": "import app.build.x, core.env.y, dist.z\n" + APP,
         "app/build/x.py": "import os\nos.getenv('BUILT')\n",

@@ -186,6 +186,7 @@ def test_nothing_is_overwritten(tmp_path: Path, end: str) -> None:
     }  # fmt: skip
     for name, text in present.items():
         (tmp_path / name).write_text(text + end, encoding="utf-8")
+    (tmp_path / "main.py").touch()
     init.plan(tmp_path, KEYS, "x").apply()
     found = {name: content.decode() for name, content in texts(tmp_path).items()}
     for name, text in present.items():
@@ -207,6 +208,7 @@ def test_nothing_is_overwritten(tmp_path: Path, end: str) -> None:
 def test_either_file_of_docker_gives_both_another_name(tmp_path: Path, name: str) -> None:
     """An ignore file of the user's would count for Prodlock's Dockerfile too, and the other way round."""
     (tmp_path / name).write_text("x\n", encoding="utf-8")
+    (tmp_path / "main.py").touch()
     assert {"prodlock.Dockerfile", "prodlock.Dockerfile.dockerignore"} <= set(init.plan(tmp_path, KEYS, "x").contents)
 
 
@@ -228,6 +230,7 @@ def test_a_project_moves_in_once(root: Path) -> None:
 @pytest.mark.parametrize("text", ["class Settings:\n", "x = 1\n", None])
 def test_settings_of_another_form_are_refused(tmp_path: Path, text: str | None) -> None:
     """A module that is not Python, one without the class, and none."""
+    (tmp_path / "main.py").touch()
     if text is not None:
         (tmp_path / "settings.py").write_text(text, encoding="utf-8")
     with pytest.raises(Failure, match=r"^`settings` must be a module .*\(got settings\.py: "):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prodlock import source, variables
+from prodlock import recipes, source, variables
 from prodlock.image.records import Declaration
 from prodlock.project import Project
 from prodlock.proof import rules
@@ -378,6 +378,11 @@ def test_a_declared_command_runs_the_image_with_its_exact_words(more: dict[str, 
     services = {"api-prod": SERVICE, "worker": WORKER | more, "db": DATABASE}
     declared = replace(project(services), commands={"worker": ("celery", "worker")})
     assert [one.what for one in compose.judge(declared, DECLARED, EXPECTED, ())] == expected
+
+
+def test_the_allowed_health_check_of_commands_is_the_generated_one() -> None:
+    """One list in two files."""
+    assert compose.RUNNING == recipes.RUNNING
 
 
 def test_a_command_that_is_not_declared_is_a_finding() -> None:

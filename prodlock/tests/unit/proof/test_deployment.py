@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from prodlock import service
-from prodlock.configuration import Command
 from prodlock.proof.judges import deployment
 
 DOCKERFILE = "FROM x AS y\nUSER root\nEXPOSE 1\nFROM scratch AS prod\nUSER 10001:10001\nEXPOSE 8000\n"
@@ -253,7 +252,10 @@ def test_a_service_that_leads_out_of_the_cluster_is_accepted() -> None:
 
 # Commands
 
-COMMANDS = (Command("a_worker", ("celery", "worker"), once=False), Command("migrate", ("alembic", "up"), once=True))
+COMMANDS = (
+    deployment.Command("a_worker", ("celery", "worker"), once=False, workload="a-worker"),
+    deployment.Command("migrate", ("alembic", "up"), once=True, workload="migrate"),
+)
 
 
 def job(name: str, words: list[str], kind: str = "Deployment") -> dict[str, Any]:
@@ -424,6 +426,6 @@ def test_all_findings_of_a_deployment_are_reported() -> None:
     )
     findings = deployment.judge(evidence)
     assert len(findings) == 6
-    parts = ("a schema", "- APP_NEW", "port is 1", "x:1", "runAsNonRoot", "the Service api selects no pods")
+    parts = ("a schema", "add `APP_NEW`", "port is 1", "x:1", "runAsNonRoot", "the Service api selects no pods")
     assert all(part in finding for part, finding in zip(parts, findings, strict=True))
     assert findings[2].endswith("as with compose.yaml.")
