@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -306,10 +307,10 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
         ),
         "memory": configuration.memory,
         "secrets of prod": [f"  secrets: [{', '.join(secrets)}]"] if secrets else [],
-        "conditions of prod": _lines(_conditions(services, (one.name for one in commands if one.once))),
+        "conditions of prod": list(_conditions(services, (one.name for one in commands if one.once))),
         "commands": [line for command in commands for line in _command(command, configuration)],
         "tests": list(_tests(services, addresses)),
-        "live network": _lines(["networks: [dev]", *_conditions(_forms(services, recipes.DEV))]) if services else [],
+        "live network": ["    networks: [dev]", *_conditions(_forms(services, recipes.DEV))] if services else [],
         "services": list(recipes.compose(services)),
         "secrets": list(_top_level(services)),
         "live command": json.dumps(live),
@@ -325,20 +326,9 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
 
 
 def _mapping(start: str, entries: Iterable[str]) -> list[str]:
-    """Return a mapping in the flow style of YAML, in lines of at most 118 characters where its entries allow that.
-
-    An entry that is a name alone has no value.
-    """
-    lines, indent = [], " " * (len(start) - len(start.lstrip()) + 2)
-    line = f"{start} {{"
-    for number, entry in enumerate(listed := [*entries]):
-        text = entry + ("," if number < len(listed) - 1 else "")
-        if len(line) + len(text) > 116 and number:  # noqa: PLR2004 - a line, without ` ` and `}`
-            lines.append(line)
-            line = indent + text
-        else:
-            line += text if line.endswith("{") else f" {text}"
-    return [*lines, f"{line}}}"]
+    """Return a mapping in the flow style of YAML, in lines of at most 118 characters; a name alone has no value."""
+    indent = start[: len(start) - len(start.lstrip())] + "  "
+    return textwrap.wrap(f"{start} {{{', '.join(entries)}}}", 118, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _live_environment(names: Iterable[str]) -> Iterator[str]:
@@ -365,23 +355,25 @@ def _command(command: Command, configuration: Configuration) -> Iterator[str]:
         entries += ["healthcheck: {disable: true}", 'restart: "no"']
     else:
         entries.append(f"healthcheck: {{test: {_exec(recipes.RUNNING)}}}")
-    yield from _mapping(f"  {command.name}:", [*entries, *_conditions(dict(configuration.services), first)])
+    entries += _waits(dict(configuration.services), first)
+    yield from recipes.flow(f"  {command.name}: {{{', '.join(entries)}}}")
     yield ""
 
 
-def _conditions(services: Mapping[str, str], completed: Iterable[str] = ()) -> Iterator[str]:
-    """Yield the entry with what a service waits for: other services, given with their images, and commands' ends."""
+def _waits(services: Mapping[str, str], completed: Iterable[str] = ()) -> list[str]:
+    """Return the entry with what a service waits for, if any: services, given with their images, and commands' ends."""
     waited = {
         name: "service_healthy" if recipes.known(image) else "service_started" for name, image in services.items()
     }
     waited |= dict.fromkeys(completed, "service_completed_successfully")
-    if waited:
-        yield f"depends_on: {{{', '.join(f'{name}: {{condition: {one}}}' for name, one in waited.items())}}}"
+    conditions = ", ".join(f"{name}: {{condition: {condition}}}" for name, condition in waited.items())
+    return [f"depends_on: {{{conditions}}}"] if conditions else []
 
 
-def _lines(entries: Iterable[str]) -> list[str]:
-    """Return entries of a service in the block style of YAML."""
-    return [line for one in entries for line in recipes.flow(f"    {one}")]
+def _conditions(services: Mapping[str, str], completed: Iterable[str] = ()) -> Iterator[str]:
+    """Yield the lines with what a service waits for."""
+    for entry in _waits(services, completed):
+        yield from recipes.flow(f"    {entry}")
 
 
 def _forms(services: Mapping[str, str], end: str) -> dict[str, str]:
@@ -396,9 +388,9 @@ def _tests(services: Mapping[str, str], addresses: Mapping[str, str]) -> Iterato
     yield "    # The tests reach services of their own, and nothing outside."
     yield "    networks: [tests]"
     if addresses:
-        given = ", ".join(f"{name}: {json.dumps(one)}" for name, one in addresses.items())
-        yield from _lines([f"environment: {{{given}}}"])
-    yield from _lines(_conditions(_forms(services, recipes.TESTS)))
+        given = (f"{name}: {json.dumps(one)}" for name, one in addresses.items())
+        yield from recipes.flow(f"    environment: {{{', '.join(given)}}}")
+    yield from _conditions(_forms(services, recipes.TESTS))
 
 
 def _top_level(services: Mapping[str, str]) -> Iterator[str]:

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from prodlock import __version__, service, source, vendored
+from prodlock import __version__, service, vendored
 from prodlock.failure import FAILED, Failure
 from prodlock.project import Project
-from prodlock.scaffold import example, find, toml
+from prodlock.scaffold import example, find
 from prodlock.scaffold import init as moving
 from prodlock.scaffold import upgrade as upgrading
 from prodlock.scaffold.changes import Changes
@@ -27,9 +27,7 @@ def init(root: Path, name: str | None, settings: Iterable[str], *, deploy: bool,
         moving.refuse_unsuitable(root)
         found = find.find(root, given)
         print("\n".join(found.report))
-        keys = dict(found.keys) | given
-        source.refuse_unavailable(Project(root), moving.parse(root, toml.table(keys)).sources)
-        changes = moving.plan(root, keys, moving.compose_name(root), deploy=deploy)
+        changes = moving.plan(root, dict(found.keys) | given, moving.compose_name(root), deploy=deploy)
     _finish(changes, dry=dry)
     if not dry:
         tasks = next(path for path in (moving.TASKS, "tasks.py") if path in changes.contents)

@@ -11,10 +11,10 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from prodlock import configuration, generated, generated_deploy, service, vendored
+from prodlock import configuration, generated, generated_deploy, service, source, vendored
 from prodlock.configuration import FIRST_BUILD, Configuration
 from prodlock.failure import Failure
-from prodlock.project import COMPOSE_FILES
+from prodlock.project import COMPOSE_FILES, Project
 from prodlock.scaffold import toml
 from prodlock.scaffold.changes import Changes
 
@@ -49,13 +49,14 @@ def plan(root: Path, keys: Mapping[str, object], name: str, *, deploy: bool = Fa
     """Return the changes that move the project in a folder in, with the files of deploy/ or without.
 
     Takes the keys of `[tool.prodlock]`, and the name of the Compose project. Raises Failure where a key is not valid,
-    or where a file can't be read.
+    where a source does not exist or is ignored by git, or where a file can't be read.
     """
     given = dict(keys)
     if (root / "Dockerfile").exists() or (root / ".dockerignore").exists():
         given["dockerfile"] = DOCKERFILE
     if any((root / file).exists() for file in COMPOSE_FILES):
         given["compose"] = COMPOSE
+    source.refuse_unavailable(Project(root), parse(root, toml.table(given)).sources)
     return describe(Changes(root), given, name, deploy=deploy)
 
 

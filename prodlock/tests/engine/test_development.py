@@ -125,7 +125,7 @@ def test_the_environment_of_an_editor_has_hashed_wheels_only(with_this_python: P
     done = inv("venv", cwd=with_this_python)
     assert done.returncode == 1
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("pip could not install what poetry.lock lists")
+    assert done.stderr.splitlines()[-1].startswith("pip could not install what the lock lists")
     assert not list(with_this_python.glob(".venv*"))
 
 

@@ -1,6 +1,6 @@
 """Six projects of other teams move in by one command, and are built, tested, proved and served without an edit.
 
-prodlock/tests/layouts has them without a file of Prodlock. `prodlock init` finds what each needs.
+prodlock/tests/layouts has them before that. `prodlock init` finds what each needs.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ SHOP = {
     "src/shop/main.py": "from shop.db import x\n" + APP + "@app.get('/healthcheck')\ndef x(): ...\n",
     "src/shop/db.py": "import os\nos.environ['DATABASE_URL']\n",
     "poetry.lock": poetry_lock({"prod": ["gunicorn"], "dev": ["pytest"]}),
-    "pyproject.toml": '[project]\nname = "shop"\nrequires-python = ">=3.12"\n[tool.poetry.group.prod.dependencies]\n',
+    "pyproject.toml": '[project]\nname = "shop"\nrequires-python = ">=3.12"\n[tool.poetry.group.prod.dependencies]\n'
+    "[project.optional-dependencies]\nx = []\n",
     "Dockerfile": 'FROM python:3.12\nEXPOSE 8080\nCMD ["uvicorn", "shop.main:app", "--port", "8080"]\n',
     "docker-compose.yml": "services:\n  db:\n    image: postgres:17\n",
     "tests/test_x.py": "",
@@ -37,7 +38,7 @@ GIVEN = {
     "ready": "/y",
     "lock": "poetry.lock",
     "groups": ["main"],
-    "extras": [],
+    "extras": ["x"],
     "dev-groups": ["prod"],
     "package": "y",
     "base": "python:3.14",
@@ -112,7 +113,7 @@ def test_no_input_gives_a_traceback(tmp_path: Path, name: str) -> None:
     find_in(tmp_path, SHOP)
     chosen = random.Random(name)  # noqa: S311 - the same inputs each time
     good = SHOP[name].encode()
-    for _ in range(40):
+    for _ in range(20):
         damaged = bytearray(good)
         for _ in range(chosen.randint(1, 6)):
             start = chosen.randrange(len(good))
@@ -126,7 +127,7 @@ def test_no_input_gives_a_traceback(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "poetry.lock", "uv.lock", "pylock.toml"])
-@pytest.mark.parametrize("value", ["1", '"x"', "[]", "[1]", "{}", "{x = 1}", "[[]]", "true"])
+@pytest.mark.parametrize("value", ["1", '"x"', "[1]", "{x = 1}", "[[]]"])
 def test_no_type_of_a_key_gives_a_traceback(tmp_path: Path, name: str, value: str) -> None:
     """Each key that is read has another type than the usual one."""
     find_in(tmp_path, {"main.py": APP, "requirements.txt": hashed()})

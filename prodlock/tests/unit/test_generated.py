@@ -113,13 +113,3 @@ def test_no_placeholder_is_left() -> None:
     assert "PYTHONPATH=/srv/src:/srv\n" in dockerfile
     assert 'CMD ["gunicorn", "shop.main:app"]' in dockerfile
     assert '  worker: {<<: *prod, command: ["celery", "worker"],' in found["docker-compose.yml"].text
-
-
-def test_a_long_mapping_is_wrapped_between_its_entries() -> None:
-    """In lines of at most 118 characters; a long entry has a line."""
-    names = [f"VARIABLE_{number}" for number in range(30)]
-    lines = generated._mapping("  environment: &environment", ["<<: *server", *names, 'A: "' + "x y" * 60 + '"'])
-    assert all(len(line) <= 118 for line in lines[:-1])
-    assert lines[-1] == '    A: "' + "x y" * 60 + '"}'
-    assert " ".join(line.strip() for line in lines).startswith("environment: &environment {<<: *server, VARIABLE_0, ")
-    assert generated._mapping("x:", []) == ["x: {}"]

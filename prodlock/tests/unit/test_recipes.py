@@ -81,47 +81,43 @@ def test_without_services_the_tests_have_no_network() -> None:
     assert not any("depends_on" in line for line in found["api-tests"] + found["api-dev"])
 
 
-def waits(lines: Sequence[str]) -> dict[str, str]:
-    """Return what a service waits for, and the condition of each."""
-    return dict(re.findall(r"([\w-]+): \{condition: service_(\w+)\}", " ".join(lines)))
-
-
 def test_a_service_waits_for_databases_and_for_commands_that_run_once() -> None:
     """In the order of the table. A service without a health check must have been started."""
-    found = composed([("db", "postgres:17"), ("mail", "mailpit")])
-    services = {"db": "healthy", "mail": "started"}
-    once = {"migrate": "completed_successfully", "seed": "completed_successfully"}
+    found = {name: " ".join(lines) for name, lines in composed([("db", "postgres:17"), ("mail", "mailpit")]).items()}
+    services = "db: {condition: service_healthy}, mail: {condition: service_started}"
+    migrated, seeded = (f"{name}: {{condition: service_completed_successfully}}" for name in ("migrate", "seed"))
     for name in ("api-prod", "worker"):
-        assert waits(found[name]) == services | once
-    assert waits(found["migrate"]) == services
-    assert waits(found["seed"]) == services | {"migrate": "completed_successfully"}
-    assert [name for name in found if 'restart: "no"' in " ".join(found[name])] == ["migrate", "seed"]
-    assert waits(found["api-tests"]) == {"db-tests": "healthy", "mail-tests": "started"}
-    assert waits(found["api-dev"]) == {"db-dev": "healthy", "mail-dev": "started"}
+        assert f"depends_on: {{{services}, {migrated}, {seeded}}}" in found[name]
+    assert f"depends_on: {{{services}}}" in found["migrate"]
+    assert f"depends_on: {{{services}, {migrated}}}" in found["seed"]
+    assert [name for name in found if 'restart: "no"' in found[name]] == ["migrate", "seed"]
+    for form, name in (("tests", "api-tests"), ("dev", "api-dev")):
+        waited = f"db-{form}: {{condition: service_healthy}}, mail-{form}: {{condition: service_started}}"
+        assert f"depends_on: {{{waited}}}" in found[name]
 
 
 def test_each_form_of_a_database_has_its_own_network_and_data() -> None:
     """Production alone has a password, from a file; the tests keep nothing."""
-    found = composed([("main-db", "postgres:17")], "DATABASE_URL")
+    found = {name: " ".join(lines) for name, lines in composed([("main-db", "postgres:17")], "DATABASE_URL").items()}
     assert "secrets: [main_db_password]" in found["x-prod"]
-    assert "POSTGRES_PASSWORD_FILE: /run/secrets/main_db_password" in found["main-db"]
+    assert "POSTGRES_PASSWORD_FILE: /run/secrets/main_db_password}" in found["main-db"]
     assert 'volumes: ["main-db:/var/lib/postgresql"]' in found["main-db"]
-    assert not any("networks" in line for line in found["main-db"])
+    assert "networks" not in found["main-db"]
     for form in ("dev", "tests"):
         lines = found[f"main-db-{form}"]
-        assert {"secrets: []", "POSTGRES_HOST_AUTH_METHOD: trust"} <= set(lines)
+        assert "secrets: []" in lines
+        assert "POSTGRES_HOST_AUTH_METHOD: trust}" in lines
         assert f"networks: {{{form}: {{aliases: [main-db]}}}}" in lines
         assert f"networks: [{form}]" in found["api-tests" if form == "tests" else "api-dev"]
-    assert {"volumes: []", "tmpfs: [/var/lib/postgresql]"} <= set(found["main-db-tests"])
-    assert found["networks"] == ["networks: {dev: {}, tests: {internal: true}}"]
-    assert found["volumes"] == ["volumes: {main-db: {}, main-db-dev: {}}"]
+    assert "volumes: [], tmpfs: [/var/lib/postgresql]" in found["main-db-tests"]
+    assert found["networks"] == "networks: {dev: {}, tests: {internal: true}}"
+    assert found["volumes"] == "volumes: {main-db: {}, main-db-dev: {}}"
 
 
 def test_addresses_have_a_default_without_a_password() -> None:
     """For a variable that the service reads. The tests have theirs whatever the environment is."""
     found = composed([("db", "postgres:17"), ("cache", "redis:8")], "APP_NAME", "DATABASE_URL")
-    address = 'DATABASE_URL: "${DATABASE_URL:-postgresql+psycopg://app@db/app}"'
-    assert any(address in line for line in found["x-prod"])
+    assert any('DATABASE_URL: "${DATABASE_URL:-postgresql+psycopg://app@db/app}"' in line for line in found["x-prod"])
     assert not any("REDIS_URL" in line for line in found["x-prod"])
     tests = 'environment: {DATABASE_URL: "postgresql+psycopg://app@db/app", REDIS_URL: "redis://cache:6379/0"}'
     assert tests in found["api-tests"]
