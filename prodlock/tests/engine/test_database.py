@@ -305,6 +305,7 @@ def add_note(orders: Orders) -> None:
     assert written.stat().st_uid == os.getuid()
 
 
+@pytest.mark.full_length
 def test_a_rolling_update_with_a_migration_loses_nothing(orders: Orders, proxy_image: str) -> None:
     """While clients write, the migration runs, then new replicas replace the old ones; all orders are read back."""
     given = {"HAPROXY_IMAGE": proxy_image}
@@ -361,6 +362,7 @@ def restored(orders: Orders) -> Iterator[None]:
     git(orders.root, "reset", "--hard", "--quiet", former)
 
 
+@pytest.mark.full_length
 @pytest.mark.usefixtures("restored")
 def test_a_second_service_and_a_worker_are_one_line_each(orders: Orders) -> None:
     """Redis beside the database, and a further command that runs beside the service, with its hardening."""
@@ -416,6 +418,7 @@ def test_services_that_do_not_start_are_reported(orders: Orders) -> None:
         assert orders.left() == []
 
 
+@pytest.mark.full_length
 def test_clean_removes_what_a_killed_run_of_tests_has_left(orders: Orders) -> None:
     """The database of the run, and its network."""
     process = subprocess.Popen(
@@ -433,6 +436,7 @@ def test_clean_removes_what_a_killed_run_of_tests_has_left(orders: Orders) -> No
     assert orders.left() == []
 
 
+@pytest.mark.full_length
 def test_compose_alone_builds_migrates_and_serves(orders: Orders) -> None:
     """In a clone without images, with the documented command for the password: no image is pulled."""
     orders.done("clean", "--volumes")

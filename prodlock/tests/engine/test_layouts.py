@@ -184,7 +184,13 @@ def runs(copy: Path, compose: str, command: str, text: str) -> None:
         docker("rm", "--force", container)
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+# The other formats and layouts take minutes, so that only `--all` tries them.
+ALWAYS = {"single", "pylock", "workspace"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.full_length) for name in EXPECTED]
+)
 def test_a_project_moves_in_without_an_edit_of_its_code(name: str) -> None:
     """`prodlock init`, a commit, then build, test, both checks, serve, a request, stop."""
     layout = EXPECTED[name]
