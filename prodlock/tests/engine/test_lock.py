@@ -51,6 +51,8 @@ def held(reference: str) -> set[str]:
 def other_lock(copy: Path) -> Path:
     """A copy of the project with extras and markers, locked and built."""
     text = (copy / "pyproject.toml").read_text(encoding="utf-8")
+    # Poetry leaves out what no supported Python needs.
+    text = text.replace('requires-python = ">=3.13,<3.14"', 'requires-python = ">=3.11"')
     start = text.index("]\n", text.index("\ndependencies = ["))
     (copy / "pyproject.toml").write_text(text[:start] + NEEDED + text[start + 2 :], encoding="utf-8")
     locked = inv("poetry", "--", "lock", cwd=copy)

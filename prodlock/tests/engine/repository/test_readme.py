@@ -64,7 +64,7 @@ def shape(text: str) -> str:
 
 
 PLAIN = [command for command, _ in console(README) if command.startswith(("docker ", "curl "))]
-PROXIED = [command for command, _ in console(DEPLOY) if command.startswith("docker ")]
+PROXIED = [command for command, _ in console(DEPLOY) if command.startswith("docker compose ")]
 
 
 # test_package.py installs from a git URL, and test_layouts.py moves projects in.
