@@ -164,7 +164,8 @@ def files(configuration: Configuration, facts: Facts) -> dict[str, Rendered]:
     ignored = ".dockerignore" if dockerfile == "Dockerfile" else f"{dockerfile}.dockerignore"
     values = {**_dockerfile(configuration, facts), **_compose(configuration, facts), **_ignored(configuration, facts)}
     found = {}
-    for path, template in ((dockerfile, "Dockerfile"), (compose, "docker-compose.yml"), (ignored, "dockerignore")):
+    templates = {dockerfile: "Dockerfile.template", compose: "docker-compose.yml", ignored: "dockerignore"}
+    for path, template in templates.items():
         text = (TEMPLATES / template).read_text(encoding="utf-8")
         found[path] = fill(text, {"header": _header(template, configuration, is_own=facts.is_own), **values})
     return found
@@ -172,7 +173,7 @@ def files(configuration: Configuration, facts: Facts) -> dict[str, Rendered]:
 
 def _header(template: str, configuration: Configuration, *, is_own: bool) -> list[str]:
     """Return the comment at the top of a file."""
-    if template == "Dockerfile":
+    if template == "Dockerfile.template":
         file = "" if configuration.dockerfile == "Dockerfile" else f"--file={configuration.dockerfile} "
         images = (f"docker build {file}.", f"docker build {file}--target dev .")
         lines = [f"# Two images from one lock: `{images[0]}` is prod, `{images[1]}` is dev."]

@@ -40,8 +40,9 @@ LINTERS = {
     "mypy": "mypy --python-executable=/opt/tool/bin/python --cache-dir=/tmp/mypy .",
     "hadolint": "find . -path './.venv*' -prune -o -name '*Dockerfile' -exec hadolint {} +",
     # The first line identifies a shell script, whatever its name.
-    "shellcheck": "grep --recursive --files-with-matches --extended-regexp --exclude-dir='.venv*' --exclude-dir=.git "
-    "'^#!/(usr/)?bin/(env )?(ba|da)?sh( |$)' . | xargs shellcheck",
+    "shellcheck": "find . \\( -path './.venv*' -o -path ./.git \\) -prune -o -type f -exec awk "
+    "'/^#!\\/(usr\\/)?bin\\/(env )?(ba|da)?sh( |$)/ { print FILENAME } { nextfile }' {} + "
+    "| xargs --no-run-if-empty shellcheck",
     "codespell": "codespell",
 }
 FIXERS = {

@@ -32,7 +32,10 @@ def init(root: Path, name: str | None, settings: Iterable[str], *, deploy: bool,
     if not dry:
         tasks = next(path for path in (moving.TASKS, "tasks.py") if path in changes.contents)
         command = "inv" if tasks == "tasks.py" else f"inv -c {Path(tasks).stem}"
-        print(f"Next: `{command} setup build`, then `{command} test check-prod serve`.")
+        print(
+            f"Next: commit these files, then `{command} setup build`. It sets the size budget: commit that as well, "
+            f"then `{command} build test check-prod serve`."
+        )
     return 0
 
 

@@ -94,7 +94,7 @@ CASES = {
         r"must create an application .*\(got none\)",
     ),
     "no module of this name": Case(
-        "single", unchanged, r"`application` must name a module .*\(got mian:app", setting("application=mian:app")
+        "single", unchanged, r"`application` must name a module .*\(got nowhere:app", setting("application=nowhere:app")
     ),
     "not an application": Case(
         "single",

@@ -63,7 +63,7 @@ def test_the_wheel_has_every_file_but_the_tests(wheel: Path) -> None:
     files = (path.relative_to(PACKAGE) for path in PACKAGE.rglob("*") if path.is_file())
     expected = {path.as_posix() for path in files if path.parts[0] != "tests" and "__pycache__" not in path.parts}
     assert found == {f"prodlock/{name}" for name in expected - {"LICENSE", "hatch_build.py", "pyproject.toml"}}
-    assert {"prodlock/py.typed", "prodlock/inside/online.sh", "prodlock/templates/Dockerfile"} <= found
+    assert {"prodlock/py.typed", "prodlock/inside/online.sh", "prodlock/templates/Dockerfile.template"} <= found
     assert not any("tests" in name for name in found)
 
 
