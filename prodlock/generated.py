@@ -34,6 +34,8 @@ _OWN = (
     "prodlock/inside/lock", "prodlock/inside/packages.sh", "prodlock/inside/uv.txt", "prodlock/loop", "prodlock/server",
 )  # fmt: skip
 _VENDORED = ("prodlock/inside", "prodlock/server")
+# How git marks a conflict (git-merge-file(1)).
+CONFLICT = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"\{\{(~?)([a-z ]+)\}\}")
 
 
@@ -129,6 +131,11 @@ def check(project: Project) -> None:
             continue
         except OSError as error:
             raise Failure(f"{path} must be readable (got: {error.strerror}). To fix it: change its mode.") from None
+        if CONFLICT.search(text):
+            raise Failure(
+                f"{path} must have no marked conflicts (got some: an upgrade was not finished). To fix it: choose "
+                "between the marked lines, and remove the marks."
+            )
         if lines := missing(text, rendered.required):
             raise Failure(
                 f"{path} must have what [tool.prodlock] in pyproject.toml gives (got no line `{lines[0]}`). To fix it: "

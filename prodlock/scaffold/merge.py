@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import tempfile
 from pathlib import Path
 
 from prodlock.failure import Failure
 
-CONFLICT = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
 # What git exits with where it can't merge; otherwise, with the number of conflicts.
 _ERROR = 128
 

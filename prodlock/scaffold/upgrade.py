@@ -12,7 +12,7 @@ from prodlock.project import Project
 from prodlock.scaffold.changes import Changes
 from prodlock.scaffold.data import data
 from prodlock.scaffold.init import compose_name, refuse_present
-from prodlock.scaffold.merge import CONFLICT, merge
+from prodlock.scaffold.merge import merge
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _merged(path: str, edited: str | None, base: str | None, newer: str) -> tupl
     """Return the merge of a generated file, and the number of conflicts. Raises Failure where some are left in it."""
     if edited is None:
         return newer, 0
-    if CONFLICT.search(edited):
+    if generated.CONFLICT.search(edited):
         raise Failure(
             f"{path} must have no marked conflicts (got some: an upgrade was not finished). To fix it: choose between "
             "the marked lines, then run `prodlock upgrade` again."

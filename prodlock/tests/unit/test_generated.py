@@ -64,6 +64,18 @@ def test_a_missing_line_is_refused(tmp_path: Path, file: str, line: str) -> None
         generated.check(project)
 
 
+@pytest.mark.parametrize("file", NAMES)
+def test_an_upgrade_that_is_not_finished_stops_a_build(tmp_path: Path, file: str) -> None:
+    """Docker would report the marks as a line that it can't read."""
+    project = write(tmp_path)
+    with (tmp_path / file).open("a", encoding="utf-8") as text:
+        text.write("<<<<<<< yours\n=======\n>>>>>>> Prodlock 9\n")
+    with pytest.raises(
+        Failure, match=rf"^{file} must have no marked conflicts \(got some: an upgrade was not finished"
+    ):
+        generated.check(project)
+
+
 @pytest.mark.parametrize("line", ["# Handed on", "APP_LOG_FORMAT:", "# An allow-list", "pids_limit"])
 def test_other_lines_are_the_users(tmp_path: Path, line: str) -> None:
     """Comments, variables and what is the same in every project may be changed."""

@@ -13,7 +13,7 @@ from prodlock.failure import FAILED, Failure
 from prodlock.project import Project
 from prodlock.scaffold import init, toml, upgrade
 from prodlock.scaffold.changes import Changes
-from prodlock.scaffold.merge import CONFLICT, merge
+from prodlock.scaffold.merge import merge
 
 KEYS = {"application": "main:app", "sources": ["main.py"], "environment": ["TOKEN"]}
 Captured = pytest.CaptureFixture[str]
@@ -143,7 +143,7 @@ def test_edits_of_the_same_line_are_a_conflict() -> None:
     """Both are in the file, with what Prodlock wrote before."""
     text, conflicts = merge("a\n", "mine\n", "theirs\n", "9.0.0")
     assert conflicts == 1
-    assert CONFLICT.search(text)
+    assert generated.CONFLICT.search(text)
     labels = ("<<<<<<< yours", "||||||| as Prodlock wrote it", ">>>>>>> Prodlock 9.0.0")
     assert all(one in text for one in ("mine", "theirs", *labels))
 
@@ -288,7 +288,7 @@ def test_overlapping_edits_are_marked(root: Path, capsys: Captured) -> None:
     assert upgraded(root) == FAILED
     assert capsys.readouterr().err.startswith("Dockerfile must be decided by you: ")
     before = texts(root)
-    assert CONFLICT.search(before["Dockerfile"].decode())
+    assert generated.CONFLICT.search(before["Dockerfile"].decode())
     assert upgraded(root) == FAILED
     assert "Dockerfile must have no marked conflicts" in capsys.readouterr().err
     assert texts(root) == before
