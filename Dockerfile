@@ -7,8 +7,7 @@
 # prodlock/inside/Dockerfile builds the tools beside the images: Poetry, the linters and others.
 ARG BASE=python:3.13-slim-trixie
 
-# The programs of the build steps; a build context named `prodlock` replaces this stage. Steps mount single files: a
-# change of one program repeats only the steps that run it.
+# The programs of the build steps. Steps mount single files: another program repeats only the steps that run it.
 FROM scratch AS prodlock
 COPY prodlock/inside /
 
@@ -22,7 +21,6 @@ FROM ${BASE} AS base
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONPATH=/srv
 # Debian packages that the service needs, such as "git libpq5". prod has them with all that they link to.
 ARG PACKAGES=""
-# The official image has the standard library without bytecode.
 RUN --mount=type=secret,id=ca_bundle --mount=type=tmpfs,target=/tmp \
     --mount=from=prodlock,source=/packages.sh,target=/packages.sh \
     --mount=from=prodlock,source=/bytecode.py,target=/bytecode.py \
@@ -38,9 +36,8 @@ RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=ty
 # A stale lock stops both images here. The project's version is in no list: a version bump installs nothing again.
 FROM ${BASE} AS lock
 RUN --network=none --mount=from=prodlock,source=/lock,target=/prodlock/inside/lock \
-    --mount=source=pyproject.toml,target=/project/pyproject.toml \
-    --mount=source=poetry.lock,target=/project/poetry.lock \
-    python -m prodlock.inside.lock /project/poetry.lock /out
+    --mount=source=pyproject.toml,target=/lock/pyproject.toml --mount=source=poetry.lock,target=/lock/poetry.lock \
+    python -m prodlock.inside.lock /lock/poetry.lock /out
 
 # prod takes /opt from here: files have one time, so that the same commit gives the same layer.
 FROM base AS main
@@ -88,6 +85,6 @@ EXPOSE 8000
 # start-interval: the first answer comes within half a second, so wait for it in small steps.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=30s --start-interval=0.25s \
     CMD ["python", "-S", "/srv/prodlock/server/healthcheck.py"]
-# The kernel drops a signal that process 1 does not handle, but keeps a blocked one: a stop during the interpreter's start
-# is not lost. `prodlock.server` handles the signals before it imports the service.
+# The kernel drops a signal that process 1 does not handle, but keeps a blocked one: a stop while the interpreter
+# starts is not lost. `prodlock.server` handles the signals before it imports the service.
 CMD ["env", "--block-signal=TERM,INT", "python", "-m", "prodlock.server", "app.main:create_app"]

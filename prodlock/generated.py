@@ -188,6 +188,10 @@ def _header(template: str, configuration: Configuration, *, is_own: bool) -> lis
     return ["# Each service names its profile, so that neither image is built or run by accident."]
 
 
+_SIGNALS = (
+    "# The kernel drops a signal that process 1 does not handle, but keeps a blocked one: a stop while the interpreter",
+    "# starts is not lost. `prodlock.server` handles the signals before it imports the service.",
+)
 _WRITTEN = "# `prodlock upgrade` keeps edits of this file, but for lines with values of [tool.prodlock]."
 _STAGES = (
     "#",
@@ -254,22 +258,15 @@ def lock_arguments(configuration: Configuration, folder: str) -> tuple[str, ...]
 def _dockerfile(configuration: Configuration, facts: Facts) -> dict[str, str | Iterable[str]]:
     paths = ":".join(import_path(configuration))
     copied = [f"COPY {path} {HOME}/{path}" for path in (*configuration.sources, *configuration.generated)]
-    mounts = [f"--mount=source={path},target=/project/{path}" for path in (*facts.described, *facts.locks)]
-    if not configuration.server:
-        explained = [
-            "# The kernel drops a signal that process 1 does not handle, but keeps a blocked one: a stop during the "
-            "interpreter's start",
-            "# is not lost. `prodlock.server` handles the signals before it imports the service.",
-        ]
-    else:
-        explained = []
+    mounts = [f"--mount=source={path},target=/lock/{path}" for path in (*facts.described, *facts.locks)]
+    explained = _SIGNALS if facts.is_own else ()
     folder = home(configuration)
     return {
         "base": configuration.base,
         "sources": [*copied, *(["COPY prodlock/__init__.py /srv/prodlock/"] if facts.is_own else [])],
         "import path": f"PYTHONPATH={paths}",
         "lock mounts": list(_in_lines(mounts)),
-        "lock arguments": " ".join(lock_arguments(configuration, "/project")),
+        "lock arguments": " ".join(lock_arguments(configuration, "/lock")),
         "folders of tests": " ".join(
             dict.fromkeys((".", configuration.directory, PurePosixPath(configuration.directory, "reports").as_posix()))
         ),
@@ -299,12 +296,15 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
     if facts.is_own:
         live = ("python", "-m", "prodlock.loop.serve", *server_arguments(configuration))
     action = "sync" if facts.is_own else "sync+restart"
+    build = ["context: .", "secrets: [ca_bundle, index_url, extra_index_url, netrc]"]
+    if configuration.dockerfile != "Dockerfile":
+        build.insert(1, f"dockerfile: {configuration.dockerfile}")
     services, commands = dict(configuration.services), configuration.commands
     addresses = recipes.addresses(services, facts.driver)
     secrets = recipes.secrets(services)
     return {
         "name": facts.name,
-        "dockerfile": [] if configuration.dockerfile == "Dockerfile" else [f"  dockerfile: {configuration.dockerfile}"],
+        "build": list(recipes.flow(f"x-build: &build {{{', '.join(build)}}}")),
         "server": [*_mapping("x-server: &server", server), ""] if server else [],
         "environment": _mapping(
             "  environment: &environment",
@@ -340,11 +340,14 @@ def _mapping(start: str, entries: Iterable[str]) -> list[str]:
 
 
 def _live_environment(names: Iterable[str]) -> Iterator[str]:
+    """Yield the environment of `inv dev`: that of production, but for what is different while code is changed."""
+    entries = ["<<: *environment"]
     if "APP_DRAIN_SECONDS" in names:
-        yield "      # A request that is on its way when code is saved may be lost."
-        yield "      APP_DRAIN_SECONDS: ${APP_DRAIN_SECONDS:-0}"
+        yield "    # A request that is on its way when code is saved may be lost."
+        entries.append('APP_DRAIN_SECONDS: "${APP_DRAIN_SECONDS:-0}"')
     if "APP_DOCS" in names:
-        yield "      APP_DOCS: ${APP_DOCS:-true}"
+        entries.append('APP_DOCS: "${APP_DOCS:-true}"')
+    yield from recipes.flow(f"    environment: {{{', '.join(entries)}}}")
 
 
 def _handed_on(name: str, addresses: Mapping[str, str]) -> str:

@@ -173,7 +173,7 @@ def build(project: Project, stage: str) -> str:
     """Build a tool, or `golden`, and return its image's name. Raises Failure where that fails."""
     settings = site.environment(project)
     tag = f"{compose.project_name(project)}:{stage}"
-    described = generated.lock_arguments(project.configuration, "/project")
+    described = generated.lock_arguments(project.configuration, "/lock")
     arguments = {"BASE": dockerfile.default(project, "BASE"), "LOCK": " ".join(described)}
     if stage in TOOLS:
         arguments |= {"GROUP": stage, "PACKAGES": TOOLS[stage]}

@@ -153,12 +153,8 @@ def written(copy: Path) -> dict[str, str]:
 
 
 def footprint(added: Mapping[str, str]) -> tuple[int, int, int]:
-    """Return how many files are there to be read, their lines, and all lines: neither blank lines nor uv.txt count."""
-    lines = {
-        path: sum(1 for line in text.splitlines() if line.strip())
-        for path, text in added.items()
-        if not path.endswith("/uv.txt")
-    }
+    """Return how many files are there to be read, their lines, and all lines. uv.txt is a list of hashes."""
+    lines = {path: len(text.splitlines()) for path, text in added.items() if not path.endswith("/uv.txt")}
     read = [count for path, count in lines.items() if not path.startswith("prodlock/")]
     return len(read), sum(read), sum(lines.values())
 

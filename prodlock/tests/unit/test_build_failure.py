@@ -262,7 +262,7 @@ def test_a_killed_step_gets_a_remedy() -> None:
 UV = "RUN python /installer/install.py wheels /opt/venv /main.txt"
 PIP = "RUN sh /online pip install --require-hashes -r /uv.txt"
 APT = 'RUN sh /packages.sh "$PACKAGES"'
-CHECK = "RUN --mount=source=poetry.lock,target=/project/poetry.lock python -m prodlock.inside.lock /project/poetry.lock /out"
+CHECK = "RUN --mount=source=poetry.lock,target=/lock/poetry.lock python -m prodlock.inside.lock /lock/poetry.lock /out"
 RETRIES = "WARNING: Retrying (Retry(total={}, connect=None, read=None, redirect=None, status=None)) after connection broken by "
 REFUSED = "'NewConnectionError('<pip._vendor.urllib3.connection.HTTPConnection object at 0x7f>: Failed to establish a new connection: [Errno 111] Connection refused')': /simple/uv/"
 UNTRUSTED = "'SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate in certificate chain (_ssl.c:1028)'))': /simple/uv/"

@@ -49,7 +49,7 @@ def test_rendered_files_pass(tmp_path: Path) -> None:
     [
         ("Dockerfile", "COPY app /srv/app"),
         ("Dockerfile", "EXPOSE 8000"),
-        ("Dockerfile", "python -m prodlock.inside.lock /project/poetry.lock /out"),
+        ("Dockerfile", "python -m prodlock.inside.lock /lock/poetry.lock /out"),
         ("docker-compose.yml", "mem_limit: 256m"),
         (".dockerignore", "!poetry.lock"),
     ],
@@ -121,7 +121,7 @@ def test_no_placeholder_is_left() -> None:
     found = generated.files(configuration, FACTS)
     assert not any("{{" in one.text for one in found.values())
     dockerfile = found["Dockerfile"].text
-    assert "--group=main --group=worker --extra=postgres --package=backend /project/" in dockerfile
+    assert "--group=main --group=worker --extra=postgres --package=backend /lock/" in dockerfile
     assert "PYTHONPATH=/srv/src:/srv\n" in dockerfile
     assert 'CMD ["gunicorn", "shop.main:app"]' in dockerfile
     assert '  worker: {<<: *prod, command: ["celery", "worker"],' in found["docker-compose.yml"].text

@@ -71,15 +71,19 @@ def test_the_dockerfile_is_short() -> None:
 
 
 def keys(service: str) -> set[str]:
-    """Return the keys of a service in docker-compose.yml."""
+    """Return the keys of a service in docker-compose.yml, and of what it takes over of x-prod."""
     block = re.search(rf"^  {service}:\n((?:    .*\n|\n)+)", COMPOSE, re.MULTILINE)
+    shared = re.search(r"^x-prod: &prod\n((?:  .*\n)+)", COMPOSE, re.MULTILINE)
     assert block
-    return set(re.findall(r"^    (\w+):", block[1], re.MULTILINE))
+    assert shared
+    found = set(re.findall(r"^    (\w+):", block[1], re.MULTILINE))
+    return found | (set(re.findall(r"^  (\w+):", shared[1], re.MULTILINE)) if "<<: *prod" in block[1] else set())
 
 
 def test_every_key_of_compose_is_in_the_table() -> None:
     """The table has every key, but for those that describe the service, and the names of the secrets."""
     named = set(re.findall(r"`(\w+)`", TABLE))
+    assert {"read_only", "ports"} <= keys("api-prod")
     for service in ("api-prod", "api-tests"):
         assert keys(service) - NO_SAFEGUARDS <= named
     assert set(re.findall(r"secrets: \[([\w, ]+)\]", COMPOSE)[0].split(", ")) <= named
