@@ -681,6 +681,10 @@ UNUSABLE = {
     "no text": ("name: x\n\udcff", "docker-compose.yml"),
     "an unknown key": ("name: x\nservices: {api-prod: {image: x, imagine: x}}\n", "imagine"),
     "no service": ("name: x\nservices: {}\n", "must have a service api-prod in the profile prod"),
+    "another file": (
+        "name: x\nservices: {api-prod: {profiles: [prod], image: x}}\n",
+        "docker-compose.yml must have what ",
+    ),
     "another profile": ("name: x\nservices: {api-prod: {profiles: [dev], image: x}}\n", "must have a service api-prod"),
 }
 
@@ -689,9 +693,10 @@ def test_checks_refuse_an_unusable_compose_file(copy: Path) -> None:
     """A sentence and exit code 2, whatever is wrong with the file and whichever task needs it."""
     for name in ("prod", "dev"):
         docker("tag", f"{PROJECT}:{name}", f"{COPY}:{name}")
-    # The narrow check needs the project's name alone.
-    others = [("check-prod-has-no-pytest", "no file"), ("check-prod", "no file"), ("sbom", "no service")]
-    for task, kind in [*(("deploy-check", kind) for kind in UNUSABLE), *others]:
+    # The checks compare the file with the configuration first.
+    others = [("check-prod-has-no-pytest", "no file"), ("check-prod", "no file"), ("sbom", "another file")]
+    deploy = (("deploy-check", kind) for kind in UNUSABLE if kind != "another file")
+    for task, kind in (*deploy, *others):
         text, told = UNUSABLE[kind]
         file = copy / "docker-compose.yml"
         file.unlink(missing_ok=True)
