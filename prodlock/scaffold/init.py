@@ -69,7 +69,8 @@ def describe(changes: Changes, keys: Mapping[str, object], name: str, *, deploy:
         name,
         tuple(sorted({*described.environment, *_settings(changes, described.settings)})),
         is_own=False,
-        described=generated.described(root, described.lock) or ("pyproject.toml",),
+        # Written here where the project has none.
+        described=tuple(dict.fromkeys(("pyproject.toml", *generated.described(root, described.lock)))),
         locks=generated.locks(root, described.lock),
         driver=generated.driver(root, described.lock),
     )

@@ -177,6 +177,18 @@ def test_a_project_without_pyproject_gets_one_with_the_table_alone(root: Path) -
     vendored.check(Project(root, {}))
 
 
+def test_a_lock_in_a_folder_is_read_with_the_pyproject_beside_it(tmp_path: Path) -> None:
+    """Whether the project's folder has a pyproject.toml of its own or gets one."""
+    (tmp_path / "main.py").touch()
+    (tmp_path / "backend").mkdir()
+    for name in ("uv.lock", "pyproject.toml"):
+        (tmp_path / "backend" / name).touch()
+    init.plan(tmp_path, KEYS | {"lock": "backend/uv.lock"}, "shop").apply()
+    generated.check(Project(tmp_path, {}))
+    dockerfile = (tmp_path / "Dockerfile").read_text(encoding="utf-8")
+    assert "--mount=source=backend/pyproject.toml,target=/lock/backend/pyproject.toml" in dockerfile
+
+
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_nothing_is_overwritten(tmp_path: Path, end: str) -> None:
     """Prodlock's files get other names; to pyproject.toml and .gitignore, lines are appended."""
