@@ -71,12 +71,13 @@ def _finish(changes: Changes, *, dry: bool) -> None:
     others = len(changes.contents) - len(read)
     if dry:
         print("\n".join(changes.diff(dict.fromkeys(read))))
+    width = max(29, *map(len, read)) if read else 29
     for path in read:
         before, after = changes.before(path), changes.contents[path]
         done = "removed" if after is None else "new" if before is None else "changed"
-        print(f"  {path:<29} {done}")
+        print(f"  {path:<{width}} {done}")
     if others:
-        print(f"  {vendored.FOLDER + '/':<29} {others} files that a build needs, not to be edited")
+        print(f"  {vendored.FOLDER + '/':<{width}} {others} files that a build needs, not to be edited")
     if dry:
         print("Nothing was written.")
     else:
