@@ -103,8 +103,11 @@ def _narrow_report(project: Project, evidence: Evidence, started: float) -> Repo
         findings,
         started,
         verdict=f"is clean: nothing of pytest and {len(forbidden) - 1} other dev distributions",
-        more={"stale": difference, "forbidden": sorted(forbidden)},
-        notes=[f"It is stale as well: {difference}. Run `inv build`, then check again."] if difference else [],
+        more={"stale": difference, "forbidden": sorted(forbidden), "inputs": evidence.lock.inputs},
+        notes=[
+            *_lock_note(evidence),
+            *([f"It is stale as well: {difference}. Run `inv build`, then check again."] if difference else []),
+        ],
     )
 
 
@@ -133,14 +136,28 @@ def _whole_report(evidence: Evidence, expected: Expected, started: float, bill: 
             "rebuilt": rebuilt,
             "wheels": wheels,
             "generated": made,
+            "inputs": evidence.lock.inputs,
             "unjudged": unjudged,
         },
         notes=[
             f"A bare `docker build .` gives {'the same' if rebuilt else 'other'} layers, by their digests.",
+            *_lock_note(evidence),
             *_generated_note(len(made)),
             *([f"Compose runs images of others as well, which are not judged: {listed}."] if unjudged else []),
         ],
     )
+
+
+# What a lock's format does not state, by how the lock relates to pyproject.toml.
+_INPUTS = {
+    "consistent": "{lock} is consistent with pyproject.toml: its format does not state whether it is fresh.",
+    "unknown": "{lock} can't be compared with what it was made from, which no pyproject.toml states.",
+}
+
+
+def _lock_note(evidence: Evidence) -> list[str]:
+    note = _INPUTS.get(evidence.lock.inputs)
+    return [note.format(lock=evidence.configuration.lock)] if note else []
 
 
 def _generated_note(count: int) -> list[str]:

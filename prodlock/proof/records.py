@@ -36,6 +36,8 @@ class Lock:
 
     main: Mapping[str, frozenset[str]]
     dev: Mapping[str, frozenset[str]]
+    # How it relates to pyproject.toml: `fresh` where it states what it was made from, else `consistent` or `unknown`.
+    inputs: str = "fresh"
 
     @classmethod
     def from_selection(cls, selection: Mapping[str, Any]) -> Lock:
@@ -44,7 +46,7 @@ class Lock:
             {normalized(one["name"]): frozenset({one["version"]}) for one in selection["groups"].get(group, [])}
             for group in ("main", "dev")
         )
-        return cls(main, dev)
+        return cls(main, dev, str(selection.get("inputs", "unknown")))
 
 
 @dataclass(frozen=True)

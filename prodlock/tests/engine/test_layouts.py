@@ -180,6 +180,11 @@ def runs(copy: Path, compose: str, command: str, text: str) -> None:
         docker("rm", "--force", container)
 
 
+# What the proof prints of a lock that does not state what it was made from.
+NOTES = {
+    "pylock.toml": "pylock.toml is consistent with pyproject.toml",
+    "requirements.txt": "requirements.txt can't be compared with what it was made from",
+}
 # The other formats and layouts take minutes, so that only `--all` tries them.
 ALWAYS = {"single", "pylock", "workspace"}
 
@@ -214,7 +219,9 @@ def test_a_project_moves_in_without_an_edit_of_its_code(name: str) -> None:
         assert git(copy, "status", "--porcelain") == "M pyproject.toml"
         task("test")
         task("check-prod-has-no-pytest")
-        task("check-prod")
+        printed = task("check-prod")
+        for lock, note in NOTES.items():
+            assert (note in printed) is (configured.lock == lock), printed
         task("serve", "--detach", f"--port={PORT}")
         with httpx.Client(base_url=f"http://127.0.0.1:{PORT}") as client:
             assert client.get(layout.health).status_code == 200

@@ -36,9 +36,9 @@ def test_only_relevant_files_are_kept() -> None:
 def test_the_groups_of_a_selection_are_read() -> None:
     """Names are normalized; a group of which nothing was selected is empty."""
     shared = {"name": "Any_IO", "version": "1", "sha256": ["12"]}
-    selection = {"groups": {"main": [shared], "dev": [shared, {"name": "pytest", "version": "9", "sha256": []}]}}
-    assert Lock.from_selection(selection) == Lock(
-        {"any-io": frozenset({"1"})}, {"any-io": frozenset({"1"}), "pytest": frozenset({"9"})}
+    groups = {"main": [shared], "dev": [shared, {"name": "pytest", "version": "9", "sha256": []}]}
+    assert Lock.from_selection({"groups": groups, "inputs": "consistent"}) == Lock(
+        {"any-io": frozenset({"1"})}, {"any-io": frozenset({"1"}), "pytest": frozenset({"9"})}, "consistent"
     )
     assert Lock.from_selection({"groups": {"main": [shared]}}).dev == {}
 
