@@ -12,6 +12,7 @@ import shlex
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ from prodlock.integers import LAST_PORT
 TABLE = "pyproject.toml: `[tool.prodlock]`"
 # The locks that are found without the key `lock`, in this order.
 LOCKS = ("poetry.lock", "uv.lock", "pylock.toml", "requirements.txt")
+# The names that a lock may have, as patterns: the formats that a build reads.
+_LOCK_NAMES = ("poetry.lock", "uv.lock", "pylock.toml", "pylock.*.toml", "*.txt")
 # The Compose services that every project has.
 RESERVED = ("api-prod", "api-tests", "api-dev")
 # The size budget until `inv build` has measured production.
@@ -37,6 +40,9 @@ _APPLICATION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z
 _GROUP = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 # Without the words that YAML reads as another value.
 _SERVICE = re.compile(r"(?!(?:null|true|false|yes|no|on|off|y|n)$)[a-z][a-z0-9_-]*")
+# The version of Python in the name of an image, and the first one that the programs of a build run with.
+_PYTHON = re.compile(r"(?:^|/)python:(\d+)(?:\.(\d+))?")
+_FIRST_PYTHON = (3, 11)
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 # What only a shell interprets: production has none.
 _SHELL = re.compile(r"[$`|&;<>*?\n]")
@@ -92,6 +98,23 @@ def _file(value: Any) -> str:  # noqa: ANN401
     if path == ".":
         raise ValueError
     return path
+
+
+def _lock(value: Any) -> str:  # noqa: ANN401
+    path = _file(value)
+    if not any(fnmatchcase(PurePosixPath(path).name, one) for one in _LOCK_NAMES):
+        raise ValueError
+    return path
+
+
+def _base(value: Any) -> str:  # noqa: ANN401
+    """Refuse an image whose name states an older Python, or a distribution other than Debian."""
+    image = _text(_IMAGE)(value)
+    if (found := _PYTHON.search(image)) and (int(found[1]), int(found[2] or _FIRST_PYTHON[1])) < _FIRST_PYTHON:
+        raise ValueError
+    if "alpine" in image.rpartition("/")[2]:
+        raise ValueError
+    return image
 
 
 def _variable(value: Any) -> str:  # noqa: ANN401
@@ -163,7 +186,12 @@ PATHS = Kind(
 )
 FOLDERS = PATHS._replace(example='["src"]', convert=_list(_path))
 FOLDER = Kind("a folder in the project, relative to the project's folder", '"backend"', _path)
-FILE = Kind("a file in the project, relative to the project's folder", '"poetry.lock"', _optional(_file))
+LOCK = Kind(
+    "a poetry.lock, uv.lock, pylock.toml or NAME.txt in the project, relative to the project's folder",
+    '"poetry.lock"',
+    _optional(_lock),
+)
+FILE = Kind("a file in the project, relative to the project's folder", '"deploy/Dockerfile"', _optional(_file))
 APPLICATION = Kind("an application as MODULE:ATTRIBUTE", '"app.main:app"', _text(_APPLICATION))
 COMMAND = Kind(
     "a command without variables, pipes and other syntax of a shell, which production does not have",
@@ -179,7 +207,7 @@ OPTIONAL_PATH = URL_PATH._replace(
 GROUPS = Kind("a list of names of dependency groups", '["main"]', _list(_text(_GROUP)))
 EXTRAS = Kind("a list of names of extras", '["postgres"]', _list(_text(_GROUP)))
 PACKAGE = Kind("the name of a member of the workspace", '"backend"', _optional(_text(_GROUP)))
-IMAGE = Kind("the name of an image", '"python:3.13-slim-trixie"', _text(_IMAGE))
+IMAGE = Kind("the name of an image with Python 3.11 or later, made from Debian", '"python:3.13-slim-trixie"', _base)
 MEMORY = Kind("a number with the unit k, m or g", '"256m"', _text(re.compile(r"[1-9][0-9]{0,9}[kmg]")))
 BUDGET = Kind("a number, without quotation marks", "70", _size)
 NAMES = Kind("a list of names", '["NAME"]', _list(_NAME))
@@ -222,7 +250,7 @@ class Configuration:
     health: str = _key("/health", OPTIONAL_PATH)
     ready: str = _key("/ready", OPTIONAL_PATH)
     # Where it is not set: the first of LOCKS that the project has.
-    lock: str = _key("", FILE)
+    lock: str = _key("", LOCK)
     groups: tuple[str, ...] = _key(("main",), GROUPS)
     extras: tuple[str, ...] = _key((), EXTRAS)
     dev_groups: tuple[str, ...] = _key(("dev",), GROUPS)
@@ -257,12 +285,37 @@ def read(root: Path) -> Configuration:
     table: object = tool.get("prodlock", {}) if isinstance(tool, Mapping) else tool
     if not isinstance(table, Mapping):
         raise Failure(f"{TABLE} must be a table (got {table!r}). To fix it: write its keys below a line of its own.")
+    return of_table(root, table)
+
+
+def of_table(root: Path, table: Mapping[str, Any]) -> Configuration:
+    """Return the configuration of the project in a folder from its parsed table.
+
+    Raises Failure naming the key that is not valid.
+    """
     found = parse(table)
     if not found["lock"]:
         found["lock"] = next((name for name in LOCKS if (root / name).is_file()), LOCKS[0])
     configuration = Configuration(**found)
     _check_names(configuration)
+    _check_files(configuration)
     return configuration
+
+
+def _check_files(configuration: Configuration) -> None:
+    """Raise Failure where a file that Prodlock writes would have the name of another file."""
+    taken = {"pyproject.toml", ".gitignore", ".dockerignore", "tasks.py", "prodlock_tasks.py"}
+    taken |= {configuration.lock, *configuration.sources}
+    for key, path, example in (
+        ("dockerfile", configuration.dockerfile, "prodlock.Dockerfile"),
+        ("compose", configuration.compose or "docker-compose.yml", "prodlock.compose.yml"),
+    ):
+        if path in taken or path.startswith("prodlock/"):
+            raise Failure(
+                f"{TABLE}: `{key}` must be a file of its own (got {path!r}, which has another purpose). To fix it: "
+                f'write, for example, `{key} = "{example}"`.'
+            )
+        taken |= {path, f"{path}.dockerignore"}
 
 
 def _check_names(configuration: Configuration) -> None:
@@ -300,7 +353,7 @@ def pyproject(root: Path) -> Mapping[str, Any]:
     """Parse pyproject.toml. Raises Failure where it can't be read."""
     try:
         return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Failure(
             f"pyproject.toml must be a TOML file that can be read (got: {error}). To fix it: correct it, or restore it "
             "(`git restore pyproject.toml`)."

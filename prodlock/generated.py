@@ -34,6 +34,8 @@ _OWN = (
     "prodlock/inside/lock", "prodlock/inside/packages.sh", "prodlock/inside/uv.txt", "prodlock/loop", "prodlock/server",
 )  # fmt: skip
 _VENDORED = ("prodlock/inside", "prodlock/server")
+# Names that YAML reads as a number, a date or another value than a text.
+_NO_TEXT = re.compile(r"\d|(?:null|true|false|yes|no|on|off|y|n)$")
 # How git marks a conflict (git-merge-file(1)).
 CONFLICT = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"\{\{(~?)([a-z ]+)\}\}")
@@ -303,7 +305,7 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
     addresses = recipes.addresses(services, facts.driver)
     secrets = recipes.secrets(services)
     return {
-        "name": facts.name,
+        "name": f'"{facts.name}"' if _NO_TEXT.match(facts.name) else facts.name,
         "build": list(recipes.flow(f"x-build: &build {{{', '.join(build)}}}")),
         "server": [*_mapping("x-server: &server", server), ""] if server else [],
         "environment": _mapping(

@@ -118,9 +118,9 @@ def unpacked(text: str) -> dict[str, str]:
         texts = json.loads(zlib.decompress(base64.b64decode(text, validate=False)))
     except (zlib.error, binascii.Error) as error:
         raise ValueError(str(error)) from None
-    if not isinstance(texts, dict):
-        message = "not a table"
-        raise ValueError(message)  # noqa: TRY004 - as for other texts
+    if not isinstance(texts, dict) or not all(isinstance(one, str) for one in texts.values()):
+        message = "not a table of texts"
+        raise ValueError(message)
     return texts
 
 
@@ -150,7 +150,7 @@ def check(project: Project) -> None:
 def version(root: Path) -> str:
     """Return the version that wrote the vendored files, or an empty string where there are none."""
     text = _text(root / VERSION).strip()
-    return text if re.fullmatch(r"[0-9A-Za-z.+-]{1,40}", text) else ""
+    return text if re.fullmatch(r"[0-9][0-9A-Za-z.+-]{0,39}", text) else ""
 
 
 def of_project(root: Path) -> Iterator[Path]:

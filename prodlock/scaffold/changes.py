@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,12 +32,17 @@ class Changes:
     def before(self, path: str) -> str | None:
         """Return the present content of a file, or None where there is none. Raises Failure where it can't be read."""
         try:
-            return (self.root / path).read_bytes().decode()
+            text = (self.root / path).read_bytes().decode()
+            if "\0" in text:
+                # git does not merge it.
+                message = "a NUL character"
+                raise ValueError(message)  # noqa: TRY301 - as for other contents that are not text
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise Failure(f"{path} must be a readable text (got: {reason}). To fix it: restore or move it.") from None
+        return text
 
     def after(self, path: str) -> str | None:
         """Return the content that a file will have, or None where there will be none."""
@@ -55,26 +61,31 @@ class Changes:
     def apply(self) -> None:
         """Write all files, or none. Raises Failure where that is not possible."""
         before = {path: self.before(path) for path in self.contents}
+        places = {path: self._place(path) for path in self.contents}
         made: list[Path] = []
         replaced: list[str] = []
         try:
             # What is most likely to fail comes first: no file has been replaced then.
             for path, text in self.contents.items():
                 if text is not None:
-                    place = self.root / (path + _SUFFIX)
+                    place = _new(places[path])
                     made += _folders(place.parent)
+                    # Another run, which writes the same files at the same time, is refused.
+                    place.touch(exist_ok=False)
                     made.append(place)
                     # The lines' ends are those of the text: git and Docker read it on every system.
                     place.write_bytes(text.encode())
+                    if before[path] is not None:
+                        shutil.copymode(places[path], place)
             for path, text in self.contents.items():
                 if text is None:
                     (self.root / path).unlink()
                 else:
-                    (self.root / (path + _SUFFIX)).replace(self.root / path)
+                    _new(places[path]).replace(places[path])
                 replaced.append(path)
         except BaseException as error:
             for path in replaced:
-                _restore(self.root / path, before[path])
+                _restore(places[path], before[path])
             for place in reversed(made):
                 with contextlib.suppress(OSError):
                     place.rmdir() if place.is_dir() else place.unlink()
@@ -82,8 +93,29 @@ class Changes:
                 raise
             raise Failure(
                 f"{self.root} must be writable (got: {error.strerror}: {error.filename}). To fix it: change its "
-                "mode or its owner; nothing was written."
+                f"mode or its owner, or remove a file *{_SUFFIX} that no run of `prodlock` is writing; nothing was "
+                "written."
             ) from None
+
+    def _place(self, path: str) -> Path:
+        """Return the file that is written: the target of a symbolic link. Raises Failure for one out of the folder."""
+        place = self.root / path
+        try:
+            target = place.resolve()
+            is_inside = target.is_relative_to(self.root.resolve()) and (not place.is_symlink() or target.is_file())
+        except (OSError, RuntimeError):
+            is_inside = False
+        if not is_inside:
+            raise Failure(
+                f"{path} must be a file in {self.root} (got a symbolic link to another place). To fix it: replace the "
+                "link with a file."
+            )
+        return target
+
+
+def _new(file: Path) -> Path:
+    """Return the name that a file has until all are written."""
+    return file.with_name(file.name + _SUFFIX)
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -70,7 +70,7 @@ def _check(root: Path, name: str) -> None:
             f"{name!r}). To fix it: write, for example, `prodlock init shop`."
         )
     locked = {one["name"] for one in tomllib.loads(data("poetry.lock").read_text(encoding="utf-8"))["package"]}
-    if name.replace("_", "-") in locked:
+    if name.replace("_", "-") in {*locked, "prodlock"}:
         raise Failure(
             f"NAME must not be the name of a distribution that the service needs (got {name!r}). To fix it: write "
             f"another one, for example, `prodlock init {name}-service`."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from prodlock.scaffold import (
     toml,
 )
 from prodlock.scaffold.declared import Deployment
-from prodlock.scaffold.modules import Modules, module_name
+from prodlock.scaffold.modules import Modules, binds, module_name
 from prodlock.scaffold.shipped import Project, Shipped
 from prodlock.scaffold.tree import Tree, is_inside, join
 from prodlock.server.requirements import missing
@@ -140,7 +140,13 @@ def _application(tree: Tree, deployment: Deployment, found: Found) -> tuple[appl
         chosen, place = applications.choose(tree, candidates, named)
         names = [one.module for one in named if one.attribute in {"", chosen.attribute}]
         folders = folders or [layout.import_folder(modules, chosen.path, names)]
-        name = f"{module_name(chosen.path, folders[0])}:{chosen.attribute}"
+        folder = next((one for one in folders if is_inside(chosen.path, one)), "")
+        if not folder:
+            raise Failure(
+                f"`import-from` must have a folder that the application is in (got {', '.join(folders)}, and the "
+                f"application is in {chosen.path}). To fix it: correct the path, or leave the key out."
+            )
+        name = f"{module_name(chosen.path, folder)}:{chosen.attribute}"
     found.decide("application", name, place)
     found.defaults["import-from"] = ["."]
     if folders != ["."] and len(modules.closure([chosen.path], [*folders, "."])) > len(
@@ -156,7 +162,7 @@ def _application(tree: Tree, deployment: Deployment, found: Found) -> tuple[appl
 
 
 def _given(
-    modules: Modules, wanted: str, folders: list[str], candidates: Iterable[applications.Candidate]
+    modules: Modules, wanted: str, folders: list[str], candidates: Sequence[applications.Candidate]
 ) -> applications.Candidate:
     """Return the application that an option names. Raises Failure where the project does not have its module."""
     name, _, attribute = wanted.partition(":")
@@ -169,7 +175,16 @@ def _given(
             "`--set 'import-from=[\"src\"]'`."
         )
     same = (one for one in candidates if (one.path, one.attribute) == (path, attribute))
-    return next(same, applications.Candidate(path, attribute, is_factory=False, where=path))
+    if found := next(same, None):
+        return found
+    module = modules.tree.module(path)
+    if path not in modules.tree.unparsed and not binds(module, attribute.partition(".")[0]):
+        have = ", ".join(f"{name}:{one.attribute}" for one in candidates if one.path == path)
+        raise Failure(
+            f"`application` must name an attribute that its module has (got {wanted}; the applications of {path} are: "
+            f"{have or 'none'}). To fix it: correct it."
+        )
+    return applications.Candidate(path, attribute, is_factory=False, where=path)
 
 
 def _lock(project: Project, application: applications.Candidate, deployment: Deployment, found: Found) -> locks.Lock:
@@ -258,6 +273,12 @@ def _sources(project: Project, application: applications.Candidate, further: job
     where = _places([f"imports of {application.path}", *further.files[:1]])
     found.decide("sources", parts, where)
     found.decide("generated", sorted(ships.generated), _places(ships.generated.values()))
+    shipping = [*found.texts("sources"), *found.texts("generated")]
+    if not any(is_inside(application.path, one) for one in shipping):
+        raise Failure(
+            f"`sources` must have the module of the application, {application.path} (got "
+            f"{', '.join(shipping) or 'none'}). To fix it: add it, or its folder."
+        )
     only = shipped.tests(project.tree, project.place, found.texts("sources"))
     only = shipped.outermost([*only, *(inner if parts != ships.sources else [])])
     found.decide("tests", only, "their names" if only else "")

@@ -5,7 +5,7 @@ No file is overwritten. To pyproject.toml and to .gitignore, lines are appended.
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -23,6 +23,8 @@ MARK = "# Prodlock"
 IGNORED = (".env", ".env.*", "!.env.example", "/.prodlock/", "/reports/")
 # The names that Prodlock's files get where the standard ones are taken.
 DOCKERFILE, COMPOSE, TASKS = "prodlock.Dockerfile", "prodlock.compose.yml", "prodlock_tasks.py"
+# As long as the name of a new service may be.
+_LONGEST_NAME = 50
 # What a reader of the table would ask about.
 _INTRODUCTION = "# Prodlock's docs/reference/configuration.md explains each key. After a change: `prodlock upgrade`.\n"
 
@@ -40,8 +42,8 @@ def refuse_unsuitable(root: Path) -> None:
             "pyproject.toml must not have [tool.prodlock] yet (got one: the project has moved in). To fix it: run "
             "`prodlock upgrade`, which writes what has changed."
         )
-    for name in (vendored.FOLDER, DOCKERFILE, f"{DOCKERFILE}.dockerignore", COMPOSE, TASKS):
-        if (root / name).exists():
+    for name in (vendored.FOLDER, f"{vendored.FOLDER}.py", DOCKERFILE, f"{DOCKERFILE}.dockerignore", COMPOSE, TASKS):
+        if os.path.lexists(root / name):
             raise Failure(f"{name} must not exist yet (got one). To fix it: remove or rename it.")
 
 
@@ -52,11 +54,18 @@ def plan(root: Path, keys: Mapping[str, object], name: str, *, deploy: bool = Fa
     where a source does not exist or is ignored by git, or where a file can't be read.
     """
     given = dict(keys)
-    if (root / "Dockerfile").exists() or (root / ".dockerignore").exists():
-        given["dockerfile"] = DOCKERFILE
-    if any((root / file).exists() for file in COMPOSE_FILES):
-        given["compose"] = COMPOSE
-    source.refuse_unavailable(Project(root), parse(root, toml.table(given)).sources)
+    if any(os.path.lexists(root / file) for file in ("Dockerfile", ".dockerignore")):
+        given.setdefault("dockerfile", DOCKERFILE)
+    if any(os.path.lexists(root / file) for file in COMPOSE_FILES):
+        given.setdefault("compose", COMPOSE)
+    described = parse(root, toml.table(given))
+    source.refuse_unavailable(Project(root), described.sources)
+    for key, folders in (("import-from", described.import_from), ("directory", (described.directory,))):
+        if missing := [folder for folder in folders if not (root / folder).is_dir()]:
+            raise Failure(
+                f"`{key}` must name folders of the project (got {missing[0]}, which is not one). To fix it: correct "
+                "the path, or leave the key out."
+            )
     return describe(Changes(root), given, name, deploy=deploy)
 
 
@@ -64,7 +73,7 @@ def describe(changes: Changes, keys: Mapping[str, object], name: str, *, deploy:
     """Add to changes what describes a project to Prodlock, what Docker reads, and the vendored files."""
     root, table = changes.root, toml.table({**keys, "size-budget-mb": keys.get("size-budget-mb", FIRST_BUILD)})
     described = parse(root, table)
-    changes["pyproject.toml"] = appended(changes.after("pyproject.toml"), f"{_INTRODUCTION}{table}")
+    changes["pyproject.toml"] = _extended(changes.after("pyproject.toml"), f"{_INTRODUCTION}{table}")
     facts = generated.Facts(
         name,
         tuple(sorted({*described.environment, *_settings(changes, described.settings)})),
@@ -75,6 +84,11 @@ def describe(changes: Changes, keys: Mapping[str, object], name: str, *, deploy:
         driver=generated.driver(root, described.lock),
     )
     files = generated.files(described, facts)
+    if present := [path for path in files if os.path.lexists(root / path)]:
+        raise Failure(
+            f"{present[0]} must not exist yet, for Prodlock to write it (got one). To fix it: give another name with "
+            "the keys `dockerfile` and `compose`, or leave them out."
+        )
     if deploy:
         further = generated_deploy.files(described, name)
         refuse_present(root, further)
@@ -84,7 +98,7 @@ def describe(changes: Changes, keys: Mapping[str, object], name: str, *, deploy:
         changes[path] = rendered.text
     for path, text in vendored.files(described).items():
         changes[path] = text
-    tasks = TASKS if (root / "tasks.py").exists() else "tasks.py"
+    tasks = TASKS if os.path.lexists(root / "tasks.py") else "tasks.py"
     changes[tasks] = (generated.TEMPLATES / "tasks").read_text(encoding="utf-8")
     ignored = changes.after(".gitignore")
     present = {line.strip() for line in (ignored or "").splitlines()}
@@ -95,7 +109,7 @@ def describe(changes: Changes, keys: Mapping[str, object], name: str, *, deploy:
 
 def refuse_present(root: Path, paths: Iterable[str]) -> None:
     """Raise Failure where one of the files of deploy/ exists, which Prodlock did not write."""
-    if present := [path for path in paths if (root / path).exists()]:
+    if present := [path for path in paths if os.path.lexists(root / path)]:
         raise Failure(
             f"{present[0]} must not exist yet, for Prodlock to write {generated_deploy.FOLDER}/ (got one). To fix it: "
             "rename or remove it, and take over what you need of it afterwards."
@@ -117,9 +131,20 @@ def _settings(changes: Changes, path: str) -> frozenset[str]:
 
 def parse(root: Path, table: str) -> Configuration:
     """Return the configuration that the lines of `[tool.prodlock]` give. Raises Failure where a key is not valid."""
-    found = configuration.parse(tomllib.loads(table)["tool"]["prodlock"])
-    found["lock"] = found["lock"] or next((one for one in configuration.LOCKS if (root / one).is_file()), "poetry.lock")
-    return Configuration(**found)
+    return configuration.of_table(root, tomllib.loads(table)["tool"]["prodlock"])
+
+
+def _extended(before: str | None, text: str) -> str:
+    """Return pyproject.toml with a table appended. Raises Failure where its own text does not allow that."""
+    after = appended(before, text)
+    try:
+        tomllib.loads(after)
+    except ValueError:
+        raise Failure(
+            "pyproject.toml must have `tool` in a form that a table can be appended to (got an inline table `tool = "
+            "{...}`). To fix it: write `[tool.NAME]` tables instead."
+        ) from None
+    return after
 
 
 def appended(before: str | None, text: str) -> str:
@@ -133,7 +158,7 @@ def compose_name(root: Path) -> str:
     """Return a valid name for the Compose project: the project's own, or else its folder's."""
     project = generated.configuration_table(root).get("project", {})
     given = str(project.get("name") or root.resolve().name) if isinstance(project, Mapping) else root.resolve().name
-    return re.sub(r"[^a-z0-9_-]+", "-", given.lower()).strip("-_") or "service"
+    return re.sub(r"[^a-z0-9_-]+", "-", given.lower())[:_LONGEST_NAME].strip("-_") or "service"
 
 
 def overrides(settings: Iterable[str]) -> dict[str, object]:
@@ -147,8 +172,14 @@ def overrides(settings: Iterable[str]) -> dict[str, object]:
                 f"--set must be KEY=VALUE with a key of [tool.prodlock] (got {setting!r}). To fix it: write, for "
                 "example, --set application=app.main:app."
             )
-        try:
-            found[key] = tomllib.loads(f"x = {text}")["x"]
-        except ValueError:
-            found[key] = tomllib.loads(f"x = {json.dumps(text.strip())}")["x"]
+        found[key] = _parsed(text)
     return found
+
+
+def _parsed(text: str) -> object:
+    """Return a value of TOML, or the text where it is not one value."""
+    try:
+        parsed = tomllib.loads(f"x = {text}")
+    except (ValueError, RecursionError):
+        return text.strip()
+    return parsed["x"] if len(parsed) == 1 else text.strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import posixpath
 import re
 import tomllib
@@ -26,6 +27,8 @@ DEVELOPMENT = re.compile(
 _NAMES = ("poetry.lock", "uv.lock", "pylock.toml")
 _REQUIREMENTS = re.compile(r"(?:.*/)?(?:requirements(?:[-_.](?:prod|production|main|base|lock))?\.(?:txt|lock)|"
                            r"requirements/(?:base|prod|production|main|requirements)\.txt)")  # fmt: skip
+# The major versions of poetry.lock.
+_POETRY = ("1", "2")
 # What a name of a requirement ends at.
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*")
 
@@ -67,14 +70,21 @@ def path(tree: Tree, place: str, wanted: str = "") -> str:
     got, remedy = "none", "lock the dependencies with `poetry lock`, `uv lock` or `pip lock`"
     if without:
         target = f"{without[0].removesuffix('.lock').removesuffix('.txt')}.txt"
-        got = f"{without[0]}, which " + ("is not a list .txt" if without[0].endswith(".lock") else "lacks hashes")
-        remedy = (
+        fault, remedy = _fault(tree.text(without[0]))
+        got = f"{without[0]}, which " + ("is not a list .txt" if without[0].endswith(".lock") else fault)
+        remedy = remedy or (
             f"lock it, for example `uv pip compile --generate-hashes {without[0]} --output-file {target}`, or use "
             "`poetry lock` or `uv lock`"
         )
+    elif ignored := [
+        one for name in (*_NAMES, "requirements.txt") if (tree.root / (one := join(place, name))).is_file()
+    ]:
+        got, remedy = f"{ignored[0]}, which git ignores", "remove it from .gitignore, and commit it"
     elif any(pyprojects.at(content, "tool", "poetry") for _, content in pyprojects.own(tree, place)):
         remedy = "run `poetry lock`"
-    raise Failure(f"The project must have a lock with the hashes of its dependencies (got {got}). To fix it: {remedy}.")
+    raise Failure(
+        f"The project must have a lock with the hashes of its dependencies (got {got}). To fix it: {remedy.rstrip('.')}."
+    )
 
 
 def read(tree: Tree, lock: str, application: str, installed: Installed, given: Mapping[str, object]) -> Lock:
@@ -158,6 +168,18 @@ def _hashed(text: str) -> bool:
     return bool(pins) and all(requirements.HASH.search(line) for line in pins)
 
 
+def _fault(text: str) -> tuple[str, str]:
+    """Return what a list lacks, and the remedy for a line of a list that has hashes otherwise."""
+    if not requirements.HASH.search(text):
+        return ("lacks hashes" if any(_named(text.splitlines())) else "has no requirements"), ""
+    try:
+        list(requirements.requirements(text))
+    except ValueError as error:
+        reason, _, remedy = str(error).partition(" To fix it: ")
+        return f"lacks hashes: {reason.rstrip('.')}", remedy
+    return "lacks hashes", ""
+
+
 def _given(given: Mapping[str, object], key: str, found: tuple[str, ...]) -> tuple[str, ...]:
     value = given.get(key)
     return tuple(map(str, value)) if isinstance(value, list) else found
@@ -237,11 +259,29 @@ class _Reader:
         if self.path.endswith(".txt"):
             return {}
         try:
-            return tomllib.loads(self._tree.text(self.path))
+            content = tomllib.loads(self._tree.text(self.path))
         except (ValueError, RecursionError) as error:
             raise Failure(
                 f"{self.path} must be a valid lock (got: {error}). To fix it: restore it, or lock again."
             ) from None
+        if fault := self._unsuitable(content):
+            raise Failure(f"{self.path} must be a lock that a build can read (got {fault}). To fix it: lock again.")
+        return content
+
+    def _unsuitable(self, content: Mapping[str, Any]) -> str:
+        """Return why a build can't read a lock, or an empty string."""
+        if (self._tree.root / self.path).read_bytes().startswith(codecs.BOM_UTF8):
+            return "a byte order mark at its start"
+        if self.path.endswith(".toml"):
+            return ""
+        if not content.get("package"):
+            return "no packages"
+        if self.path.endswith("uv.lock"):
+            version, supported = str(content.get("version")), {"1"}
+        else:
+            version = str(pyprojects.at(content, "metadata", "lock-version") or _POETRY[-1])
+            supported = {*_POETRY}
+        return "" if version.partition(".")[0] in supported else f"version {version} of its format"
 
     def _groups(self) -> list[str]:
         """Return the groups that a project has and that its lock may have."""

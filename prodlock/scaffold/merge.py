@@ -21,6 +21,12 @@ def merge(base: str, edited: str, newer: str, version: str) -> tuple[str, int]:
         return newer, 0
     if newer == base:
         return edited, 0
+    if "\r\n" in edited:
+        # git converts the ends of lines on Windows (core.autocrlf): that alone is not an edit.
+        merged, conflicts = merge(base, edited.replace("\r\n", "\n"), newer, version)
+        return merged.replace("\n", "\r\n"), conflicts
+    if edited and not edited.endswith("\n"):
+        return merge(base, f"{edited}\n", newer, version)
     with tempfile.TemporaryDirectory() as folder:
         names = ("edited", "base", "newer")
         for name, text in zip(names, (edited, base, newer), strict=True):

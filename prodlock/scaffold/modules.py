@@ -120,6 +120,23 @@ def top(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
             yield from top(statement.body)
 
 
+def binds(module: ast.Module, name: str) -> bool:
+    """Return whether a module may bind a name, in any statement."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == name:
+            return True
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and (
+            # PEP 562
+            node.name in {name, "__getattr__"}
+        ):
+            return True
+        if isinstance(node, ast.Import | ast.ImportFrom) and any(
+            one.name == "*" or (one.asname or one.name.split(".")[0]) == name for one in node.names
+        ):
+            return True
+    return False
+
+
 def text(node: ast.AST | None) -> str | None:
     """Return the value of a node that is a text."""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import platform
 import posixpath
 import re
 import stat
@@ -82,6 +83,19 @@ class Tree:
                 parsed = ast.Module([statement for one in imports for statement in one.body], [])
             self._modules[path] = parsed
         return self._modules[path]
+
+    def error(self, path: str) -> str:
+        """Return why a module can't be parsed, with its place, or an empty string where it can."""
+        self.module(path)
+        if path not in self.unparsed:
+            return ""
+        try:
+            ast.parse(self._content(path, _LARGEST_MODULE))
+        except SyntaxError as error:
+            return f"{path}:{error.lineno} is not valid for Python {platform.python_version()}: {error.msg}"
+        except (ValueError, RecursionError, MemoryError) as error:
+            return f"{path} is not a valid module: {error}"
+        return ""
 
     def ignored(self, path: str) -> bool:
         """Return whether git ignores a path."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from prodlock import __version__, generated, generated_deploy, vendored
 from prodlock.failure import Failure
@@ -13,6 +15,9 @@ from prodlock.scaffold.changes import Changes
 from prodlock.scaffold.data import data
 from prodlock.scaffold.init import compose_name, refuse_present
 from prodlock.scaffold.merge import merge
+
+# The part of the lines that a renamed file has in common with the one that was written.
+_SIMILAR = 0.5
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,13 @@ def plan(project: Project, variables: frozenset[str], *, deploy: bool = False) -
             f"The installed Prodlock must be at least {former}, which wrote {vendored.FOLDER}/ (got {__version__}). To "
             "fix it: install that version or a newer one."
         )
+    if not project.is_own:
+        _check_description(project)
     changes = Changes(project.root)
     former_texts = {} if project.is_own else _bases(changes.before(vendored.BASE))
     files = _files(project, variables, changes, former_texts, deploy=deploy)
     edited = {path: changes.before(path) for path in files}
-    bases = edited if project.is_own else former_texts
+    bases = edited if project.is_own else former_texts | _renamed(project.root, former_texts, edited)
     conflicts = []
     for path, rendered in files.items():
         changes[path], count = _merged(path, edited[path], bases.get(path), rendered.text)
@@ -53,7 +60,7 @@ def plan(project: Project, variables: frozenset[str], *, deploy: bool = False) -
     if project.is_own:
         return Upgrade(changes, tuple(conflicts), former)
     texts = {path: rendered.text for path, rendered in files.items()}
-    if texts != bases:
+    if texts != former_texts:
         changes[vendored.BASE] = vendored.packed(texts)
     expected = vendored.files(project.configuration)
     for place in vendored.of_project(project.root):
@@ -62,6 +69,39 @@ def plan(project: Project, variables: frozenset[str], *, deploy: bool = False) -
     for path, text in expected.items():
         changes[path] = text
     return Upgrade(changes, tuple(conflicts), former)
+
+
+def _check_description(project: Project) -> None:
+    """Raise Failure where pyproject.toml does not describe the project any more, or where its lock is missing."""
+    tool = generated.configuration_table(project.root).get("tool", {})
+    if "prodlock" not in tool:
+        raise Failure(
+            "pyproject.toml must have [tool.prodlock] (got none, and the project has moved in). To fix it: restore the "
+            "table (`git restore pyproject.toml`)."
+        )
+    lock = project.configuration.lock
+    if not (project.root / lock).is_file():
+        raise Failure(
+            f"The lock must be a file of the project (got no {lock}). To fix it: restore it, or name another one with "
+            "`lock` in [tool.prodlock]."
+        )
+
+
+def _renamed(root: Path, bases: Mapping[str, str], edited: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the bases of files that have a new name: the most similar one whose file is missing."""
+    found = {}
+    missing = {path: text for path, text in bases.items() if path not in edited and not (root / path).exists()}
+    for path, text in edited.items():
+        if path not in bases and text is not None and missing:
+            lines = text.splitlines()
+            scores = {
+                former: difflib.SequenceMatcher(None, lines, base.splitlines()).ratio()
+                for former, base in missing.items()
+            }
+            best = max(scores, key=lambda former: scores[former])
+            if scores[best] > _SIMILAR:
+                found[path] = missing.pop(best)
+    return found
 
 
 def _bases(text: str | None) -> Mapping[str, str]:
@@ -101,14 +141,18 @@ def _merged(path: str, edited: str | None, base: str | None, newer: str) -> tupl
             f"{path} must have no marked conflicts (got some: an upgrade was not finished). To fix it: choose between "
             "the marked lines, then run `prodlock upgrade` again."
         )
-    # A file that an older version did not write has no base: all of it is the user's.
-    return merge(base or "", edited, newer, __version__)
+    if base is None:
+        raise Failure(
+            f"{path} must not exist yet, for Prodlock to write it (got one that Prodlock did not write). To fix it: "
+            "rename it, or name another file in [tool.prodlock]."
+        )
+    return merge(base, edited, newer, __version__)
 
 
 def _compose_name(project: Project, changes: Changes) -> str:
     """Return the name in the Compose file, or a valid name where it has none."""
     text = changes.before(project.configuration.compose or "docker-compose.yml") or ""
-    found = re.search(r"^name: *([a-z0-9][a-z0-9_-]*) *$", text, re.MULTILINE)
+    found = re.search(r"^name: *\"?([a-z0-9][a-z0-9_-]*)\"?\s*$", text, re.MULTILINE)
     return found[1] if found else compose_name(project.root)
 
 

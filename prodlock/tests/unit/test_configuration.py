@@ -75,7 +75,7 @@ def test_valid_values_are_converted(tmp_path: Path, text: str, field: str, value
         ("port = 65536", "`port` must be a whole number from 1 to 65535"),
         ('health = "health"', "`health` must be a path that begins with a slash"),
         ('health = "/a b"', "`health` must be a path that begins with a slash"),
-        ('lock = "../poetry.lock"', "`lock` must be a file in the project"),
+        ('lock = "../poetry.lock"', "`lock` must be a poetry.lock"),
         ("groups = [1]", "`groups` must be a list of names of dependency groups"),
         ('base = "python 3"', "`base` must be the name of an image"),
         ("memory = 256", "`memory` must be a number with the unit k, m or g"),

@@ -116,7 +116,7 @@ def test_the_footprint_is_within_its_budget(root: Path) -> None:
 def test_a_valid_name_is_taken(tmp_path: Path, name: str) -> None:
     """It names a distribution, a Compose project and images."""
     contents = example.plan(tmp_path, name, {}).contents
-    assert f"\nname: {name}\n" in (contents["docker-compose.yml"] or "")
+    assert f"\nname: {name}\n".replace("0x", '"0x"') in (contents["docker-compose.yml"] or "")
 
 
 @pytest.mark.parametrize(
