@@ -23,10 +23,15 @@ class Changes:
     contents: dict[str, str | None] = field(default_factory=dict)
 
     def __setitem__(self, path: str, text: str | None) -> None:
-        """Set the content of a file. A content that the file has already is not a change."""
+        """Set the content of a file. A content that the file has already is not a change.
+
+        Raises Failure where the file can't be read, or is out of the folder.
+        """
         if self.before(path) == text:
             self.contents.pop(path, None)
         else:
+            if text is not None:
+                self._place(path)
             self.contents[path] = text
 
     def before(self, path: str) -> str | None:
@@ -61,7 +66,9 @@ class Changes:
     def apply(self) -> None:
         """Write all files, or none. Raises Failure where that is not possible."""
         before = {path: self.before(path) for path in self.contents}
-        places = {path: self._place(path) for path in self.contents}
+        places = {
+            path: self._place(path) if text is not None else self.root / path for path, text in self.contents.items()
+        }
         made: list[Path] = []
         replaced: list[str] = []
         try:
@@ -79,7 +86,7 @@ class Changes:
                         shutil.copymode(places[path], place)
             for path, text in self.contents.items():
                 if text is None:
-                    (self.root / path).unlink()
+                    places[path].unlink()
                 else:
                     _new(places[path]).replace(places[path])
                 replaced.append(path)

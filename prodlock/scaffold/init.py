@@ -61,9 +61,9 @@ def plan(root: Path, keys: Mapping[str, object], name: str, *, deploy: bool = Fa
     described = parse(root, toml.table(given))
     source.refuse_unavailable(Project(root), described.sources)
     for key, folders in (("import-from", described.import_from), ("directory", (described.directory,))):
-        if missing := [folder for folder in folders if not (root / folder).is_dir()]:
+        if wrong := [folder for folder in folders if not (root / folder).is_dir()]:
             raise Failure(
-                f"`{key}` must name folders of the project (got {missing[0]}, which is not one). To fix it: correct "
+                f"`{key}` must name folders of the project (got {wrong[0]}, which is not one). To fix it: correct "
                 "the path, or leave the key out."
             )
     return describe(Changes(root), given, name, deploy=deploy)
@@ -73,7 +73,6 @@ def describe(changes: Changes, keys: Mapping[str, object], name: str, *, deploy:
     """Add to changes what describes a project to Prodlock, what Docker reads, and the vendored files."""
     root, table = changes.root, toml.table({**keys, "size-budget-mb": keys.get("size-budget-mb", FIRST_BUILD)})
     described = parse(root, table)
-    changes["pyproject.toml"] = _extended(changes.after("pyproject.toml"), f"{_INTRODUCTION}{table}")
     facts = generated.Facts(
         name,
         tuple(sorted({*described.environment, *_settings(changes, described.settings)})),
@@ -84,15 +83,16 @@ def describe(changes: Changes, keys: Mapping[str, object], name: str, *, deploy:
         driver=generated.driver(root, described.lock),
     )
     files = generated.files(described, facts)
-    if present := [path for path in files if os.path.lexists(root / path)]:
+    if taken := [path for path in files if os.path.lexists(root / path)]:
         raise Failure(
-            f"{present[0]} must not exist yet, for Prodlock to write it (got one). To fix it: give another name with "
+            f"{taken[0]} must not exist yet, for Prodlock to write it (got one). To fix it: give another name with "
             "the keys `dockerfile` and `compose`, or leave them out."
         )
     if deploy:
         further = generated_deploy.files(described, name)
         refuse_present(root, further)
         files |= further
+    changes["pyproject.toml"] = _extended(changes.after("pyproject.toml"), f"{_INTRODUCTION}{table}")
     changes[vendored.BASE] = vendored.packed({path: one.text for path, one in files.items()})
     for path, rendered in files.items():
         changes[path] = rendered.text

@@ -76,15 +76,12 @@ def path(tree: Tree, place: str, wanted: str = "") -> str:
             f"lock it, for example `uv pip compile --generate-hashes {without[0]} --output-file {target}`, or use "
             "`poetry lock` or `uv lock`"
         )
-    elif ignored := [
-        one for name in (*_NAMES, "requirements.txt") if (tree.root / (one := join(place, name))).is_file()
-    ]:
-        got, remedy = f"{ignored[0]}, which git ignores", "remove it from .gitignore, and commit it"
+    elif ignored := [name for name in (*_NAMES, "requirements.txt") if (tree.root / place / name).is_file()]:
+        got, remedy = f"{join(place, ignored[0])}, which git ignores", "remove it from .gitignore, and commit it"
     elif any(pyprojects.at(content, "tool", "poetry") for _, content in pyprojects.own(tree, place)):
         remedy = "run `poetry lock`"
-    raise Failure(
-        f"The project must have a lock with the hashes of its dependencies (got {got}). To fix it: {remedy.rstrip('.')}."
-    )
+    remedy = remedy.rstrip(".")
+    raise Failure(f"The project must have a lock with the hashes of its dependencies (got {got}). To fix it: {remedy}.")
 
 
 def read(tree: Tree, lock: str, application: str, installed: Installed, given: Mapping[str, object]) -> Lock:

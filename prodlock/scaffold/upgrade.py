@@ -52,7 +52,7 @@ def plan(project: Project, variables: frozenset[str], *, deploy: bool = False) -
     former_texts = {} if project.is_own else _bases(changes.before(vendored.BASE))
     files = _files(project, variables, changes, former_texts, deploy=deploy)
     edited = {path: changes.before(path) for path in files}
-    bases = edited if project.is_own else former_texts | _renamed(project.root, former_texts, edited)
+    bases = edited if project.is_own else {**former_texts, **_renamed(project.root, former_texts, edited)}
     conflicts = []
     for path, rendered in files.items():
         changes[path], count = _merged(path, edited[path], bases.get(path), rendered.text)

@@ -24,7 +24,16 @@ POETRY = '[tool.poetry.dependencies]\npython = "^3.12"\n'
         ({"pyproject.toml": '[tool.poetry]\nname = "x"\n'}, "run `poetry lock`"),
         ({"poetry.lock": poetry_lock().replace('groups = ["main"]', "")}, "no 'groups', Poetry 1 wrote it.*lock again"),
         ({"poetry.lock": "[[package]\n"}, "poetry.lock must be a valid lock.*To fix it"),
-        ({"uv.lock": "package = 1\n"}, "uv.lock can't be installed.*To fix it"),
+        ({"uv.lock": "version = 1\npackage = 1\n"}, "uv.lock can't be installed.*To fix it"),
+        ({"uv.lock": uv_lock().replace("version = 1", "version = 9", 1)}, "uv.lock .*got version 9 of its format"),
+        ({"poetry.lock": poetry_lock() + '[metadata]\nlock-version = "9.0"\n'}, "poetry.lock .*got version 9.0 of"),
+        ({"poetry.lock": ""}, "poetry.lock must be a lock that a build can read .got no packages.*lock again"),
+        ({"uv.lock": "\ufeff" + uv_lock()}, "uv.lock .*got a byte order mark"),
+        ({"requirements.txt": ""}, "requirements.txt, which has no requirements"),
+        (
+            {"requirements.txt": HASHED + "x @ git+https://u:p@h/x\n"},
+            "lacks hashes: .*got 'x @ git.https://h/x'.*index",
+        ),
         ({"requirements.txt": HASHED + "x @ git+https://host/x --hash=sha256:00\n"}, "can't be installed.*To fix it"),
     ],
 )
@@ -49,6 +58,13 @@ def test_a_lock_whose_development_cannot_be_installed_is_refused(tmp_path: Path,
     """A git dependency of a group for development stops a build as well; other groups may be named."""
     with pytest.raises(Failure, match=r"can't be installed for the groups dev of the dev image"):
         find_in(tmp_path, {"main.py": APP, **files})
+
+
+def test_a_lock_that_git_ignores_is_refused_by_its_name(tmp_path: Path) -> None:
+    """No commit has it."""
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)  # noqa: S607
+    with pytest.raises(Failure, match=r"got requirements.txt, which git ignores.*\.gitignore"):
+        find_in(tmp_path, {"main.py": APP, "requirements.txt": HASHED, ".gitignore": "requirements.txt\n"})
 
 
 def test_a_distribution_without_a_wheel_is_reported(tmp_path: Path) -> None:

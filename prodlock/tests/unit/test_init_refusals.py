@@ -102,6 +102,53 @@ CASES = {
         r"`application` must be an application as MODULE:ATTRIBUTE",
         setting("application=main.app"),
     ),
+    "a module that is not valid": Case(
+        "single", both(ANONYMOUS, added("main.py", "def f(\n")), r"\(got none, and main\.py:\d+ is not valid for Python"
+    ),
+    "no attribute of this name": Case(
+        "single",
+        unchanged,
+        r"`application` must name an attribute .*main\.py are: main:",
+        setting("application=main:x"),
+    ),
+    "sources without the application": Case(
+        "single", unchanged, r"`sources` must have the module of the application, main\.py", setting("sources=[]")
+    ),
+    "an import folder without the application": Case(
+        "single", unchanged, r"`import-from` must have a folder that the application", setting('import-from=["x"]')
+    ),
+    "a folder for commands that does not exist": Case(
+        "single", unchanged, r"`directory` must name folders .*\(got nope", setting("directory=nope")
+    ),
+    "an old Python": Case("single", unchanged, r"`base` must .*3\.11 or later", setting("base=python:3.9-slim")),
+    "a Dockerfile that is a module": Case(
+        "single", unchanged, r"`dockerfile` must be a file of its own", setting("dockerfile=main.py")
+    ),
+    "a Compose file that exists": Case(
+        "single", unchanged, r"^pytest\.ini must not exist yet", setting("compose=pytest.ini")
+    ),
+    "one name for two files": Case(
+        "single", unchanged, r"`compose` must be a file of its own", setting("compose=Dockerfile")
+    ),
+    "two values of one option": Case("single", unchanged, r"`port` must be", setting('port=1\nhealth="/x"')),
+    "an inline table": Case(
+        "single", added("pyproject.toml", "tool = {x = {y = 1}}\n"), r"must have `tool` in a form .*\[tool\.NAME\]"
+    ),
+    "a deep pyproject.toml": Case(
+        "single", added("pyproject.toml", f"x = {'[' * 3000}{']' * 3000}\n"), r"pyproject\.toml must be a TOML file"
+    ),
+    "a module of this name": Case("single", added("prodlock.py", ""), r"^prodlock\.py must not exist yet"),
+    "a broken link of this name": Case(
+        "single", lambda root: (root / "prodlock").symlink_to("nowhere"), r"^prodlock must not exist yet"
+    ),
+    "a pyproject.toml outside": Case(
+        "single",
+        both(
+            lambda root: (root.parent / "x.toml").touch(),
+            lambda root: (root / "pyproject.toml").symlink_to("../x.toml"),
+        ),
+        r"^pyproject\.toml must be a file in .*symbolic link",
+    ),
     "no lock": Case("single", removed("requirements.txt"), r"must have a lock with the hashes .*\(got none\)"),
     "a lock without hashes": Case(
         "single",

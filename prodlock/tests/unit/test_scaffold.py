@@ -48,6 +48,38 @@ def upgraded(root: Path) -> int:
 # Changes
 
 
+def test_mode_and_link_of_a_file_are_kept(tmp_path: Path) -> None:
+    """A link in the project is followed; one out of it is refused."""
+    root = tmp_path / "root"
+    (root / "docker").mkdir(parents=True)
+    (root / "docker/file").write_text("before", encoding="utf-8")
+    (root / "docker/file").chmod(0o755)
+    (root / "link").symlink_to("docker/file")
+    changes = Changes(root)
+    changes["link"] = "after"
+    changes.apply()
+    assert (root / "link").is_symlink()
+    assert (root / "docker/file").read_text(encoding="utf-8") == "after"
+    assert (root / "docker/file").stat().st_mode & 0o777 == 0o755
+    (tmp_path / "outside").write_text("before", encoding="utf-8")
+    for target in ("../outside", "nowhere"):
+        (root / "link").unlink()
+        (root / "link").symlink_to(target)
+        with pytest.raises(Failure, match=r"^link must be a file in .*symbolic link"):
+            changes["link"] = "after"
+    assert (tmp_path / "outside").read_text(encoding="utf-8") == "before"
+
+
+def test_a_second_run_at_the_same_time_is_refused(tmp_path: Path) -> None:
+    """The file that the first one is writing stays."""
+    (tmp_path / "two.prodlock-new").write_text("x", encoding="utf-8")
+    changes = Changes(tmp_path)
+    changes["one"], changes["two"] = "after", "after"
+    with pytest.raises(Failure, match=r"File exists: .*two\.prodlock-new.*remove"):
+        changes.apply()
+    assert texts(tmp_path) == {"two.prodlock-new": b"x"}
+
+
 def test_changes_are_written_as_a_whole(tmp_path: Path) -> None:
     """New files in new folders, other contents, removals; line ends are kept."""
     (tmp_path / "old").write_bytes(b"x")
@@ -102,10 +134,11 @@ def test_a_failure_while_files_are_replaced_restores_them(
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
-    """A folder, or bytes that are not UTF-8."""
+    """A folder, bytes that are not UTF-8, or a NUL character."""
     (tmp_path / "bytes").write_bytes(b"\xff")
+    (tmp_path / "nul").write_bytes(b"\0")
     (tmp_path / "folder").mkdir()
-    for name in ("bytes", "folder"):
+    for name in ("bytes", "folder", "nul"):
         with pytest.raises(Failure, match=f"^{name} must be a readable text"):
             Changes(tmp_path)[name] = "x"
 
@@ -309,6 +342,80 @@ def test_overlapping_edits_are_marked(root: Path, capsys: Captured) -> None:
     assert upgraded(root) == 0
 
 
+@pytest.mark.parametrize("end", ["\r\n", ""])
+def test_ends_of_lines_are_not_edits(root: Path, end: str) -> None:
+    """Git writes others on Windows; an editor may leave out the last one."""
+    text = (root / "Dockerfile").read_text(encoding="utf-8")
+    written = text.replace("\n", end).encode() if end else text.rstrip().encode()
+    (root / "Dockerfile").write_bytes(written)
+    edit(root / "pyproject.toml", "[tool.prodlock]\n", "[tool.prodlock]\nport = 9000\n")
+    assert upgraded(root) == 0
+    after = (root / "Dockerfile").read_bytes()
+    assert b"EXPOSE 9000" in after
+    assert after.count(b"\r\n") == (after.count(b"\n") if end else 0)
+
+
+def test_a_renamed_file_keeps_its_edits(root: Path) -> None:
+    """With the key that names it."""
+    edit(root / "Dockerfile", 'ARG PACKAGES=""', 'ARG PACKAGES="git"')
+    (root / "Dockerfile").rename(root / "prod.Dockerfile")
+    edit(root / "pyproject.toml", "[tool.prodlock]\n", '[tool.prodlock]\nport = 9000\ndockerfile = "prod.Dockerfile"\n')
+    assert upgraded(root) == 0
+    text = (root / "prod.Dockerfile").read_text(encoding="utf-8")
+    assert 'ARG PACKAGES="git"' in text
+    assert "EXPOSE 9000" in text
+    assert not (root / "Dockerfile").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('dockerfile = "notes"', "^notes must not exist yet"),
+        ('compose = "prodlock/VERSION"', "`compose` must be a file of its own"),
+        ('lock = "missing.txt"', "The lock must be a file of the project"),
+        ('lock = "main.py"', "`lock` must be a poetry.lock"),
+    ],
+)
+def test_a_file_of_another_purpose_is_refused(root: Path, capsys: Captured, line: str, message: str) -> None:
+    """An upgrade writes no conflicts into it."""
+    (root / "notes").write_text("mine\n", encoding="utf-8")
+    edit(root / "pyproject.toml", "[tool.prodlock]\n", f"[tool.prodlock]\n{line}\n")
+    before = texts(root)
+    assert upgraded(root) == FAILED
+    assert re.search(message, capsys.readouterr().err)
+    assert texts(root) == before
+
+
+def test_a_project_without_its_table_is_refused(root: Path, capsys: Captured) -> None:
+    """The defaults of all keys would replace what was written."""
+    (root / "pyproject.toml").write_text("", encoding="utf-8")
+    before = texts(root)
+    assert upgraded(root) == FAILED
+    assert "must have [tool.prodlock] (got none" in capsys.readouterr().err
+    assert texts(root) == before
+
+
+def test_a_given_name_of_a_file_is_used_beside_an_existing_one(tmp_path: Path) -> None:
+    """The usual other name is for a user that gives none."""
+    (tmp_path / "Dockerfile").write_text("FROM x\n", encoding="utf-8")
+    (tmp_path / "main.py").touch()
+    contents = init.plan(tmp_path, KEYS | {"dockerfile": "docker/Dockerfile"}, "x").contents
+    assert "docker/Dockerfile" in contents
+    assert init.DOCKERFILE not in contents
+
+
+@pytest.mark.parametrize("name", ["123", "on"])
+def test_a_name_that_yaml_reads_as_another_value_is_quoted(tmp_path: Path, name: str) -> None:
+    """An upgrade keeps it."""
+    (tmp_path / "main.py").touch()
+    (tmp_path / "poetry.lock").touch()
+    init.plan(tmp_path, KEYS, name).apply()
+    before = texts(tmp_path)
+    assert f'\nname: "{name}"\n'.encode() in before["docker-compose.yml"]
+    assert upgraded(tmp_path) == 0
+    assert texts(tmp_path) == before
+
+
 def test_a_dry_run_writes_nothing(root: Path, capsys: Captured) -> None:
     """It prints the difference."""
     edit(root / "pyproject.toml", "[tool.prodlock]\n", "[tool.prodlock]\nport = 9000\n")
@@ -361,7 +468,9 @@ def test_a_newer_installed_version_prints_the_changes(root: Path, capsys: Captur
     assert list(upgrade.news("99.0.0")) == []
 
 
-@pytest.mark.parametrize(("name", "text"), [("VERSION", None), ("VERSION", "?"), ("BASE", None), ("BASE", "x")])
+@pytest.mark.parametrize(
+    ("name", "text"), [("VERSION", None), ("VERSION", "?"), ("VERSION", "abc"), ("BASE", None), ("BASE", "x")]
+)
 def test_a_damaged_folder_is_refused(root: Path, capsys: Captured, name: str, text: str | None) -> None:
     """Without the version or the base, edits and older files look the same."""
     path = root / vendored.FOLDER / name
