@@ -21,13 +21,16 @@ class Changes:
 
     root: Path
     contents: dict[str, str | None] = field(default_factory=dict)
+    # The contents that the changes were made from.
+    _read: dict[str, str | None] = field(default_factory=dict)
 
     def __setitem__(self, path: str, text: str | None) -> None:
         """Set the content of a file. A content that the file has already is not a change.
 
         Raises Failure where the file can't be read, or is out of the folder.
         """
-        if self.before(path) == text:
+        self._read[path] = self.before(path)
+        if self._read[path] == text:
             self.contents.pop(path, None)
         else:
             if text is not None:
@@ -77,19 +80,20 @@ class Changes:
                 if text is not None:
                     place = _new(places[path])
                     made += _folders(place.parent)
-                    # Another run, which writes the same files at the same time, is refused.
-                    place.touch(exist_ok=False)
                     made.append(place)
+                    _make(place, made)
                     # The lines' ends are those of the text: git and Docker read it on every system.
                     place.write_bytes(text.encode())
                     if before[path] is not None:
                         shutil.copymode(places[path], place)
+            self._refuse_changed()
             for path, text in self.contents.items():
+                # An interruption may come right behind the change.
+                replaced.append(path)
                 if text is None:
                     places[path].unlink()
                 else:
                     _new(places[path]).replace(places[path])
-                replaced.append(path)
         except BaseException as error:
             for path in replaced:
                 _restore(places[path], before[path])
@@ -103,6 +107,14 @@ class Changes:
                 f"mode or its owner, or remove a file *{_SUFFIX} that no run of `prodlock` is writing; nothing was "
                 "written."
             ) from None
+
+    def _refuse_changed(self) -> None:
+        """Raise Failure where a file has another content than the one that its change was made from."""
+        if changed := [path for path in self.contents if self.before(path) != self._read[path]]:
+            raise Failure(
+                f"{changed[0]} must not change while `prodlock` runs (got another content). To fix it: run it again; "
+                "nothing was written."
+            )
 
     def _place(self, path: str) -> Path:
         """Return the file that is written: the target of a symbolic link. Raises Failure for one out of the folder."""
@@ -123,6 +135,15 @@ class Changes:
 def _new(file: Path) -> Path:
     """Return the name that a file has until all are written."""
     return file.with_name(file.name + _SUFFIX)
+
+
+def _make(file: Path, made: list[Path]) -> None:
+    """Make a new file, the last one in a list. One that exists is of another run: it is removed from the list."""
+    try:
+        file.touch(exist_ok=False)
+    except FileExistsError:
+        made.pop()
+        raise
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -30,7 +30,7 @@ def init(root: Path, name: str | None, settings: Iterable[str], *, deploy: bool,
         changes = moving.plan(root, dict(found.keys) | given, moving.compose_name(root), deploy=deploy)
     _finish(changes, dry=dry)
     if not dry:
-        tasks = next(path for path in (moving.TASKS, "tasks.py") if path in changes.contents)
+        tasks = moving.TASKS if moving.TASKS in changes.contents else "tasks.py"
         command = "inv" if tasks == "tasks.py" else f"inv -c {Path(tasks).stem}"
         print(
             f"Next: commit these files, then `{command} setup build`. It sets the size budget: commit that as well, "

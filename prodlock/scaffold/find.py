@@ -273,7 +273,7 @@ def _sources(project: Project, application: applications.Candidate, further: job
     where = _places([f"imports of {application.path}", *further.files[:1]])
     found.decide("sources", parts, where)
     found.decide("generated", sorted(ships.generated), _places(ships.generated.values()))
-    shipping = [*found.texts("sources"), *found.texts("generated")]
+    shipping = [join(".", one) for one in (*found.texts("sources"), *found.texts("generated"))]
     if not any(is_inside(application.path, one) for one in shipping):
         raise Failure(
             f"`sources` must have the module of the application, {application.path} (got "

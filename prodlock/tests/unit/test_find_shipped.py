@@ -323,3 +323,10 @@ def test_sources_without_tests_stay_whole() -> None:
             self.files = ["a/b/x.py", "a/b/y.py", "a/tests/z.py", "c/x.py"]
 
     assert shipped.without(Files(), ["a", "c"], ["a/tests"]) == ["a/b", "c"]
+
+
+def test_given_sources_may_have_any_form_of_a_path(tmp_path: Path) -> None:
+    """`./main.py` and `app/` have the application as well."""
+    assert find_in(tmp_path, {"main.py": APP}, {"sources": ["./main.py"]}).all["application"] == "main:app"
+    (tmp_path / "main.py").unlink()
+    assert find_in(tmp_path, {"app/main.py": APP}, {"sources": ["app/"]}).all["application"] == "app.main:app"

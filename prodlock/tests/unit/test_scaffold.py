@@ -133,6 +133,35 @@ def test_a_failure_while_files_are_replaced_restores_them(
     assert not (tmp_path / "a").exists()
 
 
+def test_an_interruption_behind_a_replacement_restores_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C may come before the next statement."""
+    (tmp_path / "one").write_text("before", encoding="utf-8")
+    changes = Changes(tmp_path)
+    changes["one"] = "after"
+    replace = Path.replace
+
+    def interrupted(path: Path, target: Path) -> Path:
+        replace(path, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        changes.apply()
+    assert texts(tmp_path) == {"one": b"before"}
+
+
+def test_a_file_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
+    """Another run, or an editor, has written it since the changes were made."""
+    changes = Changes(tmp_path)
+    changes["one"], changes["two"] = "after", "after"
+    (tmp_path / "two").write_text("mine", encoding="utf-8")
+    with pytest.raises(Failure, match=r"^two must not change while .*nothing was written"):
+        changes.apply()
+    assert texts(tmp_path) == {"two": b"mine"}
+
+
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     """A folder, bytes that are not UTF-8, or a NUL character."""
     (tmp_path / "bytes").write_bytes(b"\xff")
