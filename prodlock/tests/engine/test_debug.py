@@ -102,6 +102,7 @@ class Debugger:
 
     def close(self) -> None:
         """Close the connection."""
+        self._stream.close()
         self._connection.close()
 
 

@@ -225,15 +225,21 @@ def attached(tree: Path, line: int) -> Debugger:
     client: list[Debugger] = []
 
     def connected() -> bool:
+        # Docker's proxy accepts connections before the container does, and resets them.
         try:
-            client.append(Debugger())
+            one = Debugger()
         except OSError:
             return False
+        try:
+            one.send("initialize", adapterID="x", pathFormat="path", linesStartAt1=True)
+            one.until("response", "initialize")
+        except (OSError, ValueError):
+            one.close()
+            return False
+        client.append(one)
         return True
 
     until(connected, 60)
-    client[0].send("initialize", adapterID="x", pathFormat="path", linesStartAt1=True)
-    client[0].until("response", "initialize")
     client[0].send("attach", pathMappings=[{"localRoot": str(tree), "remoteRoot": "/srv"}])
     client[0].until("event", "initialized")
     client[0].send("setBreakpoints", source={"path": str(tree / "app/main.py")}, breakpoints=[{"line": line}])
