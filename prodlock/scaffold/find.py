@@ -10,6 +10,7 @@ from pathlib import Path
 
 from prodlock import configuration
 from prodlock.failure import Failure
+from prodlock.integers import LAST_PORT
 from prodlock.scaffold import (
     applications,
     installs,
@@ -103,7 +104,8 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     pyprojects.check(tree, join(project.place, pyprojects.NAME))
     lock = _lock(project, application, deployment, found)
     served = next((one for one in deployment.servers() if serving.serves(one, application)), None)
-    port, where = next(deployment.ports(served), (configuration.Configuration.port, "the default"))
+    ports = (one for one in deployment.ports(served) if 0 < one[0] <= LAST_PORT)
+    port, where = next(ports, (configuration.Configuration.port, "the default"))
     found.decide("port", port, where)
     _server(application, lock, deployment, found)
     further = _commands(project, lock, deployment, found)
@@ -270,6 +272,8 @@ def _sources(project: Project, application: applications.Candidate, further: job
     ships = shipped.find(project, starts, files)
     inner = shipped.inner_tests(project.tree, ships)
     parts = shipped.without(project.tree, ships.sources, inner)
+    for key, paths in (("sources", parts), ("generated", sorted(ships.generated))):
+        _check_names(key, [] if key in found.given else paths)
     where = _places([f"imports of {application.path}", *further.files[:1]])
     found.decide("sources", parts, where)
     found.decide("generated", sorted(ships.generated), _places(ships.generated.values()))
@@ -290,6 +294,18 @@ def _sources(project: Project, application: applications.Candidate, further: job
     if inner and "sources" not in found.given:
         found.notes.append(_of_tests(ships, parts, inner))
     return ships.modules
+
+
+def _check_names(key: str, paths: list[str]) -> None:
+    """Raise Failure where a path has a character that a Dockerfile or a .dockerignore may read as another one."""
+    for path in paths:
+        try:
+            configuration.PATHS.convert([path])
+        except ValueError:
+            raise Failure(
+                f"The files and folders that ship must have names of letters, digits and `_.@+-` (got {path}). To fix "
+                f"it: rename it, or name others with `--set {key}=[...]`."
+            ) from None
 
 
 def _of_tests(ships: Shipped, parts: list[str], inner: list[str]) -> str:

@@ -125,6 +125,9 @@ def binds(module: ast.Module, name: str) -> bool:
     for node in ast.walk(module):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == name:
             return True
+        if text(node) == name:
+            # As in `globals()["app"] = ...`.
+            return True
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and (
             # PEP 562
             node.name in {name, "__getattr__"}

@@ -92,7 +92,7 @@ class Tree:
         try:
             ast.parse(self._content(path, _LARGEST_MODULE))
         except SyntaxError as error:
-            return f"{path}:{error.lineno} is not valid for Python {platform.python_version()}: {error.msg}"
+            return f"{path}:{error.lineno or 1} is not valid for Python {platform.python_version()}: {error.msg}"
         except (ValueError, RecursionError, MemoryError) as error:
             return f"{path} is not a valid module: {error}"
         return ""

@@ -245,3 +245,26 @@ def test_a_worker_that_needs_a_shell_is_reported(tmp_path: Path) -> None:
     assert "because it needs a shell" in find_in(tmp_path, files).notes[0]
     files = {"main.py": APP, "Procfile": "worker: arq ${SETTINGS:-main.Settings}\n"}
     assert find_in(tmp_path, files).keys["commands"] == {"worker": "arq main.Settings"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from elsewhere import *\n",
+        "a, app = 1, object()\n",
+        "if (app := object()):\n    pass\n",
+        'globals()["app"] = object()\n',
+        "def __getattr__(name: str) -> object: ...\n",
+        "import app.main\n",
+    ],
+)
+def test_a_given_attribute_may_be_bound_by_any_statement(tmp_path: Path, text: str) -> None:
+    """Only an attribute that no statement can bind is refused."""
+    given = {"application": "main:app"}
+    assert find_in(tmp_path, {"main.py": text}, given).all["application"] == "main:app"
+
+
+def test_a_port_that_is_not_valid_is_not_taken(tmp_path: Path) -> None:
+    """It is a placeholder of the file that has it."""
+    files = {"main.py": APP, "Procfile": "web: uvicorn main:app --port 99999\n"}
+    assert find_in(tmp_path, files).all["port"] == 8000

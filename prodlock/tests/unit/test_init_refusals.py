@@ -149,6 +149,16 @@ CASES = {
         ),
         r"^pyproject\.toml must be a file in .*symbolic link",
     ),
+    "a folder with a space": Case(
+        "single",
+        both(
+            ANONYMOUS,
+            lambda root: (root / "main.py").unlink(),
+            lambda root: (root / "my app").mkdir(),
+            added("my app/main.py", APPLICATION),
+        ),
+        r"^The files and folders that ship must have names of .*\(got my app.*rename it",
+    ),
     "no lock": Case("single", removed("requirements.txt"), r"must have a lock with the hashes .*\(got none\)"),
     "a lock without hashes": Case(
         "single",
