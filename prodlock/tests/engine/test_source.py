@@ -78,7 +78,7 @@ def test_a_flag_of_the_index_hides_no_edit(project: Path, flag: str, name: str) 
     """`git status` trusts the flag; the comparison does not."""
     git(project, "update-index", flag, name)
     assert changes() == 0
-    (project / name).write_text("edited\n", encoding="utf-8")
+    (project / name).write_text("# edited\n", encoding="utf-8")
     assert git(project, "status", "--porcelain") == ""
     assert changes() == 1
 
