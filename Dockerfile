@@ -55,7 +55,7 @@ RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=ty
 # What the checks compare the lock with: its markers are evaluated in the build alone.
 COPY --from=lock /out/selection.json ./
 COPY --chmod=755 . .
-ENV COVERAGE_FILE=/tmp/.coverage PYTEST_ADDOPTS="-o cache_dir=/tmp/pytest"
+ENV COVERAGE_FILE=/tmp/.coverage
 USER 10001
 CMD ["pytest"]
 
