@@ -77,7 +77,8 @@ def _finish(changes: Changes, *, dry: bool) -> None:
         done = "removed" if after is None else "new" if before is None else "changed"
         print(f"  {path:<{width}} {done}")
     if others:
-        print(f"  {vendored.FOLDER + '/':<{width}} {others} files that a build needs, not to be edited")
+        count = "1 file" if others == 1 else f"{others} files"
+        print(f"  {vendored.FOLDER + '/':<{width}} {count} that a build needs, not to be edited")
     if dry:
         print("Nothing was written.")
     else:
