@@ -32,10 +32,13 @@ def init(root: Path, name: str | None, settings: Iterable[str], *, deploy: bool,
     if not dry:
         tasks = moving.TASKS if moving.TASKS in changes.contents else "tasks.py"
         command = "inv" if tasks == "tasks.py" else f"inv -c {Path(tasks).stem}"
-        print(
-            f"Next: commit these files, then `{command} setup build`. It sets the size budget: commit that as well, "
-            f"then `{command} build test check-prod serve`."
-        )
+        if name is None:
+            print(
+                f"Next: commit these files, then `{command} setup build`. It sets the size budget: commit that as "
+                f"well, then `{command} build test check-prod serve`."
+            )
+        else:
+            print(f"Next: commit these files, then `{command} setup build test check-prod serve`.")
     return 0
 
 
