@@ -39,7 +39,7 @@ def poetry_lock(groups: Mapping[str, Iterable[str]] | None = None, extras: Mappi
 
 def uv_lock(project: str = "shop", path: str = ".", dependencies: Iterable[str] = VERSIONS) -> str:
     """Return a uv.lock of a project, or of the member of a workspace in a folder."""
-    source = '{ registry = "https://pypi.org/simple" }'
+    source = '{ registry = "https://index.example/simple" }'
     packages = [
         f'[[package]]\nname = "{name}"\nversion = "{VERSIONS.get(name, "1.0")}"\nsource = {source}\n'
         for name in {**VERSIONS, **dict.fromkeys(dependencies)}
