@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -303,18 +302,16 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
         build.insert(1, f"dockerfile: {configuration.dockerfile}")
     services, commands = dict(configuration.services), configuration.commands
     addresses = recipes.addresses(services, facts.driver)
+    handed_on = [
+        *(["<<: *server"] if server else []),
+        *(_handed_on(name, addresses) for name in facts.variables if name not in server),
+    ]
     secrets = recipes.secrets(services)
     return {
         "name": f'"{facts.name}"' if _NO_TEXT.match(facts.name) else facts.name,
         "build": list(recipes.flow(f"x-build: &build {{{', '.join(build)}}}")),
-        "server": [*_mapping("x-server: &server", server), ""] if server else [],
-        "environment": _mapping(
-            "  environment: &environment",
-            [
-                *(["<<: *server"] if server else []),
-                *(_handed_on(name, addresses) for name in facts.variables if name not in server),
-            ],
-        ),
+        "server": [*recipes.flow(f"x-server: &server {{{', '.join(server)}}}"), ""] if server else [],
+        "environment": list(recipes.flow(f"  environment: &environment {{{', '.join(handed_on)}}}")),
         "memory": configuration.memory,
         "secrets of prod": [f"  secrets: [{', '.join(secrets)}]"] if secrets else [],
         "conditions of prod": list(_conditions(services, (one.name for one in commands if one.once))),
@@ -333,12 +330,6 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
             *(f"        - {{action: rebuild, path: {path}}}" for path in facts.locks),
         ],
     }
-
-
-def _mapping(start: str, entries: Iterable[str]) -> list[str]:
-    """Return a mapping in the flow style of YAML, in lines of at most 118 characters; a name alone has no value."""
-    indent = start[: len(start) - len(start.lstrip())] + "  "
-    return textwrap.wrap(f"{start} {{{', '.join(entries)}}}", 118, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _live_environment(names: Iterable[str]) -> Iterator[str]:

@@ -52,7 +52,9 @@ def select(lock: Path, wanted: Wanted) -> Selection:
     root = pyproject(lock.parent)
     inputs = compare(parsed, root, described, lock.parent)
     supported = parsed.get("supported-markers", [])
-    if (supported and not any(map(holds, supported))) or not _contains(parsed["requires-python"], _python()):
+    if (supported and not any(map(holds, supported))) or not _contains(
+        parsed["requires-python"], platform.python_version()
+    ):
         message = f"it must be for Python {platform.python_version()} on this platform. To fix it: lock again for it."
         raise ValueError(message)
     graph = Graph(parsed, targets(parsed, root, wanted.package))
@@ -219,10 +221,6 @@ def _specifiers(text: str) -> Any:  # noqa: ANN401
 
 def _contains(specifiers: str, version: str) -> bool:
     return bool(_specifiers(specifiers).contains(version, prereleases=True))
-
-
-def _python() -> str:
-    return platform.python_version()
 
 
 def compare(lock: Table, root: Table, described: Mapping[str, Table], folder: Path) -> str:
