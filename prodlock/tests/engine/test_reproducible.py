@@ -61,7 +61,7 @@ def configuration(engine: str, folder: Path) -> str:
 
 def test_both_image_stores_have_the_same_image(repository: Path, tmp_path: Path, containerd_store: str) -> None:
     """Layers and configuration have the same digests in containerd's store, where the image has another id."""
-    edit(repository / "docker-compose.yml", "  context: .\n", "  context: .\n  network: host\n")
+    edit(repository / "docker-compose.yml", "{context: ., ", "{context: ., network: host, ")
     git(repository, "commit", "--quiet", "--all", "--message=z")
     seen = []
     for engine in (
