@@ -1,0 +1,1 @@
+"""`prodlock verify`: where every byte of a Python image comes from, judged against the lock."""

@@ -1,0 +1,159 @@
+"""What `prodlock verify` works with, as plain records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from prodlock.image.records import File, Image
+from prodlock.inside.lock.selection import Requirement
+
+
+class Kind(StrEnum):
+    """The kinds of origins, in the order of a report."""
+
+    BASE = "base image"
+    WHEEL = "locked wheels"
+    BYTECODE = "bytecode"
+    INSTALLER = "installer"
+    REPOSITORY = "repository"
+    DEBIAN = "Debian packages"
+    UNEXPLAINED = "unexplained"
+
+
+class Origin(NamedTuple):
+    """Where a file comes from."""
+
+    kind: Kind
+    # A distribution and its version, a path of the repository, a package: what of this kind it is.
+    what: str = ""
+    # False where the image's own records state it, or where it could not be compared.
+    proven: bool = True
+
+
+class Python(NamedTuple):
+    """The interpreter of an image."""
+
+    # Such as 3.13.5, and the path of its standard library.
+    version: str
+    library: str
+    # The variables of markers in the image (PEP 508).
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The image that is verified, and how much of it is its base image."""
+
+    image: Image
+    # The name of the base image, and how many layers of the image are the base image's.
+    base: str
+    base_layers: int
+    # Returns the content of a regular file of the image.
+    content: Callable[[File], bytes] = field(repr=False)
+
+
+class Locked(NamedTuple):
+    """What a lock has for the environment of an image, by the normalized name of the distribution."""
+
+    # The path of the lock.
+    file: str
+    main: Mapping[str, Requirement]
+    # What the groups for development add.
+    dev: Mapping[str, Requirement]
+    # How the lock relates to pyproject.toml: `fresh`, `consistent` or `unknown`.
+    inputs: str
+
+
+class Member(NamedTuple):
+    """A file of a wheel."""
+
+    sha256: str
+    size: int
+    # The sha256 of what follows the first line, of a script: installers replace that line.
+    body: str = ""
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """The contents of a wheel, whose sha256 the lock has."""
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+    # By their paths in the wheel.
+    members: Mapping[str, Member]
+    # The commands that its entry_points.txt declares, each with its `MODULE:FUNCTION`.
+    commands: Mapping[str, str] = field(default_factory=dict)
+
+
+class Installed(NamedTuple):
+    """A distribution that an image has metadata of: a folder NAME.dist-info or NAME.egg-info in a layer."""
+
+    # Normalized.
+    name: str
+    version: str
+    # The folder of the modules, and that of the metadata.
+    site: str
+    info: str
+    layer: int
+    # Whether a later layer deletes the metadata.
+    deleted: bool
+    # The tags in WHEEL; none where it was not installed from a wheel.
+    tags: frozenset[str]
+    # The path of each file in RECORD with its hash, `sha256=...` or nothing.
+    record: Mapping[str, str]
+    # The program that installed it, by its INSTALLER.
+    installer: str
+    # The address that it was installed from, and whether it is editable (direct_url.json).
+    address: str = ""
+    editable: bool = False
+
+
+class State(StrEnum):
+    """What a comparison of bytecode with its source gave."""
+
+    EQUAL = "equal"
+    # The source is accounted for, and no interpreter of this version could compile it.
+    UNVERIFIED = "unverified"
+    # It is of another version of its source than the image has.
+    STALE = "stale"
+    DIFFERENT = "different"
+    # The image has no source of it.
+    WITHOUT_SOURCE = "without a source"
+
+
+class Bytecode(NamedTuple):
+    """What a bytecode file is, compared with its source."""
+
+    state: State
+    source: File | None = None
+
+
+class Repository(NamedTuple):
+    """The project's files."""
+
+    # Such as `commit 1a2b3c4`, or the folders that were given.
+    name: str
+    # A path of each content, by its sha256. Empty files are not among them.
+    files: Mapping[str, str]
+
+
+class Package(NamedTuple):
+    """A Debian package by dpkg's own records."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """The origin of every file of an image."""
+
+    # In the order of `image.stored`, without whiteouts: each file or link with its origin.
+    files: tuple[tuple[File, Origin], ...]
+    # The numbers of layers that delete a path, by path.
+    deleted: Mapping[str, int]
