@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from prodlock.image.records import File
 from prodlock.verify.records import Attribution, Kind, Origin
+
+# The depth of a folder that is summed up: a hostile image has paths with thousands of folders.
+_DEPTH = 32
+# In a picture: from which share of all bytes a folder has a place of its own, and from which it is divided.
+_SMALL, _LARGE = 0.004, 0.03
 
 
 class Total(NamedTuple):
@@ -79,20 +85,65 @@ def unexplained_folders(attribution: Attribution) -> list[Total]:
     return sorted(totals, key=lambda total: (-total.size, -total.files, total.name))
 
 
+def cells(files: Sequence[File], whole: int) -> list[Total]:
+    """Return the folders that files are in, as few as a picture can show, the largest first.
+
+    A large folder is divided into its folders and the rest; what is small in comparison with `whole` bytes stays one.
+    """
+    sizes: Counter[str] = Counter()
+    numbers: Counter[str] = Counter()
+    folders: dict[str, set[str]] = defaultdict(set)
+    for folder, size, number in _by_folder(files):
+        above = parents(folder)
+        for parent, child in itertools.pairwise(above):
+            folders[parent].add(child)
+        for name in above:
+            sizes[name] += size
+            numbers[name] += number
+
+    def divided(folder: str) -> Iterator[Total]:
+        large = [child for child in folders[folder] if sizes[child] >= whole * _SMALL]
+        if not large or sizes[folder] < whole * _LARGE:
+            yield Total(folder, numbers[folder], sizes[folder])
+            return
+        for child in large:
+            yield from divided(child)
+        rest = sizes[folder] - sum(sizes[child] for child in large)
+        if rest:
+            number = numbers[folder] - sum(numbers[child] for child in large)
+            yield Total(f"{folder.rstrip('/')}/*", number, rest)
+
+    return sorted(divided("/"), key=lambda total: (-total.size, total.name)) if sizes["/"] else []
+
+
+def parents(path: str) -> Sequence[str]:
+    """Return the folders above an absolute path, from the root; deeper ones than a report shows are left out."""
+    parts = path.split("/", _DEPTH)[1:-1]
+    return ["/", *("/" + "/".join(parts[:end]) for end in range(1, len(parts) + 1))]
+
+
 def _below(files: Iterable[File]) -> Counter[str]:
     """Return how many of the files are below each folder."""
     below: Counter[str] = Counter()
-    # Folders are far fewer than files.
-    for folder, number in Counter(posixpath.dirname(file.path) for file in files).items():
-        for above in parents(f"{folder.rstrip('/')}/"):
+    for folder, _, number in _by_folder(files):
+        for above in parents(folder):
             below[above] += number
     return below
 
 
-def parents(path: str) -> Sequence[str]:
-    """Return the folders above an absolute path, from the root."""
-    parts = path.split("/")[1:-1]
-    return ["/", *("/" + "/".join(parts[:end]) for end in range(1, len(parts) + 1))]
+def _by_folder(files: Iterable[File]) -> Iterator[tuple[str, int, int]]:
+    """Yield each folder with a slash at its end, and the bytes and the number of the files in it.
+
+    Folders are far fewer than files.
+    """
+    sizes: Counter[str] = Counter()
+    numbers: Counter[str] = Counter()
+    for file in files:
+        folder = file.path[: file.path.rfind("/") + 1]
+        sizes[folder] += file.size
+        numbers[folder] += 1
+    for folder, number in numbers.items():
+        yield folder, sizes[folder], number
 
 
 def _common(files: Iterable[File]) -> str:
