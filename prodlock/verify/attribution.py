@@ -258,16 +258,11 @@ class _Attributor:
 
     def _of_repository(self, file: File) -> Origin | None:
         path = self.evidence.repository.files.get(file.sha256)
-        if path is None or self.evidence.site_of(file.path) in self._installed_sites():
-            own = path is not None and any(
-                file.path in one.record for one in self.evidence.installed if one.name in self.evidence.own
-            )
-            return Origin(Kind.REPOSITORY, path or "") if own else None
-        return Origin(Kind.REPOSITORY, path)
-
-    def _installed_sites(self) -> frozenset[str]:
-        """Return the site-packages: there a file of the repository is only expected as one of the project's package."""
-        return frozenset(site for site in self.evidence.sites if SITE.fullmatch(site))
+        # In site-packages, a file of the repository is only expected as one of the project's own package.
+        is_expected = not SITE.match(file.path) or any(
+            file.path in one.record for one in self.evidence.installed if one.name in self.evidence.own
+        )
+        return Origin(Kind.REPOSITORY, path) if path is not None and is_expected else None
 
     def _of_archive(self, file: File) -> Origin | None:
         """Return the origin of a wheel itself, and of what an installer's cache has unpacked of it."""
