@@ -53,6 +53,10 @@ class Subject:
     base_layers: int
     # Returns the content of a regular file of the image.
     content: Callable[[File], bytes] = field(repr=False)
+    # Whether the base image was found among the images of the Engine, and not given.
+    base_found: bool = False
+    # The id of an image of the Engine that has the base image's layers and no others; nothing where it has none.
+    base_id: str = ""
 
 
 class Locked(NamedTuple):
