@@ -151,7 +151,7 @@ class VerifyReport:
 
     def lines(self) -> list[str]:
         """Return the report as lines of text: origins, findings with their remedies, what is not proven, verdict."""
-        lines = [*self._heading(), "", *self._table(), ""]
+        lines = [*self._heading(), "", *table(self.rows), ""]
         for rule, findings in self.grouped():
             lines += [*self._found(rule, findings), ""]
         lines += [*self._unexplained(), *self._unproven(), *self.notes, self.verdict()]
@@ -181,12 +181,6 @@ class VerifyReport:
         yield f"{self.image}: {layers}, {files}, {text.size(self.size)}, {self.seconds:.1f} s"
         yield f"base image {self.base} ({text.count(self.base_layers, 'layer')})"
         yield f"lock {self.lock} ({INPUTS.get(self.inputs, self.inputs)})"
-
-    def _table(self) -> Iterator[str]:
-        yield f"{'origin':<16} {'share':>8} {'files':>10} {'size':>10}"
-        for row in self.rows:
-            share = text.share(row.size, self.size)
-            yield f"{row.kind.value:<16} {share:>8} {row.files:>10,} {text.size(row.size):>10}"
 
     def _found(self, rule: Rule, findings: Sequence[Finding]) -> Iterator[str]:
         yield f"{rule.code} {rule.title}: {text.count(len(findings), 'finding')}"
@@ -237,6 +231,14 @@ class VerifyReport:
         names = [total.name for found, total in summary.unproven(self.attribution) if found is kind and total.name]
         more = f" and {len(names) - _NAMES:,} more" if len(names) > _NAMES else ""
         return ", ".join(names[:_NAMES]) + more
+
+
+def table(rows: Sequence[summary.Row]) -> Iterator[str]:
+    """Yield the lines of a table of origins."""
+    whole = sum(row.size for row in rows)
+    yield f"{'origin':<16} {'share':>8} {'files':>10} {'size':>10}"
+    for row in rows:
+        yield f"{row.kind.value:<16} {text.share(row.size, whole):>8} {row.files:>10,} {text.size(row.size):>10}"
 
 
 def _layer(finding: Finding) -> int:
