@@ -6,6 +6,7 @@ Evidence that can't be collected is a Failure with exit code 2, never an empty v
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,18 +17,22 @@ from prodlock import collector, site
 from prodlock.docker import engine
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image.records import File
-from prodlock.inside.lock.selection import Requirement, normalized
+from prodlock.inside.lock.selection import normalized
 from prodlock.project import Project
+from prodlock.proof.report import print_report
 from prodlock.verify import (
     bytecode,
     cache,
     debian,
     environments,
+    explain,
     findings,
     images,
     interpreter,
     locks,
+    page,
     repository,
+    sarif,
     wheels,
 )
 from prodlock.verify.attribution import Evidence, Key, attribute
@@ -65,20 +70,17 @@ class Output:
 
 def run(project: Project, reference: str, options: Options, output: Output) -> int:
     """Verify an image, print the report, and return 0, or 1 where there are findings."""
-    if output.explain and (rule := explain.rule(output.explain)):
-        print("\n".join(rule))
-        return 0
     report = verify(project, reference, options)
     if output.html:
         try:
-            output.html.write_text(page.document(report), encoding="utf-8", errors="backslashreplace")
+            output.html.write_text(page.page(report), encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise Failure(f"{output.html} can't be written: {error.strerror}.", CANNOT_CHECK) from None
     if output.explain:
-        print_text("\n".join(explain.explain(output.explain, report)))
+        print("\n".join(explain.explain(output.explain, report)))
         return report.code
     if output.sarif:
-        print_text(json.dumps(sarif.document(report), indent=2))
+        print(json.dumps(sarif.document(report), indent=2))
         return report.code
     return print_report(report, as_json=output.json)
 
@@ -109,7 +111,7 @@ def verify(project: Project, reference: str, options: Options | None = None) -> 
         base=subject.base,
         base_layers=subject.base_layers,
         layers=subject.image.layers,
-        lock=evidence.locked.file,
+        lock=_shown(evidence.locked.file, project.root),
         inputs=evidence.locked.inputs,
         attribution=attribution,
         findings=tuple(found),
@@ -118,6 +120,12 @@ def verify(project: Project, reference: str, options: Options | None = None) -> 
         notes=(f"Sources are compared with {evidence.repository.name}.",),
         everything=options.everything,
     )
+
+
+def _shown(lock: str, root: Path) -> str:
+    """Return the path of a lock relative to the project's folder, where it is in it."""
+    path = Path(lock).absolute()
+    return str(path.relative_to(root)) if path.is_relative_to(root) else lock
 
 
 def collect(project: Project, subject: Subject, lock: Path, options: Options) -> Evidence:
@@ -141,17 +149,19 @@ def collect(project: Project, subject: Subject, lock: Path, options: Options) ->
 
 def _wheels(project: Project, subject: Subject, installed: Sequence[Installed], locked: Locked) -> Mapping[Key, Wheel]:
     """Return the locked wheel of each distribution that has the lock's version and is from one of its wheels."""
-    chosen: dict[Key, str] = {}
-    needed: dict[str, Requirement] = {}
-    for one in installed:
-        requirement = locked.main.get(one.name)
-        if one.layer < subject.base_layers or not requirement or requirement.version != one.version:
-            continue
-        if digest := wheels.choose(one, requirement):
-            chosen[one.layer, one.info] = digest
-            needed[digest] = requirement
-    contents = wheels.contents(needed, site.environment(project), cache.folder(project.environment), engine.notify)
-    return {key: contents[digest] for key, digest in chosen.items()}
+    present = {
+        (one.layer, one.info): (one, locked.main[one.name])
+        for one in installed
+        if one.layer >= subject.base_layers
+        and one.name in locked.main
+        and locked.main[one.name].version == one.version
+    }
+    settings, folder = site.environment(project), cache.folder(project.environment)
+    named = wheels.identify((requirement for _, requirement in present.values()), settings, folder, engine.notify)
+    chosen = {key: wheels.choose(one, named[requirement.name]) for key, (one, requirement) in present.items()}
+    needed = {digest: named[present[key][1].name] for key, digest in chosen.items() if digest}
+    contents = wheels.contents(needed, settings, folder, engine.notify)
+    return {key: contents[digest] for key, digest in chosen.items() if digest}
 
 
 def _own(root: Path) -> Iterator[str]:

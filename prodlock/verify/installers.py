@@ -96,7 +96,7 @@ def places(wheel: Wheel, site: str, python: Python) -> Iterator[tuple[str, Membe
     base = prefix(site)
     minor = "python" + ".".join(python.version.split(".")[:2])
     data = next((name.partition("/")[0] for name in wheel.members if ".data/" in name), "")
-    headers = [f"{base}/include/{minor}/{wheel.name}", f"{base}/include/site/{minor}/{wheel.name}"]
+    headers = [f"{base}/include/{folder}/{wheel.name}" for folder in (minor, f"site/{minor}", "python")]
     folders = {"purelib": [site], "platlib": [site], "data": [base], "headers": headers, "scripts": [f"{base}/bin"]}
     for name, member in wheel.members.items():
         first, _, rest = name.partition("/")
