@@ -40,7 +40,7 @@ class Documents(NamedTuple):
     configuration: bytes
     document: Mapping[str, Any]
     layers: tuple[tuple[Tar, str], ...]
-    # The sha256 that the content of each layer must have as it is stored; none in an archive of `docker save`.
+    # The sha256 that the content of each layer must have where it is stored; none in an archive of `docker save`.
     stored: tuple[str, ...] = ()
 
 

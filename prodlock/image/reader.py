@@ -180,31 +180,39 @@ def _files(layer: Tar, options: _Options, above: str = "/") -> Iterator[File]:
     regular: dict[str, File] = {}
     for entry in tar.entries(layer):
         path = posixpath.normpath(root + entry.name.lstrip("/"))
-        file = File(
-            path,
-            options.layer,
-            # Some builders write the file's type into it.
-            mode=entry.mode & 0o7777,
-            directory=entry.isdir(),
-            owner=(entry.uid, entry.gid),
-            extra=tar.describe_extra(layer, entry),
-            mtime=int(entry.mtime),
-        )
+        size, target, digest, head, place = 0, "", "", b"", -1
+        content = None
         if entry.isreg():
             content = Tar(layer.map, entry.offset_data, entry.offset_data + entry.size)
-            digest = tar.sha256_of(content) if options.hashed(entry.size) else ""
+            size, place = entry.size, content.start - layer.start
+            digest = tar.sha256_of(content) if options.hashed(size) else ""
             head, trusted = _head(path, content, options), options.trusted(path, digest)
             if not trusted and (text := _text(path, head, Region(*content), options)):
                 digest, head = digest or tar.sha256_of(content), text
-            file = file._replace(size=entry.size, sha256=digest, head=head, place=content.start - layer.start)
-            regular[path] = file
-            yield file
-            if not trusted and _is_archive(content, file.head):
-                yield from _members(path, Region(*content), entry.size, options)
         elif entry.islnk() and (linked := regular.get(posixpath.normpath(root + entry.linkname.lstrip("/")))):
-            yield file._replace(sha256=linked.sha256, head=linked.head, place=linked.place)
+            digest, head, place = linked.sha256, linked.head, linked.place
         else:
-            yield file._replace(target=entry.linkname)
+            target = entry.linkname
+        file = File(
+            path,
+            options.layer,
+            size,
+            # Some builders write the file's type into it.
+            entry.mode & 0o7777,
+            entry.isdir(),
+            target,
+            digest,
+            head,
+            (entry.uid, entry.gid),
+            tar.describe_extra(layer, entry),
+            mtime=int(entry.mtime),
+            place=place,
+        )
+        yield file
+        if content:
+            regular[path] = file
+            if not trusted and _is_archive(content, head):
+                yield from _members(path, Region(*content), size, options)
 
 
 def _head(path: str, content: Tar, options: _Options) -> bytes:
