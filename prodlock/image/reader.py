@@ -6,13 +6,14 @@ import hashlib
 import io
 import posixpath
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO, Any, NamedTuple
 
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image import archives, documents, tar
+from prodlock.image.documents import Documents
 from prodlock.image.records import HEAD_BYTES, File, Image, Layer, is_library
 from prodlock.image.tar import Region, Tar
 
@@ -112,8 +113,8 @@ def _read(reference: str, archive: IO[bytes], options: _Options) -> Image:
     options = options._replace(room=archives.Budget(_KEPT_BYTES))
     files: list[File] = []
     with tar.map_file(archive) as file, tar.plain(Tar(file, 0, len(file))) as saved, ThreadPoolExecutor(1) as pool:
-        configuration, document, packed, _ = documents.read(saved)
-        for number, (content, diff_id) in enumerate(packed):
+        named = documents.read(saved)
+        for number, (content, diff_id) in enumerate(named.layers):
             with tar.plain(content, bare=True) as layer:
                 # On the other core: hashing does not hold the interpreter's lock.
                 verified = pool.submit(_verify, layer, diff_id)
@@ -125,13 +126,12 @@ def _read(reference: str, archive: IO[bytes], options: _Options) -> Image:
             files += found
             if any(is_library(file.path) for file in found):
                 options = options._replace(has_library=True)
-    return image_of(reference, configuration, document, [diff_id for _, diff_id in packed], files)
+    return image_of(reference, named, files)
 
 
-def image_of(
-    reference: str, configuration: bytes, document: Mapping[str, Any], diff_ids: Sequence[str], files: Iterable[File]
-) -> Image:
-    """Return the record of an image, of its configuration and its files."""
+def image_of(reference: str, named: Documents, files: Iterable[File]) -> Image:
+    """Return the record of an image, of its documents and its files."""
+    document, diff_ids = named.document, [diff_id for _, diff_id in named.layers]
     steps = document.get("history") or []
     made = [step.get("created_by", "") for step in steps if not step.get("empty_layer")]
     made += ["unknown"] * (len(diff_ids) - len(made))
@@ -142,7 +142,7 @@ def image_of(
         config=document.get("config") or {},
         history=tuple(step.get("created_by", "") for step in steps),
         files=tuple(files),
-        identifier="sha256:" + hashlib.sha256(configuration).hexdigest(),
+        identifier="sha256:" + hashlib.sha256(named.configuration).hexdigest(),
     )
 
 
