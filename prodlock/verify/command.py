@@ -152,9 +152,7 @@ def _wheels(project: Project, subject: Subject, installed: Sequence[Installed], 
     present = {
         (one.layer, one.info): (one, locked.main[one.name])
         for one in installed
-        if one.layer >= subject.base_layers
-        and one.name in locked.main
-        and locked.main[one.name].version == one.version
+        if one.layer >= subject.base_layers and one.name in locked.main and locked.main[one.name].version == one.version
     }
     settings, folder = site.environment(project), cache.folder(project.environment)
     named = wheels.identify((requirement for _, requirement in present.values()), settings, folder, engine.notify)

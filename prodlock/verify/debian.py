@@ -50,6 +50,30 @@ class _Records:
     # The MD5 sums of configuration files, which are in the status file.
     settings: dict[str, str] = field(default_factory=dict)
 
+    def add(self, path: str, text: str) -> None:
+        """Add what one of dpkg's files states."""
+        match = _INFO.fullmatch(path)
+        if match and match["kind"] == "list":
+            self.lists[match["package"]] = frozenset(map(_merged, text.splitlines()))
+        elif match:
+            rows = (line.partition(" ") for line in text.splitlines())
+            self.sums[match["package"]] = {_merged(f"/{name.strip()}"): digest for digest, _, name in rows}
+        else:
+            for paragraph in text.split("\n\n"):
+                self._add_status(dict(_fields(paragraph)))
+
+    def _add_status(self, fields: Mapping[str, str]) -> None:
+        """Add a package of the status file (deb-control(5)), unless it has been removed."""
+        name, state = fields.get("Package", ""), fields.get("Status", "")
+        # Without dpkg there is no state.
+        if not name or state.endswith((" not-installed", " config-files")):
+            return
+        package = Package(name, fields.get("Version", ""))
+        self.versions |= {name: package, f"{name}:{fields.get('Architecture', '')}": package}
+        for line in fields.get("Conffiles", "").splitlines():
+            path, _, rest = line.strip().partition(" ")
+            self.settings[_merged(path)] = rest.partition(" ")[0]
+
     def owners(self) -> Mapping[str, str]:
         """Return the package of each path."""
         found = {path: package for package, paths in self.lists.items() for path in paths}
@@ -69,13 +93,15 @@ def files(subject: Subject) -> Mapping[tuple[int, str], Package]:
     counts as the package's that the script belongs to.
     """
     found: dict[tuple[int, str], Package] = {}
-    records, owners = _Records(), {}
+    records = _Records()
+    owners: Mapping[str, str] = {}
     layers: dict[int, list[File]] = {}
     for file in subject.image.stored:
         layers.setdefault(file.layer, []).append(file)
     for layer, entries in sorted(layers.items()):
-        # Most layers have none.
-        if any([_record(file, subject, records) for file in entries if file.path.startswith(_DPKG)]):
+        if recorded := [file for file in entries if _is_record(file)]:
+            for file in recorded:
+                records.add(file.path, subject.content(file).decode(errors="surrogateescape"))
             owners = records.owners()
         if layer < subject.base_layers or not records.versions:
             continue
@@ -85,43 +111,10 @@ def files(subject: Subject) -> Mapping[tuple[int, str], Package]:
     return found
 
 
-def _record(file: File, subject: Subject, records: _Records) -> bool:
-    """Add what a file of dpkg's records states, and return whether it is one."""
-    if file.target or file.extra:
-        return False
-    if match := _INFO.fullmatch(file.path):
-        text = _text(file, subject)
-        if match["kind"] == "list":
-            records.lists[match["package"]] = frozenset(_merged(line) for line in text.splitlines())
-        else:
-            rows = (line.split(None, 1) for line in text.splitlines())
-            records.sums[match["package"]] = {_merged("/" + row[1]): row[0] for row in rows if len(row) == 2}  # noqa: PLR2004
-        return True
-    if _STATUS.fullmatch(file.path):
-        for paragraph in _text(file, subject).split("\n\n"):
-            _add_status(paragraph, records)
-        return True
-    return False
-
-
-def _text(file: File, subject: Subject) -> str:
-    return subject.content(file).decode(errors="surrogateescape")
-
-
-def _add_status(paragraph: str, records: _Records) -> None:
-    """Add a package of the status file (deb-control(5)), unless it has been removed."""
-    fields = dict(_fields(paragraph))
-    name, version = fields.get("Package", ""), fields.get("Version", "")
-    # status.d has no field Status.
-    if not name or "not-installed" in fields.get("Status", "") or "config-files" in fields.get("Status", ""):
-        return
-    records.versions[name] = Package(name, version)
-    if architecture := fields.get("Architecture"):
-        records.versions[f"{name}:{architecture}"] = Package(name, version)
-    for line in fields.get("Conffiles", "").splitlines():
-        path, _, rest = line.strip().partition(" ")
-        if path:
-            records.settings[_merged(path)] = rest.partition(" ")[0]
+def _is_record(file: File) -> bool:
+    return bool(
+        file.sha256 and file.path.startswith(_DPKG) and (_INFO.fullmatch(file.path) or _STATUS.fullmatch(file.path))
+    )
 
 
 def _fields(paragraph: str) -> Iterator[tuple[str, str]]:
@@ -139,8 +132,8 @@ def _package(file: File, subject: Subject, records: _Records, owners: Mapping[st
     if owner is None:
         written = next((package for pattern, package in _WRITTEN.items() if pattern.fullmatch(file.path)), "")
         return records.versions.get(written)
-    if file.target:
-        return records.package(owner)
+    if not file.sha256:
+        return records.package(owner) if file.target else None
     expected = records.sums.get(owner, {}).get(path) or records.settings.get(path)
     if expected is None:
         return None if owner in records.sums else records.package(owner)

@@ -31,29 +31,30 @@ def read(project: Project, sources: Sequence[str] = (), sizes: Collection[int] =
     repository, or a source is not there.
     """
     if sources:
-        return Repository(", ".join(sources), _by_digest(_present(project, sources, sizes)))
+        return _repository(", ".join(sources), _present(project, sources, sizes))
     try:
         revision = source.head(project)
         if not revision:
             return Repository("no commit", {})
         contents = source.contents(project, revision, lambda size: size <= _SMALL or size in sizes)
-        return Repository(f"commit {revision[:_ABBREVIATED]}", _by_digest(contents))
+        return _repository(f"commit {revision[:_ABBREVIATED]}", contents)
     except Failure as failure:
         raise Failure(str(failure), CANNOT_CHECK) from None
 
 
-def _by_digest(contents: Iterator[tuple[str, bytes]]) -> dict[str, str]:
-    """Return the path of each content by its sha256, without empty ones."""
+def _repository(name: str, contents: Iterator[tuple[str, bytes]]) -> Repository:
     found: dict[str, str] = {}
+    empty = set()
     for path, content in contents:
         if not content:
+            empty.add(path)
             continue
         found.setdefault(hashlib.sha256(content).hexdigest(), path)
         if len(content) <= _MOST_POINTER and (pointer := _POINTER.match(content)):
             found.setdefault(pointer[1].decode(), path)
         if len(content) <= _SMALL and b"\n" in content and b"\0" not in content and b"\r" not in content:
             found.setdefault(hashlib.sha256(content.replace(b"\n", b"\r\n")).hexdigest(), path)
-    return found
+    return Repository(name, found, frozenset(empty))
 
 
 def _present(project: Project, sources: Sequence[str], sizes: Collection[int]) -> Iterator[tuple[str, bytes]]:
