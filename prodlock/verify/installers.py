@@ -74,8 +74,8 @@ _WRITTEN = {
 }
 _CONFIGURATION = {
     "base-executable", "base-exec-prefix", "base-prefix", "command", "executable", "extends-environment", "home",
-    "implementation", "include-system-site-packages", "prompt", "relocatable", "uv", "version", "version_info",
-    "virtualenv",
+    "implementation", "include-system-site-packages", "prompt", "python-version", "relocatable", "uv", "version",
+    "version_info", "virtualenv",
 }  # fmt: skip
 _ACTIVATION = re.compile(r"(?:[Aa]ctivate(?:_this)?|deactivate|pydoc)(?:\.(?:bat|csh|fish|nu|ps1|py|sh|xsh))?")
 _QUOTED = re.compile(rb"([\"'])[\w .()/@+-]*\1")
