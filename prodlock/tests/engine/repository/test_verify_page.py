@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from prodlock.image.records import File
-from prodlock.tests.engine.conftest import docker
+from prodlock.tests.engine.conftest import REPOSITORY, docker
 from prodlock.tests.engine.repository import look
 from prodlock.tests.unit.verify.examples import DEBIAN, SITE, UNEXPLAINED, WHEEL, finding, report
 from prodlock.verify import page
@@ -19,7 +19,8 @@ pytestmark = pytest.mark.full_length
 
 BROKEN = """\
 <!DOCTYPE html><html><head><link rel="icon" href="data:,"></head><body>
-<p style="width: 3000px">wide</p><div class="scroll" style="width: 50px; overflow: auto"><p style="width: 90px">x</p></div>
+<p style="width: 3000px">wide</p>
+<div class="scroll" style="width: 50px; overflow: auto"><p style="width: 90px">x</p></div>
 <figure><svg width="50" height="50" style="overflow: visible"><rect x="0" y="0" width="90" height="10"/></svg></figure>
 <img src="http://192.0.2.1/x.png"><script>console.error("x")</script></body></html>
 """
@@ -30,7 +31,7 @@ def looked_at(browser: str, content: str) -> list[dict[str, Any]]:
     """Return what a browser makes of a page, in each width and colour scheme."""
     program = Path(look.__file__).read_text(encoding="utf-8")
     options = ("--rm", "--interactive", "--network=none")
-    printed = docker("run", *options, browser, "python", "-c", program, input=content).stdout
+    printed = docker("run", *options, browser, "python", "-c", program, input=content, cwd=REPOSITORY).stdout
     found: list[dict[str, Any]] = json.loads(printed)
     assert len(found) == len(look.WIDTHS) * len(look.SCHEMES)
     return found
