@@ -6,6 +6,7 @@ The page has no script and loads nothing. Names in an image may be hostile: all 
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +38,9 @@ FILLS = {
 }
 # Letters and background in a light and in a dark scheme.
 INK, PAPER = ("#16191d", "#eceff2"), ("#ffffff", "#14181c")
+
+# The folders of modules in an environment.
+_ENVIRONMENT = re.compile(r"/(?:site|dist)-packages/")
 
 _STYLE = """\
 :root { color-scheme: light dark; --line: #c4cad1; --soft: #59626c; --bad: #a3170c; VARIABLES_LIGHT }
@@ -236,10 +240,11 @@ def _kind(part: _Part, area: Box, whole: int) -> Iterator[str]:
 
 
 def _short(folder: str) -> str:
-    """Return the end of a path, which identifies it: the name of the folder, with `/*` for the rest of one."""
-    rest = folder.endswith("/*")
-    end = folder.removesuffix("/*").rpartition("/")[2]
-    return f"{end}/*" if rest else end or "/"
+    """Return what identifies a folder: its path in an environment, or else its name; with `/*` for the rest of one."""
+    rest = "/*" if folder.endswith("/*") else ""
+    path = folder.removesuffix("/*")
+    inner = _ENVIRONMENT.split(path)[-1] if _ENVIRONMENT.search(path) else path[path.rfind("/") + 1 :]
+    return f"{inner}{rest}" or "/"
 
 
 def _rectangle(box: Box, fill: str) -> str:
