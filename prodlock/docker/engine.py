@@ -8,8 +8,9 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO
 
@@ -18,6 +19,8 @@ from prodlock.docker.failures import NO_DOCKER, describe
 from prodlock.failure import Failure
 from prodlock.project import Project
 
+# What may have an Engine; Compose and builds need Docker's.
+PROGRAMS = ("docker", "podman")
 # Make a build print the progress that prodlock/docker/build_failure.py reads, whatever a user has set for the terminal.
 _PLAIN_PROGRESS = {"BUILDKIT_PROGRESS": "plain", "COMPOSE_PROGRESS": "plain"}
 # Variables that redirect Compose to other files, another project or other services than a command names, or that change
@@ -54,27 +57,30 @@ def run(
         return process.wait()
 
 
-def output(
+def output(  # noqa: PLR0913 - what a process is started with
     project: Project,
     *args: str,
     given: bytes | None = None,
     echo: bool = False,
     shielded: bool = False,
     env: Mapping[str, str] | None = None,
+    program: str = "docker",
 ) -> str:
     """Return the standard output of `docker ARGS`, which reads `given` on its standard input.
 
-    `echo` prints the command first; `shielded` keeps the terminal's Ctrl-C from it.
+    `echo` prints the command first; `shielded` keeps the terminal's Ctrl-C from it. `program` may be podman instead.
 
     Raises Failure, with a message for what Docker printed, where the exit code is not 0.
     """
     if echo:
-        print_command(*args)
+        print_command(*args, program=program)
     stdin = None if given is None else subprocess.PIPE
-    with _process(project, args, subprocess.PIPE, subprocess.PIPE, stdin=stdin, shielded=shielded, env=env) as process:
+    with _process(
+        project, args, subprocess.PIPE, subprocess.PIPE, stdin=stdin, shielded=shielded, env=env, program=program
+    ) as process:
         out, err = process.communicate(given)
     if process.returncode:
-        raise _failure(project, args, process.returncode, err + out)
+        raise _failure(project, args, process.returncode, err + out, program=program)
     return out.decode()
 
 
@@ -89,6 +95,29 @@ def write(project: Project, to: IO[bytes], *args: str) -> None:
     if process.returncode:
         raise _failure(project, args, process.returncode, err)
     to.seek(0)
+
+
+@contextmanager
+def writing(project: Project, to: IO[bytes], *args: str, program: str = "docker") -> Iterator[Callable[[], bool]]:
+    """Write the standard output of `docker ARGS` to a file, which a block reads meanwhile.
+
+    Yields a function that returns whether the command has ended. Raises Failure as `output` does, once the block has
+    ended.
+    """
+    print_command(*args, program=program)
+    with tempfile.TemporaryFile() as err:
+        with _process(project, args, to, err, program=program) as process:
+            yield lambda: process.poll() is not None
+        if process.returncode:
+            err.seek(0)
+            raise _failure(project, args, process.returncode, err.read(), program=program)
+
+
+def result(project: Project, *args: str, program: str = "docker") -> tuple[int, str, str]:
+    """Return the exit code, the standard output and the standard error of `docker ARGS`."""
+    with _process(project, args, subprocess.PIPE, subprocess.PIPE, program=program) as process:
+        out, err = process.communicate()
+    return process.returncode, out.decode(), err.decode(errors="replace")
 
 
 def build(project: Project, *args: str, once: tuple[str, ...] = (), env: Mapping[str, str] | None = None) -> None:
@@ -155,17 +184,18 @@ def _process(  # noqa: PLR0913 - what a process is started with
     project: Project,
     args: tuple[str, ...],
     stdout: IO[bytes] | int | None = None,
-    stderr: int | None = None,
+    stderr: IO[bytes] | int | None = None,
     *,
     stdin: int | None = None,
     shielded: bool = False,
     env: Mapping[str, str] | None = None,
     ended_by: tuple[str, ...] = (),
+    program: str = "docker",
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start `docker ARGS`; on an interruption, end it before the interruption is raised again."""
     try:
         process = subprocess.Popen(
-            ["docker", *args],
+            [program, *args],
             cwd=project.root,
             env=environment(project, env),
             stdin=stdin,
@@ -199,7 +229,7 @@ def environment(project: Project, added: Mapping[str, str] | None = None) -> dic
     return kept | dict(added or {})
 
 
-def _failure(project: Project, args: tuple[str, ...], code: int, printed: bytes) -> Failure:
+def _failure(project: Project, args: tuple[str, ...], code: int, printed: bytes, *, program: str = "docker") -> Failure:
     """Return the failure of `docker ARGS`: the failed step of a build, or what the command printed."""
     text = printed.decode(errors="replace")
     if "build" in args:
@@ -212,7 +242,7 @@ def _failure(project: Project, args: tuple[str, ...], code: int, printed: bytes)
                 excerpt = _excerpt(project, error)
         found = build_failure.describe(text, dockerfile, excerpt)
         return Failure(found or f"The build failed. {describe(args, code, text)}")
-    return Failure(describe(args, code, text))
+    return Failure(describe(args, code, text, program))
 
 
 def _excerpt(project: Project, error: str) -> str:
@@ -231,6 +261,6 @@ def notify(message: str) -> None:
         sys.stderr.flush()
 
 
-def print_command(*args: str) -> None:
+def print_command(*args: str, program: str = "docker") -> None:
     """Print `docker ARGS` on standard error."""
-    notify(f"$ docker {shlex.join(args)}")
+    notify(f"$ {program} {shlex.join(args)}")

@@ -74,7 +74,7 @@ _CAUSES = (
 )
 
 
-def describe(args: Sequence[str], code: int, output: str) -> str:
+def describe(args: Sequence[str], code: int, output: str, program: str = "docker") -> str:
     """Return the message for a `docker` command that failed: its known cause, or else its last lines."""
     text = printable(output)
     if args[:1] != ("run",) or code >= _RUN_FAILED:
@@ -82,7 +82,7 @@ def describe(args: Sequence[str], code: int, output: str) -> str:
             match = re.search(cause.line, text, re.MULTILINE)
             if match:
                 return cause.message.format(**match.groupdict())
-    return f"`docker {shlex.join(args)}` failed with exit code {code}{last_lines(text.splitlines())}"
+    return f"`{program} {shlex.join(args)}` failed with exit code {code}{last_lines(text.splitlines())}"
 
 
 def last_lines(lines: Sequence[str]) -> str:

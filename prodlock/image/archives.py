@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
+import importlib
 import io
 import lzma
 import tarfile
@@ -34,6 +36,7 @@ _FIELD_BYTES = 64
 ZIP_END = b"PK\x05\x06"
 ZIP_TAIL = 22 + 65535
 GZIP = b"\x1f\x8b"
+ZSTD = b"\x28\xb5\x2f\xfd"
 _SNIFFED = 512
 
 
@@ -43,6 +46,10 @@ class TooMuchError(Exception):
 
 class NoRoomError(Exception):
     """The disk has no room for what is unpacked."""
+
+
+class UnsupportedError(Exception):
+    """A layer is compressed by Zstandard, which this Python can't unpack."""
 
 
 class _Unpacker(Protocol):
@@ -60,6 +67,14 @@ _UNPACKERS: dict[bytes, Callable[[], _Unpacker]] = {
     b"BZh": bz2.BZ2Decompressor,
     b"\xfd7zXZ\x00": lambda: lzma.LZMADecompressor(memlimit=128 << 20),
 }
+# Layers may be compressed by Zstandard as well (https://github.com/opencontainers/image-spec/blob/main/layer.md), which
+# the standard library has from Python 3.14 on.
+_LAYER_UNPACKERS = dict(_UNPACKERS)
+LAYER_ERRORS: tuple[type[Exception], ...] = (zlib.error,)
+with contextlib.suppress(ImportError):
+    _zstd = importlib.import_module("compression.zstd")
+    _LAYER_UNPACKERS[ZSTD] = _zstd.ZstdDecompressor
+    LAYER_ERRORS += (_zstd.ZstdError,)
 _DAMAGED = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError,
     NotImplementedError, OverflowError, RecursionError, MemoryError,
@@ -139,6 +154,13 @@ def entries(archive: tarfile.TarFile, file: Limited) -> Iterator[tarfile.TarInfo
 def looks_packed(head: bytes) -> bool:
     """Return whether content that begins so may be an archive or compressed."""
     return head.startswith((b"PK\x03\x04", *_UNPACKERS)) or head[257:262] == b"ustar"
+
+
+def layer_magic(head: bytes) -> bytes:
+    """Return how a layer that is compressed begins, or nothing for another one. Raises UnsupportedError."""
+    if head.startswith(ZSTD) and ZSTD not in _LAYER_UNPACKERS:
+        raise UnsupportedError
+    return next((magic for magic in (GZIP, ZSTD) if head.startswith(magic)), b"")
 
 
 def is_archive(file: IO[bytes], size: int) -> bool:
@@ -224,10 +246,10 @@ def _begun(head: bytes, magic: bytes, *, bare: bool) -> _Unpacker | None:
     """Return the unpacker of the stream that begins here, or None where none begins."""
     if not head.startswith(magic):
         return None
-    if bare and not _is_bare(head):
+    if bare and magic == GZIP and not _is_bare(head):
         message = "a compressed layer with more in it than the layer"
         raise tarfile.ReadError(message)
-    return _UNPACKERS[magic]()
+    return _LAYER_UNPACKERS[magic]()
 
 
 def _check_end(unpacker: _Unpacker | None, rest: bytes) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import posixpath
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
@@ -19,8 +19,8 @@ from prodlock.image.tar import Tar
 MOST_BYTES = 16 << 20
 # The names that Docker reads, in its spelling: of manifest.json, of an OCI index or manifest, of a configuration.
 _SAVED = frozenset({"Config", "LayerSources", "Layers", "RepoTags"})
-_OCI = frozenset({"config", "digest", "layers", "manifests", "mediaType", "platform", "schemaVersion", "size"})
-_CONFIGURATION = frozenset(
+OCI = frozenset({"config", "digest", "layers", "manifests", "mediaType", "platform", "schemaVersion", "size"})
+CONFIGURATION = frozenset(
     {
         "architecture", "comment", "config", "created", "created_by", "diff_ids", "empty_layer", "history", "os",
         "os.version", "rootfs", "variant", "ArgsEscaped", "Cmd", "Entrypoint", "Env", "ExposedPorts", "Healthcheck",
@@ -31,7 +31,7 @@ _CONFIGURATION = frozenset(
 # Objects whose names a user chooses.
 _MAPS = {"Annotations", "ExposedPorts", "Labels", "LayerSources", "Volumes", "annotations"}
 # More than any Engine builds or pulls.
-_LAYERS = 127
+MOST_LAYERS = 127
 
 
 class Documents(NamedTuple):
@@ -40,38 +40,63 @@ class Documents(NamedTuple):
     configuration: bytes
     document: Mapping[str, Any]
     layers: tuple[tuple[Tar, str], ...]
+    # The sha256 that the content of each layer must have as it is stored; none in an archive of `docker save`.
+    stored: tuple[str, ...] = ()
 
 
 def read(saved: Tar) -> Documents:
     """Return the documents of the one image in an archive. Raises ReadError, KeyError, TypeError or ValueError."""
-    members = _named(saved)
-    (manifest,) = _parsed(_document(saved, members["manifest.json"]), _SAVED)
-    if set(manifest) - _SAVED or len(manifest["Layers"]) > _LAYERS:
+    return of_saved(saved, members(saved))
+
+
+def of_saved(saved: Tar, members: Mapping[str, tarfile.TarInfo]) -> Documents:
+    """Return the documents of the one image in an archive of `docker save`, by its entries."""
+    manifests = parsed(_document(saved, members["manifest.json"]), _SAVED)
+    if len(manifests) != 1:
+        message = f"it has {len(manifests)} images, not one"
+        raise tarfile.ReadError(message)
+    (manifest,) = manifests
+    if set(manifest) - _SAVED or len(manifest["Layers"]) > MOST_LAYERS:
         message = "a manifest that no Engine writes"
         raise tarfile.ReadError(message)
     if "index.json" in members:
         _check_index(saved, members, manifest)
     configuration = _document(saved, members[manifest["Config"]])
-    document = _parsed(configuration, _CONFIGURATION)
+    return checked(configuration, [content(saved, _linked(members, name)) for name in manifest["Layers"]])
+
+
+def checked(configuration: bytes, layers: Sequence[Tar], stored: Sequence[str] = ()) -> Documents:
+    """Return the documents of an image, once the configuration is valid and has as many layers as there are."""
+    document = parsed(configuration, CONFIGURATION)
     _check_types(document)
-    layers = [_content(saved, members[name]) for name in manifest["Layers"]]
-    return Documents(configuration, document, tuple(zip(layers, document["rootfs"]["diff_ids"], strict=True)))
+    diff_ids = document["rootfs"]["diff_ids"]
+    return Documents(configuration, document, tuple(zip(layers, diff_ids, strict=True)), tuple(stored))
 
 
-def _content(saved: Tar, entry: tarfile.TarInfo) -> Tar:
+def _linked(members: Mapping[str, tarfile.TarInfo], name: str) -> tarfile.TarInfo:
+    """Return the entry of a layer. Before version 25, Docker replaced a repeated layer by a link."""
+    entry = members[name]
+    return members[posixpath.normpath(f"{posixpath.dirname(name)}/{entry.linkname}")] if entry.issym() else entry
+
+
+def content(saved: Tar, entry: tarfile.TarInfo) -> Tar:
+    """Return the content of an entry of an archive. Raises ReadError where it is not a file."""
+    if not entry.isreg():
+        message = f"{entry.name} is not a file"
+        raise tarfile.ReadError(message)
     return Tar(saved.map, entry.offset_data, entry.offset_data + entry.size)
 
 
-def _named(saved: Tar) -> dict[str, tarfile.TarInfo]:
+def members(saved: Tar) -> dict[str, tarfile.TarInfo]:
     """Return the entries of a saved image by name. Raises ReadError where two have one name."""
-    members: dict[str, tarfile.TarInfo] = {}
+    found: dict[str, tarfile.TarInfo] = {}
     for member in tar.entries(saved):
         name = posixpath.normpath(member.name)
-        if name in members and not member.isdir():
+        if name in found and not member.isdir():
             message = f"{name} is there twice"
             raise tarfile.ReadError(message)
-        members[name] = member
-    return members
+        found[name] = member
+    return found
 
 
 def _check_index(saved: Tar, members: Mapping[str, tarfile.TarInfo], manifest: Mapping[str, Any]) -> None:
@@ -87,35 +112,39 @@ def _check_index(saved: Tar, members: Mapping[str, tarfile.TarInfo], manifest: M
         if name in seen or name not in members:
             continue
         seen.add(name)
-        document = _parsed(_document(saved, members[name]), _OCI)
-        pending += [_blob(one) for one in document.get("manifests") or () if not _is_attestation(one)]
+        document = parsed(_document(saved, members[name]), OCI)
+        pending += [blob(one) for one in document.get("manifests") or () if not is_attestation(one)]
         if "config" in document:
-            named = [_blob(one) for one in (document["config"], *document["layers"])]
+            named = [blob(one) for one in (document["config"], *document["layers"])]
             if named != wanted and named[0] in members:
                 message = "index.json leads to another image than manifest.json"
                 raise tarfile.ReadError(message)
 
 
-def _blob(descriptor: Mapping[str, str]) -> str:
+def blob(descriptor: Mapping[str, str]) -> str:
     """Return the path of a descriptor's content in an OCI layout."""
     return "blobs/" + descriptor["digest"].replace(":", "/")
 
 
-def _is_attestation(descriptor: Mapping[str, Any]) -> bool:
-    """Return whether a descriptor is of BuildKit's statement about a build: an image of no platform."""
+def is_attestation(descriptor: Mapping[str, Any]) -> bool:
+    """Return whether a descriptor names an attestation of BuildKit, which has no platform."""
     platform = descriptor.get("platform") or {}
     return platform.get("os") == platform.get("architecture") == "unknown"
 
 
 def _document(saved: Tar, entry: tarfile.TarInfo) -> bytes:
+    return whole(entry.name, content(saved, entry))
+
+
+def whole(name: str, content: Tar) -> bytes:
     """Return the content of a manifest or a configuration. Raises ReadError where it is too large for one."""
-    if entry.size > MOST_BYTES:
-        message = f"{entry.name} is too large"
+    if content.end - content.start > MOST_BYTES:
+        message = f"{name} is too large"
         raise tarfile.ReadError(message)
-    return saved.map[entry.offset_data : entry.offset_data + entry.size]
+    return content.map[content.start : content.end]
 
 
-def _parsed(document: bytes, known: AbstractSet[str]) -> Any:  # noqa: ANN401
+def parsed(document: bytes, known: AbstractSet[str]) -> Any:  # noqa: ANN401
     """Return a JSON document. Raises ValueError where readers would understand it differently.
 
     Docker reads known names without regard to case (https://pkg.go.dev/encoding/json#Unmarshal): of `config` and

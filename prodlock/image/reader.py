@@ -6,9 +6,9 @@ import hashlib
 import io
 import posixpath
 import tarfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import IO, Any, NamedTuple
 
 from prodlock.failure import CANNOT_CHECK, Failure
@@ -30,6 +30,12 @@ Sizes = Callable[[int], bool]
 Relevant = Callable[[str, bytes], bool]
 # Returns whether a file, by path and sha256, is expected: what it contains is expected with it.
 Trusted = Callable[[str, str], bool]
+
+# What reading an archive raises where it is not valid.
+UNREADABLE: tuple[type[Exception], ...] = (
+    *archives.LAYER_ERRORS, tarfile.TarError, KeyError, IndexError, TypeError, ValueError, AttributeError, EOFError,
+    OverflowError, RecursionError, MemoryError, OSError,
+)  # fmt: skip
 
 
 def _trust_nothing(_path: str, _digest: str) -> bool:
@@ -70,12 +76,16 @@ def read(
     layer is not, to the last byte, the one that the configuration names, or where one Engine would read another image
     from the file than the next.
     """
-    try:
+    with refusing(reference):
         return _read(reference, archive, _Options(0, hashed, archives.Budget(), trusted=trusted, relevant=relevant))
-    except (
-        tarfile.TarError, zlib.error, KeyError, IndexError, TypeError, ValueError, AttributeError, EOFError,
-        OverflowError, RecursionError, MemoryError, OSError,
-    ) as error:  # fmt: skip
+
+
+@contextmanager
+def refusing(reference: str) -> Iterator[None]:
+    """Raise Failure, code 2, where a block can't read the archive of an image."""
+    try:
+        yield
+    except UNREADABLE as error:
         raise Failure(
             f"The archive of {reference} can't be read ({_printable(error)}): build or pull it again.", CANNOT_CHECK
         ) from error
@@ -90,13 +100,19 @@ def read(
             f"There is no room to unpack {reference} ({error}): free some, or name another folder with TMPDIR.",
             CANNOT_CHECK,
         ) from None
+    except archives.UnsupportedError:
+        raise Failure(
+            f"The archive of {reference} can't be read: its layers must be uncompressed or compressed by gzip (got "
+            "Zstandard, which Python unpacks from 3.14 on). To fix it: use Python 3.14, or build it again with gzip.",
+            CANNOT_CHECK,
+        ) from None
 
 
 def _read(reference: str, archive: IO[bytes], options: _Options) -> Image:
     options = options._replace(room=archives.Budget(_KEPT_BYTES))
     files: list[File] = []
     with tar.map_file(archive) as file, tar.plain(Tar(file, 0, len(file))) as saved, ThreadPoolExecutor(1) as pool:
-        configuration, document, packed = documents.read(saved)
+        configuration, document, packed, _ = documents.read(saved)
         for number, (content, diff_id) in enumerate(packed):
             with tar.plain(content, bare=True) as layer:
                 # On the other core: hashing does not hold the interpreter's lock.
@@ -109,18 +125,30 @@ def _read(reference: str, archive: IO[bytes], options: _Options) -> Image:
             files += found
             if any(is_library(file.path) for file in found):
                 options = options._replace(has_library=True)
+    return image_of(reference, configuration, document, [diff_id for _, diff_id in packed], files)
+
+
+def image_of(
+    reference: str, configuration: bytes, document: Mapping[str, Any], diff_ids: Sequence[str], files: Iterable[File]
+) -> Image:
+    """Return the record of an image, of its configuration and its files."""
     steps = document.get("history") or []
     made = [step.get("created_by", "") for step in steps if not step.get("empty_layer")]
-    made += ["unknown"] * (len(packed) - len(made))
+    made += ["unknown"] * (len(diff_ids) - len(made))
     return Image(
         reference=reference,
-        layers=tuple(Layer(diff_id, step) for (_, diff_id), step in zip(packed, made, strict=False)),
+        layers=tuple(Layer(diff_id, step) for diff_id, step in zip(diff_ids, made, strict=False)),
         document=document,
         config=document.get("config") or {},
         history=tuple(step.get("created_by", "") for step in steps),
         files=tuple(files),
         identifier="sha256:" + hashlib.sha256(configuration).hexdigest(),
     )
+
+
+def layer_files(layer: Tar, hashed: Sizes) -> Iterator[File]:
+    """Yield a record for each entry of an uncompressed layer; archives in it are not unpacked."""
+    return _files(layer, _Options(0, hashed, archives.Budget(), trusted=lambda _path, _digest: True))
 
 
 def read_folder(archive: IO[bytes], *, above: str) -> tuple[File, ...]:
@@ -160,6 +188,7 @@ def _files(layer: Tar, options: _Options, above: str = "/") -> Iterator[File]:
             directory=entry.isdir(),
             owner=(entry.uid, entry.gid),
             extra=tar.describe_extra(layer, entry),
+            mtime=int(entry.mtime),
         )
         if entry.isreg():
             content = Tar(layer.map, entry.offset_data, entry.offset_data + entry.size)
@@ -167,13 +196,13 @@ def _files(layer: Tar, options: _Options, above: str = "/") -> Iterator[File]:
             head, trusted = _head(path, content, options), options.trusted(path, digest)
             if not trusted and (text := _text(path, head, Region(*content), options)):
                 digest, head = digest or tar.sha256_of(content), text
-            file = file._replace(size=entry.size, sha256=digest, head=head)
+            file = file._replace(size=entry.size, sha256=digest, head=head, place=content.start - layer.start)
             regular[path] = file
             yield file
             if not trusted and _is_archive(content, file.head):
                 yield from _members(path, Region(*content), entry.size, options)
         elif entry.islnk() and (linked := regular.get(posixpath.normpath(root + entry.linkname.lstrip("/")))):
-            yield file._replace(sha256=linked.sha256, head=linked.head)
+            yield file._replace(sha256=linked.sha256, head=linked.head, place=linked.place)
         else:
             yield file._replace(target=entry.linkname)
 

@@ -33,6 +33,11 @@ class File(NamedTuple):
     extra: str = ""
     # Whether it is a member of an archive, and no entry of the layer.
     packed: bool = False
+    # Seconds since 1970.
+    mtime: int = 0
+    # Where the content of a regular file, or of the one that a hard link leads to, begins in the layer's uncompressed
+    # archive; -1 for any other entry.
+    place: int = -1
 
 
 def is_library(path: str) -> bool:

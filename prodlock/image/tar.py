@@ -11,10 +11,13 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, TypeAlias, cast
 
 from prodlock.image import archives
+from prodlock.image.growing import Growing
 
+# A file that is complete, or one that is still written.
+Mapped: TypeAlias = mmap.mmap | Growing
 # How much of a mapped file stays in memory.
 _WINDOW = 16 << 20
 _BLOCK = 512
@@ -44,7 +47,7 @@ _KINDS = {
 class Tar(NamedTuple):
     """An uncompressed tar within a mapped file: from a byte to a byte of it."""
 
-    map: mmap.mmap
+    map: Mapped
     start: int
     end: int
 
@@ -52,7 +55,7 @@ class Tar(NamedTuple):
 class Region(io.RawIOBase):
     """A part of a mapped file, as a file of its own."""
 
-    def __init__(self, mapped: mmap.mmap, start: int, end: int) -> None:
+    def __init__(self, mapped: Mapped, start: int, end: int) -> None:
         self._map, self._start, self._end, self._at = mapped, start, end, start
 
     def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401
@@ -85,7 +88,7 @@ def map_file(archive: IO[bytes]) -> mmap.mmap:
     return mmap.mmap(archive.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def release(mapped: mmap.mmap, start: int, end: int) -> None:
+def release(mapped: Mapped, start: int, end: int) -> None:
     """Release the memory of a part that was read: a large image takes no more memory than a small one."""
     start -= start % mmap.PAGESIZE
     # Windows has no such advice, and releases mapped memory without it.
@@ -187,13 +190,14 @@ def plain(packed: Tar, *, bare: bool = False) -> Iterator[Tar]:
     Raises ReadError where a `bare` one contains more than what it compresses.
     """
     mapped, start, end = packed
-    if mapped[start : start + len(archives.GZIP)] != archives.GZIP:
+    magic = archives.layer_magic(mapped[start : min(start + 4, end)])
+    if not magic:
         yield packed
         return
     budget = archives.Budget.of(end - start)
     chunks = (mapped[at : min(at + (1 << 20), end)] for at in range(start, end, 1 << 20))
     with tempfile.TemporaryFile() as file:
-        for chunk in archives.unpacked(chunks, archives.GZIP, budget, whole=True, bare=bare):
+        for chunk in archives.unpacked(chunks, magic, budget, whole=True, bare=bare):
             archives.store(file, chunk)
         file.flush()
         release(mapped, start, end)
@@ -204,13 +208,13 @@ def plain(packed: Tar, *, bare: bool = False) -> Iterator[Tar]:
 def sha256_of(part: Tar) -> str:
     """Return the sha256 of a part of a mapped file."""
     digest = hashlib.sha256()
-    with memoryview(part.map) as view:
-        for at in range(part.start, part.end, _WINDOW):
-            end = min(at + _WINDOW, part.end)
-            with view[at:end] as window:
-                digest.update(window)
-            if end < part.end:
-                release(part.map, at, end)
+    for at in range(part.start, part.end, _WINDOW):
+        end = min(at + _WINDOW, part.end)
+        mapped = part.map.until(end) if isinstance(part.map, Growing) else part.map
+        with memoryview(mapped) as view, view[at:end] as window:
+            digest.update(window)
+        if end < part.end:
+            release(part.map, at, end)
     return digest.hexdigest()
 
 

@@ -21,6 +21,7 @@ import pytest
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image import archives, documents, reader
 from prodlock.image import tar as tars
+from prodlock.image.growing import Growing
 from prodlock.image.records import HEAD_BYTES, Image
 
 
@@ -280,6 +281,7 @@ def test_a_broken_entry_is_refused_while_its_layer_is_still_hashed(monkeypatch: 
     """The unpacked layer may not be let go of before its last reader has finished."""
 
     def hash_slowly(tar: tars.Tar, _diff_id: str) -> None:
+        assert not isinstance(tar.map, Growing)
         with memoryview(tar.map):
             time.sleep(0.05)
 
@@ -767,11 +769,11 @@ def test_a_name_in_another_case_is_refused(name: str, old: bytes, new: bytes) ->
 def test_a_label_may_have_any_name(name: str) -> None:
     """Names of labels are the user's, in any spelling."""
     document = json.dumps({"config": {"Labels": {name: "x", name.swapcase(): "y"}}}).encode()
-    assert documents._parsed(document, documents._CONFIGURATION)["config"]["Labels"][name] == "x"
+    assert documents.parsed(document, documents.CONFIGURATION)["config"]["Labels"][name] == "x"
 
 
 @pytest.mark.parametrize("name", ["\u017fhell", "wor\u212aingdir", "ENTRYPOINT"])
 def test_a_name_that_go_case_folds_is_refused(name: str) -> None:
     """The long s and the Kelvin sign count as s and k there."""
     with pytest.raises(ValueError, match="which Docker reads as"):
-        documents._parsed(json.dumps({"config": {name: []}}).encode(), documents._CONFIGURATION)
+        documents.parsed(json.dumps({"config": {name: []}}).encode(), documents.CONFIGURATION)

@@ -1,0 +1,178 @@
+"""Open an image from a file or a folder: its records, and the content of each file while it is open."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from prodlock.image import archives, documents, layout, reader, tar
+from prodlock.image.documents import Documents
+from prodlock.image.growing import Growing
+from prodlock.image.records import File, Image
+from prodlock.image.tar import Tar
+
+# A second thread hashes files from this size on: hashing does not hold the interpreter's lock.
+_LARGE = 1 << 20
+_THREADS = 2
+_BLOCK = 512
+# How much content is read before its memory is released.
+_WINDOW = 64 << 20
+_REFUSED = (*reader.UNREADABLE, archives.TooMuchError, archives.NoRoomError, archives.UnsupportedError)
+
+
+class _Layer(NamedTuple):
+    """A layer that was read: its uncompressed content with the sha256, and its files, numbered as of layer 0."""
+
+    content: Tar
+    sha256: str
+    files: tuple[File, ...]
+
+
+# The layers that were read while the archive was written, by where they are in it.
+Layers = Mapping[tuple[int, int], _Layer]
+
+
+@dataclass
+class Opened:
+    """An image whose files can be read."""
+
+    image: Image
+    _layers: tuple[Tar, ...] = field(repr=False)
+    _read: int = 0
+
+    @cached_property
+    def _sizes(self) -> Mapping[tuple[int, int], int]:
+        return {(file.layer, file.place): file.size for file in self.image.files if file.size}
+
+    def content(self, file: File) -> bytes:
+        """Return the content of a regular file, or of the file that a hard link leads to."""
+        if file.place < 0:
+            message = f"{file.path} is not a file"
+            raise ValueError(message)
+        layer = self._layers[file.layer]
+        size = file.size or self._sizes.get((file.layer, file.place), 0)
+        start = layer.start + file.place
+        content = layer.map[start : start + size]
+        self._read += size
+        if self._read > _WINDOW:
+            self._read = 0
+            for one in self._layers:
+                tar.release(one.map, one.start, one.end)
+        return content
+
+
+def follow(archive: IO[bytes], has_ended: Callable[[], bool], kept: ExitStack) -> Layers:
+    """Read each layer of an archive while a process writes it, until that process has ended.
+
+    The layers can be read until `kept` is closed. An archive that is not valid is left to `open_archive`, which refuses
+    it.
+    """
+    growing = Growing(archive, has_ended)
+    layers: dict[tuple[int, int], _Layer] = {}
+    at = 0
+    with suppress(*_REFUSED), ThreadPoolExecutor(_THREADS) as pool:
+        try:
+            while len(header := growing[at : at + _BLOCK]) == _BLOCK:
+                entry = tarfile.TarInfo.frombuf(header, tarfile.ENCODING, "surrogateescape")
+                if entry.size < 0:
+                    break
+                start, end = at + _BLOCK, at + _BLOCK + entry.size
+                if entry.isreg() and _is_layer(growing[start : min(start + _BLOCK, end)]):
+                    layers[start, end] = _layer(Tar(growing, start, end), kept, pool)
+                at = end + -entry.size % _BLOCK
+        finally:
+            # The threads of the pool must not wait for the rest.
+            growing.stopped = True
+    return layers
+
+
+def _is_layer(head: bytes) -> bool:
+    return head[257:262] == b"ustar" or head.startswith((archives.GZIP, archives.ZSTD))
+
+
+@contextmanager
+def open_archive(
+    reference: str, archive: IO[bytes], *, platform: str = "", layers: Layers | None = None
+) -> Iterator[Opened]:
+    """Open the one image in a file that `docker save` wrote, or the image of a platform in an archive of an OCI layout.
+
+    `layers` were read while the file was written. Raises Failure, code 2, as `reader.read` does.
+    """
+    with ExitStack() as kept:
+        with reader.refusing(reference):
+            found = _archive_documents(reference, archive, platform, kept)
+            opened = _open(reference, found, kept, layers or {})
+        yield opened
+
+
+@contextmanager
+def open_folder(reference: str, folder: Path, *, platform: str = "") -> Iterator[Opened]:
+    """Open the image of a platform in an OCI layout. Raises Failure, code 2, as `reader.read` does."""
+    with ExitStack() as kept:
+        with reader.refusing(reference):
+            found = layout.read(reference, layout.in_folder(folder, kept), platform)
+            opened = _open(reference, found, kept, {})
+        yield opened
+
+
+def configuration(reference: str, path: Path, *, platform: str = "") -> Mapping[str, Any]:
+    """Return the configuration of the image in a file or a folder; no layer is read."""
+    with ExitStack() as kept, reader.refusing(reference):
+        if path.is_dir():
+            return layout.read(reference, layout.in_folder(path, kept), platform).document
+        return _archive_documents(reference, kept.enter_context(path.open("rb")), platform, kept).document
+
+
+def _archive_documents(reference: str, archive: IO[bytes], platform: str, kept: ExitStack) -> Documents:
+    file = kept.enter_context(tar.map_file(archive))
+    saved = kept.enter_context(tar.plain(Tar(file, 0, len(file))))
+    members = documents.members(saved)
+    if layout.VERSION in members and "manifest.json" not in members:
+        return layout.read(reference, layout.in_archive(saved, members), platform)
+    return documents.of_saved(saved, members)
+
+
+def _open(reference: str, found: Documents, kept: ExitStack, read: Layers) -> Opened:
+    layers: list[_Layer] = []
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for number, (stored, diff_id) in enumerate(found.layers):
+            if found.stored and f"sha256:{found.stored[number]}" != diff_id:
+                # A compressed layer; of one that is not, the digest of the content is the same.
+                _verify(pool.submit(tar.sha256_of, stored).result(), found.stored[number])
+            layer = read.get((stored.start, stored.end)) or _layer(stored, kept, pool)
+            _verify(layer.sha256, diff_id.removeprefix("sha256:"))
+            layers.append(layer)
+    files = (file._replace(layer=number) if number else file for number, one in enumerate(layers) for file in one.files)
+    diff_ids = [diff_id for _, diff_id in found.layers]
+    image = reader.image_of(reference, found.configuration, found.document, diff_ids, files)
+    return Opened(image, tuple(layer.content for layer in layers))
+
+
+def _verify(sha256: str, wanted: str) -> None:
+    if sha256 != wanted:
+        message = f"a layer is not sha256:{wanted}"
+        raise tarfile.ReadError(message)
+
+
+def _layer(stored: Tar, kept: ExitStack, pool: ThreadPoolExecutor) -> _Layer:
+    """Read a layer, unpacked where it is compressed, with the sha256 of each file."""
+    content = kept.enter_context(tar.plain(stored, bare=True))
+    whole = pool.submit(tar.sha256_of, content)
+    files: list[File] = []
+    digests: dict[int, Future[str]] = {}
+    for file in reader.layer_files(content, lambda size: size < _LARGE):
+        if file.size >= _LARGE:
+            start = content.start + file.place
+            digests[file.place] = pool.submit(tar.sha256_of, Tar(content.map, start, start + file.size))
+        files.append(file)
+    if digests:
+        files = [
+            file._replace(sha256=digests[file.place].result()) if file.place in digests else file for file in files
+        ]
+    return _Layer(content, whole.result(), tuple(files))
