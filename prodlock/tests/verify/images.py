@@ -66,6 +66,8 @@ class Example:
     sources: str = "/code/app"
     # What is true of it: each must be found, and nothing else.
     findings: tuple[Found, ...] = ()
+    # The beginnings of the paths of files that a finding names and nothing explains.
+    unexplained: tuple[str, ...] = ()
     # The Dockerfile of an image that it is made from, by its name in `projects/dockerfiles`.
     base: str = ""
     # Further dependencies of the project.

@@ -509,6 +509,15 @@ def found(one: Plant, planted: Planted, findings: Iterable[Mapping[str, Any]]) -
     )
 
 
+def near(one: Plant, planted: Planted, findings: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the findings in the layers of a fault, for the message of a test."""
+    return [
+        f"{finding['code']} {finding['what']}: {finding['path']}: {finding['why']}"
+        for finding in findings
+        if finding["layer"] in planted.places[one]
+    ]
+
+
 def strays(planted: Planted, findings: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the findings that are neither a fault's nor true of the image without faults."""
     return [
