@@ -82,6 +82,38 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--sbom", metavar="FILE", help="compare a CycloneDX file with the image as well")
     check.add_argument("--json", action="store_true", help="print the report as JSON")
+
+    verify = _command(commands, "verify", _verify, "show where every byte of any image comes from, against the lock")
+    verify.add_argument(
+        "image", metavar="IMAGE", help="an image of the Engine, a file that `docker save` wrote, or an OCI layout"
+    )
+    verify.add_argument("--lock", metavar="FILE", type=Path, help="the lock (default: the one in this folder)")
+    verify.add_argument(
+        "--group", action="append", default=[], metavar="NAME", help="a group that the image has (default: main)"
+    )
+    verify.add_argument("--extra", action="append", default=[], metavar="NAME", help="an extra that the image has")
+    verify.add_argument(
+        "--base", metavar="REF", help="the base image (default: the local image with the most of IMAGE's first layers)"
+    )
+    verify.add_argument(
+        "--platform", default="", metavar="OS/ARCH", help="which image of several platforms, such as linux/arm64"
+    )
+    verify.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a folder of the project's sources (default: all files of the commit that is checked out)",
+    )
+    verify.add_argument("--strict", action="store_true", help="report every file that nothing accounts for")
+    verify.add_argument("--all", action="store_true", help="print every finding; with --json, every file")
+    verify.add_argument(
+        "--explain", metavar="PATH", help="print the origin of a path in every layer, or a rule by its code"
+    )
+    form = verify.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print the report as JSON")
+    form.add_argument("--sarif", action="store_true", help="print the findings in SARIF, for code scanning")
+    verify.add_argument("--html", metavar="FILE", type=Path, help="write a page with a picture of the image as well")
     return parser
 
 
@@ -107,6 +139,25 @@ def _check(options: argparse.Namespace) -> int:
     from prodlock.proof import check  # noqa: PLC0415
 
     return check.prod(env_file.project(find_root(options.root)), options.image, bill=options.sbom, as_json=options.json)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    """Run `prodlock verify`."""
+    from prodlock.project import Project  # noqa: PLC0415
+    from prodlock.verify import command  # noqa: PLC0415
+
+    chosen = command.Options(
+        options.lock,
+        options.group,
+        options.extra,
+        options.base,
+        options.platform,
+        options.source,
+        options.strict,
+        options.all,
+    )
+    output = command.Output(options.json, options.sarif, options.html, options.explain)
+    return command.run(Project(Path.cwd()), options.image, chosen, output)
 
 
 def _init(options: argparse.Namespace) -> int:

@@ -43,7 +43,7 @@ class Report:
     def data(self) -> dict[str, Any]:
         """Return the report as data, for JSON."""
         facts = {"image": self.image, "id": self.identifier, "clean": not self.findings}
-        found = {"findings": [_data(finding) for finding in self.findings]}
+        found = {"findings": [finding_data(finding) for finding in self.findings]}
         return facts | found | dict(self.more) | {"read": self.read}
 
     def lines(self) -> list[str]:
@@ -110,7 +110,7 @@ def _memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _data(finding: Finding) -> dict[str, Any]:
+def finding_data(finding: Finding) -> dict[str, Any]:
     """Return a finding as data, with its rule's code and advice."""
     rule = finding.rule
     advice = {"code": rule.code, "title": rule.title, "cause": rule.cause, "remedy": rule.remedy}

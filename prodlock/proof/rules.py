@@ -343,4 +343,135 @@ BILL_IMAGE = Rule(
     "Write a new one with `inv sbom`.",
 )
 
+# 6: any image, by `prodlock verify`.
+NOT_LOCKED = Rule(
+    "LS601",
+    "Distribution outside the lock",
+    "The image has a distribution that the lock does not have.",
+    "A step installs packages beside the lock, or the lock is of another commit than the image.",
+    "Lock it, or remove the step that installs it.",
+)
+OTHER_VERSION = Rule(
+    "LS602",
+    "Distribution in another version",
+    "The image has a distribution in another version than the lock.",
+    "The image was built before the lock was changed, or a step installs without the lock.",
+    "Build the image again from the lock: `uv sync --frozen`, `poetry sync`, `pip install --require-hashes`.",
+)
+DEVELOPMENT = Rule(
+    "LS603",
+    "Distribution of a group for development",
+    "The image has a distribution that the lock has only for development.",
+    "The installer takes all groups by default.",
+    "Install without them: `uv sync --no-dev`, `poetry install --only main`; or name the group with --group.",
+)
+NOT_INSTALLED = Rule(
+    "LS604",
+    "Distribution that is missing",
+    "The lock has a distribution, and the image does not.",
+    "The image was built before the lock was changed, its metadata was removed, or the lock has further groups.",
+    "Build the image again from the lock; name the groups and extras that it installs with --group and --extra.",
+)
+CHANGED_FILE = Rule(
+    "LS605",
+    "Changed file of a distribution",
+    "A file is not, byte for byte, what the locked wheel has.",
+    "A step edits installed packages, or copies a file over one.",
+    "Remove the step; to change a package, lock a wheel of your own.",
+)
+ADDED_FILE = Rule(
+    "LS606",
+    "File in an environment that no distribution has",
+    "A folder that Python imports from has a file that no locked wheel and no installer put there: every program of "
+    "the environment may run it.",
+    "A step copies modules into site-packages, or removes the metadata of a distribution and leaves its modules.",
+    "Remove the step; install what is needed from the lock.",
+)
+MISSING_FILE = Rule(
+    "LS607",
+    "Missing file of a distribution",
+    "A locked wheel has files that the image lacks.",
+    "A step deletes tests, documentation or metadata to save space.",
+    "Remove the step, or accept that what was tested is not what ships.",
+)
+TWO_VERSIONS = Rule(
+    "LS608",
+    "Distribution in two versions",
+    "The image has a distribution in more than one version: which one is imported depends on the path.",
+    "Packages were installed twice, into two environments or on top of each other.",
+    "Install once, into one environment.",
+)
+NOT_FROM_WHEEL = Rule(
+    "LS609",
+    "Distribution that is not from a locked wheel",
+    "The lock has the distribution in this version, and the image's was built from source or from another wheel: the "
+    "lock does not determine its bytes.",
+    "The lock has no wheel for this Python and platform, or the installer was told to build (`--no-binary`).",
+    "Lock a version that has a wheel; or build a wheel, publish it on an index of your own, and lock that.",
+)
+LEFT_CACHE = Rule(
+    "LS610",
+    "Cache or temporary file",
+    "The image has what an installer or a build left: caches, lists of packages, downloads.",
+    "A step installs without removing its cache in the same instruction.",
+    "Use `RUN --mount=type=cache`, `pip install --no-cache-dir`, or remove the cache in the instruction that fills it.",
+)
+BUILD_TOOL = Rule(
+    "LS611",
+    "Build tool",
+    "The image has a tool that is needed for the build only: everyone who gets into a container can install with it.",
+    "The image is built in one stage, or the stage's whole environment is copied.",
+    "Build in a stage of its own, and copy the environment from it.",
+)
+PROJECT_DATA = Rule(
+    "LS612",
+    "Repository data, tests or secret",
+    "The image has what is not needed to run: git's data, tests, a file of settings or a key.",
+    "`COPY . .` without a .dockerignore.",
+    "Copy by name what is needed, or list what is not in .dockerignore; replace secrets that were published.",
+)
+STILL_SHIPS = Rule(
+    "LS613",
+    "Deleted file that still ships",
+    "A later layer deletes files, and everyone who has the image can read them in the layer below.",
+    "`RUN rm` or `pip uninstall` in an instruction of its own.",
+    "Remove them in the instruction that makes them, or do not make them; replace secrets that were published.",
+)
+OTHER_BYTECODE = Rule(
+    "LS614",
+    "Bytecode that its source does not give",
+    "A bytecode file is not what the image's interpreter compiles of the source: Python may run other code than can be "
+    "read.",
+    "The source was changed after it was compiled, or the bytecode was edited.",
+    "Compile again in the last step that changes sources, or remove the bytecode.",
+)
+EDITABLE = Rule(
+    "LS615",
+    "Editable installation",
+    "A distribution is imported from a folder whose contents the lock does not determine.",
+    "`pip install --editable`, or a path dependency of the lock.",
+    "Install a wheel, or copy the project's own sources that git has.",
+)
+UNKNOWN_COMMAND = Rule(
+    "LS616",
+    "Command that nothing accounts for",
+    "A folder of commands has a script, program or link that no distribution declares.",
+    "A step downloads or writes a program.",
+    "Remove the step, or install the program as a locked or a Debian package.",
+)
+UNKNOWN_CODE = Rule(
+    "LS617",
+    "Code that nothing accounts for",
+    "The image has a file that can be run or imported, and neither the lock, the repository nor the base image has it.",
+    "The image was built from changes that are not committed, or a step writes or downloads code.",
+    "Commit the sources, name their folder with --source, or remove the step.",
+)
+UNKNOWN_FILE = Rule(
+    "LS618",
+    "File that nothing accounts for",
+    "With --strict: neither the lock, the repository nor the base image has this file.",
+    "A step writes or downloads data.",
+    "Commit the file, name its folder with --source, or remove the step.",
+)
+
 RULES = tuple(value for value in list(globals().values()) if isinstance(value, Rule))

@@ -144,6 +144,8 @@ class Repository(NamedTuple):
     name: str
     # A path of each content, by its sha256. Empty files are not among them.
     files: Mapping[str, str]
+    # The paths of empty files, which no content identifies.
+    empty: frozenset[str] = frozenset()
 
 
 class Package(NamedTuple):
@@ -159,5 +161,7 @@ class Attribution:
 
     # In the order of `image.stored`, without whiteouts: each file or link with its origin.
     files: tuple[tuple[File, Origin], ...]
-    # The numbers of layers that delete a path, by path.
-    deleted: Mapping[str, int]
+    # The later layer that deletes a file, by the file's layer and path.
+    deleted: Mapping[tuple[int, str], int]
+    # How bytecode compares with its source, by layer and path.
+    bytecode: Mapping[tuple[int, str], Bytecode] = field(default_factory=dict)

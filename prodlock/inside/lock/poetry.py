@@ -48,8 +48,8 @@ def select(lock: Path, wanted: Wanted) -> Selection:
     known("extra", wanted.extras, parsed.get("extras", {}))
     extras = frozenset(map(normalized, wanted.extras))
     configured = {normalized(name) for name in (*wanted.groups, *wanted.dev_groups)}
-    main = chosen(requirements(parsed, wanted.groups), extras)
-    everything = chosen(requirements(parsed, [*wanted.groups, *wanted.dev_groups]), extras)
+    main = chosen(requirements(parsed, wanted.groups), extras, wanted.environment)
+    everything = chosen(requirements(parsed, [*wanted.groups, *wanted.dev_groups]), extras, wanted.environment)
     included = {one for name in configured for one in group(described, name)}
     unused = [
         name

@@ -28,7 +28,7 @@ from prodlock.inside.lock.selection import (
 
 def select(lock: Path, wanted: Wanted) -> Selection:
     """Return what is installed of a lock, and of that of development. Raises ValueError where a lock is refused."""
-    parsed = _suitable(tomllib.loads(lock.read_text(encoding="utf-8")))
+    parsed = _suitable(tomllib.loads(lock.read_text(encoding="utf-8")), wanted.environment)
     extras = frozenset(map(normalized, wanted.extras))
     if parsed.get("extras"):
         known("extra", wanted.extras, parsed["extras"])
@@ -39,20 +39,22 @@ def select(lock: Path, wanted: Wanted) -> Selection:
     if "main" in groups:
         # The project's own requirements are a group that is installed by default, whatever its name.
         groups |= {normalized(name) for name in parsed.get("default-groups", [])} - dev
-    main = chosen(requirements(parsed), extras | groups)
-    everything = chosen([*main, *chosen(requirements(parsed), extras | groups | dev)])
+    main = chosen(requirements(parsed), extras | groups, wanted.environment)
+    everything = chosen([*main, *chosen(requirements(parsed), extras | groups | dev, wanted.environment)])
     if wanted.dev_lock:
-        further = _suitable(tomllib.loads(wanted.dev_lock.read_text(encoding="utf-8")))
-        everything = chosen([*everything, *chosen(requirements(further), extras | groups | dev)])
+        further = _suitable(tomllib.loads(wanted.dev_lock.read_text(encoding="utf-8")), wanted.environment)
+        everything = chosen([*everything, *chosen(requirements(further), extras | groups | dev, wanted.environment)])
     selected = Selection(main, everything, "")
     return selected._replace(inputs=consistent(pyproject(lock.parent), wanted, selected))
 
 
-def _suitable(lock: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a parsed lock. Raises ValueError for one for other environments than this."""
-    environments, here = lock.get("environments", []), platform.python_version()
-    wanted = lock.get("requires-python", "")
-    if (environments and not any(map(holds, environments))) or not _includes(wanted, here):
+def _suitable(lock: Mapping[str, Any], environment: Mapping[str, str] | None) -> Mapping[str, Any]:
+    """Return a parsed lock. Raises ValueError for one for other environments."""
+    environments, wanted = lock.get("environments", []), lock.get("requires-python", "")
+    holding = [holds(one, environment=environment) for one in environments or [""]]
+    if not any(holding) or not _includes(
+        wanted, (environment or {}).get("python_full_version") or platform.python_version()
+    ):
         message = f"it must be for this environment (got Python {wanted} and {environments}). To fix it: lock again."
         raise ValueError(message)
     return lock

@@ -31,10 +31,10 @@ IGNORED = re.compile(r"--(?:require-hashes|only-binary|prefer-binary|pre|trusted
 
 def select(lock: Path, wanted: Wanted) -> Selection:
     """Return what pip installs of a list, and of that of development. Raises ValueError where a list is refused."""
-    main = chosen(requirements(lock.read_text(encoding="utf-8-sig")))
+    main = chosen(requirements(lock.read_text(encoding="utf-8-sig")), environment=wanted.environment)
     further = wanted.dev_lock
     added = requirements(further.read_text(encoding="utf-8-sig"), {lock.name}) if further else ()
-    selected = Selection(main, chosen([*main, *added]), "")
+    selected = Selection(main, chosen([*main, *added], environment=wanted.environment), "")
     return selected._replace(inputs=consistent(pyproject(lock.parent), wanted, selected))
 
 

@@ -38,6 +38,8 @@ class Wanted(NamedTuple):
     # A member of a workspace.
     package: str = ""
     dev_lock: Path | None = None
+    # The variables of markers (PEP 508) in the environment; None for that of this interpreter.
+    environment: Mapping[str, str] | None = None
 
 
 class Requirement(NamedTuple):
@@ -53,7 +55,7 @@ class Requirement(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """What is installed in this environment."""
+    """What is installed in one environment."""
 
     main: list[Requirement]
     # With the groups for development.
@@ -207,7 +209,7 @@ def consistent(described: Mapping[str, Any], wanted: Wanted, selected: Selection
         for text in declared:
             one = parse(text)
             name = normalized(one.name)
-            if one.marker and not holds(str(one.marker)):
+            if one.marker and not holds(str(one.marker), environment=wanted.environment):
                 continue
             if name == normalized(project.get("name", "")):
                 # A requirement of the project's own extras. The loop continues with what is appended.

@@ -51,18 +51,17 @@ def select(lock: Path, wanted: Wanted) -> Selection:
     described = {member: pyproject(lock.parent / path) for member, path in members(parsed).items()}
     root = pyproject(lock.parent)
     inputs = compare(parsed, root, described, lock.parent)
-    supported = parsed.get("supported-markers", [])
-    if (supported and not any(map(holds, supported))) or not _contains(
-        parsed["requires-python"], platform.python_version()
-    ):
-        message = f"it must be for Python {platform.python_version()} on this platform. To fix it: lock again for it."
+    here = functools.partial(holds, environment=wanted.environment)
+    python = (wanted.environment or {}).get("python_full_version") or platform.python_version()
+    if not any(map(here, parsed.get("supported-markers") or [""])) or not _contains(parsed["requires-python"], python):
+        message = f"it must be for Python {python} on this platform. To fix it: lock again for it."
         raise ValueError(message)
     graph = Graph(parsed, targets(parsed, root, wanted.package))
     known("extra", wanted.extras, graph.extras)
     known("group", [*wanted.groups, *wanted.dev_groups], {"main", "dev", *graph.groups})
     addresses = {_bare(one["url"]): index(one["url"]) for one in _uv(root).get("index", []) if "url" in one}
-    main = chosen(graph.installed(wanted.extras, wanted.groups, addresses, holds))
-    everything = chosen(graph.installed(wanted.extras, [*wanted.groups, *wanted.dev_groups], addresses, holds))
+    main = chosen(graph.installed(wanted.extras, wanted.groups, addresses, here))
+    everything = chosen(graph.installed(wanted.extras, [*wanted.groups, *wanted.dev_groups], addresses, here))
     default = _uv(root).get("default-groups", [])
     configured = {normalized(name) for name in (*wanted.groups, *wanted.dev_groups)}
     unused = [] if isinstance(default, str) else [name for name in default if normalized(name) not in configured]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -51,24 +51,35 @@ _DECLARES = re.compile(r"(?:/bin/sh -c #\(nop\)\s+)?(?P<instruction>ARG|ENV|LABE
 
 def leaks(image: Image, forbidden: Forbidden) -> list[Finding]:
     """Return the dev tools that an image runs, and the secrets in its environment, labels, commands and history."""
+    return [
+        *(finding for name, words in commands(image).items() for finding in _tools(name, words, forbidden)),
+        *_tool_variables(_variables(image), image.history, forbidden),
+        *secrets(image),
+    ]
+
+
+def secrets(image: Image) -> list[Finding]:
+    """Return the secrets in an image's environment, labels, commands and history."""
+    labels = list((image.config.get("Labels") or {}).items())
+    found = [*_secrets("ENV", _variables(image)), *_secrets("LABEL", labels)]
+    found += [finding for name, words in commands(image).items() for finding in _secrets_in_command(name, words)]
+    return [*found, *_secrets_in_history(image.history, {finding.what for finding in found})]
+
+
+def commands(image: Image) -> dict[str, Sequence[str] | None]:
+    """Return the commands that an image starts, or has others start, by their instruction."""
     config = image.config
-    variables = [(name, value) for name, _, value in (text.partition("=") for text in config.get("Env") or ())]
-    labels = list((config.get("Labels") or {}).items())
-    commands = {
+    return {
         "CMD": config.get("Cmd"),
         "ENTRYPOINT": config.get("Entrypoint"),
         "HEALTHCHECK": (config.get("Healthcheck") or {}).get("Test"),
         "ONBUILD": config.get("OnBuild"),
         "SHELL": config.get("Shell"),
     }
-    secrets = [*_secrets("ENV", variables), *_secrets("LABEL", labels)]
-    secrets += [finding for name, words in commands.items() for finding in _secrets_in_command(name, words)]
-    return [
-        *(finding for name, words in commands.items() for finding in _tools(name, words, forbidden)),
-        *_tool_variables(variables, image.history, forbidden),
-        *secrets,
-        *_secrets_in_history(image.history, {finding.what for finding in secrets}),
-    ]
+
+
+def _variables(image: Image) -> list[tuple[str, str]]:
+    return [(name, value) for name, _, value in (text.partition("=") for text in image.config.get("Env") or ())]
 
 
 def undeclared(image: Image, declaration: Declaration, project: str) -> list[Finding]:

@@ -1,0 +1,5 @@
+"""Import the prices of the day."""
+
+import certifi
+
+CERTIFICATES = certifi.where()

@@ -1,0 +1,52 @@
+"""Find out which files of the layers a container sees (https://github.com/opencontainers/image-spec/blob/main/layer.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from prodlock.image.records import File
+
+WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
+
+
+def is_whiteout(file: File) -> bool:
+    """Return whether an entry only deletes what a layer below has."""
+    return file.path.rpartition("/")[2].startswith(WHITEOUT)
+
+
+class Layers:
+    """Which layer has the last entry of each path, and which layers delete paths."""
+
+    def __init__(self, files: Iterable[File]) -> None:
+        self._last: dict[str, int] = {}
+        # The layers that delete a path, and those that hide what a folder has below.
+        self._removed: dict[str, list[int]] = {}
+        self._emptied: dict[str, list[int]] = {}
+        for file in files:
+            folder, _, name = file.path.rpartition("/")
+            if file.packed:
+                continue
+            if name == OPAQUE:
+                self._emptied.setdefault(folder, []).append(file.layer)
+            elif name.startswith(WHITEOUT):
+                self._removed.setdefault(f"{folder}/{name[len(WHITEOUT) :]}", []).append(file.layer)
+            else:
+                self._last[file.path] = file.layer
+                if not file.directory:
+                    # In place of a folder, it hides the folder's contents.
+                    self._emptied.setdefault(file.path, []).append(file.layer)
+
+    def deletion(self, path: str, layer: int) -> int | None:
+        """Return the first later layer that deletes a path of a layer, or a folder above it; None where none does."""
+        later = [number for number in self._removed.get(path, ()) if number > layer]
+        if self._removed or self._emptied:
+            for parent in PurePosixPath(path).parents:
+                above = str(parent)
+                for numbers in (self._removed.get(above, ()), self._emptied.get(above, ())):
+                    later += [number for number in numbers if number > layer]
+        return min(later, default=None)
+
+    def is_seen(self, path: str, layer: int) -> bool:
+        """Return whether a container sees the entry that a layer has at a path."""
+        return self._last.get(path) == layer and self.deletion(path, layer) is None
