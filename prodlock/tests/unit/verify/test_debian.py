@@ -127,7 +127,7 @@ def test_what_scripts_of_packages_write_counts_where_the_package_is() -> None:
     assert found({}, written) == {}
 
 
-def test_records_that_are_not_text_are_no_error() -> None:
+def test_records_that_are_not_text_are_accepted() -> None:
     """They then name no package."""
     files = {f"{INFO}/curl.list": b"\xff\xfe", f"{INFO}/curl.md5sums": b"\xff\n\n x", "/var/lib/dpkg/status": b"\xff"}
     assert set(found({}, files).values()) <= {Package("curl", "")}
