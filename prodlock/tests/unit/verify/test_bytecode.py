@@ -182,7 +182,7 @@ def test_no_byte_of_the_code_can_be_changed(images: Images) -> None:
         images.add(f"/app/__pycache__/module.{TAG}.pyc", flipped(data, at), layer=at)
     accepted = {int(name.split()[0]) for name, one in images.compare().items() if one.state is State.EQUAL}
     path = data.index(whole.path)
-    # A flag for later references that no object makes, and how a text is kept, are no differences of the code.
+    # A flag for later references that no object makes, and how a text is kept, do not change the code.
     others = {at for at in accepted if not path <= at < path + len("/app")}
     assert all(marshalled.read(flipped(data, at)[16:], MAGIC).digest == whole.digest for at in others)
     assert len(others) < len(data) // 10
