@@ -69,6 +69,10 @@ def _file(path: str, files: Sequence[tuple[File, Origin]], report: VerifyReport)
         yield f"  layer {file.layer + 1}: {_instruction(file.layer, report)}"
         yield f"    {_described(file)}"
         yield f"    origin: {_named(origin)}"
+        if compared := report.attribution.bytecode.get((file.layer, path)):
+            source = compared.source
+            place = f", compared with {source.path} of layer {source.layer + 1}" if source else ""
+            yield f"    bytecode: {compared.state}{place}"
         replaced = [later.layer for later, _ in files[number + 1 :] if later.layer > file.layer]
         deleted = report.attribution.deleted.get((file.layer, path))
         gone = min([*replaced, *([] if deleted is None else [deleted])], default=None)

@@ -29,6 +29,7 @@ INPUTS = {
 RECORDED = {
     Kind.DEBIAN: "by the package manager's records in the image",
     Kind.BYTECODE: "no interpreter was available to compile the source again",
+    Kind.INSTALLER: "recognized by their place, and not compared",
 }
 
 

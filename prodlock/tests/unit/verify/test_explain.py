@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from prodlock.failure import Failure
@@ -20,6 +22,7 @@ from prodlock.tests.unit.verify.examples import (
     report,
 )
 from prodlock.verify.explain import explain, explain_rule, is_rule
+from prodlock.verify.records import Bytecode, State
 
 ENV = file("/code/.env", 2, b"TOKEN=x")
 
@@ -70,6 +73,18 @@ def test_a_link_and_a_recorded_file_are_described() -> None:
         "    link to libpq.so.5.17, 0 B, mode 0777, owner 0:0",
         "    origin: Debian packages: libpq5 17.5; not proven: by the package manager's records in the image",
     ]
+
+
+def test_bytecode_is_explained_with_its_source() -> None:
+    """What the comparison gave, and the copy of the source that it was made with."""
+    path = f"{SITE}/jinja2/__pycache__/utils.cpython-313.pyc"
+    found = report()
+    compared = {(1, path): Bytecode(State.STALE, file(f"{SITE}/jinja2/utils.py", 1))}
+    found = replace(found, attribution=replace(found.attribution, bytecode=compared))
+    assert f"    bytecode: stale, compared with {SITE}/jinja2/utils.py of layer 2" in explain(path, found)
+    compared = {(1, path): Bytecode(State.WITHOUT_SOURCE)}
+    found = replace(found, attribution=replace(found.attribution, bytecode=compared))
+    assert "    bytecode: without a source" in explain(path, found)
 
 
 def test_a_folder_is_summarized() -> None:
