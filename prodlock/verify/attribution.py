@@ -151,10 +151,12 @@ class _Attributor:
             if member.size
         }
         configurations = [file for file in evidence.files if file.path.endswith("/pyvenv.cfg")]
+        contents = {file.path: evidence.subject.content(file) for file in configurations if file.sha256}
+        # The prompt of each environment, by its folder.
         self._environments = {
-            posixpath.dirname(file.path)
-            for file in configurations
-            if file.sha256 and installers.is_configuration(evidence.subject.content(file))
+            posixpath.dirname(path): installers.prompt_of(content)
+            for path, content in contents.items()
+            if installers.is_configuration(content)
         }
 
     def direct(self, file: File) -> Origin | None:
@@ -238,7 +240,8 @@ class _Attributor:
             )
             return Origin(Kind.INSTALLER, folder) if is_known else None
         if last == "bin" and top in self._environments and file.sha256 and installers.is_activation(name):
-            text, digest = content(file), installers.skeleton_digest(content(file), top)
+            text, prompts = content(file), [one for one in (self._environments[top], posixpath.basename(top)) if one]
+            digest = installers.skeleton_digest(text, top, prompts)
             proven = digest in installers.SKELETONS or self._is_activation_of_base(name, text)
             return Origin(Kind.INSTALLER, top, proven=proven)
         if file.sha256 == EMPTY and _UV_LOCK.fullmatch(file.path):

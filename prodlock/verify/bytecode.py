@@ -29,9 +29,10 @@ from prodlock.verify import cache as caches
 from prodlock.verify import marshalled
 from prodlock.verify.records import Bytecode, Python, State
 
-# The name of a file in __pycache__ (PEP 3147, PEP 488).
+# The folder of bytecode, and the name of a file in it (PEP 3147, PEP 488).
+_FOLDER = "/__pycache__"
 _TAG = re.compile(r"\.(?=cpython-|pypy|graalpy)")
-_CACHED = re.compile(r"(?P<stem>.+?)\.(?P<tag>cpython-\d+)(?:\.opt-(?P<optimization>[12]))?\.pyc")
+_CACHED = re.compile(r".+?\.(?P<tag>cpython-\d+t?)(?:\.opt-(?P<optimization>[12]))?\.pyc")
 # The magic number of each version's final release (importlib/_bootstrap_external.py).
 _MAGIC = {
     "cpython-38": 3413, "cpython-39": 3425, "cpython-310": 3439, "cpython-311": 3495, "cpython-312": 3531,
@@ -39,6 +40,7 @@ _MAGIC = {
 }  # fmt: skip
 # Flags in the header (PEP 552): the source is named by time and size, or by hash and checked or not.
 _BY_TIME, _UNCHECKED, _CHECKED = 0, 1, 3
+_EMPTY = hashlib.sha256().hexdigest()
 # How many bytes of sources and how many files one container compiles.
 _PORTION = 32 << 20
 _MOST_FILES = 2000
@@ -199,13 +201,9 @@ def _read(file: File, sources: Mapping[str, Sequence[File]], content: Content, e
     `end` is the number of the layer that replaces it.
     """
     folder, name = posixpath.split(file.path)
-    cached = _CACHED.fullmatch(name) if folder.endswith("/__pycache__") else None
-    stem = name.removesuffix(".pyc")
-    if folder.endswith("/__pycache__"):
-        folder = posixpath.dirname(folder)
-        # Another program's, such as pytest's, has more in its name.
-        stem = cached["stem"] if cached else _TAG.split(name)[0]
-    copies = _copies(posixpath.join(folder, f"{stem}.py"), sources, end)
+    in_cache = folder.endswith(_FOLDER)
+    cached = _CACHED.fullmatch(name) if in_cache else None
+    copies = _copies(source_path(file.path), sources, end)
     if not copies:
         return Bytecode(State.WITHOUT_SOURCE)
     data = content(file)
@@ -215,13 +213,14 @@ def _read(file: File, sources: Mapping[str, Sequence[File]], content: Content, e
         len(data) < HEADER
         or data[2:4] != b"\r\n"
         or flags not in {_BY_TIME, _UNCHECKED, _CHECKED}
-        or not (cached or name == f"{stem}.pyc")
-        # No Python runs bytecode of another version.
-        or (_MAGIC.get(tag, magic) != magic if tag else magic not in _MAGIC.values())
+        # Another program's, such as pytest's.
+        or (in_cache and not cached)
+        # Nothing that a Python of this name writes.
+        or (_MAGIC.get(tag, magic) != magic if tag else magic not in _MAGIC.values() and magic < max(_MAGIC.values()))
     ):
         return Bytecode(State.DIFFERENT, copies[0])
     named = data[8:HEADER]
-    possible = [copy for copy in copies if flags != _BY_TIME or _time_and_size(copy) == named]
+    possible = [copy for copy in copies if flags != _BY_TIME or _time_and_size(copy, content) == named]
     if not possible:
         return Bytecode(State.STALE, copies[0])
     hashed = {copy: copy if copy.sha256 else copy._replace(sha256=_sha256(content(copy))) for copy in copies}
@@ -238,6 +237,14 @@ def _read(file: File, sources: Mapping[str, Sequence[File]], content: Content, e
     )
 
 
+def source_path(path: str) -> str:
+    """Return the path of the source of a bytecode file (PEP 3147)."""
+    folder, name = posixpath.split(path)
+    if not folder.endswith(_FOLDER):
+        return path.removesuffix("c")
+    return posixpath.join(posixpath.dirname(folder), _TAG.split(name)[0].removesuffix(".pyc") + ".py")
+
+
 def _copies(path: str, sources: Mapping[str, Sequence[File]], end: int) -> list[File]:
     """Return the copies of a source, the last one before a layer first, and then the later ones before the earlier."""
     copies = [copy for copy in sources.get(path, ()) if not copy.directory]
@@ -252,9 +259,11 @@ def _copies(path: str, sources: Mapping[str, Sequence[File]], end: int) -> list[
     return sorted(regular, key=lambda copy: (copy.layer >= end, -copy.layer))
 
 
-def _time_and_size(copy: File) -> bytes:
+def _time_and_size(copy: File, content: Content) -> bytes:
     """Return the time and size of a source as a header has them."""
-    return b"".join((number & 0xFFFFFFFF).to_bytes(4, "little") for number in (copy.mtime, copy.size))
+    # A hard link has no size in its layer.
+    size = copy.size or (0 if copy.sha256 == _EMPTY else len(content(copy)))
+    return b"".join((number & 0xFFFFFFFF).to_bytes(4, "little") for number in (copy.mtime, size))
 
 
 def _sha256(content: bytes) -> str:

@@ -6,15 +6,16 @@ Evidence that can't be collected is a Failure with exit code 2, never an empty v
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import json
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from prodlock import collector, site
-from prodlock.docker import engine
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image.records import File
 from prodlock.inside.lock.selection import normalized
@@ -36,6 +37,7 @@ from prodlock.verify import (
     wheels,
 )
 from prodlock.verify.attribution import Evidence, Key, attribute
+from prodlock.verify.progress import Progress
 from prodlock.verify.records import Bytecode, Installed, Locked, Python, Subject, Wheel
 from prodlock.verify.report import VerifyReport
 from prodlock.verify.visible import Layers
@@ -49,6 +51,8 @@ class Options:
     groups: Sequence[str] = ()
     extras: Sequence[str] = ()
     base: str | None = None
+    # Such as linux/arm64, for images of several platforms.
+    platform: str = ""
     # Folders whose files are the project's sources; without them, the commit that is checked out.
     sources: Sequence[str] = ()
     # Whether each file that nothing accounts for is a finding.
@@ -95,10 +99,14 @@ def verify(project: Project, reference: str, options: Options | None = None) -> 
     started = time.monotonic()
     try:
         lock = options.lock or locks.find(project.root)
-        with collector.paused(), images.open_image(project, reference, options.base) as subject:
-            evidence = collect(project, subject, lock, options)
-            compare = _Compiler(project, subject, evidence.python).compare
-            attribution = attribute(evidence, compare)
+        with (
+            collector.paused(),
+            Progress() as progress,
+            images.open_image(project, reference, options.base, platform=options.platform) as subject,
+        ):
+            collection = _Collection(project, subject, options, progress)
+            evidence = collection.evidence(lock)
+            attribution = attribute(evidence, functools.partial(collection.compare, evidence.python))
             found = findings.judge(evidence, attribution, strict=options.strict)
     except Failure as failure:
         raise Failure(str(failure), CANNOT_CHECK) from None
@@ -111,7 +119,7 @@ def verify(project: Project, reference: str, options: Options | None = None) -> 
         base=subject.base,
         base_layers=subject.base_layers,
         layers=subject.image.layers,
-        lock=_shown(evidence.locked.file, project.root),
+        lock=evidence.locked.file,
         inputs=evidence.locked.inputs,
         attribution=attribution,
         findings=tuple(found),
@@ -122,46 +130,78 @@ def verify(project: Project, reference: str, options: Options | None = None) -> 
     )
 
 
+@dataclass(frozen=True)
+class _Collection:
+    """Collects the evidence about an image. Raises Failure where some of it can't be had."""
+
+    project: Project
+    subject: Subject
+    options: Options
+    # Gets the state of what takes long.
+    progress: Progress
+
+    def evidence(self, lock: Path) -> Evidence:
+        """Return the evidence, with the wheels that the lock names."""
+        root, options = self.project.root, self.options
+        python = interpreter.find(self.subject)
+        locked = locks.read(root, lock, options.groups, options.extras, python)
+        locked = locked._replace(file=_shown(locked.file, root))
+        layers = Layers(self.subject.image.files)
+        installed = tuple(environments.find(self.subject, layers))
+        return Evidence(
+            self.subject,
+            python,
+            locked,
+            installed,
+            self._wheels(installed, locked),
+            repository.read(root, options.sources),
+            debian.files(self.subject),
+            layers,
+            frozenset(_own(root)),
+        )
+
+    def _wheels(self, installed: Sequence[Installed], locked: Locked) -> Mapping[Key, Wheel]:
+        """Return the locked wheel of each distribution that has the lock's version and is from one of its wheels."""
+        present = {
+            (one.layer, one.info): (one, locked.main[one.name])
+            for one in installed
+            if one.layer >= self.subject.base_layers
+            and one.name in locked.main
+            and locked.main[one.name].version == one.version
+        }
+        given = functools.partial(site.environment, self.project), self._cache, self.progress
+        named = wheels.identify((requirement for _, requirement in present.values()), *given)
+        chosen = {key: wheels.choose(one, named[requirement.name]) for key, (one, requirement) in present.items()}
+        needed = {digest: named[present[key][1].name] for key, digest in chosen.items() if digest}
+        contents = wheels.contents(needed, *given)
+        return {key: contents[digest] for key, digest in chosen.items() if digest}
+
+    def compare(
+        self, python: Python, files: Sequence[File], sources: Mapping[str, Sequence[File]]
+    ) -> Mapping[Key, Bytecode]:
+        """Return how bytecode compares with its sources, compiled by the interpreter of the base image."""
+        subject = self.subject
+        layers = "\n".join(layer.diff_id for layer in subject.image.layers[: subject.base_layers])
+        return bytecode.compare(
+            files,
+            sources,
+            subject.content,
+            python,
+            bytecode.in_container(self.project, subject.base, python) if subject.base_layers else None,
+            self._cache,
+            base=hashlib.sha256(layers.encode()).hexdigest(),
+            notify=lambda done, of: self.progress(f"Bytecode: {done} of {of} sources compiled"),
+        )
+
+    @property
+    def _cache(self) -> Path:
+        return cache.folder(self.project.environment)
+
+
 def _shown(lock: str, root: Path) -> str:
     """Return the path of a lock relative to the project's folder, where it is in it."""
     path = Path(lock).absolute()
     return str(path.relative_to(root)) if path.is_relative_to(root) else lock
-
-
-def collect(project: Project, subject: Subject, lock: Path, options: Options) -> Evidence:
-    """Collect the evidence about an image. Raises Failure where some of it can't be had."""
-    python = interpreter.find(subject)
-    locked = locks.read(project.root, lock, options.groups, options.extras, python)
-    layers = Layers(subject.image.files)
-    installed = tuple(environments.find(subject, layers))
-    return Evidence(
-        subject,
-        python,
-        locked,
-        installed,
-        _wheels(project, subject, installed, locked),
-        repository.read(project.root, options.sources),
-        debian.files(subject),
-        layers,
-        frozenset(_own(project.root)),
-    )
-
-
-def _wheels(project: Project, subject: Subject, installed: Sequence[Installed], locked: Locked) -> Mapping[Key, Wheel]:
-    """Return the locked wheel of each distribution that has the lock's version and is from one of its wheels."""
-    present = {
-        (one.layer, one.info): (one, locked.main[one.name])
-        for one in installed
-        if one.layer >= subject.base_layers
-        and one.name in locked.main
-        and locked.main[one.name].version == one.version
-    }
-    settings, folder = site.environment(project), cache.folder(project.environment)
-    named = wheels.identify((requirement for _, requirement in present.values()), settings, folder, engine.notify)
-    chosen = {key: wheels.choose(one, named[requirement.name]) for key, (one, requirement) in present.items()}
-    needed = {digest: named[present[key][1].name] for key, digest in chosen.items() if digest}
-    contents = wheels.contents(needed, settings, folder, engine.notify)
-    return {key: contents[digest] for key, digest in chosen.items() if digest}
 
 
 def _own(root: Path) -> Iterator[str]:
@@ -173,30 +213,3 @@ def _own(root: Path) -> Iterator[str]:
                 name = document.get("project", {}).get("name") or document.get("tool", {}).get("poetry", {}).get("name")
                 if isinstance(name, str):
                     yield normalized(name)
-
-
-@dataclass(frozen=True)
-class _Compiler:
-    """Compares bytecode, by the interpreter of the base image where the Engine has it."""
-
-    project: Project
-    subject: Subject
-    python: Python
-
-    def compare(self, files: Sequence[File], sources: Mapping[str, Sequence[File]]) -> Mapping[Key, Bytecode]:
-        """Return how bytecode files compare with their sources."""
-        folder = cache.folder(self.project.environment)
-        return bytecode.compare(files, sources, self.subject.content, self.python, self._run(), folder)
-
-    def _run(self) -> Callable[[bytes], bytes] | None:
-        """Return a function that runs a program in a container of the base image; None where the Engine has none."""
-        try:
-            engine.output(self.project, "image", "inspect", "--format={{.Id}}", self.subject.base)
-        except Failure:
-            return None
-        options = ("--rm", "--pull=never", "--network=none", "--interactive", "--entrypoint=python3")
-
-        def run(given: bytes) -> bytes:
-            return engine.output(self.project, "run", *options, self.subject.base, "-", given=given).encode()
-
-        return run

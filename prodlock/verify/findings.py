@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator, Mapping
 
 from prodlock.image.records import File
+from prodlock.inside.lock.selection import Requirement
 from prodlock.proof import rules
 from prodlock.proof.judges import configuration, credentials
 from prodlock.proof.rules import Finding, Rule
-from prodlock.inside.lock.selection import Requirement
 from prodlock.verify import installers
 from prodlock.verify.attribution import EMPTY, Evidence, Key, source_paths
 from prodlock.verify.environments import prefix

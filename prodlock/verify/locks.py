@@ -95,6 +95,10 @@ def read(root: Path, lock: Path, groups: Sequence[str], extras: Sequence[str], p
             "in the project's folder with --lock FILE.",
             CANNOT_CHECK,
         )
+    try:
+        selection.reader(lock.name)
+    except ValueError as error:
+        raise Failure(str(error).replace("`lock` in [tool.prodlock]", "--lock"), CANNOT_CHECK) from None
     with _refusals(lock):
         package = own.package or _member(root, lock)
         names = _names(lock, package)
@@ -187,8 +191,7 @@ def _refusals(lock: Path) -> Iterator[None]:
         raise Failure(f"{reason} To fix it: {remedy}", CANNOT_CHECK) from None
     except _FAULTS as error:
         text = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        text = _COMMAND.sub(r"`\1 lock`", text).replace("`lock` in [tool.prodlock]", "--lock")
-        reason, _, remedy = text.partition(" To fix it: ")
+        reason, _, remedy = _COMMAND.sub(r"`\1 lock`", text).partition(" To fix it: ")
         raise Failure(
             f"{lock} must be a lock for the image (got: {reason.rstrip('.')}). To fix it: "
             f"{remedy or 'lock again, or name another lock with --lock FILE.'}",
