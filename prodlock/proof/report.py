@@ -83,11 +83,15 @@ class Printable(Protocol):
 
 def print_report(report: Printable, *, as_json: bool) -> int:
     """Print a report and return its exit code."""
-    text = json.dumps(report.data(), indent=2) if as_json else "\n".join(report.lines())
-    # As standard error does: a name may not be valid in any encoding, and an output may have 256 characters only.
+    print_text(json.dumps(report.data(), indent=2) if as_json else "\n".join(report.lines()))
+    return report.code
+
+
+def print_text(text: str) -> None:
+    """Print a text whose names may not be valid in any encoding, to an output that may have 256 characters only."""
+    # As standard error does.
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding))
-    return report.code
 
 
 def read_size(image: Image, seconds: float) -> dict[str, float]:

@@ -40,11 +40,11 @@ def test_a_file_is_explained_in_every_layer() -> None:
         "  layer 2: RUN pip install --index-url https://***@index.example -r x",
         f"    file, 3 B, mode 0644, owner 0:0, sha256 {first.sha256}",
         "    origin: unexplained",
-        "    replaced by layer 3, and still in the image: COPY . /code",
+        "    still in the image, replaced by layer 3: COPY . /code",
         "  layer 3: COPY . /code",
         f"    file, 7 B, mode 0644, owner 0:0, sha256 {second.sha256}",
         "    origin: repository: .env; proven",
-        "    deleted by layer 4, and still in the image: RUN rm /code/.env",
+        "    still in the image, deleted by layer 4: RUN rm /code/.env",
         "    LS605 /code/.env: still ships, layer 3",
     ]
 
@@ -53,7 +53,7 @@ def test_a_file_is_explained_in_every_layer() -> None:
 def test_a_path_is_normalized(written: str) -> None:
     """With and without a slash; a file of the base image names it."""
     lines = explain(written, report())
-    assert lines[:2] == ["/usr/bin/env", "  layer 1: ADD file:0 in / (base image python:3.13-slim)"]
+    assert lines[:2] == ["/usr/bin/env", "  layer 1 of the base image python:3.13-slim: ADD file:0 in /"]
 
 
 def test_a_file_that_a_later_layer_has_again_is_explained() -> None:
@@ -61,7 +61,7 @@ def test_a_file_that_a_later_layer_has_again_is_explained() -> None:
     files = [(file("/code/a", 1), WHEEL), (file("/code/a", 3), WHEEL)]
     lines = explain("/code/a", report(files=files, deleted={(1, "/code/a"): 2}))
     assert [line for line in lines if "still in the image" in line] == [
-        "    deleted by layer 3, and still in the image: COPY . /code"
+        "    still in the image, deleted by layer 3: COPY . /code"
     ]
 
 
