@@ -317,11 +317,17 @@ def _layers(report: VerifyReport) -> Iterator[str]:
     rows = [
         [
             f"{number + 1}",
-            ("base image: " if number < report.base_layers else "")
-            + _code(text.shortened(report.instruction(number), 400)),
+            _layer(report, number),
             f"{files[number]:,}",
             text.size(sizes[number]),
         ]
         for number in range(len(report.layers))
     ]
     yield from _table(["Layer", "Instruction", "Files", "Size"], 2, rows)
+
+
+def _layer(report: VerifyReport, number: int) -> str:
+    """Return a layer's instruction, where it is recorded, and whether it is one of the base image."""
+    instruction = text.shortened(report.instruction(number), 400)
+    parts = [*(["base image"] if number < report.base_layers else []), *([_code(instruction)] if instruction else [])]
+    return ": ".join(parts)
