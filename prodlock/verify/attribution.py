@@ -57,7 +57,8 @@ class Evidence:
     # The wheel of a distribution, by the layer and the path of its metadata.
     wheels: Mapping[Key, Wheel]
     repository: Repository
-    debian: Mapping[str, Package]
+    # Of the files above the base image, by layer and path.
+    debian: Mapping[Key, Package]
     layers: Layers
     # The names of the distributions that the project itself builds.
     own: frozenset[str] = frozenset()
@@ -289,7 +290,7 @@ class _Attributor:
         return None
 
     def _of_debian(self, file: File) -> Origin | None:
-        if package := self.evidence.debian.get(file.path):
+        if package := self.evidence.debian.get((file.layer, file.path)):
             return Origin(Kind.DEBIAN, f"{package.name} {package.version}".strip(), proven=False)
         if file.path in _ACCOUNTS:
             return Origin(Kind.DEBIAN, "accounts", proven=False)

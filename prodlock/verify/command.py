@@ -154,7 +154,7 @@ class _Collection:
             locked,
             installed,
             self._wheels(installed, locked),
-            repository.read(root, options.sources),
+            repository.read(self.project, options.sources, self._sizes()),
             debian.files(self.subject),
             layers,
             frozenset(_own(root)),
@@ -187,11 +187,28 @@ class _Collection:
             sources,
             subject.content,
             python,
-            bytecode.in_container(self.project, subject.base, python) if subject.base_layers else None,
+            bytecode.in_container(self.project, subject.base, self._python_of_base(python))
+            if subject.base_layers
+            else None,
             self._cache,
             base=hashlib.sha256(layers.encode()).hexdigest(),
             notify=lambda done, of: self.progress(f"Bytecode: {done} of {of} sources compiled"),
         )
+
+    def _python_of_base(self, python: Python) -> Python:
+        """Return the base image's interpreter of the same version, where the image's own is in another place."""
+        name = f"/lib/python{'.'.join(python.version.split('.')[:2])}"
+        libraries = [
+            file.path.removesuffix("/os.py")
+            for file in self.subject.image.files
+            if file.layer < self.subject.base_layers and file.path.endswith(f"{name}/os.py")
+        ]
+        place = python.library if python.library in libraries or not libraries else libraries[0]
+        return python._replace(library=place)
+
+    def _sizes(self) -> frozenset[int]:
+        """Return the sizes of the files above the base image."""
+        return frozenset(file.size for file in self.subject.image.files if file.layer >= self.subject.base_layers)
 
     @property
     def _cache(self) -> Path:

@@ -154,7 +154,7 @@ def test_an_editable_installation_of_the_project_itself_is_explained() -> None:
 def test_files_of_debian_packages_are_recorded_and_not_proven() -> None:
     """By the records in the image itself."""
     path = "/usr/lib/x86_64-linux-gnu/libpq.so.5"
-    given = evidence(subject(BASE, {path: b"\x7fELF"}), debian={path: Package("libpq5", "17")})
+    given = evidence(subject(BASE, {path: b"\x7fELF"}), debian={(1, path): Package("libpq5", "17")})
     assert origins(given)[path] == (Kind.DEBIAN, "libpq5 17", False)
     assert found(given) == set()
 
