@@ -70,14 +70,10 @@ def _file(path: str, files: Sequence[tuple[File, Origin]], report: VerifyReport)
         yield f"    {_described(file)}"
         yield f"    origin: {_named(origin)}"
         replaced = [later.layer for later, _ in files[number + 1 :] if later.layer > file.layer]
-        deleted = [
-            layer
-            for above in (path, *_parents(path))
-            if (layer := report.attribution.deleted.get(above, -1)) > file.layer
-        ]
-        gone = min([*replaced, *deleted], default=None)
+        deleted = report.attribution.deleted.get((file.layer, path))
+        gone = min([*replaced, *([] if deleted is None else [deleted])], default=None)
         if gone is not None:
-            how = "deleted" if gone in deleted else "replaced"
+            how = "deleted" if gone == deleted else "replaced"
             yield f"    {how} by layer {gone + 1}, and still in the image: {_instruction(gone, report)}"
         found = [
             finding

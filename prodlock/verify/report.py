@@ -159,17 +159,15 @@ class VerifyReport:
 
     def verdict(self) -> str:
         """Return the verdict in one line; only what is proven is called clean."""
-        rest = [
-            f"{text.count(row.files, 'file')} ({text.size(row.size)}) {'is' if row.files == 1 else 'are'} unexplained"
-            for row in self.rows
-            if row.kind is Kind.UNEXPLAINED and row.files
-        ]
-        files = sum(row.unproven_files for row in self.rows)
-        if files:
-            size = text.size(sum(row.unproven_size for row in self.rows))
-            rest.append(f"{text.count(files, 'file')} ({size}) {'is' if files == 1 else 'are'} recorded and not proven")
+        rest = []
+        missing = [(row.files, row.size) for row in self.rows if row.kind is Kind.UNEXPLAINED]
+        recorded = [(row.unproven_files, row.unproven_size) for row in self.rows]
+        for rows, what in ((missing, "unexplained"), (recorded, "recorded and not proven")):
+            number, size = (sum(column) for column in zip(*rows, strict=True))
+            if number:
+                rest.append(f"{text.count(number, 'file')} ({text.size(size)}) {'is' if number == 1 else 'are'} {what}")
         if self.findings:
-            return f"{self.image}: {text.count(len(self.findings), 'finding')}{''.join(f', {one}' for one in rest)}."
+            return f"{self.image}: {'; '.join([text.count(len(self.findings), 'finding'), *rest])}."
         if rest:
             return f"{self.image}: no finding, but {' and '.join(rest)}."
         files = len(self.attribution.files)

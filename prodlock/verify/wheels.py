@@ -16,14 +16,18 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.inside.lock.selection import Requirement, normalized
 from prodlock.verify import cache as entries
-from prodlock.verify.index import Index, Listed
 from prodlock.verify.records import Installed, Member, Wheel
 
+if TYPE_CHECKING:
+    from prodlock.verify.index import Index, Listed
+
+# Returns what prodlock/site.py finds; called only where the cache lacks something.
+Settings = Callable[[], Mapping[str, str]]
 # Takes the state of a long step, as a text.
 Notify = Callable[[str], object]
 
@@ -95,66 +99,82 @@ def _platform(file: str) -> tuple[bool, list[tuple[int, ...]]]:
     return "musllinux" not in file, sorted(tuple(map(int, one)) for one in versions)
 
 
-def identify(
-    needed: Iterable[Requirement], settings: Mapping[str, str], cache: Path, notify: Notify
-) -> dict[str, Requirement]:
+def identify(needed: Iterable[Requirement], settings: Settings, cache: Path, notify: Notify) -> dict[str, Requirement]:
     """Return requirements by name, with the names of their files from the index where the lock names none.
 
     Raises Failure, code 2, where no index has one of the files.
     """
     found = {one.name: one for one in needed}
-    unnamed = [one for one in found.values() if not any(file for file, _ in one.files)]
-    if not unnamed:
-        return found
-    index = Index(settings)
+    missing = []
+    for one in [one for one in found.values() if not any(file for file, _ in one.files)]:
+        names = entries.read(cache, _NAMES, _key(one))
+        if isinstance(names, dict) and names:
+            found[one.name] = _named(one, names)
+        else:
+            missing.append(one)
+    if missing:
+        index = _index(settings)
 
-    def named(one: Requirement) -> Requirement:
-        key = hashlib.sha256("\n".join(sorted(digest for _, digest in one.files)).encode()).hexdigest()
-        names = entries.read(cache, _NAMES, key)
-        if not names:
+        def search(one: Requirement) -> Requirement:
             listed = {file.sha256: file.name for file in _searched(index, one) if file.sha256}
             names = {digest: listed[digest] for digest in _digests(one) if digest in listed}
             if not names:
                 raise _absent(one, f"a file of {one.name} {one.version}", index)
-            entries.write(cache, _NAMES, key, names)
-        return one._replace(files=tuple((names.get(digest, ""), _SHA256 + digest) for digest in _digests(one)))
+            entries.write(cache, _NAMES, _key(one), names)
+            return _named(one, names)
 
-    found |= {one.name: one for one in _parallel(named, unnamed, lambda done: notify(
-        f"Package index: {done} of {len(unnamed)} distributions"))}  # fmt: skip
+        def state(done: int) -> None:
+            notify(f"Package index: {done} of {len(missing)} distributions")
+
+        found |= {one.name: one for one in _parallel(search, missing, state)}
     return found
 
 
-def contents(
-    needed: Mapping[str, Requirement], settings: Mapping[str, str], cache: Path, notify: Notify
-) -> dict[str, Wheel]:
+def contents(needed: Mapping[str, Requirement], settings: Settings, cache: Path, notify: Notify) -> dict[str, Wheel]:
     """Return the contents of wheels by their sha256. Those that the cache lacks are downloaded in parallel.
 
     Raises Failure, code 2, where no index has one of them, or where what it has is another file.
     """
-    found = {}
-    for digest, requirement in needed.items():
-        if (wheel := _cached(cache, digest, requirement)) is not None:
-            found[digest] = wheel
+    cached = {digest: _cached(cache, digest, one) for digest, one in needed.items()}
+    found = {digest: wheel for digest, wheel in cached.items() if wheel}
     missing = [(digest, one) for digest, one in needed.items() if digest not in found]
-    if not missing:
-        return found
-    index, received = Index(settings), _Count()
+    if missing:
+        index, received = _index(settings), _Count()
 
-    def read(pair: tuple[str, Requirement]) -> Wheel:
-        wheel = _downloaded(index, *pair, received)
-        value = {"file": wheel.file, "commands": wheel.commands, "members": wheel.members}
-        entries.write(cache, _WHEELS, wheel.sha256, value)
-        return wheel
+        def read(pair: tuple[str, Requirement]) -> Wheel:
+            wheel = _downloaded(index, *pair, received)
+            value = {"file": wheel.file, "commands": wheel.commands, "members": wheel.members}
+            entries.write(cache, _WHEELS, wheel.sha256, value)
+            return wheel
 
-    def state(done: int) -> None:
-        notify(f"Locked wheels: {done} of {len(missing)}, {received.total / 1e6:.0f} MB")
+        def state(done: int) -> None:
+            notify(f"Locked wheels: {done} of {len(missing)}, {received.total / 1e6:.0f} MB")
+
+        try:
+            found |= {one.sha256: one for one in _parallel(read, missing, state)}
+        finally:
+            # Where one failed, the other threads end with their next part.
+            received.stopped.set()
+    return found
+
+
+def _index(settings: Settings) -> Index:
+    """Return the package indexes of the settings. Raises Failure, code 2, where a setting is not valid."""
+    from prodlock.verify.index import Index  # noqa: PLC0415 - a run with a full cache needs none of it
 
     try:
-        wheels = _parallel(read, missing, state)
-    finally:
-        # Where one failed, the other threads end with their next part.
-        received.stopped.set()
-    return found | {one.sha256: one for one in wheels}
+        return Index(settings())
+    except Failure as failure:
+        raise Failure(str(failure), CANNOT_CHECK) from None
+
+
+def _key(one: Requirement) -> str:
+    """Return the key of a requirement's files in the cache."""
+    return hashlib.sha256("\n".join(sorted(_digests(one))).encode()).hexdigest()
+
+
+def _named(one: Requirement, names: Mapping[str, str]) -> Requirement:
+    return one._replace(files=tuple((names.get(digest, ""), _SHA256 + digest) for digest in _digests(one)))
 
 
 class _Count:

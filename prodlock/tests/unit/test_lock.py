@@ -51,6 +51,11 @@ CASES: dict[str, Case] = {
 }
 
 
+def variables(changed: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of markers, those of this interpreter but for some."""
+    return {name: str(value) for name, value in HERE.items()} | dict(changed)
+
+
 def exported(lock: str, name: str) -> set[str]:
     """Return name and version of each distribution of an export that this environment needs."""
     text = (LOCKS / lock).with_name("exported").joinpath(f"{name}.txt").read_text(encoding="utf-8")
@@ -77,6 +82,31 @@ def test_the_selection_is_what_the_owning_tool_exports(
         assert names(selected.everything) == exported(lock, dev)
         assert names(selected.everything) > names(selected.main)
     assert selected.inputs == ("fresh" if lock.endswith(".lock") else "consistent")
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("case", CASES)
+def test_a_given_environment_selects_what_its_interpreter_selects(
+    case: str, environment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`prodlock verify` reads a lock for an image on a host with another Python or system."""
+    lock, wanted, main, dev = CASES[case]
+    # Markers are evaluated with all variables given: none is of this interpreter.
+    monkeypatch.setattr(packaging.markers, "default_environment", lambda: dict.fromkeys(HERE, "0"))
+    given = wanted._replace(environment=variables(ENVIRONMENTS[environment]))
+    selected = selection.reader(lock).select(LOCKS / lock, given)
+    monkeypatch.setattr(packaging.markers, "default_environment", lambda: HERE | ENVIRONMENTS[environment])  # type: ignore[operator]
+    assert names(selected.main) == exported(lock, main)
+    assert not dev or names(selected.everything) == exported(lock, dev)
+
+
+@pytest.mark.parametrize("kind", ["uv", "pylock"])
+def test_a_lock_for_another_python_than_the_given_one_is_refused(kind: str) -> None:
+    """By its requires-python."""
+    lock = LOCKS / kind / LOCK_OF[kind]
+    older = variables({"python_version": "3.9", "python_full_version": "3.9.1"})
+    with pytest.raises(ValueError, match=r"it must be for (Python 3\.9\.1|this environment)"):
+        selection.reader(lock.name).select(lock, selection.Wanted(environment=older))
 
 
 def copied(tmp_path: Path, kind: str) -> Path:

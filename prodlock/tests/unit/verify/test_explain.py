@@ -29,7 +29,7 @@ def test_a_file_is_explained_in_every_layer() -> None:
     found = report(
         finding(CHANGED, "", 2, path="/code/.env", why="still ships", files=1),
         files=[(file("/code/.env", 1, b"A=b"), UNEXPLAINED), (ENV, REPOSITORY._replace(what=".env"))],
-        deleted={"/code/.env": 3},
+        deleted={(2, "/code/.env"): 3},
     )
     first, second = file("/code/.env", 1, b"A=b"), ENV
     assert explain("/code/.env", found) == [
@@ -53,10 +53,13 @@ def test_a_path_is_normalized(written: str) -> None:
     assert lines[:2] == ["/usr/bin/env", "  layer 1: ADD file:0 in / (base image python:3.13-slim)"]
 
 
-def test_a_file_in_a_deleted_folder_is_deleted() -> None:
-    """The whiteout is of the folder."""
-    lines = explain("/code/a/b", report(files=[(file("/code/a/b", 1), WHEEL)], deleted={"/code/a": 2}))
-    assert "    deleted by layer 3, and still in the image: COPY . /code" in lines
+def test_a_file_that_a_later_layer_has_again_is_explained() -> None:
+    """The first copy is deleted; the second one is not."""
+    files = [(file("/code/a", 1), WHEEL), (file("/code/a", 3), WHEEL)]
+    lines = explain("/code/a", report(files=files, deleted={(1, "/code/a"): 2}))
+    assert [line for line in lines if "still in the image" in line] == [
+        "    deleted by layer 3, and still in the image: COPY . /code"
+    ]
 
 
 def test_a_link_and_a_recorded_file_are_described() -> None:
