@@ -20,7 +20,7 @@ from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image.records import File
 from prodlock.inside.lock.selection import normalized
 from prodlock.project import Project
-from prodlock.proof.report import print_report
+from prodlock.proof.report import print_report, print_text
 from prodlock.verify import (
     bytecode,
     cache,
@@ -76,15 +76,12 @@ def run(project: Project, reference: str, options: Options, output: Output) -> i
     """Verify an image, print the report, and return 0, or 1 where there are findings."""
     report = verify(project, reference, options)
     if output.html:
-        try:
-            output.html.write_text(page.page(report), encoding="utf-8", errors="backslashreplace")
-        except OSError as error:
-            raise Failure(f"{output.html} can't be written: {error.strerror}.", CANNOT_CHECK) from None
+        page.write(report, output.html)
     if output.explain:
-        print("\n".join(explain.explain(output.explain, report)))
+        print_text("\n".join(explain.explain(output.explain, report)))
         return report.code
     if output.sarif:
-        print(json.dumps(sarif.document(report), indent=2))
+        print_text(json.dumps(sarif.document(report), indent=2))
         return report.code
     return print_report(report, as_json=output.json)
 

@@ -159,6 +159,17 @@ def test_files_of_debian_packages_are_recorded_and_not_proven() -> None:
     assert found(given) == set()
 
 
+def test_added_accounts_are_recognized() -> None:
+    """One without rights of root, beside all accounts of the base image."""
+    base = {"/etc/passwd": b"root:x:0:0:root:/root:/bin/sh\n"}
+    app = b"app:x:10001:10001::/home/app:/bin/sh\n"
+    for content, proven in (
+        (base["/etc/passwd"] + app, True), (app, False), (base["/etc/passwd"] + app.replace(b"10001", b"0"), False),
+    ):  # fmt: skip
+        given = evidence(subject(base, {"/etc/passwd": content, "/etc/passwd-": content}))
+        assert [origins(given)[path].proven for path in ("/etc/passwd", "/etc/passwd-")] == [proven, proven]
+
+
 def test_a_copy_of_the_base_images_file_is_explained_outside_of_environments() -> None:
     """As a virtual environment has the interpreter."""
     copied = {"/venv/bin/python 755": b"\x7fELF python", f"{SITE}/os.py": b"os"}
