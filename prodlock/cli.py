@@ -96,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
         "--base", metavar="REF", help="the base image (default: the local image with the most of IMAGE's first layers)"
     )
     verify.add_argument(
+        "--platform", default="", metavar="OS/ARCH", help="which image of several platforms, such as linux/arm64"
+    )
+    verify.add_argument(
         "--source",
         action="append",
         default=[],
@@ -144,7 +147,14 @@ def _verify(options: argparse.Namespace) -> int:
     from prodlock.verify import command  # noqa: PLC0415
 
     chosen = command.Options(
-        options.lock, options.group, options.extra, options.base, options.source, options.strict, options.all
+        options.lock,
+        options.group,
+        options.extra,
+        options.base,
+        options.platform,
+        options.source,
+        options.strict,
+        options.all,
     )
     output = command.Output(options.json, options.sarif, options.html, options.explain)
     return command.run(Project(Path.cwd()), options.image, chosen, output)

@@ -14,7 +14,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -30,6 +30,8 @@ DESCRIBING = (".dockerignore", *COMPOSE_FILES, *OVERRIDES)
 # git's modes of symbolic links and submodules, and the length of an object's name by SHA-1 (git-ls-tree(1)).
 _LINK, _SUBMODULE = "120000", "160000"
 _SHA1_DIGITS = 40
+# How many bytes of contents one git command prints.
+_PORTION = 64 << 20
 # The first character of a change in `git status --porcelain=v2`, and the number of fields before its path.
 _CHANGED = {"1": 8, "u": 10}
 # Variables that make git read another repository than the one of this folder (git(1)).
@@ -71,18 +73,75 @@ def commit(project: Project) -> Commit | None:
     top, prefix, log = _git(
         project, "rev-parse", "--show-toplevel", "--show-prefix", "--git-path", "logs/HEAD"
     ).splitlines()
-    if not folder.samefile(top):
-        # By configuration, or because `.git` is not valid: then git takes the repository of a folder above.
-        raise _unreadable(f"git reads the repository of {top} instead of the one of {folder}", f"restore {folder}/.git")
-    if revision == "(initial)" and (project.root / log).exists():
-        # The log of HEAD has a commit: the repository is not a new one.
-        raise _unreadable("HEAD names a branch without a commit", "check out a branch that has one, or commit")
+    _refuse_other(folder, top)
+    if revision == "(initial)":
+        _refuse_lost(project, log)
     if revision == "(initial)" or not _git(project, "ls-tree", "-z", revision):
         # A repository without a commit, or one of a folder above that does not contain the project.
         return None
     changed = {_changed_path(record).removeprefix(prefix) for record in records if record[:1] in _CHANGED}
     seconds = _git(project, "log", "-1", "--no-show-signature", "--format=%ct", revision)
     return Commit(revision, int(seconds), len(changed | differing(project, revision)))
+
+
+def _refuse_other(folder: Path, top: str) -> None:
+    """Raise Failure where git reads another repository than the one of a folder."""
+    if not folder.samefile(top):
+        # By configuration, or because `.git` is not valid: then git takes the repository of a folder above.
+        raise _unreadable(f"git reads the repository of {top} instead of the one of {folder}", f"restore {folder}/.git")
+
+
+def _refuse_lost(project: Project, log: str) -> None:
+    """Raise Failure where the log of HEAD has a commit, and HEAD has none: the repository is not a new one."""
+    if (project.root / log).exists():
+        raise _unreadable("HEAD names a branch without a commit", "check out a branch that has one, or commit")
+
+
+def head(project: Project) -> str:
+    """Return the hash of the commit that is checked out, or an empty string without a repository or a commit."""
+    folder = _repository(project)
+    if not folder:
+        return ""
+    top, log = _git(project, "rev-parse", "--show-toplevel", "--git-path", "logs/HEAD").splitlines()
+    _refuse_other(folder, top)
+    found = _git(project, "cat-file", "--batch-check=%(objectname) %(objecttype)", given=b"HEAD\n").split()
+    if found[1:] == ["commit"]:
+        return found[0]
+    _refuse_lost(project, log)
+    return ""
+
+
+def contents(project: Project, revision: str, wanted: Callable[[int], bool]) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of each file of the whole repository at a commit, of those whose sizes are wanted."""
+    portion: list[tuple[str, str]] = []
+    total = 0
+    for entry in filter(None, _git(project, "ls-tree", "-r", "-l", "-z", "--full-tree", revision).split("\0")):
+        described, path = entry.split("\t", 1)
+        mode, _, name, size = described.split()
+        if mode in {_LINK, _SUBMODULE}:
+            continue
+        if not size.isdigit():
+            raise _missing(path, name)
+        if not wanted(int(size)):
+            continue
+        portion.append((name, path))
+        total += int(size)
+        if total > _PORTION:
+            yield from _contents(project, portion)
+            portion, total = [], 0
+    yield from _contents(project, portion)
+
+
+def _contents(project: Project, blobs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of each blob, given by its object name and path."""
+    given = "".join(f"{name}\n" for name, _ in blobs).encode()
+    output = io.BytesIO(_git_bytes(project, "cat-file", "--batch", given=given) if given else b"")
+    for name, path in blobs:
+        described = output.readline().split()
+        if described[1:2] != [b"blob"]:
+            raise _missing(path, name)
+        yield path, output.read(int(described[2]))
+        output.read(1)
 
 
 def _changed_path(record: str) -> str:
@@ -313,12 +372,9 @@ def _copy_generated(origin: Path, place: Path) -> None:
 def _blobs(project: Project, revision: str, *paths: str) -> Iterator[tuple[str, str, bytes]]:
     """Yield path, mode and content of each file that a commit has at or below paths of the project."""
     entries = [entry for entry in _tree(project, revision, *paths) if entry[1] != _SUBMODULE]
-    given = "".join(f"{name}\n" for _, _, name in entries).encode()
-    contents = io.BytesIO(_git_bytes(project, "cat-file", "--batch", given=given))
-    for name, mode, _ in entries:
-        size = int(contents.readline().split()[2])
-        yield name, mode, contents.read(size)
-        contents.read(1)
+    modes = {path: mode for path, mode, _ in entries}
+    for path, content in _contents(project, [(name, path) for path, _, name in entries]):
+        yield path, modes[path], content
 
 
 def locked_since(project: Project, setting: str) -> str:
@@ -345,9 +401,9 @@ def _repository(project: Project) -> Path | None:
     return next((folder for folder in (root, *root.parents) if os.path.lexists(folder / ".git")), None)
 
 
-def _git(project: Project, *args: str) -> str:
+def _git(project: Project, *args: str, given: bytes = b"") -> str:
     """Return the output of a git command. Raises Failure where it fails."""
-    return _git_bytes(project, *args).decode(errors="surrogateescape")
+    return _git_bytes(project, *args, given=given).decode(errors="surrogateescape")
 
 
 def _git_bytes(project: Project, *args: str, given: bytes = b"") -> bytes:
@@ -366,6 +422,10 @@ def _git_bytes(project: Project, *args: str, given: bytes = b"") -> bytes:
             remedy = f"run `git config --global --add safe.directory {project.root}`, or make your user its owner"
         raise _unreadable(reason.removeprefix("fatal: ") or f"exit code {done.returncode}", remedy)
     return done.stdout
+
+
+def _missing(path: str, name: str) -> Failure:
+    return _unreadable(f"no content of {path}, {name}", "run `git fsck`, and fetch what is missing")
 
 
 def _unreadable(reason: str, remedy: str) -> Failure:

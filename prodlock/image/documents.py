@@ -40,8 +40,10 @@ class Documents(NamedTuple):
     configuration: bytes
     document: Mapping[str, Any]
     layers: tuple[tuple[Tar, str], ...]
-    # The sha256 that the content of each layer must have as it is stored; none in an archive of `docker save`.
+    # The sha256 that the content of each layer must have where it is stored; none in an archive of `docker save`.
     stored: tuple[str, ...] = ()
+    # The names that the image has in the archive.
+    names: tuple[str, ...] = ()
 
 
 def read(saved: Tar) -> Documents:
@@ -62,7 +64,8 @@ def of_saved(saved: Tar, members: Mapping[str, tarfile.TarInfo]) -> Documents:
     if "index.json" in members:
         _check_index(saved, members, manifest)
     configuration = _document(saved, members[manifest["Config"]])
-    return checked(configuration, [content(saved, _linked(members, name)) for name in manifest["Layers"]])
+    found = checked(configuration, [content(saved, _linked(members, name)) for name in manifest["Layers"]])
+    return found._replace(names=tuple(manifest.get("RepoTags") or ()))
 
 
 def checked(configuration: bytes, layers: Sequence[Tar], stored: Sequence[str] = ()) -> Documents:

@@ -43,6 +43,8 @@ class Opened:
     """An image whose files can be read."""
 
     image: Image
+    # The names that it has in its archive.
+    names: tuple[str, ...]
     _layers: tuple[Tar, ...] = field(repr=False)
     _read: int = 0
 
@@ -149,9 +151,8 @@ def _open(reference: str, found: Documents, kept: ExitStack, read: Layers) -> Op
             _verify(layer.sha256, diff_id.removeprefix("sha256:"))
             layers.append(layer)
     files = (file._replace(layer=number) if number else file for number, one in enumerate(layers) for file in one.files)
-    diff_ids = [diff_id for _, diff_id in found.layers]
-    image = reader.image_of(reference, found.configuration, found.document, diff_ids, files)
-    return Opened(image, tuple(layer.content for layer in layers))
+    image = reader.image_of(reference, found, files)
+    return Opened(image, found.names, tuple(layer.content for layer in layers))
 
 
 def _verify(sha256: str, wanted: str) -> None:

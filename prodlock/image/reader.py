@@ -6,13 +6,14 @@ import hashlib
 import io
 import posixpath
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO, Any, NamedTuple
 
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image import archives, documents, tar
+from prodlock.image.documents import Documents
 from prodlock.image.records import HEAD_BYTES, File, Image, Layer, is_library
 from prodlock.image.tar import Region, Tar
 
@@ -112,8 +113,8 @@ def _read(reference: str, archive: IO[bytes], options: _Options) -> Image:
     options = options._replace(room=archives.Budget(_KEPT_BYTES))
     files: list[File] = []
     with tar.map_file(archive) as file, tar.plain(Tar(file, 0, len(file))) as saved, ThreadPoolExecutor(1) as pool:
-        configuration, document, packed, _ = documents.read(saved)
-        for number, (content, diff_id) in enumerate(packed):
+        named = documents.read(saved)
+        for number, (content, diff_id) in enumerate(named.layers):
             with tar.plain(content, bare=True) as layer:
                 # On the other core: hashing does not hold the interpreter's lock.
                 verified = pool.submit(_verify, layer, diff_id)
@@ -125,13 +126,12 @@ def _read(reference: str, archive: IO[bytes], options: _Options) -> Image:
             files += found
             if any(is_library(file.path) for file in found):
                 options = options._replace(has_library=True)
-    return image_of(reference, configuration, document, [diff_id for _, diff_id in packed], files)
+    return image_of(reference, named, files)
 
 
-def image_of(
-    reference: str, configuration: bytes, document: Mapping[str, Any], diff_ids: Sequence[str], files: Iterable[File]
-) -> Image:
-    """Return the record of an image, of its configuration and its files."""
+def image_of(reference: str, named: Documents, files: Iterable[File]) -> Image:
+    """Return the record of an image, of its documents and its files."""
+    document, diff_ids = named.document, [diff_id for _, diff_id in named.layers]
     steps = document.get("history") or []
     made = [step.get("created_by", "") for step in steps if not step.get("empty_layer")]
     made += ["unknown"] * (len(diff_ids) - len(made))
@@ -142,7 +142,7 @@ def image_of(
         config=document.get("config") or {},
         history=tuple(step.get("created_by", "") for step in steps),
         files=tuple(files),
-        identifier="sha256:" + hashlib.sha256(configuration).hexdigest(),
+        identifier="sha256:" + hashlib.sha256(named.configuration).hexdigest(),
     )
 
 
@@ -180,31 +180,39 @@ def _files(layer: Tar, options: _Options, above: str = "/") -> Iterator[File]:
     regular: dict[str, File] = {}
     for entry in tar.entries(layer):
         path = posixpath.normpath(root + entry.name.lstrip("/"))
-        file = File(
-            path,
-            options.layer,
-            # Some builders write the file's type into it.
-            mode=entry.mode & 0o7777,
-            directory=entry.isdir(),
-            owner=(entry.uid, entry.gid),
-            extra=tar.describe_extra(layer, entry),
-            mtime=int(entry.mtime),
-        )
+        size, target, digest, head, place = 0, "", "", b"", -1
+        content = None
         if entry.isreg():
             content = Tar(layer.map, entry.offset_data, entry.offset_data + entry.size)
-            digest = tar.sha256_of(content) if options.hashed(entry.size) else ""
+            size, place = entry.size, content.start - layer.start
+            digest = tar.sha256_of(content) if options.hashed(size) else ""
             head, trusted = _head(path, content, options), options.trusted(path, digest)
             if not trusted and (text := _text(path, head, Region(*content), options)):
                 digest, head = digest or tar.sha256_of(content), text
-            file = file._replace(size=entry.size, sha256=digest, head=head, place=content.start - layer.start)
-            regular[path] = file
-            yield file
-            if not trusted and _is_archive(content, file.head):
-                yield from _members(path, Region(*content), entry.size, options)
         elif entry.islnk() and (linked := regular.get(posixpath.normpath(root + entry.linkname.lstrip("/")))):
-            yield file._replace(sha256=linked.sha256, head=linked.head, place=linked.place)
+            digest, head, place = linked.sha256, linked.head, linked.place
         else:
-            yield file._replace(target=entry.linkname)
+            target = entry.linkname
+        file = File(
+            path,
+            options.layer,
+            size,
+            # Some builders write the file's type into it.
+            entry.mode & 0o7777,
+            entry.isdir(),
+            target,
+            digest,
+            head,
+            (entry.uid, entry.gid),
+            tar.describe_extra(layer, entry),
+            mtime=int(entry.mtime),
+            place=place,
+        )
+        yield file
+        if content:
+            regular[path] = file
+            if not trusted and _is_archive(content, head):
+                yield from _members(path, Region(*content), size, options)
 
 
 def _head(path: str, content: Tar, options: _Options) -> bytes:

@@ -21,6 +21,7 @@ Mapped: TypeAlias = mmap.mmap | Growing
 # How much of a mapped file stays in memory.
 _WINDOW = 16 << 20
 _BLOCK = 512
+_SMALL = 64 << 10
 # The names of extended headers that only repeat what the entry has a field for (pax(1)).
 _PLAIN_HEADERS = {"atime", "ctime", "gid", "linkpath", "mtime", "path", "size", "uid"}
 # The longest name, link target or extended attribute that is accepted.
@@ -207,6 +208,9 @@ def plain(packed: Tar, *, bare: bool = False) -> Iterator[Tar]:
 
 def sha256_of(part: Tar) -> str:
     """Return the sha256 of a part of a mapped file."""
+    if part.end - part.start <= _SMALL:
+        # A copy is cheaper than a view.
+        return hashlib.sha256(part.map[part.start : part.end]).hexdigest()
     digest = hashlib.sha256()
     for at in range(part.start, part.end, _WINDOW):
         end = min(at + _WINDOW, part.end)

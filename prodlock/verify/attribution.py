@@ -12,7 +12,7 @@ from functools import cached_property
 
 from prodlock.image.records import File
 from prodlock.verify import installers
-from prodlock.verify.environments import SITE, prefix
+from prodlock.verify.environments import SITE, moved, prefix
 from prodlock.verify.records import (
     Attribution,
     Bytecode,
@@ -35,6 +35,11 @@ EMPTY = hashlib.sha256(b"").hexdigest()
 _ACCOUNTS = {
     f"/etc/{name}{end}" for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid") for end in ("", "-")
 }
+# A line of these files: a name, and of a user or group a number that is not root's (passwd(5)).
+_ACCOUNT = re.compile(rb"[a-z_][a-z0-9_-]*:(?:[^:]*:(?!0+:)[^\n]*|\d+:\d+)")
+_LIBRARY = "/lib/python"
+# The lock of uv, which it leaves.
+_UV_LOCK = re.compile(r"/tmp/uv-[0-9a-f]+\.lock")  # noqa: S108 - a path of the image
 # https://bford.info/cachedir/
 _CACHE_TAG = b"Signature: 8a477f597d28d172789f06886806bc55"
 _CODE = (".py", ".pyc", ".pyo", ".so", ".pth", ".pyd")
@@ -54,7 +59,8 @@ class Evidence:
     # The wheel of a distribution, by the layer and the path of its metadata.
     wheels: Mapping[Key, Wheel]
     repository: Repository
-    debian: Mapping[str, Package]
+    # Of the files above the base image, by layer and path.
+    debian: Mapping[Key, Package]
     layers: Layers
     # The names of the distributions that the project itself builds.
     own: frozenset[str] = frozenset()
@@ -123,11 +129,15 @@ class _Attributor:
         evidence, base_layers = self.evidence, self.evidence.subject.base_layers
         self._base: dict[str, set[str]] = {}
         self._base_contents: dict[str, str] = {}
+        # The contents of an interpreter's files, by their paths in the library.
+        self._base_library: dict[str, set[str]] = {}
         for file in evidence.files:
             if file.layer < base_layers:
                 self._base.setdefault(file.path, set()).add(file.sha256 or f"-> {file.target}")
                 if file.size:
                     self._base_contents.setdefault(file.sha256, file.path)
+                if _LIBRARY in file.path:
+                    self._base_library.setdefault(file.path.partition(_LIBRARY)[2], set()).add(file.sha256)
         # Of each metadata folder the distributions, of all layers.
         self._infos: dict[str, list[Installed]] = {}
         for one in evidence.installed:
@@ -144,10 +154,12 @@ class _Attributor:
             if member.size
         }
         configurations = [file for file in evidence.files if file.path.endswith("/pyvenv.cfg")]
+        contents = {file.path: evidence.subject.content(file) for file in configurations if file.sha256}
+        # The prompt of each environment, by its folder.
         self._environments = {
-            posixpath.dirname(file.path)
-            for file in configurations
-            if file.sha256 and installers.is_configuration(evidence.subject.content(file))
+            posixpath.dirname(path): installers.prompt_of(content)
+            for path, content in contents.items()
+            if installers.is_configuration(content)
         }
 
     def direct(self, file: File) -> Origin | None:
@@ -190,8 +202,8 @@ class _Attributor:
 
     def _is_record(self, one: Installed, wheel: Wheel) -> bool:
         def has(path: str, digest: str) -> bool:
-            file = self.evidence.seen.get(path)
-            return file is not None and bool(file.sha256) and installers.encoded(file.sha256) == digest
+            held = (self.evidence.seen.get(place) for place in (path, moved(path, one.site)))
+            return any(file and file.sha256 and installers.encoded(file.sha256) == digest for file in held)
 
         allowed = (path for path, _, _ in installers.places(wheel, one.site, self.evidence.python))
         return installers.is_record_of(one.record, wheel, allowed, has)
@@ -221,15 +233,18 @@ class _Attributor:
             is_known = (
                 name == "pyvenv.cfg"
                 or (name == "lib64" and file.target == "lib")
-                or (name == ".gitignore" and file.sha256 and content(file).strip() == b"*")
+                or (name == ".gitignore" and file.sha256 and _ignores_all(content(file)))
                 or (name == "CACHEDIR.TAG" and file.sha256 and content(file).startswith(_CACHE_TAG))
                 or (name == ".lock" and file.sha256 == EMPTY)
             )
             return Origin(Kind.INSTALLER, folder) if is_known else None
         if last == "bin" and top in self._environments and file.sha256 and installers.is_activation(name):
-            text, digest = content(file), installers.skeleton_digest(content(file), top)
+            text, prompts = content(file), [one for one in (self._environments[top], posixpath.basename(top)) if one]
+            digest = installers.skeleton_digest(text, top, prompts)
             proven = digest in installers.SKELETONS or self._is_activation_of_base(name, text)
             return Origin(Kind.INSTALLER, top, proven=proven)
+        if file.sha256 == EMPTY and _UV_LOCK.fullmatch(file.path):
+            return Origin(Kind.INSTALLER, "uv")
         if name in {"_virtualenv.py", "_virtualenv.pth"} and file.sha256:
             known = installers.skeleton_digest(content(file), "\0") in installers.SKELETONS
             return Origin(Kind.INSTALLER, "virtualenv") if known else None
@@ -273,14 +288,30 @@ class _Attributor:
         return None
 
     def _of_debian(self, file: File) -> Origin | None:
-        if package := self.evidence.debian.get(file.path):
+        if package := self.evidence.debian.get((file.layer, file.path)):
             return Origin(Kind.DEBIAN, f"{package.name} {package.version}".strip(), proven=False)
-        if file.path in _ACCOUNTS:
-            return Origin(Kind.DEBIAN, "accounts", proven=False)
+        if file.path in _ACCOUNTS and file.sha256:
+            return Origin(Kind.DEBIAN, "accounts", proven=self._adds_accounts(file))
         return None
 
+    def _adds_accounts(self, file: File) -> bool:
+        """Return whether a list of accounts is the base image's with accounts that have no rights of root added."""
+        content = self.evidence.subject.content
+        lines = set(content(file).splitlines())
+        before = [
+            set(content(one).splitlines())
+            for one in self.evidence.files
+            if one.layer < self.evidence.subject.base_layers and one.path == file.path.rstrip("-") and one.sha256
+        ]
+        return bool(before) and lines >= before[-1] and all(map(_ACCOUNT.fullmatch, lines - before[-1]))
+
     def _copied(self, file: File) -> Origin | None:
-        """Return the origin of a copy of one of the base image's files, outside of the folders of packages."""
+        """Return the origin of a copy of one of the base image's files.
+
+        In the folders of an interpreter, only at the same place of another prefix.
+        """
+        if _LIBRARY in file.path and file.sha256 in self._base_library.get(file.path.partition(_LIBRARY)[2], ()):
+            return Origin(Kind.BASE, file.path)
         path = self._base_contents.get(file.sha256)
         return Origin(Kind.BASE, path) if path and not self.evidence.site_of(file.path) else None
 
@@ -354,6 +385,11 @@ def source_paths(path: str) -> tuple[str, ...]:
     if folder.endswith("/__pycache__"):
         return (f"{folder.removesuffix('/__pycache__')}/{name.partition('.')[0]}.py",)
     return (f"{path[:-1]}",)
+
+
+def _ignores_all(content: bytes) -> bool:
+    """Return whether a .gitignore has the line `*` and comments alone."""
+    return {line.strip() for line in content.splitlines() if not line.startswith(b"#")} == {b"*"}
 
 
 def _declared(entry_points: bytes) -> dict[str, str]:

@@ -6,31 +6,38 @@ Evidence that can't be collected is a Failure with exit code 2, never an empty v
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
+import json
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from prodlock import collector, site
-from prodlock.docker import engine
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image.records import File
-from prodlock.inside.lock.selection import Requirement, normalized
+from prodlock.inside.lock.selection import normalized
 from prodlock.project import Project
+from prodlock.proof.report import print_report, print_text
 from prodlock.verify import (
     bytecode,
     cache,
     debian,
     environments,
+    explain,
     findings,
     images,
     interpreter,
     locks,
+    page,
     repository,
+    sarif,
     wheels,
 )
 from prodlock.verify.attribution import Evidence, Key, attribute
+from prodlock.verify.progress import Progress
 from prodlock.verify.records import Bytecode, Installed, Locked, Python, Subject, Wheel
 from prodlock.verify.report import VerifyReport
 from prodlock.verify.visible import Layers
@@ -44,6 +51,8 @@ class Options:
     groups: Sequence[str] = ()
     extras: Sequence[str] = ()
     base: str | None = None
+    # Such as linux/arm64, for images of several platforms.
+    platform: str = ""
     # Folders whose files are the project's sources; without them, the commit that is checked out.
     sources: Sequence[str] = ()
     # Whether each file that nothing accounts for is a finding.
@@ -65,15 +74,9 @@ class Output:
 
 def run(project: Project, reference: str, options: Options, output: Output) -> int:
     """Verify an image, print the report, and return 0, or 1 where there are findings."""
-    if output.explain and (rule := explain.rule(output.explain)):
-        print("\n".join(rule))
-        return 0
     report = verify(project, reference, options)
     if output.html:
-        try:
-            output.html.write_text(page.document(report), encoding="utf-8", errors="backslashreplace")
-        except OSError as error:
-            raise Failure(f"{output.html} can't be written: {error.strerror}.", CANNOT_CHECK) from None
+        page.write(report, output.html)
     if output.explain:
         print_text("\n".join(explain.explain(output.explain, report)))
         return report.code
@@ -93,10 +96,14 @@ def verify(project: Project, reference: str, options: Options | None = None) -> 
     started = time.monotonic()
     try:
         lock = options.lock or locks.find(project.root)
-        with collector.paused(), images.open_image(project, reference, options.base) as subject:
-            evidence = collect(project, subject, lock, options)
-            compare = _Compiler(project, subject, evidence.python).compare
-            attribution = attribute(evidence, compare)
+        with (
+            collector.paused(),
+            Progress() as progress,
+            images.open_image(project, reference, options.base, platform=options.platform) as subject,
+        ):
+            collection = _Collection(project, subject, options, progress)
+            evidence = collection.evidence(lock)
+            attribution = attribute(evidence, functools.partial(collection.compare, evidence.python))
             found = findings.judge(evidence, attribution, strict=options.strict)
     except Failure as failure:
         raise Failure(str(failure), CANNOT_CHECK) from None
@@ -120,38 +127,95 @@ def verify(project: Project, reference: str, options: Options | None = None) -> 
     )
 
 
-def collect(project: Project, subject: Subject, lock: Path, options: Options) -> Evidence:
-    """Collect the evidence about an image. Raises Failure where some of it can't be had."""
-    python = interpreter.find(subject)
-    locked = locks.read(project.root, lock, options.groups, options.extras, python)
-    layers = Layers(subject.image.files)
-    installed = tuple(environments.find(subject, layers))
-    return Evidence(
-        subject,
-        python,
-        locked,
-        installed,
-        _wheels(project, subject, installed, locked),
-        repository.read(project.root, options.sources),
-        debian.files(subject),
-        layers,
-        frozenset(_own(project.root)),
-    )
+@dataclass(frozen=True)
+class _Collection:
+    """Collects the evidence about an image. Raises Failure where some of it can't be had."""
+
+    project: Project
+    subject: Subject
+    options: Options
+    # Gets the state of what takes long.
+    progress: Progress
+
+    def evidence(self, lock: Path) -> Evidence:
+        """Return the evidence, with the wheels that the lock names."""
+        root, options = self.project.root, self.options
+        python = interpreter.find(self.subject)
+        locked = locks.read(root, lock, options.groups, options.extras, python)
+        locked = locked._replace(file=_shown(locked.file, root))
+        layers = Layers(self.subject.image.files)
+        installed = tuple(environments.find(self.subject, layers))
+        return Evidence(
+            self.subject,
+            python,
+            locked,
+            installed,
+            self._wheels(installed, locked),
+            repository.read(self.project, options.sources, self._sizes()),
+            debian.files(self.subject),
+            layers,
+            frozenset(_own(root)),
+        )
+
+    def _wheels(self, installed: Sequence[Installed], locked: Locked) -> Mapping[Key, Wheel]:
+        """Return the locked wheel of each distribution that has the lock's version and is from one of its wheels."""
+        present = {
+            (one.layer, one.info): (one, locked.main[one.name])
+            for one in installed
+            if one.layer >= self.subject.base_layers
+            and one.name in locked.main
+            and locked.main[one.name].version == one.version
+        }
+        given = functools.partial(site.environment, self.project), self._cache, self.progress
+        named = wheels.identify((requirement for _, requirement in present.values()), *given)
+        chosen = {key: wheels.choose(one, named[requirement.name]) for key, (one, requirement) in present.items()}
+        needed = {digest: named[present[key][1].name] for key, digest in chosen.items() if digest}
+        contents = wheels.contents(needed, *given)
+        return {key: contents[digest] for key, digest in chosen.items() if digest}
+
+    def compare(
+        self, python: Python, files: Sequence[File], sources: Mapping[str, Sequence[File]]
+    ) -> Mapping[Key, Bytecode]:
+        """Return how bytecode compares with its sources, compiled by the interpreter of the base image."""
+        subject = self.subject
+        layers = "\n".join(layer.diff_id for layer in subject.image.layers[: subject.base_layers])
+        return bytecode.compare(
+            files,
+            sources,
+            subject.content,
+            python,
+            bytecode.in_container(self.project, subject.base, self._python_of_base(python))
+            if subject.base_layers
+            else None,
+            self._cache,
+            base=hashlib.sha256(layers.encode()).hexdigest(),
+            notify=lambda done, of: self.progress(f"Bytecode: {done} of {of} sources compiled"),
+        )
+
+    def _python_of_base(self, python: Python) -> Python:
+        """Return the base image's interpreter of the same version, where the image's own is in another place."""
+        name = f"/lib/python{'.'.join(python.version.split('.')[:2])}"
+        libraries = [
+            file.path.removesuffix("/os.py")
+            for file in self.subject.image.files
+            if file.layer < self.subject.base_layers and file.path.endswith(f"{name}/os.py")
+        ]
+        place = python.library if python.library in libraries or not libraries else libraries[0]
+        return python._replace(library=place)
+
+    def _sizes(self) -> frozenset[int]:
+        """Return the sizes of the files above the base image."""
+        return frozenset(file.size for file in self.subject.image.files if file.layer >= self.subject.base_layers)
+
+    @property
+    def _cache(self) -> Path:
+        return cache.folder(self.project.environment)
 
 
-def _wheels(project: Project, subject: Subject, installed: Sequence[Installed], locked: Locked) -> Mapping[Key, Wheel]:
-    """Return the locked wheel of each distribution that has the lock's version and is from one of its wheels."""
-    chosen: dict[Key, str] = {}
-    needed: dict[str, Requirement] = {}
-    for one in installed:
-        requirement = locked.main.get(one.name)
-        if one.layer < subject.base_layers or not requirement or requirement.version != one.version:
-            continue
-        if digest := wheels.choose(one, requirement):
-            chosen[one.layer, one.info] = digest
-            needed[digest] = requirement
-    contents = wheels.contents(needed, site.environment(project), cache.folder(project.environment), engine.notify)
-    return {key: contents[digest] for key, digest in chosen.items()}
+def _shown(lock: str, root: Path) -> str:
+    """Return the path of a lock relative to the project's folder, where it is in it."""
+    path = Path(lock).absolute()
+    return str(path.relative_to(root)) if path.is_relative_to(root) else lock
 
 
 def _own(root: Path) -> Iterator[str]:
@@ -163,30 +227,3 @@ def _own(root: Path) -> Iterator[str]:
                 name = document.get("project", {}).get("name") or document.get("tool", {}).get("poetry", {}).get("name")
                 if isinstance(name, str):
                     yield normalized(name)
-
-
-@dataclass(frozen=True)
-class _Compiler:
-    """Compares bytecode, by the interpreter of the base image where the Engine has it."""
-
-    project: Project
-    subject: Subject
-    python: Python
-
-    def compare(self, files: Sequence[File], sources: Mapping[str, Sequence[File]]) -> Mapping[Key, Bytecode]:
-        """Return how bytecode files compare with their sources."""
-        folder = cache.folder(self.project.environment)
-        return bytecode.compare(files, sources, self.subject.content, self.python, self._run(), folder)
-
-    def _run(self) -> Callable[[bytes], bytes] | None:
-        """Return a function that runs a program in a container of the base image; None where the Engine has none."""
-        try:
-            engine.output(self.project, "image", "inspect", "--format={{.Id}}", self.subject.base)
-        except Failure:
-            return None
-        options = ("--rm", "--pull=never", "--network=none", "--interactive", "--entrypoint=python3")
-
-        def run(given: bytes) -> bytes:
-            return engine.output(self.project, "run", *options, self.subject.base, "-", given=given).encode()
-
-        return run

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator, Mapping
 
 from prodlock.image.records import File
+from prodlock.inside.lock.selection import Requirement
 from prodlock.proof import rules
 from prodlock.proof.judges import configuration, credentials
 from prodlock.proof.rules import Finding, Rule
-from prodlock.inside.lock.selection import Requirement
 from prodlock.verify import installers
 from prodlock.verify.attribution import EMPTY, Evidence, Key, source_paths
-from prodlock.verify.environments import prefix
+from prodlock.verify.environments import moved, prefix
 from prodlock.verify.records import Attribution, Bytecode, Installed, Kind, Origin, State
 
 # Distributions that only a build needs.
@@ -26,7 +26,7 @@ TOOLS = frozenset(
 )  # fmt: skip
 _TOOL_PROGRAMS = re.compile(r".*/(?:uv|uvx|pdm|poetry|pipenv|hatch|pip[\d.]*)")
 _CACHE = re.compile(
-    r"(?P<top>/tmp|/var/tmp|/var/cache/[^/]+|/var/lib/apt/lists|(?:/[^/]+)*?/\.cache(?:/[^/]+)?"
+    r"(?P<top>/tmp|/var/tmp|/var/cache/(?!debconf|fontconfig|ldconfig)[^/]+|/var/lib/apt/lists|(?:/[^/]+)*?/\.cache(?:/[^/]+)?"
     r"|(?:/[^/]+)*?/(?:\.mypy_cache|\.pytest_cache|\.ruff_cache|\.hypothesis|\.tox|\.nox))(?:/|$)"
 )
 _PROJECT_DATA = re.compile(
@@ -142,13 +142,14 @@ class _Judgement:
     def claim(self, one: Installed, number: int) -> int:
         """Claim the files that a distribution lists, with their bytecode and its metadata; return their number."""
         count = 0
+        record = {place for path in one.record for place in (path, moved(path, one.site))}
         for file, origin in self.attribution.files:
             key = (file.layer, file.path)
             if file.layer != one.layer or key in self.claims or origin.kind is Kind.BASE:
                 continue
-            listed = file.path in one.record or file.path.startswith(f"{one.info}/") or file.path == one.info
+            listed = file.path in record or file.path.startswith(f"{one.info}/") or file.path == one.info
             if not listed and file.path.endswith(".pyc"):
-                listed = any(path in one.record for path in source_paths(file.path))
+                listed = any(path in record for path in source_paths(file.path))
             if listed:
                 self.claims[key] = number
                 count += 1
@@ -191,7 +192,7 @@ class _Judgement:
         """Yield a finding for each distribution of which a container sees two versions."""
         seen: dict[str, dict[str, Installed]] = {}
         for one in self.evidence.installed:
-            if not one.deleted:
+            if not one.deleted and one.name not in TOOLS and not _CACHE.match(one.info):
                 seen.setdefault(one.name, {})[one.version] = one
         for name, versions in seen.items():
             if len(versions) > 1:
@@ -220,7 +221,7 @@ class _Judgement:
         path, folder = file.path, posixpath.dirname(file.path)
         by = self.attribution.deleted.get((file.layer, path))
         later = "" if by is None else f"; layer {by + 1} deletes it, and it still ships"
-        if match := _CACHE.match(path):
+        if origin.kind is not Kind.INSTALLER and (match := _CACHE.match(path)):
             return rules.LEFT_CACHE, "cache", match["top"], f"left by an installer or a build{later}"
         if _PROJECT_DATA.fullmatch(path) and origin.kind in {Kind.REPOSITORY, Kind.UNEXPLAINED}:
             top = re.sub(r"(/\.(?:git|hg|svn|github|idea|vscode))/.*", r"\1", path)

@@ -56,20 +56,22 @@ def open_image(project: Project, reference: str, base: str | None, *, platform: 
 def _subject(project: Project, reference: str, base: str | None, platform: str, kept: ExitStack) -> Subject:
     path = _path("IMAGE", reference)
     local = None if path else saved.find(project, reference)
-    given = _given(project, base, platform) if base else None
+    given = None if base is None else _given(project, base, platform)
     # Before an image is saved.
-    chosen = _base(project, reference, local.diff_ids, given) if local else None
-    opened_image = kept.enter_context(_opened(project, reference, path, local, platform))
-    image = opened_image.image
+    chosen = _base(project, (reference, *local.names), local.diff_ids, given) if local else None
+    subject = kept.enter_context(_opened(project, reference, path, local, platform))
+    image = subject.image
     stated = layout.platform_of(image.document)
     if platform and not layout.matches(stated, platform):
         raise Failure(
             f"{reference} must be an image of {platform} (got one of {stated}). To fix it: build or pull that one, or "
             "leave out --platform."
         )
-    chosen = chosen or _base(project, reference, tuple(layer.diff_id for layer in image.layers), given)
+    if not chosen:
+        diff_ids = tuple(layer.diff_id for layer in image.layers)
+        chosen = _base(project, (reference, *subject.names), diff_ids, given)
     identifier = chosen.identifier or _identifier(project, chosen.diff_ids)
-    return Subject(image, chosen.name, len(chosen.diff_ids), opened_image.content, chosen.found, identifier)
+    return Subject(image, chosen.name, len(chosen.diff_ids), subject.content, chosen.found, identifier)
 
 
 def _path(option: str, reference: str) -> Path | None:
@@ -82,7 +84,7 @@ def _path(option: str, reference: str) -> Path | None:
         path = Path(reference)
         if path.is_file() or (path / layout.VERSION).is_file():
             return path
-        if path.is_dir() and not _REFERENCE.fullmatch(reference):
+        if reference and path.is_dir() and not _REFERENCE.fullmatch(reference):
             raise Failure(
                 f"{option} must be an OCI layout where it is a folder (got {reference}, without a file "
                 f"{layout.VERSION}). To fix it: name the folder that has the layout."
@@ -127,50 +129,52 @@ def _given(project: Project, reference: str, platform: str) -> _Base:
     return _Base(reference, local.diff_ids, local.identifier)
 
 
-def _base(project: Project, reference: str, diff_ids: tuple[str, ...], given: _Base | None) -> _Base:
-    """Return the base image of an image of these layers. Raises Failure where there is none."""
+def _base(project: Project, names: Sequence[str], diff_ids: tuple[str, ...], given: _Base | None) -> _Base:
+    """Return the base image of an image of these names and layers. Raises Failure where there is none."""
+    reference = names[0]
     if given:
         if not _is_below(given.diff_ids, diff_ids):
+            got = "all layers" if given.diff_ids == diff_ids else "other layers than the first ones"
             raise Failure(
-                f"--base must be the image that {reference} was built on (got {given.name}, whose "
-                f"{len(given.diff_ids)} layers are not the first ones of {reference}'s {len(diff_ids)}). To fix it: "
-                "name the image of its Dockerfile's last FROM, of the version that it was built with."
+                f"--base must be the image that {reference} was built on (got {given.name}, which has {got} of "
+                f"{reference}). To fix it: name the image of its Dockerfile's last FROM, of the version that it was "
+                "built with."
             )
         return given
     images: Sequence[Local] = ()
     with suppress(Failure):
         # Without an Engine, there is none to be found.
         images = saved.every(project)
-    if found := _longest(reference, diff_ids, images):
+    if found := _longest(names, diff_ids, images):
         return _Base(found.names[0], found.diff_ids, found.identifier, found=True)
     raise Failure(
-        f"A base image must be given: no image of the Engine has the first layers of {reference}. To fix it: pull the "
-        "image of its Dockerfile's last FROM, or name it with --base (`--base scratch` for an image that was built "
-        "from nothing)."
+        f"A base image must be given: no local image has the first layers of {reference}. To fix it: pull the image of "
+        "its Dockerfile's last FROM, or name it with --base (`--base scratch` where it was built from nothing)."
     )
 
 
-def _longest(reference: str, diff_ids: tuple[str, ...], images: Sequence[Local]) -> Local | None:
+def _longest(names: Sequence[str], diff_ids: tuple[str, ...], images: Sequence[Local]) -> Local | None:
     """Return the image with the most of the first layers of an image, among pulled ones where one of these has some.
 
-    An image without a name, or of the same repository, may be an earlier build of the same Dockerfile.
+    An image without a name, or with the image's name in another version or registry, may be an earlier build of the
+    same Dockerfile.
     """
-    own = _repository(reference)
+    same = {name for image in images if image.diff_ids == diff_ids for name in image.names}
+    own = {_short(name) for name in (*names, *same)}
     candidates = [
         image
         for image in images
         if image.names
-        and all(_repository(name) != own for name in image.names)
+        and own.isdisjoint(_short(name) for name in image.names)
         and image.diff_ids
         and _is_below(image.diff_ids, diff_ids)
     ]
     return max(candidates, key=lambda image: (image.pulled, len(image.diff_ids)), default=None)
 
 
-def _repository(name: str) -> str:
-    """Return the name of an image without its tag and its digest, as the Engine completes it."""
-    name = re.sub(r"(:[^/:]*)?(@.*)?$", "", name)
-    return name.removeprefix("docker.io/").removeprefix("library/").removeprefix("localhost/")
+def _short(name: str) -> str:
+    """Return the name of an image without registry, owner, tag and digest."""
+    return re.sub(r"(:[^/:]*)?(@.*)?$", "", name).rpartition("/")[2]
 
 
 def _is_below(base: tuple[str, ...], diff_ids: tuple[str, ...]) -> bool:

@@ -74,11 +74,12 @@ _WRITTEN = {
 }
 _CONFIGURATION = {
     "base-executable", "base-exec-prefix", "base-prefix", "command", "executable", "extends-environment", "home",
-    "implementation", "include-system-site-packages", "prompt", "relocatable", "uv", "version", "version_info",
-    "virtualenv",
+    "implementation", "include-system-site-packages", "prompt", "python-version", "relocatable", "uv", "version",
+    "version_info", "virtualenv",
 }  # fmt: skip
 _ACTIVATION = re.compile(r"(?:[Aa]ctivate(?:_this)?|deactivate|pydoc)(?:\.(?:bat|csh|fish|nu|ps1|py|sh|xsh))?")
 _QUOTED = re.compile(rb"([\"'])[\w .()/@+-]*\1")
+_MINOR = re.compile(rb"python3\.\d+")
 _PROMPT = re.compile(rb"(?<=VIRTUAL_ENV_PROMPT=)[\w .()/@+-]*")
 # What uv and virtualenv write into an environment.
 SKELETONS = frozenset(
@@ -96,7 +97,7 @@ def places(wheel: Wheel, site: str, python: Python) -> Iterator[tuple[str, Membe
     base = prefix(site)
     minor = "python" + ".".join(python.version.split(".")[:2])
     data = next((name.partition("/")[0] for name in wheel.members if ".data/" in name), "")
-    headers = [f"{base}/include/{minor}/{wheel.name}", f"{base}/include/site/{minor}/{wheel.name}"]
+    headers = [f"{base}/include/{folder}/{wheel.name}" for folder in (minor, f"site/{minor}", "python")]
     folders = {"purelib": [site], "platlib": [site], "data": [base], "headers": headers, "scripts": [f"{base}/bin"]}
     for name, member in wheel.members.items():
         first, _, rest = name.partition("/")
@@ -184,13 +185,23 @@ def activation_form(template: bytes) -> re.Pattern[bytes]:
     return re.compile(rb"[^\n]*?".join(map(re.escape, parts)))
 
 
-def skeleton_digest(content: bytes, environment: str) -> str:
-    """Return the sha256 of a file of a virtual environment, without the environment's path and its prompt."""
-    lines = []
-    for line in content.split(b"\n"):
-        if environment.encode() in line or b"prompt" in line.lower():
-            plain = _QUOTED.sub(rb"\1\1", line.replace(environment.encode(), b""))
-            lines.append(_PROMPT.sub(b"", plain))
-        else:
-            lines.append(line)
+def skeleton_digest(content: bytes, environment: str, prompts: Iterable[str] = ()) -> str:
+    """Return the sha256 of a file of a virtual environment, without what differs between environments.
+
+    That is the environment's path, its prompt, which is one of `prompts`, and the version of Python.
+    """
+    plain = _MINOR.sub(b"python3", content.replace(environment.encode(), b""))
+    for prompt in map(re.escape, map(str.encode, prompts)):
+        plain = re.sub(rb"([\"'])(x?)" + prompt + rb"\1", rb"\1\2\1", plain)
+        plain = re.sub(rb"(?m)(\"x\"|VIRTUAL_ENV_PROMPT=)" + prompt + rb"(?= |$)", rb"\1''", plain)
+    lines = (
+        _PROMPT.sub(b"", _QUOTED.sub(rb"\1\1", line)) if b"prompt" in line.lower() else line
+        for line in plain.split(b"\n")
+    )
     return hashlib.sha256(b"\n".join(lines)).hexdigest()
+
+
+def prompt_of(configuration: bytes) -> str:
+    """Return the prompt that a pyvenv.cfg states, or an empty string."""
+    found = re.search(rb"(?m)^prompt\s*=\s*[\"']?(.*?)[\"']?\s*$", configuration)
+    return found[1].decode(errors="replace") if found else ""

@@ -6,6 +6,8 @@ The page has no script and loads nothing. Names in an image may be hostile: all 
 from __future__ import annotations
 
 import html
+import itertools
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +22,7 @@ from prodlock.verify.treemap import Box, squarify
 # How many findings of a rule are shown before the reader asks for more.
 _SHOWN = 10
 # Of the letters in the picture: the size, and the average width as a part of it.
-_LETTER, _WIDTH = 13, 0.58
+_LETTER, _WIDTH = 13, 0.62
 # The fewest letters of a name that identify it.
 _LEGIBLE = 4
 # The space around a kind of origin, and between its folders.
@@ -38,6 +40,9 @@ FILLS = {
 # Letters and background in a light and in a dark scheme.
 INK, PAPER = ("#16191d", "#eceff2"), ("#ffffff", "#14181c")
 
+# The folders of modules in an environment.
+_ENVIRONMENT = re.compile(r"/(?:site|dist)-packages/")
+
 _STYLE = """\
 :root { color-scheme: light dark; --line: #c4cad1; --soft: #59626c; --bad: #a3170c; VARIABLES_LIGHT }
 @media (prefers-color-scheme: dark) {
@@ -45,21 +50,21 @@ _STYLE = """\
 }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 64rem; padding: 1rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.45 system-ui, sans-serif; overflow-wrap: anywhere; }
+  font: 1rem/1.45 system-ui, sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 1.25rem 0 .25rem; } p { margin: .25rem 0; }
-code { font: .9em ui-monospace, monospace; unicode-bidi: isolate; }
+code { font: .9em ui-monospace, monospace; unicode-bidi: isolate; overflow-wrap: anywhere; }
 .soft { color: var(--soft); } .verdict { font-weight: 600; margin: .75rem 0; } .bad { color: var(--bad); }
-table { border-collapse: collapse; width: 100%; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid var(--line); padding: .25rem .5rem .25rem 0; text-align: left; vertical-align: top; }
 th:last-child, td:last-child { padding-right: 0; }
-.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-.swatch { display: inline-block; width: .8em; height: .8em; margin-right: .4em; border: 1px solid var(--line); }
-figure { margin: 0; } svg { display: block; width: 100%; height: auto; }
+.number { text-align: right; font-variant-numeric: tabular-nums; } td.number { white-space: nowrap; }
+.swatch { display: inline-block; border-left: .8em solid; padding-left: .4em; }
+figure { margin: 0; } figure > svg { display: block; width: 100%; height: auto; }
 svg text { font: 13px system-ui, sans-serif; fill: var(--ink); } svg .kind { font-weight: 600; }
 svg .cell { stroke: var(--paper); stroke-width: .5; } .narrow { display: none; max-width: 30rem; }
 ul { margin: .25rem 0; padding-left: 1.25rem; } summary { cursor: pointer; }
-@media (max-width: 45rem) { .wide { display: none; } .narrow { display: block; } }
+@media (max-width: 45rem) { .wide { display: none; } .narrow { display: block; } table { font-size: .875rem; } }
 """
 
 
@@ -145,12 +150,12 @@ def _heading(report: VerifyReport) -> Iterator[str]:
 def _table(heads: Sequence[str], numbers: int, rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Yield a table; the last columns, as many as `numbers`, have numbers. The cells are HTML."""
     classes = [""] * (len(heads) - numbers) + [' class="number"'] * numbers
-    yield "<table><thead><tr>"
+    yield '<div class="scroll"><table><thead><tr>'
     yield "".join(f'<th scope="col"{kind}>{head}</th>' for head, kind in zip(heads, classes, strict=True))
     yield "</tr></thead><tbody>"
     for row in rows:
         yield f"<tr>{''.join(f'<td{kind}>{cell}</td>' for cell, kind in zip(row, classes, strict=True))}</tr>"
-    yield "</tbody></table>"
+    yield "</tbody></table></div>"
 
 
 def _origins(report: VerifyReport) -> Iterator[str]:
@@ -174,7 +179,7 @@ def _origins(report: VerifyReport) -> Iterator[str]:
 
 
 def _swatch(kind: Kind) -> str:
-    return f'<span class="swatch" style="background: var(--{kind.name.lower()})"></span>{kind.value}'
+    return f'<span class="swatch" style="border-color: var(--{kind.name.lower()})">{kind.value}</span>'
 
 
 def _parts(report: VerifyReport) -> list[_Part]:
@@ -227,35 +232,39 @@ def _kind(part: _Part, area: Box, whole: int) -> Iterator[str]:
     """Yield a kind of origin: its name above its folders where it has the place."""
     fill = f"var(--{part.kind.name.lower()})"
     title = f"{part.kind.value} {text.share(part.size, whole)}"
-    label = _label(title, area)
-    yield f"<g><title>{title}</title>{_rectangle(area, fill)}</g>"
-    if label:
-        yield f'<text class="kind" x="{area.x + 4:.1f}" y="{area.y + _LETTER + 2:.1f}">{label}</text>'
+    label = _label(title, area, "kind")
+    yield f"<g><title>{title}</title>{_rectangle(area, fill)}{label}</g>"
     inner = area.inside(_GAP, _LETTER + 6 if label else 0)
     for cell, place in zip(part.cells, squarify([cell.size for cell in part.cells], inner), strict=True):
         described = f"{cell.name}: {text.count(cell.files, 'file')}, {text.size(cell.size)}"
-        yield f"<g><title>{_text(described)}</title>{_rectangle(place, fill)}"
-        # The end of a path identifies it.
-        shown = _label(cell.name if len(part.cells) == 1 else "/".join(cell.name.rsplit("/", 2)[1:]), place)
-        if shown:
-            yield f'<text x="{place.x + 4:.1f}" y="{place.y + _LETTER + 2:.1f}">{shown}</text>'
-        yield "</g>"
+        yield f"<g><title>{_text(described)}</title>{_rectangle(place, fill)}{_label(_short(cell.name), place)}</g>"
+
+
+def _short(folder: str) -> str:
+    """Return what identifies a folder: its path in an environment, or else its name; with `/*` for the rest of one."""
+    rest = "/*" if folder.endswith("/*") else ""
+    path = folder.removesuffix("/*")
+    inner = _ENVIRONMENT.split(path)[-1] if _ENVIRONMENT.search(path) else path[path.rfind("/") + 1 :]
+    return f"{inner}{rest}" or "/"
 
 
 def _rectangle(box: Box, fill: str) -> str:
-    return (
-        f'<rect class="cell" x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" '
-        f'style="fill: {fill}"/>'
-    )
+    return f'<rect class="cell" {_attributes(box)} style="fill: {fill}"/>'
 
 
-def _label(name: str, box: Box) -> str:
-    """Return a name for HTML as far as it fits into a box; nothing where too little of it does."""
+def _attributes(box: Box) -> str:
+    return f'x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}"'
+
+
+def _label(name: str, box: Box, kind: str = "folder") -> str:
+    """Return a name at the top of a box as far as it fits; nothing where too little of it does."""
     fits = int((box.width - 8) / (_LETTER * _WIDTH))
     shown = text.printable(name)
     if box.height < _LETTER + 6 or fits < min(_LEGIBLE, len(shown)):
         return ""
-    return html.escape(shown if len(shown) <= fits else f"{shown[: fits - 1]}…")
+    shown = html.escape(shown if len(shown) <= fits else f"{shown[: fits - 1]}…")
+    # An inner drawing clips letters that are wider than the average.
+    return f'<svg {_attributes(box)}><text class="{kind}" x="4" y="{_LETTER + 2}">{shown}</text></svg>'
 
 
 def _findings(report: VerifyReport) -> Iterator[str]:
@@ -277,14 +286,12 @@ def _rule(report: VerifyReport, rule: Rule, findings: Sequence[Finding]) -> Iter
 
 
 def _list(report: VerifyReport, findings: Sequence[Finding]) -> Iterator[str]:
-    yield "<ul>"
-    for finding in findings:
-        place = [] if finding.layer is None else [f"layer {finding.layer + 1}"]
-        if finding.instruction:
-            place.append(_code(text.shortened(text.instruction(finding.instruction))))
-        brought = f'<br><span class="soft">{": ".join(place)}</span>' if place else ""
-        yield f"<li>{_text(report.sentence(finding))}{brought}</li>"
-    yield "</ul>"
+    for (layer, instruction), same in itertools.groupby(findings, lambda one: (one.layer, one.instruction)):
+        place = [] if layer is None else [f"layer {layer + 1}"]
+        if instruction:
+            place.append(_code(text.shortened(text.instruction(instruction), 400)))
+        yield f'<p class="soft">{": ".join(place)}</p>' if place else ""
+        yield f"<ul>{''.join(f'<li>{_text(report.sentence(finding))}</li>' for finding in same)}</ul>"
 
 
 def _unproven(report: VerifyReport) -> Iterator[str]:
@@ -310,11 +317,17 @@ def _layers(report: VerifyReport) -> Iterator[str]:
     rows = [
         [
             f"{number + 1}",
-            ("base image: " if number < report.base_layers else "")
-            + _code(text.shortened(report.instruction(number), 400)),
+            _layer(report, number),
             f"{files[number]:,}",
             text.size(sizes[number]),
         ]
         for number in range(len(report.layers))
     ]
     yield from _table(["Layer", "Instruction", "Files", "Size"], 2, rows)
+
+
+def _layer(report: VerifyReport, number: int) -> str:
+    """Return a layer's instruction, where it is recorded, and whether it is one of the base image."""
+    instruction = text.shortened(report.instruction(number), 400)
+    parts = [*(["base image"] if number < report.base_layers else []), *([_code(instruction)] if instruction else [])]
+    return ": ".join(parts)

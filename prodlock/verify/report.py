@@ -29,6 +29,7 @@ INPUTS = {
 RECORDED = {
     Kind.DEBIAN: "by the package manager's records in the image",
     Kind.BYTECODE: "no interpreter was available to compile the source again",
+    Kind.INSTALLER: "recognized by their place, and not compared",
 }
 
 
@@ -159,17 +160,15 @@ class VerifyReport:
 
     def verdict(self) -> str:
         """Return the verdict in one line; only what is proven is called clean."""
-        rest = [
-            f"{text.count(row.files, 'file')} ({text.size(row.size)}) {'is' if row.files == 1 else 'are'} unexplained"
-            for row in self.rows
-            if row.kind is Kind.UNEXPLAINED and row.files
-        ]
-        files = sum(row.unproven_files for row in self.rows)
-        if files:
-            size = text.size(sum(row.unproven_size for row in self.rows))
-            rest.append(f"{text.count(files, 'file')} ({size}) {'is' if files == 1 else 'are'} recorded and not proven")
+        rest = []
+        missing = [(row.files, row.size) for row in self.rows if row.kind is Kind.UNEXPLAINED]
+        recorded = [(row.unproven_files, row.unproven_size) for row in self.rows]
+        for rows, what in ((missing, "unexplained"), (recorded, "recorded and not proven")):
+            number, size = (sum(column) for column in zip(*rows, strict=True))
+            if number:
+                rest.append(f"{text.count(number, 'file')} ({text.size(size)}) {'is' if number == 1 else 'are'} {what}")
         if self.findings:
-            return f"{self.image}: {text.count(len(self.findings), 'finding')}{''.join(f', {one}' for one in rest)}."
+            return f"{self.image}: {'; '.join([text.count(len(self.findings), 'finding'), *rest])}."
         if rest:
             return f"{self.image}: no finding, but {' and '.join(rest)}."
         files = len(self.attribution.files)
@@ -203,15 +202,11 @@ class VerifyReport:
     def _unexplained(self) -> Iterator[str]:
         folders = summary.unexplained_folders(self.attribution)
         if folders:
-            yield (
-                "Largest folders of unexplained files:"
-                if self.strict
-                else ("Largest folders of unexplained files, which --strict makes findings:")
-            )
+            yield "Largest folders of unexplained files:"
             for folder in folders[:_FOLDERS]:
                 yield f"  {folder.name}: {text.count(folder.files, 'file')}, {text.size(folder.size)}"
             if len(folders) > _FOLDERS:
-                yield f"  and {text.count(len(folders) - _FOLDERS, 'folder')} more"
+                yield f"  and {text.count(len(folders) - _FOLDERS, 'other folder')}"
             yield ""
 
     def _unproven(self) -> Iterator[str]:

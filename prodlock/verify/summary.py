@@ -14,7 +14,7 @@ from prodlock.verify.records import Attribution, Kind, Origin
 # The depth of a folder that is summed up: a hostile image has paths with thousands of folders.
 _DEPTH = 32
 # In a picture: from which share of all bytes a folder has a place of its own, and from which it is divided.
-_SMALL, _LARGE = 0.004, 0.03
+_SMALL, _LARGE = 0.002, 0.02
 
 
 class Total(NamedTuple):
@@ -101,10 +101,15 @@ def cells(files: Sequence[File], whole: int) -> list[Total]:
             sizes[name] += size
             numbers[name] += number
 
+    def deepest(folder: str) -> str:
+        while same := [child for child in folders[folder] if numbers[child] == numbers[folder]]:
+            (folder,) = same
+        return folder
+
     def divided(folder: str) -> Iterator[Total]:
         large = [child for child in folders[folder] if sizes[child] >= whole * _SMALL]
         if not large or sizes[folder] < whole * _LARGE:
-            yield Total(folder, numbers[folder], sizes[folder])
+            yield Total(deepest(folder), numbers[folder], sizes[folder])
             return
         for child in large:
             yield from divided(child)

@@ -118,6 +118,7 @@ def test_only_the_engine_module_starts_docker() -> None:
                 naming.add(module.name)
     assert starting == {
         "audit.py",
+        "bytecode.py",
         "collect.py",
         "debian.py",
         "engine.py",

@@ -11,10 +11,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prodlock import site
 from prodlock.project import Project
@@ -38,8 +40,13 @@ class Found(NamedTuple):
     """A finding, or several of one rule, by what a report must have of them."""
 
     code: str
-    # A distribution's name, or a text that the path begins with.
+    # The name of the distribution, or the beginning of the path.
     what: str = ""
+
+    def matches(self, finding: Mapping[str, Any]) -> bool:
+        """Return whether a finding of a report is this one."""
+        name = str(finding["what"]).partition(" ")[0]
+        return finding["code"] == self.code and (self.what in {"", name} or str(finding["path"]).startswith(self.what))
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,8 @@ class Example:
     sources: str = "/code/app"
     # What is true of it: each must be found, and nothing else.
     findings: tuple[Found, ...] = ()
+    # The beginnings of the paths of files that a finding names and nothing explains.
+    unexplained: tuple[str, ...] = ()
     # The Dockerfile of an image that it is made from, by its name in `projects/dockerfiles`.
     base: str = ""
     # Further dependencies of the project.
@@ -95,12 +104,20 @@ class Built:
         """The lock, as the folder that a user verifies in names it."""
         return os.path.relpath(self.folder / self.example.lock, self.working_directory)
 
+    @cached_property
+    def versions(self) -> Mapping[str, str]:
+        """The version of each distribution that the lock has."""
+        if self.example.lock.endswith(".txt"):
+            text = (self.folder / self.example.lock).read_text(encoding="utf-8")
+            return dict(re.findall(r"^([\w-]+)==([^ ]+)", text, re.MULTILINE))
+        return {one["name"]: one["version"] for one in packages(self.folder / self.example.lock)}
+
 
 _POETRY_TOOLS = tuple(Found("LS611", name) for name in ("poetry", "poetry-core", "virtualenv"))
 EXAMPLES = {
     one.name: one
     for one in (
-        Example("pip"),
+        Example("pip", findings=(Found("LS612", "/code/tests"),)),
         Example(
             "poetry",
             lock="poetry.lock",
@@ -144,6 +161,12 @@ EXAMPLES = {
         ),
     )
 }
+
+
+def packages(lock: Path) -> list[dict[str, Any]]:
+    """Return the entries of a poetry.lock or uv.lock."""
+    entries: list[dict[str, Any]] = tomllib.loads(lock.read_text(encoding="utf-8"))["package"]
+    return entries
 
 
 def docker(*arguments: str, given: str | None = None, cwd: Path | None = None) -> str:

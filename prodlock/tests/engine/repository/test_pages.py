@@ -34,16 +34,6 @@ def dev() -> Iterator[str]:
     docker("rmi", tag)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[str]:
-    """Chromium without a display, from Debian's packages."""
-    tag = f"{PROJECT}:browser"
-    package = "--build-arg=PACKAGES=chromium-headless-shell"
-    docker("build", "--quiet", f"--tag={tag}", "--target=base", package, *secrets(), ".", cwd=REPOSITORY)
-    yield tag
-    docker("rmi", tag)
-
-
 @contextmanager
 def running(image: str, *command: str) -> Iterator[str]:
     """Run a server without a network; give its container once it answers."""

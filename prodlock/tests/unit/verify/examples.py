@@ -51,7 +51,7 @@ def finding(rule: Rule = EXTRA, what: str = "pytest 9.2.0", layer: int | None = 
 def report(
     *findings: Finding,
     files: Sequence[tuple[File, Origin]] = (),
-    deleted: dict[str, int] | None = None,
+    deleted: dict[tuple[int, str], int] | None = None,
     notes: tuple[str, ...] = (),
     everything: bool = False,
 ) -> VerifyReport:

@@ -1,7 +1,7 @@
 FROM python:3.13-slim-trixie
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libpq5 \
-    && rm -rf /var/lib/apt/lists/*
+    && apt-get clean && rm -rf /var/lib/apt/lists/*
 WORKDIR /code
 COPY requirements.txt .
 RUN pip install --no-cache-dir --require-hashes -r requirements.txt
