@@ -101,7 +101,7 @@ def moved(path: str, site: str) -> str:
 def prefix(site: str) -> str:
     """Return the folder that scripts and data of a site are installed to, in `bin` and below it.
 
-    Beside the modules themselves, as `pip install --target` does, where the site is no site-packages.
+    Beside the modules themselves, as `pip install --target` does, where the folder is not site-packages.
     """
     match = SITE.fullmatch(site)
     # Debian's own Python installs what pip brings to /usr/local.

@@ -61,7 +61,7 @@ class _Judgement:
         self.claims: dict[Key, int] = {}
 
     def findings(self, *, strict: bool) -> list[Finding]:
-        """Return all findings; files that a distribution claims are no findings of their own."""
+        """Return all findings; those of a distribution cover the files that it claims."""
         distributions = list(self.distributions())
         return [
             *distributions,
@@ -101,7 +101,7 @@ class _Judgement:
         if not main:
             return self._beside_lock(one)
         if main.version != one.version:
-            return rules.OTHER_VERSION, f"the lock says {main.version}"
+            return rules.OTHER_VERSION, f"the lock has {main.version}"
         if in_base or (one.layer, one.info) in self.evidence.wheels:
             return self._deleted(one)
         if one.editable:

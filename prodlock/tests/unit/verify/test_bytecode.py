@@ -353,7 +353,7 @@ def test_a_base_image_that_cannot_run_leaves_the_comparison_to_this_interpreter(
 
 
 @pytest.mark.parametrize("output", [b"", b"x", b"{}\n", b'{"version": "3.9.1", "magic": "00"}\nx y\n'])
-def test_an_output_that_is_not_valid_is_no_evidence(images: Images, output: bytes) -> None:
+def test_an_output_that_is_not_valid_is_refused(images: Images, output: bytes) -> None:
     """The interpreter of this machine compiles instead."""
     images.add("/app/module.py", SOURCE)
     images.add(f"/app/__pycache__/module.{TAG}.pyc", flipped(images.compile(), 40))

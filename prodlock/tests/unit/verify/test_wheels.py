@@ -193,7 +193,7 @@ def test_a_damaged_entry_of_the_cache_is_read_again(tmp_path: Path, one: Served,
     assert entry.read_bytes() == held
 
 
-def test_a_cache_that_can_not_be_written_is_no_error(tmp_path: Path, one: Served) -> None:
+def test_a_cache_that_can_not_be_written_is_accepted(tmp_path: Path, one: Served) -> None:
     """It only saves time."""
     content = wheel("x")
     one.add("x", content)
