@@ -234,18 +234,11 @@ class _Judgement:
 
     def file(self, file: File, origin: Origin, *, strict: bool) -> _Group | None:
         """Return the rule that a file breaks, what it is, the folder that stands for it, and the reason."""
-        path, folder = file.path, posixpath.dirname(file.path)
-        by = self.attribution.deleted.get((file.layer, path))
-        later = "" if by is None else f"; layer {by + 1} deletes it, and it still ships"
-        if origin.kind is not Kind.INSTALLER and (match := _CACHE.match(path)):
-            return rules.LEFT_CACHE, "cache", match["top"], f"left by an installer or a build{later}"
-        if origin.kind is Kind.WHEEL and origin.what.endswith((ARCHIVE, CACHED)):
-            return rules.LEFT_CACHE, origin.what, folder, f"left by an installer{later}"
-        if _PROJECT_DATA.fullmatch(path) and origin.kind in {Kind.REPOSITORY, Kind.UNEXPLAINED}:
-            top = re.sub(r"(/\.(?:git|hg|svn|github|idea|vscode))/.*", r"\1", path)
-            return rules.PROJECT_DATA, "repository data or secret", top, f"not needed to run{later}"
-        if origin.kind is Kind.REPOSITORY and _TESTS.fullmatch(origin.what):
-            return rules.PROJECT_DATA, "tests", folder, f"the repository's {posixpath.dirname(origin.what)}{later}"
+        folder = posixpath.dirname(file.path)
+        by = self.attribution.deleted.get((file.layer, file.path))
+        if group := self.leftover(file, origin):
+            rule, what, place, why = group
+            return rule, what, place, why if by is None else f"{why}; layer {by + 1} deletes it, and it still ships"
         if by is not None:
             return rules.STILL_SHIPS, "deleted files", folder, f"layer {by + 1} deletes what this layer has"
         if origin.kind is not Kind.UNEXPLAINED:
@@ -253,6 +246,20 @@ class _Judgement:
         return self.unexplained(file) or (
             (rules.UNKNOWN_FILE, "file", folder, "nothing accounts for it") if strict else None
         )
+
+    def leftover(self, file: File, origin: Origin) -> _Group | None:
+        """Return the rule that a file breaks which is not needed to run."""
+        path, folder = file.path, posixpath.dirname(file.path)
+        if origin.kind is not Kind.INSTALLER and (match := _CACHE.match(path)):
+            return rules.LEFT_CACHE, "cache", match["top"], "left by an installer or a build"
+        if origin.kind is Kind.WHEEL and origin.what.endswith((ARCHIVE, CACHED)):
+            return rules.LEFT_CACHE, origin.what, folder, "left by an installer"
+        if _PROJECT_DATA.fullmatch(path) and origin.kind in {Kind.REPOSITORY, Kind.UNEXPLAINED}:
+            top = re.sub(r"(/\.(?:git|hg|svn|github|idea|vscode))/.*", r"\1", path)
+            return rules.PROJECT_DATA, "repository data or secret", top, "not needed to run"
+        if origin.kind is Kind.REPOSITORY and _TESTS.fullmatch(origin.what):
+            return rules.PROJECT_DATA, "tests", folder, f"the repository's {posixpath.dirname(origin.what)}"
+        return None
 
     def unexplained(self, file: File) -> _Group | None:
         """Return the rule that a file without an origin breaks, for code of any kind."""
