@@ -107,10 +107,10 @@ class Built:
     @cached_property
     def versions(self) -> Mapping[str, str]:
         """The version of each distribution that the lock has."""
-        text = (self.folder / self.example.lock).read_text(encoding="utf-8")
         if self.example.lock.endswith(".txt"):
+            text = (self.folder / self.example.lock).read_text(encoding="utf-8")
             return dict(re.findall(r"^([\w-]+)==([^ ]+)", text, re.MULTILINE))
-        return {one["name"]: one["version"] for one in tomllib.loads(text)["package"]}
+        return {one["name"]: one["version"] for one in packages(self.folder / self.example.lock)}
 
 
 _POETRY_TOOLS = tuple(Found("LS611", name) for name in ("poetry", "poetry-core", "virtualenv"))
@@ -161,6 +161,12 @@ EXAMPLES = {
         ),
     )
 }
+
+
+def packages(lock: Path) -> list[dict[str, Any]]:
+    """Return the entries of a poetry.lock or uv.lock."""
+    entries: list[dict[str, Any]] = tomllib.loads(lock.read_text(encoding="utf-8"))["package"]
+    return entries
 
 
 def docker(*arguments: str, given: str | None = None, cwd: Path | None = None) -> str:

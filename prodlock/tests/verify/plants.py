@@ -32,8 +32,9 @@ class Plant:
     # The codes of the rules, one of which must find it; and a text in what was found or in its path.
     codes: tuple[str, ...]
     what: str
-    # Other rules that its layers break as well.
+    # Other rules that its layers break as well, and texts in the paths of what it breaks in the layers below.
     also: tuple[str, ...] = ()
+    traces: tuple[str, ...] = ()
     batch: str = "installed"
     # The layer of the finding, where it is another one or none: what is missing has no layer.
     elsewhere: bool = False
@@ -49,12 +50,12 @@ def _write(path: str, text: str = "") -> str:
 
 
 # Writes bytecode in the place of a module's.
-_FORGE = "RUN --mount=type=bind,source=forge.py,target=/run/forge.py /usr/local/bin/python /run/forge.py"
+_FORGE = "RUN --mount=type=bind,source=forge.py,target=/run/forge.py /usr/local/bin/python -I -S -B /run/forge.py"
 # What needs no download: these are planted in every example.
 _QUICK = (
     "an edited file", "a deleted file", "a removed dist-info", "a module", "an empty module", "a .pth file",
-    "forged bytecode", "stale bytecode", "a link to a test runner", "a zip with a package", "a deleted .env",
-    "a repository",
+    "a .pth file that adds a folder", "forged bytecode", "stale bytecode", "a link to a test runner",
+    "a zip with a package", "a deleted .env", "a repository",
 )  # fmt: skip
 
 PLANTS = (
@@ -81,6 +82,7 @@ PLANTS = (
         "idna",
         also=("LS608", "LS606", "LS607"),
         distribution="idna",
+        traces=("/idna",),
     ),
     Plant(
         "a distribution that was built from source",
@@ -89,6 +91,7 @@ PLANTS = (
         "h11",
         also=("LS605", "LS606"),
         distribution="h11",
+        traces=("/h11",),
     ),
     Plant(
         "an editable installation",
@@ -129,6 +132,7 @@ PLANTS = (
         also=("LS613",),
         distribution="greenlet",
         needs="greenlet",
+        traces=("/greenlet",),
     ),
     Plant(
         "a build tool",
@@ -139,12 +143,19 @@ PLANTS = (
         without=("poetry",),
     ),
     # Files of distributions.
-    Plant("an edited file", ("RUN printf '# x\\n' >> {site}/jinja2/utils.py",), ("LS605",), "jinja2/utils.py"),
+    Plant(
+        "an edited file",
+        ("RUN printf '# x\\n' >> {site}/jinja2/utils.py",),
+        ("LS605",),
+        "jinja2/utils.py",
+        traces=("/jinja2/__pycache__/utils.",),
+    ),
     Plant(
         "a file that is replaced by an empty one",
         ("RUN : > {site}/starlette/status.py",),
         ("LS605",),
         "starlette/status.py",
+        traces=("/starlette/__pycache__/status.",),
     ),
     Plant(
         "a deleted file",
@@ -153,6 +164,10 @@ PLANTS = (
         "fastapi",
         elsewhere=True,
         also=("LS613",),
+        traces=(
+            "/fastapi/encoders.",
+            "/fastapi/__pycache__/encoders.",
+        ),
     ),
     Plant(
         "a removed dist-info",
@@ -163,6 +178,7 @@ PLANTS = (
         also=("LS613",),
         distribution="jmespath",
         needs="jmespath",
+        traces=("/jmespath-",),
     ),
     Plant(
         "a dist-info under another name",
@@ -172,13 +188,18 @@ PLANTS = (
         elsewhere=True,
         also=("LS601", "LS606", "LS613"),
         distribution="opentelemetry-api",
+        traces=(
+            "/opentelemetry_api-",
+            "/anything-1.0",
+        ),
     ),
     Plant(
         "an edited command",
-        ("RUN printf '# x\\n' >> {bin}/fonttools",),
+        ("RUN printf 'import os\\n' >> {bin}/fonttools",),
         ("LS605", "LS606", "LS616"),
         "fonttools",
         needs="fonttools",
+        traces=("/fonttools-",),
     ),
     Plant(
         "an edited native library",
@@ -190,8 +211,6 @@ PLANTS = (
     Plant("a module", (_write("{site}/helper.py", "x = 1\\n"),), ("LS606",), "helper.py"),
     Plant("a module in a package", (_write("{site}/uvicorn/helper.py", "x = 1\\n"),), ("LS606",), "uvicorn"),
     Plant("an empty module", ("RUN : > {site}/click/extra.py",), ("LS606",), "click"),
-    Plant("a .pth file", (_write("{site}/zz.pth", "import os\\n"),), ("LS606",), "zz.pth"),
-    Plant("sitecustomize", (_write("{site}/sitecustomize.py", "import os\\n"),), ("LS606",), "sitecustomize.py"),
     # Bytecode.
     Plant(
         "forged bytecode",
@@ -230,6 +249,7 @@ PLANTS = (
         ("RUN printf '# x\\n' >> /usr/local/lib/python3.13/json/decoder.py",),
         ("LS605", "LS606", "LS617"),
         "json",
+        traces=("/json/__pycache__/decoder.",),
     ),
     Plant("a zip with a package", ("COPY packed.zip /opt/data/bundle.zip",), ("LS617",), "/opt/data"),
     Plant("a zip without an ending", ("COPY packed.zip /opt/blob",), ("LS617",), "/opt"),
@@ -284,7 +304,7 @@ PLANTS = (
     Plant("a private key", ("COPY key.txt /opt/data.txt",), ("LS111", "LS612"), "/opt/data.txt"),
     Plant(
         "credentials of a cloud",
-        ("RUN mkdir -p /root/.aws && printf '[default]\\naws_secret_access_key = x\\n' > /root/.aws/credentials",),
+        ("COPY credentials /root/.aws/credentials",),
         ("LS111", "LS612"),
         "/root/.aws/credentials",
     ),
@@ -298,6 +318,8 @@ PLANTS = (
         "/opt/gone",
         also=("LS617",),
     ),
+    Plant("a .pth file", (_write("{site}/zz.pth", "import os\\n"),), ("LS606",), "zz.pth"),
+    Plant("sitecustomize", (_write("{site}/sitecustomize.py", "import os\\n"),), ("LS606",), "sitecustomize.py"),
     Plant(
         "a module on PYTHONPATH",
         ("RUN mkdir /opt/x && printf 'x = 1\\n' > /opt/x/more.py", "ENV PYTHONPATH=/opt/x:{site}"),
@@ -307,7 +329,7 @@ PLANTS = (
     # A dev distribution, in other ways.
     Plant(
         "a dev distribution without its metadata",
-        ("RUN {pip} pytest && rm -rf {site}/pytest-*.dist-info",),
+        ("RUN {pip} --no-deps pytest && rm -rf {site}/pytest-*.dist-info",),
         ("LS603", "LS606"),
         "pytest",
         also=(*BESIDE_LOCK, "LS606", "LS616", "LS617"),
@@ -340,6 +362,7 @@ PLANTS = (
         ("RUN /usr/local/bin/python -m pip install --no-cache-dir --no-deps --target {sources}/vendor httpx",),
         BESIDE_LOCK,
         "{sources}/vendor",
+        also=("LS606",),
         batch="hidden",
         distribution="httpx",
     ),
@@ -377,6 +400,110 @@ PLANTS = (
         "more",
         also=("LS606", "LS614", "LS617"),
         batch="hidden",
+    ),
+    # What is made so that it looks accounted for.
+    *(
+        Plant(
+            f"a command {how}",
+            (f"COPY --chmod=755 commands/{name} {{bin}}/{command}",),
+            ("LS605", "LS606", "LS616"),
+            f"/{command}",
+            batch="hostile",
+            needs="fonttools",
+            traces=("/fonttools-",),
+        )
+        for name, command, how in (
+            ("hidden", "ttx", "whose encoding hides code"),
+            ("interpreter", "pyftmerge", "with another interpreter"),
+            ("shell", "pyftsubset", "with a shell's code before it"),
+        )
+    ),
+    Plant(
+        "a module that dpkg's records claim",
+        (
+            "RUN printf 'x = 1\\n' > {site}/claimed.py && echo {site}/claimed.py >> /var/lib/dpkg/info/base-files.list"
+            " && md5sum {site}/claimed.py | sed 's, /, ,' >> /var/lib/dpkg/info/base-files.md5sums",
+        ),
+        ("LS606",),
+        "claimed.py",
+        batch="hostile",
+    ),
+    Plant(
+        "a .pth file that adds a folder",
+        (_write("{site}/folder.pth", "/usr/local/share\\n"),),
+        ("LS606",),
+        "folder.pth",
+        batch="hostile",
+    ),
+    Plant(
+        "a link in an environment",
+        ("RUN ln -s {sources} {site}/linked",),
+        ("LS606", "LS616"),
+        "/linked",
+        batch="hostile",
+    ),
+    Plant(
+        "a hard link in an environment",
+        ("RUN printf 'x = 1\\n' > /opt/one.txt && ln /opt/one.txt {site}/two.py",),
+        ("LS606",),
+        "two.py",
+        batch="hostile",
+    ),
+    Plant(
+        "a module of the standard library as another one",
+        ("RUN cp -p /usr/local/lib/python3.13/antigravity.py {site}/usercustomize.py",),
+        ("LS606",),
+        "usercustomize.py",
+        batch="hostile",
+    ),
+    Plant(
+        "a locked module as another one",
+        ("RUN cp -p {site}/h11/_version.py {site}/six.py",),
+        ("LS606",),
+        "six.py",
+        batch="hostile",
+    ),
+    Plant(
+        "a source of the service as another module",
+        ("RUN cp -p {sources}/__init__.py {site}/decimal.py",),
+        ("LS606",),
+        "decimal.py",
+        batch="hostile",
+    ),
+    Plant(
+        "forged bytecode with a hash that is not checked",
+        (f"{_FORGE} {{site}}/typing_extensions.py 'import os'",),
+        ("LS614",),
+        "typing_extensions",
+        batch="hostile",
+    ),
+    Plant(
+        "forged bytecode of the standard library",
+        (f"{_FORGE} /usr/local/lib/python3.13/colorsys.py 'import os' 0",),
+        ("LS614",),
+        "colorsys",
+        batch="hostile",
+    ),
+    Plant(
+        "forged bytecode of the service",
+        (f"{_FORGE} {{sources}}/__init__.py 'import os' 0",),
+        ("LS614",),
+        "__init__",
+        batch="hostile",
+    ),
+    Plant(
+        "a changed command of the base image",
+        ("RUN printf '# x\\n' >> /usr/local/bin/pydoc3.13",),
+        ("LS616", "LS617"),
+        "pydoc3.13",
+        batch="hostile",
+    ),
+    Plant(
+        "a library that every program loads",
+        (_write("/etc/ld.so.preload", "/opt/lib.so\\n"), "COPY packed.zip /opt/lib.so"),
+        ("LS617",),
+        "/opt",
+        batch="hostile",
     ),
     # The configuration. Nothing of it is a layer.
     Plant(
@@ -464,6 +591,8 @@ def context(folder: Path) -> Path:
     name = "PRIVATE" + " KEY"
     lines = (f"-----BEGIN RSA {name}-----", "MIIEowIBAAKCAQEA0123456789abcdef", f"-----END RSA {name}-----")
     (folder / "key.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "credentials").write_text("[default]\naws_secret_access_key = hunter2\n", encoding="utf-8")
+    shutil.copytree(PROJECTS / "commands", folder / "commands")
     (folder / "git" / "refs").mkdir(parents=True)
     (folder / "git" / "HEAD").write_text("ref: refs/heads/main\n", encoding="utf-8")
     (folder / "git" / "config").write_text("[core]\n\tbare = false\n", encoding="utf-8")
@@ -529,6 +658,8 @@ def strays(planted: Planted, findings: Iterable[Mapping[str, Any]]) -> list[Mapp
 
 
 def _belongs(finding: Mapping[str, Any], one: Plant, planted: Planted) -> bool:
+    if any(trace in finding["path"] for trace in one.traces):
+        return finding["layer"] is None or finding["layer"] <= planted.places[one][-1]
     if one.elsewhere and finding["code"] in one.codes:
         what = filled(one.what, planted.built)
         return what in f"{finding['what']} {finding['path']}"
