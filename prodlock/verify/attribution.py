@@ -31,6 +31,8 @@ from prodlock.verify.records import (
 from prodlock.verify.visible import Layers, is_whiteout
 
 EMPTY = hashlib.sha256(b"").hexdigest()
+# What is added to a distribution's name and version where a file is its wheel, or a copy in a cache.
+ARCHIVE, CACHED = ", the archive", ", in a cache"
 # What useradd(8) and its like write.
 _ACCOUNTS = {
     f"/etc/{name}{end}" for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid") for end in ("", "-")
@@ -282,9 +284,9 @@ class _Attributor:
     def _of_archive(self, file: File) -> Origin | None:
         """Return the origin of a wheel itself, and of what an installer's cache has unpacked of it."""
         if what := self._archives.get(file.sha256):
-            return Origin(Kind.WHEEL, f"{what}, the archive")
+            return Origin(Kind.WHEEL, f"{what}{ARCHIVE}")
         if "cache" in file.path and (what := self._members.get(file.sha256)):
-            return Origin(Kind.WHEEL, f"{what}, in a cache")
+            return Origin(Kind.WHEEL, f"{what}{CACHED}")
         return None
 
     def _of_debian(self, file: File) -> Origin | None:
