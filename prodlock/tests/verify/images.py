@@ -84,7 +84,7 @@ class Example:
     @property
     def base_tag(self) -> str:
         """The name of its base image."""
-        return f"{NAME}:{self.base}" if self.base else BASE
+        return f"{NAME}-{self.base}:latest" if self.base else BASE
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,13 @@ class Built:
         return {one["name"]: one["version"] for one in packages(self.folder / self.example.lock)}
 
 
-_POETRY_TOOLS = tuple(Found("LS611", name) for name in ("poetry", "poetry-core", "virtualenv"))
+# Poetry and what it depends on, among it a distribution that the lock has for development; what it leaves.
+_POETRY = (
+    *(Found("LS611", name) for name in ("build", "pip", "poetry", "poetry-core", "virtualenv")),
+    Found("LS601", "/usr/local/lib/python3.13/site-packages/"),
+    Found("LS603", "packaging"),
+    Found("LS610", "/root/.cache/"),
+)
 EXAMPLES = {
     one.name: one
     for one in (
@@ -124,7 +130,9 @@ EXAMPLES = {
             site="/app/.venv/lib/python3.13/site-packages",
             python="/app/.venv/bin/python",
             sources="/app/app",
-            findings=(*_POETRY_TOOLS, Found("LS601"), Found("LS610", "/root/.cache/")),
+            findings=_POETRY,
+            # These findings stand for all files of Poetry and of what it has brought.
+            unexplained=("/usr/local/lib/python3.13/site-packages/", "/root/.cache/", "/usr/local/bin/"),
         ),
         Example(
             "uv",
@@ -134,14 +142,22 @@ EXAMPLES = {
             sources="/app/app",
             user="app",
         ),
-        Example("system", sources="/srv/app", findings=(Found("LS611", "uv"),)),
+        Example(
+            "system",
+            sources="/srv/app",
+            findings=(Found("LS611", "uv"),),
+            unexplained=(
+                "/usr/local/bin/uv",
+                "/usr/local/lib/python3.13/site-packages/uv",
+            ),
+        ),
         Example("target", site="/app/vendor", sources="/app/app"),
         Example(
             "two",
             site="/opt/service/lib/python3.13/site-packages",
             python="/opt/service/bin/python",
             sources="/srv/app",
-            findings=(Found("LS611", "pip"),),
+            findings=(Found("LS611", "pip"), Found("LS610", "/tmp/requirements.txt")),
         ),
         Example("native"),
         Example(
