@@ -36,7 +36,7 @@ class Run(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a tool reports: a text for each thing that it found, with the diff_id of the layer where it states one."""
+    """What a tool reports: a text for each item that it found, with the diff_id of the layer where it states one."""
 
     entries: frozenset[tuple[str, str]]
     run: Run

@@ -74,9 +74,8 @@ def commit(project: Project) -> Commit | None:
         project, "rev-parse", "--show-toplevel", "--show-prefix", "--git-path", "logs/HEAD"
     ).splitlines()
     _refuse_other(folder, top)
-    if revision == "(initial)" and (project.root / log).exists():
-        # The log of HEAD has a commit: the repository is not a new one.
-        raise _unreadable("HEAD names a branch without a commit", "check out a branch that has one, or commit")
+    if revision == "(initial)":
+        _refuse_lost(project, log)
     if revision == "(initial)" or not _git(project, "ls-tree", "-z", revision):
         # A repository without a commit, or one of a folder above that does not contain the project.
         return None
@@ -92,14 +91,24 @@ def _refuse_other(folder: Path, top: str) -> None:
         raise _unreadable(f"git reads the repository of {top} instead of the one of {folder}", f"restore {folder}/.git")
 
 
+def _refuse_lost(project: Project, log: str) -> None:
+    """Raise Failure where the log of HEAD has a commit, and HEAD has none: the repository is not a new one."""
+    if (project.root / log).exists():
+        raise _unreadable("HEAD names a branch without a commit", "check out a branch that has one, or commit")
+
+
 def head(project: Project) -> str:
     """Return the hash of the commit that is checked out, or an empty string without a repository or a commit."""
     folder = _repository(project)
     if not folder:
         return ""
-    _refuse_other(folder, _git(project, "rev-parse", "--show-toplevel").removesuffix("\n"))
+    top, log = _git(project, "rev-parse", "--show-toplevel", "--git-path", "logs/HEAD").splitlines()
+    _refuse_other(folder, top)
     found = _git(project, "cat-file", "--batch-check=%(objectname) %(objecttype)", given=b"HEAD\n").split()
-    return found[0] if found[1:] == ["commit"] else ""
+    if found[1:] == ["commit"]:
+        return found[0]
+    _refuse_lost(project, log)
+    return ""
 
 
 def contents(project: Project, revision: str, wanted: Callable[[int], bool]) -> Iterator[tuple[str, bytes]]:
@@ -109,7 +118,11 @@ def contents(project: Project, revision: str, wanted: Callable[[int], bool]) -> 
     for entry in filter(None, _git(project, "ls-tree", "-r", "-l", "-z", "--full-tree", revision).split("\0")):
         described, path = entry.split("\t", 1)
         mode, _, name, size = described.split()
-        if mode in {_LINK, _SUBMODULE} or not wanted(int(size)):
+        if mode in {_LINK, _SUBMODULE}:
+            continue
+        if not size.isdigit():
+            raise _missing(path, name)
+        if not wanted(int(size)):
             continue
         portion.append((name, path))
         total += int(size)
@@ -126,7 +139,7 @@ def _contents(project: Project, blobs: Iterable[tuple[str, str]]) -> Iterator[tu
     for name, path in blobs:
         described = output.readline().split()
         if described[1:2] != [b"blob"]:
-            raise _unreadable(f"no content of {path}, {name}", "run `git fsck`, and fetch what is missing")
+            raise _missing(path, name)
         yield path, output.read(int(described[2]))
         output.read(1)
 
@@ -409,6 +422,10 @@ def _git_bytes(project: Project, *args: str, given: bytes = b"") -> bytes:
             remedy = f"run `git config --global --add safe.directory {project.root}`, or make your user its owner"
         raise _unreadable(reason.removeprefix("fatal: ") or f"exit code {done.returncode}", remedy)
     return done.stdout
+
+
+def _missing(path: str, name: str) -> Failure:
+    return _unreadable(f"no content of {path}, {name}", "run `git fsck`, and fetch what is missing")
 
 
 def _unreadable(reason: str, remedy: str) -> Failure:

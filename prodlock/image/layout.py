@@ -6,7 +6,7 @@ and further indexes.
 
 from __future__ import annotations
 
-import platform as machine
+import platform as host
 import re
 import tarfile
 from collections import Counter
@@ -34,7 +34,7 @@ Files = Callable[[str], Tar]
 
 def own_platform() -> str:
     """Return the platform of the images that this machine runs."""
-    architecture = machine.machine().lower()
+    architecture = host.machine().lower()
     return f"linux/{_ARCHITECTURES.get(architecture, architecture)}"
 
 
@@ -46,8 +46,8 @@ def platform_of(document: Mapping[str, Any]) -> str:
 
 def matches(platform: str, wanted: str) -> bool:
     """Return whether a platform is the wanted one, which may leave out the variant."""
-    # The only variant of 64-bit Arm.
-    platform, wanted = (one.lower().removesuffix("arm64/v8") for one in (platform, wanted))
+    # 64-bit Arm has this variant only.
+    platform, wanted = (re.sub(r"/arm64/v8$", "/arm64", one.lower()) for one in (platform, wanted))
     return platform == wanted or platform.startswith(f"{wanted}/")
 
 

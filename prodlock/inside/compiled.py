@@ -3,7 +3,7 @@
     python -I -S -c PROGRAM digests|bytecode < SOURCES
 
 SOURCES is a line of JSON, a list of [sha256, optimization, size], and then the contents one after the other. The output
-is a line of JSON with the interpreter's version, cache tag and magic number, and then a line for each source: its
+is a line of JSON with the interpreter's version and magic number, and then a line for each source: its
 sha256, its optimization, the hash in the header of bytecode that names its source by hash (PEP 552), and the digest of
 the bytecode, or the bytecode in base64. Where a source can't be compiled, both are `-`.
 
@@ -85,11 +85,7 @@ def main(mode: str) -> None:
     whole = mode == "bytecode"
     warnings.simplefilter("ignore")
     wanted = json.loads(sys.stdin.buffer.readline())
-    interpreter = {
-        "version": platform.python_version(),
-        "tag": sys.implementation.cache_tag,
-        "magic": importlib.util.MAGIC_NUMBER.hex(),
-    }
+    interpreter = {"version": platform.python_version(), "magic": importlib.util.MAGIC_NUMBER.hex()}
     os.write(1, json.dumps(interpreter).encode() + b"\n")
     # The lines of whole bytecode are long: those of two processes would mix.
     cores, size = (1, 1) if whole else (len(os.sched_getaffinity(0)), PORTION)

@@ -83,11 +83,15 @@ class Printable(Protocol):
 
 def print_report(report: Printable, *, as_json: bool) -> int:
     """Print a report and return its exit code."""
-    text = json.dumps(report.data(), indent=2) if as_json else "\n".join(report.lines())
-    # As standard error does: a name may not be valid in any encoding, and an output may have 256 characters only.
+    print_text(json.dumps(report.data(), indent=2) if as_json else "\n".join(report.lines()))
+    return report.code
+
+
+def print_text(text: str) -> None:
+    """Print a text whose names may not be valid in any encoding, to an output that may have 256 characters only."""
+    # As standard error does.
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding))
-    return report.code
 
 
 def read_size(image: Image, seconds: float) -> dict[str, float]:
@@ -129,8 +133,8 @@ def rules_page() -> str:
     lines = [
         "# Rules",
         "",
-        "Each finding of `inv check-prod-has-no-pytest` and `inv check-prod` refers to a rule by its code, `code`",
-        "in `--json`. `python -m prodlock.proof.report > docs/reference/rules.md` writes this page.",
+        "Each finding of `inv check-prod-has-no-pytest`, `inv check-prod` and `prodlock verify` refers to a rule by its",
+        "code, `code` in `--json`. `python -m prodlock.proof.report > docs/reference/rules.md` writes this page.",
     ]
     for rule in RULES:
         lines += ["", f"## {rule.code} {rule.title}", "", rule.meaning, ""]

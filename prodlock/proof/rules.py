@@ -406,7 +406,7 @@ NOT_FROM_WHEEL = Rule(
     "Distribution that is not from a locked wheel",
     "The lock has the distribution in this version, and the image's was built from source or from another wheel: the "
     "lock does not determine its bytes.",
-    "The lock has no wheel for this Python and platform, or the installer was told to build (`--no-binary`).",
+    "The lock has no wheel for this Python and platform, or an option such as `--no-binary` makes the installer build.",
     "Lock a version that has a wheel; or build a wheel, publish it on an index of your own, and lock that.",
 )
 LEFT_CACHE = Rule(

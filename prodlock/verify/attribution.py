@@ -12,7 +12,7 @@ from functools import cached_property
 
 from prodlock.image.records import File
 from prodlock.verify import installers
-from prodlock.verify.environments import SITE, prefix
+from prodlock.verify.environments import SITE, moved, prefix
 from prodlock.verify.records import (
     Attribution,
     Bytecode,
@@ -35,6 +35,8 @@ EMPTY = hashlib.sha256(b"").hexdigest()
 _ACCOUNTS = {
     f"/etc/{name}{end}" for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid") for end in ("", "-")
 }
+# A line of these files: a name, and of a user or group a number that is not root's (passwd(5)).
+_ACCOUNT = re.compile(rb"[a-z_][a-z0-9_-]*:(?:[^:]*:(?!0+:)[^\n]*|\d+:\d+)")
 _LIBRARY = "/lib/python"
 # The lock of uv, which it leaves.
 _UV_LOCK = re.compile(r"/tmp/uv-[0-9a-f]+\.lock")  # noqa: S108 - a path of the image
@@ -57,7 +59,8 @@ class Evidence:
     # The wheel of a distribution, by the layer and the path of its metadata.
     wheels: Mapping[Key, Wheel]
     repository: Repository
-    debian: Mapping[str, Package]
+    # Of the files above the base image, by layer and path.
+    debian: Mapping[Key, Package]
     layers: Layers
     # The names of the distributions that the project itself builds.
     own: frozenset[str] = frozenset()
@@ -198,12 +201,8 @@ class _Attributor:
         return None
 
     def _is_record(self, one: Installed, wheel: Wheel) -> bool:
-        # `pip install --target` moves scripts and data beside the modules, and leaves RECORD unchanged.
-        above = posixpath.dirname(posixpath.dirname(one.site))
-
         def has(path: str, digest: str) -> bool:
-            moved = posixpath.join(one.site, posixpath.relpath(path, above))
-            held = (self.evidence.seen.get(place) for place in (path, moved))
+            held = (self.evidence.seen.get(place) for place in (path, moved(path, one.site)))
             return any(file and file.sha256 and installers.encoded(file.sha256) == digest for file in held)
 
         allowed = (path for path, _, _ in installers.places(wheel, one.site, self.evidence.python))
@@ -289,11 +288,22 @@ class _Attributor:
         return None
 
     def _of_debian(self, file: File) -> Origin | None:
-        if package := self.evidence.debian.get(file.path):
+        if package := self.evidence.debian.get((file.layer, file.path)):
             return Origin(Kind.DEBIAN, f"{package.name} {package.version}".strip(), proven=False)
-        if file.path in _ACCOUNTS:
-            return Origin(Kind.DEBIAN, "accounts", proven=False)
+        if file.path in _ACCOUNTS and file.sha256:
+            return Origin(Kind.DEBIAN, "accounts", proven=self._adds_accounts(file))
         return None
+
+    def _adds_accounts(self, file: File) -> bool:
+        """Return whether a list of accounts is the base image's with accounts that have no rights of root added."""
+        content = self.evidence.subject.content
+        lines = set(content(file).splitlines())
+        before = [
+            set(content(one).splitlines())
+            for one in self.evidence.files
+            if one.layer < self.evidence.subject.base_layers and one.path == file.path.rstrip("-") and one.sha256
+        ]
+        return bool(before) and lines >= before[-1] and all(map(_ACCOUNT.fullmatch, lines - before[-1]))
 
     def _copied(self, file: File) -> Origin | None:
         """Return the origin of a copy of one of the base image's files.

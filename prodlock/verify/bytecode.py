@@ -32,12 +32,10 @@ from prodlock.verify.records import Bytecode, Python, State
 # The folder of bytecode, and the name of a file in it (PEP 3147, PEP 488).
 _FOLDER = "/__pycache__"
 _TAG = re.compile(r"\.(?=cpython-|pypy|graalpy)")
-_CACHED = re.compile(r".+?\.(?P<tag>cpython-\d+t?)(?:\.opt-(?P<optimization>[12]))?\.pyc")
-# The magic number of each version's final release (importlib/_bootstrap_external.py).
-_MAGIC = {
-    "cpython-38": 3413, "cpython-39": 3425, "cpython-310": 3439, "cpython-311": 3495, "cpython-312": 3531,
-    "cpython-313": 3571, "cpython-314": 3627,
-}  # fmt: skip
+_CACHED = re.compile(r".+?\.(?P<tag>cpython-\d+)t?(?:\.opt-(?P<optimization>[12]))?\.pyc")
+# The magic numbers of the versions from 3.8 to 3.10 (importlib/_bootstrap_external.py). Since then, each has 50.
+_MAGIC = {8: range(3400, 3420), 9: range(3420, 3430), 10: range(3430, 3450)}
+_FIRST_OF_50 = 11
 # Flags in the header (PEP 552): the source is named by time and size, or by hash and checked or not.
 _BY_TIME, _UNCHECKED, _CHECKED = 0, 1, 3
 _EMPTY = hashlib.sha256().hexdigest()
@@ -63,7 +61,6 @@ class _Compiled(NamedTuple):
 
     file: File
     magic: int
-    tag: str
     unchecked: bool
     # The hash of the source in the header; empty where the header names the source by time and size.
     source_hash: str
@@ -111,7 +108,6 @@ class _Interpreter:
     # The cache's key.
     key: str
     version: str = ""
-    tag: str = ""
     magic: int = -1
     results: dict[_Key, _Result] = field(default_factory=dict)
     changed: bool = False
@@ -208,15 +204,16 @@ def _read(file: File, sources: Mapping[str, Sequence[File]], content: Content, e
         return Bytecode(State.WITHOUT_SOURCE)
     data = content(file)
     magic, flags = int.from_bytes(data[:2], "little"), int.from_bytes(data[4:8], "little")
-    tag = cached["tag"] if cached else ""
+    tag = _tag(magic)
     if (
         len(data) < HEADER
         or data[2:4] != b"\r\n"
         or flags not in {_BY_TIME, _UNCHECKED, _CHECKED}
         # Another program's, such as pytest's.
         or (in_cache and not cached)
-        # Nothing that a Python of this name writes.
-        or (_MAGIC.get(tag, magic) != magic if tag else magic not in _MAGIC.values() and magic < max(_MAGIC.values()))
+        # No Python of this version writes it.
+        or not tag
+        or (cached and tag != cached["tag"])
     ):
         return Bytecode(State.DIFFERENT, copies[0])
     named = data[8:HEADER]
@@ -227,7 +224,6 @@ def _read(file: File, sources: Mapping[str, Sequence[File]], content: Content, e
     return _Compiled(
         file,
         magic,
-        tag,
         unchecked=flags == _UNCHECKED,
         source_hash="" if flags == _BY_TIME else named.hex(),
         levels=(int(cached["optimization"] or 0),) if cached else (0, 1, 2),
@@ -235,6 +231,14 @@ def _read(file: File, sources: Mapping[str, Sequence[File]], content: Content, e
         copies=tuple(hashed[copy] for copy in possible),
         digest=_digest(data[HEADER:], copies[0].path),
     )
+
+
+def _tag(magic: int) -> str:
+    """Return the cache tag of the version that has a magic number, or an empty string."""
+    first = _MAGIC[_FIRST_OF_50 - 1].stop
+    if magic >= first:
+        return f"cpython-3{_FIRST_OF_50 + (magic - first) // 50}"
+    return next((f"cpython-3{minor}" for minor, numbers in _MAGIC.items() if magic in numbers), "")
 
 
 def source_path(path: str) -> str:
@@ -295,7 +299,7 @@ def _interpreter(run: Run, identity: str, cache: Path) -> _Interpreter:
     interpreter = _Interpreter(run, key)
     kept = caches.read(cache, _KIND, key)
     if kept:
-        interpreter.version, interpreter.tag, interpreter.magic = kept["version"], kept["tag"], kept["magic"]
+        interpreter.version, interpreter.magic = kept["version"], kept["magic"]
         for name, (source_hash, canonical, *digests) in kept["results"].items():
             digest, level = name.split()
             interpreter.results[digest, int(level)] = _Result(source_hash, digests, canonical)
@@ -310,8 +314,8 @@ def _keep(interpreter: _Interpreter, cache: Path) -> None:
         f"{digest} {level}": [result.source_hash, result.canonical, *result.digests]
         for (digest, level), result in [*interpreter.results.items()][-_MOST_RESULTS:]
     }
-    about = {"version": interpreter.version, "tag": interpreter.tag, "magic": interpreter.magic}
-    caches.write(cache, _KIND, interpreter.key, {**about, "results": results})
+    value = {"version": interpreter.version, "magic": interpreter.magic, "results": results}
+    caches.write(cache, _KIND, interpreter.key, value)
 
 
 def _judge(
@@ -331,7 +335,9 @@ def _judge(
         _compile(interpreter, "digests", portion, content)
         done += len(portion)
         notify(done, len(missing))
-    found = {one.key: Bytecode(State.DIFFERENT, one.current) for one in files if one.tag == interpreter.tag}
+    # Of an interpreter's version, and with a number that it does not use.
+    tag = _tag(interpreter.magic)
+    found = {one.key: Bytecode(State.DIFFERENT, one.current) for one in files if _tag(one.magic) == tag}
     doubtful = []
     for one in own:
         possible = [(copy, key) for copy, key in one.compilations if _names(one, interpreter.results.get(key))]
@@ -420,7 +426,7 @@ def _compile(interpreter: _Interpreter, mode: str, wanted: Mapping[_Key, File], 
     try:
         about, *lines = output.splitlines()
         described = json.loads(about)
-        interpreter.version, interpreter.tag = described["version"].rstrip("+"), described["tag"]
+        interpreter.version = described["version"].rstrip("+")
         interpreter.magic = int.from_bytes(bytes.fromhex(described["magic"])[:2], "little")
         for line in lines:
             digest, level, source_hash, given = line.decode().split()

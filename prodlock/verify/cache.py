@@ -35,7 +35,7 @@ def read(cache: Path, kind: str, key: str) -> Any:  # noqa: ANN401 - any value o
 
 
 def write(cache: Path, kind: str, key: str, value: object) -> None:
-    """Write an entry as a whole or not at all. A cache that can't be written is no error: it only saves time."""
+    """Write an entry as a whole or not at all. A cache that can't be written is accepted: it only saves time."""
     path = _path(cache, kind, key)
     content = json.dumps(value, separators=(",", ":")).encode()
     name = ""

@@ -20,7 +20,7 @@ from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image.records import File
 from prodlock.inside.lock.selection import normalized
 from prodlock.project import Project
-from prodlock.proof.report import print_report
+from prodlock.proof.report import print_report, print_text
 from prodlock.verify import (
     bytecode,
     cache,
@@ -76,15 +76,12 @@ def run(project: Project, reference: str, options: Options, output: Output) -> i
     """Verify an image, print the report, and return 0, or 1 where there are findings."""
     report = verify(project, reference, options)
     if output.html:
-        try:
-            output.html.write_text(page.page(report), encoding="utf-8", errors="backslashreplace")
-        except OSError as error:
-            raise Failure(f"{output.html} can't be written: {error.strerror}.", CANNOT_CHECK) from None
+        page.write(report, output.html)
     if output.explain:
-        print("\n".join(explain.explain(output.explain, report)))
+        print_text("\n".join(explain.explain(output.explain, report)))
         return report.code
     if output.sarif:
-        print(json.dumps(sarif.document(report), indent=2))
+        print_text(json.dumps(sarif.document(report), indent=2))
         return report.code
     return print_report(report, as_json=output.json)
 
@@ -154,7 +151,7 @@ class _Collection:
             locked,
             installed,
             self._wheels(installed, locked),
-            repository.read(root, options.sources),
+            repository.read(self.project, options.sources, self._sizes()),
             debian.files(self.subject),
             layers,
             frozenset(_own(root)),
@@ -187,11 +184,28 @@ class _Collection:
             sources,
             subject.content,
             python,
-            bytecode.in_container(self.project, subject.base, python) if subject.base_layers else None,
+            bytecode.in_container(self.project, subject.base, self._python_of_base(python))
+            if subject.base_layers
+            else None,
             self._cache,
             base=hashlib.sha256(layers.encode()).hexdigest(),
             notify=lambda done, of: self.progress(f"Bytecode: {done} of {of} sources compiled"),
         )
+
+    def _python_of_base(self, python: Python) -> Python:
+        """Return the base image's interpreter of the same version, where the image's own is in another place."""
+        name = f"/lib/python{'.'.join(python.version.split('.')[:2])}"
+        libraries = [
+            file.path.removesuffix("/os.py")
+            for file in self.subject.image.files
+            if file.layer < self.subject.base_layers and file.path.endswith(f"{name}/os.py")
+        ]
+        place = python.library if python.library in libraries or not libraries else libraries[0]
+        return python._replace(library=place)
+
+    def _sizes(self) -> frozenset[int]:
+        """Return the sizes of the files above the base image."""
+        return frozenset(file.size for file in self.subject.image.files if file.layer >= self.subject.base_layers)
 
     @property
     def _cache(self) -> Path:

@@ -143,5 +143,5 @@ def _package(file: File, subject: Subject, records: _Records, owners: Mapping[st
 
 
 def _merged(path: str) -> str:
-    """Return a path as it is where folders such as /lib are links into /usr."""
+    """Return the path of a file in a system whose folders such as /lib are links into /usr."""
     return posixpath.normpath(_MERGED.sub("/usr/", path, count=1) if _MERGED.match(path) else path)

@@ -90,10 +90,18 @@ def _is_editable(direct: Mapping[str, object]) -> bool:
     return isinstance(folder, dict) and folder.get("editable") is True
 
 
+def moved(path: str, site: str) -> str:
+    """Return where `pip install --target` has a file that RECORD lists outside of the folder of the modules.
+
+    It moves scripts and data beside the modules, and leaves RECORD unchanged.
+    """
+    return posixpath.join(site, posixpath.relpath(path, posixpath.dirname(posixpath.dirname(site))))
+
+
 def prefix(site: str) -> str:
     """Return the folder that scripts and data of a site are installed to, in `bin` and below it.
 
-    Beside the modules themselves, as `pip install --target` does, where the site is no site-packages.
+    Beside the modules themselves, as `pip install --target` does, where the folder is not site-packages.
     """
     match = SITE.fullmatch(site)
     # Debian's own Python installs what pip brings to /usr/local.

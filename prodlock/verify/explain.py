@@ -66,15 +66,19 @@ def _file(path: str, files: Sequence[tuple[File, Origin]], report: VerifyReport)
     """Yield the origin of a path in each layer that has it."""
     yield path
     for number, (file, origin) in enumerate(files):
-        yield f"  layer {file.layer + 1}: {_instruction(file.layer, report)}"
+        yield f"  {_layer(file.layer, report)}"
         yield f"    {_described(file)}"
         yield f"    origin: {_named(origin)}"
+        if compared := report.attribution.bytecode.get((file.layer, path)):
+            source = compared.source
+            place = f", compared with {source.path} of layer {source.layer + 1}" if source else ""
+            yield f"    bytecode: {compared.state}{place}"
         replaced = [later.layer for later, _ in files[number + 1 :] if later.layer > file.layer]
         deleted = report.attribution.deleted.get((file.layer, path))
         gone = min([*replaced, *([] if deleted is None else [deleted])], default=None)
         if gone is not None:
             how = "deleted" if gone == deleted else "replaced"
-            yield f"    {how} by layer {gone + 1}, and still in the image: {_instruction(gone, report)}"
+            yield f"    still in the image, {how} by {_layer(gone, report)}"
         found = [
             finding
             for finding in report.findings
@@ -100,10 +104,11 @@ def _findings(findings: Sequence[Finding], report: VerifyReport, indent: str = "
         yield f"{indent}{finding.rule.code} {report.sentence(finding)}{layer}"
 
 
-def _instruction(layer: int, report: VerifyReport) -> str:
-    """Return the instruction of a layer, with the base image where the layer is one of its own."""
-    of_base = f" (base image {report.base})" if layer < report.base_layers else ""
-    return f"{text.shortened(report.instruction(layer), 400)}{of_base}"
+def _layer(number: int, report: VerifyReport) -> str:
+    """Return a layer with its instruction, where it is recorded, and the base image, where it is one of its layers."""
+    of_base = f" of the base image {report.base}" if number < report.base_layers else ""
+    instruction = text.shortened(report.instruction(number), 400)
+    return f"layer {number + 1}{of_base}{f': {instruction}' if instruction else ''}"
 
 
 def _described(file: File) -> str:

@@ -13,7 +13,7 @@ from prodlock.proof.judges import configuration, credentials
 from prodlock.proof.rules import Finding, Rule
 from prodlock.verify import installers
 from prodlock.verify.attribution import EMPTY, Evidence, Key, source_paths
-from prodlock.verify.environments import prefix
+from prodlock.verify.environments import moved, prefix
 from prodlock.verify.records import Attribution, Bytecode, Installed, Kind, Origin, State
 
 # Distributions that only a build needs.
@@ -61,7 +61,7 @@ class _Judgement:
         self.claims: dict[Key, int] = {}
 
     def findings(self, *, strict: bool) -> list[Finding]:
-        """Return all findings; files that a distribution claims are no findings of their own."""
+        """Return all findings; those of a distribution cover the files that it claims."""
         distributions = list(self.distributions())
         return [
             *distributions,
@@ -101,7 +101,7 @@ class _Judgement:
         if not main:
             return self._beside_lock(one)
         if main.version != one.version:
-            return rules.OTHER_VERSION, f"the lock says {main.version}"
+            return rules.OTHER_VERSION, f"the lock has {main.version}"
         if in_base or (one.layer, one.info) in self.evidence.wheels:
             return self._deleted(one)
         if one.editable:
@@ -142,13 +142,14 @@ class _Judgement:
     def claim(self, one: Installed, number: int) -> int:
         """Claim the files that a distribution lists, with their bytecode and its metadata; return their number."""
         count = 0
+        record = {place for path in one.record for place in (path, moved(path, one.site))}
         for file, origin in self.attribution.files:
             key = (file.layer, file.path)
             if file.layer != one.layer or key in self.claims or origin.kind is Kind.BASE:
                 continue
-            listed = file.path in one.record or file.path.startswith(f"{one.info}/") or file.path == one.info
+            listed = file.path in record or file.path.startswith(f"{one.info}/") or file.path == one.info
             if not listed and file.path.endswith(".pyc"):
-                listed = any(path in one.record for path in source_paths(file.path))
+                listed = any(path in record for path in source_paths(file.path))
             if listed:
                 self.claims[key] = number
                 count += 1

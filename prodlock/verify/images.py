@@ -56,7 +56,7 @@ def open_image(project: Project, reference: str, base: str | None, *, platform: 
 def _subject(project: Project, reference: str, base: str | None, platform: str, kept: ExitStack) -> Subject:
     path = _path("IMAGE", reference)
     local = None if path else saved.find(project, reference)
-    given = _given(project, base, platform) if base else None
+    given = None if base is None else _given(project, base, platform)
     # Before an image is saved.
     chosen = _base(project, (reference, *local.names), local.diff_ids, given) if local else None
     subject = kept.enter_context(_opened(project, reference, path, local, platform))
@@ -84,7 +84,7 @@ def _path(option: str, reference: str) -> Path | None:
         path = Path(reference)
         if path.is_file() or (path / layout.VERSION).is_file():
             return path
-        if path.is_dir() and not _REFERENCE.fullmatch(reference):
+        if reference and path.is_dir() and not _REFERENCE.fullmatch(reference):
             raise Failure(
                 f"{option} must be an OCI layout where it is a folder (got {reference}, without a file "
                 f"{layout.VERSION}). To fix it: name the folder that has the layout."

@@ -108,7 +108,10 @@ class Index:
                 raise http.client.IncompleteRead(b"", answer.length)
             return True
 
-        return self._answer(address, "*/*", take) or False
+        try:
+            return self._answer(address, "*/*", take) or False
+        except ValueError as error:
+            raise _failure(address, str(error)) from None
 
     def _answer(self, address: str, accept: str, take: Callable[[http.client.HTTPResponse], _Result]) -> _Result | None:
         """Return what a function makes of an answer, or None where the server does not have what is asked for."""

@@ -85,7 +85,7 @@ def _machine(subject: Subject) -> str:
 
 
 class _Image:
-    """The files of an image that tell which interpreters it has."""
+    """The files of an image that show which interpreters it has."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject

@@ -6,6 +6,7 @@ The page has no script and loads nothing. Names in an image may be hostile: all 
 from __future__ import annotations
 
 import html
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -285,14 +286,12 @@ def _rule(report: VerifyReport, rule: Rule, findings: Sequence[Finding]) -> Iter
 
 
 def _list(report: VerifyReport, findings: Sequence[Finding]) -> Iterator[str]:
-    yield "<ul>"
-    for finding in findings:
-        place = [] if finding.layer is None else [f"layer {finding.layer + 1}"]
-        if finding.instruction:
-            place.append(_code(text.shortened(text.instruction(finding.instruction))))
-        brought = f'<br><span class="soft">{": ".join(place)}</span>' if place else ""
-        yield f"<li>{_text(report.sentence(finding))}{brought}</li>"
-    yield "</ul>"
+    for (layer, instruction), same in itertools.groupby(findings, lambda one: (one.layer, one.instruction)):
+        place = [] if layer is None else [f"layer {layer + 1}"]
+        if instruction:
+            place.append(_code(text.shortened(text.instruction(instruction), 400)))
+        yield f'<p class="soft">{": ".join(place)}</p>' if place else ""
+        yield f"<ul>{''.join(f'<li>{_text(report.sentence(finding))}</li>' for finding in same)}</ul>"
 
 
 def _unproven(report: VerifyReport) -> Iterator[str]:
@@ -318,11 +317,17 @@ def _layers(report: VerifyReport) -> Iterator[str]:
     rows = [
         [
             f"{number + 1}",
-            ("base image: " if number < report.base_layers else "")
-            + _code(text.shortened(report.instruction(number), 400)),
+            _layer(report, number),
             f"{files[number]:,}",
             text.size(sizes[number]),
         ]
         for number in range(len(report.layers))
     ]
     yield from _table(["Layer", "Instruction", "Files", "Size"], 2, rows)
+
+
+def _layer(report: VerifyReport, number: int) -> str:
+    """Return a layer's instruction, where it is recorded, and whether it is one of the base image."""
+    instruction = text.shortened(report.instruction(number), 400)
+    parts = [*(["base image"] if number < report.base_layers else []), *([_code(instruction)] if instruction else [])]
+    return ": ".join(parts)

@@ -10,6 +10,7 @@ from typing import Self, TextIO
 
 # Seconds until a step is long.
 _PATIENCE = 2.0
+_COLUMNS = 80
 # A carriage return and "clear to the end of the line" (ECMA-48).
 _CLEAR = "\r\x1b[K"
 
@@ -32,9 +33,9 @@ class Progress:
     def __call__(self, state: str) -> None:
         """Print the state of the step in the place of the last one."""
         if self._stream.isatty() and time.monotonic() - self._started >= _PATIENCE:
-            # A line that is broken could not be cleared.
-            width = os.get_terminal_size(self._stream.fileno()).columns
-            self._write(f"{_CLEAR}{state[: max(width - 1, 0)]}")
+            # A line that is broken could not be cleared. Some terminals have no size.
+            width = os.get_terminal_size(self._stream.fileno()).columns or _COLUMNS
+            self._write(f"{_CLEAR}{state[: width - 1]}")
             self._is_shown = True
 
     def __exit__(

@@ -29,6 +29,7 @@ INPUTS = {
 RECORDED = {
     Kind.DEBIAN: "by the package manager's records in the image",
     Kind.BYTECODE: "no interpreter was available to compile the source again",
+    Kind.INSTALLER: "recognized by their place, and not compared",
 }
 
 
@@ -201,15 +202,11 @@ class VerifyReport:
     def _unexplained(self) -> Iterator[str]:
         folders = summary.unexplained_folders(self.attribution)
         if folders:
-            yield (
-                "Largest folders of unexplained files:"
-                if self.strict
-                else ("Largest folders of unexplained files, which --strict makes findings:")
-            )
+            yield "Largest folders of unexplained files:"
             for folder in folders[:_FOLDERS]:
                 yield f"  {folder.name}: {text.count(folder.files, 'file')}, {text.size(folder.size)}"
             if len(folders) > _FOLDERS:
-                yield f"  and {text.count(len(folders) - _FOLDERS, 'folder')} more"
+                yield f"  and {text.count(len(folders) - _FOLDERS, 'other folder')}"
             yield ""
 
     def _unproven(self) -> Iterator[str]:

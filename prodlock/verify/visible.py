@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 
 from prodlock.image.records import File
 
@@ -23,29 +22,37 @@ class Layers:
         # The layers that delete a path, and those that hide what a folder has below.
         self._removed: dict[str, list[int]] = {}
         self._emptied: dict[str, list[int]] = {}
-        for file in files:
+        # For each folder, the layers that hide what it has below.
+        self._hidden: dict[str, tuple[int, ...]] = {}
+        entries = [file for file in files if not file.packed]
+        folders = {file.path.rpartition("/")[0] for file in entries}
+        for file in entries:
             folder, _, name = file.path.rpartition("/")
-            if file.packed:
-                continue
             if name == OPAQUE:
                 self._emptied.setdefault(folder, []).append(file.layer)
             elif name.startswith(WHITEOUT):
                 self._removed.setdefault(f"{folder}/{name[len(WHITEOUT) :]}", []).append(file.layer)
             else:
                 self._last[file.path] = file.layer
-                if not file.directory:
+                if file.path in folders and not file.directory:
                     # In place of a folder, it hides the folder's contents.
                     self._emptied.setdefault(file.path, []).append(file.layer)
 
     def deletion(self, path: str, layer: int) -> int | None:
         """Return the first later layer that deletes a path of a layer, or a folder above it; None where none does."""
-        later = [number for number in self._removed.get(path, ()) if number > layer]
-        if self._removed or self._emptied:
-            for parent in PurePosixPath(path).parents:
-                above = str(parent)
-                for numbers in (self._removed.get(above, ()), self._emptied.get(above, ())):
-                    later += [number for number in numbers if number > layer]
-        return min(later, default=None)
+        if not self._removed and not self._emptied:
+            return None
+        numbers = (*self._removed.get(path, ()), *self._hiding(path.rpartition("/")[0]))
+        return min((number for number in numbers if number > layer), default=None)
+
+    def _hiding(self, folder: str) -> tuple[int, ...]:
+        """Return the layers that hide what a folder has in the layers below."""
+        if not folder:
+            return ()
+        if folder not in self._hidden:
+            own = (*self._removed.get(folder, ()), *self._emptied.get(folder, ()))
+            self._hidden[folder] = own + self._hiding(folder.rpartition("/")[0])
+        return self._hidden[folder]
 
     def is_seen(self, path: str, layer: int) -> bool:
         """Return whether a container sees the entry that a layer has at a path."""

@@ -10,7 +10,6 @@ import io
 import json
 import lzma
 import tarfile
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -23,55 +22,7 @@ from prodlock.image import archives, documents, reader
 from prodlock.image import tar as tars
 from prodlock.image.growing import Growing
 from prodlock.image.records import HEAD_BYTES, Image
-
-
-def tar(files: dict[str, bytes], links: dict[str, tuple[bytes, str]] | None = None) -> bytes:
-    """Return a tar of files, and of links as (type, target)."""
-    written = io.BytesIO()
-    with tarfile.open(fileobj=written, mode="w") as archive:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-        for name, (kind, target) in (links or {}).items():
-            entry = tarfile.TarInfo(name)
-            entry.type, entry.linkname = kind, target
-            archive.addfile(entry)
-    return written.getvalue()
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    """Return a zip of files."""
-    written = io.BytesIO()
-    with zipfile.ZipFile(written, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return written.getvalue()
-
-
-def saved(*layers: bytes, pack: Callable[[bytes], bytes] = bytes, history: bool = True) -> IO[bytes]:
-    """Return what `docker save` writes for an image of these layers."""
-    config: dict[str, object] = {
-        "config": {"Cmd": ["serve"]},
-        "rootfs": {"diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest() for layer in layers]},
-        "history": None,
-    }
-    if history:
-        made = [{"created_by": f"COPY {number}"} for number in range(len(layers))]
-        config["history"] = [{"created_by": "ENV a=b", "empty_layer": True}, *made]
-    blobs = {f"blobs/sha256/{number}": pack(layer) for number, layer in enumerate(layers)}
-    manifest = [{"Config": "config.json", "Layers": list(blobs)}]
-    return stored(
-        tar(blobs | {"config.json": json.dumps(config).encode(), "manifest.json": json.dumps(manifest).encode()})
-    )
-
-
-def stored(content: bytes) -> IO[bytes]:
-    """Return a file with this content."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115
-    file.write(content)
-    file.flush()
-    return file
+from prodlock.tests.unit.image.examples import saved, stored, tar, zipped
 
 
 def read(*layers: bytes, pack: Callable[[bytes], bytes] = bytes, history: bool = True) -> Image:

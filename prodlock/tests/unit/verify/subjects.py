@@ -45,7 +45,13 @@ def subject(*layers: Contents, base_layers: int = 1) -> Subject:
             target = content[3:].decode() if content.startswith(b"-> ") else ""
             digest = "" if target or "/.wh." in path else sha256(content)
             file = File(
-                path, number, len(content) * (not target), int(mode or "644", 8), False, target, digest, content[:1024]
+                path,
+                number,
+                len(content) * (not target),
+                int(mode or "644", 8),
+                target=target,
+                sha256=digest,
+                head=content[:1024],
             )
             files.append(file)
             contents[number, path] = content
@@ -93,7 +99,7 @@ def evidence(  # noqa: PLR0913 - what an origin is derived from
     main: Sequence[Requirement] = (),
     dev: Sequence[Requirement] = (),
     repository: Mapping[str, bytes] | None = None,
-    debian: Mapping[str, Package] | None = None,
+    debian: Mapping[tuple[int, str], Package] | None = None,
     own: frozenset[str] = frozenset(),
 ) -> Evidence:
     """Return evidence: the wheels are locked, and chosen for the distributions of their names and versions."""

@@ -154,9 +154,20 @@ def test_an_editable_installation_of_the_project_itself_is_explained() -> None:
 def test_files_of_debian_packages_are_recorded_and_not_proven() -> None:
     """By the records in the image itself."""
     path = "/usr/lib/x86_64-linux-gnu/libpq.so.5"
-    given = evidence(subject(BASE, {path: b"\x7fELF"}), debian={path: Package("libpq5", "17")})
+    given = evidence(subject(BASE, {path: b"\x7fELF"}), debian={(1, path): Package("libpq5", "17")})
     assert origins(given)[path] == (Kind.DEBIAN, "libpq5 17", False)
     assert found(given) == set()
+
+
+def test_added_accounts_are_recognized() -> None:
+    """One without rights of root, beside all accounts of the base image."""
+    base = {"/etc/passwd": b"root:x:0:0:root:/root:/bin/sh\n"}
+    app = b"app:x:10001:10001::/home/app:/bin/sh\n"
+    for content, proven in (
+        (base["/etc/passwd"] + app, True), (app, False), (base["/etc/passwd"] + app.replace(b"10001", b"0"), False),
+    ):  # fmt: skip
+        given = evidence(subject(base, {"/etc/passwd": content, "/etc/passwd-": content}))
+        assert [origins(given)[path].proven for path in ("/etc/passwd", "/etc/passwd-")] == [proven, proven]
 
 
 def test_a_copy_of_the_base_images_file_is_explained_outside_of_environments() -> None:

@@ -154,6 +154,7 @@ FORGERIES: dict[str, Callable[[Images], bytes]] = {
     "an end too early": lambda images: images.compile()[:-1],
     "no content": lambda _: b"",
     "a magic number of no version": lambda images: b"\x00\x01" + images.compile()[2:],
+    "a magic number that is not in use": lambda images: (MAGIC + 1).to_bytes(2, "little") + images.compile()[2:],
     "the magic number of another version": lambda images: (3413).to_bytes(2, "little") + images.compile()[2:],
     "an unknown flag": lambda images: images.compile()[:4] + b"\x05" + images.compile()[5:],
     "another optimization": lambda images: images.compile(optimize=2),
@@ -182,7 +183,7 @@ def test_no_byte_of_the_code_can_be_changed(images: Images) -> None:
         images.add(f"/app/__pycache__/module.{TAG}.pyc", flipped(data, at), layer=at)
     accepted = {int(name.split()[0]) for name, one in images.compare().items() if one.state is State.EQUAL}
     path = data.index(whole.path)
-    # A flag for later references that no object makes, and how a text is kept, are no differences of the code.
+    # A flag for later references that no object makes, and how a text is kept, do not change the code.
     others = {at for at in accepted if not path <= at < path + len("/app")}
     assert all(marshalled.read(flipped(data, at)[16:], MAGIC).digest == whole.digest for at in others)
     assert len(others) < len(data) // 10
@@ -255,10 +256,20 @@ def test_bytecode_of_pytest_is_different(images: Images) -> None:
     assert images.state(images.compile(), f"__pycache__/module.{TAG}-pytest-9.2.0.pyc") is State.DIFFERENT
 
 
-def test_bytecode_of_a_version_that_cannot_run_is_unverified(images: Images) -> None:
+@pytest.mark.parametrize(("tag", "magic"), [(38, 3413), (39, 3425), (310, 3439), (315, 3650), (316, 3701)])
+def test_bytecode_of_a_version_that_cannot_run_is_unverified(images: Images, tag: int, magic: int) -> None:
     """No interpreter of its version is there to compile its source."""
-    data = (3439).to_bytes(2, "little") + images.compile()[2:]
-    assert images.state(data, "__pycache__/module.cpython-310.pyc") is State.UNVERIFIED
+    data = magic.to_bytes(2, "little") + images.compile()[2:]
+    assert images.state(data, f"__pycache__/module.cpython-{tag}.pyc") is State.UNVERIFIED
+
+
+@pytest.mark.parametrize(
+    ("tag", "magic"),
+    [("cpython-311", 3495), ("cpython-312", 3531), ("cpython-313", 3571), ("cpython-314", 3600), ("", 3399), ("", 0)],
+)
+def test_each_version_has_its_magic_numbers(tag: str, magic: int) -> None:
+    """Since Python 3.11, each has 50."""
+    assert bytecode._tag(magic) == tag
 
 
 def test_other_code_of_another_release_is_unverified(images: Images) -> None:
@@ -341,8 +352,8 @@ def test_a_base_image_that_cannot_run_leaves_the_comparison_to_this_interpreter(
     assert {one.state for one in images.compare(run).values()} == {State.EQUAL}
 
 
-@pytest.mark.parametrize("output", [b"", b"x", b"{}\n", b'{"version": "3.9.1", "tag": "x", "magic": "00"}\nx y\n'])
-def test_an_output_that_is_not_valid_is_no_evidence(images: Images, output: bytes) -> None:
+@pytest.mark.parametrize("output", [b"", b"x", b"{}\n", b'{"version": "3.9.1", "magic": "00"}\nx y\n'])
+def test_an_output_that_is_not_valid_is_refused(images: Images, output: bytes) -> None:
     """The interpreter of this machine compiles instead."""
     images.add("/app/module.py", SOURCE)
     images.add(f"/app/__pycache__/module.{TAG}.pyc", flipped(images.compile(), 40))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from prodlock.failure import Failure
@@ -20,6 +22,7 @@ from prodlock.tests.unit.verify.examples import (
     report,
 )
 from prodlock.verify.explain import explain, explain_rule, is_rule
+from prodlock.verify.records import Bytecode, State
 
 ENV = file("/code/.env", 2, b"TOKEN=x")
 
@@ -37,11 +40,11 @@ def test_a_file_is_explained_in_every_layer() -> None:
         "  layer 2: RUN pip install --index-url https://***@index.example -r x",
         f"    file, 3 B, mode 0644, owner 0:0, sha256 {first.sha256}",
         "    origin: unexplained",
-        "    replaced by layer 3, and still in the image: COPY . /code",
+        "    still in the image, replaced by layer 3: COPY . /code",
         "  layer 3: COPY . /code",
         f"    file, 7 B, mode 0644, owner 0:0, sha256 {second.sha256}",
         "    origin: repository: .env; proven",
-        "    deleted by layer 4, and still in the image: RUN rm /code/.env",
+        "    still in the image, deleted by layer 4: RUN rm /code/.env",
         "    LS605 /code/.env: still ships, layer 3",
     ]
 
@@ -50,7 +53,7 @@ def test_a_file_is_explained_in_every_layer() -> None:
 def test_a_path_is_normalized(written: str) -> None:
     """With and without a slash; a file of the base image names it."""
     lines = explain(written, report())
-    assert lines[:2] == ["/usr/bin/env", "  layer 1: ADD file:0 in / (base image python:3.13-slim)"]
+    assert lines[:2] == ["/usr/bin/env", "  layer 1 of the base image python:3.13-slim: ADD file:0 in /"]
 
 
 def test_a_file_that_a_later_layer_has_again_is_explained() -> None:
@@ -58,7 +61,7 @@ def test_a_file_that_a_later_layer_has_again_is_explained() -> None:
     files = [(file("/code/a", 1), WHEEL), (file("/code/a", 3), WHEEL)]
     lines = explain("/code/a", report(files=files, deleted={(1, "/code/a"): 2}))
     assert [line for line in lines if "still in the image" in line] == [
-        "    deleted by layer 3, and still in the image: COPY . /code"
+        "    still in the image, deleted by layer 3: COPY . /code"
     ]
 
 
@@ -70,6 +73,18 @@ def test_a_link_and_a_recorded_file_are_described() -> None:
         "    link to libpq.so.5.17, 0 B, mode 0777, owner 0:0",
         "    origin: Debian packages: libpq5 17.5; not proven: by the package manager's records in the image",
     ]
+
+
+def test_bytecode_is_explained_with_its_source() -> None:
+    """What the comparison gave, and the copy of the source that it was made with."""
+    path = f"{SITE}/jinja2/__pycache__/utils.cpython-313.pyc"
+    found = report()
+    compared = {(1, path): Bytecode(State.STALE, file(f"{SITE}/jinja2/utils.py", 1))}
+    found = replace(found, attribution=replace(found.attribution, bytecode=compared))
+    assert f"    bytecode: stale, compared with {SITE}/jinja2/utils.py of layer 2" in explain(path, found)
+    compared = {(1, path): Bytecode(State.WITHOUT_SOURCE)}
+    found = replace(found, attribution=replace(found.attribution, bytecode=compared))
+    assert "    bytecode: without a source" in explain(path, found)
 
 
 def test_a_folder_is_summarized() -> None:
