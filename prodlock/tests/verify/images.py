@@ -68,7 +68,8 @@ class Example:
     findings: tuple[Found, ...] = ()
     # The beginnings of the paths of files that a finding names and nothing explains.
     unexplained: tuple[str, ...] = ()
-    # The Dockerfile of an image that it is made from, by its name in `projects/dockerfiles`.
+    # Its Dockerfile, where that has another name, and that of an image that it is made from, in `projects/dockerfiles`.
+    dockerfile: str = ""
     base: str = ""
     # Further dependencies of the project.
     packages: tuple[str, ...] = ()
@@ -175,6 +176,42 @@ EXAMPLES = {
             python="/app/.venv/bin/python",
             sources="/app/api/src/api",
         ),
+        # With so many packages as the bench has.
+        Example(
+            "many",
+            dockerfile="uv",
+            lock="uv.lock",
+            site="/app/.venv/lib/python3.13/site-packages",
+            python="/app/.venv/bin/python",
+            sources="/app/app",
+            user="app",
+            packages=tuple((REPOSITORY / "bench" / "packages.txt").read_text(encoding="utf-8").split()),
+            full_length=True,
+        ),
+        # More than 1 GB, with a native library by apt, whose lists stay.
+        Example(
+            "data",
+            packages=(
+                "duckdb",
+                "matplotlib",
+                "numba",
+                "numpy",
+                "onnxruntime",
+                "opencv-python-headless",
+                "pandas",
+                "polars",
+                "psycopg",
+                "pyarrow",
+                "scikit-learn",
+                "scipy",
+                "statsmodels",
+                "sympy",
+                "transformers",
+            ),
+            findings=(Found("LS610", "/var/lib/apt/lists"),),
+            unexplained=("/var/lib/apt/lists/",),
+            full_length=True,
+        ),
     )
 }
 
@@ -218,7 +255,7 @@ def create(example: Example, folder: Path) -> Built:
     """Put a project into a folder with its lock, and build its image."""
     shutil.copytree(PROJECTS / example.project, folder, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
     _depend(folder / "pyproject.toml", example.packages)
-    dockerfile = (DOCKERFILES / f"{example.name}.Dockerfile").read_text(encoding="utf-8")
+    dockerfile = (DOCKERFILES / f"{example.dockerfile or example.name}.Dockerfile").read_text(encoding="utf-8")
     _lock(example, folder)
     (folder / "Dockerfile").write_text(dockerfile, encoding="utf-8")
     commit(folder)
