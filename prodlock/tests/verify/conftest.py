@@ -52,7 +52,8 @@ def verify(built: Built, reference: str, *options: str, cached: Path) -> Verifie
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of the projects; the images are removed with it."""
     yield tmp_path_factory.mktemp("verify")
-    tags = docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", images.NAME).split()
+    made = f"--filter=reference={images.NAME}*"
+    tags = docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", made).split()
     if tags:
         docker("rmi", *tags)
 
@@ -72,8 +73,14 @@ def planted(folder: Path, example: Callable[[str], Built]) -> Callable[[str, str
 
 @pytest.fixture(scope="session")
 def clean_report(folder: Path, example: Callable[[str], Built]) -> Callable[[str], Verified]:
-    """Returns the report on the image of an example, without a given base image."""
-    return cache(lambda name: verify(example(name), EXAMPLES[name].tag, cached=folder / "cache"))
+    """Returns the report on the image of an example. A base image is given only where it was built here, too."""
+
+    @cache
+    def report(name: str) -> Verified:
+        base = [f"--base={EXAMPLES[name].base_tag}"] if EXAMPLES[name].base else []
+        return verify(example(name), EXAMPLES[name].tag, *base, cached=folder / "cache")
+
+    return report
 
 
 @pytest.fixture(scope="session")

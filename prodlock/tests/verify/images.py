@@ -68,7 +68,8 @@ class Example:
     findings: tuple[Found, ...] = ()
     # The beginnings of the paths of files that a finding names and nothing explains.
     unexplained: tuple[str, ...] = ()
-    # The Dockerfile of an image that it is made from, by its name in `projects/dockerfiles`.
+    # Its Dockerfile, where that has another name, and that of an image that it is made from, in `projects/dockerfiles`.
+    dockerfile: str = ""
     base: str = ""
     # Further dependencies of the project.
     packages: tuple[str, ...] = ()
@@ -84,7 +85,7 @@ class Example:
     @property
     def base_tag(self) -> str:
         """The name of its base image."""
-        return f"{NAME}:{self.base}" if self.base else BASE
+        return f"{NAME}-{self.base}:latest" if self.base else BASE
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,13 @@ class Built:
         return {one["name"]: one["version"] for one in packages(self.folder / self.example.lock)}
 
 
-_POETRY_TOOLS = tuple(Found("LS611", name) for name in ("poetry", "poetry-core", "virtualenv"))
+# Poetry and what it depends on, among it a distribution that the lock has for development; what it leaves.
+_POETRY = (
+    *(Found("LS611", name) for name in ("build", "pip", "poetry", "poetry-core", "virtualenv")),
+    Found("LS601", "/usr/local/lib/python3.13/site-packages/"),
+    Found("LS603", "packaging"),
+    Found("LS610", "/root/.cache/"),
+)
 EXAMPLES = {
     one.name: one
     for one in (
@@ -124,7 +131,9 @@ EXAMPLES = {
             site="/app/.venv/lib/python3.13/site-packages",
             python="/app/.venv/bin/python",
             sources="/app/app",
-            findings=(*_POETRY_TOOLS, Found("LS601"), Found("LS610", "/root/.cache/")),
+            findings=_POETRY,
+            # These findings stand for all files of Poetry and of what it has brought.
+            unexplained=("/usr/local/lib/python3.13/site-packages/", "/root/.cache/", "/usr/local/bin/"),
         ),
         Example(
             "uv",
@@ -134,14 +143,22 @@ EXAMPLES = {
             sources="/app/app",
             user="app",
         ),
-        Example("system", sources="/srv/app", findings=(Found("LS611", "uv"),)),
+        Example(
+            "system",
+            sources="/srv/app",
+            findings=(Found("LS611", "uv"),),
+            unexplained=(
+                "/usr/local/bin/uv",
+                "/usr/local/lib/python3.13/site-packages/uv",
+            ),
+        ),
         Example("target", site="/app/vendor", sources="/app/app"),
         Example(
             "two",
             site="/opt/service/lib/python3.13/site-packages",
             python="/opt/service/bin/python",
             sources="/srv/app",
-            findings=(Found("LS611", "pip"),),
+            findings=(Found("LS611", "pip"), Found("LS610", "/tmp/requirements.txt")),
         ),
         Example("native"),
         Example(
@@ -158,6 +175,42 @@ EXAMPLES = {
             site="/app/.venv/lib/python3.13/site-packages",
             python="/app/.venv/bin/python",
             sources="/app/api/src/api",
+        ),
+        # With so many packages as the bench has.
+        Example(
+            "many",
+            dockerfile="uv",
+            lock="uv.lock",
+            site="/app/.venv/lib/python3.13/site-packages",
+            python="/app/.venv/bin/python",
+            sources="/app/app",
+            user="app",
+            packages=tuple((REPOSITORY / "bench" / "packages.txt").read_text(encoding="utf-8").split()),
+            full_length=True,
+        ),
+        # More than 1 GB, with a native library by apt, whose lists stay.
+        Example(
+            "data",
+            packages=(
+                "duckdb",
+                "matplotlib",
+                "numba",
+                "numpy",
+                "onnxruntime",
+                "opencv-python-headless",
+                "pandas",
+                "polars",
+                "psycopg",
+                "pyarrow",
+                "scikit-learn",
+                "scipy",
+                "statsmodels",
+                "sympy",
+                "transformers",
+            ),
+            findings=(Found("LS610", "/var/lib/apt/lists"),),
+            unexplained=("/var/lib/apt/lists/",),
+            full_length=True,
         ),
     )
 }
@@ -202,7 +255,7 @@ def create(example: Example, folder: Path) -> Built:
     """Put a project into a folder with its lock, and build its image."""
     shutil.copytree(PROJECTS / example.project, folder, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
     _depend(folder / "pyproject.toml", example.packages)
-    dockerfile = (DOCKERFILES / f"{example.name}.Dockerfile").read_text(encoding="utf-8")
+    dockerfile = (DOCKERFILES / f"{example.dockerfile or example.name}.Dockerfile").read_text(encoding="utf-8")
     _lock(example, folder)
     (folder / "Dockerfile").write_text(dockerfile, encoding="utf-8")
     commit(folder)
