@@ -226,6 +226,16 @@ def _lock(project: Project, application: applications.Candidate, deployment: Dep
                 f"The dev image installs groups, not extras (got {', '.join(for_tests)}). If tests need them, move "
                 "them to [dependency-groups], and lock again."
             )
+    if "pytest" in lock.versions:
+        found.notes.append(
+            "Production has pytest, which `inv check-prod-has-no-pytest` reports. To fix it: move it, and what needs it, "
+            "to a group of development, and lock again."
+        )
+    elif not lock.has_pytest:
+        found.notes.append(
+            "The groups of development lack pytest, which `inv test` and the checks need in the dev image. To fix it: "
+            "add it to one of them, and lock again."
+        )
     return lock
 
 
