@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prodlock import configuration
+from prodlock import configuration, variables
 from prodlock.failure import Failure
 from prodlock.integers import LAST_PORT
 from prodlock.scaffold import (
@@ -113,7 +113,13 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     _probes(project, paths, deployment, found)
     # A given base image may have a version of Python that this tool does not list.
     found.decide("base", *(("", "") if "base" in found.given else pythons.base(tree, project.place, deployment)))
-    environment = reads.environment(tree, paths)
+    read = reads.environment(tree, paths)
+    environment = {name: where for name, where in read.items() if not variables.decides_code(name)}
+    if withheld := [f"{name} ({where})" for name, where in read.items() if name not in environment]:
+        found.notes.append(
+            f"Not handed on, because such variables decide which code runs: {', '.join(withheld)}. Production has the "
+            "default, or needs another name."
+        )
     found.decide("environment", list(environment), _places(one.rpartition(":")[0] for one in environment.values()))
     commands = {name: command for name, (command, _) in further.commands.items()}
     found.decide("commands", commands, _places(where for _, where in further.commands.values()))
@@ -228,8 +234,8 @@ def _lock(project: Project, application: applications.Candidate, deployment: Dep
             )
     if "pytest" in lock.versions:
         found.notes.append(
-            "Production has pytest, which `inv check-prod-has-no-pytest` reports. To fix it: move it, and what needs it, "
-            "to a group of development, and lock again."
+            "Production has pytest, which `inv check-prod-has-no-pytest` reports. To fix it: move it, and what needs "
+            "it, to a group of development, and lock again."
         )
     elif not lock.has_pytest:
         found.notes.append(

@@ -45,6 +45,14 @@ def test_variables_are_found_in_each_usual_form(tmp_path: Path, text: str, expec
     assert find_in(tmp_path, {"main.py": APP + text}).all["environment"] == expected
 
 
+def test_a_variable_that_decides_which_code_runs_is_reported(tmp_path: Path) -> None:
+    """Shells execute the file that ENV names, so Compose does not hand it on."""
+    found = find_in(tmp_path, {"main.py": APP + SETTINGS + "class S(BaseSettings):\n    env: str = 'x'\n    a: int\n"})
+    assert found.keys["environment"] == ["A"]
+    (note,) = found.notes
+    assert note.startswith("Not handed on, because such variables decide which code runs: ENV (main.py:5).")
+
+
 def test_variables_of_modules_that_do_not_ship_are_left_out(tmp_path: Path) -> None:
     """Only what the application imports reads them."""
     files = {"main.py": APP, "script.py": "import os\nos.getenv('UNUSED')\n"}

@@ -235,6 +235,33 @@ def test_a_folder_that_git_ignores_is_generated_in_each_form(tmp_path: Path) -> 
         ),
         (
             {
+                "pyproject.toml": '[tool.alembic]\nscript_location = "%(here)s/migrations"\n',
+                "migrations/env.py": "",
+            },
+            "alembic upgrade head",
+            ["app", "migrations", "pyproject.toml"],
+        ),
+        (
+            {
+                "pyproject.toml": '[tool.alembic]\nscript_location = "migrations"\n',
+                "alembic.ini": "[alembic]\n[loggers]\nkeys = root\n",
+                "migrations/env.py": "",
+            },
+            "alembic upgrade head",
+            ["alembic.ini", "app", "migrations", "pyproject.toml"],
+        ),
+        (
+            {
+                "pyproject.toml": '[tool.alembic]\nscript_location = "other"\n',
+                "db/alembic.ini": "[alembic]\nscript_location = %(here)s/scripts\n",
+                "db/scripts/env.py": "",
+                "Procfile": "release: alembic --config=db/alembic.ini -c pyproject.toml upgrade head\n",
+            },
+            "alembic --config=db/alembic.ini -c pyproject.toml upgrade head",
+            ["app", "db/alembic.ini", "db/scripts", "pyproject.toml"],
+        ),
+        (
+            {
                 "pyproject.toml": '[tool.aerich]\nlocation = "./migrations"\n',
                 "migrations/models/1.py": "",
                 "Procfile": "release: aerich upgrade\n",
@@ -243,7 +270,7 @@ def test_a_folder_that_git_ignores_is_generated_in_each_form(tmp_path: Path) -> 
             ["app", "migrations", "pyproject.toml"],
         ),
     ],
-    ids=["package", "-c", "aerich"],
+    ids=["package", "-c", "pyproject.toml", "both", "options", "aerich"],
 )
 def test_migrations_ship_with_what_their_command_reads(
     tmp_path: Path, files: dict[str, str], command: str, sources: list[str]
@@ -259,6 +286,8 @@ def test_migrations_ship_with_what_their_command_reads(
     [
         (hashed(), "[alembic]\nscript_location = alembic\n", "the lock lacks alembic"),
         (hashed("alembic"), "[alembic]\nscript_location = missing\n", "its configuration or scripts are missing"),
+        (hashed("alembic"), "[alembic]\n", "its configuration or scripts are missing"),
+        (hashed("alembic"), "no section\n", "its configuration or scripts are missing"),
     ],
 )
 def test_a_migration_that_cannot_run_is_reported(tmp_path: Path, lock: str, ini: str, reason: str) -> None:
