@@ -113,14 +113,13 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     _probes(project, paths, deployment, found)
     # A given base image may have a version of Python that this tool does not list.
     found.decide("base", *(("", "") if "base" in found.given else pythons.base(tree, project.place, deployment)))
-    read = reads.environment(tree, paths)
-    environment = {name: where for name, where in read.items() if not variables.decides_code(name)}
-    if withheld := [f"{name} ({where})" for name, where in read.items() if name not in environment]:
+    _environment(tree, paths, found)
+    if packages := installs.packages(tree, deployment):
         found.notes.append(
-            f"Not handed on, because such variables decide which code runs: {', '.join(withheld)}. Production has the "
-            "default, or needs another name."
+            f"Not installed, because most are needed in a build alone: the Debian packages {', '.join(packages)} "
+            f"({_places(packages.values())}). Name those that the service or its tests need in ARG PACKAGES of "
+            "Prodlock's Dockerfile."
         )
-    found.decide("environment", list(environment), _places(one.rpartition(":")[0] for one in environment.values()))
     commands = {name: command for name, (command, _) in further.commands.items()}
     found.decide("commands", commands, _places(where for _, where in further.commands.values()))
     found.decide("services", *jobs.services(deployment, commands))
@@ -258,6 +257,18 @@ def _server(application: applications.Candidate, lock: locks.Lock, deployment: D
     if found.all["server"]:
         reason = f"the lock lacks what prodlock.server needs: {' and '.join(lacking)}" if lacking else "it is given"
         found.notes.append(f"The service starts with its own command, because {reason}. {serving.LOST}")
+
+
+def _environment(tree: Tree, paths: Iterable[str], found: Found) -> None:
+    """Decide the variables that Compose hands on."""
+    read = reads.environment(tree, paths)
+    names = {name: where for name, where in read.items() if not variables.decides_code(name)}
+    if withheld := [f"{name} ({where})" for name, where in read.items() if name not in names]:
+        found.notes.append(
+            f"Not handed on, because such variables decide which code runs: {', '.join(withheld)}. Production has the "
+            "default, or needs another name."
+        )
+    found.decide("environment", list(names), _places(one.rpartition(":")[0] for one in names.values()))
 
 
 def _commands(project: Project, lock: locks.Lock, deployment: Deployment, found: Found) -> jobs.Jobs:

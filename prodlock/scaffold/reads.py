@@ -10,8 +10,8 @@ from prodlock import variables
 from prodlock.scaffold.modules import assigned, keyword, last, text
 from prodlock.scaffold.tree import Tree
 
-# What a container or an interpreter has in any case.
-_USUAL = re.compile(r"HOME|PATH|HOSTNAME|USER|TMPDIR|LANG|TZ|LC_\w+|PYTHON\w*|VIRTUAL_ENV|PWD")
+# What a container or an interpreter has in any case; PORT is the one that Compose publishes on the host.
+_USUAL = re.compile(r"PORT|HOME|PATH|HOSTNAME|USER|TMPDIR|LANG|TZ|LC_\w+|PYTHON\w*|VIRTUAL_ENV|PWD")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _READS = re.compile(r"(?:os\.)?(?:getenv|environ\.(?:get|pop|setdefault))")
 _ENVIRONMENTS = frozenset({"os.environ", "environ"})

@@ -228,6 +228,25 @@ def test_extras_are_those_that_a_dockerfile_installs(tmp_path: Path, run: str, e
     assert any(f"the extras {', '.join(rest)}." in note for note in found.notes) == bool(rest)
 
 
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        (
+            "apt-get update && apt-get install -y --no-install-recommends \\\n  pandoc libpq5=15.1 \\\n && rm -rf /x",
+            "libpq5, pandoc",
+        ),
+        ("apt -y install git", "git"),
+        ("--mount=type=cache,target=/c apt-get -qq install --yes ffmpeg; true", "ffmpeg"),
+        ("apt-get install -y build-essential libpq-dev gcc && rm -rf /var/lib/apt/lists/*", ""),
+        ("pip install apt-get", ""),
+    ],
+)
+def test_debian_packages_of_dockerfiles_are_reported(tmp_path: Path, run: str, expected: str) -> None:
+    """Apart from those that only a build from source needs."""
+    notes = find_in(tmp_path, {"main.py": APP, "Dockerfile": f"FROM x\nRUN {run}\nCOPY . .\n"}).notes
+    assert [f"the Debian packages {expected} (Dockerfile)." in note for note in notes] == [True] * bool(expected)
+
+
 def test_a_server_of_an_extra_counts_only_where_the_extra_is_installed(tmp_path: Path) -> None:
     """`httptools` of an extra of Poetry that production does not have."""
     text = '[tool.poetry.extras]\nfast = ["uvloop", "httptools"]\n'

@@ -18,7 +18,10 @@ OWN_SERVER = {"requirements.txt": HASHED.replace("httptools", "other")}
     [
         ("import os\nos.environ['A'], os.getenv('B', ''), os.environ.get('C')\n", ["A", "B", "C"]),
         ("from os import environ, getenv\nenviron['A'], getenv('B'), environ.setdefault('C', '')\n", ["A", "B", "C"]),
-        ("import os\nos.environ['HOME'], os.environ['PYTHONPATH'], os.getenv('LC_ALL'), os.getenv('PATH')\n", []),
+        (
+            "import os\nos.environ['HOME'], os.environ['PORT'], os.getenv('PYTHONPATH'), os.getenv('PATH')\n",
+            [],
+        ),
         ("from environs import Env\ne = Env()\ne('A'), e.str('B'), e.int('C', 1)\n", ["A", "B", "C"]),
         ("from environs import env\nenv.str('A'), env('B')\n", ["A", "B"]),
         ("from decouple import config\nconfig('A', default=1)\nconfig('B', cast=int)\n", ["A", "B"]),
