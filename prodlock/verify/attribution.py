@@ -48,6 +48,8 @@ _CACHE_TAG = re.compile(rb"Signature: 8a477f597d28d172789f06886806bc55(?:\n#[^\n
 # What Python imports or reads when it starts (https://docs.python.org/3/library/site.html).
 _HOOKS = re.compile(r"(?:site|user)customize|.*\._?pth", re.DOTALL)
 _MODULE = re.compile(r"([^.]+)\.(?:pyc?|(?:[\w-]+\.)?so)")
+# How many links a path may lead through, as on Linux.
+_MOST_LINKS = 40
 # Folders of commands.
 COMMANDS = re.compile(r"(?s)(?:/.*)?/s?bin/[^/]+")
 # Compares bytecode files with the sources at their paths.
@@ -206,8 +208,7 @@ class _Attributor:
             path, source = f"{path}/__init__.py", f"{source}/__init__.py"
         place, module = _module(path)
         if module != _module(source)[1] and (
-            _HOOKS.fullmatch(module)
-            or (module in self._modules and f"{place}/__init__.py" not in self.evidence.seen)
+            _HOOKS.fullmatch(module) or (module in self._modules and f"{place}/__init__.py" not in self.evidence.seen)
         ):
             return True
         if installers.PYTHON_NAME.fullmatch(name):
@@ -414,16 +415,12 @@ class _Attributor:
             while above not in ("", "/"):
                 above = posixpath.dirname(above)
                 folders.add(above)
-        targets = {file.path: file.target for file in self.evidence.files if file.target and not file.sha256}
+        targets = {path: file.target for path, file in self.evidence.seen.items() if file.target and not file.sha256}
         for file in self.evidence.files:
             key = (file.layer, file.path)
             if key in self.origins or file.sha256 or not file.target:
                 continue
-            if (
-                self.evidence.site_of(file.path)
-                or file.path in self.evidence.expected
-                or file.path in self._commands
-            ):
+            if self.evidence.site_of(file.path) or file.path in self.evidence.expected or file.path in self._commands:
                 continue
             end = resolved(file.path, targets)
             held = self.evidence.seen.get(end)
@@ -490,14 +487,19 @@ def _roots(place: str, path: str) -> tuple[str, str]:
 
 
 def resolved(path: str, links: Mapping[str, str]) -> str:
-    """Return where a link of the image leads; links in the folders of a path count."""
-    for _ in range(40):
-        at, rest = "/", path.strip("/").split("/")
-        while rest:
-            at = posixpath.join(at, rest.pop(0))
-            if at in links:
-                path = posixpath.normpath(posixpath.join(posixpath.dirname(at), links[at], *rest))
-                break
-        else:
-            return at
-    return path
+    """Return where a link of the image leads, as a system follows it (path_resolution(7))."""
+    at, rest, followed = "/", path.split("/"), 0
+    while rest:
+        part = rest.pop(0)
+        if part == "..":
+            at = posixpath.dirname(at)
+        elif part not in {"", "."}:
+            place = posixpath.join(at, part)
+            target = links.get(place) if followed < _MOST_LINKS else None
+            if target is None:
+                at = place
+                continue
+            followed += 1
+            at = "/" if target.startswith("/") else at
+            rest = [*target.split("/"), *rest]
+    return at

@@ -192,7 +192,9 @@ class _Collection:
                 sources,
                 subject.content,
                 base,
-                bytecode.in_container(self.project, subject.base_id or subject.base, base) if subject.base_layers else None,
+                bytecode.in_container(self.project, subject.base_id or subject.base, base)
+                if subject.base_layers
+                else None,
                 self._cache,
                 base=hashlib.sha256(layers.encode()).hexdigest(),
                 notify=lambda done, of: self.progress(f"Bytecode: {done} of {of} sources compiled"),

@@ -139,7 +139,10 @@ def _fields(paragraph: str) -> Iterator[tuple[str, str]]:
 
 def _package(file: File, subject: Subject, records: _Records, owners: Mapping[str, str]) -> Package | None:
     """Return the package of a file, or None."""
-    if record := re.match(r"/var/lib/dpkg/info/([^/]+)\.(?:conffiles|config|list|md5sums|p(?:ost|re)(?:inst|rm)|shlibs|symbols|templates|triggers)$", file.path):
+    if record := re.match(
+        r"/var/lib/dpkg/info/([^/]+)\.(?:conffiles|config|list|md5sums|p(?:ost|re)(?:inst|rm)|shlibs|symbols|templates|triggers)$",
+        file.path,
+    ):
         return records.package(record[1]) if record[1] in records.lists else None
     path = _merged(file.path)
     owner = owners.get(path)
@@ -157,7 +160,7 @@ def _package(file: File, subject: Subject, records: _Records, owners: Mapping[st
 
 
 def _may_be_written(file: File) -> bool:
-    """Return whether a file is no code, and a link leads to where packages install."""
+    """Return whether a file is data, or a link to where packages install."""
     if file.target:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(file.path), file.target))
         return _TARGETS.fullmatch(target) is not None

@@ -71,7 +71,7 @@ class _Judgement:
         variables = (str(one).partition("=") for one in self.image.config.get("Env") or ())
         self.variables = {name: value for name, _, value in variables}
         self.path = frozenset(map(posixpath.normpath, self.variables.get("PATH", "").split(":")))
-        self.links = {file.path: file.target for file in evidence.files if file.target and not file.sha256}
+        self.links = {path: file.target for path, file in evidence.seen.items() if file.target and not file.sha256}
         self.modes_of_base = {(file.path, file.mode) for file in evidence.files if file.layer < below}
 
     def findings(self, *, strict: bool) -> list[Finding]:
@@ -343,14 +343,17 @@ class _Judgement:
         folder = str(self.image.config.get("WorkingDir") or "/")
         for instruction, text in texts.items():
             for word in re.findall(r"[^\s:=,;|&<>()\"'`]+", text):
-                found.setdefault(resolved(posixpath.normpath(posixpath.join("/", folder, word)), self.links), instruction)
+                found.setdefault(
+                    resolved(posixpath.normpath(posixpath.join("/", folder, word)), self.links), instruction
+                )
         for path, instruction in found.items():
             file = self.evidence.seen.get(path)
             key = (file.layer, path) if file else (0, "")
-            if file and self.origins[key].kind is Kind.UNEXPLAINED and key not in self.claims:
-                if not self.unexplained(file):
-                    why = f"{instruction} names it, and neither the lock, the repository nor the base image has it"
-                    yield self.finding((rules.UNKNOWN_CODE, "file", path, why), file.layer)
+            if not file or key in self.claims or self.origins[key].kind is not Kind.UNEXPLAINED:
+                continue
+            if not self.unexplained(file):
+                why = f"{instruction} names it, and neither the lock, the repository nor the base image has it"
+                yield self.finding((rules.UNKNOWN_CODE, "file", path, why), file.layer)
 
     def hidden(self) -> Iterator[Finding]:
         """Yield a finding for each entry that builders of images do not write, and that Engines unpack differently."""

@@ -163,7 +163,7 @@ def is_written(name: str, content: bytes, one: Installed) -> bool:
 
 
 def is_metadata(name: str, content: bytes) -> bool:
-    """Return whether a file in a distribution's metadata has the name of a text of its build backend, and is no program."""
+    """Return whether a metadata file is a text that build backends write, by its name and its head."""
     return _METADATA.fullmatch(name) is not None and b"\0" not in content and not content.startswith((b"#!", b"PK\3\4"))
 
 
@@ -237,7 +237,9 @@ def skeleton_digest(content: bytes, environment: str, prompts: Iterable[str] = (
         if re.fullmatch(_PLAIN, prompt):
             plain = re.sub(rb"(?m)(\"x\"|VIRTUAL_ENV_PROMPT=)" + re.escape(prompt) + rb"(?= |$)", rb"\1''", plain)
     lines = (
-        _PROMPT.sub(b"", _QUOTED.sub(rb"\1\1", line)) if b"prompt" in line.lower() and not _VARIABLE.search(line) else line
+        _PROMPT.sub(b"", _QUOTED.sub(rb"\1\1", line))
+        if b"prompt" in line.lower() and not _VARIABLE.search(line)
+        else line
         for line in plain.split(b"\n")
     )
     return hashlib.sha256(b"\n".join(lines)).hexdigest()

@@ -84,6 +84,32 @@ def test_a_symbolic_link_has_no_content() -> None:
             image.content(link)
 
 
+def test_two_files_of_one_path_in_a_layer_are_refused() -> None:
+    """An Engine keeps one of them. A folder may be there twice."""
+    first, second = (tarfile.TarInfo(name) for name in ("a/b", "./a/../a/b"))
+    folder = tarfile.TarInfo("a")
+    folder.type = tarfile.DIRTYPE
+    twice = b"".join(one.tobuf() for one in (folder, folder, first)) + bytes(1024)
+    with saved(twice) as archive, opened.open_archive("x:1", archive) as image:
+        assert [file.path for file in image.image.files] == ["/a", "/a", "/a/b"]
+    for entries in ((first, second), (folder, tarfile.TarInfo("a"))):
+        layer = b"".join(one.tobuf() for one in entries) + bytes(1024)
+        with (
+            saved(layer) as archive,
+            pytest.raises(Failure, match="is there twice in a layer"),
+            opened.open_archive("x:1", archive),
+        ):
+            pass
+
+
+def test_a_hard_link_to_another_layer_is_described() -> None:
+    """No Engine writes it, and Engines unpack it differently."""
+    layer = tar({"a": b"x"}, {"b": (tarfile.LNKTYPE, "a"), "c": (tarfile.LNKTYPE, "other")})
+    with saved(layer) as archive, opened.open_archive("x:1", archive) as image:
+        extra = {file.path: file.extra for file in image.image.files}
+    assert extra == {"/a": "", "/b": "", "/c": "a hard link to other, which its layer does not have"}
+
+
 def test_a_file_has_its_time() -> None:
     """Bytecode names its source by it."""
     entry = tarfile.TarInfo("a")

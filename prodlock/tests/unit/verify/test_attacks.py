@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prodlock.tests.unit.verify.subjects import SITE, Contents, distribution, evidence, found, sha256, subject
+from prodlock.tests.unit.verify.subjects import SITE, Contents, distribution, evidence, found, subject
 from prodlock.tests.unit.verify.test_attribution import SCRIPT
 from prodlock.verify.records import Package
 
@@ -124,8 +124,16 @@ def test_a_link_to_data_with_the_name_of_code_is_found() -> None:
     assert ("LS617", "/app/plugin.py") in codes(layer)
 
 
-@pytest.mark.parametrize("folder", ["/usr/local/lib/python3.13", "/opt/v/lib/python3.13/site-packages", "/app",
-                                    "/usr/local/bin", "/etc/ld.so.preload/.."])
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "/usr/local/lib/python3.13",
+        "/opt/v/lib/python3.13/site-packages",
+        "/app",
+        "/usr/local/bin",
+        "/etc/ld.so.preload/..",
+    ],
+)
 def test_dpkgs_records_explain_nothing_where_debian_installs_nothing(folder: str) -> None:
     """They are the image's own word."""
     path = "/etc/ld.so.preload" if folder.endswith("..") else f"{folder}/evil.so"
@@ -134,13 +142,20 @@ def test_dpkgs_records_explain_nothing_where_debian_installs_nothing(folder: str
     assert {place for _, place in codes(layer, debian=given)} == {path}
 
 
-def test_metadata_of_the_project_itself_is_no_place_for_code() -> None:
+def test_code_in_the_metadata_of_the_project_itself_is_found() -> None:
     """Nothing repeats what its build backend wrote: known names of texts alone are accepted."""
     info = f"{SITE}/api-0.1.dist-info"
-    for name, content in (("run", b"#!/bin/sh\n"), ("lib.so.1", b"\x7fELF"), ("METADATA2", b"x"), ("a.txt 755", b"#!/bin/sh\n")):
+    for name, content in (
+        ("run", b"#!/bin/sh\n"),
+        ("lib.so.1", b"\x7fELF"),
+        ("METADATA2", b"x"),
+        ("a.txt 755", b"#!/bin/sh\n"),
+    ):
         assert codes(CLEAN | APP | OWN | {f"{info}/{name}": content}), name
     names = ("METADATA", "WHEEL", "top_level.txt", "entry_points.txt", "LICENSE.md")
-    assert codes(CLEAN | APP | OWN | {f"{info}/{name}": OWN.get(f"{info}/{name}", b"text\n") for name in names}) == set()
+    assert (
+        codes(CLEAN | APP | OWN | {f"{info}/{name}": OWN.get(f"{info}/{name}", b"text\n") for name in names}) == set()
+    )
 
 
 def test_the_record_of_the_project_itself_explains_no_other_module() -> None:
@@ -175,8 +190,16 @@ def test_an_activation_script_that_no_tool_writes_is_found(name: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/app/a\nb.py", "/a\nb/lib/python3.13/site-packages/x.py", "/usr/local/bin/a\nb 755", "/app/a\nb/x.sh",
-     "/usr/local/lib/python313.zip", "/usr/local/bin/python3._pth", "/usr/local/bin/pybuilddir.txt", "/app/x.zip"],
+    [
+        "/app/a\nb.py",
+        "/a\nb/lib/python3.13/site-packages/x.py",
+        "/usr/local/bin/a\nb 755",
+        "/app/a\nb/x.sh",
+        "/usr/local/lib/python313.zip",
+        "/usr/local/bin/python3._pth",
+        "/usr/local/bin/pybuilddir.txt",
+        "/app/x.zip",
+    ],
 )
 def test_code_with_an_unusual_name_is_found(path: str) -> None:
     """Names with line breaks, and files that decide where Python imports from."""
@@ -216,3 +239,13 @@ def test_entries_that_engines_unpack_differently_are_found() -> None:
     assert codes(CLEAN | {"/app/.wh.x": b"", "/app/x": b"data"}) == {("LS212", "/app/.wh.x")}
     assert codes(CLEAN | {"/app/link": b"-> /data"}, {"/app/link/x": b"data"}) == {("LS212", "/app/link/x")}
     assert codes(CLEAN | {"/app/link": b"-> /data"}, {"/app/.wh.link": b""}) == {("LS613", "/app/link")}
+
+
+def test_links_are_followed_as_a_system_does() -> None:
+    """A folder above is that of what a link leads to, and a link that a later layer replaces leads nowhere."""
+    data = {"/app/README.md": b"text\n", "/evil/README.md": b"import sys\n", "/evil/sub/x": b"data"}
+    above = CLEAN | data | {"/app/l": b"-> /evil/sub", "/app/plugin.py": b"-> /app/l/../README.md"}
+    assert codes(above) == {("LS617", "/app/plugin.py")}
+    replaced = {"/app/l": b"-> /app", "/app/plugin.py": b"-> /app/l/README.md"}
+    assert codes(CLEAN | data | replaced) == set()
+    assert ("LS617", "/app/plugin.py") in codes(CLEAN | data | replaced, {"/app/l": b"-> /evil"})

@@ -131,3 +131,24 @@ def test_records_that_are_not_text_are_accepted() -> None:
     """They then name no package."""
     files = {f"{INFO}/curl.list": b"\xff\xfe", f"{INFO}/curl.md5sums": b"\xff\n\n x", "/var/lib/dpkg/status": b"\xff"}
     assert set(found({}, files).values()) <= {Package("curl", "")}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"/var/cache/debconf/run": b"\x7fELF"},
+        {"/usr/share/mime/evil.py": b"x = 1\n"},
+        {"/etc/alternatives/editor": b"-> /opt/run"},
+        {"/etc/alternatives/editor": b"-> ../../usr/local/bin/run"},
+        {f"{INFO}/curl.py": b"x = 1\n"},
+    ],
+)
+def test_code_where_the_scripts_of_packages_write_is_no_packages(files: Contents) -> None:
+    """Neither are links out of Debian's folders. The control: data and links within them."""
+    written = {"/var/cache/debconf/config.dat": b"x", "/etc/alternatives/awk": b"-> /usr/bin/mawk"}
+    records = package() | {
+        "/var/lib/dpkg/status": status() + b"\nPackage: debconf\nVersion: 1\n\nPackage: shared-mime-info\n"
+    }
+    seen = found({}, {**records, **written, **files})
+    assert written.keys() <= seen.keys()
+    assert not files.keys() & seen.keys()

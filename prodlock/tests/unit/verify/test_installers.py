@@ -112,3 +112,68 @@ def test_the_standard_librarys_activation_script_has_a_form() -> None:
     form = installers.activation_form(b"VIRTUAL_ENV=__VENV_DIR__\nPS1=__VENV_PROMPT__x\n")
     assert form.fullmatch(b"VIRTUAL_ENV=/app\nPS1='a'x\n")
     assert not form.fullmatch(b"VIRTUAL_ENV=/app\nevil\nPS1='a'x\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"#!/usr/bin/env -S sh -c id #/python",
+        b"#!/usr/bin/perl -esystem('id');#/python",
+        b"#!/app/.venv/bin/python -cimport os;os.system('id')",
+        b"#!\n/app/python",
+        b"#!/bin/sh\n'''exec' sh -c id python \"$0\" \"$@\"\n' '''",
+        b"#!/bin/sh\n'''exec' \"/$(id)/python\" \"$0\" \"$@\"\n' '''",
+        b"#!/bin/sh\n'''exec' /app/evilpython \"$0\" \"$@\"\n' '''",
+        b"#!/bin/sh\n'''exec' /app/python -c id \"$0\" \"$@\"\n' '''",
+    ],
+)
+def test_a_first_line_that_runs_more_than_the_interpreter_is_refused(line: bytes) -> None:
+    """Of a script for an entry point, and of a wheel's script."""
+    rest = UV.partition(b"\n")[2]
+    assert installers.body(b"#!/app/.venv/bin/python -sE\n" + rest) == rest
+    assert installers.body(line + b"\n" + rest) is None
+    assert not installers.starts(line + b"\n" + rest, "shop.cli:main")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"'''exec' '/a b/bin/python' \"$0\" \"$@\"",
+        b"'''exec' /app/.venv/bin/python3.13 -E \"$0\" \"$@\"",
+        b'\'\'\'exec\' "$(dirname -- "$(realpath -- "$0")")"/\'python\' "$0" "$@"',
+    ],
+)
+def test_a_shell_that_starts_the_interpreter_is_recognized(line: bytes) -> None:
+    """In the forms of distlib and of uv, also for environments that can be moved."""
+    assert installers.starts(b"#!/bin/sh\n" + line + b"\n' '''\n" + UV.partition(b"\n")[2], "shop.cli:main")
+
+
+def test_an_encoding_in_a_line_that_python_does_not_heed_hides_no_code() -> None:
+    """Python heeds the first two lines of a script."""
+    script = (
+        b"#!/app/.venv/bin/python\n\n# coding: unicode_escape\nimport sys\nfrom shop.cli import main\n"
+        b'if (__name__ == "__main__" "\\u0022 \\u0023" or __import__("os").system("id")): # \\u000a):\n'
+        b"    sys.exit(main())\n"
+    )
+    assert not installers.starts(script, "shop.cli:main")
+
+
+@pytest.mark.parametrize("code", [b"x;id", b"$(id)", b"x sh /app/run", b"`id`", b"x\nid"])
+def test_a_prompt_or_path_that_a_shell_runs_is_part_of_an_activation_script(code: bytes) -> None:
+    """The form accepts what is quoted, and the digest leaves out what no shell takes for code."""
+    form = installers.activation_form(b'VIRTUAL_ENV=__VENV_DIR__\nPS1="("__VENV_PROMPT__") "\n')
+    assert form.fullmatch(b"VIRTUAL_ENV='/my app'\nPS1=\"(\"'my app'\") \"\n")
+    assert not form.fullmatch(b"VIRTUAL_ENV=" + code + b'\nPS1="("x") "\n')
+    assert not form.fullmatch(b'VIRTUAL_ENV=/app\nPS1="("' + code + b'") "\n')
+    plain, forged = b"VIRTUAL_ENV_PROMPT=shop\n", b"VIRTUAL_ENV_PROMPT=" + code + b"\n"
+    digest = installers.skeleton_digest(plain, "/app", ["shop"])
+    assert installers.skeleton_digest(b"VIRTUAL_ENV_PROMPT=other\n", "/app", ["other"]) == digest
+    assert installers.skeleton_digest(forged, "/app", [code.decode()]) != digest
+    assert installers.skeleton_digest(plain + code, code.decode()) != installers.skeleton_digest(plain, "/app")
+
+
+def test_an_activation_script_sets_no_other_variable() -> None:
+    """activate_this.py sets the prompt by its name."""
+    script = b'os.environ["VIRTUAL_ENV_PROMPT"] = "shop"\n'
+    other = script.replace(b"VIRTUAL_ENV_PROMPT", b"LD_PRELOAD").replace(b"shop", b"/app/prompt.so")
+    assert installers.skeleton_digest(script, "/a") != installers.skeleton_digest(other, "/a")
