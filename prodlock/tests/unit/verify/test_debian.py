@@ -143,7 +143,7 @@ def test_records_that_are_not_text_are_accepted() -> None:
         {f"{INFO}/curl.py": b"x = 1\n"},
     ],
 )
-def test_code_where_the_scripts_of_packages_write_is_no_packages(files: Contents) -> None:
+def test_code_where_the_scripts_of_packages_write_is_left_out(files: Contents) -> None:
     """Neither are links out of Debian's folders. The control: data and links within them."""
     written = {"/var/cache/debconf/config.dat": b"x", "/etc/alternatives/awk": b"-> /usr/bin/mawk"}
     records = package() | {
