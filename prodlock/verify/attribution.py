@@ -12,6 +12,7 @@ from functools import cached_property
 
 from prodlock.image.records import File
 from prodlock.verify import installers
+from prodlock.verify.bytecode import source_path
 from prodlock.verify.environments import SITE, moved, prefix
 from prodlock.verify.records import (
     Attribution,
@@ -340,10 +341,15 @@ class _Attributor:
             for file in self.evidence.files
             if file.path.endswith(".pyc") and file.sha256 and (file.layer, file.path) not in self.origins
         ]
-        wanted = {path for file in files for path in source_paths(file.path)}
+        wanted = {source_path(file.path) for file in files}
+        # A source may be a link, such as uv makes to its cache on request.
+        links = {file.path: file.target for file in self.evidence.files if file.path in wanted and file.target}
+        wanted |= {
+            posixpath.normpath(posixpath.join(posixpath.dirname(path), target)) for path, target in links.items()
+        }
         sources: dict[str, list[File]] = {}
         for file in self.evidence.files:
-            if file.path in wanted and file.sha256:
+            if file.path in wanted:
                 sources.setdefault(file.path, []).append(file)
         compared = compare(files, sources) if files else {}
         for file in files:
@@ -379,14 +385,6 @@ class _Attributor:
                 self.origins[key] = of
             elif end in folders:
                 self.origins[key] = Origin(Kind.INSTALLER, f"a link to {end}")
-
-
-def source_paths(path: str) -> tuple[str, ...]:
-    """Return the paths that the source of a bytecode file may have (PEP 3147)."""
-    folder, _, name = path.rpartition("/")
-    if folder.endswith("/__pycache__"):
-        return (f"{folder.removesuffix('/__pycache__')}/{name.partition('.')[0]}.py",)
-    return (f"{path[:-1]}",)
 
 
 def _ignores_all(content: bytes) -> bool:

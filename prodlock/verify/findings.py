@@ -12,7 +12,8 @@ from prodlock.proof import rules
 from prodlock.proof.judges import configuration, credentials
 from prodlock.proof.rules import Finding, Rule
 from prodlock.verify import installers
-from prodlock.verify.attribution import ARCHIVE, CACHED, EMPTY, Evidence, Key, source_paths
+from prodlock.verify.attribution import ARCHIVE, CACHED, EMPTY, Evidence, Key
+from prodlock.verify.bytecode import source_path
 from prodlock.verify.environments import moved, prefix
 from prodlock.verify.records import Attribution, Bytecode, Installed, Kind, Origin, State
 
@@ -154,7 +155,7 @@ class _Judgement:
                 continue
             listed = file.path in record or file.path.startswith(f"{one.info}/") or file.path == one.info
             if not listed and file.path.endswith(".pyc"):
-                listed = any(path in record for path in source_paths(file.path))
+                listed = source_path(file.path) in record
             if listed:
                 self.claims[key] = number
                 count += 1
