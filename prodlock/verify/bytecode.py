@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from prodlock.docker import engine
+from prodlock.docker import engine, saved
 from prodlock.failure import Failure
 from prodlock.image.records import File
 from prodlock.inside import compiled
@@ -118,6 +118,7 @@ def in_container(project: Project, base: str, python: Python) -> Run:
 
     It raises Failure where the Engine is not available, or the base image does not have the interpreter.
     """
+    engines = saved.program(project)
     prefix, _, name = python.library.rpartition("/lib/")
     program = Path(compiled.__file__).read_text(encoding="utf-8")
 
@@ -126,7 +127,8 @@ def in_container(project: Project, base: str, python: Python) -> Run:
             "--rm", "--interactive", "--network=none", "--pull=never", "--read-only", "--cap-drop=ALL",
             "--security-opt=no-new-privileges", f"--entrypoint={prefix}/bin/{name}",
         ]  # fmt: skip
-        return engine.output(project, "run", *options, base, "-I", "-S", "-c", program, mode, given=given).encode()
+        command = ("run", *options, base, "-I", "-S", "-c", program, mode)
+        return engine.output(project, *command, given=given, program=engines).encode()
 
     return run
 

@@ -145,6 +145,7 @@ class _Collection:
         locked = locked._replace(file=_shown(locked.file, root))
         layers = Layers(self.subject.image.files)
         installed = tuple(environments.find(self.subject, layers))
+        self._check_base(installed, locked)
         return Evidence(
             self.subject,
             python,
@@ -156,6 +157,17 @@ class _Collection:
             layers,
             frozenset(_own(root)),
         )
+
+    def _check_base(self, installed: Sequence[Installed], locked: Locked) -> None:
+        """Raise Failure where the base image that was found may be an earlier stage of the image itself."""
+        base = self.subject.base
+        below = [one for one in installed if one.layer < self.subject.base_layers and one.name in locked.main]
+        if self.subject.base_found and below:
+            raise Failure(
+                f"A base image must be given: {base}, which has the first layers of the image, has {below[0].name}, which "
+                f"{locked.file} has as well. To fix it: name the image of the Dockerfile's last FROM with --base (--base "
+                f"{base} where it is that one)."
+            )
 
     def _wheels(self, installed: Sequence[Installed], locked: Locked) -> Mapping[Key, Wheel]:
         """Return the locked wheel of each distribution that has the lock's version and is from one of its wheels."""
@@ -184,8 +196,9 @@ class _Collection:
             sources,
             subject.content,
             python,
-            bytecode.in_container(self.project, subject.base_id or subject.base, self._python_of_base(python))
-            if subject.base_layers
+            # Without an image of the Engine, this machine's interpreter may be of the same version.
+            bytecode.in_container(self.project, subject.base_id, self._python_of_base(python))
+            if subject.base_id
             else None,
             self._cache,
             base=hashlib.sha256(layers.encode()).hexdigest(),
