@@ -33,7 +33,7 @@ Notify = Callable[[str], object]
 
 # The kinds of entries in the cache: a change of what they have gets another name.
 _WHEELS, _NAMES = "wheels-1", "names-1"
-_THREADS = 12
+_THREADS = 8
 # Seconds between two states of a long step.
 _INTERVAL = 0.2
 _SHA256 = "sha256:"
@@ -231,7 +231,7 @@ def _searched(index: Index, one: Requirement) -> Iterator[Listed]:
     failed = None
     for address in index.addresses(one.address):
         try:
-            yield from index.files(address, one.name)
+            yield from index.files(address, normalized(one.name))
         except Failure as failure:
             failed = failed or failure
     if failed:
