@@ -73,8 +73,8 @@ _CAUSES = (
         "in the Compose files.",
     ),
     Cause(
-        rf"{_ERROR}Error response from daemon: invalid restart policy: unknown policy '(?P<value>[^']*)'",
-        "A restart policy must be no, always, on-failure, on-failure:N or unless-stopped (got '{value}'). To fix it: "
+        rf"{_ERROR}Error response from daemon: invalid restart policy: (?P<reason>[^;\n]+)",
+        "A restart policy must be no, always, on-failure, on-failure:N or unless-stopped (got: {reason}). To fix it: "
         "correct RESTART, or `restart` in the Compose files.",
     ),
     Cause(
