@@ -164,9 +164,9 @@ class _Collection:
         below = [one for one in installed if one.layer < self.subject.base_layers and one.name in locked.main]
         if self.subject.base_found and below:
             raise Failure(
-                f"A base image must be given: {base}, which has the first layers of the image, has {below[0].name}, which "
-                f"{locked.file} has as well. To fix it: name the image of the Dockerfile's last FROM with --base (--base "
-                f"{base} where it is that one)."
+                f"A base image must be given: {base}, which has the first layers of the image, has {below[0].name}, "
+                f"which {locked.file} has as well. To fix it: name the image of the Dockerfile's last FROM with "
+                f"--base (--base {base} where it is that one)."
             )
 
     def _wheels(self, installed: Sequence[Installed], locked: Locked) -> Mapping[Key, Wheel]:
@@ -176,14 +176,20 @@ class _Collection:
             for one in installed
             if one.layer >= self.subject.base_layers
             and one.name in locked.main
-            and locked.main[one.name].version == one.version
+            and locks.is_same(one.version, locked.main[one.name].version)
         }
         given = functools.partial(site.environment, self.project), self._cache, self.progress
         named = wheels.identify((requirement for _, requirement in present.values()), *given)
         chosen = {key: wheels.choose(one, named[requirement.name]) for key, (one, requirement) in present.items()}
         needed = {digest: named[present[key][1].name] for key, digest in chosen.items() if digest}
         contents = wheels.contents(needed, *given)
-        return {key: contents[digest] for key, digest in chosen.items() if digest}
+        # A distribution that was built from source may have the tags of a wheel, but hardly its file WHEEL.
+        files = {(file.layer, file.path): file.sha256 for file in self.subject.image.files}
+        return {
+            key: contents[digest]
+            for key, digest in chosen.items()
+            if digest and wheels.is_build_of(contents[digest], key[1], files.get((key[0], f"{key[1]}/WHEEL"), ""))
+        }
 
     def compare(
         self, python: Python, files: Sequence[File], sources: Mapping[str, Sequence[File]]

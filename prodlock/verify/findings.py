@@ -15,6 +15,7 @@ from prodlock.verify import installers
 from prodlock.verify.attribution import ARCHIVE, CACHED, EMPTY, Evidence, Key
 from prodlock.verify.bytecode import source_path
 from prodlock.verify.environments import moved, prefix
+from prodlock.verify.locks import is_same
 from prodlock.verify.records import Attribution, Bytecode, Installed, Kind, Origin, State
 
 # Distributions that only a build needs.
@@ -106,19 +107,21 @@ class _Judgement:
             return None
         if not main:
             return self._beside_lock(one)
-        if main.version != one.version:
+        if not is_same(one.version, main.version):
             return rules.OTHER_VERSION, f"the lock has {main.version}"
         if in_base or (one.layer, one.info) in self.evidence.wheels:
             return self._deleted(one)
         if one.editable:
             return rules.EDITABLE, f"imported from {one.address}"
-        how = "no wheel of the lock has the tags that it was installed with" if one.tags else "it has no wheel tags"
-        return rules.NOT_FROM_WHEEL, f"{how}; it was built from source, or from another wheel"
+        return (
+            rules.NOT_FROM_WHEEL,
+            "it is not a wheel of the lock: it was built from source, or elsewhere",
+        )
 
     def _is_imported(self, one: Installed, main: Requirement | None) -> bool:
         """Return whether a distribution of the base image is the one that the image has of a locked name."""
         same = [other for other in self.evidence.installed if other.name == one.name]
-        return main is not None and not any(other.version == main.version for other in same)
+        return main is not None and not any(is_same(other.version, main.version) for other in same)
 
     def _beside_lock(self, one: Installed) -> tuple[Rule, str] | None:
         """Return the rule that a distribution outside the lock's main group breaks."""
