@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO
 
-from prodlock.docker import build_failure
 from prodlock.docker.failures import NO_DOCKER, describe
 from prodlock.failure import Failure
 from prodlock.project import Project
@@ -201,6 +200,8 @@ def environment(project: Project, added: Mapping[str, str] | None = None) -> dic
 
 def _failure(project: Project, args: tuple[str, ...], code: int, printed: bytes) -> Failure:
     """Return the failure of `docker ARGS`: the failed step of a build, or what the command printed."""
+    from prodlock.docker import build_failure  # noqa: PLC0415 - no command that succeeds needs it
+
     text = printed.decode(errors="replace")
     if "build" in args:
         dockerfile = excerpt = ""
@@ -217,6 +218,8 @@ def _failure(project: Project, args: tuple[str, ...], code: int, printed: bytes)
 
 def _excerpt(project: Project, error: str) -> str:
     """Return the output of `docker build` where it fails with the same error as Compose, or an empty string."""
+    from prodlock.docker import build_failure  # noqa: PLC0415
+
     # Without exporting an image: the error may not occur again.
     _, out = _captured(project, "build", f"--file={project.configuration.dockerfile}", "--output=type=cacheonly", ".")
     text = out.decode(errors="replace")
