@@ -302,7 +302,8 @@ def _as_content(file: File, forbidden: Forbidden) -> _Hit | None:
 
 def _as_own_file(file: File, forbidden: Forbidden) -> _Hit | None:
     parts = file.path.split("/")
-    for number, part in enumerate(parts):
+    is_suspicious = "/.git" in file.path or "/.env" in file.path
+    for number, part in enumerate(parts if is_suspicious else ()):
         if part in {".git", ".env"} or part.startswith(".env."):
             return _Hit(rules.PRIVATE_FILE, part, "/".join(parts[: number + 1]), "it does not belong in an image")
     if is_within(file.path, HOME) and not forbidden.sources.include(file.path):
