@@ -22,7 +22,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from prodlock import configuration, site
+from prodlock import configuration
 from prodlock.failure import Failure
 from prodlock.project import COMPOSE_FILES, OVERRIDES, Project
 
@@ -283,6 +283,8 @@ def _text(table: Mapping[str, Any], *names: str) -> str:
 
 def arguments(project: Project, made_from: Commit | None) -> dict[str, str]:
     """Return the build arguments in docker-compose.yml; a SOURCE_DATE_EPOCH in the environment takes precedence."""
+    from prodlock import site  # noqa: PLC0415 - the narrow check builds nothing
+
     epoch = site.epoch(project)
     table = configuration.pyproject(project.root)
     found = {"VERSION": _text(table, "project", "version"), "SOURCE": _text(table, "project", "urls", "source")}

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO
 
-from prodlock.docker.failures import NO_DOCKER, describe
 from prodlock.failure import Failure
 from prodlock.project import Project
 
@@ -173,6 +172,8 @@ def _process(  # noqa: PLR0913 - what a process is started with
             start_new_session=shielded,
         )
     except (FileNotFoundError, PermissionError):
+        from prodlock.docker.failures import NO_DOCKER  # noqa: PLC0415
+
         raise Failure(NO_DOCKER) from None
     with process:
         try:
@@ -200,7 +201,9 @@ def environment(project: Project, added: Mapping[str, str] | None = None) -> dic
 
 def _failure(project: Project, args: tuple[str, ...], code: int, printed: bytes) -> Failure:
     """Return the failure of `docker ARGS`: the failed step of a build, or what the command printed."""
-    from prodlock.docker import build_failure  # noqa: PLC0415 - no command that succeeds needs it
+    # No command that succeeds needs them.
+    from prodlock.docker import build_failure  # noqa: PLC0415
+    from prodlock.docker.failures import describe  # noqa: PLC0415
 
     text = printed.decode(errors="replace")
     if "build" in args:

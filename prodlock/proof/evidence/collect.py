@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from prodlock import generated, source, vendored
+from prodlock import generated, source
 from prodlock.configuration import Configuration
 from prodlock.docker import compose, engine
 from prodlock.failure import CANNOT_CHECK, Failure
@@ -77,7 +77,10 @@ def _collect(
     # Without Compose files there is no production to check, whatever the project's name is.
     compose.files(project)
     generated.check(project)
-    vendored.check(project)
+    if not project.is_own:
+        from prodlock import vendored  # noqa: PLC0415 - Prodlock's own repository has no vendored files
+
+        vendored.check(project)
     source.refuse_unavailable(project, project.configuration.sources)
     name = compose.project_name(project)
     dev, prod = f"{name}:dev", reference or f"{name}:prod"
