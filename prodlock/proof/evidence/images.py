@@ -56,23 +56,24 @@ def names(project: Project, *references: str) -> list[Name]:
 def folders(project: Project, pool: Executor, reference: str, *paths: str) -> Iterator[list[Future[tuple[File, ...]]]]:
     """Read folders as a container of the image would see them: yield the files of each, with their sha256.
 
-    The container is removed as soon as they have been copied.
+    The container is removed as soon as they have been copied, also after an interruption, for which the pool waits.
     """
     # Created, never started: starting one beside a running `docker save` takes a second longer.
-    container = engine.output(project, "create", "--pull=never", reference, echo=True).strip()
-    reading = [pool.submit(_folder, project, container, path) for path in paths]
-    removing = pool.submit(_remove, project, container, reading)
+    creating = pool.submit(engine.output, project, "create", "--pull=never", reference, echo=True, shielded=True)
+    reading = [pool.submit(_folder, project, creating, path) for path in paths]
+    removing = pool.submit(_remove, project, creating, reading)
     yield reading
     removing.result()
 
 
-def _remove(project: Project, container: str, reading: Iterable[Future[tuple[File, ...]]]) -> None:
+def _remove(project: Project, creating: Future[str], reading: Iterable[Future[tuple[File, ...]]]) -> None:
     """Remove a container whose folders have been read."""
     wait(reading)
-    engine.output(project, "rm", container)
+    engine.output(project, "rm", creating.result().strip(), shielded=True)
 
 
-def _folder(project: Project, container: str, path: str) -> tuple[File, ...]:
+def _folder(project: Project, creating: Future[str], path: str) -> tuple[File, ...]:
+    container = creating.result().strip()
     with tempfile.TemporaryFile() as archive:
         engine.write(project, archive, "cp", f"{container}:{path}", "-")
         return reader.read_folder(archive, above=str(PurePosixPath(path).parent))
