@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import re
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from prodlock import source
 from prodlock.docker import engine
 from prodlock.failure import CANNOT_CHECK, FAILED, Failure
 from prodlock.image.records import File
@@ -59,6 +63,44 @@ def test_without_a_compose_file_nothing_can_be_checked(
     with pytest.raises(Failure, match=r"docker-compose\.yml") as failure:
         collect.collect(Project(), None, whole=whole)
     assert failure.value.code == CANNOT_CHECK
+
+
+def test_a_failure_of_git_is_reported_before_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git works while Docker does, so that both may fail."""
+
+    def fail(_: Project) -> None:
+        raise Failure("git must be able to read the repository")
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Failure, match=r"must have a docker-compose\.yml"):
+        collect.collect(Project(), None, whole=False)
+    monkeypatch.setattr(source, "commit", fail)
+    with pytest.raises(Failure, match="git must be able to read the repository") as failure:
+        collect.collect(Project(), None, whole=False)
+    assert failure.value.code == CANNOT_CHECK
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, None])
+def test_the_container_of_a_check_is_removed(
+    monkeypatch: pytest.MonkeyPatch, interruption: type[BaseException] | None
+) -> None:
+    """Also where the check is interrupted while Docker creates it."""
+    commands = []
+
+    def answer(_: Project, *words: str, **__: object) -> str:
+        if words[0] == "create":
+            time.sleep(0.1)
+        commands.append(words[0])
+        return "0123\n" if words[0] == "create" else ""
+
+    monkeypatch.setattr(engine, "output", answer)
+    monkeypatch.setattr(images, "_folder", lambda *_: ())
+    expected = pytest.raises(interruption) if interruption else contextlib.nullcontext()
+    with expected, ThreadPoolExecutor() as pool, images.folders(Project(), pool, "x:dev", "/srv", "/opt/venv") as found:
+        if interruption:
+            raise interruption
+        assert [one.result() for one in found] == [(), ()]
+    assert commands == ["create", "rm"]
 
 
 @pytest.mark.parametrize("text", [None, "x = (", "x = 1\n"], ids=["absent", "no Python", "no settings"])
