@@ -33,6 +33,12 @@ _OWN = (
     "prodlock/inside/lock", "prodlock/inside/packages.sh", "prodlock/inside/uv.txt", "prodlock/loop", "prodlock/server",
 )  # fmt: skip
 _VENDORED = ("prodlock/inside", "prodlock/server")
+# How long a stop of production may take. A serving command of the project's own reads no such variable.
+_GRACE = (
+    "  # The service checks at its start that it will be done by then.",
+    "  stop_grace_period: ${APP_STOP_GRACE_SECONDS:-10}s",
+)
+_OWN_GRACE = ("  # The kernel ends what has not stopped by then.", "  stop_grace_period: 10s")
 # Names that YAML reads as a number, a date or another value than a text.
 _NO_TEXT = re.compile(r"\d|(?:null|true|false|yes|no|on|off|y|n)$")
 # How git marks a conflict (git-merge-file(1)).
@@ -313,6 +319,7 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
         "server": [*recipes.flow(f"x-server: &server {{{', '.join(server)}}}"), ""] if server else [],
         "environment": list(recipes.flow(f"  environment: &environment {{{', '.join(handed_on)}}}")),
         "memory": configuration.memory,
+        "grace": list(_GRACE if server else _OWN_GRACE),
         "secrets of prod": [f"  secrets: [{', '.join(secrets)}]"] if secrets else [],
         "conditions of prod": list(_conditions(services, (one.name for one in commands if one.once))),
         "commands": [line for command in commands for line in _command(command, configuration)],

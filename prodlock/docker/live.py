@@ -20,6 +20,8 @@ from prodlock.project import Project
 
 # Where a debugger attaches: prodlock/loop/debug.py listens there in the container, and Docker on 127.0.0.1.
 DEBUG_PORT = 5678
+# Where prodlock/loop/rerun.py listens in the container, in front of a serving command of the project's own.
+_RERUN_PORTS = (5677, 5679)
 # How long the Engine may take to remove a container that has ended.
 _REMOVAL_SECONDS = 5
 
@@ -47,7 +49,7 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
         check_settings(project, PROD, LIVE)
         images.build(project, DEV, made_from=None)
         options = [*stages.on_working_tree(project), *stages.in_home(project), "--env=HOME=/tmp"]
-        options += ["--service-ports", *(["--no-deps"] if services.names(project) else [])]
+        options += [_publish(project, port), *(["--no-deps"] if services.names(project) else [])]
         options.append(f"--env=PRODLOCK_ADDRESS=http://localhost:{port}")
         if not preload:
             options.append("--env=PRODLOCK_PRELOAD=0")
@@ -56,9 +58,6 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
             options += ["--env=PRODLOCK_DEBUG=1", "--env=PYTHON_FROZEN_MODULES=off"]
         program = _program(project)
         with services.for_dev(project), _override(project, debug=debug) as override:
-            if own_server:
-                # prodlock.loop prints it where it serves.
-                print(f"http://localhost:{port} serves the working tree. Ctrl-C ends it.", flush=True)
             try:
                 run = (*command(project, LIVE[1]), *override, "run", *development.terminal(), *options, LIVE[0])
                 return development.run_temporary(project, *run, *program, name=name, env={"PORT": port})
@@ -76,9 +75,20 @@ def _program(project: Project) -> tuple[str, ...]:
     arguments = generated.server_arguments(described)
     if not described.server:
         return () if project.is_own else ("python", "-m", "prodlock.loop.serve", *arguments)
-    # The lock may not have what `prodlock.server` needs. These servers watch the tree on their own.
-    known = {"fastapi", "granian", "gunicorn", "hypercorn", "uvicorn"}.intersection(described.server[:3])
-    return (*described.server, *(["--reload"] if known else []))
+    # The lock may not have what `prodlock.server` needs.
+    ports = (str(_rerun_port(project)), str(described.port))
+    return ("python", "-m", "prodlock.loop.rerun", *ports, *described.server)
+
+
+def _publish(project: Project, port: str) -> str:
+    """Return the option of Compose that publishes a port: that of the service, or that of prodlock.loop.rerun."""
+    if not project.configuration.server:
+        return "--service-ports"
+    return f"--publish=127.0.0.1:{port}:{_rerun_port(project)}"
+
+
+def _rerun_port(project: Project) -> int:
+    return next(one for one in _RERUN_PORTS if one != project.configuration.port)
 
 
 def _remove_leftover(project: Project, name: str, locked: bool | None) -> None:  # noqa: FBT001

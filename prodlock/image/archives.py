@@ -92,6 +92,10 @@ class Budget:
         """Return the budget for a number of compressed bytes."""
         return cls(_START_BYTES + _RATIO * packed)
 
+    def grow(self, packed: int) -> None:
+        """Add what a further number of compressed bytes may unpack to."""
+        self.left += _RATIO * packed
+
     def take(self, count: int) -> None:
         """Count unpacked bytes. Raises TooMuchError where there are too many."""
         self.left -= count

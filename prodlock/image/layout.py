@@ -6,6 +6,7 @@ and further indexes.
 
 from __future__ import annotations
 
+import functools
 import platform as host
 import re
 import tarfile
@@ -55,8 +56,13 @@ def in_folder(folder: Path, kept: ExitStack) -> Files:
     """Return the files of a layout in a folder, mapped until `kept` is closed."""
     root = folder.resolve()
 
+    @functools.cache
     def content(name: str) -> Tar:
-        path = (root / name).resolve()
+        try:
+            path = (root / name).resolve()
+        except RuntimeError:
+            # Until Python 3.13, of links in a loop.
+            raise KeyError(name) from None
         if not path.is_relative_to(root):
             message = f"{name} leads out of the folder"
             raise tarfile.ReadError(message)

@@ -77,6 +77,7 @@ def follow(archive: IO[bytes], has_ended: Callable[[], bool], kept: ExitStack) -
     """
     growing = Growing(archive, has_ended)
     layers: dict[tuple[int, int], _Layer] = {}
+    budget = archives.Budget.of(0)
     at = 0
     with suppress(*_REFUSED), ThreadPoolExecutor(_THREADS) as pool:
         try:
@@ -86,7 +87,7 @@ def follow(archive: IO[bytes], has_ended: Callable[[], bool], kept: ExitStack) -
                     break
                 start, end = at + _BLOCK, at + _BLOCK + entry.size
                 if entry.isreg() and _is_layer(growing[start : min(start + _BLOCK, end)]):
-                    layers[start, end] = _layer(Tar(growing, start, end), kept, pool)
+                    layers[start, end] = _layer(Tar(growing, start, end), budget, kept, pool)
                 at = end + -entry.size % _BLOCK
         finally:
             # The threads of the pool must not wait for the rest.
@@ -142,13 +143,20 @@ def _archive_documents(reference: str, archive: IO[bytes], platform: str, kept: 
 
 def _open(reference: str, found: Documents, kept: ExitStack, read: Layers) -> Opened:
     layers: list[_Layer] = []
+    # What is unpacked stays until the image is closed: of a layer that is there twice only once.
+    done: dict[Tar, _Layer] = {}
+    budget = archives.Budget.of(0)
     with ThreadPoolExecutor(_THREADS) as pool:
         for number, (stored, diff_id) in enumerate(found.layers):
-            if found.stored and f"sha256:{found.stored[number]}" != diff_id:
-                # A compressed layer; of one that is not, the digest of the content is the same.
-                _verify(pool.submit(tar.sha256_of, stored).result(), found.stored[number])
-            layer = read.get((stored.start, stored.end)) or _layer(stored, kept, pool)
+            layer = done.get(stored) or read.get((stored.start, stored.end))
+            if not layer:
+                layer = _layer(stored, budget, kept, pool)
+                if found.stored and found.stored[number] != layer.sha256:
+                    # Of a layer that is not compressed, both are the same.
+                    _verify(tar.sha256_of(stored), found.stored[number])
             _verify(layer.sha256, diff_id.removeprefix("sha256:"))
+            _check_paths(layer)
+            done[stored] = layer
             layers.append(layer)
     files = (file._replace(layer=number) if number else file for number, one in enumerate(layers) for file in one.files)
     image = reader.image_of(reference, found, files)
@@ -161,9 +169,19 @@ def _verify(sha256: str, wanted: str) -> None:
         raise tarfile.ReadError(message)
 
 
-def _layer(stored: Tar, kept: ExitStack, pool: ThreadPoolExecutor) -> _Layer:
+def _check_paths(layer: _Layer) -> None:
+    """Raise ReadError where a layer has two entries of one path, of which a container sees the last one alone."""
+    seen: set[str] = set()
+    for file in layer.files:
+        if file.path in seen and not file.directory:
+            message = f"{file.path} is there twice in one layer"
+            raise tarfile.ReadError(message)
+        seen.add(file.path)
+
+
+def _layer(stored: Tar, budget: archives.Budget, kept: ExitStack, pool: ThreadPoolExecutor) -> _Layer:
     """Read a layer, unpacked where it is compressed, with the sha256 of each file."""
-    content = kept.enter_context(tar.plain(stored, bare=True))
+    content = kept.enter_context(tar.plain(stored, bare=True, budget=budget))
     whole = pool.submit(tar.sha256_of, content)
     files: list[File] = []
     digests: dict[int, Future[str]] = {}

@@ -233,17 +233,18 @@ def describe_extra(tar: Tar, entry: tarfile.TarInfo) -> str:
 
 
 @contextmanager
-def plain(packed: Tar, *, bare: bool = False) -> Iterator[Tar]:
+def plain(packed: Tar, *, bare: bool = False, budget: archives.Budget | None = None) -> Iterator[Tar]:
     """Yield a tar, unpacked where it is compressed, as layers of the containerd image store are.
 
-    Raises ReadError where a `bare` one contains more than what it compresses.
+    `budget` is for several of them. Raises ReadError where a `bare` one contains more than what it compresses.
     """
     mapped, start, end = packed
     magic = archives.layer_magic(mapped[start : min(start + 4, end)])
     if not magic:
         yield packed
         return
-    budget = archives.Budget.of(end - start)
+    budget = budget or archives.Budget.of(0)
+    budget.grow(end - start)
     chunks = (mapped[at : min(at + (1 << 20), end)] for at in range(start, end, 1 << 20))
     with tempfile.TemporaryFile() as file:
         for chunk in archives.unpacked(chunks, magic, budget, whole=True, bare=bare):

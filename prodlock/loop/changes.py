@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+# What an application reads at its start. Files that it writes, a database for example, must not start it again.
+SOURCES = (".py", ".html", ".jinja", ".jinja2", ".j2", ".ini", ".json", ".lock", ".toml", ".yaml", ".yml")
 # Folders that hold no source: bytecode, environments, packages of JavaScript. Hidden folders hold none either.
 _SKIPPED = {"__pycache__", "node_modules", "venv"}
 # The least time between two scans, and how much longer than a scan's work the pause after it is: a large tree must not

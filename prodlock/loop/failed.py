@@ -8,10 +8,17 @@ from collections.abc import Iterator
 
 from prodlock.server.asgi import Application, Receive, Scope, Send
 
+HEADERS = ((b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store"))
+
+
+def body(reason: str) -> bytes:
+    """Return the body of the answers while an application does not run."""
+    return f"The application does not run. It is started again when a file is saved.\n\n{reason}\n".encode()
+
 
 def application(reason: str) -> Application:
     """Return an application that answers 500 and a reason, as plain text, to every request."""
-    body = f"The application does not run. It is started again when a file is saved.\n\n{reason}\n".encode()
+    text = body(reason)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -19,9 +26,8 @@ def application(reason: str) -> Application:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1011})
         else:
-            headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
-            await send({"type": "http.response.start", "status": 500, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+            await send({"type": "http.response.start", "status": 500, "headers": list(HEADERS)})
+            await send({"type": "http.response.body", "body": text})
 
     return app
 

@@ -31,7 +31,7 @@ from types import FrameType
 from typing import NoReturn
 
 from prodlock.loop import debug, failed, tree
-from prodlock.loop.changes import Tree, summary
+from prodlock.loop.changes import SOURCES, Tree, summary
 from prodlock.loop.preload import Preloader, imported
 from prodlock.loop.terminal import Terminal
 from prodlock.server import application, command, logs, server
@@ -40,8 +40,6 @@ from prodlock.server.settings import Settings
 
 logger = logging.getLogger("prodlock.loop")
 
-# What an application reads at its start. Files that it writes, a database for example, must not start it again.
-SUFFIXES = (".py", ".html", ".jinja", ".jinja2", ".j2", ".ini", ".json", ".lock", ".toml", ".yaml", ".yml")
 # How long a child has for the requests in flight and the end of its lifespan.
 _STOP_SECONDS = 0.3
 _BACKLOG = 2048
@@ -84,7 +82,7 @@ class Supervisor:
         self.given = parser.parse_args(arguments)
         self.settings = Settings.read(options=vars(self.given))
         self.root, self.lock = tree.root(), tree.lock()
-        self.tree = Tree(self.root, (*SUFFIXES, Path(self.lock).name), tree.vendored(self.root))
+        self.tree = Tree(self.root, (*SOURCES, Path(self.lock).name), tree.vendored(self.root))
         self.debugging = os.environ.get("PRODLOCK_DEBUG") == "1"
         preloading = not self.debugging and os.environ.get("PRODLOCK_PRELOAD") != "0"
         self.preloader = Preloader(self.root) if preloading else None

@@ -184,7 +184,7 @@ def _dev_leaks(evidence: Evidence) -> list[Finding]:
     control = {finding.what for finding in leaks.leaks(evidence.dev_files, forbidden, selected)}
     if difference := staleness(evidence.dev_files, (selected.main, selected.dev), evidence.sources):
         raise lock.stale(evidence.dev, difference)
-    denied = leaks.denied(selected, evidence.configuration.denied_in_main)
+    denied = leaks.denied(selected, evidence.configuration.denied_in_main, evidence.configuration.lock)
     missed = sorted((forbidden.distributions | {"pytest"}) - control)
     if missed and not denied:
         raise Failure(

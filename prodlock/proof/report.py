@@ -133,8 +133,8 @@ def rules_page() -> str:
     lines = [
         "# Rules",
         "",
-        "Each finding of `inv check-prod-has-no-pytest`, `inv check-prod` and `prodlock verify` refers to a rule by its",
-        "code, `code` in `--json`. `python -m prodlock.proof.report > docs/reference/rules.md` writes this page.",
+        "Each finding of `inv check-prod-has-no-pytest`, `inv check-prod` and `prodlock verify` refers to a rule by",
+        "its code, `code` in `--json`. `python -m prodlock.proof.report > docs/reference/rules.md` writes this page.",
     ]
     for rule in RULES:
         lines += ["", f"## {rule.code} {rule.title}", "", rule.meaning, ""]

@@ -54,7 +54,8 @@ UNLOCKED_DISTRIBUTION = Rule(
     "Distribution outside the lock's main group",
     "The metadata or an archive of a distribution that the lock's main group does not have is in the image.",
     "A step installs packages beside the lock, or the base image's own packages were copied.",
-    "Add the dependency with `inv poetry -- add --lock NAME`, or remove the step that installs it.",
+    "Add the dependency and lock again, for example with `inv poetry -- add --lock NAME` or `inv uv -- add NAME`, or "
+    "remove the step that installs it.",
 )
 SECOND_VERSION = Rule(
     "LS103",
@@ -123,8 +124,9 @@ DENIED = Rule(
     "LS112",
     "Denied distribution in the main group",
     "The lock's main group has a distribution that pyproject.toml lists in `denied-in-main`.",
-    "`poetry add` without `--group dev`, or a dependency that needs it.",
-    "Move it to the dev group: `inv poetry -- remove --lock NAME`, `inv poetry -- add --lock --group dev NAME`.",
+    "It was added without a group of development, or a dependency needs it.",
+    "Move it to the dev group: `inv poetry -- remove --lock NAME`, `inv poetry -- add --lock --group dev NAME`; with "
+    "uv `inv uv -- remove NAME`, `inv uv -- add --dev NAME`.",
 )
 DEV_ONLY_IMPORT = Rule(
     "LS113",

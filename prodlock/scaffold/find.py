@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prodlock import configuration
+from prodlock import configuration, variables
 from prodlock.failure import Failure
 from prodlock.integers import LAST_PORT
 from prodlock.scaffold import (
@@ -113,8 +113,13 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     _probes(project, paths, deployment, found)
     # A given base image may have a version of Python that this tool does not list.
     found.decide("base", *(("", "") if "base" in found.given else pythons.base(tree, project.place, deployment)))
-    environment = reads.environment(tree, paths)
-    found.decide("environment", list(environment), _places(one.rpartition(":")[0] for one in environment.values()))
+    _environment(tree, paths, found)
+    if packages := installs.packages(tree, deployment):
+        found.notes.append(
+            f"Not installed, because most are needed in a build alone: the Debian packages {', '.join(packages)} "
+            f"({_places(packages.values())}). Name those that the service or its tests need in ARG PACKAGES of "
+            "Prodlock's Dockerfile."
+        )
     commands = {name: command for name, (command, _) in further.commands.items()}
     found.decide("commands", commands, _places(where for _, where in further.commands.values()))
     found.decide("services", *jobs.services(deployment, commands))
@@ -226,6 +231,16 @@ def _lock(project: Project, application: applications.Candidate, deployment: Dep
                 f"The dev image installs groups, not extras (got {', '.join(for_tests)}). If tests need them, move "
                 "them to [dependency-groups], and lock again."
             )
+    if "pytest" in lock.versions:
+        found.notes.append(
+            "Production has pytest, which `inv check-prod-has-no-pytest` reports. To fix it: move it, and what needs "
+            "it, to a group of development, and lock again."
+        )
+    elif not lock.has_pytest:
+        found.notes.append(
+            "The groups of development lack pytest, which `inv test` and the checks need in the dev image. To fix it: "
+            "add it to one of them, and lock again."
+        )
     return lock
 
 
@@ -242,6 +257,18 @@ def _server(application: applications.Candidate, lock: locks.Lock, deployment: D
     if found.all["server"]:
         reason = f"the lock lacks what prodlock.server needs: {' and '.join(lacking)}" if lacking else "it is given"
         found.notes.append(f"The service starts with its own command, because {reason}. {serving.LOST}")
+
+
+def _environment(tree: Tree, paths: Iterable[str], found: Found) -> None:
+    """Decide the variables that Compose hands on."""
+    read = reads.environment(tree, paths)
+    names = {name: where for name, where in read.items() if not variables.decides_code(name)}
+    if withheld := [f"{name} ({where})" for name, where in read.items() if name not in names]:
+        found.notes.append(
+            f"Not handed on, because such variables decide which code runs: {', '.join(withheld)}. Production has the "
+            "default, or needs another name."
+        )
+    found.decide("environment", list(names), _places(one.rpartition(":")[0] for one in names.values()))
 
 
 def _commands(project: Project, lock: locks.Lock, deployment: Deployment, found: Found) -> jobs.Jobs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import posixpath
+import re
 from collections.abc import Iterator
 
 from prodlock.scaffold.modules import Modules, assigned, keyword, last, text
@@ -18,6 +19,8 @@ _SAME = frozenset({
 })  # fmt: skip
 # A name may stand for another one.
 _DEEPEST = 12
+# A longer text is not a path.
+_LONGEST = 200
 
 
 class Folders:
@@ -35,7 +38,7 @@ class Folders:
         found: dict[str, str] = {}
         for path in self._paths:
             for value, line in self._of_module(path):
-                place = posixpath.normpath(value.lstrip("/") if value.startswith("/") else f"{self._place}/{value}")
+                place = self._place_of(value)
                 # A folder that has the module is one of the sources.
                 if not place.startswith("..") and not is_inside(path, place) and not _is_private(place):
                     found.setdefault(place, f"{path}:{line}")
@@ -46,6 +49,7 @@ class Folders:
         while waiting:
             node = waiting.pop()
             read = [value for one in _read(node) if (value := self._value(one, path)) is not None]
+            read += self._files(node, path)
             joined = self._value(node, path) if _joins(node) else None
             line = getattr(node, "lineno", 0)
             yield from ((one, line) for one in read)
@@ -55,6 +59,33 @@ class Folders:
             # What git ignores is made by a build or a run, and the folder around it is not meant.
             elif not (joined and joined.startswith("/") and self._modules.tree.ignored(_inside(joined))):
                 waiting += ast.iter_child_nodes(node)
+
+    def _files(self, node: ast.AST, path: str) -> Iterator[str]:
+        """Yield the file of the project that an expression names, or the folder of those that a pattern matches."""
+        name = self._place_of(self._pattern(node, path)) if _names_file(node) else ""
+        before, star, after = name.partition("*")
+        folder = posixpath.dirname(before)
+        if name and not star and self._modules.tree.has(name):
+            yield f"/{name}"
+        elif folder and "." in after.rpartition("*")[2]:
+            # A value decides which of them is read.
+            whole = re.compile("[^/]+".join(map(re.escape, name.split("*"))))
+            if any(whole.fullmatch(file) for file in self._modules.tree.files):
+                yield f"/{folder}"
+
+    def _pattern(self, node: ast.AST, path: str, depth: int = 0) -> str:
+        """Return the path that an expression gives, with a star for each part that is not certain."""
+        given = text(node)
+        if given is not None:
+            return re.sub(r"\{\w*\}|%s", "*", given)
+        parts, separator = _split(node)
+        if not parts or depth > _DEEPEST:
+            return self._value(node, path) or "*"
+        return separator.join(self._pattern(one, path, depth + 1) for one in parts)
+
+    def _place_of(self, value: str) -> str:
+        """Return a path relative to the root."""
+        return posixpath.normpath(value.lstrip("/") if value.startswith("/") else f"{self._place}/{value}")
 
     def _exists(self, value: str) -> bool:
         place = _inside(value)
@@ -129,6 +160,14 @@ def _read(node: ast.AST) -> Iterator[ast.expr]:
     if isinstance(node, ast.Call) and last(node.func) in _READERS:
         value = keyword(node, _READERS[last(node.func)]) or next(iter(node.args), None)
         yield from value.elts if isinstance(value, ast.List | ast.Tuple) else [value] if value else []
+
+
+def _names_file(node: ast.AST) -> bool:
+    """Return whether an expression may name a file: a text with a suffix, or one that is put together."""
+    given = text(node)
+    if given is not None:
+        return len(given) <= _LONGEST and not given.startswith("/") and bool(re.search(r"[^./]\.\w+$", given))
+    return bool(_split(node)[0])
 
 
 def _split(node: ast.AST) -> tuple[list[ast.expr], str]:

@@ -1,4 +1,4 @@
-"""Find the groups and extras that a project's Dockerfiles install."""
+"""Find the groups and extras, and the Debian packages, that a project's Dockerfiles install."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from prodlock.scaffold.declared import Deployment, instructions
 from prodlock.scaffold.tree import Tree
 
 _INSTALLS = re.compile(r"\b(?:uv\s+(?:sync|export|pip\s+install)|poetry\s+(?:install|export)|pip3?\s+install)\b")
+_PACKAGES = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*install\b")
+# What only a build from source needs.
+_BUILD = re.compile(r".*-dev|build-essential|gcc|g\+\+|make|cmake|pkg-config|ca-certificates|python3?(?:-.*)?")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _GROUPS = frozenset({"--group", "--only-group", "--with", "--only"})
 _EXTRAS = frozenset({"--extra", "--extras", "-E"})
 # `pip install .[x]`.
@@ -34,6 +38,18 @@ def find(tree: Tree, deployment: Deployment) -> Installed:
             if kind == "RUN" and _INSTALLS.search(text):
                 _add(found, list(_words(deployment.expanded(text))), f"RUN of {path}")
     return found
+
+
+def packages(tree: Tree, deployment: Deployment) -> dict[str, str]:
+    """Return the Debian packages that the Dockerfiles install, with their places, without those of a build alone."""
+    found: dict[str, str] = {}
+    for path in deployment.dockerfiles:
+        for kind, text in instructions(tree.text(path)):
+            for piece in re.split(r"&&|\|\||[;\n]", deployment.expanded(text) if kind == "RUN" else ""):
+                if installs := _PACKAGES.search(piece):
+                    names = (word.partition("=")[0] for word in piece[installs.end() :].split())
+                    found |= {name: path for name in names if _PACKAGE.fullmatch(name) and not _BUILD.fullmatch(name)}
+    return dict(sorted(found.items()))
 
 
 def _add(found: Installed, words: list[str], where: str) -> None:

@@ -48,6 +48,8 @@ class Lock:
     further_extras: tuple[str, ...] = ()
     # Distributions of production whose lock names files, and no wheel.
     without_wheels: tuple[str, ...] = ()
+    # Whether the dev image has pytest.
+    has_pytest: bool = True
 
 
 def path(tree: Tree, place: str, wanted: str = "") -> str:
@@ -98,7 +100,9 @@ def read(tree: Tree, lock: str, application: str, installed: Installed, given: M
     wanted = _given(given, "groups", groups), _given(given, "extras", extras)
     further = _given(given, "dev-groups", dev_groups)
     production = _installed(reader, package, *wanted)
-    _installed(reader, package, *wanted, further)
+    developing = {normalized(one.name) for one in _installed(reader, package, *wanted, further)}
+    for one in generated.locks(tree.root, lock)[1:]:
+        developing |= set(_names(tree, one))
     without = [
         f"{one.name} {one.version}"
         for one in production
@@ -114,6 +118,7 @@ def read(tree: Tree, lock: str, application: str, installed: Installed, given: M
         further_groups,
         further_extras,
         tuple(without),
+        "pytest" in developing,
     )
 
 

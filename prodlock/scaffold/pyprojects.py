@@ -15,10 +15,10 @@ NAME = "pyproject.toml"
 _TABLES = (
     "project", "project.optional-dependencies", "dependency-groups", "tool", "tool.poetry", "tool.poetry.group",
     "tool.poetry.dependencies", "tool.poetry.extras", "tool.uv", "tool.uv.workspace", "tool.pytest",
-    "tool.pytest.ini_options",
+    "tool.pytest.ini_options", "tool.alembic",
 )  # fmt: skip
 _LISTS = ("tool.uv.workspace.members", "tool.uv.workspace.exclude")
-_TEXTS = ("project.name", "project.requires-python", "tool.poetry.dependencies.python")
+_TEXTS = ("project.name", "project.requires-python", "tool.poetry.dependencies.python", "tool.alembic.script_location")
 
 
 def read(tree: Tree, path: str) -> Mapping[str, Any]:

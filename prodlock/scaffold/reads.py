@@ -10,7 +10,8 @@ from prodlock import variables
 from prodlock.scaffold.modules import assigned, keyword, last, text
 from prodlock.scaffold.tree import Tree
 
-_USUAL = re.compile(r"HOME|PATH|HOSTNAME|USER|TMPDIR|LANG|TZ|LC_\w+|PYTHON\w*|VIRTUAL_ENV|PWD")
+# What a container or an interpreter has in any case; PORT is the one that Compose publishes on the host.
+_USUAL = re.compile(r"PORT|HOME|PATH|HOSTNAME|USER|TMPDIR|LANG|TZ|LC_\w+|PYTHON\w*|VIRTUAL_ENV|PWD")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _READS = re.compile(r"(?:os\.)?(?:getenv|environ\.(?:get|pop|setdefault))")
 _ENVIRONMENTS = frozenset({"os.environ", "environ"})
@@ -27,7 +28,7 @@ def environment(tree: Tree, paths: Iterable[str]) -> dict[str, str]:
     settings = _Settings(tree, paths)
     for path in paths:
         for name, line in (*_read(tree.module(path)), *settings.fields(path)):
-            if variables.VARIABLE.fullmatch(name) and not _USUAL.fullmatch(name) and not variables.decides_code(name):
+            if variables.VARIABLE.fullmatch(name) and not _USUAL.fullmatch(name):
                 found.setdefault(name, f"{path}:{line}")
     return dict(sorted(found.items()))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import itertools
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
@@ -24,6 +23,8 @@ _CONFIGURATIONS = (
     ("pytest.ini", ""), (".pytest.ini", ""), ("pyproject.toml", "tool.pytest"), ("tox.ini", "pytest"),
     ("setup.cfg", "tool:pytest"),
 )  # fmt: skip
+# The options of Alembic that name its files.
+_CONFIGURATION = re.compile(r"(?:^|\s)(?:-c|--config)[= ]*(\S+)")
 # A source folder with more files beside its tests is named as a whole.
 _MOST = 40
 
@@ -145,17 +146,18 @@ def migrations(project: Project, declared: str, where: str) -> Migrations | None
 
     Takes the command that the project's files declare, and its place; both may be empty.
     """
-    words = declared.split()
-    named = [word for option, word in itertools.pairwise(words) if option in {"-c", "--config"}]
-    path = project.file(named[0] if named else "alembic.ini")
-    if declared.startswith("aerich") or not path:
-        return _aerich(project, declared, where) if declared.startswith("aerich") else None
-    parser = configparser.RawConfigParser(strict=False)
-    try:
-        parser.read_string(project.tree.text(path))
-        location = parser.get("alembic", "script_location").strip()
-    except configparser.Error:
-        return None
+    if declared.startswith("aerich"):
+        return _aerich(project, declared, where)
+    named = _CONFIGURATION.findall(declared)
+    # Alembic reads both, and what alembic.ini lacks from pyproject.toml (since 1.16).
+    ini, toml = (
+        project.file(next((one for one in named if (posixpath.basename(one) == pyprojects.NAME) is is_toml), usual))
+        for is_toml, usual in ((False, "alembic.ini"), (True, pyprojects.NAME))
+    )
+    table = pyprojects.table(pyprojects.read(project.tree, toml), "tool", "alembic") if toml else {}
+    files = tuple(path for path in (ini, toml if table else "") if path)
+    locations = ((ini, _of_ini(project.tree, ini)), (toml, table.get("script_location")))
+    path, location = next(((path, one) for path, one in locations if one and isinstance(one, str)), ("", ""))
     base = project.place
     if location.startswith("%(here)s"):
         location, base = location.removeprefix("%(here)s").lstrip("/") or ".", posixpath.dirname(path)
@@ -163,9 +165,19 @@ def migrations(project: Project, declared: str, where: str) -> Migrations | None
         package, _, rest = location.partition(":")
         location = f"{package.replace('.', '/')}/{rest}"
     folder = join(base, location)
-    if not project.tree.has_folder(folder):
+    if not location or not project.tree.has_folder(folder):
         return None
-    return Migrations(declared or "alembic upgrade head", where or path, (path, folder))
+    return Migrations(declared or "alembic upgrade head", where or path, (*files, folder))
+
+
+def _of_ini(tree: Tree, path: str) -> str:
+    """Return the folder of the scripts that an alembic.ini names, or an empty string."""
+    parser = configparser.RawConfigParser(strict=False)
+    try:
+        parser.read_string(tree.text(path) if path else "")
+        return parser.get("alembic", "script_location", fallback="").strip()
+    except configparser.Error:
+        return ""
 
 
 def _aerich(project: Project, command: str, where: str) -> Migrations | None:

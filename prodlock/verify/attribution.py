@@ -12,6 +12,7 @@ from functools import cached_property
 
 from prodlock.image.records import File
 from prodlock.verify import installers
+from prodlock.verify.bytecode import source_path
 from prodlock.verify.environments import SITE, moved, prefix
 from prodlock.verify.records import (
     Attribution,
@@ -31,6 +32,8 @@ from prodlock.verify.records import (
 from prodlock.verify.visible import Layers, is_whiteout
 
 EMPTY = hashlib.sha256(b"").hexdigest()
+# What is added to a distribution's name and version where a file is its wheel, or a copy in a cache.
+ARCHIVE, CACHED = ", the archive", ", in a cache"
 # What useradd(8) and its like write.
 _ACCOUNTS = {
     f"/etc/{name}{end}" for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid") for end in ("", "-")
@@ -282,9 +285,9 @@ class _Attributor:
     def _of_archive(self, file: File) -> Origin | None:
         """Return the origin of a wheel itself, and of what an installer's cache has unpacked of it."""
         if what := self._archives.get(file.sha256):
-            return Origin(Kind.WHEEL, f"{what}, the archive")
+            return Origin(Kind.WHEEL, f"{what}{ARCHIVE}")
         if "cache" in file.path and (what := self._members.get(file.sha256)):
-            return Origin(Kind.WHEEL, f"{what}, in a cache")
+            return Origin(Kind.WHEEL, f"{what}{CACHED}")
         return None
 
     def _of_debian(self, file: File) -> Origin | None:
@@ -338,10 +341,15 @@ class _Attributor:
             for file in self.evidence.files
             if file.path.endswith(".pyc") and file.sha256 and (file.layer, file.path) not in self.origins
         ]
-        wanted = {path for file in files for path in source_paths(file.path)}
+        wanted = {source_path(file.path) for file in files}
+        # A source may be a link, such as uv makes to its cache on request.
+        links = {file.path: file.target for file in self.evidence.files if file.path in wanted and file.target}
+        wanted |= {
+            posixpath.normpath(posixpath.join(posixpath.dirname(path), target)) for path, target in links.items()
+        }
         sources: dict[str, list[File]] = {}
         for file in self.evidence.files:
-            if file.path in wanted and file.sha256:
+            if file.path in wanted:
                 sources.setdefault(file.path, []).append(file)
         compared = compare(files, sources) if files else {}
         for file in files:
@@ -377,14 +385,6 @@ class _Attributor:
                 self.origins[key] = of
             elif end in folders:
                 self.origins[key] = Origin(Kind.INSTALLER, f"a link to {end}")
-
-
-def source_paths(path: str) -> tuple[str, ...]:
-    """Return the paths that the source of a bytecode file may have (PEP 3147)."""
-    folder, _, name = path.rpartition("/")
-    if folder.endswith("/__pycache__"):
-        return (f"{folder.removesuffix('/__pycache__')}/{name.partition('.')[0]}.py",)
-    return (f"{path[:-1]}",)
 
 
 def _ignores_all(content: bytes) -> bool:

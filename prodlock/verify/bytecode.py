@@ -166,11 +166,12 @@ def compare(  # noqa: PLR0913, PLR0917 - the evidence, and how to get more of it
             found[file.layer, file.path] = one
         else:
             read.append(one)
-    interpreters = [_interpreter(on_host, f"host {sys.version}", cache)]
-    if run:
-        interpreters.insert(0, _interpreter(run, f"base {base} {python.library}", cache))
-    for interpreter in interpreters:
+    compilers = [(run, f"base {base} {python.library}")] if run else []
+    for compiler, identity in (*compilers, (on_host, f"host {sys.version}")):
         rest = [one for one in read if one.key not in found]
+        if not rest:
+            break
+        interpreter = _interpreter(compiler, identity, cache)
         try:
             found |= _judge(interpreter, rest, content, python, notify)
         except Failure:
@@ -220,15 +221,14 @@ def _read(file: File, sources: Mapping[str, Sequence[File]], content: Content, e
     possible = [copy for copy in copies if flags != _BY_TIME or _time_and_size(copy, content) == named]
     if not possible:
         return Bytecode(State.STALE, copies[0])
-    hashed = {copy: copy if copy.sha256 else copy._replace(sha256=_sha256(content(copy))) for copy in copies}
     return _Compiled(
         file,
         magic,
         unchecked=flags == _UNCHECKED,
         source_hash="" if flags == _BY_TIME else named.hex(),
         levels=(int(cached["optimization"] or 0),) if cached else (0, 1, 2),
-        current=hashed[copies[0]],
-        copies=tuple(hashed[copy] for copy in possible),
+        current=_hashed(copies[0], content),
+        copies=tuple(_hashed(copy, content) for copy in possible),
         digest=_digest(data[HEADER:], copies[0].path),
     )
 
@@ -268,6 +268,10 @@ def _time_and_size(copy: File, content: Content) -> bytes:
     # A hard link has no size in its layer.
     size = copy.size or (0 if copy.sha256 == _EMPTY else len(content(copy)))
     return b"".join((number & 0xFFFFFFFF).to_bytes(4, "little") for number in (copy.mtime, size))
+
+
+def _hashed(copy: File, content: Content) -> File:
+    return copy if copy.sha256 else copy._replace(sha256=_sha256(content(copy)))
 
 
 def _sha256(content: bytes) -> str:

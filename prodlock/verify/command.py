@@ -184,7 +184,7 @@ class _Collection:
             sources,
             subject.content,
             python,
-            bytecode.in_container(self.project, subject.base, self._python_of_base(python))
+            bytecode.in_container(self.project, subject.base_id or subject.base, self._python_of_base(python))
             if subject.base_layers
             else None,
             self._cache,

@@ -30,7 +30,11 @@ _WRITTEN = {
         (r"/etc/ssl/certs/(?:ca-certificates\.crt|[0-9a-f]{8}\.\d+|[^/]+\.pem)|/etc/ca-certificates\.conf"
          r"|/etc/ssl/certs/java/cacerts", "ca-certificates"),
         (r"/var/cache/debconf/.+", "debconf"),
-        (r"/var/cache/fontconfig/.+", "fontconfig"),
+        (r"/var/cache/fontconfig/.+|/var/log/fontconfig\.log", "fontconfig"),
+        (r"/etc/fonts/conf\.d/[^/]+\.conf", "fontconfig-config"),
+        (r"/etc/inputrc", "readline-common"),
+        (r"/etc/networks", "netbase"),
+        (r"/etc/python3/debian_config|/var/lib/python/python3\.\d+_installed", "python3-minimal"),
         (r"/usr/share/mime/.+", "shared-mime-info"),
         (r"/usr/lib/[^/]+/gconv/gconv-modules\.cache", "libc6"),
         (r"/var/lib/systemd/deb-systemd-(?:user-)?helper-(?:enabled|masked)/.+|/etc/systemd/system/.+\.wants/.+",

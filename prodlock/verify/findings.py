@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator, Mapping
 
 from prodlock.image.records import File
-from prodlock.inside.lock.selection import Requirement
+from prodlock.inside.lock.selection import Requirement, normalized
 from prodlock.proof import rules
 from prodlock.proof.judges import configuration, credentials
 from prodlock.proof.rules import Finding, Rule
 from prodlock.verify import installers
-from prodlock.verify.attribution import EMPTY, Evidence, Key, source_paths
+from prodlock.verify.attribution import ARCHIVE, CACHED, EMPTY, Evidence, Key
+from prodlock.verify.bytecode import source_path
 from prodlock.verify.environments import moved, prefix
 from prodlock.verify.records import Attribution, Bytecode, Installed, Kind, Origin, State
 
@@ -38,6 +39,8 @@ _PROJECT_DATA = re.compile(
 _TESTS = re.compile(r"(?:.*/)?(?:tests?/.*|conftest\.py|test_[^/]+\.py|[^/]+_test\.py)")
 _COMMANDS = re.compile(r"(?:/.*)?/s?bin/[^/]+")
 _CODE_NAME = re.compile(r".*\.(?:pyc?|pyo|pyd|pyw|pyx|pth|pyz|so(?:\.[\d.]+)?|egg|whl|sh|bash|js|jar|exe|dll)")
+# What decides which libraries a program loads (ld.so(8)).
+_LOADER = re.compile(r"/etc/ld\.so\.(?:preload|conf(?:\.d/.*)?)")
 _CODE_HEADS = (b"#!", b"\x7fELF", b"PK\x03\x04", b"\xca\xfe\xba\xbe", b"\0asm")
 # How much of a file is searched for credentials.
 _SEARCHED_BYTES = 1 << 20
@@ -59,6 +62,8 @@ class _Judgement:
         self.origins: Mapping[Key, Origin] = {(file.layer, file.path): origin for file, origin in attribution.files}
         # The distribution that claims a file by its own record: used to group findings alone.
         self.claims: dict[Key, int] = {}
+        below = evidence.subject.base_layers
+        self.modes_of_base = {(file.path, file.mode) for file in evidence.files if file.layer < below}
 
     def findings(self, *, strict: bool) -> list[Finding]:
         """Return all findings; those of a distribution cover the files that it claims."""
@@ -69,6 +74,7 @@ class _Judgement:
             *self.incomplete(),
             *self.two_versions(),
             *self.files(strict=strict),
+            *self.commands(),
             *self.secrets(),
         ]
 
@@ -149,7 +155,7 @@ class _Judgement:
                 continue
             listed = file.path in record or file.path.startswith(f"{one.info}/") or file.path == one.info
             if not listed and file.path.endswith(".pyc"):
-                listed = any(path in record for path in source_paths(file.path))
+                listed = source_path(file.path) in record
             if listed:
                 self.claims[key] = number
                 count += 1
@@ -206,9 +212,9 @@ class _Judgement:
         """Yield a finding for the files of one folder, layer and rule."""
         groups: dict[tuple[int, Rule, str, str, str], list[File]] = {}
         for file, origin in self.attribution.files:
-            if origin.kind is Kind.BASE or (file.layer, file.path) in self.claims:
-                continue
-            verdict = self.file(file, origin, strict=strict)
+            verdict = self.rights(file, origin)
+            if not verdict and origin.kind is not Kind.BASE and (file.layer, file.path) not in self.claims:
+                verdict = self.file(file, origin, strict=strict)
             if verdict:
                 rule, what, place, why = verdict
                 groups.setdefault((file.layer, rule, what, place, why), []).append(file)
@@ -216,18 +222,24 @@ class _Judgement:
             path = files[0].path if len(files) == 1 else place
             yield self.finding((rule, what, path, why), layer, len(files))
 
+    def rights(self, file: File, origin: Origin) -> _Group | None:
+        """Return the rule that a file breaks which has rights or data that only the base image's files may have."""
+        if file.layer < self.evidence.subject.base_layers or origin.kind is Kind.DEBIAN:
+            return None
+        if file.extra:
+            return rules.EXTRA_DATA, "entry", file.path, f"it has {file.extra}"
+        if file.sha256 and file.mode & 0o6000 and (file.path, file.mode) not in self.modes_of_base:
+            why = f"permissions {file.mode:o}: it runs with the rights of its owner or its group"
+            return rules.UNKNOWN_COMMAND, posixpath.basename(file.path), file.path, why
+        return None
+
     def file(self, file: File, origin: Origin, *, strict: bool) -> _Group | None:
         """Return the rule that a file breaks, what it is, the folder that stands for it, and the reason."""
-        path, folder = file.path, posixpath.dirname(file.path)
-        by = self.attribution.deleted.get((file.layer, path))
-        later = "" if by is None else f"; layer {by + 1} deletes it, and it still ships"
-        if origin.kind is not Kind.INSTALLER and (match := _CACHE.match(path)):
-            return rules.LEFT_CACHE, "cache", match["top"], f"left by an installer or a build{later}"
-        if _PROJECT_DATA.fullmatch(path) and origin.kind in {Kind.REPOSITORY, Kind.UNEXPLAINED}:
-            top = re.sub(r"(/\.(?:git|hg|svn|github|idea|vscode))/.*", r"\1", path)
-            return rules.PROJECT_DATA, "repository data or secret", top, f"not needed to run{later}"
-        if origin.kind is Kind.REPOSITORY and _TESTS.fullmatch(origin.what):
-            return rules.PROJECT_DATA, "tests", folder, f"the repository's {posixpath.dirname(origin.what)}{later}"
+        folder = posixpath.dirname(file.path)
+        by = self.attribution.deleted.get((file.layer, file.path))
+        if group := self.leftover(file, origin):
+            rule, what, place, why = group
+            return rule, what, place, why if by is None else f"{why}; layer {by + 1} deletes it, and it still ships"
         if by is not None:
             return rules.STILL_SHIPS, "deleted files", folder, f"layer {by + 1} deletes what this layer has"
         if origin.kind is not Kind.UNEXPLAINED:
@@ -235,6 +247,20 @@ class _Judgement:
         return self.unexplained(file) or (
             (rules.UNKNOWN_FILE, "file", folder, "nothing accounts for it") if strict else None
         )
+
+    def leftover(self, file: File, origin: Origin) -> _Group | None:
+        """Return the rule that a file breaks which is not needed to run."""
+        path, folder = file.path, posixpath.dirname(file.path)
+        if origin.kind is not Kind.INSTALLER and (match := _CACHE.match(path)):
+            return rules.LEFT_CACHE, "cache", match["top"], "left by an installer or a build"
+        if origin.kind is Kind.WHEEL and origin.what.endswith((ARCHIVE, CACHED)):
+            return rules.LEFT_CACHE, origin.what, folder, "left by an installer"
+        if _PROJECT_DATA.fullmatch(path) and origin.kind in {Kind.REPOSITORY, Kind.UNEXPLAINED}:
+            top = re.sub(r"(/\.(?:git|hg|svn|github|idea|vscode))/.*", r"\1", path)
+            return rules.PROJECT_DATA, "repository data or secret", top, "not needed to run"
+        if origin.kind is Kind.REPOSITORY and _TESTS.fullmatch(origin.what):
+            return rules.PROJECT_DATA, "tests", folder, f"the repository's {posixpath.dirname(origin.what)}"
+        return None
 
     def unexplained(self, file: File) -> _Group | None:
         """Return the rule that a file without an origin breaks, for code of any kind."""
@@ -275,12 +301,24 @@ class _Judgement:
         """Return whether a file can be run or imported, by its name, its permissions or its content."""
         if not file.sha256:
             return False
-        if _CODE_NAME.fullmatch(file.path):
+        if _CODE_NAME.fullmatch(file.path) or _LOADER.fullmatch(file.path):
             return True
         is_program = bool(file.mode & 0o111) and file.head.startswith(_CODE_HEADS)
         return (
             is_program or file.head.startswith(_CODE_HEADS[1:]) or (file.sha256 == EMPTY and file.path.endswith(".py"))
         )
+
+    def commands(self) -> Iterator[Finding]:
+        """Yield a finding for each command of the image that names a distribution for development."""
+        for instruction, words in configuration.commands(self.image).items():
+            text = " ".join(words or ())
+            for name in sorted(
+                {normalized(word) for word in re.findall(r"[\w.-]+", text)} & set(self.evidence.locked.dev)
+            ):
+                why = f"{instruction} names it, and {self.evidence.locked.file} has it for development only"
+                yield Finding(
+                    rules.DEV_PROCESS, name, "configuration", credentials.masked(f"{instruction} {text}"), why
+                )
 
     def secrets(self) -> Iterator[Finding]:
         """Yield the secrets in the image's configuration and history, and in the project's files."""

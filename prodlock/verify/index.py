@@ -63,6 +63,19 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
             following.remove_header("Authorization")
         return following
 
+    def http_error_302(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage
+    ) -> http.client.HTTPResponse | None:
+        """Close the answer also where its Location is not an address."""
+        try:
+            answer: http.client.HTTPResponse | None = super().http_error_302(req, fp, code, msg, headers)
+        except ValueError:
+            fp.close()
+            raise
+        return answer
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
 
 class Index:
     """The package indexes of the settings (prodlock/site.py). Its methods may run in several threads."""

@@ -108,9 +108,18 @@ def read(root: Path, lock: Path, groups: Sequence[str], extras: Sequence[str], p
         runtime = {normalized(one) for one in wanted.groups}
         others = sorted((names.groups | {"main"}) - runtime) if names.has_groups else []
         selected = _select(lock, wanted, others)
-    main = {one.name: one for one in selected.main}
-    added = {one.name: one for one in selected.everything if one.name not in main}
+    main = {normalized(one.name): one for one in selected.main}
+    added = {normalized(one.name): one for one in selected.everything if normalized(one.name) not in main}
     return Locked(str(lock), main, added, selected.inputs)
+
+
+def is_same(version: str, other: str) -> bool:
+    """Return whether two texts are one version (PEP 440): metadata has 2024.02.02 where a lock has 2024.2.2."""
+    parse = selection.packaging("version").Version
+    try:
+        return version == other or bool(parse(version) == parse(other))
+    except ValueError:
+        return False
 
 
 def _select(lock: Path, wanted: Wanted, others: Sequence[str]) -> Selection:

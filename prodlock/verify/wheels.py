@@ -58,6 +58,15 @@ def choose(installed: Installed, locked: Requirement) -> str | None:
     return best and best[-1]
 
 
+def is_build_of(wheel: Wheel, info: str, digest: str) -> bool:
+    """Return whether a distribution has the WHEEL file of a wheel, by its metadata's folder and the file's sha256.
+
+    What was built from source has the tags of a wheel of the lock, or similar ones, and mostly another WHEEL file.
+    """
+    member = wheel.members.get(f"{info.rpartition('/')[2]}/WHEEL")
+    return member is not None and member.sha256 == digest
+
+
 def tags(file: str) -> frozenset[str] | None:
     """Return the tags in a wheel's file name (PEP 425), or None for the name of another file."""
     parts = file.lower().removesuffix(".whl").split("-")

@@ -313,12 +313,12 @@ def _as_own_file(file: File, forbidden: Forbidden) -> _Hit | None:
     return None
 
 
-def denied(lock: Lock, names: Iterable[str]) -> list[Finding]:
-    """Return what the lock's main group has of denied distributions: names, or patterns like `pytest-*`."""
+def denied(lock: Lock, names: Iterable[str], file: str) -> list[Finding]:
+    """Return what the main group of a lock, with its file, has of denied distributions: names, or patterns (`x-*`)."""
     why = "pyproject.toml declares it, or something that needs it, in the main group"
     patterns = [normalized(name.replace("*", "\0")).replace("\0", "*") for name in names]
     return [
-        Finding(rules.DENIED, name, "poetry.lock", "", why)
+        Finding(rules.DENIED, name, file, "", why)
         for name in sorted(lock.main)
         if any(fnmatchcase(name, pattern) for pattern in patterns)
     ]

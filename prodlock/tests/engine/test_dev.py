@@ -220,8 +220,8 @@ def test_breakpoint_works_on_a_terminal(tree: Path) -> None:
     assert left_behind() == []
 
 
-def attached(tree: Path, line: int) -> Debugger:
-    """Attach a debugger as soon as one is waited for, with a breakpoint in app/main.py."""
+def attached(tree: Path, name: str, line: int) -> Debugger:
+    """Attach a debugger as soon as one is waited for, with a breakpoint in a line of a file."""
     client: list[Debugger] = []
 
     def connected() -> bool:
@@ -242,7 +242,7 @@ def attached(tree: Path, line: int) -> Debugger:
     until(connected, 60)
     client[0].send("attach", pathMappings=[{"localRoot": str(tree), "remoteRoot": "/srv"}])
     client[0].until("event", "initialized")
-    client[0].send("setBreakpoints", source={"path": str(tree / "app/main.py")}, breakpoints=[{"line": line}])
+    client[0].send("setBreakpoints", source={"path": str(tree / name)}, breakpoints=[{"line": line}])
     client[0].until("response", "setBreakpoints")
     client[0].send("configurationDone")
     return client[0]
@@ -259,7 +259,7 @@ def test_a_debugger_attaches_again_after_a_save(tree: Path) -> None:
         process = subprocess.Popen(command, cwd=tree, stdout=file, stderr=file)
     try:
         for _ in range(2):
-            client = attached(tree, line)
+            client = attached(tree, "app/main.py", line)
             answered: list[int] = []
             request = Thread(target=lambda: answered.append(httpx.get(URL, timeout=30).status_code))  # noqa: B023
             request.start()

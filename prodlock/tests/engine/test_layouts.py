@@ -118,6 +118,18 @@ def commit(folder: Path) -> None:
 
 
 @contextmanager
+def moved_in(name: str) -> Iterator[Path]:
+    """Give a copy of a project after `prodlock init`, whose dev image is built."""
+    with project(name) as copy:
+        done = prodlock("init", cwd=copy)
+        assert done.returncode == 0, done.stderr
+        commit(copy)
+        done = inv("build", cwd=copy)
+        assert done.returncode == 0, done.stderr
+        yield copy
+
+
+@contextmanager
 def project(name: str) -> Iterator[Path]:
     """Give a committed copy of a project, in which the commands find Prodlock as an installed package."""
     with pytest.MonkeyPatch.context() as patch:

@@ -16,6 +16,8 @@ def find_in(root: Path, files: Mapping[str, str], given: Mapping[str, object] | 
     """Write a project's files, with a lock where it has none, and return what is found."""
     if not any("lock" in name or "requirements" in name for name in files):
         files = {"requirements.txt": HASHED, **files}
+    if "requirements.txt" in files:
+        files = {"requirements-dev.txt": "pytest==9.0 --hash=sha256:00\n", **files}
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text, encoding="utf-8")
@@ -30,6 +32,7 @@ def hashed(*names: str) -> str:
 def poetry_lock(groups: Mapping[str, Iterable[str]] | None = None, extras: Mapping[str, str] | None = None) -> str:
     """Return a poetry.lock that has what prodlock.server needs, and distributions of groups and of extras."""
     packages = [_package(name, version, "main") for name, version in VERSIONS.items()]
+    packages.append(_package("pytest", "9.0", "dev"))
     packages += [_package(name, "1.0", group) for group, names in (groups or {}).items() for name in names]
     packages += [
         _package(name, "1.0", "main") + f"markers = \"extra == '{extra}'\"\n" for name, extra in (extras or {}).items()

@@ -9,8 +9,11 @@ import pytest
 
 from prodlock.failure import Failure
 from prodlock.scaffold import pythons
-from prodlock.tests.unit.existing import APP, HASHED, find_in, hashed, poetry_lock, uv_lock
+from prodlock.tests.unit.existing import APP, HASHED, VERSIONS, find_in, hashed, poetry_lock, uv_lock
 
+PYLOCK = 'lock-version = "1.0"\n' + "".join(
+    f'[[packages]]\nname = "{name}"\nversion = "{version}"\n' for name, version in VERSIONS.items()
+)
 POETRY = '[tool.poetry.dependencies]\npython = "^3.12"\n'
 
 
@@ -58,6 +61,27 @@ def test_a_lock_whose_development_cannot_be_installed_is_refused(tmp_path: Path,
     """A git dependency of a group for development stops a build as well; other groups may be named."""
     with pytest.raises(Failure, match=r"can't be installed for the groups dev of the dev image"):
         find_in(tmp_path, {"main.py": APP, **files})
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"uv.lock": uv_lock()}, "The groups of development lack pytest"),
+        ({"requirements.txt": HASHED, "requirements-dev.txt": hashed("mypy")}, "The groups of development lack pytest"),
+        ({"requirements.txt": hashed("pytest")}, "Production has pytest"),
+        ({"poetry.lock": poetry_lock()}, ""),
+        ({"requirements.txt": HASHED, "requirements-dev.txt": hashed("pytest")}, ""),
+        ({"pylock.toml": PYLOCK, "pylock.dev.toml": PYLOCK + '[[packages]]\nname = "pytest"\n'}, ""),
+    ],
+    ids=["uv", "list", "production", "poetry", "lists", "pylock"],
+)
+def test_a_lock_without_pytest_for_development_alone_is_reported(
+    tmp_path: Path, files: dict[str, str], expected: str
+) -> None:
+    """The checks compare production with a dev image that has pytest."""
+    notes = [note for note in find_in(tmp_path, {"main.py": APP, **files}).notes if "pytest" in note]
+    assert len(notes) == bool(expected)
+    assert all(note.startswith(expected) for note in notes)
 
 
 def test_a_lock_that_git_ignores_is_refused_by_its_name(tmp_path: Path) -> None:
@@ -202,6 +226,25 @@ def test_extras_are_those_that_a_dockerfile_installs(tmp_path: Path, run: str, e
     assert found.all["extras"] == expected
     rest = [name for name in ("other", "postgres") if name not in expected]
     assert any(f"the extras {', '.join(rest)}." in note for note in found.notes) == bool(rest)
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        (
+            "apt-get update && apt-get install -y --no-install-recommends \\\n  pandoc libpq5=15.1 \\\n && rm -rf /x",
+            "libpq5, pandoc",
+        ),
+        ("apt -y install git", "git"),
+        ("--mount=type=cache,target=/c apt-get -qq install --yes ffmpeg; true", "ffmpeg"),
+        ("apt-get install -y build-essential libpq-dev gcc && rm -rf /var/lib/apt/lists/*", ""),
+        ("pip install apt-get", ""),
+    ],
+)
+def test_debian_packages_of_dockerfiles_are_reported(tmp_path: Path, run: str, expected: str) -> None:
+    """Apart from those that only a build from source needs."""
+    notes = find_in(tmp_path, {"main.py": APP, "Dockerfile": f"FROM x\nRUN {run}\nCOPY . .\n"}).notes
+    assert [f"the Debian packages {expected} (Dockerfile)." in note for note in notes] == [True] * bool(expected)
 
 
 def test_a_server_of_an_extra_counts_only_where_the_extra_is_installed(tmp_path: Path) -> None:

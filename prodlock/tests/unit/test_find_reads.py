@@ -18,7 +18,10 @@ OWN_SERVER = {"requirements.txt": HASHED.replace("httptools", "other")}
     [
         ("import os\nos.environ['A'], os.getenv('B', ''), os.environ.get('C')\n", ["A", "B", "C"]),
         ("from os import environ, getenv\nenviron['A'], getenv('B'), environ.setdefault('C', '')\n", ["A", "B", "C"]),
-        ("import os\nos.environ['HOME'], os.environ['PYTHONPATH'], os.getenv('LC_ALL'), os.getenv('PATH')\n", []),
+        (
+            "import os\nos.environ['HOME'], os.environ['PORT'], os.getenv('PYTHONPATH'), os.getenv('PATH')\n",
+            [],
+        ),
         ("from environs import Env\ne = Env()\ne('A'), e.str('B'), e.int('C', 1)\n", ["A", "B", "C"]),
         ("from environs import env\nenv.str('A'), env('B')\n", ["A", "B"]),
         ("from decouple import config\nconfig('A', default=1)\nconfig('B', cast=int)\n", ["A", "B"]),
@@ -43,6 +46,14 @@ OWN_SERVER = {"requirements.txt": HASHED.replace("httptools", "other")}
 def test_variables_are_found_in_each_usual_form(tmp_path: Path, text: str, expected: list[str]) -> None:
     """The standard library, environs, decouple, starlette and pydantic; not those of the system or of Python."""
     assert find_in(tmp_path, {"main.py": APP + text}).all["environment"] == expected
+
+
+def test_a_variable_that_decides_which_code_runs_is_reported(tmp_path: Path) -> None:
+    """Shells execute the file that ENV names, so Compose does not hand it on."""
+    found = find_in(tmp_path, {"main.py": APP + SETTINGS + "class S(BaseSettings):\n    env: str = 'x'\n    a: int\n"})
+    assert found.keys["environment"] == ["A"]
+    (note,) = found.notes
+    assert note.startswith("Not handed on, because such variables decide which code runs: ENV (main.py:5).")
 
 
 def test_variables_of_modules_that_do_not_ship_are_left_out(tmp_path: Path) -> None:

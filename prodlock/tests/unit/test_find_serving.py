@@ -180,7 +180,11 @@ volumes:
         ("command: >\n      a\n      b", Value("a b")),
         ("command: |\n      a\n      b", Value("a\nb")),
         ("command: [a, b\n      - c", Value(items=())),
-        ("command: *other", Value("*other")),
+        ("command: *other", Value()),
+        ("command: [a, *other]", Value(items=())),
+        ("command: !override [a]", Value(items=("a",))),
+        ("command: &name [a]", Value(items=("a",))),
+        ("command: &name a b", Value("a b")),
         ("command:", Value()),
     ],
 )
@@ -190,6 +194,82 @@ def test_values_of_compose_files_are_read(text: str, expected: Value) -> None:
         "command": expected,
         "image": Value("x"),
     }
+
+
+COMMON = """
+x-app: &app
+  build: .
+  command: uvicorn shop:app
+  image: &image shop:1
+x-all:
+  flow: &flow {image: "redis:8", ports: ["1:2", "3:4"], environment: {X: a, Y: b}}
+  own: &own
+    <<: *app
+    ports: &ports
+      - "80:8000"
+services:
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("api:\n    <<: *app\n    command: other", {"build": ".", "command": "other", "image": "shop:1"}),
+        ("api:\n    command: other\n    <<: *app", {"build": ".", "command": "other", "image": "shop:1"}),
+        ("api: *app", {"build": ".", "command": "uvicorn shop:app", "image": "shop:1"}),
+        ("api: {<<: *app, command: [a, 'b, c']}", {"build": ".", "command": ["a", "b, c"], "image": "shop:1"}),
+        ("api:\n    image: *image\n    ports: *ports", {"image": "shop:1", "ports": ["80:8000"]}),
+        ("api:\n    command: [run, *image, x]", {"command": ["run", "shop:1", "x"]}),
+        ("api:\n    command:\n    - run\n    - *image", {"command": ["run", "shop:1"]}),
+        (
+            "api:\n    <<: [*own, *flow]",
+            {"build": ".", "command": "uvicorn shop:app", "environment": "{X: a, Y: b}", "image": "shop:1",
+             "ports": ["80:8000"]},
+        ),
+        (
+            "api:\n    <<:\n      - *flow\n      - *app",
+            {"build": ".", "command": "uvicorn shop:app", "environment": "{X: a, Y: b}", "image": "redis:8",
+             "ports": ["1:2", "3:4"]},
+        ),
+        ("api: &api\n    image: a\n  second:\n    <<: *api\n    <<: *api", {"image": "a"}),
+        ("api: &api\n    <<: *api\n    image: a", {"image": "a"}),
+        ("api:\n    image: &a *a", {"image": ""}),
+        ("api:\n    <<: *missing\n    image: a", {"image": "a"}),
+        ("base:\n    image: a\n    command: b\n  api:\n    extends: base\n    command: c",
+         {"command": "c", "extends": "base", "image": "a"}),
+        ("base:\n    image: a\n  api:\n    extends:\n      service: base", {"extends": "", "image": "a"}),
+        ("api:\n    image: a\n    extends: {file: other.yml, service: api}",
+         {"extends": "{file: other.yml, service: api}", "image": "a"}),
+        ("api:\n    extends: second\n    image: a\n  second:\n    extends: api",
+         {"extends": "second", "image": "a"}),
+        ("api:\n    command: >\n      a: b\n      <<: *app\n    image: a", {"command": "a: b <<: *app", "image": "a"}),
+    ],
+)  # fmt: skip
+def test_anchors_merge_keys_and_extends_of_compose_files_are_followed(
+    text: str, expected: dict[str, str | list[str]]
+) -> None:
+    """A key of the service comes before that of a merge; loops and missing anchors end the search."""
+    found = yaml.services(f"{COMMON}  {text}\nvolumes: {{}}\n")["api"]
+    given = {key: list(one.items) if one.items is not None else one.text for key, one in found.items()}
+    assert dict(sorted(given.items())) == expected
+
+
+def test_a_name_stands_for_the_nearest_anchor_before_it() -> None:
+    """An anchor may be defined twice."""
+    text = "services:\n  a: &x\n    image: a\n  b: *x\n  c: &x\n    image: c\n  d: *x\n"
+    assert {name: one["image"].text for name, one in yaml.services(text).items()} == {
+        "a": "a", "b": "a", "c": "c", "d": "c",
+    }  # fmt: skip
+
+
+def test_many_merges_are_read_in_a_moment() -> None:
+    """Each level refers to the one before it several times."""
+    levels = "".join(
+        f"x-{number}: &l{number}\n  <<: [{', '.join([f'*l{number - 1}'] * 9)}]\n  k{number}: a\n"
+        for number in range(1, 200)
+    )
+    found = yaml.services(f"x-0: &l0\n  image: a\n{levels}services:\n  api: *l199\n")
+    assert found["api"]["image"].text == "a"
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_many_files_of_data_are_listed_once(tmp_path: Path) -> None:
     (tmp_path / "large.py").write_text("x = 1\n" * 300_000)
     found = find_in(tmp_path, {"main.py": "import large\n" + APP})
     assert found.keys["sources"] == ["large.py", "main.py"]
-    assert len(Tree(tmp_path).files) == 1003
+    assert len(Tree(tmp_path).files) == 1004
 
 
 def test_data_and_migrations_ship(tmp_path: Path) -> None:
@@ -165,6 +165,47 @@ def test_paths_that_are_not_data_of_the_project_do_not_ship(tmp_path: Path, code
     assert find_in(tmp_path, files).keys["sources"] == ["app"]
 
 
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("rates = json.load(open('data/rates.json'))", ["data/rates.json"]),
+        ("rates = Path('data/rates.json').read_text()", ["data/rates.json"]),
+        ("read_csv('./data/rates.csv')", ["data/rates.csv"]),
+        ("class Settings:\n    rates: str = 'data/rates.json'", ["data/rates.json"]),
+        ("logging.config.fileConfig('logging.ini')", ["logging.ini"]),
+        ("def rates(place):\n    return load(f'data/rates.{place}.yaml')", ["data"]),
+        ("def rates(place):\n    return load(Path('data') / f'rates.{place}.yaml')", ["data"]),
+        ("def rates(place):\n    return load(Path(__file__).parent.parent / f'data/{place}.json')", ["data"]),
+        ("def rates(place):\n    return load('data/rates.' + place + '.yaml')", ["data"]),
+        ("def rates(place):\n    return load('data/rates.{}.yaml'.format(place))", ["data"]),
+        ("NAME = 'data'\ndef rates(place):\n    return load(f'{NAME}/{place}.json')", ["data"]),
+    ],
+)
+def test_files_of_data_are_found_by_their_names(tmp_path: Path, code: str, expected: list[str]) -> None:
+    """A file that a text names, and the folder of those between which a value decides."""
+    names = ("data/rates.json", "data/rates.csv", "data/rates.eu.yaml", "logging.ini", "other/x.json")
+    files = {"app/main.py": HERE + APP + code + "\n", **dict.fromkeys(names, "")}
+    assert find_in(tmp_path, files).keys["sources"] == ["app", *expected]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x = 'data/missing.json', 'data', '../data/rates.json', '/data/rates.json', 'tests/rates.json', '.env.json'",
+        "def x(place):\n    return f'{place}/rates.json', f'data/{place}', f'data/{place}.html', f'x.{place}.json'",
+        "def x(place):\n    return 'See data/rates.json', f'{place}.json', place + '.json'",
+        "open('written.json', 'w')",
+    ],
+)
+def test_texts_that_are_not_paths_of_files_do_not_matter(tmp_path: Path, code: str) -> None:
+    """Missing files, tests, hidden files, sentences, and patterns that no file matches."""
+    git_in(tmp_path)
+    names = ("data/rates.json", "x.eu.json", "tests/rates.json", ".env.json", "written.json")
+    files = {".gitignore": "written.json", "app/main.py": HERE + APP + code + "\n", **dict.fromkeys(names, "")}
+    found = find_in(tmp_path, files)
+    assert (found.keys["sources"], found.all["generated"]) == (["app"], [])
+
+
 def test_a_folder_that_git_ignores_is_generated_in_each_form(tmp_path: Path) -> None:
     """Neither the folder above it nor other files there ship."""
     git_in(tmp_path)
@@ -194,6 +235,33 @@ def test_a_folder_that_git_ignores_is_generated_in_each_form(tmp_path: Path) -> 
         ),
         (
             {
+                "pyproject.toml": '[tool.alembic]\nscript_location = "%(here)s/migrations"\n',
+                "migrations/env.py": "",
+            },
+            "alembic upgrade head",
+            ["app", "migrations", "pyproject.toml"],
+        ),
+        (
+            {
+                "pyproject.toml": '[tool.alembic]\nscript_location = "migrations"\n',
+                "alembic.ini": "[alembic]\n[loggers]\nkeys = root\n",
+                "migrations/env.py": "",
+            },
+            "alembic upgrade head",
+            ["alembic.ini", "app", "migrations", "pyproject.toml"],
+        ),
+        (
+            {
+                "pyproject.toml": '[tool.alembic]\nscript_location = "other"\n',
+                "db/alembic.ini": "[alembic]\nscript_location = %(here)s/scripts\n",
+                "db/scripts/env.py": "",
+                "Procfile": "release: alembic --config=db/alembic.ini -c pyproject.toml upgrade head\n",
+            },
+            "alembic --config=db/alembic.ini -c pyproject.toml upgrade head",
+            ["app", "db/alembic.ini", "db/scripts", "pyproject.toml"],
+        ),
+        (
+            {
                 "pyproject.toml": '[tool.aerich]\nlocation = "./migrations"\n',
                 "migrations/models/1.py": "",
                 "Procfile": "release: aerich upgrade\n",
@@ -202,7 +270,7 @@ def test_a_folder_that_git_ignores_is_generated_in_each_form(tmp_path: Path) -> 
             ["app", "migrations", "pyproject.toml"],
         ),
     ],
-    ids=["package", "-c", "aerich"],
+    ids=["package", "-c", "pyproject.toml", "both", "options", "aerich"],
 )
 def test_migrations_ship_with_what_their_command_reads(
     tmp_path: Path, files: dict[str, str], command: str, sources: list[str]
@@ -218,6 +286,8 @@ def test_migrations_ship_with_what_their_command_reads(
     [
         (hashed(), "[alembic]\nscript_location = alembic\n", "the lock lacks alembic"),
         (hashed("alembic"), "[alembic]\nscript_location = missing\n", "its configuration or scripts are missing"),
+        (hashed("alembic"), "[alembic]\n", "its configuration or scripts are missing"),
+        (hashed("alembic"), "no section\n", "its configuration or scripts are missing"),
     ],
 )
 def test_a_migration_that_cannot_run_is_reported(tmp_path: Path, lock: str, ini: str, reason: str) -> None:

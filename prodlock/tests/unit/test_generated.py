@@ -124,4 +124,11 @@ def test_no_placeholder_is_left() -> None:
     assert "--group=main --group=worker --extra=postgres --package=backend /lock/" in dockerfile
     assert "PYTHONPATH=/srv/src:/srv\n" in dockerfile
     assert 'CMD ["gunicorn", "shop.main:app"]' in dockerfile
-    assert '  worker: {<<: *prod, command: ["celery", "worker"],' in found["docker-compose.yml"].text
+    compose = found["docker-compose.yml"].text
+    assert '  worker: {<<: *prod, command: ["celery", "worker"],' in compose
+    # What only prodlock.server reads and checks is not claimed of another server.
+    assert "stop_grace_period: 10s\n" in compose
+    assert "APP_" not in compose.replace("APP_NAME", "")
+    assert "The service checks" not in compose
+    own = generated.files(Configuration(), FACTS)["docker-compose.yml"].text
+    assert "stop_grace_period: ${APP_STOP_GRACE_SECONDS:-10}s\n" in own

@@ -6,11 +6,12 @@ import gzip
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from prodlock.failure import CANNOT_CHECK, Failure
-from prodlock.image import documents, layout, opened
+from prodlock.image import archives, documents, layout, opened
 from prodlock.tests.unit.image.examples import Layout, digest, stored, tar, write
 
 LAYER = tar({"a": b"one"})
@@ -237,6 +238,48 @@ def test_a_link_within_the_folder_is_followed(tmp_path: Path) -> None:
     (folder / "index.json").symlink_to("other.json")
     with opened.open_folder("x", folder) as image:
         assert [file.path for file in image.image.files] == ["/a"]
+
+
+@pytest.mark.parametrize("name", ["index.json", "blobs"])
+def test_links_in_a_loop_are_refused(name: str, tmp_path: Path) -> None:
+    """A message, and no traceback."""
+    made = Layout()
+    folder = write(made.finish(made.image(LAYER)), tmp_path / "layout")
+    (folder / name).rename(tmp_path / "moved")
+    (folder / name).symlink_to(name)
+    with pytest.raises(Failure, match="can't be read"), opened.open_folder("x", folder):
+        pass
+
+
+def test_a_repeated_layer_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is unpacked stays on the disk until the image is closed."""
+    made = Layout()
+    files = made.finish(made.image(LAYER, LAYER, LAYER))
+    folder = write(files, tmp_path)
+    unpacked: list[int] = []
+    store = archives.store
+
+    def count(file: IO[bytes], content: bytes) -> int:
+        unpacked.append(len(content))
+        return store(file, content)
+
+    monkeypatch.setattr(archives, "store", count)
+    with opened.open_folder("x", folder) as image:
+        assert [(file.layer, image.content(file)) for file in image.image.files] == [(n, b"one") for n in range(3)]
+    with stored(tar(files)) as archive, opened.open_archive("x", archive) as image:
+        assert len(image.image.files) == 3
+    assert len(unpacked) == 2
+
+
+def test_layers_that_unpack_to_too_much_in_all_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each alone would be accepted."""
+    monkeypatch.setattr(archives, "_START_BYTES", 600_000)
+    made = Layout()
+    layers = [tar({"a": bytes(400_000 + number)}) for number in range(4)]
+    assert "unpacks to far more than its size" in refusal(made.finish(made.image(*layers)))
+    for layer in layers:
+        with stored(tar(made.finish(made.image(layer)))) as archive, opened.open_archive("x", archive):
+            pass
 
 
 def test_layers_compressed_by_zstandard_have_one_message() -> None:

@@ -412,11 +412,11 @@ def test_a_finding_names_its_instruction_and_counts_its_files() -> None:
 
 def test_pytest_in_the_main_group_is_a_finding_in_the_lock() -> None:
     """Then nothing in dev is forbidden, and the image holds it rightfully: the lock itself is the leak."""
-    assert leaks.denied(LOCK, ["pytest", "Pytest_*"]) == []
+    assert leaks.denied(LOCK, ["pytest", "Pytest_*"], "uv.lock") == []
     with_both = replace(LOCK, main={**LOCK.main, "pytest": frozenset({"9.2.0"}), "pytest-asyncio": frozenset({"2.0"})})
-    finding, plugin = leaks.denied(with_both, ["pytest", "Pytest_*"])
+    finding, plugin = leaks.denied(with_both, ["pytest", "Pytest_*"], "uv.lock")
     assert plugin.what == "pytest-asyncio"
-    assert (finding.what, finding.path) == ("pytest", "poetry.lock")
+    assert (finding.what, finding.path) == ("pytest", "uv.lock")
 
 
 def test_unchanged_files_of_the_base_image_are_not_reported() -> None:

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prodlock.image.records import File
-from prodlock.tests.unit.verify.subjects import SITE, distribution, evidence, found, origins, requirement, subject
+from prodlock.tests.unit.verify.subjects import (
+    SITE,
+    distribution,
+    evidence,
+    found,
+    origins,
+    requirement,
+    sha256,
+    subject,
+)
 from prodlock.verify.records import Bytecode, Kind, Package, State
 
 SHOP, WHEEL = distribution(
@@ -111,6 +122,32 @@ def test_leftovers_are_found() -> None:
         ("LS612", "/code/.env"), ("LS612", "/code/tests/test_a.py"), ("LS611", "/usr/local/bin/uv"),
         ("LS613", "/data/z"), ("LS616", "/usr/local/bin/qa"), ("LS617", "/code/run.sh"),
     }  # fmt: skip
+
+
+def test_a_downloaded_wheel_and_a_cached_copy_of_its_files_are_leftovers() -> None:
+    """They are explained, and not needed."""
+    archive = b"PK\x03\x04 wheel"
+    locked = requirement("other", "1")._replace(files=(("other-1-py3-none-any.whl", f"sha256:{sha256(archive)}"),))
+    image = CLEAN | {"/code/other-1-py3-none-any.whl": archive, "/opt/uv-cache/x/a.py": b"a = 1\n"}
+    given = evidence(subject(BASE, image), [WHEEL], dev=[locked])
+    assert origins(given)["/code/other-1-py3-none-any.whl"].kind is Kind.WHEEL
+    assert found(given) == {("LS610", "/code/other-1-py3-none-any.whl"), ("LS610", "/opt/uv-cache/x/a.py")}
+
+
+def test_rights_that_the_base_image_does_not_give_are_found() -> None:
+    """A program that runs with its owner's rights, also a copy of one, and a library for every program."""
+    copied = {"/usr/local/bin/python3.13 4755": BASE["/usr/local/bin/python3.13 755"], "/etc/ld.so.preload": b"/x.so"}
+    assert found(evidence(subject(BASE, copied))) == {
+        ("LS616", "/usr/local/bin/python3.13"), ("LS617", "/etc/ld.so.preload"),
+    }  # fmt: skip
+
+
+def test_a_command_of_the_image_that_is_for_development_is_found() -> None:
+    """Also in a health check."""
+    image = subject(BASE, CLEAN)
+    config = {"Healthcheck": {"Test": ["CMD", "python", "-m", "pytest"]}, "Cmd": ["shop"]}
+    image = replace(image, image=replace(image.image, config=config))
+    assert found(evidence(image, [WHEEL], dev=[requirement("pytest", "9")])) == {("LS110", "configuration")}
 
 
 def test_other_files_are_findings_with_strict_alone() -> None:

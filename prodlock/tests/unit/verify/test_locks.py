@@ -256,3 +256,20 @@ def test_a_broken_configuration_is_refused(tmp_path: Path) -> None:
     assert "`groups` must be a list" in refused(root)
     (root / "pyproject.toml").write_text("[", encoding="utf-8")
     assert "pyproject.toml must be a TOML file" in refused(root)
+
+
+@pytest.mark.parametrize(
+    ("version", "other", "same"),
+    [
+        ("2024.2.2", "2024.02.02", True),
+        ("1.0", "1.0.0", True),
+        ("1.0rc1", "1.0-rc.1", True),
+        ("1.0", "1.0+cpu", False),
+        ("1.0", "1.1", False),
+        ("of a vendor", "of a vendor", True),
+        ("of a vendor", "1.0", False),
+    ],
+)
+def test_versions_are_compared_as_versions(version: str, other: str, same: bool) -> None:  # noqa: FBT001
+    """A lock has the normalized form, metadata what the project wrote."""
+    assert locks.is_same(version, other) is same

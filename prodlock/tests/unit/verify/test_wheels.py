@@ -13,7 +13,7 @@ from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.inside.lock.selection import Requirement
 from prodlock.tests.unit.verify.indexes import Served, packed, requirement, served, sha256, wheel
 from prodlock.verify import cache, index, wheels
-from prodlock.verify.records import Installed, Wheel
+from prodlock.verify.records import Installed, Member, Wheel
 
 CP313 = ("cp313-cp313-manylinux_2_17_x86_64", "cp313-cp313-manylinux2014_x86_64")
 
@@ -115,6 +115,15 @@ def test_only_a_sha256_selects() -> None:
     """A wheel with another hash can't be accepted."""
     locked = Requirement("x", "1.0", (("x-1.0-py3-none-any.whl", "md5:" + "0" * 32),))
     assert wheels.choose(installed("py3-none-any"), locked) is None
+
+
+def test_another_build_has_another_wheel_file() -> None:
+    """Its tags may be those of a wheel of the lock."""
+    member = Member(sha256(b"Wheel-Version: 1.0"), 18)
+    found = Wheel("x", "1.0", "x-1.0-py3-none-any.whl", "0" * 64, {"x-1.0.dist-info/WHEEL": member})
+    assert wheels.is_build_of(found, "/site/x-1.0.dist-info", sha256(b"Wheel-Version: 1.0"))
+    assert not wheels.is_build_of(found, "/site/x-1.0.dist-info", sha256(b"Wheel-Version: 1.0\nGenerator: x"))
+    assert not wheels.is_build_of(found, "/site/x-1.0.egg-info", "")
 
 
 def _digit(number: int) -> str:
