@@ -140,10 +140,14 @@ def found_by_syft(image: Planted, clean: Run, run: Run, diff_ids: Sequence[str])
 
 
 def _artifacts(run: Run) -> set[tuple[str, str, str]]:
-    """Return name, version and layer of each package that syft lists."""
+    """Return name, version and layer of each package that syft lists, but for those of the operating system.
+
+    Their entries are in the layer that wrote the package manager's records last.
+    """
     return {
         (artifact["name"].lower().replace("_", "-"), artifact["version"], place.get("layerID", ""))
         for artifact in json.loads(run.output)["artifacts"]
+        if artifact["type"] != "deb"
         for place in artifact["locations"]
     }
 

@@ -73,6 +73,7 @@ PLANTS = (
         ("RUN {pip} --no-deps requests==2.32.3",),
         ("LS601",),
         "requests",
+        also=("LS608",),
         distribution="requests",
     ),
     Plant(
