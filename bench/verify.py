@@ -29,8 +29,8 @@ _MEBIBYTE = 1 << 20
 _MEGABYTE = 1_000_000
 _NOTE = (
     f"Medians of interleaved rounds; wheels and bytecode are cached. CPU and memory of {LOCKSTEP} are those of its own "
-    f"processes, not those in the container that it starts. {SYFT} lists packages and judges nothing: a fault counts as "
-    "found where the list differs from that of the image without faults."
+    f"processes, not those in the container that it starts. {SYFT} lists packages and judges nothing: a fault counts "
+    "as found where the list differs from that of the image without faults."
 )
 # By tool and example, the names of the faults that it finds.
 Found = dict[tuple[str, str], set[str]]
