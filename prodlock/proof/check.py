@@ -51,7 +51,17 @@ def prod_has_no_pytest(project: Project, reference: str | None, *, as_json: bool
 
 def prod(project: Project, reference: str | None, *, bill: str | None, as_json: bool) -> int:
     """Print all in the production image that its sources do not account for, and return 0, or 1 where there is any."""
+    _check_file_name("--sbom", bill)
     return print_report(check(project, reference, bill=Path(bill) if bill else None), as_json=as_json)
+
+
+def _check_file_name(option: str, value: str | None) -> None:
+    """Raise Failure where an option's value can't be a file; an empty one is a variable of a script that is not set."""
+    if value is not None and (not value or Path(value).is_dir()):
+        raise Failure(
+            f"{option} must be the name of a file (got {value!r}). To fix it: name one, or leave the option out.",
+            CANNOT_CHECK,
+        )
 
 
 def sbom(project: Project, reference: str | None, output: str | None) -> int:
@@ -59,6 +69,7 @@ def sbom(project: Project, reference: str | None, output: str | None) -> int:
 
     Print a report and return 1 where the proof fails: an image that does not pass has no known components.
     """
+    _check_file_name("--output", output)
     folder = Path(output or "").absolute().parent
     if not folder.is_dir():
         raise Failure(

@@ -74,10 +74,10 @@ def _collect(project: Project, reference: str | None, *, whole: bool) -> Evidenc
     vendored.check(project)
     source.refuse_unavailable(project, project.configuration.sources)
     name = compose.project_name(project)
+    file = images.saved_file(reference)
     dev, prod = f"{name}:dev", reference or f"{name}:prod"
     locked = lock.read(project)
     shipped = sources.of_working_tree(project)
-    file = images.saved_file(reference)
     identifiers = images.identifiers(project, dev, *([] if file else [prod]))
     if whole and not file:
         # Before anything is built for the comparison.

@@ -28,7 +28,8 @@ def saved_file(reference: str | None) -> Path | None:
     with contextlib.suppress(OSError, ValueError):
         if reference and Path(reference).is_file():
             return Path(reference)
-    if reference and not _REFERENCE.fullmatch(reference):
+    # An empty one is a variable of a script that is not set: the project's own image would be checked in its place.
+    if reference is not None and not _REFERENCE.fullmatch(reference):
         raise Failure(
             f"--image must be the name of an image or a saved file (got {reference!r}). To fix it: name either."
         )

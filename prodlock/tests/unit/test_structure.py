@@ -18,11 +18,11 @@ MODULES = sorted(
 # Which parts each part imports. Modules beside the packages (failure, site, ...) are the part ``.
 DIRECTIONS = {
     "tasks": {"", "docker", "proof", "setup"},
-    "cli": {"", "docker", "proof", "scaffold", "verify"},
+    "cli": {"", "docker", "origins", "proof", "scaffold"},
     "__main__": {"cli"},
     "proof": {"", "docker", "image", "inside", "server"},
     "scaffold": {"", "inside", "server"},
-    "verify": {"", "docker", "image", "inside", "proof"},
+    "origins": {"", "docker", "image", "inside", "proof"},
     "setup": {"", "docker"},
     "docker": {""},
     "image": {""},

@@ -23,21 +23,21 @@ from prodlock.proof.rules import Finding
 
 
 @pytest.mark.parametrize(
-    "reference", ["-x", "--help", ".", "/nowhere/prod.tar", "a b", "a\nb", "\u00e9", "\0", "a" * 600]
+    "reference", ["", "-x", "--help", ".", "/nowhere/prod.tar", "a b", "a\nb", "\u00e9", "\0", "a" * 600]
 )
 def test_a_reference_to_neither_a_file_nor_an_image_is_refused(reference: str) -> None:
-    """Docker would take it for an option, or for an image of another name."""
+    """Docker would take it for an option, or for an image of another name; an empty one names none."""
     with pytest.raises(Failure, match="--image must be the name of an image or a saved file"):
         images.saved_file(reference)
 
 
 def test_a_reference_names_an_image_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder with an image's name is neither."""
+    """A folder with an image's name is neither. Without a reference it is the project's image."""
     (tmp_path / "app").mkdir()
     (tmp_path / "-x.tar").touch()
     monkeypatch.chdir(tmp_path)
     assert images.saved_file("-x.tar") == Path("-x.tar")
-    for reference in (None, "", "app", "Host.example:5000/a/b_c:1.0@sha256:" + "0" * 64, "0123456789ab"):
+    for reference in (None, "app", "Host.example:5000/a/b_c:1.0@sha256:" + "0" * 64, "0123456789ab"):
         assert images.saved_file(reference) is None
 
 
@@ -153,6 +153,16 @@ def test_a_bill_of_materials_needs_an_existing_folder(tmp_path: Path) -> None:
     assert failure.value.code == CANNOT_CHECK
 
 
+@pytest.mark.parametrize("value", ["", "."])
+def test_an_option_for_a_file_refuses_another_value(value: str) -> None:
+    """An empty --sbom would compare no document."""
+    with pytest.raises(Failure, match=r"^--sbom must be the name of a file \(got '\.?'\)") as failure:
+        check.prod(Project(), None, bill=value, as_json=False)
+    assert failure.value.code == CANNOT_CHECK
+    with pytest.raises(Failure, match=r"^--output must be the name of a file \(got '\.?'\)"):
+        check.sbom(Project(), None, value)
+
+
 def test_names_of_any_encoding_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of no encoding, and also where standard output has 256 characters only."""
     printed = io.BytesIO()
@@ -225,7 +235,7 @@ def test_without_a_lock_nothing_is_checked(tmp_path: Path, monkeypatch: pytest.M
     """Before anything is asked of Docker."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        Failure, match=r"poetry\.lock must be a lock of Poetry 2 \(got: .+\). To fix it: run `inv poetry -- lock`"
+        Failure, match=r"^poetry\.lock must be a lock of Poetry 2 \(got: No such file or directory\)\. To fix it: run "
     ):
         lock.read(Project())
 
