@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import hashlib
 import posixpath
 import re
@@ -12,8 +13,7 @@ from functools import cached_property
 
 from prodlock.image.records import File
 from prodlock.origins import installers
-from prodlock.origins.bytecode import source_path
-from prodlock.origins.environments import SITE, moved, prefix
+from prodlock.origins.environments import SITE, moved, prefix, source_path
 from prodlock.origins.records import (
     Attribution,
     Bytecode,
@@ -218,7 +218,9 @@ class _Attributor:
             commands = dict(wheel.commands)
         elif one.name in self.evidence.own:
             file = self.evidence.seen.get(f"{one.info}/entry_points.txt")
-            commands = _declared(self.evidence.subject.content(file)) if file and file.sha256 else {}
+            text = self.evidence.subject.content(file).decode(errors="replace") if file and file.sha256 else ""
+            with contextlib.suppress(configparser.Error):
+                commands = dict(installers.declared(text))
         return [(f"{prefix(one.site)}/bin/{name}", entry) for name, entry in commands.items()]
 
     def _of_command(self, file: File) -> Origin | None:
@@ -390,18 +392,6 @@ class _Attributor:
 def _ignores_all(content: bytes) -> bool:
     """Return whether a .gitignore has the line `*` and comments alone."""
     return {line.strip() for line in content.splitlines() if not line.startswith(b"#")} == {b"*"}
-
-
-def _declared(entry_points: bytes) -> dict[str, str]:
-    """Return the commands of an entry_points.txt."""
-    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    try:
-        parser.read_string(entry_points.decode(errors="replace"))
-    except configparser.Error:
-        return {}
-    groups = [name for name in ("console_scripts", "gui_scripts") if parser.has_section(name)]
-    return {name: entry for group in groups for name, entry in parser.items(group)}
 
 
 def _roots(place: str, path: str) -> tuple[str, str]:

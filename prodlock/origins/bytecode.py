@@ -26,12 +26,11 @@ from prodlock.inside import compiled
 from prodlock.inside.compiled import HEADER
 from prodlock.origins import cache as caches
 from prodlock.origins import marshalled
+from prodlock.origins.environments import BYTECODE_FOLDER, source_path
 from prodlock.origins.records import Bytecode, Python, State
 from prodlock.project import Project
 
 # The folder of bytecode, and the name of a file in it (PEP 3147, PEP 488).
-_FOLDER = "/__pycache__"
-_TAG = re.compile(r"\.(?=cpython-|pypy|graalpy)")
 _CACHED = re.compile(r".+?\.(?P<tag>cpython-\d+)t?(?:\.opt-(?P<optimization>[12]))?\.pyc")
 # The magic numbers of the versions from 3.8 to 3.10 (importlib/_bootstrap_external.py). Since then, each has 50.
 _MAGIC = {8: range(3400, 3420), 9: range(3420, 3430), 10: range(3430, 3450)}
@@ -200,7 +199,7 @@ def _read(file: File, sources: Mapping[str, Sequence[File]], content: Content, e
     `end` is the number of the layer that replaces it.
     """
     folder, name = posixpath.split(file.path)
-    in_cache = folder.endswith(_FOLDER)
+    in_cache = folder.endswith(BYTECODE_FOLDER)
     cached = _CACHED.fullmatch(name) if in_cache else None
     copies = _copies(source_path(file.path), sources, end)
     if not copies:
@@ -241,14 +240,6 @@ def _tag(magic: int) -> str:
     if magic >= first:
         return f"cpython-3{_FIRST_OF_50 + (magic - first) // 50}"
     return next((f"cpython-3{minor}" for minor, numbers in _MAGIC.items() if magic in numbers), "")
-
-
-def source_path(path: str) -> str:
-    """Return the path of the source of a bytecode file (PEP 3147)."""
-    folder, name = posixpath.split(path)
-    if not folder.endswith(_FOLDER):
-        return path.removesuffix("c")
-    return posixpath.join(posixpath.dirname(folder), _TAG.split(name)[0].removesuffix(".pyc") + ".py")
 
 
 def _copies(path: str, sources: Mapping[str, Sequence[File]], end: int) -> list[File]:

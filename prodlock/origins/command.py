@@ -176,7 +176,7 @@ class _Collection:
             for one in installed
             if one.layer >= self.subject.base_layers
             and one.name in locked.main
-            and locks.is_same(one.version, locked.main[one.name].version)
+            and environments.is_same(one.version, locked.main[one.name].version)
         }
         given = functools.partial(site.environment, self.project), self._cache, self.progress
         named = wheels.identify((requirement for _, requirement in present.values()), *given)

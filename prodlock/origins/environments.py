@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from prodlock.image.records import File
-from prodlock.inside.lock.selection import normalized
+from prodlock.inside.lock.selection import normalized, packaging
 from prodlock.origins.records import Installed, Subject
 from prodlock.origins.visible import Layers
 
@@ -19,6 +19,9 @@ _METADATA = re.compile(
     r"(?P<info>(?P<site>.*)/[^/]+\.(?:dist-info|egg-info))/(?:METADATA|PKG-INFO)|(?P<file>(?P<folder>.*)/[^/]+\.egg-info)"
 )
 _FIELD = re.compile(rb"(?m)^(Name|Version):[ \t]*([^\r\n]*)")
+# The folder of bytecode beside its sources, and what separates a module's name from the interpreter's (PEP 3147).
+BYTECODE_FOLDER = "/__pycache__"
+_TAG = re.compile(r"\.(?=cpython-|pypy|graalpy)")
 # Folders that Python imports from, whether or not they have a distribution.
 SITE = re.compile(r"(?P<prefix>.*)/lib(?:64)?/python(?P<version>3(?:\.\d+)?)/(?:site|dist)-packages")
 
@@ -106,3 +109,20 @@ def prefix(site: str) -> str:
     match = SITE.fullmatch(site)
     # Debian's own Python installs what pip brings to /usr/local.
     return match["prefix"] if match else site
+
+
+def source_path(path: str) -> str:
+    """Return the path of the source of a bytecode file (PEP 3147)."""
+    folder, name = posixpath.split(path)
+    if not folder.endswith(BYTECODE_FOLDER):
+        return path.removesuffix("c")
+    return posixpath.join(posixpath.dirname(folder), _TAG.split(name)[0].removesuffix(".pyc") + ".py")
+
+
+def is_same(version: str, other: str) -> bool:
+    """Return whether two texts are one version (PEP 440): metadata has 2024.02.02 where a lock has 2024.2.2."""
+    parse = packaging("version").Version
+    try:
+        return version == other or bool(parse(version) == parse(other))
+    except ValueError:
+        return False

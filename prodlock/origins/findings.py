@@ -10,9 +10,7 @@ from prodlock.image.records import File
 from prodlock.inside.lock.selection import Requirement, normalized
 from prodlock.origins import installers
 from prodlock.origins.attribution import ARCHIVE, CACHED, EMPTY, Evidence, Key
-from prodlock.origins.bytecode import source_path
-from prodlock.origins.environments import moved, prefix
-from prodlock.origins.locks import is_same
+from prodlock.origins.environments import is_same, moved, prefix, source_path
 from prodlock.origins.records import Attribution, Bytecode, Installed, Kind, Origin, State
 from prodlock.proof import rules
 from prodlock.proof.judges import configuration, credentials

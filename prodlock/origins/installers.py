@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import configparser
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -87,6 +88,20 @@ SKELETONS = frozenset(
     for line in Path(__file__).with_name("skeletons.txt").read_text(encoding="ascii").splitlines()
     if not line.startswith("#")
 )
+
+
+def declared(text: str) -> Iterator[tuple[str, str]]:
+    """Yield name and reference of each command in an entry_points.txt. Raises configparser.Error.
+
+    https://packaging.python.org/en/latest/specifications/entry-points/
+    """
+    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(text)
+    for group in ("console_scripts", "gui_scripts"):
+        for name, reference in parser.items(group) if parser.has_section(group) else ():
+            module, _, function = reference.partition("[")[0].partition(":")
+            yield name, f"{module.strip()}:{function.strip()}"
 
 
 def places(wheel: Wheel, site: str, python: Python) -> Iterator[tuple[str, Member, bool]]:

@@ -113,15 +113,6 @@ def read(root: Path, lock: Path, groups: Sequence[str], extras: Sequence[str], p
     return Locked(str(lock), main, added, selected.inputs)
 
 
-def is_same(version: str, other: str) -> bool:
-    """Return whether two texts are one version (PEP 440): metadata has 2024.02.02 where a lock has 2024.2.2."""
-    parse = selection.packaging("version").Version
-    try:
-        return version == other or bool(parse(version) == parse(other))
-    except ValueError:
-        return False
-
-
 def _select(lock: Path, wanted: Wanted, others: Sequence[str]) -> Selection:
     """Return what is installed in production, and with the groups for development.
 

@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.inside.lock.selection import Requirement, normalized
 from prodlock.origins import cache as entries
+from prodlock.origins.installers import declared
 from prodlock.origins.records import Installed, Member, Wheel
 
 if TYPE_CHECKING:
@@ -307,7 +308,7 @@ def opened(content: IO[bytes], one: Requirement, file: str, digest: str) -> Whee
                 with archive.open(member) as stream:
                     members[member.filename] = _member(stream, ".data/scripts/" in member.filename)
                 if member.filename.endswith(".dist-info/entry_points.txt") and member.filename.count("/") == 1:
-                    commands = dict(_commands(archive.read(member).decode()))
+                    commands = dict(declared(archive.read(member).decode()))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError,
             configparser.Error) as error:  # fmt: skip
         raise Failure(
@@ -330,20 +331,6 @@ def _member(stream: IO[bytes], is_script: bool) -> Member:  # noqa: FBT001
         if body:
             body.update(part)
     return Member(digest.hexdigest(), size, body.hexdigest() if body else "")
-
-
-def _commands(text: str) -> Iterator[tuple[str, str]]:
-    """Yield name and reference of each command in entry_points.txt.
-
-    https://packaging.python.org/en/latest/specifications/entry-points/
-    """
-    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read_string(text)
-    for group in ("console_scripts", "gui_scripts"):
-        for name, reference in parser.items(group) if parser.has_section(group) else ():
-            module, _, function = reference.partition("[")[0].partition(":")
-            yield name, f"{module.strip()}:{function.strip()}"
 
 
 def _cached(cache: Path, digest: str, one: Requirement) -> Wheel | None:

@@ -11,6 +11,7 @@ import pytest
 
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.origins import locks
+from prodlock.origins.environments import is_same
 from prodlock.origins.records import Locked, Python
 from prodlock.tests.unit.test_lock import LOCK_OF, LOCKS
 
@@ -272,4 +273,4 @@ def test_a_broken_configuration_is_refused(tmp_path: Path) -> None:
 )
 def test_versions_are_compared_as_versions(version: str, other: str, same: bool) -> None:  # noqa: FBT001
     """A lock has the normalized form, metadata what the project wrote."""
-    assert locks.is_same(version, other) is same
+    assert is_same(version, other) is same
