@@ -119,7 +119,7 @@ PLANTS = (
     Plant(
         "metadata of another version beside the locked one",
         ("RUN cp -r {site}/typing_inspection-*.dist-info {site}/typing_inspection-0.1.0.dist-info",),
-        ("LS602", "LS606", "LS608"),
+        ("LS602", "LS606", "LS608", "LS609"),
         "typing",
         also=("LS602", "LS606", "LS608"),
         distribution="typing-inspection",
@@ -185,7 +185,7 @@ PLANTS = (
     Plant(
         "a dist-info under another name",
         ("RUN mv {site}/opentelemetry_api-*.dist-info {site}/anything-1.0.dist-info",),
-        ("LS601", "LS604", "LS606", "LS607"),
+        ("LS601", "LS604", "LS606", "LS607", "LS609"),
         "opentelemetry",
         elsewhere=True,
         also=("LS601", "LS606", "LS613"),
