@@ -293,6 +293,10 @@ class _Attributor:
         return None
 
     def _of_debian(self, file: File) -> Origin | None:
+        site = self.evidence.site_of(file.path)
+        if file.path.startswith("/usr/local/") or (site and not site.endswith("/dist-packages")):
+            # No Debian package has files there (Debian Policy, 9.1.2).
+            return None
         if package := self.evidence.debian.get((file.layer, file.path)):
             return Origin(Kind.DEBIAN, f"{package.name} {package.version}".strip(), proven=False)
         if file.path in _ACCOUNTS and file.sha256:

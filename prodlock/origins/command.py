@@ -155,7 +155,8 @@ class _Collection:
             repository.read(self.project, options.sources, self._sizes()),
             debian.files(self.subject),
             layers,
-            frozenset(_own(root)),
+            # In a workspace, the lock is above the member's folder.
+            frozenset({*_own(root), *_own(lock.absolute().parent)}),
         )
 
     def _check_base(self, installed: Sequence[Installed], locked: Locked) -> None:

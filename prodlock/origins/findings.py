@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
 
+from prodlock.image import archives
 from prodlock.image.records import File
 from prodlock.inside.lock.selection import Requirement, normalized
 from prodlock.origins import installers
-from prodlock.origins.attribution import ARCHIVE, CACHED, EMPTY, Evidence, Key
+from prodlock.origins.attribution import ARCHIVE, CACHED, Evidence, Key
 from prodlock.origins.environments import is_same, moved, prefix, source_path
 from prodlock.origins.records import Attribution, Bytecode, Installed, Kind, Origin, State
 from prodlock.proof import rules
@@ -40,7 +42,7 @@ _COMMANDS = re.compile(r"(?:/.*)?/s?bin/[^/]+")
 _CODE_NAME = re.compile(r".*\.(?:pyc?|pyo|pyd|pyw|pyx|pth|pyz|so(?:\.[\d.]+)?|egg|whl|sh|bash|js|jar|exe|dll)")
 # What decides which libraries a program loads (ld.so(8)).
 _LOADER = re.compile(r"/etc/ld\.so\.(?:preload|conf(?:\.d/.*)?)")
-_CODE_HEADS = (b"#!", b"\x7fELF", b"PK\x03\x04", b"\xca\xfe\xba\xbe", b"\0asm")
+_CODE_HEADS = (b"#!", b"\x7fELF", b"\xca\xfe\xba\xbe", b"\0asm")
 # How much of a file is searched for credentials.
 _SEARCHED_BYTES = 1 << 20
 # What a finding stands for: its rule, what was found, where, why.
@@ -50,6 +52,11 @@ _Group = tuple[Rule, str, str, str]
 def judge(evidence: Evidence, attribution: Attribution, *, strict: bool) -> list[Finding]:
     """Return the findings about an image."""
     return _Judgement(evidence, attribution).findings(strict=strict)
+
+
+def _is_nested(name: str) -> bool:
+    """Return whether a member of an archive is an archive, by its name."""
+    return name.endswith((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst"))
 
 
 class _Judgement:
@@ -305,9 +312,18 @@ class _Judgement:
         if _CODE_NAME.fullmatch(file.path) or _LOADER.fullmatch(file.path):
             return True
         is_program = bool(file.mode & 0o111) and file.head.startswith(_CODE_HEADS)
-        return (
-            is_program or file.head.startswith(_CODE_HEADS[1:]) or (file.sha256 == EMPTY and file.path.endswith(".py"))
-        )
+        return is_program or file.head.startswith(_CODE_HEADS[1:]) or self._packs_code(file)
+
+    def _packs_code(self, file: File) -> bool:
+        """Return whether a file is an archive that has code, or one that is too large to find out."""
+        if not archives.looks_packed(file.head):
+            return False
+        content = io.BytesIO(self.evidence.subject.content(file))
+        try:
+            members = archives.members(content, file.size, archives.Budget.of(file.size))
+            return any(_CODE_NAME.fullmatch(f"/{name}") or _is_nested(name) for name, _, _ in members)
+        except archives.TooMuchError:
+            return True
 
     def commands(self) -> Iterator[Finding]:
         """Yield a finding for each command of the image that names a distribution for development."""

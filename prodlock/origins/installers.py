@@ -13,12 +13,15 @@ from pathlib import Path
 from prodlock.origins.environments import prefix
 from prodlock.origins.records import Installed, Member, Python, Wheel
 
-_PYTHON_NAME = r"(?:python|pypy)[\d.]*"
-# The first line of a script; where the path is too long for one, a shell starts the interpreter (distlib, uv).
+# The first line of a script: the path of an interpreter and nothing else. Where the path is too long for a first line,
+# or has spaces, a shell starts the interpreter (distlib, uv).
 _SHEBANG = re.compile(
-    rb"#!\s*[^\n]*/(?:env )?" + _PYTHON_NAME.encode() + rb"[^\n/]*\r?\n"
-    rb"|#!/bin/sh\r?\n'''exec' [^\n]*" + _PYTHON_NAME.encode() + rb"[\"']? [^\n]*\r?\n' '''\r?\n"
+    rb"#!(?:/usr/bin/env )?(?:[^\s\"'`$\\]*/)?(?:python|pypy)[\d.]*\r?\n"
+    rb"|#!/bin/sh\r?\n'''exec' (?:\"/[^\"`$\\\n]*/(?:python|pypy)[\d.]*\"|/[^\s\"'`$\\]*/(?:python|pypy)[\d.]*)"
+    rb" \"\$0\" \"\$@\"\r?\n' '''\r?\n"
 )
+# A comment that gives a source another encoding, in the first two lines (PEP 263).
+_ENCODING = re.compile(rb"(?m)^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 # The scripts that installers write for an entry point, with the module, what is imported of it, and the function
 # (https://packaging.python.org/en/latest/specifications/entry-points/). They are compared as syntax trees.
 _SCRIPTS = (
@@ -143,8 +146,12 @@ def starts(script: bytes, entry: str) -> bool:
     if rest is None or not function:
         return False
     values = {"module": module.strip(), "name": function.strip().partition(".")[0], "function": function.strip()}
+    encodings = _ENCODING.findall(b"\n".join(script.split(b"\n")[:2]))
+    if any(encoding.lower() not in {b"utf-8", b"utf8"} for encoding in encodings):
+        return False
     try:
-        found = ast.dump(ast.parse(rest))
+        # As text: of bytes, the parser would heed a comment on the encoding in what are not the script's first lines.
+        found = ast.dump(ast.parse(rest.decode()))
         return any(found == ast.dump(ast.parse(text.format_map(values))) for text in _SCRIPTS)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False

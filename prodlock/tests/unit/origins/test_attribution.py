@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from dataclasses import replace
+from typing import Literal
+
+import pytest
 
 from prodlock.image.records import File
 from prodlock.origins.records import Bytecode, Kind, Package, State
@@ -194,6 +199,32 @@ def test_files_of_debian_packages_are_recorded_and_not_proven() -> None:
     given = evidence(subject(BASE, {path: b"\x7fELF"}), debian={(1, path): Package("libpq5", "17")})
     assert origins(given)[path] == (Kind.DEBIAN, "libpq5 17", False)
     assert found(given) == set()
+
+
+def test_debians_records_account_for_nothing_in_the_folders_of_installers() -> None:
+    """A step that writes a module there can write the records as well; dist-packages is Debian's own."""
+    added, own = f"{SITE}/evil.py", "/usr/lib/python3/dist-packages/yaml.py"
+    records = {(1, path): Package("x", "1") for path in (added, own, "/usr/local/bin/x")}
+    given = evidence(
+        subject(BASE, {added: b"evil", own: b"yaml", "/usr/local/bin/x 755": b"#!/bin/sh"}), debian=records
+    )
+    assert origins(given)[own].kind is Kind.DEBIAN
+    assert found(given) == {("LS606", added), ("LS616", "/usr/local/bin/x")}
+
+
+def packed(name: str, mode: Literal["w:", "w:gz", "w:xz", "w:bz2"]) -> bytes:
+    """Return a tar with an empty file."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["w:", "w:gz", "w:xz", "w:bz2"])
+def test_archives_are_code_where_they_have_code(mode: Literal["w:", "w:gz", "w:xz", "w:bz2"]) -> None:
+    """Other archives are data."""
+    assert found(evidence(subject(BASE, {"/data/x": packed("pytest/main.py", mode)}))) == {("LS617", "/data/x")}
+    assert found(evidence(subject(BASE, {"/data/x": packed("a.txt", mode)}))) == set()
 
 
 def test_added_accounts_are_recognized() -> None:
