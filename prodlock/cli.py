@@ -143,8 +143,8 @@ def _check(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     """Run `prodlock verify`."""
+    from prodlock.origins import command  # noqa: PLC0415
     from prodlock.project import Project  # noqa: PLC0415
-    from prodlock.verify import command  # noqa: PLC0415
 
     chosen = command.Options(
         options.lock,
