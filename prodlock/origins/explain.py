@@ -84,7 +84,7 @@ def _file(path: str, files: Sequence[tuple[File, Origin]], report: VerifyReport)
             for finding in report.findings
             if finding.layer in {None, file.layer} and _concerns(finding.path, path)
         ]
-        yield from _findings(found, report, "    ")
+        yield from (f"    {line}" for line in _findings(found, report, with_layer=False))
 
 
 def _folder(path: str, within: tuple[tuple[File, Origin], ...], report: VerifyReport) -> Iterator[str]:
@@ -98,10 +98,10 @@ def _folder(path: str, within: tuple[tuple[File, Origin], ...], report: VerifyRe
     yield from _findings(found, report)
 
 
-def _findings(findings: Sequence[Finding], report: VerifyReport, indent: str = "") -> Iterator[str]:
+def _findings(findings: Sequence[Finding], report: VerifyReport, *, with_layer: bool = True) -> Iterator[str]:
     for finding in sorted(findings, key=lambda one: one.rule.code):
-        layer = "" if finding.layer is None else f", layer {finding.layer + 1}"
-        yield f"{indent}{finding.rule.code} {report.sentence(finding)}{layer}"
+        layer = f", layer {finding.layer + 1}" if with_layer and finding.layer is not None else ""
+        yield f"{finding.rule.code} {report.sentence(finding)}{layer}"
 
 
 def _layer(number: int, report: VerifyReport) -> str:

@@ -117,7 +117,7 @@ class _Judgement:
     def distribution(self, one: Installed) -> tuple[Rule, str] | None:
         """Return the rule that a distribution breaks, and how."""
         main = self.evidence.locked.main.get(one.name)
-        in_base = one.layer < self.evidence.subject.base_layers
+        in_base = self._is_of_base(one)
         if one.name in self.evidence.own or (in_base and not self._is_imported(one, main)):
             return None
         if not main:
@@ -131,6 +131,15 @@ class _Judgement:
         return (
             rules.NOT_FROM_WHEEL,
             "it is not a wheel of the lock: it was built from source, or elsewhere",
+        )
+
+    def _is_of_base(self, one: Installed) -> bool:
+        """Return whether the base image has a distribution; a later layer may have it again, at the same place."""
+        below = self.evidence.subject.base_layers
+        origins = (self.origins.get((one.layer, f"{one.info}/{name}")) for name in ("METADATA", "PKG-INFO"))
+        return one.layer < below or (
+            any(origin and origin.kind is Kind.BASE for origin in origins)
+            and any(other.layer < below and other.info == one.info for other in self.evidence.installed)
         )
 
     def _is_imported(self, one: Installed, main: Requirement | None) -> bool:
@@ -166,14 +175,18 @@ class _Judgement:
     def claim(self, one: Installed, number: int) -> int:
         """Claim the files that a distribution lists, with their bytecode and its metadata; return their number."""
         count = 0
-        record = {place for path in one.record for place in (path, moved(path, one.site))}
+        record = {place: digest for path, digest in one.record.items() for place in (path, moved(path, one.site))}
         for file, origin in self.attribution.files:
             key = (file.layer, file.path)
-            if file.layer != one.layer or key in self.claims or origin.kind is Kind.BASE:
+            if key in self.claims or origin.kind is Kind.BASE:
                 continue
-            listed = file.path in record or file.path.startswith(f"{one.info}/") or file.path == one.info
-            if not listed and file.path.endswith(".pyc"):
-                listed = source_path(file.path) in record
+            if file.layer != one.layer:
+                # One instruction may copy the modules, and another one the commands.
+                listed = file.sha256 != "" and record.get(file.path) == installers.encoded(file.sha256)
+            else:
+                listed = file.path in record or file.path.startswith(f"{one.info}/") or file.path == one.info
+                if not listed and file.path.endswith(".pyc"):
+                    listed = source_path(file.path) in record
             if listed:
                 self.claims[key] = number
                 count += 1

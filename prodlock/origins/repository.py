@@ -31,11 +31,11 @@ def read(project: Project, sources: Sequence[str] = (), sizes: Collection[int] =
     repository, or a source is not there.
     """
     if sources:
-        return _repository(", ".join(sources), _present(project, sources, sizes))
+        return _repository(f"the working tree ({', '.join(sources)})", _present(project, sources, sizes))
     try:
         revision = source.head(project)
         if not revision:
-            return Repository("no commit", {})
+            return Repository("no file, because the folder has no commit", {})
         contents = source.contents(project, revision, lambda size: size <= _SMALL or size in sizes)
         return _repository(f"commit {revision[:_ABBREVIATED]}", contents)
     except Failure as failure:

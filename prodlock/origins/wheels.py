@@ -73,12 +73,18 @@ def tags(file: str) -> frozenset[str] | None:
     parts = file.lower().removesuffix(".whl").split("-")
     if not file.lower().endswith(".whl") or len(parts) not in {5, 6}:
         return None
-    return frozenset("-".join(one) for one in itertools.product(*(part.split(".") for part in parts[-3:])))
+    return _expanded("-".join(parts[-3:]))
+
+
+def _expanded(tag: str) -> frozenset[str]:
+    """Return the tags that a compressed set stands for, such as py2.py3-none-any."""
+    return frozenset("-".join(one) for one in itertools.product(*(part.split(".") for part in tag.split("-"))))
 
 
 def _agreement(stated: Iterable[str], named: frozenset[str]) -> int:
     """Return how well the tags in WHEEL agree with those in a file name; 0 for not at all."""
-    lowered = frozenset(one.lower() for one in stated)
+    # Build tools should write each tag on a line of its own; some write the compressed set of the file name.
+    lowered = frozenset(tag for one in stated for tag in _expanded(one.lower()))
     if lowered == named:
         return 3
     if lowered & named:

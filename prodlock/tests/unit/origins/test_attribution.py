@@ -78,6 +78,29 @@ def test_distributions_that_the_lock_does_not_have() -> None:
     }  # fmt: skip
 
 
+def test_a_distribution_stands_for_its_commands_of_another_layer() -> None:
+    """An instruction of its own may copy them. A changed one, or one that it does not list, is a finding."""
+    files, _ = distribution("other", "1", {"other.py": b"x = 1\n", "../../../bin/other": SCRIPT})
+    script = files.pop(f"{SITE}/../../../bin/other")
+    given = (("LS601", f"{SITE}/other-1.dist-info"),)
+    assert found(evidence(subject(BASE, files, {"/usr/local/bin/other 755": script}))) == {*given}
+    changed = {"/usr/local/bin/other 755": script + b"evil()\n", "/usr/local/bin/more 755": script}
+    assert found(evidence(subject(BASE, files, changed))) == {
+        *given, ("LS616", "/usr/local/bin/other"), ("LS616", "/usr/local/bin/more"),
+    }  # fmt: skip
+
+
+def test_a_copy_of_the_base_images_distribution_is_not_found() -> None:
+    """A copy of the whole folder has it again. Another version is found, and a copy in another environment is."""
+    pip, _ = distribution("pip", "25", {"pip.py": b"pip"})
+    assert found(evidence(subject(BASE | pip, CLEAN | pip), [WHEEL])) == set()
+    other, _ = distribution("pip", "26", {"pip.py": b"pip 26"})
+    elsewhere, _ = distribution("pip", "25", {"pip.py": b"pip"}, site="/opt/v/lib/python3.13/site-packages")
+    assert found(evidence(subject(BASE | pip, CLEAN | other | elsewhere), [WHEEL])) == {
+        ("LS611", f"{SITE}/pip-26.dist-info"), ("LS611", "/opt/v/lib/python3.13/site-packages/pip-25.dist-info"),
+    }  # fmt: skip
+
+
 def test_a_locked_distribution_that_the_image_lacks() -> None:
     """Also where only its metadata is gone."""
     assert found(evidence(subject(BASE, {}), [WHEEL])) == {("LS604", "shop")}

@@ -45,7 +45,7 @@ def test_a_file_is_explained_in_every_layer() -> None:
         f"    file, 7 B, mode 0644, owner 0:0, sha256 {second.sha256}",
         "    origin: repository: .env; proven",
         "    still in the image, deleted by layer 4: RUN rm /code/.env",
-        "    LS605 /code/.env: still ships, layer 3",
+        "    LS605 /code/.env: still ships",
     ]
 
 

@@ -112,9 +112,9 @@ def test_portions_give_every_content(project: Project, monkeypatch: pytest.Monke
 def test_a_project_without_a_commit_has_no_files(tmp_path: Path) -> None:
     """In no repository, and in a new one."""
     (tmp_path / "main.py").write_bytes(b"main\n")
-    assert repository.read(Project(tmp_path)) == ("no commit", {}, frozenset())
+    assert repository.read(Project(tmp_path)) == ("no file, because the folder has no commit", {}, frozenset())
     git(tmp_path, "init", "--quiet")
-    assert repository.read(Project(tmp_path)) == ("no commit", {}, frozenset())
+    assert repository.read(Project(tmp_path)) == ("no file, because the folder has no commit", {}, frozenset())
 
 
 def test_given_folders_are_read_from_the_working_tree(project: Project) -> None:
@@ -126,7 +126,7 @@ def test_given_folders_are_read_from_the_working_tree(project: Project) -> None:
     (project.root / "src/link.py").symlink_to("../f.py")
     (project.root / "src/empty.py").write_bytes(b"")
     found = repository.read(project, ["src"])
-    assert found.name == "src"
+    assert found.name == "the working tree (src)"
     assert set(found.files.values()) == {"src/a.py", "src/deep/e.py"}
     assert found.empty == {"src/empty.py"}
     assert set(repository.read(project, ["f.py", "../shared.py"]).files.values()) == {"f.py", "../shared.py"}

@@ -76,6 +76,13 @@ def installed(*tags: str) -> Installed:
         (("py2-none-any", "py3-none-any"), "x-1.0-py2.py3-none-any.whl"),
         (CP313, "x-1.0-cp313-cp313-manylinux2014_x86_64.manylinux_2_17_x86_64.whl"),
         (("cp313-cp313-musllinux_1_2_x86_64",), "x-1.0-cp313-cp313-musllinux_1_2_x86_64.whl"),
+        # The compressed set of the file name on one line, as older maturin writes it.
+        (
+            ("cp313-cp313-manylinux_2_17_x86_64.manylinux2014_x86_64",),
+            "x-1.0-cp313-cp313-manylinux2014_x86_64.manylinux_2_17_x86_64.whl",
+        ),
+        (("py2.py3-none-any",), "x-1.0-py2.py3-none-any.whl"),
+        (("cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64",), None),
         # One of several tags.
         (("cp313-cp313-manylinux_2_17_x86_64",), "x-1.0-cp313-cp313-manylinux2014_x86_64.manylinux_2_17_x86_64.whl"),
         # The file was renamed for its platform after the build.
