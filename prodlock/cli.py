@@ -20,7 +20,7 @@ _ROOT_HELP = (
 _DEPLOY_HELP = "write the files of deploy/ as well, for HAProxy, Swarm and Kubernetes"
 _EXIT_CODES = """\
 exit codes:
-  0    the production image is proved; the files are written
+  0    no finding; the files are written
   1    findings are printed; a file can't be written, or has conflicts
   2    it can't be checked, or the command line is not valid
   130  interrupted
@@ -143,8 +143,8 @@ def _check(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     """Run `prodlock verify`."""
+    from prodlock.origins import command  # noqa: PLC0415
     from prodlock.project import Project  # noqa: PLC0415
-    from prodlock.verify import command  # noqa: PLC0415
 
     chosen = command.Options(
         options.lock,

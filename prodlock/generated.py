@@ -144,6 +144,11 @@ def check(project: Project) -> None:
                 "between the marked lines, and remove the marks."
             )
         if lines := missing(text, rendered.required):
+            if not (project.root / "pyproject.toml").exists():
+                raise Failure(
+                    f"{path} must have what [tool.prodlock] in pyproject.toml gives (got no pyproject.toml). To fix "
+                    "it: restore it, or run `prodlock init`."
+                )
             raise Failure(
                 f"{path} must have what [tool.prodlock] in pyproject.toml gives (got no line `{lines[0]}`). To fix it: "
                 "run `prodlock upgrade`, or restore the line or the key."

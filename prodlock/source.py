@@ -12,6 +12,7 @@ import io
 import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,14 +22,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from prodlock import configuration, site
+from prodlock import configuration
 from prodlock.failure import Failure
 from prodlock.project import COMPOSE_FILES, OVERRIDES, Project
 
 # The files that describe a build, beside those that .dockerignore allows.
 DESCRIBING = (".dockerignore", *COMPOSE_FILES, *OVERRIDES)
-# git's modes of symbolic links and submodules, and the length of an object's name by SHA-1 (git-ls-tree(1)).
-_LINK, _SUBMODULE = "120000", "160000"
+# The modes of executables, symbolic links and submodules, and the length of an object name by SHA-1 (git-ls-tree(1)).
+_EXECUTABLE, _LINK, _SUBMODULE = "100755", "120000", "160000"
 _SHA1_DIGITS = 40
 # How many bytes of contents one git command prints.
 _PORTION = 64 << 20
@@ -64,11 +65,9 @@ def commit(project: Project) -> Commit | None:
     folder = _repository(project)
     if not folder:
         return None
-    # An untracked file counts where a build reads it, which `differing` finds out.
-    status = _git(
-        project, "status", "--porcelain=v2", "-z", "--branch", "--untracked-files=no", "--no-renames", "--", "."
-    )
-    records = status.split("\0")
+    # What a build reads is compared below, byte for byte: in a fresh clone, `git status` would read all of it as well.
+    inputs = build_inputs(project)
+    records = _status(project, ".", *(f":(exclude,literal){path}" for path in inputs))
     revision = next(record.split(" ")[2] for record in records if record.startswith("# branch.oid "))
     top, prefix, log = _git(
         project, "rev-parse", "--show-toplevel", "--show-prefix", "--git-path", "logs/HEAD"
@@ -76,12 +75,28 @@ def commit(project: Project) -> Commit | None:
     _refuse_other(folder, top)
     if revision == "(initial)":
         _refuse_lost(project, log)
-    if revision == "(initial)" or not _git(project, "ls-tree", "-z", revision):
-        # A repository without a commit, or one of a folder above that does not contain the project.
         return None
+    committed = _committed(project, revision, inputs)
+    if not committed and not _git(project, "ls-tree", "-z", revision):
+        # The repository of a folder above, which does not contain the project.
+        return None
+    # Git decides whether permissions count (`core.fileMode`).
+    if chmodded := [path for path, (mode, _) in committed.items() if _has_other_rights(project.root / path, mode)]:
+        records += _status(project, *(f":(literal){path}" for path in chmodded))
+    staged = ("diff-index", "--cached", "--name-only", "--relative", "-z", "--no-renames", revision, "--", ".")
     changed = {_changed_path(record).removeprefix(prefix) for record in records if record[:1] in _CHANGED}
+    changed.update(filter(None, _git(project, *staged).split("\0")))
     seconds = _git(project, "log", "-1", "--no-show-signature", "--format=%ct", revision)
-    return Commit(revision, int(seconds), len(changed | differing(project, revision)))
+    return Commit(revision, int(seconds), len(changed | _differing(project, inputs, committed)))
+
+
+def _status(project: Project, *paths: str) -> list[str]:
+    """Return the records of `git status` about the commit and about tracked files that differ from it.
+
+    An untracked file counts where a build reads it, which `_differing` finds out.
+    """
+    options = ("--porcelain=v2", "-z", "--branch", "--untracked-files=no", "--no-renames")
+    return _git(project, "status", *options, "--", *paths).split("\0")
 
 
 def _refuse_other(folder: Path, top: str) -> None:
@@ -155,8 +170,18 @@ def differing(project: Project, revision: str) -> set[str]:
     `git status` may hide differences: a flag of the index marks a file as unchanged, a filter converts contents.
     Permissions are not compared: a build sets its own.
     """
-    inputs, lines = build_inputs(project), _dockerignore(project)
-    committed = {path: (mode, name) for path, mode, name in _tree(project, revision, *inputs)}
+    inputs = build_inputs(project)
+    return _differing(project, inputs, _committed(project, revision, inputs))
+
+
+def _committed(project: Project, revision: str, inputs: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return mode and object name of each build input in a commit, by its path."""
+    return {path: (mode, name) for path, mode, name in _tree(project, revision, *inputs)}
+
+
+def _differing(project: Project, inputs: Iterable[str], committed: Mapping[str, tuple[str, str]]) -> set[str]:
+    """Return the same as `differing` for the build inputs and what a commit has of them."""
+    lines = _dockerignore(project)
     added = (path for path in _present(project, inputs) if path not in committed and not _is_generated(project, path))
     found = {path for path in added if not _is_excluded(path, lines)}
     for path, (mode, name) in committed.items():
@@ -276,6 +301,15 @@ def _tree(project: Project, revision: str, *paths: str) -> Iterator[tuple[str, s
         yield path, mode, name
 
 
+def _has_other_rights(place: Path, mode: str) -> bool:
+    """Return whether a file is executable where git's mode is not, or the reverse."""
+    try:
+        found = place.lstat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(found) and bool(found & stat.S_IXUSR) != (mode == _EXECUTABLE)
+
+
 def _content(place: Path, mode: str) -> bytes | None:
     """Return the content that git would store for a file or a link, or None where there is none of this kind."""
     try:
@@ -307,6 +341,8 @@ def _text(table: Mapping[str, Any], *names: str) -> str:
 
 def arguments(project: Project, made_from: Commit | None) -> dict[str, str]:
     """Return the build arguments in docker-compose.yml; a SOURCE_DATE_EPOCH in the environment takes precedence."""
+    from prodlock import site  # noqa: PLC0415 - the narrow check builds nothing
+
     epoch = site.epoch(project)
     table = configuration.pyproject(project.root)
     found = {"VERSION": _text(table, "project", "version"), "SOURCE": _text(table, "project", "urls", "source")}

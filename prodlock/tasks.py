@@ -18,7 +18,7 @@ from invoke.main import program
 from invoke.parser.argument import Argument
 from invoke.tasks import Task, task
 
-from prodlock.docker import env_file, images
+from prodlock.docker import env_file
 from prodlock.failure import FAILED, INTERRUPTED, Failure, interrupt_on_termination
 from prodlock.project import Project
 
@@ -150,6 +150,8 @@ def setup(project: Project) -> None:
 @on_project
 def build(project: Project, no_cache: bool = False, platform: str = "") -> None:
     """Build prod and dev, and print their ids and the commit."""
+    from prodlock.docker import images
+
     images.build_both(project, platform, cache=not no_cache)
 
 
@@ -333,6 +335,8 @@ def lint(project: Project, fix: bool = False) -> int:
 @on_project
 def clean(project: Project, volumes: bool = False) -> None:
     """Remove this checkout's containers, networks and images."""
+    from prodlock.docker import images
+
     images.clean(project, volumes=volumes)
 
 

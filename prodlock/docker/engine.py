@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO
 
-from prodlock.docker import build_failure
-from prodlock.docker.failures import NO_DOCKER, describe
 from prodlock.failure import Failure
 from prodlock.project import Project
 
@@ -204,6 +202,8 @@ def _process(  # noqa: PLR0913 - what a process is started with
             start_new_session=shielded,
         )
     except (FileNotFoundError, PermissionError):
+        from prodlock.docker.failures import NO_DOCKER  # noqa: PLC0415
+
         raise Failure(NO_DOCKER) from None
     with process:
         try:
@@ -231,6 +231,10 @@ def environment(project: Project, added: Mapping[str, str] | None = None) -> dic
 
 def _failure(project: Project, args: tuple[str, ...], code: int, printed: bytes, *, program: str = "docker") -> Failure:
     """Return the failure of `docker ARGS`: the failed step of a build, or what the command printed."""
+    # No command that succeeds needs them.
+    from prodlock.docker import build_failure  # noqa: PLC0415
+    from prodlock.docker.failures import describe  # noqa: PLC0415
+
     text = printed.decode(errors="replace")
     if "build" in args:
         dockerfile = excerpt = ""
@@ -247,6 +251,8 @@ def _failure(project: Project, args: tuple[str, ...], code: int, printed: bytes,
 
 def _excerpt(project: Project, error: str) -> str:
     """Return the output of `docker build` where it fails with the same error as Compose, or an empty string."""
+    from prodlock.docker import build_failure  # noqa: PLC0415
+
     # Without exporting an image: the error may not occur again.
     _, out = _captured(project, "build", f"--file={project.configuration.dockerfile}", "--output=type=cacheonly", ".")
     text = out.decode(errors="replace")

@@ -68,6 +68,16 @@ _CAUSES = (
         "it for its default.",
     ),
     Cause(
+        rf"{_ERROR}[Ii]nvalid hostPort: (?P<value>.*)$",
+        "A published port must be a whole number from 1 to 65535 (got '{value}'). To fix it: correct PORT, or `ports` "
+        "in the Compose files.",
+    ),
+    Cause(
+        rf"{_ERROR}Error response from daemon: invalid restart policy: (?P<reason>[^;\n]+)",
+        "A restart policy must be no, always, on-failure, on-failure:N or unless-stopped (got: {reason}). To fix it: "
+        "correct RESTART, or `restart` in the Compose files.",
+    ),
+    Cause(
         rf"{_ERROR}(?:Error response from daemon: )?No such image: (?P<where>\S+?)(?::latest)?\.?$",
         "There is no image {where} on this Engine. To fix it: build this project's images with `inv build`.",
     ),

@@ -161,7 +161,7 @@ def test_tool(project: Project, arguments: list[str]) -> int:
         str(python),
         "-m",
         "pytest",
-        "--override-ini=testpaths=prodlock/tests/unit prodlock/tests/engine",
+        "--override-ini=testpaths=prodlock/tests/unit prodlock/tests/engine prodlock/tests/verify",
         *arguments,
     ]
     with subprocess.Popen(command, cwd=project.root) as process:

@@ -155,6 +155,7 @@ def _open(reference: str, found: Documents, kept: ExitStack, read: Layers) -> Op
                     # Of a layer that is not compressed, both are the same.
                     _verify(tar.sha256_of(stored), found.stored[number])
             _verify(layer.sha256, diff_id.removeprefix("sha256:"))
+            _check_paths(layer)
             done[stored] = layer
             layers.append(layer)
     files = (file._replace(layer=number) if number else file for number, one in enumerate(layers) for file in one.files)
@@ -166,6 +167,16 @@ def _verify(sha256: str, wanted: str) -> None:
     if sha256 != wanted:
         message = f"a layer is not sha256:{wanted}"
         raise tarfile.ReadError(message)
+
+
+def _check_paths(layer: _Layer) -> None:
+    """Raise ReadError where a layer has two entries of one path, of which a container sees the last one alone."""
+    seen: set[str] = set()
+    for file in layer.files:
+        if file.path in seen and not file.directory:
+            message = f"{file.path} is there twice in one layer"
+            raise tarfile.ReadError(message)
+        seen.add(file.path)
 
 
 def _layer(stored: Tar, budget: archives.Budget, kept: ExitStack, pool: ThreadPoolExecutor) -> _Layer:

@@ -43,10 +43,6 @@ def _trust_nothing(_path: str, _digest: str) -> bool:
     return False
 
 
-def _no_text(_path: str, _content: bytes) -> bool:
-    return False
-
-
 class _Options(NamedTuple):
     """How files are read: of which layer, which are hashed, how much archives may unpack to."""
 
@@ -56,7 +52,8 @@ class _Options(NamedTuple):
     # Whether the documents of dev are kept whole.
     documents: bool = False
     trusted: Trusted = _trust_nothing
-    relevant: Relevant = _no_text
+    # None where no text is kept.
+    relevant: Relevant | None = None
     # How many bytes of texts may still be kept.
     room: archives.Budget | None = None
     # Whether a layer below has the standard library: another copy of a module is then read.
@@ -68,7 +65,7 @@ def read(
     archive: IO[bytes],
     hashed: Sizes,
     trusted: Trusted = _trust_nothing,
-    relevant: Relevant = _no_text,
+    relevant: Relevant | None = None,
 ) -> Image:
     """Return the one image in a file that `docker save` wrote, compressed by gzip or not.
 
@@ -225,7 +222,7 @@ def _head(path: str, content: Tar, options: _Options) -> bytes:
 
 def _text(path: str, head: bytes, content: IO[bytes] | io.RawIOBase, options: _Options) -> bytes:
     """Return the content of a text that is kept whole, or nothing. Raises Failure, code 2, where these are too many."""
-    if not head or b"\0" in head or (is_library(path) and not options.has_library):
+    if not options.relevant or not head or b"\0" in head or (is_library(path) and not options.has_library):
         return b""
     text = head
     if len(head) >= HEAD_BYTES:
@@ -248,7 +245,8 @@ def _text(path: str, head: bytes, content: IO[bytes] | io.RawIOBase, options: _O
 def _is_archive(content: Tar, head: bytes) -> bool:
     # A zip may follow other content (a zipapp's first line, a cache's header): its directory is at its end.
     tail = max(content.start, content.end - archives.ZIP_TAIL)
-    return archives.looks_packed(head) or content.map.find(archives.ZIP_END, tail, content.end) >= 0
+    # A search in bytes takes a fifth of the time of one in mapped memory.
+    return archives.looks_packed(head) or archives.ZIP_END in content.map[tail : content.end]
 
 
 def _members(path: str, file: Any, size: int, options: _Options, depth: int = 1) -> Iterator[File]:  # noqa: ANN401

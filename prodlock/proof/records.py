@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from prodlock.image.records import Declaration
+
 # Where the Dockerfile installs the environment, and the folder that the service runs in.
 VENV = "/opt/venv"
 HOME = "/srv"
@@ -154,3 +156,15 @@ class ComposeProject:
     def volume(self, name: str) -> Mapping[str, Any]:
         """Return the definition of a named volume."""
         return (self.document.get("volumes") or {}).get(name) or {}
+
+
+class Expected(NamedTuple):
+    """What production must be."""
+
+    # Wheels, Debian packages and the version of Python, as the stage `golden` states them; its rows are the contents.
+    golden: Mapping[str, Any]
+    contents: ExpectedContents
+    declaration: Declaration
+    project: ComposeProject
+    # Name and version of each distribution that was added to the lock since the size budget was set.
+    added: frozenset[str]

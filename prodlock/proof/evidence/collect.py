@@ -5,26 +5,23 @@ Evidence that can't be collected is a Failure with exit code 2, never an empty v
 
 from __future__ import annotations
 
-import contextlib
-import json
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from prodlock import generated, source, vendored
+from prodlock import generated, source
 from prodlock.configuration import Configuration
 from prodlock.docker import compose, engine
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image import reader
 from prodlock.image.records import File, Image
 from prodlock.project import Project
-from prodlock.proof.evidence import expected, images, lock, sources
-from prodlock.proof.evidence.expected import Expected
+from prodlock.proof.evidence import images, lock, sources
 from prodlock.proof.judges import forbidden
 from prodlock.proof.judges.forbidden import Forbidden
 from prodlock.proof.judges.staleness import changed_source
-from prodlock.proof.records import HOME, VENV, Lock, Sources
+from prodlock.proof.records import HOME, VENV, ComposeProject, Expected, Lock, Sources
 
 # What dev and prod take from the base image alike.
 _SYSTEM = "/usr/local"
@@ -57,7 +54,15 @@ class Evidence:
 def collect(project: Project, reference: str | None, *, whole: bool) -> Evidence:
     """Collect the evidence. Raises Failure, code 2, where some of it can't be had."""
     try:
-        return _collect(project, reference, whole=whole)
+        # git works while Docker does.
+        with ThreadPoolExecutor(1) as pool:
+            committing = pool.submit(source.commit, project)
+            try:
+                return _collect(project, reference, committing, whole=whole)
+            except Failure:
+                # That git can't read the repository is reported first.
+                committing.result()
+                raise
     except Failure as failure:
         raise Failure(str(failure), CANNOT_CHECK) from None
     except OSError as error:
@@ -66,34 +71,38 @@ def collect(project: Project, reference: str | None, *, whole: bool) -> Evidence
         raise Failure(f"{name} can't be read: {error.strerror or error}.", CANNOT_CHECK) from None
 
 
-def _collect(project: Project, reference: str | None, *, whole: bool) -> Evidence:
-    commit = source.commit(project)
+def _collect(
+    project: Project, reference: str | None, committing: Future[source.Commit | None], *, whole: bool
+) -> Evidence:
     # Without Compose files there is no production to check, whatever the project's name is.
     compose.files(project)
     generated.check(project)
-    vendored.check(project)
+    if not project.is_own:
+        from prodlock import vendored  # noqa: PLC0415 - Prodlock's own repository has no vendored files
+
+        vendored.check(project)
     source.refuse_unavailable(project, project.configuration.sources)
     name = compose.project_name(project)
+    file = images.saved_file(reference)
     dev, prod = f"{name}:dev", reference or f"{name}:prod"
     locked = lock.read(project)
     shipped = sources.of_working_tree(project)
-    file = images.saved_file(reference)
-    identifiers = images.identifiers(project, dev, *([] if file else [prod]))
+    name_of_prod = images.names(project, dev, *([] if file else [prod]))[-1]
     if whole and not file:
         # Before anything is built for the comparison.
-        labels = engine.output(project, "image", "inspect", "--format={{json .Config.Labels}}", identifiers[-1])
-        refuse_other_commit(project, prod, json.loads(labels) or {}, commit)
+        refuse_other_commit(project, prod, name_of_prod.labels, committing.result())
     # Most of the time passes while the Engine packs prod: all that concerns dev is done meanwhile.
     with file.open("rb") if file else tempfile.TemporaryFile() as archive, ThreadPoolExecutor() as pool:
         # By its id: a name without a tag would bring every tag of it.
-        saving = None if file else pool.submit(engine.write, project, archive, "save", identifiers[-1])
-        with contextlib.closing(images.folders(project, dev, HOME, VENV, _SYSTEM)) as folders:
-            home = next(folders)
+        saving = None if file else pool.submit(engine.write, project, archive, "save", name_of_prod.identifier)
+        resolving = pool.submit(_resolve, project) if whole else None
+        with images.folders(project, pool, dev, HOME, VENV, *([_SYSTEM] if whole else [])) as (home, venv, *system):
             # Before anything is built for the comparison, too.
-            selected = lock.selected(dev, home, project.configuration.lock, locked)
-            collecting = pool.submit(expected.collect, project, commit) if whole else None
-            dev_files = (*next(folders), *home)
-            dev_system = next(folders) if whole else ()
+            selected = lock.selected(dev, home.result(), project.configuration.lock, locked)
+            commit = committing.result()
+            collecting = pool.submit(_expect, project, commit, resolving.result()) if resolving else None
+            dev_files = (*venv.result(), *home.result())
+            dev_system = system[0].result() if system else ()
         if changed_source(dev_files, shipped):
             # Or a file that .dockerignore excludes.
             shipped = sources.of_build(project)
@@ -110,7 +119,7 @@ def _collect(project: Project, reference: str | None, *, whole: bool) -> Evidenc
     return Evidence(
         name,
         prod,
-        image.identifier if file else identifiers[-1],
+        image.identifier if file else name_of_prod.identifier,
         image,
         dev,
         dev_files,
@@ -122,6 +131,19 @@ def _collect(project: Project, reference: str | None, *, whole: bool) -> Evidenc
         must_be,
         dev_system,
     )
+
+
+def _resolve(project: Project) -> ComposeProject:
+    # Modules that the narrow check does not need, here and below.
+    from prodlock.proof.evidence import compose  # noqa: PLC0415
+
+    return compose.collect(project)
+
+
+def _expect(project: Project, commit: source.Commit | None, resolved: ComposeProject) -> Expected:
+    from prodlock.proof.evidence import expected  # noqa: PLC0415
+
+    return expected.collect(project, commit, resolved)
 
 
 def refuse_other_commit(

@@ -7,43 +7,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from concurrent.futures import ThreadPoolExecutor
 
 from prodlock import site, source
 from prodlock.docker import compose, engine, stages
 from prodlock.image.records import Declaration
 from prodlock.inside.lock import selection
 from prodlock.project import Project
-from prodlock.proof.evidence import compose as composed
 from prodlock.proof.evidence import sources
-from prodlock.proof.records import ComposeProject, ExpectedContents
+from prodlock.proof.records import ComposeProject, Expected, ExpectedContents
 
 
-class Expected(NamedTuple):
-    """What production must be."""
-
-    # Wheels, Debian packages and the version of Python, as the stage `golden` states them; its rows are the contents.
-    golden: Mapping[str, Any]
-    contents: ExpectedContents
-    declaration: Declaration
-    project: ComposeProject
-    # Name and version of each distribution that was added to the lock since the size budget was set.
-    added: frozenset[str]
-
-
-def collect(project: Project, commit: source.Commit | None) -> Expected:
+def collect(project: Project, commit: source.Commit | None, resolved: ComposeProject) -> Expected:
     """Return what production of a commit must be. Raises Failure where that can't be found out."""
-    # Before anything is built for the comparison.
-    resolved = composed.collect(project)
     with source.build_tree(project, commit) as tree:
         shipped = sources.archive(project, tree)
     run = ("run", "--rm", "--interactive", "--network=none", stages.build(project, "golden"))
-    golden = json.loads(
-        engine.output(project, *run, "python", "-m", "prodlock.inside.golden", "sources", given=shipped, echo=True)
-    )
-    contents = ExpectedContents.from_rows(golden["rows"], project.configuration.generated)
-    added = added_since_budget(project, golden["wheels"])
-    return Expected(golden, contents, declaration(project, commit), resolved, added)
+    with ThreadPoolExecutor() as pool:
+        # Only now: two builds would overwrite each other's progress on a terminal.
+        declaring = pool.submit(declaration, project, commit)
+        golden = json.loads(
+            engine.output(project, *run, "python", "-m", "prodlock.inside.golden", "sources", given=shipped, echo=True)
+        )
+        contents = ExpectedContents.from_rows(golden["rows"], project.configuration.generated)
+        added = added_since_budget(project, golden["wheels"])
+        return Expected(golden, contents, declaring.result(), resolved, added)
 
 
 def added_since_budget(project: Project, wheels: Iterable[Mapping[str, str]]) -> frozenset[str]:

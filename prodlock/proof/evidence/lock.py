@@ -62,7 +62,11 @@ def stale(image: str, difference: str) -> Failure:
 
 
 def _unreadable(name: str, error: Exception) -> Failure:
-    reason = f"it has no {error}" if isinstance(error, KeyError) else error
+    reason: object = error
+    if isinstance(error, KeyError):
+        reason = f"it has no {error}"
+    elif isinstance(error, OSError):
+        reason = error.strerror
     if PurePosixPath(name).name == "poetry.lock":
         return Failure(
             f"{name} must be a lock of Poetry 2 (got: {reason}). To fix it: run `inv poetry -- lock`.", CANNOT_CHECK

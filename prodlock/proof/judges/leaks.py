@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from prodlock.image.records import HEAD_BYTES, File, Image, is_library
 from prodlock.proof import rules
-from prodlock.proof.judges import credentials, imports, paths, tools
+from prodlock.proof.judges import credentials, paths, tools
 from prodlock.proof.judges.forbidden import IMPORTABLE_FILES, PYTHON_FILES, Forbidden
 from prodlock.proof.judges.paths import in_site_packages, is_within
 from prodlock.proof.records import HOME, Lock, module_of, normalized
@@ -224,6 +224,8 @@ def _commands(script: str, forbidden: Forbidden) -> list[str]:
 
 def _needed(source: bytes, forbidden: Forbidden, context: _Context) -> Iterator[tuple[str, str, int]]:
     """Yield each module that a source imports and only dev has: its name, its distribution, and the line."""
+    from prodlock.proof.judges import imports  # noqa: PLC0415 - few images have a source that must be parsed
+
     for found in imports.imported(source):
         if found.name.partition(".")[0] in context.provided:
             continue
@@ -302,7 +304,8 @@ def _as_content(file: File, forbidden: Forbidden) -> _Hit | None:
 
 def _as_own_file(file: File, forbidden: Forbidden) -> _Hit | None:
     parts = file.path.split("/")
-    for number, part in enumerate(parts):
+    is_suspicious = "/.git" in file.path or "/.env" in file.path
+    for number, part in enumerate(parts if is_suspicious else ()):
         if part in {".git", ".env"} or part.startswith(".env."):
             return _Hit(rules.PRIVATE_FILE, part, "/".join(parts[: number + 1]), "it does not belong in an image")
     if is_within(file.path, HOME) and not forbidden.sources.include(file.path):

@@ -219,6 +219,22 @@ def test_the_container_has_no_unneeded_privileges() -> None:
         docker("rm", "--force", bare)
 
 
+def test_logs_do_not_fill_the_disk() -> None:
+    """Compose limits what the Engine keeps of 40 MB to 3 files of 10 MB; without it, the control, all is kept."""
+    command = ("python", "-S", "-c", "for number in range(4_000): print(number, 'x' * 10_000)")
+    by_compose = ("compose", "--profile=prod", "run", "--detach", "--no-deps", "api-prod")
+    for run, is_limited in ((by_compose, True), (("run", "--detach", "--log-driver=json-file", PROD), False)):
+        container = docker(*run, *command).stdout.strip()
+        try:
+            assert docker("wait", container).stdout == "0\n"
+            kept = docker("logs", container).stdout.splitlines()
+            assert kept[-1].startswith("3999 ")
+            assert kept[0].startswith("0 ") is not is_limited
+            assert (len(kept) <= 3_000) is is_limited
+        finally:
+            docker("rm", "--force", container)
+
+
 def test_a_setuid_file_gives_no_privileges() -> None:
     """Compose sets no-new-privileges; without it, the control, a setuid file makes a user root."""
     made = "RUN cp /usr/local/bin/python3.13 /usr/local/bin/setuid && chmod 4755 /usr/local/bin/setuid"

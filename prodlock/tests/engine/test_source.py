@@ -171,6 +171,40 @@ def test_a_removed_file_is_counted(project: Path) -> None:
     assert changes() == 1
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no permission to execute a file")
+@pytest.mark.parametrize("name", ["app/main.py", "README.md"])
+def test_another_permission_is_counted_where_git_records_permissions(project: Path, name: str) -> None:
+    """In a file that a build reads, and in any other."""
+    (project / name).chmod(0o755)
+    assert changes() == 1
+    git(project, "config", "core.fileMode", "false")
+    assert changes() == 0
+
+
+@pytest.mark.parametrize("name", ["app/data.txt", "README.md"])
+def test_a_staged_edit_is_counted(project: Path, name: str) -> None:
+    """The index differs from the commit, also where the file is again what the commit has."""
+    before = (project / name).read_bytes()
+    (project / name).write_text("edited\n", encoding="utf-8")
+    git(project, "add", name)
+    assert changes() == 1
+    (project / name).write_bytes(before)
+    assert changes() == 1
+
+
+def test_a_path_with_special_characters_is_compared_once(project: Path) -> None:
+    """Git takes no build input for a pattern."""
+    (project / "app/[x]*.py").write_text("x = 1\n", encoding="utf-8")
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message=pattern")
+    (project / ".dockerignore").write_text(f"{DOCKERIGNORE}!app/[x]*.py\n", encoding="utf-8")
+    git(project, "commit", "--quiet", "--all", "--message=ignore")
+    assert changes() == 0
+    (project / "app/[x]*.py").write_text("x = 2\n", encoding="utf-8")
+    (project / "app/[x]*.py").chmod(0o755)
+    assert changes() == 1
+
+
 def test_a_link_in_place_of_a_file_is_counted(project: Path) -> None:
     """A link is a change even where its target has the same content."""
     shutil.move(project / "app/data.txt", project / "data.txt")

@@ -13,10 +13,10 @@ import pytest
 from prodlock.docker import engine
 from prodlock.failure import Failure
 from prodlock.image.records import File
+from prodlock.origins import bytecode
+from prodlock.origins.records import Python, State
 from prodlock.project import Project
 from prodlock.tests.engine.conftest import BASE, ROOT
-from prodlock.verify import bytecode
-from prodlock.verify.records import Python, State
 
 SOURCE = b"def add(one, two=(1, 2.5)):\n    return [one, *two]\n"
 # Compiles a source in a container, and prints path, time and bytecode of both ways to name the source.

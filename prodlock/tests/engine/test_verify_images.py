@@ -14,10 +14,10 @@ import pytest
 
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image.records import File
+from prodlock.origins import images
+from prodlock.origins.records import Subject
 from prodlock.project import Project
 from prodlock.tests.engine.conftest import BASE, NAME, docker
-from prodlock.verify import images
-from prodlock.verify.records import Subject
 
 IMAGE = f"{NAME}-verify:1"
 DOCKERFILE = f"""\

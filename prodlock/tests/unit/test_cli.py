@@ -35,7 +35,7 @@ def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str], argum
     with pytest.raises(SystemExit) as end:
         cli.main(arguments)
     assert end.value.code == 0
-    assert "exit codes:\n  0    the production image is proved; the files are written\n" in capsys.readouterr().out
+    assert "exit codes:\n  0    no finding; the files are written\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [[], ["checks"], ["check", "--images=x"]])

@@ -12,7 +12,7 @@ import pytest
 
 import prodlock
 import tasks
-from prodlock import configuration
+from prodlock import configuration, service
 from prodlock.project import Project
 from prodlock.proof.evidence import compose
 
@@ -100,6 +100,11 @@ def test_the_settings_reference_lists_every_variable() -> None:
     """And each default."""
     found = rows(page("reference/settings.md"))
     assert compose.settings_variables(Project(ROOT)) <= set(found)
+
+
+def test_the_message_about_a_new_setting_is_the_quoted_one() -> None:
+    """How to add a setting begins with it."""
+    assert f"{service.dropped('docker-compose.yml', 'api-prod', 'APP_PAGE_SIZE')}\n" in page("how-to/settings.md")
 
 
 def test_the_configuration_reference_lists_every_key() -> None:

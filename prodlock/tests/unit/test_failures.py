@@ -56,6 +56,18 @@ PRINTED = {
         "decoding failed due to the following error(s):\n\nerror decoding 'services[api-prod].stop_grace_period': "
         'time: invalid duration "tens"\n'
     ),
+    "A published port must be a whole number from 1 to 65535 (got '8O00'). To fix it: correct PORT": (
+        "invalid hostPort: 8O00\n"
+    ),
+    "A published port must be a whole number from 1 to 65535 (got '99999'). To fix it": "Invalid hostPort: 99999\n",
+    "A restart policy must be no, always, on-failure, on-failure:N or unless-stopped (got: unknown policy 'often')": (
+        "Error response from daemon: invalid restart policy: unknown policy 'often'; use one of 'no', 'always', "
+        "'on-failure', or 'unless-stopped'\n"
+    ),
+    "A restart policy must be no, always, on-failure, on-failure:N or unless-stopped (got: maximum retry count": (
+        "Error response from daemon: invalid restart policy: maximum retry count cannot be used with restart policy "
+        "'always'\n"
+    ),
     "There is no image nope on this": "Error response from daemon: No such image: nope:latest\n",
     "There is no image nope:1 on this": "Error response from daemon: No such image: nope:1",
 }

@@ -64,6 +64,14 @@ def test_a_missing_line_is_refused(tmp_path: Path, file: str, line: str) -> None
         generated.check(project)
 
 
+def test_a_missing_description_is_named(tmp_path: Path) -> None:
+    """`prodlock upgrade` without it would write the files of the defaults."""
+    project = write(tmp_path)
+    (tmp_path / "pyproject.toml").unlink()
+    with pytest.raises(Failure, match=r"^Dockerfile must .* \(got no pyproject\.toml\)\. To fix it: restore it"):
+        generated.check(project)
+
+
 @pytest.mark.parametrize("file", NAMES)
 def test_an_upgrade_that_is_not_finished_stops_a_build(tmp_path: Path, file: str) -> None:
     """Docker would report the marks as a line that it can't read."""

@@ -180,5 +180,5 @@ def test_every_public_name_exists(name: str) -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     """As in any module."""
-    with pytest.raises(AttributeError, match="module 'prodlock' has no attribute 'verify'"):
-        prodlock.verify  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match="module 'prodlock' has no attribute 'prove'"):
+        prodlock.prove  # type: ignore[attr-defined]  # noqa: B018

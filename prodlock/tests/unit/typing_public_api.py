@@ -19,6 +19,9 @@ def correct() -> None:
         assert_type(finding, prodlock.Finding)
         assert_type(finding.rule, prodlock.Rule)
         assert_type(finding.rule.code, str)
+    verified = prodlock.verify(prodlock.Project(Path()), "shop:latest", prodlock.VerifyOptions(strict=True))
+    assert_type(verified, prodlock.VerifyReport)
+    assert_type(verified.clean, bool)
     assert_type(prodlock.Failure("message").code, int)
     assert_type(prodlock.__version__, str)
 
@@ -27,4 +30,4 @@ def wrong() -> None:
     """Use names and arguments that do not exist."""
     prodlock.check("folder")  # type: ignore[arg-type]
     prodlock.check()  # type: ignore[call-arg]
-    prodlock.verify()  # type: ignore[attr-defined]
+    prodlock.prove()  # type: ignore[attr-defined]

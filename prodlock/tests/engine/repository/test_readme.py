@@ -67,14 +67,16 @@ PLAIN = [command for command, _ in console(README) if command.startswith(("docke
 PROXIED = [command for command, _ in console(DEPLOY) if command.startswith("docker compose ")]
 
 
-# test_package.py installs from a git URL, and test_layouts.py moves projects in.
-MOVING_IN = ["pip install 'prodlock @ git+REPOSITORY#subdirectory=prodlock'", "prodlock init"]
+# test_package.py installs from a git URL, test_layouts.py moves projects in, and tests/verify has images of all kinds.
+OF_THE_PACKAGE = [
+    "pip install 'prodlock @ git+REPOSITORY#subdirectory=prodlock'", "prodlock init", "prodlock verify shop:patched",
+]  # fmt: skip
 
 
 def test_every_command_of_the_readme_is_tried() -> None:
     """A command is a task, is run by the test below, or is what CI starts with."""
-    assert {command for command, _ in console(README)} > set(MOVING_IN)
-    others = [command for command, _ in console(README) if command not in (*PLAIN, *MOVING_IN)]
+    assert {command for command, _ in console(README)} > set(OF_THE_PACKAGE)
+    others = [command for command, _ in console(README) if command not in (*PLAIN, *OF_THE_PACKAGE)]
     assert (len(PLAIN), len(PROXIED)) == (4, 2)
     assert len(others) >= 5
     assert others[:2] == ["pip install invoke", "inv setup serve"]

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from prodlock.image.records import File
+from prodlock.origins import page
 from prodlock.tests.engine.conftest import REPOSITORY, docker
 from prodlock.tests.engine.repository import look
-from prodlock.tests.unit.verify.examples import DEBIAN, SITE, UNEXPLAINED, WHEEL, finding, report
-from prodlock.verify import page
+from prodlock.tests.unit.origins.examples import DEBIAN, SITE, UNEXPLAINED, WHEEL, finding, report
 
 # The browser's image has a GB.
 pytestmark = pytest.mark.full_length

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import re
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from prodlock import source
 from prodlock.docker import engine
 from prodlock.failure import CANNOT_CHECK, FAILED, Failure
 from prodlock.image.records import File
@@ -23,21 +27,21 @@ from prodlock.proof.rules import Finding
 
 
 @pytest.mark.parametrize(
-    "reference", ["-x", "--help", ".", "/nowhere/prod.tar", "a b", "a\nb", "\u00e9", "\0", "a" * 600]
+    "reference", ["", "-x", "--help", ".", "/nowhere/prod.tar", "a b", "a\nb", "\u00e9", "\0", "a" * 600]
 )
 def test_a_reference_to_neither_a_file_nor_an_image_is_refused(reference: str) -> None:
-    """Docker would take it for an option, or for an image of another name."""
+    """Docker would take it for an option, or for an image of another name; an empty one names none."""
     with pytest.raises(Failure, match="--image must be the name of an image or a saved file"):
         images.saved_file(reference)
 
 
 def test_a_reference_names_an_image_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder with an image's name is neither."""
+    """A folder with an image's name is neither. Without a reference it is the project's image."""
     (tmp_path / "app").mkdir()
     (tmp_path / "-x.tar").touch()
     monkeypatch.chdir(tmp_path)
     assert images.saved_file("-x.tar") == Path("-x.tar")
-    for reference in (None, "", "app", "Host.example:5000/a/b_c:1.0@sha256:" + "0" * 64, "0123456789ab"):
+    for reference in (None, "app", "Host.example:5000/a/b_c:1.0@sha256:" + "0" * 64, "0123456789ab"):
         assert images.saved_file(reference) is None
 
 
@@ -59,6 +63,44 @@ def test_without_a_compose_file_nothing_can_be_checked(
     with pytest.raises(Failure, match=r"docker-compose\.yml") as failure:
         collect.collect(Project(), None, whole=whole)
     assert failure.value.code == CANNOT_CHECK
+
+
+def test_a_failure_of_git_is_reported_before_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git works while Docker does, so that both may fail."""
+
+    def fail(_: Project) -> None:
+        raise Failure("git must be able to read the repository")
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Failure, match=r"must have a docker-compose\.yml"):
+        collect.collect(Project(), None, whole=False)
+    monkeypatch.setattr(source, "commit", fail)
+    with pytest.raises(Failure, match="git must be able to read the repository") as failure:
+        collect.collect(Project(), None, whole=False)
+    assert failure.value.code == CANNOT_CHECK
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, None])
+def test_the_container_of_a_check_is_removed(
+    monkeypatch: pytest.MonkeyPatch, interruption: type[BaseException] | None
+) -> None:
+    """Also where the check is interrupted while Docker creates it."""
+    commands = []
+
+    def answer(_: Project, *words: str, **__: object) -> str:
+        if words[0] == "create":
+            time.sleep(0.1)
+        commands.append(words[0])
+        return "0123\n" if words[0] == "create" else ""
+
+    monkeypatch.setattr(engine, "output", answer)
+    monkeypatch.setattr(images, "_folder", lambda *_: ())
+    expected = pytest.raises(interruption) if interruption else contextlib.nullcontext()
+    with expected, ThreadPoolExecutor() as pool, images.folders(Project(), pool, "x:dev", "/srv", "/opt/venv") as found:
+        if interruption:
+            raise interruption
+        assert [one.result() for one in found] == [(), ()]
+    assert commands == ["create", "rm"]
 
 
 @pytest.mark.parametrize("text", [None, "x = (", "x = 1\n"], ids=["absent", "no Python", "no settings"])
@@ -153,6 +195,16 @@ def test_a_bill_of_materials_needs_an_existing_folder(tmp_path: Path) -> None:
     assert failure.value.code == CANNOT_CHECK
 
 
+@pytest.mark.parametrize("value", ["", "."])
+def test_an_option_for_a_file_refuses_another_value(value: str) -> None:
+    """An empty --sbom would compare no document."""
+    with pytest.raises(Failure, match=r"^--sbom must be the name of a file \(got '\.?'\)") as failure:
+        check.prod(Project(), None, bill=value, as_json=False)
+    assert failure.value.code == CANNOT_CHECK
+    with pytest.raises(Failure, match=r"^--output must be the name of a file \(got '\.?'\)"):
+        check.sbom(Project(), None, value)
+
+
 def test_names_of_any_encoding_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of no encoding, and also where standard output has 256 characters only."""
     printed = io.BytesIO()
@@ -225,7 +277,7 @@ def test_without_a_lock_nothing_is_checked(tmp_path: Path, monkeypatch: pytest.M
     """Before anything is asked of Docker."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        Failure, match=r"poetry\.lock must be a lock of Poetry 2 \(got: .+\). To fix it: run `inv poetry -- lock`"
+        Failure, match=r"^poetry\.lock must be a lock of Poetry 2 \(got: No such file or directory\)\. To fix it: run "
     ):
         lock.read(Project())
 

@@ -15,7 +15,7 @@ def test_each_code_belongs_to_one_rule() -> None:
     """Codes are unique, and of one form."""
     codes = [rule.code for rule in rules.RULES]
     assert len(set(codes)) == len(codes)
-    assert all(re.fullmatch(r"LS[1-5]\d\d", code) for code in codes)
+    assert all(re.fullmatch(r"LS[1-6]\d\d", code) for code in codes)
 
 
 @pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.code)
@@ -33,7 +33,8 @@ def test_each_rule_is_used(rule: Rule) -> None:
     (name,) = (name for name, value in vars(rules).items() if value is rule)
     users = [
         path
-        for path in Path("prodlock/proof").rglob("*.py")
+        for folder in ("proof", "origins")
+        for path in Path("prodlock", folder).rglob("*.py")
         if re.search(rf"\brules\.{name}\b", path.read_text("utf-8"))
     ]
     assert users

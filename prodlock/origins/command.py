@@ -1,0 +1,259 @@
+"""Verify an image: collect the evidence, give every file its origin, judge, report.
+
+Evidence that can't be collected is a Failure with exit code 2, never an empty value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import re
+import time
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prodlock import collector, site
+from prodlock.failure import CANNOT_CHECK, Failure
+from prodlock.image.records import File
+from prodlock.inside.lock.selection import normalized
+from prodlock.origins import (
+    bytecode,
+    cache,
+    debian,
+    environments,
+    explain,
+    findings,
+    images,
+    interpreter,
+    locks,
+    page,
+    repository,
+    sarif,
+    wheels,
+)
+from prodlock.origins.attribution import Evidence, Key, attribute
+from prodlock.origins.progress import Progress
+from prodlock.origins.records import Bytecode, Installed, Locked, Python, State, Subject, Wheel
+from prodlock.origins.report import VerifyReport
+from prodlock.origins.visible import Layers
+from prodlock.project import Project
+from prodlock.proof.report import print_report, print_text
+
+# The first module of a standard library that Python looks for.
+_LIBRARY = re.compile(r"(?s).*/lib(?:64)?/python3\.\d+t?/os\.py")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is verified against what."""
+
+    lock: Path | None = None
+    groups: Sequence[str] = ()
+    extras: Sequence[str] = ()
+    base: str | None = None
+    # Such as linux/arm64, for images of several platforms.
+    platform: str = ""
+    # Folders whose files are the project's sources; without them, the commit that is checked out.
+    sources: Sequence[str] = ()
+    # Whether each file that nothing accounts for is a finding.
+    strict: bool = False
+    # Whether the report lists every finding and every file.
+    everything: bool = False
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is printed of the report, and written."""
+
+    json: bool = False
+    sarif: bool = False
+    html: Path | None = None
+    # A path of the image, or the code of a rule.
+    explain: str | None = None
+
+
+def run(project: Project, reference: str, options: Options, output: Output) -> int:
+    """Verify an image, print the report, and return 0, or 1 where there are findings."""
+    report = verify(project, reference, options)
+    if output.html:
+        page.write(report, output.html)
+    if output.explain:
+        print_text("\n".join(explain.explain(output.explain, report)))
+        return report.code
+    if output.sarif:
+        print_text(json.dumps(sarif.document(report), indent=2))
+        return report.code
+    return print_report(report, as_json=output.json)
+
+
+def verify(project: Project, reference: str, options: Options | None = None) -> VerifyReport:
+    """Return where every file of an image comes from, and the findings.
+
+    The image is one of the Engine, a file that `docker save` wrote, or an OCI layout. Raises Failure, code 2, where the
+    question can't be answered.
+    """
+    options = options or Options()
+    started = time.monotonic()
+    try:
+        lock = options.lock or locks.find(project.root)
+        with (
+            collector.paused(),
+            Progress() as progress,
+            images.open_image(project, reference, options.base, platform=options.platform) as subject,
+        ):
+            collection = _Collection(project, subject, options, progress)
+            evidence = collection.evidence(lock)
+            attribution = attribute(evidence, functools.partial(collection.compare, evidence.python))
+            found = findings.judge(evidence, attribution, strict=options.strict)
+    except Failure as failure:
+        raise Failure(str(failure), CANNOT_CHECK) from None
+    except OSError as error:
+        name = error.filename or reference
+        raise Failure(f"{name} can't be read: {error.strerror or error}.", CANNOT_CHECK) from None
+    return VerifyReport(
+        image=reference,
+        identifier=subject.image.identifier,
+        base=subject.base,
+        base_layers=subject.base_layers,
+        layers=subject.image.layers,
+        lock=evidence.locked.file,
+        inputs=evidence.locked.inputs,
+        attribution=attribution,
+        findings=tuple(found),
+        strict=options.strict,
+        seconds=time.monotonic() - started,
+        notes=(f"Sources are compared with {evidence.repository.name}.",),
+        everything=options.everything,
+    )
+
+
+@dataclass(frozen=True)
+class _Collection:
+    """Collects the evidence about an image. Raises Failure where some of it can't be had."""
+
+    project: Project
+    subject: Subject
+    options: Options
+    # Gets the state of what takes long.
+    progress: Progress
+
+    def evidence(self, lock: Path) -> Evidence:
+        """Return the evidence, with the wheels that the lock names."""
+        root, options = self.project.root, self.options
+        python = interpreter.find(self.subject)
+        locked = locks.read(root, lock, options.groups, options.extras, python)
+        locked = locked._replace(file=_shown(locked.file, root))
+        layers = Layers(self.subject.image.files)
+        installed = tuple(environments.find(self.subject, layers))
+        self._check_base(installed, locked)
+        return Evidence(
+            self.subject,
+            python,
+            locked,
+            installed,
+            self._wheels(installed, locked),
+            repository.read(self.project, options.sources, self._sizes()),
+            debian.files(self.subject),
+            layers,
+            # In a workspace, the lock is above the member's folder.
+            frozenset({*_own(root), *_own(lock.absolute().parent)}),
+        )
+
+    def _check_base(self, installed: Sequence[Installed], locked: Locked) -> None:
+        """Raise Failure where the base image that was found may be an earlier stage of the image itself."""
+        base = self.subject.base
+        below = [one for one in installed if one.layer < self.subject.base_layers and one.name in locked.main]
+        if self.subject.base_found and below:
+            raise Failure(
+                f"A base image must be given: {base}, which has the first layers of the image, has {below[0].name}, "
+                f"which {locked.file} has as well. To fix it: name the image of the Dockerfile's last FROM with "
+                f"--base (--base {base} where it is that one)."
+            )
+
+    def _wheels(self, installed: Sequence[Installed], locked: Locked) -> Mapping[Key, Wheel]:
+        """Return the locked wheel of each distribution that has the lock's version and is from one of its wheels."""
+        present = {
+            (one.layer, one.info): (one, locked.main[one.name])
+            for one in installed
+            if one.layer >= self.subject.base_layers
+            and one.name in locked.main
+            and environments.is_same(one.version, locked.main[one.name].version)
+        }
+        given = functools.partial(site.environment, self.project), self._cache, self.progress
+        named = wheels.identify((requirement for _, requirement in present.values()), *given)
+        chosen = {key: wheels.choose(one, named[requirement.name]) for key, (one, requirement) in present.items()}
+        needed = {digest: named[present[key][1].name] for key, digest in chosen.items() if digest}
+        contents = wheels.contents(needed, *given)
+        # A distribution that was built from source may have the tags of a wheel, but hardly its file WHEEL.
+        files = {(file.layer, file.path): file.sha256 for file in self.subject.image.files}
+        return {
+            key: contents[digest]
+            for key, digest in chosen.items()
+            if digest and wheels.is_build_of(contents[digest], key[1], files.get((key[0], f"{key[1]}/WHEEL"), ""))
+        }
+
+    def compare(
+        self, python: Python, files: Sequence[File], sources: Mapping[str, Sequence[File]]
+    ) -> Mapping[Key, Bytecode]:
+        """Return how bytecode compares with its sources, compiled by the interpreters of the base image."""
+        subject = self.subject
+        layers = "\n".join(layer.diff_id for layer in subject.image.layers[: subject.base_layers])
+        found: dict[Key, Bytecode] = {}
+        # All of them: which one the image has is the image's own word.
+        for library in self._libraries_of_base(python) or [""]:
+            base = python._replace(library=library or python.library)
+            found |= bytecode.compare(
+                [file for file in files if (one := found.get((file.layer, file.path))) is None or _is_open(one)],
+                sources,
+                subject.content,
+                base,
+                bytecode.in_container(self.project, subject.base_id, base) if subject.base_id else None,
+                self._cache,
+                base=hashlib.sha256(layers.encode()).hexdigest(),
+                notify=lambda done, of: self.progress(f"Bytecode: {done} of {of} sources compiled"),
+            )
+        return found
+
+    def _libraries_of_base(self, python: Python) -> list[str]:
+        """Return the standard libraries of the base image, that of the image's interpreter or its version first."""
+        version = f"python{'.'.join(python.version.split('.')[:2])}"
+        libraries = [
+            file.path.removesuffix("/os.py")
+            for file in self.subject.image.files
+            if file.layer < self.subject.base_layers and _LIBRARY.fullmatch(file.path)
+        ]
+        return sorted(libraries, key=lambda one: (one != python.library, not one.endswith(version)))
+
+    def _sizes(self) -> frozenset[int]:
+        """Return the sizes of the files above the base image."""
+        return frozenset(file.size for file in self.subject.image.files if file.layer >= self.subject.base_layers)
+
+    @property
+    def _cache(self) -> Path:
+        return cache.folder(self.project.environment)
+
+
+def _is_open(one: Bytecode) -> bool:
+    """Return whether another interpreter may compare bytecode that one could not."""
+    return one.state is State.UNVERIFIED
+
+
+def _shown(lock: str, root: Path) -> str:
+    """Return the path of a lock relative to the project's folder, where it is in it."""
+    path = Path(lock).absolute()
+    return str(path.relative_to(root)) if path.is_relative_to(root) else lock
+
+
+def _own(root: Path) -> Iterator[str]:
+    """Yield the names of the distributions that the project builds: its own, and those of a workspace's members."""
+    for pattern in ("pyproject.toml", "*/pyproject.toml", "*/*/pyproject.toml"):
+        for file in root.glob(pattern):
+            with contextlib.suppress(OSError, ValueError):
+                document = tomllib.loads(file.read_text(encoding="utf-8"))
+                name = document.get("project", {}).get("name") or document.get("tool", {}).get("poetry", {}).get("name")
+                if isinstance(name, str):
+                    yield normalized(name)

@@ -1,0 +1,189 @@
+"""Open the image that is verified, and find how much of it is its base image."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from prodlock.docker import saved
+from prodlock.docker.saved import Local
+from prodlock.failure import CANNOT_CHECK, Failure
+from prodlock.image import layout, opened
+from prodlock.image.opened import Opened
+from prodlock.origins.records import Subject
+from prodlock.project import Project
+
+# The base image of an image that was built from nothing, as Dockerfiles write it.
+SCRATCH = "scratch"
+# What may name an image (https://pkg.go.dev/github.com/distribution/reference): no path, and no option.
+_REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
+_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?")
+
+
+class _Base(NamedTuple):
+    """A base image: its name, its layers, its id where the Engine has it, whether it was found there."""
+
+    name: str
+    diff_ids: tuple[str, ...]
+    identifier: str = ""
+    found: bool = False
+
+
+@contextmanager
+def open_image(project: Project, reference: str, base: str | None, *, platform: str = "") -> Iterator[Subject]:
+    """Open an image: a name on the Engine, a file that `docker save` wrote, or an OCI layout (a folder or a file).
+
+    `base` is such a reference as well, or `scratch`; without it, the base image is the longest prefix of the layers
+    among the Engine's images. Raises Failure, code 2, where either can't be read or found.
+    """
+    if platform and not _PLATFORM.fullmatch(platform):
+        raise Failure(f"--platform must be such as linux/amd64 (got {platform!r}). To fix it: name one.", CANNOT_CHECK)
+    with ExitStack() as kept:
+        try:
+            subject = _subject(project, reference, base, platform, kept)
+        except Failure as failure:
+            raise Failure(str(failure), CANNOT_CHECK) from None
+        except OSError as error:
+            name = error.filename or "The image"
+            raise Failure(f"{name} can't be read: {error.strerror or error}.", CANNOT_CHECK) from None
+        yield subject
+
+
+def _subject(project: Project, reference: str, base: str | None, platform: str, kept: ExitStack) -> Subject:
+    path = _path("IMAGE", reference)
+    local = None if path else saved.find(project, reference)
+    given = None if base is None else _given(project, base, platform)
+    # Before an image is saved.
+    chosen = _base(project, (reference, *local.names), local.diff_ids, given) if local else None
+    subject = kept.enter_context(_opened(project, reference, path, local, platform))
+    image = subject.image
+    stated = layout.platform_of(image.document)
+    if platform and not layout.matches(stated, platform):
+        raise Failure(
+            f"{reference} must be an image of {platform} (got one of {stated}). To fix it: build or pull that one, or "
+            "leave out --platform."
+        )
+    if not chosen:
+        diff_ids = tuple(layer.diff_id for layer in image.layers)
+        chosen = _base(project, (reference, *subject.names), diff_ids, given)
+    identifier = chosen.identifier or _identifier(project, chosen.diff_ids)
+    return Subject(image, chosen.name, len(chosen.diff_ids), subject.content, chosen.found, identifier)
+
+
+def _path(option: str, reference: str) -> Path | None:
+    """Return the file or the folder that a reference names, or None for the name of an image.
+
+    A folder without an OCI layout may have the name of an image: many projects do.
+    """
+    # An image's name may be longer than a file's.
+    with suppress(OSError, ValueError):
+        path = Path(reference)
+        if path.is_file() or (path / layout.VERSION).is_file():
+            return path
+        if reference and path.is_dir() and not _REFERENCE.fullmatch(reference):
+            raise Failure(
+                f"{option} must be an OCI layout where it is a folder (got {reference}, without a file "
+                f"{layout.VERSION}). To fix it: name the folder that has the layout."
+            )
+    if not _REFERENCE.fullmatch(reference):
+        raise Failure(
+            f"{option} must be the name of an image, a saved file or an OCI layout (got {reference!r}). To fix it: "
+            "name one that exists."
+        )
+    return None
+
+
+@contextmanager
+def _opened(
+    project: Project, reference: str, path: Path | None, local: Local | None, platform: str
+) -> Iterator[Opened]:
+    with ExitStack() as kept:
+        if path and path.is_dir():
+            yield kept.enter_context(opened.open_folder(reference, path, platform=platform))
+        elif path:
+            archive = kept.enter_context(path.open("rb"))
+            yield kept.enter_context(opened.open_archive(reference, archive, platform=platform))
+        elif local:
+            file = kept.enter_context(tempfile.TemporaryFile())
+            # By its id: a name without a tag would bring every tag of it.
+            with saved.saving(project, file, local.identifier) as has_ended:
+                layers = opened.follow(file, has_ended, kept)
+            image = kept.enter_context(opened.open_archive(reference, file, layers=layers))
+            if tuple(layer.diff_id for layer in image.image.layers) != local.diff_ids:
+                raise Failure(f"{reference} has other layers than the Engine states: build or pull it again.")
+            yield image
+
+
+def _given(project: Project, reference: str, platform: str) -> _Base:
+    """Return the base image that a user has named; of a file or a folder only the configuration is read."""
+    if reference == SCRATCH:
+        return _Base(SCRATCH, ())
+    if path := _path("--base", reference):
+        document: Mapping[str, Any] = opened.configuration(reference, path, platform=platform)
+        return _Base(reference, tuple(document["rootfs"]["diff_ids"]))
+    local = saved.find(project, reference)
+    return _Base(reference, local.diff_ids, local.identifier)
+
+
+def _base(project: Project, names: Sequence[str], diff_ids: tuple[str, ...], given: _Base | None) -> _Base:
+    """Return the base image of an image of these names and layers. Raises Failure where there is none."""
+    reference = names[0]
+    if given:
+        if not _is_below(given.diff_ids, diff_ids):
+            got = "all layers" if given.diff_ids == diff_ids else "other layers than the first ones"
+            raise Failure(
+                f"--base must be the image that {reference} was built on (got {given.name}, which has {got} of "
+                f"{reference}). To fix it: name the image of its Dockerfile's last FROM, of the version that it was "
+                "built with."
+            )
+        return given
+    images: Sequence[Local] = ()
+    with suppress(Failure):
+        # Without an Engine, there is none to be found.
+        images = saved.every(project)
+    if found := _longest(names, diff_ids, images):
+        return _Base(found.names[0], found.diff_ids, found.identifier, found=True)
+    raise Failure(
+        f"A base image must be given: no local image has the first layers of {reference}. To fix it: pull the image of "
+        "its Dockerfile's last FROM, or name it with --base (`--base scratch` where it was built from nothing)."
+    )
+
+
+def _longest(names: Sequence[str], diff_ids: tuple[str, ...], images: Sequence[Local]) -> Local | None:
+    """Return the image with the most of the first layers of an image, among pulled ones where one of these has some.
+
+    An image without a name, or with the image's name in another version or registry, may be an earlier build of the
+    same Dockerfile.
+    """
+    same = {name for image in images if image.diff_ids == diff_ids for name in image.names}
+    own = {_short(name) for name in (*names, *same)}
+    candidates = [
+        image
+        for image in images
+        if image.names
+        and own.isdisjoint(_short(name) for name in image.names)
+        and image.diff_ids
+        and _is_below(image.diff_ids, diff_ids)
+    ]
+    return max(candidates, key=lambda image: (image.pulled, len(image.diff_ids)), default=None)
+
+
+def _short(name: str) -> str:
+    """Return the name of an image without registry, owner, tag and digest."""
+    return re.sub(r"(:[^/:]*)?(@.*)?$", "", name).rpartition("/")[2]
+
+
+def _is_below(base: tuple[str, ...], diff_ids: tuple[str, ...]) -> bool:
+    """Return whether layers are the first ones of an image, and not all of them."""
+    return len(base) < len(diff_ids) and diff_ids[: len(base)] == base
+
+
+def _identifier(project: Project, diff_ids: tuple[str, ...]) -> str:
+    """Return the id of an image of the Engine that has these layers, or nothing where there is none."""
+    with suppress(Failure):
+        return next((image.identifier for image in saved.every(project) if diff_ids and image.diff_ids == diff_ids), "")
+    return ""

@@ -1,0 +1,95 @@
+"""Read the contents of the project's files, which are the origin of a file of an image wherever that lies."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from prodlock import source
+from prodlock.failure import CANNOT_CHECK, Failure
+from prodlock.origins.records import Repository
+from prodlock.project import Project
+
+# How many bytes a file may have whose content is read though no file of the image has its size: a text with other
+# line ends, or a pointer to another content.
+_SMALL = 1 << 20
+# A file that Git LFS keeps elsewhere (https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md).
+_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
+_MOST_POINTER = 1024
+# How many digits of a commit's hash are printed.
+_ABBREVIATED = 7
+
+
+def read(project: Project, sources: Sequence[str] = (), sizes: Collection[int] = ()) -> Repository:
+    """Return the files of the commit that is checked out, or those of the folders `sources` in the working tree.
+
+    Contents larger than 1 MiB are read where their size is one of `sizes`, those of the image's files. Texts count with
+    the line ends of Windows too, which git writes there by default. Raises Failure, code 2, where git can't read the
+    repository, or a source is not there.
+    """
+    if sources:
+        return _repository(f"the working tree ({', '.join(sources)})", _present(project, sources, sizes))
+    try:
+        revision = source.head(project)
+        if not revision:
+            return Repository("no file, because the folder has no commit", {})
+        contents = source.contents(project, revision, lambda size: size <= _SMALL or size in sizes)
+        return _repository(f"commit {revision[:_ABBREVIATED]}", contents)
+    except Failure as failure:
+        raise Failure(str(failure), CANNOT_CHECK) from None
+
+
+def _repository(name: str, contents: Iterator[tuple[str, bytes]]) -> Repository:
+    found: dict[str, str] = {}
+    empty = set()
+    for path, content in contents:
+        if not content:
+            empty.add(path)
+            continue
+        found.setdefault(hashlib.sha256(content).hexdigest(), path)
+        if len(content) <= _MOST_POINTER and (pointer := _POINTER.match(content)):
+            found.setdefault(pointer[1].decode(), path)
+        if len(content) <= _SMALL and b"\n" in content and b"\0" not in content and b"\r" not in content:
+            found.setdefault(hashlib.sha256(content.replace(b"\n", b"\r\n")).hexdigest(), path)
+    return Repository(name, found, frozenset(empty))
+
+
+def _present(project: Project, sources: Sequence[str], sizes: Collection[int]) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of the files at or below paths of the project."""
+    for name in sources:
+        place = project.root / name
+        if not place.exists():
+            raise Failure(
+                f"--source must be a folder or file that exists (got {name}). To fix it: correct the path.",
+                CANNOT_CHECK,
+            )
+        for file in _files(place):
+            try:
+                size = file.stat().st_size
+                if size <= _SMALL or size in sizes:
+                    yield Path(os.path.relpath(file, project.root)).as_posix(), file.read_bytes()
+            except OSError as error:
+                raise Failure(
+                    f"{file} must be a file that can be read (got: {error.strerror}). To fix it: correct its "
+                    "permissions.",
+                    CANNOT_CHECK,
+                ) from None
+
+
+def _files(place: Path) -> Iterator[Path]:
+    """Yield the files at or below a path, without links, bytecode, and what git and virtual environments have."""
+    if place.is_file():
+        yield place
+    for folder, folders, files in os.walk(place):
+        if "pyvenv.cfg" in files:
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if name not in {".git", "__pycache__"})
+        yield from (Path(folder, name) for name in sorted(files) if _is_regular(Path(folder, name)))
+
+
+def _is_regular(file: Path) -> bool:
+    return file.is_file() and not file.is_symlink()

@@ -1,0 +1,275 @@
+"""The origin of each file."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+
+from prodlock.image.records import File
+from prodlock.origins.records import Bytecode, Kind, Package, State
+from prodlock.tests.unit.origins.subjects import (
+    SITE,
+    distribution,
+    evidence,
+    found,
+    origins,
+    requirement,
+    sha256,
+    subject,
+)
+
+SHOP, WHEEL = distribution(
+    "shop", "1.0", {"shop/__init__.py": b"", "shop/a.py": b"a = 1\n"}, commands={"shop": "shop.a:main"}
+)
+SCRIPT = (
+    b"#!/usr/local/bin/python3\nimport sys\nfrom shop.a import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+)
+CLEAN = SHOP | {"/usr/local/bin/shop 755": SCRIPT}
+BASE = {
+    "/usr/local/bin/python3.13 755": b"\x7fELF python",
+    "/etc/passwd": b"root",
+    "/usr/local/lib/python3.13/os.py": b"os",
+}
+
+
+def test_a_distribution_from_its_wheel_is_explained() -> None:
+    """Its modules, what the installer writes, and its command; nothing is found."""
+    given = evidence(subject(BASE, CLEAN), [WHEEL])
+    seen = origins(given)
+    assert seen[f"{SITE}/shop/a.py"].kind is seen[f"{SITE}/shop/__init__.py"].kind is Kind.WHEEL
+    assert seen[f"{SITE}/shop-1.0.dist-info/RECORD"].kind is seen["/usr/local/bin/shop"].kind is Kind.INSTALLER
+    assert seen["/etc/passwd"].kind is Kind.BASE
+    assert found(given, strict=True) == set()
+
+
+def test_a_record_that_lists_another_file_is_not_explained() -> None:
+    """Its rows must be files of the wheel, or files that the image has."""
+    record = f"{SITE}/shop-1.0.dist-info/RECORD"
+    changed = CLEAN | {record: CLEAN[record] + b"evil.py,sha256=abc,1\n"}
+    given = evidence(subject(BASE, changed), [WHEEL])
+    assert ("LS605", record) in found(given)
+
+
+def test_changed_added_and_missing_files_of_a_distribution() -> None:
+    """One finding each, with the path."""
+    changed = {path: content for path, content in CLEAN.items() if not path.endswith("shop/__init__.py")}
+    changed |= {f"{SITE}/shop/a.py": b"a = 2\n", f"{SITE}/shop/b.py": b"", f"{SITE}/c.pth": b"import evil\n"}
+    assert found(evidence(subject(BASE, changed), [WHEEL])) == {
+        ("LS605", f"{SITE}/shop/a.py"), ("LS606", f"{SITE}/shop/b.py"), ("LS606", f"{SITE}/c.pth"),
+        ("LS607", f"{SITE}/shop/__init__.py"),
+    }  # fmt: skip
+
+
+def test_distributions_that_the_lock_does_not_have() -> None:
+    """Outside of it, for development, in another version, tools, and one without its wheel: a finding each."""
+    files = dict(CLEAN)
+    for name, version in (("other", "1"), ("pytest", "9"), ("idna", "3.7"), ("pip", "25"), ("built", "1")):
+        files |= distribution(name, version, {f"{name}.py": name.encode()})[0]
+    main = [requirement("idna", "3.20"), requirement("built", "1")]
+    given = evidence(subject(BASE, files), [WHEEL], main=main, dev=[requirement("pytest", "9")])
+    assert found(given) == {
+        ("LS601", f"{SITE}/other-1.dist-info"), ("LS602", f"{SITE}/idna-3.7.dist-info"),
+        ("LS603", f"{SITE}/pytest-9.dist-info"), ("LS611", f"{SITE}/pip-25.dist-info"),
+        ("LS609", f"{SITE}/built-1.dist-info"),
+    }  # fmt: skip
+
+
+def test_a_distribution_stands_for_its_commands_of_another_layer() -> None:
+    """An instruction of its own may copy them. A changed one, or one that it does not list, is a finding."""
+    files, _ = distribution("other", "1", {"other.py": b"x = 1\n", "../../../bin/other": SCRIPT})
+    script = files.pop(f"{SITE}/../../../bin/other")
+    given = (("LS601", f"{SITE}/other-1.dist-info"),)
+    assert found(evidence(subject(BASE, files, {"/usr/local/bin/other 755": script}))) == {*given}
+    changed = {"/usr/local/bin/other 755": script + b"evil()\n", "/usr/local/bin/more 755": script}
+    assert found(evidence(subject(BASE, files, changed))) == {
+        *given, ("LS616", "/usr/local/bin/other"), ("LS616", "/usr/local/bin/more"),
+    }  # fmt: skip
+
+
+def test_a_copy_of_the_base_images_distribution_is_not_found() -> None:
+    """A copy of the whole folder has it again. Another version is found, and a copy in another environment is."""
+    pip, _ = distribution("pip", "25", {"pip.py": b"pip"})
+    assert found(evidence(subject(BASE | pip, CLEAN | pip), [WHEEL])) == set()
+    other, _ = distribution("pip", "26", {"pip.py": b"pip 26"})
+    elsewhere, _ = distribution("pip", "25", {"pip.py": b"pip"}, site="/opt/v/lib/python3.13/site-packages")
+    assert found(evidence(subject(BASE | pip, CLEAN | other | elsewhere), [WHEEL])) == {
+        ("LS611", f"{SITE}/pip-26.dist-info"), ("LS611", "/opt/v/lib/python3.13/site-packages/pip-25.dist-info"),
+    }  # fmt: skip
+
+
+def test_a_locked_distribution_that_the_image_lacks() -> None:
+    """Also where only its metadata is gone."""
+    assert found(evidence(subject(BASE, {}), [WHEEL])) == {("LS604", "shop")}
+
+
+def test_a_distribution_that_a_later_layer_deletes_still_ships() -> None:
+    """And it is missing."""
+    deleted = {f"{SITE}/.wh.shop": b"", f"{SITE}/.wh.shop-1.0.dist-info": b"", "/usr/local/bin/.wh.shop": b""}
+    assert found(evidence(subject(BASE, CLEAN, deleted), [WHEEL])) == {
+        ("LS604", "shop"), ("LS613", f"{SITE}/shop-1.0.dist-info"), ("LS613", "/usr/local/bin/shop"),
+    }  # fmt: skip
+
+
+def test_two_versions_are_found() -> None:
+    """In two environments."""
+    other, _ = distribution("shop", "2.0", {"shop/a.py": b"a = 2\n"}, site="/opt/v/lib/python3.13/site-packages")
+    codes = {code for code, _ in found(evidence(subject(BASE, CLEAN | other), [WHEEL]))}
+    assert codes == {"LS602", "LS608"}
+
+
+def test_the_repositorys_files_are_explained_at_any_path() -> None:
+    """An empty one where the files beside it are; one in an environment is not."""
+    repository = {"app/__init__.py": b"", "app/main.py": b"main", "docs/x.txt": b"x"}
+    image = {
+        "/code/app/__init__.py": b"",
+        "/code/app/main.py": b"main",
+        "/code/other/__init__.py": b"",
+        f"{SITE}/x.py": b"main",
+    }
+    given = evidence(subject(BASE, image), repository=repository)
+    seen = origins(given)
+    assert seen["/code/app/main.py"].what == "app/main.py"
+    assert seen["/code/app/__init__.py"].kind is Kind.REPOSITORY
+    assert found(given) == {("LS606", f"{SITE}/x.py"), ("LS617", "/code/other/__init__.py")}
+
+
+def test_leftovers_are_found() -> None:
+    """Caches, the repository's data, secrets, tests, tools, deleted files."""
+    image = {
+        "/root/.cache/pip/x": b"x", "/var/lib/apt/lists/y": b"y", "/code/.git/HEAD": b"h", "/code/.env": b"A=1",
+        "/code/tests/test_a.py": b"test", "/usr/local/bin/uv 755": b"\x7fELF uv", "/data/z": b"z",
+        "/usr/local/bin/qa 755": b"-> /code/tests/run.sh", "/code/run.sh 755": b"#!/bin/sh\n",
+    }  # fmt: skip
+    given = evidence(subject(BASE, image, {"/data/.wh.z": b""}), repository={"tests/test_a.py": b"test"})
+    assert found(given) == {
+        ("LS610", "/root/.cache/pip/x"), ("LS610", "/var/lib/apt/lists/y"), ("LS612", "/code/.git/HEAD"),
+        ("LS612", "/code/.env"), ("LS612", "/code/tests/test_a.py"), ("LS611", "/usr/local/bin/uv"),
+        ("LS613", "/data/z"), ("LS616", "/usr/local/bin/qa"), ("LS617", "/code/run.sh"),
+    }  # fmt: skip
+
+
+def test_a_downloaded_wheel_and_a_cached_copy_of_its_files_are_leftovers() -> None:
+    """They are explained, and not needed."""
+    archive = b"PK\x03\x04 wheel"
+    locked = requirement("other", "1")._replace(files=(("other-1-py3-none-any.whl", f"sha256:{sha256(archive)}"),))
+    image = CLEAN | {"/code/other-1-py3-none-any.whl": archive, "/opt/uv-cache/x/a.py": b"a = 1\n"}
+    given = evidence(subject(BASE, image), [WHEEL], dev=[locked])
+    assert origins(given)["/code/other-1-py3-none-any.whl"].kind is Kind.WHEEL
+    assert found(given) == {("LS610", "/code/other-1-py3-none-any.whl"), ("LS610", "/opt/uv-cache/x/a.py")}
+
+
+def test_rights_that_the_base_image_does_not_give_are_found() -> None:
+    """A program that runs with its owner's rights, also a copy of one, and a library for every program."""
+    copied = {"/usr/local/bin/python3.13 4755": BASE["/usr/local/bin/python3.13 755"], "/etc/ld.so.preload": b"/x.so"}
+    assert found(evidence(subject(BASE, copied))) == {
+        ("LS616", "/usr/local/bin/python3.13"), ("LS617", "/etc/ld.so.preload"),
+    }  # fmt: skip
+
+
+def test_a_command_of_the_image_that_is_for_development_is_found() -> None:
+    """Also in a health check."""
+    image = subject(BASE, CLEAN)
+    config = {"Healthcheck": {"Test": ["CMD", "python", "-m", "pytest"]}, "Cmd": ["shop"]}
+    image = replace(image, image=replace(image.image, config=config))
+    assert found(evidence(image, [WHEEL], dev=[requirement("pytest", "9")])) == {("LS110", "configuration")}
+
+
+def test_other_files_are_findings_with_strict_alone() -> None:
+    """Data that nothing accounts for."""
+    given = evidence(subject(BASE, {"/data/x": b"x"}))
+    assert found(given) == set()
+    assert found(given, strict=True) == {("LS618", "/data/x")}
+
+
+def test_bytecode_counts_with_its_source() -> None:
+    """Bytecode that differs is a finding; that of an added module belongs to the module's."""
+    path, added = f"{SITE}/shop/__pycache__/a.cpython-313.pyc", f"{SITE}/__pycache__/evil.cpython-313.pyc"
+    image = subject(BASE, CLEAN | {path: b"code", f"{SITE}/evil.py": b"evil", added: b"code"})
+    given = evidence(image, [WHEEL])
+    source = next(file for file in image.image.files if file.path.endswith("shop/a.py"))
+    evil = next(file for file in image.image.files if file.path.endswith("evil.py"))
+
+    def compared(state: State) -> dict[tuple[int, str], Bytecode]:
+        return {(1, path): Bytecode(state, source), (1, added): Bytecode(State.EQUAL, evil)}
+
+    assert origins(given, compared(State.EQUAL))[path].what == "shop 1.0"
+    assert not origins(given, compared(State.UNVERIFIED))[path].proven
+    assert found(given, compared(State.EQUAL)) == {("LS606", f"{SITE}/evil.py")}
+    for state in (State.STALE, State.DIFFERENT, State.WITHOUT_SOURCE):
+        assert ("LS614", path) in found(given, compared(state))
+
+
+def test_an_editable_installation_of_the_project_itself_is_explained() -> None:
+    """Where its .pth file adds a folder of the repository's files; that of another distribution is a finding."""
+    own, _ = distribution("shop-api", "0.1", {"_shop.pth": b"/code\n"})
+    own[f"{SITE}/shop-api-0.1.dist-info/direct_url.json"] = b'{"url": "file:///code", "dir_info": {"editable": true}}'
+    image = subject(BASE, own | {"/code/app/main.py": b"main"})
+    repository = {"app/main.py": b"main"}
+    assert found(evidence(image, repository=repository, own=frozenset({"shop-api"}))) == set()
+    assert found(evidence(image, repository=repository)) == {("LS615", f"{SITE}/shop-api-0.1.dist-info")}
+    evil = own | {f"{SITE}/_shop.pth": b"/code\nimport evil\n", "/code/app/main.py": b"main"}
+    given = evidence(subject(BASE, evil), repository=repository, own=frozenset({"shop-api"}))
+    assert ("LS606", f"{SITE}/_shop.pth") in found(given)
+
+
+def test_files_of_debian_packages_are_recorded_and_not_proven() -> None:
+    """By the records in the image itself."""
+    path = "/usr/lib/x86_64-linux-gnu/libpq.so.5"
+    given = evidence(subject(BASE, {path: b"\x7fELF"}), debian={(1, path): Package("libpq5", "17")})
+    assert origins(given)[path] == (Kind.DEBIAN, "libpq5 17", False)
+    assert found(given) == set()
+
+
+def test_debians_records_account_for_nothing_in_the_folders_of_installers() -> None:
+    """A step that writes a module there can write the records as well; dist-packages is Debian's own."""
+    added, own = f"{SITE}/evil.py", "/usr/lib/python3/dist-packages/yaml.py"
+    records = {(1, path): Package("x", "1") for path in (added, own, "/usr/local/bin/x")}
+    given = evidence(
+        subject(BASE, {added: b"evil", own: b"yaml", "/usr/local/bin/x 755": b"#!/bin/sh"}), debian=records
+    )
+    assert origins(given)[own].kind is Kind.DEBIAN
+    assert found(given) == {("LS606", added), ("LS616", "/usr/local/bin/x")}
+
+
+def packed(name: str, mode: Literal["w:", "w:gz", "w:xz", "w:bz2"]) -> bytes:
+    """Return a tar with an empty file."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["w:", "w:gz", "w:xz", "w:bz2"])
+def test_archives_are_code_where_they_have_code(mode: Literal["w:", "w:gz", "w:xz", "w:bz2"]) -> None:
+    """Other archives are data."""
+    assert found(evidence(subject(BASE, {"/data/x": packed("pytest/main.py", mode)}))) == {("LS617", "/data/x")}
+    assert found(evidence(subject(BASE, {"/data/x": packed("a.txt", mode)}))) == set()
+
+
+def test_added_accounts_are_recognized() -> None:
+    """One without rights of root, beside all accounts of the base image."""
+    base = {"/etc/passwd": b"root:x:0:0:root:/root:/bin/sh\n"}
+    app = b"app:x:10001:10001::/home/app:/bin/sh\n"
+    for content, proven in (
+        (base["/etc/passwd"] + app, True), (app, False), (base["/etc/passwd"] + app.replace(b"10001", b"0"), False),
+    ):  # fmt: skip
+        given = evidence(subject(base, {"/etc/passwd": content, "/etc/passwd-": content}))
+        assert [origins(given)[path].proven for path in ("/etc/passwd", "/etc/passwd-")] == [proven, proven]
+
+
+def test_a_copy_of_the_base_images_file_is_explained_outside_of_environments() -> None:
+    """As a virtual environment has the interpreter."""
+    copied = {"/venv/bin/python 755": b"\x7fELF python", f"{SITE}/os.py": b"os"}
+    given = evidence(subject(BASE, copied))
+    assert origins(given)["/venv/bin/python"].kind is Kind.BASE
+    assert found(given) == {("LS606", f"{SITE}/os.py")}
+
+
+def test_a_file_of_the_subject_has_its_content() -> None:
+    """The control of the helpers."""
+    image = subject({"/a": b"x"})
+    assert image.content(File("/a", 0)) == b"x"
