@@ -235,7 +235,7 @@ def _read(file: File, sources: Mapping[str, Sequence[File]], content: Content, e
         levels=(int(cached["optimization"] or 0),) if cached else (0, 1, 2),
         current=_hashed(copies[0], content),
         copies=tuple(_hashed(copy, content) for copy in possible),
-        digest=_digest(data[HEADER:], copies[0].path),
+        digest=_digest(data[HEADER:], source_path(file.path)) or _digest(data[HEADER:], copies[0].path),
     )
 
 
@@ -383,7 +383,8 @@ def _equal_copy(
     except ValueError:
         return None
     # Where it was compiled is of no effect: imports replace the path.
-    if posixpath.basename(code.path) != os.fsencode(posixpath.basename(one.current.path)):
+    names = {os.fsencode(posixpath.basename(path)) for path in (source_path(one.file.path), one.current.path)}
+    if posixpath.basename(code.path) not in names:
         return None
     for copy, key in possible:
         result = interpreter.results.get(key)

@@ -244,6 +244,15 @@ def test_a_linked_source_is_followed(images: Images) -> None:
     assert {one.state for one in images.compare().values()} == {State.EQUAL}
 
 
+def test_bytecode_may_have_the_name_of_a_link_to_its_source(images: Images) -> None:
+    """As Debian's interpreter has a module under a second name."""
+    images.add("/app/real.py", SOURCE)
+    link = images.add("/app/module.py", b"")._replace(target="real.py", size=0, sha256="")
+    images.files[-1] = link
+    images.add(f"/app/__pycache__/module.{TAG}.pyc", images.compile())
+    assert [one.state for one in images.compare().values()] == [State.EQUAL]
+
+
 def test_bytecode_without_a_source_is_named_so(images: Images) -> None:
     """Python runs bytecode in the place of a source."""
     images.add("/app/hidden.pyc", images.compile())
