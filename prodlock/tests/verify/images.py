@@ -298,7 +298,7 @@ def archive(tag: str, file: Path) -> Path:
 
 def main(folder: Path, names: Sequence[str]) -> None:
     """Write projects and archives of images to a folder."""
-    for name in names or [name for name, example in EXAMPLES.items() if not example.full_length]:
+    for name in names or [name for name, example in EXAMPLES.items() if not example.packages]:
         target = folder / name
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
