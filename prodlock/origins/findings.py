@@ -29,7 +29,9 @@ TOOLS = frozenset(
 _TOOL_PROGRAMS = re.compile(r".*/(?:uv|uvx|pdm|poetry|pipenv|hatch|pip[\d.]*)")
 _CACHE = re.compile(
     r"(?P<top>/tmp|/var/tmp|/var/cache/(?!debconf|fontconfig|ldconfig)[^/]+|/var/lib/apt/lists|(?:/[^/]+)*?/\.cache(?:/[^/]+)?"
-    r"|(?:/[^/]+)*?/(?:\.mypy_cache|\.pytest_cache|\.ruff_cache|\.hypothesis|\.tox|\.nox))(?:/|$)"
+    r"|(?:/[^/]+)*?/(?:\.mypy_cache|\.pytest_cache|\.ruff_cache|\.hypothesis|\.tox|\.nox)"
+    # The cache of uv, in any folder.
+    r"|(?:/[^/]+)*?(?=/(?:archive|sdists|simple|wheels)-v\d+/))(?:/|$)"
 )
 _PROJECT_DATA = re.compile(
     r".*/(?:\.git|\.hg|\.svn|\.github|\.idea|\.vscode)(?:/.*|$)"
@@ -57,6 +59,11 @@ def judge(evidence: Evidence, attribution: Attribution, *, strict: bool) -> list
 def _is_nested(name: str) -> bool:
     """Return whether a member of an archive is an archive, by its name."""
     return name.endswith((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst"))
+
+
+def _is_cached(one: Installed) -> bool:
+    """Return whether a distribution is unpacked in an installer's cache, and not installed."""
+    return _CACHE.match(one.info) is not None
 
 
 class _Judgement:
@@ -184,7 +191,7 @@ class _Judgement:
 
     def missing(self) -> Iterator[Finding]:
         """Yield a finding for each locked distribution that the image does not have in any version."""
-        present = {one.name for one in self.evidence.installed if not one.deleted}
+        present = {one.name for one in self.evidence.installed if not (one.deleted or _is_cached(one))}
         for name, locked in self.evidence.locked.main.items():
             if name not in present and name not in self.evidence.own:
                 why = f"{self.evidence.locked.file} has it, and no environment of the image does"
@@ -197,7 +204,7 @@ class _Judgement:
         """Yield a finding for the missing files of a distribution, and one for each of its changed files."""
         for one in self.evidence.installed:
             wheel = self.evidence.wheels.get((one.layer, one.info))
-            if not wheel or one.deleted:
+            if not wheel or one.deleted or _is_cached(one):
                 continue
             found: dict[str, list[str]] = {}
             for path, member, script in installers.places(wheel, one.site, self.evidence.python):
@@ -219,7 +226,7 @@ class _Judgement:
         """Yield a finding for each distribution of which a container sees two versions."""
         seen: dict[str, dict[str, Installed]] = {}
         for one in self.evidence.installed:
-            if not one.deleted and one.name not in TOOLS and not _CACHE.match(one.info):
+            if not one.deleted and one.name not in TOOLS and not _is_cached(one):
                 seen.setdefault(one.name, {})[one.version] = one
         for name, versions in seen.items():
             if len(versions) > 1:
@@ -275,7 +282,7 @@ class _Judgement:
         if origin.kind is not Kind.INSTALLER and (match := _CACHE.match(path)):
             return rules.LEFT_CACHE, "cache", match["top"], "left by an installer or a build"
         if origin.kind is Kind.WHEEL and origin.what.endswith((ARCHIVE, CACHED)):
-            return rules.LEFT_CACHE, origin.what, folder, "left by an installer"
+            return rules.LEFT_CACHE, "locked wheels", folder, "left by an installer"
         if _PROJECT_DATA.fullmatch(path) and origin.kind in {Kind.REPOSITORY, Kind.UNEXPLAINED}:
             top = re.sub(r"(/\.(?:git|hg|svn|github|idea|vscode))/.*", r"\1", path)
             return rules.PROJECT_DATA, "repository data or secret", top, "not needed to run"
