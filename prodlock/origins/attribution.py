@@ -42,7 +42,7 @@ _ACCOUNTS = {
 _ACCOUNT = re.compile(rb"[a-z_][a-z0-9_-]*:(?:[^:]*:(?!0+:)[^\n]*|\d+:\d+)")
 _LIBRARY = "/lib/python"
 # The lock of uv, which it leaves.
-_UV_LOCK = re.compile(r"/tmp/uv-[0-9a-f]+\.lock")  # noqa: S108 - a path of the image
+_UV_LOCK = re.compile(r"/tmp/uv-(?:[\w.-]+-)?[0-9a-f]+\.lock")  # noqa: S108 - a path of the image
 # https://bford.info/cachedir/
 _CACHE_TAG = b"Signature: 8a477f597d28d172789f06886806bc55"
 _CODE = (".py", ".pyc", ".pyo", ".so", ".pth", ".pyd")

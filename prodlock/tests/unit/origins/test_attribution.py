@@ -171,6 +171,20 @@ def test_a_distribution_in_a_cache_is_a_leftover_and_not_installed(folder: str) 
     assert found(evidence(subject(BASE, cached), [WHEEL])) == {("LS610", top), ("LS604", "shop")}
 
 
+def test_what_a_locked_distribution_vendors_is_a_part_of_it() -> None:
+    """It is not a distribution outside the lock, nor a second version, nor the locked one of its name."""
+    part = distribution("idna", "1", {"idna.py": b"idna"}, site="tools/_vendor")[0]
+    tools, wheel = distribution("tools", "1", {"tools/__init__.py": b"tools"} | part)
+    idna, other = distribution("idna", "2", {"idna.py": b"idna 2"})
+    assert found(evidence(subject(BASE, tools), [wheel])) == set()
+    assert found(evidence(subject(BASE, tools | idna), [wheel, other])) == set()
+    assert found(evidence(subject(BASE, tools), [wheel, other])) == {("LS604", "idna")}
+    # A record alone, which may list more than the wheel has, hides nothing.
+    _, without = distribution("tools", "1", {"tools/__init__.py": b"tools"})
+    metadata = f"{SITE}/tools/_vendor/idna-1.dist-info"
+    assert ("LS601", metadata) in found(evidence(subject(BASE, tools), [without]))
+
+
 def test_wheels_of_one_folder_are_one_finding() -> None:
     """A step that copies all wheels from a build stage is one cause."""
     wheels = {f"/wheels/{name}-1-py3-none-any.whl": b"PK\x03\x04 " + name.encode() for name in ("a", "b")}
