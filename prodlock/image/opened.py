@@ -185,10 +185,16 @@ def _layer(stored: Tar, budget: archives.Budget, kept: ExitStack, pool: ThreadPo
     whole = pool.submit(tar.sha256_of, content)
     files: list[File] = []
     digests: dict[int, Future[str]] = {}
+    # Whether each path is a folder: of two files of a path, an Engine keeps one.
+    folders: dict[str, bool] = {}
     for file in reader.layer_files(content, lambda size: size < _LARGE):
         if file.size >= _LARGE:
             start = content.start + file.place
             digests[file.place] = pool.submit(tar.sha256_of, Tar(content.map, start, start + file.size))
+        if file.path in folders and not (file.directory and folders[file.path]):
+            message = f"{file.path} is there twice in a layer"
+            raise tarfile.ReadError(message)
+        folders[file.path] = file.directory
         files.append(file)
     if digests:
         files = [

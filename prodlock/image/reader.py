@@ -190,6 +190,9 @@ def _files(layer: Tar, options: _Options, above: str = "/") -> Iterator[File]:
             digest, head, place = linked.sha256, linked.head, linked.place
         else:
             target = entry.linkname
+        extra = tar.describe_extra(layer, entry)
+        if entry.islnk() and place < 0:
+            extra = ", ".join(filter(None, (extra, f"a hard link to {target}, which its layer does not have")))
         file = File(
             path,
             options.layer,
@@ -201,7 +204,7 @@ def _files(layer: Tar, options: _Options, above: str = "/") -> Iterator[File]:
             digest,
             head,
             (entry.uid, entry.gid),
-            tar.describe_extra(layer, entry),
+            extra,
             mtime=int(entry.mtime),
             place=place,
         )

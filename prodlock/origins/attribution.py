@@ -7,13 +7,14 @@ import contextlib
 import hashlib
 import posixpath
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from prodlock.image.records import File
-from prodlock.origins import installers
-from prodlock.origins.environments import SITE, moved, prefix, source_path
+from prodlock.origins import debian, installers
+from prodlock.origins.environments import LIBRARY, SITE, moved, prefix, rows, source_path
 from prodlock.origins.records import (
     Attribution,
     Bytecode,
@@ -39,13 +40,17 @@ _ACCOUNTS = {
     f"/etc/{name}{end}" for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid") for end in ("", "-")
 }
 # A line of these files: a name, and of a user or group a number that is not root's (passwd(5)).
-_ACCOUNT = re.compile(rb"[a-z_][a-z0-9_-]*:(?:[^:]*:(?!0+:)[^\n]*|\d+:\d+)")
+_ACCOUNT = re.compile(rb"[a-z_][a-z0-9_-]*:(?:[^:]*:0*[1-9]\d{0,8}:[^\n]*|[!*]?::[^\n]*|\d+:\d+)")
 _LIBRARY = "/lib/python"
 # The lock of uv, which it leaves.
 _UV_LOCK = re.compile(r"/tmp/uv-(?:[\w.-]+-)?[0-9a-f]+\.lock")  # noqa: S108 - a path of the image
 # https://bford.info/cachedir/
-_CACHE_TAG = b"Signature: 8a477f597d28d172789f06886806bc55"
-_CODE = (".py", ".pyc", ".pyo", ".so", ".pth", ".pyd")
+_CACHE_TAG = re.compile(rb"Signature: 8a477f597d28d172789f06886806bc55(?:\n#[^\n]*)*\n?")
+# What Python imports or reads when it starts (https://docs.python.org/3/library/site.html).
+_HOOKS = re.compile(r"(?:site|user)customize|.*\._?pth", re.DOTALL)
+_MODULE = re.compile(r"([^.]+)\.(?:pyc?|(?:[\w-]+\.)?so)")
+# Folders of commands.
+COMMANDS = re.compile(r"(?s)(?:/.*)?/s?bin/[^/]+")
 # Compares bytecode files with the sources at their paths.
 Compare = Callable[[Sequence[File], Mapping[str, Sequence[File]]], Mapping[tuple[int, str], Bytecode]]
 Key = tuple[int, str]
@@ -131,21 +136,30 @@ class _Attributor:
     def __post_init__(self) -> None:
         evidence, base_layers = self.evidence, self.evidence.subject.base_layers
         self._base: dict[str, set[str]] = {}
-        self._base_contents: dict[str, str] = {}
+        self._base_contents: dict[str, list[str]] = {}
         # The contents of an interpreter's files, by their paths in the library.
         self._base_library: dict[str, set[str]] = {}
         for file in evidence.files:
             if file.layer < base_layers:
                 self._base.setdefault(file.path, set()).add(file.sha256 or f"-> {file.target}")
                 if file.size:
-                    self._base_contents.setdefault(file.sha256, file.path)
+                    self._base_contents.setdefault(file.sha256, []).append(file.path)
                 if _LIBRARY in file.path:
                     self._base_library.setdefault(file.path.partition(_LIBRARY)[2], set()).add(file.sha256)
         # Of each metadata folder the distributions, of all layers.
         self._infos: dict[str, list[Installed]] = {}
         for one in evidence.installed:
             self._infos.setdefault(one.info, []).append(one)
-        self._commands = {path: entry for one in evidence.installed for path, entry in self._scripts(one)}
+        # What a wheel declares comes before what the project itself does.
+        ordered = sorted(evidence.installed, key=lambda one: (one.layer, one.info) in evidence.wheels)
+        self._commands = {path: entry for one in ordered for path, entry in self._scripts(one)}
+        self._programs = {
+            *(posixpath.basename(path) for path in self._base if COMMANDS.fullmatch(path)),
+            *(name for wheel in evidence.wheels.values() for name in wheel.commands),
+        }
+        self._modules = sys.stdlib_module_names | {
+            name.partition("/")[0].partition(".")[0] for wheel in evidence.wheels.values() for name in wheel.members
+        }
         archives = (*evidence.locked.main.values(), *evidence.locked.dev.values())
         self._archives = {
             digest.removeprefix("sha256:"): f"{one.name} {one.version}" for one in archives for _, digest in one.files
@@ -174,9 +188,35 @@ class _Attributor:
         if not file.sha256:
             return self._of_debian(file) or self._of_environment(file)
         origin = self._of_wheel(file) or self._of_metadata(file) or self._of_command(file) or self._of_environment(file)
-        return (
-            origin or self._of_repository(file) or self._of_archive(file) or self._of_debian(file) or self._copied(file)
-        )
+        if origin or file.path in self.evidence.expected or file.path in self._commands:
+            # In a wheel's place only what the wheel has is expected.
+            return origin
+        return self._of_repository(file) or self._of_archive(file) or self._of_debian(file) or self._copied(file)
+
+    def _is_disguised(self, file: File, source: str) -> bool:
+        """Return whether a content, or what a link leads to, is run or imported under the name of something else.
+
+        `source` is the path that it has in the repository or in the base image.
+        """
+        path = file.path
+        name, original = posixpath.basename(path), posixpath.basename(source)
+        if LIBRARY.search(path) and not SITE.match(path):
+            return True
+        if f"{source}/__init__.py" in self.evidence.seen:
+            # A link to a package.
+            path, source = f"{path}/__init__.py", f"{source}/__init__.py"
+        place, module = _module(path)
+        if module != _module(source)[1] and (
+            _HOOKS.fullmatch(module) or (module in self._modules and f"{place}/__init__.py" not in self.evidence.seen)
+        ):
+            return True
+        if installers.PYTHON_NAME.fullmatch(name):
+            return not installers.PYTHON_NAME.fullmatch(original)
+        if name == original:
+            return False
+        is_command = bool(file.mode & 0o111 or COMMANDS.fullmatch(path)) and name in self._programs
+        is_library = ".so" in name and path in self._base and name.partition(".so")[0] != original.partition(".so")[0]
+        return is_command or is_library
 
     def _of_wheel(self, file: File) -> Origin | None:
         for wheel, member, script in self.evidence.expected.get(file.path, ()):
@@ -196,20 +236,21 @@ class _Attributor:
             content = self.evidence.subject.content(file)
             if installers.is_written(name, content, one):
                 return Origin(Kind.INSTALLER, what)
-            if name == "RECORD" and wheel and self._is_record(one, wheel):
+            if name == "RECORD" and wheel and self._is_record(one, wheel, content):
                 return Origin(Kind.INSTALLER, what)
-            if not wheel and not name.endswith(_CODE):
+            if not wheel and installers.is_metadata(name, content):
                 # The project's build backend wrote it: nothing here can repeat that.
                 return Origin(Kind.INSTALLER, what, proven=False)
         return None
 
-    def _is_record(self, one: Installed, wheel: Wheel) -> bool:
+    def _is_record(self, one: Installed, wheel: Wheel, content: bytes) -> bool:
         def has(path: str, digest: str) -> bool:
             held = (self.evidence.seen.get(place) for place in (path, moved(path, one.site)))
             return any(file and file.sha256 and installers.encoded(file.sha256) == digest for file in held)
 
         allowed = (path for path, _, _ in installers.places(wheel, one.site, self.evidence.python))
-        return installers.is_record_of(one.record, wheel, allowed, has)
+        record = rows(content.decode(errors="replace"), posixpath.dirname(one.info))
+        return installers.is_record_of(record, wheel, allowed, has)
 
     def _scripts(self, one: Installed) -> Iterable[tuple[str, str]]:
         """Return the paths of the commands that a distribution declares, each with its entry point."""
@@ -239,15 +280,15 @@ class _Attributor:
                 name == "pyvenv.cfg"
                 or (name == "lib64" and file.target == "lib")
                 or (name == ".gitignore" and file.sha256 and _ignores_all(content(file)))
-                or (name == "CACHEDIR.TAG" and file.sha256 and content(file).startswith(_CACHE_TAG))
+                or (name == "CACHEDIR.TAG" and file.sha256 and _CACHE_TAG.fullmatch(content(file)))
                 or (name == ".lock" and file.sha256 == EMPTY)
             )
             return Origin(Kind.INSTALLER, folder) if is_known else None
         if last == "bin" and top in self._environments and file.sha256 and installers.is_activation(name):
             text, prompts = content(file), [one for one in (self._environments[top], posixpath.basename(top)) if one]
             digest = installers.skeleton_digest(text, top, prompts)
-            proven = digest in installers.SKELETONS or self._is_activation_of_base(name, text)
-            return Origin(Kind.INSTALLER, top, proven=proven)
+            is_known = digest in installers.SKELETONS or self._is_activation_of_base(name, text)
+            return Origin(Kind.INSTALLER, top) if is_known else None
         if file.sha256 == EMPTY and _UV_LOCK.fullmatch(file.path):
             return Origin(Kind.INSTALLER, "uv")
         if name in {"_virtualenv.py", "_virtualenv.pth"} and file.sha256:
@@ -278,11 +319,14 @@ class _Attributor:
 
     def _of_repository(self, file: File) -> Origin | None:
         path = self.evidence.repository.files.get(file.sha256)
+        if path is None or self._is_disguised(file, path):
+            return None
         # In site-packages, a file of the repository is only expected as one of the project's own package.
-        is_expected = not SITE.match(file.path) or any(
-            file.path in one.record for one in self.evidence.installed if one.name in self.evidence.own
+        is_expected = not SITE.match(file.path) or (
+            posixpath.basename(file.path) == posixpath.basename(path)
+            and any(file.path in one.record for one in self.evidence.installed if one.name in self.evidence.own)
         )
-        return Origin(Kind.REPOSITORY, path) if path is not None and is_expected else None
+        return Origin(Kind.REPOSITORY, path) if is_expected else None
 
     def _of_archive(self, file: File) -> Origin | None:
         """Return the origin of a wheel itself, and of what an installer's cache has unpacked of it."""
@@ -293,11 +337,9 @@ class _Attributor:
         return None
 
     def _of_debian(self, file: File) -> Origin | None:
-        site = self.evidence.site_of(file.path)
-        if file.path.startswith("/usr/local/") or (site and not site.endswith("/dist-packages")):
-            # No Debian package has files there (Debian Policy, 9.1.2).
-            return None
-        if package := self.evidence.debian.get((file.layer, file.path)):
+        package = self.evidence.debian.get((file.layer, file.path))
+        in_environment = any(file.path.startswith(f"{folder}/") for folder in self._environments)
+        if package and debian.PLACES.fullmatch(file.path) and not in_environment:
             return Origin(Kind.DEBIAN, f"{package.name} {package.version}".strip(), proven=False)
         if file.path in _ACCOUNTS and file.sha256:
             return Origin(Kind.DEBIAN, "accounts", proven=self._adds_accounts(file))
@@ -321,8 +363,10 @@ class _Attributor:
         """
         if _LIBRARY in file.path and file.sha256 in self._base_library.get(file.path.partition(_LIBRARY)[2], ()):
             return Origin(Kind.BASE, file.path)
-        path = self._base_contents.get(file.sha256)
-        return Origin(Kind.BASE, path) if path and not self.evidence.site_of(file.path) else None
+        if self.evidence.site_of(file.path):
+            return None
+        paths = self._base_contents.get(file.sha256, ())
+        return next((Origin(Kind.BASE, path) for path in paths if not self._is_disguised(file, path)), None)
 
     def add_empty(self) -> None:
         """Add the repository's empty files: where the files beside them are of the same folder of the repository."""
@@ -382,15 +426,36 @@ class _Attributor:
             key = (file.layer, file.path)
             if key in self.origins or file.sha256 or not file.target:
                 continue
-            if self.evidence.site_of(file.path):
+            if self.evidence.site_of(file.path) or file.path in self.evidence.expected or file.path in self._commands:
                 continue
-            end = _resolved(file.path, targets)
+            end = resolved(file.path, targets)
             held = self.evidence.seen.get(end)
             of = self.origins.get((held.layer, held.path)) if held else None
-            if of and of.kind is not Kind.UNEXPLAINED:
+            # A name of a system's own program may lead to another one of it, such as `sh` to `bash`.
+            if of and _is_choice(file, of):
+                self.origins[key] = of
+            elif self._is_disguised(file, end):
+                continue
+            elif of and of.kind is not Kind.UNEXPLAINED:
                 self.origins[key] = of
             elif end in folders:
                 self.origins[key] = Origin(Kind.INSTALLER, f"a link to {end}")
+
+
+def _is_choice(file: File, of: Origin) -> bool:
+    """Return whether a link is a command that leads to a program of the system, and is none of Python's."""
+    is_python = installers.PYTHON_NAME.fullmatch(posixpath.basename(file.path))
+    return of.kind in {Kind.BASE, Kind.DEBIAN} and not is_python and bool(COMMANDS.fullmatch(file.path))
+
+
+def _module(path: str) -> tuple[str, str]:
+    """Return the folder that a module or package is imported from, and its name; of another file the file's name."""
+    folder, _, name = path.rpartition("/")
+    match = _MODULE.fullmatch(name)
+    if match and match[1] == "__init__":
+        folder, _, name = folder.rpartition("/")
+        return folder, name
+    return folder, match[1] if match else name
 
 
 def _ignores_all(content: bytes) -> bool:
@@ -407,7 +472,7 @@ def _roots(place: str, path: str) -> tuple[str, str]:
     return "/".join([*one, ""]), "/".join([*other, ""]) if other else ""
 
 
-def _resolved(path: str, links: Mapping[str, str]) -> str:
+def resolved(path: str, links: Mapping[str, str]) -> str:
     """Return where a link of the image leads; links in the folders of a path count."""
     for _ in range(40):
         at, rest = "/", path.strip("/").split("/")

@@ -37,6 +37,8 @@ _MAGIC = {8: range(3400, 3420), 9: range(3420, 3430), 10: range(3430, 3450)}
 _FIRST_OF_50 = 11
 # Flags in the header (PEP 552): the source is named by time and size, or by hash and checked or not.
 _BY_TIME, _UNCHECKED, _CHECKED = 0, 1, 3
+# What Debian's interpreter and its packages have.
+_DEBIAN = "/usr/lib/python3"
 _EMPTY = hashlib.sha256().hexdigest()
 # How many bytes of sources and how many files one container compiles.
 _PORTION = 32 << 20
@@ -106,6 +108,8 @@ class _Interpreter:
     run: Run
     # The cache's key.
     key: str
+    # Whether it is the base image's.
+    of_base: bool = False
     version: str = ""
     magic: int = -1
     results: dict[_Key, _Result] = field(default_factory=dict)
@@ -173,6 +177,7 @@ def compare(  # noqa: PLR0913, PLR0917 - the evidence, and how to get more of it
         if not rest:
             break
         interpreter = _interpreter(compiler, identity, cache)
+        interpreter.of_base = compiler is run
         try:
             found |= _judge(interpreter, rest, content, python, notify)
         except Failure:
@@ -347,10 +352,12 @@ def _judge(
             # Python runs unchecked bytecode whatever its source has become.
             found[one.key] = Bytecode(State.DIFFERENT if one.unchecked else State.STALE, one.current)
     _compile_whole(interpreter, [(copy, key) for _, possible in doubtful for copy, key in possible], content)
-    # Another release of the same version may compile a source to other code.
-    same = f"{interpreter.version}.".startswith(f"{python.version}.")
     for one, possible in doubtful:
         copy = _equal_copy(one, possible, interpreter, content)
+        # Another release of the same version may compile a source to other code. The base image's own is the one that
+        # runs, but for the bytecode of Debian's beside it: what the image states of its version may be forged.
+        is_debian = one.file.path.startswith(_DEBIAN) and not python.library.startswith(_DEBIAN)
+        same = (interpreter.of_base and not is_debian) or f"{interpreter.version}.".startswith(f"{python.version}.")
         other = Bytecode(State.DIFFERENT if same else State.UNVERIFIED, possible[0][0])
         found[one.key] = one.equal_to(copy) if copy else other
     return found

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import re
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,11 +37,14 @@ from prodlock.origins import (
 )
 from prodlock.origins.attribution import Evidence, Key, attribute
 from prodlock.origins.progress import Progress
-from prodlock.origins.records import Bytecode, Installed, Locked, Python, Subject, Wheel
+from prodlock.origins.records import Bytecode, Installed, Locked, Python, State, Subject, Wheel
 from prodlock.origins.report import VerifyReport
 from prodlock.origins.visible import Layers
 from prodlock.project import Project
 from prodlock.proof.report import print_report, print_text
+
+# The first module of a standard library that Python looks for.
+_LIBRARY = re.compile(r"(?s).*/lib(?:64)?/python3\.\d+t?/os\.py")
 
 
 @dataclass(frozen=True)
@@ -195,33 +199,34 @@ class _Collection:
     def compare(
         self, python: Python, files: Sequence[File], sources: Mapping[str, Sequence[File]]
     ) -> Mapping[Key, Bytecode]:
-        """Return how bytecode compares with its sources, compiled by the interpreter of the base image."""
+        """Return how bytecode compares with its sources, compiled by the interpreters of the base image."""
         subject = self.subject
         layers = "\n".join(layer.diff_id for layer in subject.image.layers[: subject.base_layers])
-        return bytecode.compare(
-            files,
-            sources,
-            subject.content,
-            python,
-            # Without an image of the Engine, this machine's interpreter may be of the same version.
-            bytecode.in_container(self.project, subject.base_id, self._python_of_base(python))
-            if subject.base_id
-            else None,
-            self._cache,
-            base=hashlib.sha256(layers.encode()).hexdigest(),
-            notify=lambda done, of: self.progress(f"Bytecode: {done} of {of} sources compiled"),
-        )
+        found: dict[Key, Bytecode] = {}
+        # All of them: which one the image has is the image's own word.
+        for library in self._libraries_of_base(python) or [""]:
+            base = python._replace(library=library or python.library)
+            found |= bytecode.compare(
+                [file for file in files if (one := found.get((file.layer, file.path))) is None or _is_open(one)],
+                sources,
+                subject.content,
+                base,
+                bytecode.in_container(self.project, subject.base_id, base) if subject.base_id else None,
+                self._cache,
+                base=hashlib.sha256(layers.encode()).hexdigest(),
+                notify=lambda done, of: self.progress(f"Bytecode: {done} of {of} sources compiled"),
+            )
+        return found
 
-    def _python_of_base(self, python: Python) -> Python:
-        """Return the base image's interpreter of the same version, where the image's own is in another place."""
-        name = f"/lib/python{'.'.join(python.version.split('.')[:2])}"
+    def _libraries_of_base(self, python: Python) -> list[str]:
+        """Return the standard libraries of the base image, that of the image's interpreter or its version first."""
+        version = f"python{'.'.join(python.version.split('.')[:2])}"
         libraries = [
             file.path.removesuffix("/os.py")
             for file in self.subject.image.files
-            if file.layer < self.subject.base_layers and file.path.endswith(f"{name}/os.py")
+            if file.layer < self.subject.base_layers and _LIBRARY.fullmatch(file.path)
         ]
-        place = python.library if python.library in libraries or not libraries else libraries[0]
-        return python._replace(library=place)
+        return sorted(libraries, key=lambda one: (one != python.library, not one.endswith(version)))
 
     def _sizes(self) -> frozenset[int]:
         """Return the sizes of the files above the base image."""
@@ -230,6 +235,11 @@ class _Collection:
     @property
     def _cache(self) -> Path:
         return cache.folder(self.project.environment)
+
+
+def _is_open(one: Bytecode) -> bool:
+    """Return whether another interpreter may compare bytecode that one could not."""
+    return one.state is State.UNVERIFIED
 
 
 def _shown(lock: str, root: Path) -> str:

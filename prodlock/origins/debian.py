@@ -15,6 +15,16 @@ _DPKG = "/var/lib/dpkg/"
 # The records of a package: its files, and their MD5 sums. Those of images without dpkg are in status.d.
 _INFO = re.compile(r"/var/lib/dpkg/(?:info|status\.d)/(?P<package>[^/]+)\.(?P<kind>list|md5sums)")
 _STATUS = re.compile(r"/var/lib/dpkg/(?:status|status\.d/[^/]+(?<!\.md5sums)(?<!\.list))")
+# Where Debian's packages install: no code of Python's other than of Debian's own interpreter, and nothing that a
+# system's owner installs (https://www.debian.org/doc/debian-policy/ch-opersys.html).
+PLACES = re.compile(
+    r"(?s)/(?:bin|boot|lib\w*|sbin|usr(?!/local)|var)/(?!.*/python3\.\d+t?/(?:site|dist)-packages/).*"
+    r"|/etc/(?!ld\.so\.preload$).*|/opt/(?!.*/(?:lib(?:64)?/python3|s?bin/(?:python|pip|activate))).*"
+)
+# What a package's script does not write, though its folder is one of `_WRITTEN`.
+_CODE = re.compile(r"(?s).*\.(?:pyc?|pth|so(?:\.[\d.]+)?|sh|bash|jar|zip)")
+_CODE_HEADS = (b"#!", b"\x7fELF", b"PK\x03\x04")
+_TARGETS = re.compile(r"(?s)/(?:bin|etc|lib\w*|sbin|usr(?!/local)|var)/.*")
 # Folders that are links into /usr (https://wiki.debian.org/UsrMerge).
 _MERGED = re.compile(r"/(?=(?:bin|sbin|lib|lib32|lib64|libx32)/)")
 # What dpkg and apt write, and what packages' scripts write in nearly every installation, with the package.
@@ -41,6 +51,11 @@ _WRITTEN = {
          "init-system-helpers"),
     )
 }  # fmt: skip
+# dpkg's records of a package.
+_RECORD = re.compile(
+    r"/var/lib/dpkg/info/([^/]+)\.(?:conffiles|config|list|md5sums|p(?:ost|re)(?:inst|rm)|shlibs|symbols|templates"
+    r"|triggers)"
+)
 
 
 @dataclass
@@ -129,13 +144,13 @@ def _fields(paragraph: str) -> Iterator[tuple[str, str]]:
 
 def _package(file: File, subject: Subject, records: _Records, owners: Mapping[str, str]) -> Package | None:
     """Return the package of a file, or None."""
-    if record := re.match(r"/var/lib/dpkg/info/([^/]+)\.[a-z0-9]+$", file.path):
+    if record := _RECORD.fullmatch(file.path):
         return records.package(record[1]) if record[1] in records.lists else None
     path = _merged(file.path)
     owner = owners.get(path)
     if owner is None:
         written = next((package for pattern, package in _WRITTEN.items() if pattern.fullmatch(file.path)), "")
-        return records.versions.get(written)
+        return records.versions.get(written) if written and _may_be_written(file) else None
     if not file.sha256:
         return records.package(owner) if file.target else None
     expected = records.sums.get(owner, {}).get(path) or records.settings.get(path)
@@ -144,6 +159,14 @@ def _package(file: File, subject: Subject, records: _Records, owners: Mapping[st
     # No safeguard: dpkg has no better sum.
     found = hashlib.md5(subject.content(file), usedforsecurity=False).hexdigest()
     return records.package(owner) if found == expected else None
+
+
+def _may_be_written(file: File) -> bool:
+    """Return whether a file is data, and a link leads to where packages install."""
+    if file.target:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(file.path), file.target))
+        return _TARGETS.fullmatch(target) is not None
+    return not (_CODE.fullmatch(file.path) or file.head.startswith(_CODE_HEADS))
 
 
 def _merged(path: str) -> str:

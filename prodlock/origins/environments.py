@@ -16,14 +16,16 @@ from prodlock.origins.visible import Layers
 
 # The metadata of a distribution: METADATA since PEP 376, PKG-INFO of setuptools, or an egg-info that is one file.
 _METADATA = re.compile(
-    r"(?P<info>(?P<site>.*)/[^/]+\.(?:dist-info|egg-info))/(?:METADATA|PKG-INFO)|(?P<file>(?P<folder>.*)/[^/]+\.egg-info)"
+    r"(?s)(?P<info>(?P<site>.*)/[^/]+\.(?:dist-info|egg-info))/(?:METADATA|PKG-INFO)|(?P<file>(?P<folder>.*)/[^/]+\.egg-info)"
 )
 _FIELD = re.compile(rb"(?m)^(Name|Version):[ \t]*([^\r\n]*)")
 # The folder of bytecode beside its sources, and what separates a module's name from the interpreter's (PEP 3147).
 BYTECODE_FOLDER = "/__pycache__"
 _TAG = re.compile(r"\.(?=cpython-|pypy|graalpy)")
 # Folders that Python imports from, whether or not they have a distribution.
-SITE = re.compile(r"(?P<prefix>.*)/lib(?:64)?/python(?P<version>3(?:\.\d+)?)/(?:site|dist)-packages")
+SITE = re.compile(r"(?s)(?P<prefix>.*)/lib(?:64)?/python(?P<version>3(?:\.\d+)?)/(?:site|dist)-packages")
+# The folder of an interpreter: its standard library, and all that is below it.
+LIBRARY = re.compile(r"/lib(?:64)?/python3\.\d+t?(?:/|$)")
 
 
 def find(subject: Subject, layers: Layers) -> list[Installed]:
@@ -58,20 +60,20 @@ def _found(
             layer,
             not layers.is_seen(path, layer),
             frozenset(re.findall(r"(?m)^Tag:[ \t]*(\S+)", text("WHEEL"))),
-            _record(text("RECORD"), posixpath.dirname(info)) or _listed(text("installed-files.txt"), info),
+            rows(text("RECORD"), posixpath.dirname(info)) or _listed(text("installed-files.txt"), info),
             text("INSTALLER").strip(),
             str(direct.get("url", "")),
             _is_editable(direct),
         )
 
 
-def _record(text: str, site: str) -> dict[str, str]:
+def rows(text: str, site: str) -> dict[str, str]:
     """Return the absolute path of each file in a RECORD, with its hash."""
     try:
-        rows = [row for row in csv.reader(io.StringIO(text)) if row and row[0]]
+        found = [row for row in csv.reader(io.StringIO(text)) if row and row[0]]
     except csv.Error:
         return {}
-    return {posixpath.normpath(posixpath.join(site, row[0])): row[1] if len(row) > 1 else "" for row in rows}
+    return {posixpath.normpath(posixpath.join(site, row[0])): row[1] if len(row) > 1 else "" for row in found}
 
 
 def _listed(text: str, info: str) -> dict[str, str]:

@@ -11,9 +11,10 @@ from prodlock.image import archives
 from prodlock.image.records import File
 from prodlock.inside.lock.selection import Requirement, normalized
 from prodlock.origins import installers
-from prodlock.origins.attribution import ARCHIVE, CACHED, Evidence, Key
-from prodlock.origins.environments import is_same, moved, prefix, source_path
+from prodlock.origins.attribution import ARCHIVE, CACHED, COMMANDS, Evidence, Key, resolved
+from prodlock.origins.environments import LIBRARY, is_same, moved, prefix, source_path
 from prodlock.origins.records import Attribution, Bytecode, Installed, Kind, Origin, State
+from prodlock.origins.visible import WHITEOUT, is_whiteout
 from prodlock.proof import rules
 from prodlock.proof.judges import configuration, credentials
 from prodlock.proof.rules import Finding, Rule
@@ -26,7 +27,7 @@ TOOLS = frozenset(
         "twine", "uv", "uv-build", "virtualenv", "wheel",
     }
 )  # fmt: skip
-_TOOL_PROGRAMS = re.compile(r".*/(?:uv|uvx|pdm|poetry|pipenv|hatch|pip[\d.]*)")
+_TOOL_PROGRAMS = re.compile(r"(?s).*/(?:uv|uvx|pdm|poetry|pipenv|hatch|pip[\d.]*)")
 _CACHE = re.compile(
     r"(?P<top>/tmp|/var/tmp|/var/cache/(?!debconf|fontconfig|ldconfig)[^/]+|/var/lib/apt/lists|(?:/[^/]+)*?/\.cache(?:/[^/]+)?"
     r"|(?:/[^/]+)*?/(?:\.mypy_cache|\.pytest_cache|\.ruff_cache|\.hypothesis|\.tox|\.nox)"
@@ -42,11 +43,14 @@ _PROJECT_DATA = re.compile(
     r"|secrets?\.(?:json|toml|ya?ml|env))|.*\.(?:p12|pfx|jks)"
 )
 _TESTS = re.compile(r"(?:.*/)?(?:tests?/.*|conftest\.py|test_[^/]+\.py|[^/]+_test\.py)")
-_COMMANDS = re.compile(r"(?:/.*)?/s?bin/[^/]+")
-_CODE_NAME = re.compile(r".*\.(?:pyc?|pyo|pyd|pyw|pyx|pth|pyz|so(?:\.[\d.]+)?|egg|whl|sh|bash|js|jar|exe|dll)")
+_CODE_NAME = re.compile(r"(?s).*\.(?:py[cdowx]?|_?pth|pyz|zip|so(?:\.[\d.]+)?|egg|whl|sh|bash|js|jar|exe|dll)")
 # What decides which libraries a program loads (ld.so(8)).
 _LOADER = re.compile(r"/etc/ld\.so\.(?:preload|conf(?:\.d/.*)?)")
 _CODE_HEADS = (b"#!", b"\x7fELF", b"\xca\xfe\xba\xbe", b"\0asm")
+# The magic number of bytecode, which Python runs under any name (importlib/_bootstrap_external.py).
+_BYTECODE_HEAD = re.compile(rb"[\0-\xff][\x0c-\x0f]\r\n")
+# Variables that name what an interpreter, a shell or the loader runs.
+_RUN_BY_VARIABLE = re.compile(r"(?:PYTHON|LD_|PERL5|GUNICORN_|UVICORN_)\w*|BASH_ENV|ENV|NODE_OPTIONS|JAVA_TOOL_OPTIONS")
 # How much of a file is searched for credentials.
 _SEARCHED_BYTES = 1 << 20
 # What a finding stands for: its rule, what was found, where, why.
@@ -80,6 +84,10 @@ class _Judgement:
         # The distribution that claims a file by its own record: used to group findings alone.
         self.claims: dict[Key, int] = {}
         below = evidence.subject.base_layers
+        variables = (str(one).partition("=") for one in self.image.config.get("Env") or ())
+        self.variables = {name: value for name, _, value in variables}
+        self.path = frozenset(map(posixpath.normpath, self.variables.get("PATH", "").split(":")))
+        self.links = {file.path: file.target for file in evidence.files if file.target and not file.sha256}
         self.modes_of_base = {(file.path, file.mode) for file in evidence.files if file.layer < below}
 
     def findings(self, *, strict: bool) -> list[Finding]:
@@ -92,6 +100,8 @@ class _Judgement:
             *self.two_versions(),
             *self.files(strict=strict),
             *self.commands(),
+            *self.named(),
+            *self.hidden(),
             *self.secrets(),
         ]
 
@@ -334,9 +344,10 @@ class _Judgement:
         if site := self.evidence.site_of(path):
             top = "/".join([site, *path.removeprefix(f"{site}/").split("/")[:1]])
             return rules.ADDED_FILE, "file", top, "no locked wheel and no installer has it"
-        if _TOOL_PROGRAMS.fullmatch(path) and _COMMANDS.fullmatch(path):
+        is_command = COMMANDS.fullmatch(path) or posixpath.dirname(path) in self.path
+        if _TOOL_PROGRAMS.fullmatch(path) and is_command:
             return rules.BUILD_TOOL, posixpath.basename(path), path, "a tool for builds"
-        if _COMMANDS.fullmatch(path) and (file.mode & 0o111 or not file.sha256):
+        if is_command:
             why = f"a link to {file.target}" if file.target else "no distribution declares it"
             return rules.UNKNOWN_COMMAND, posixpath.basename(path), path, why
         if self.is_code(file):
@@ -347,7 +358,10 @@ class _Judgement:
     def is_code(self, file: File) -> bool:
         """Return whether a file can be run or imported, by its name, its permissions or its content."""
         if not file.sha256:
-            return False
+            is_package = f"{resolved(file.path, self.links)}/__init__.py" in self.evidence.seen
+            return bool(file.target and (is_package or _CODE_NAME.fullmatch(file.path) or LIBRARY.search(file.path)))
+        if _BYTECODE_HEAD.match(file.head):
+            return True
         if _CODE_NAME.fullmatch(file.path) or _LOADER.fullmatch(file.path):
             return True
         is_program = bool(file.mode & 0o111) and file.head.startswith(_CODE_HEADS)
@@ -375,6 +389,55 @@ class _Judgement:
                 yield Finding(
                     rules.DEV_PROCESS, name, "configuration", credentials.masked(f"{instruction} {text}"), why
                 )
+
+    def named(self) -> Iterator[Finding]:
+        """Yield a finding for each unexplained file that the configuration has a container run or read at its start."""
+        found: dict[str, str] = {}
+        texts = {name: " ".join(words or ()) for name, words in configuration.commands(self.image).items()}
+        texts |= {name: value for name, value in self.variables.items() if _RUN_BY_VARIABLE.fullmatch(name)}
+        folder = str(self.image.config.get("WorkingDir") or "/")
+        for instruction, text in texts.items():
+            for word in re.findall(r"[^\s:=,;|&<>()\"'`]+", text):
+                found.setdefault(
+                    resolved(posixpath.normpath(posixpath.join("/", folder, word)), self.links), instruction
+                )
+        for path, instruction in found.items():
+            file = self.evidence.seen.get(path)
+            key = (file.layer, path) if file else (0, "")
+            is_open = file and self.origins[key].kind is Kind.UNEXPLAINED and key not in self.claims
+            if file and is_open and not self.unexplained(file):
+                why = f"{instruction} names it, and neither the lock, the repository nor the base image has it"
+                yield self.finding((rules.UNKNOWN_CODE, "file", path, why), file.layer)
+
+    def hidden(self) -> Iterator[Finding]:
+        """Yield a finding for each entry that builders of images do not write, and that Engines unpack differently."""
+        entries: dict[str, list[File]] = {}
+        for file in self.image.files:
+            entries.setdefault(file.path, []).append(file)
+        for file in self.image.stored:
+            if file.layer < self.evidence.subject.base_layers:
+                continue
+            folder, _, name = file.path.rpartition("/")
+            if is_whiteout(file):
+                removed = entries.get(f"{folder}/{name.removeprefix(WHITEOUT)}", ())
+                if file.size or file.target:
+                    yield self.finding((rules.EXTRA_DATA, "entry", file.path, "a deletion has content"), file.layer)
+                elif any(one.layer == file.layer and not one.directory for one in removed):
+                    why = "its layer has what it deletes"
+                    yield self.finding((rules.EXTRA_DATA, "entry", file.path, why), file.layer)
+            elif link := self._link_above(folder, file.layer, entries):
+                why = f"it is written through the link {link}"
+                yield self.finding((rules.EXTRA_DATA, "entry", file.path, why), file.layer)
+
+    def _link_above(self, folder: str, layer: int, entries: Mapping[str, list[File]]) -> str:
+        """Return the folder of an entry that is a link in its layer and the layers below, or an empty string."""
+        while folder:
+            if folder in self.links:
+                below = [one for one in entries[folder] if one.layer <= layer]
+                if below and below[-1].target and not below[-1].sha256:
+                    return folder
+            folder = folder.rpartition("/")[0]
+        return ""
 
     def secrets(self) -> Iterator[Finding]:
         """Yield the secrets in the image's configuration and history, and in the project's files."""

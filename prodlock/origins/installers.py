@@ -6,6 +6,7 @@ import ast
 import base64
 import configparser
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,15 +14,20 @@ from pathlib import Path
 from prodlock.origins.environments import prefix
 from prodlock.origins.records import Installed, Member, Python, Wheel
 
-# The first line of a script: the path of an interpreter and nothing else. Where the path is too long for a first line,
-# or has spaces, a shell starts the interpreter (distlib, uv).
+PYTHON_NAME = re.compile(r"(?:python|pypy)[\d.]*")
+_PYTHON_NAME = PYTHON_NAME.pattern.encode()
+# Options of the interpreter that run no code.
+_OPTIONS = rb"(?:[ \t]+-[BEIOPRSbdqsuv]+)?"
+# What a shell takes for a text: without quotes, and between quotes.
+_PLAIN, _BETWEEN = rb"[\w\x80-\xff./@+:,-]*", rb"[\w\x80-\xff ./@+:,()-]*"
+# The first line of a script; where the path is too long for one, a shell starts the interpreter (distlib, uv).
 _SHEBANG = re.compile(
-    rb"#!(?:/usr/bin/env )?(?:[^\s\"'`$\\]*/)?(?:python|pypy)[\d.]*\r?\n"
-    rb"|#!/bin/sh\r?\n'''exec' (?:\"/[^\"`$\\\n]*/(?:python|pypy)[\d.]*\"|/[^\s\"'`$\\]*/(?:python|pypy)[\d.]*)"
+    rb"#![ \t]*(?:/usr/bin/env[ \t]+|/(?:\S*/)?)" + _PYTHON_NAME + _OPTIONS + rb"[ \t]*\r?\n"
+    rb"|#!/bin/sh\r?\n'''exec' (?:/(?:%(plain)s/)?%(name)s|\"/(?:%(between)s/)?%(name)s\"|'/(?:%(between)s/)?%(name)s'"
+    rb"|\"\$\(dirname -- \"\$\(realpath -- \"\$0\"\)\"\)\"/'?%(name)s'?)%(options)s"
     rb" \"\$0\" \"\$@\"\r?\n' '''\r?\n"
+    % {b"plain": _PLAIN, b"between": _BETWEEN, b"name": _PYTHON_NAME, b"options": _OPTIONS}
 )
-# A comment that gives a source another encoding, in the first two lines (PEP 263).
-_ENCODING = re.compile(rb"(?m)^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 # The scripts that installers write for an entry point, with the module, what is imported of it, and the function
 # (https://packaging.python.org/en/latest/specifications/entry-points/). They are compared as syntax trees.
 _SCRIPTS = (
@@ -73,9 +79,12 @@ if __name__ == "__main__":
 _WRITTEN = {
     "INSTALLER": re.compile(rb"[A-Za-z][A-Za-z-]*(?: \d[\w.]*)?\n?"),
     "REQUESTED": re.compile(rb""),
-    "uv_cache.json": re.compile(rb"\{[^\0]*\}\n?"),
-    "uv_build.json": re.compile(rb"\{[^\0]*\}\n?"),
 }
+# What the build backends of Python write into the metadata of a distribution.
+_METADATA = re.compile(
+    r"METADATA|PKG-INFO|WHEEL|RECORD|(?:dependency_links|entry_points|namespace_packages|requires|SOURCES|top_level)\.txt"
+    r"|(?:not-)?zip-safe|(?:AUTHORS|COPYING|LICEN[CS]ES?|NOTICE)(?:[.-](?:md|rst|txt|[A-Z0-9.-]+))?"
+)
 _CONFIGURATION = {
     "base-executable", "base-exec-prefix", "base-prefix", "command", "executable", "extends-environment", "home",
     "implementation", "include-system-site-packages", "prompt", "python-version", "relocatable", "uv", "version",
@@ -84,7 +93,9 @@ _CONFIGURATION = {
 _ACTIVATION = re.compile(r"(?:[Aa]ctivate(?:_this)?|deactivate|pydoc)(?:\.(?:bat|csh|fish|nu|ps1|py|sh|xsh))?")
 _QUOTED = re.compile(rb"([\"'])[\w .()/@+-]*\1")
 _MINOR = re.compile(rb"python3\.\d+")
-_PROMPT = re.compile(rb"(?<=VIRTUAL_ENV_PROMPT=)[\w .()/@+-]*")
+_PROMPT = re.compile(rb"(?<=VIRTUAL_ENV_PROMPT=)[\w./@+-]*(?=[\s\"']|$)")
+# A variable of the environment of a process that activate_this.py may not set.
+_VARIABLE = re.compile(rb"environ\[[\"'](?!VIRTUAL_ENV)")
 # What uv and virtualenv write into an environment.
 SKELETONS = frozenset(
     line.partition(" ")[0]
@@ -141,17 +152,15 @@ def is_script_of(script: bytes, member: Member) -> bool:
 
 def starts(script: bytes, entry: str) -> bool:
     """Return whether a script is what an installer writes for an entry point `MODULE:FUNCTION`."""
-    rest = body(script)
+    match = _SHEBANG.match(script)
     module, _, function = entry.partition("[")[0].strip().partition(":")
-    if rest is None or not function:
+    if not match or not function:
         return False
+    # As many lines as in the script: one of the first two may declare the encoding, and a later one may not.
+    rest = b"#\n" * match[0].count(b"\n") + script[match.end() :]
     values = {"module": module.strip(), "name": function.strip().partition(".")[0], "function": function.strip()}
-    encodings = _ENCODING.findall(b"\n".join(script.split(b"\n")[:2]))
-    if any(encoding.lower() not in {b"utf-8", b"utf8"} for encoding in encodings):
-        return False
     try:
-        # As text: of bytes, the parser would heed a comment on the encoding in what are not the script's first lines.
-        found = ast.dump(ast.parse(rest.decode()))
+        found = ast.dump(ast.parse(rest))
         return any(found == ast.dump(ast.parse(text.format_map(values))) for text in _SCRIPTS)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
@@ -159,10 +168,18 @@ def starts(script: bytes, entry: str) -> bool:
 
 def is_written(name: str, content: bytes, one: Installed) -> bool:
     """Return whether a file in a distribution's metadata is one that its installer writes."""
-    if name == "direct_url.json":
-        return bool(one.address)
+    if name in {"uv_cache.json", "uv_build.json"} or (name == "direct_url.json" and one.address):
+        try:
+            return isinstance(json.loads(content), dict)
+        except ValueError:
+            return False
     form = _WRITTEN.get(name)
     return form is not None and form.fullmatch(content) is not None
+
+
+def is_metadata(name: str, content: bytes) -> bool:
+    """Return whether a file in a distribution's metadata is a text that build backends write, by its name."""
+    return _METADATA.fullmatch(name) is not None and b"\0" not in content and not content.startswith((b"#!", b"PK\3\4"))
 
 
 def is_record_of(
@@ -203,21 +220,41 @@ def is_activation(name: str) -> bool:
 
 def activation_form(template: bytes) -> re.Pattern[bytes]:
     """Return the form of an activation script, from the template in the standard library's module venv."""
-    parts = re.split(rb"__VENV_\w+?__", template.replace(b"\r\n", b"\n"))
-    return re.compile(rb"[^\n]*?".join(map(re.escape, parts)))
+    lines = template.replace(b"\r\n", b"\n").split(b"\n")
+    return re.compile(b"\\n".join(map(_form_of_line, lines)))
+
+
+def _form_of_line(line: bytes) -> bytes:
+    """Return the form of a line, in whose placeholders a text may be that no shell takes for code."""
+    form, before = b"", b""
+    for part in re.split(rb"(__VENV_\w+?__)", line):
+        if not part.startswith(b"__VENV_"):
+            form += re.escape(part)
+            before += part
+        elif before.count(b'"') % 2 or before.count(b"'") % 2:
+            form += _BETWEEN
+        else:
+            form += rb"(?:%b|'%b')" % (_PLAIN, _BETWEEN)
+    return form
 
 
 def skeleton_digest(content: bytes, environment: str, prompts: Iterable[str] = ()) -> str:
     """Return the sha256 of a file of a virtual environment, without what differs between environments.
 
-    That is the environment's path, its prompt, which is one of `prompts`, and the version of Python.
+    That is the environment's path, its prompt, which is one of `prompts`, and the version of Python. A path or a prompt
+    that a shell could take for code is not left out.
     """
-    plain = _MINOR.sub(b"python3", content.replace(environment.encode(), b""))
-    for prompt in map(re.escape, map(str.encode, prompts)):
-        plain = re.sub(rb"([\"'])(x?)" + prompt + rb"\1", rb"\1\2\1", plain)
-        plain = re.sub(rb"(?m)(\"x\"|VIRTUAL_ENV_PROMPT=)" + prompt + rb"(?= |$)", rb"\1''", plain)
+    path = environment.encode(errors="surrogateescape")
+    plain = _MINOR.sub(b"python3", content.replace(path, b"") if re.fullmatch(_PLAIN, path) else content)
+    for prompt in (one.encode(errors="surrogateescape") for one in prompts):
+        if re.fullmatch(_BETWEEN, prompt):
+            plain = re.sub(rb"([\"'])(x?)" + re.escape(prompt) + rb"\1", rb"\1\2\1", plain)
+        if re.fullmatch(_PLAIN, prompt):
+            plain = re.sub(rb"(?m)(\"x\"|VIRTUAL_ENV_PROMPT=)" + re.escape(prompt) + rb"(?= |$)", rb"\1''", plain)
     lines = (
-        _PROMPT.sub(b"", _QUOTED.sub(rb"\1\1", line)) if b"prompt" in line.lower() else line
+        _PROMPT.sub(b"", _QUOTED.sub(rb"\1\1", line))
+        if b"prompt" in line.lower() and not _VARIABLE.search(line)
+        else line
         for line in plain.split(b"\n")
     )
     return hashlib.sha256(b"\n".join(lines)).hexdigest()
@@ -226,4 +263,4 @@ def skeleton_digest(content: bytes, environment: str, prompts: Iterable[str] = (
 def prompt_of(configuration: bytes) -> str:
     """Return the prompt that a pyvenv.cfg states, or an empty string."""
     found = re.search(rb"(?m)^prompt\s*=\s*[\"']?(.*?)[\"']?\s*$", configuration)
-    return found[1].decode(errors="replace") if found else ""
+    return found[1].decode(errors="surrogateescape") if found else ""

@@ -73,6 +73,9 @@ class _Reader:
         number = len(self._objects)
         if kind & _FLAG:
             self._objects.append(None)
+            if kind & ~_FLAG in _SINGLE:
+                # CPython does not number it, and never writes it so.
+                raise ValueError("a reference to an object without content")
         digest = self._content(kind & ~_FLAG)
         if kind & _FLAG:
             self._objects[number] = digest

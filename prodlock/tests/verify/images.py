@@ -73,7 +73,8 @@ class Example:
     base: str = ""
     # Further dependencies of the project.
     packages: tuple[str, ...] = ()
-    full_length: bool = False
+    # Whether every run of the tests has it; the others take minutes.
+    is_quick: bool = False
     # The user of the image: plants are made as root.
     user: str = "root"
 
@@ -124,7 +125,7 @@ _POETRY = (
 EXAMPLES = {
     one.name: one
     for one in (
-        Example("pip", findings=(Found("LS612", "/code/tests"),)),
+        Example("pip", is_quick=True, findings=(Found("LS612", "/code/tests"),)),
         Example(
             "poetry",
             lock="poetry.lock",
@@ -137,6 +138,7 @@ EXAMPLES = {
         ),
         Example(
             "uv",
+            is_quick=True,
             lock="uv.lock",
             site="/app/.venv/lib/python3.13/site-packages",
             python="/app/.venv/bin/python",
@@ -186,7 +188,6 @@ EXAMPLES = {
             sources="/app/app",
             user="app",
             packages=tuple((REPOSITORY / "bench" / "packages.txt").read_text(encoding="utf-8").split()),
-            full_length=True,
         ),
         # More than 1 GB, with a native library by apt, whose lists stay.
         Example(
@@ -210,7 +211,6 @@ EXAMPLES = {
             ),
             findings=(Found("LS610", "/var/lib/apt/lists"),),
             unexplained=("/var/lib/apt/lists/",),
-            full_length=True,
         ),
     )
 }
@@ -298,7 +298,7 @@ def archive(tag: str, file: Path) -> Path:
 
 def main(folder: Path, names: Sequence[str]) -> None:
     """Write projects and archives of images to a folder."""
-    for name in names or [name for name, example in EXAMPLES.items() if not example.full_length]:
+    for name in names or [name for name, example in EXAMPLES.items() if not example.packages]:
         target = folder / name
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)

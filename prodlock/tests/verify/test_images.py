@@ -11,8 +11,7 @@ from prodlock.tests.verify.conftest import Verified, verify
 from prodlock.tests.verify.images import EXAMPLES, Built, archive
 
 NAMES = [
-    pytest.param(name, marks=pytest.mark.full_length if example.full_length else ())
-    for name, example in EXAMPLES.items()
+    pytest.param(name, marks=() if example.is_quick else pytest.mark.full_length) for name, example in EXAMPLES.items()
 ]
 Report = Callable[[str], Verified]
 

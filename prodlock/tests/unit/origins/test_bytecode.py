@@ -384,3 +384,27 @@ def test_a_digest_leaves_out_the_path_and_nothing_else() -> None:
     assert compiled.digest_of(b"a\x07/a/x.pyb", one) == compiled.digest_of(b"a\x09/opt/x.pyb", other)
     assert compiled.digest_of(b"a/a/x.pyb", one) != compiled.digest_of(b"a/opt/x.pyb", other)
     assert compiled.digest_of(b"ab\x07/a/x.py", one) != compiled.digest_of(b"a\x07/a/x.pyb", one)
+
+
+def test_other_code_for_the_interpreter_of_the_base_image_is_different(images: Images) -> None:
+    """Whatever version the image states: its records may be forged. That of Debian's, beside it, is unverified."""
+    stated = PYTHON._replace(version="3.99.1")
+    forged = images.compile()[:16] + images.compile(OTHER)[16:]
+    images.add("/app/module.py", SOURCE)
+    images.add(f"/app/__pycache__/module.{TAG}.pyc", forged)
+    images.add("/usr/lib/python3/dist-packages/module.py", SOURCE)
+    images.add(f"/usr/lib/python3/dist-packages/__pycache__/module.{TAG}.pyc", forged)
+    found = images.compare(bytecode.on_host, stated)
+    assert [one.state for one in found.values()] == [State.DIFFERENT, State.UNVERIFIED]
+
+
+def test_marshalled_objects_that_cpython_does_not_number_are_refused() -> None:
+    """With them, later references would lead elsewhere than in CPython."""
+    code = compile("a = None\n", "/m.py", "exec")
+    body = marshal.dumps(code)
+    marshalled.read(body, MAGIC)
+    for kind in b"NFT":
+        changed = body.replace(b"N", bytes([kind | 0x80]), 1)
+        assert changed != body
+        with pytest.raises(ValueError, match="reference"):
+            marshalled.read(changed, MAGIC)

