@@ -185,6 +185,14 @@ def test_what_a_locked_distribution_vendors_is_a_part_of_it() -> None:
     assert ("LS601", metadata) in found(evidence(subject(BASE, tools), [without]))
 
 
+def test_the_empty_locks_that_uv_leaves_are_explained() -> None:
+    """One with content, or of another name, is a leftover."""
+    left = {"/tmp/uv-0a1b.lock": b"", "/tmp/uv-setuptools-0a1b.lock": b""}  # noqa: S108 - paths of the image
+    other = {"/tmp/uv-0a1c.lock": b"x", "/tmp/uv-x.txt": b""}  # noqa: S108
+    seen = origins(evidence(subject(BASE, left | other)))
+    assert {path for path, origin in seen.items() if origin.kind is Kind.INSTALLER} == {*left}
+
+
 def test_wheels_of_one_folder_are_one_finding() -> None:
     """A step that copies all wheels from a build stage is one cause."""
     wheels = {f"/wheels/{name}-1-py3-none-any.whl": b"PK\x03\x04 " + name.encode() for name in ("a", "b")}
