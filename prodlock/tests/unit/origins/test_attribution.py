@@ -187,8 +187,8 @@ def test_what_a_locked_distribution_vendors_is_a_part_of_it() -> None:
 
 def test_the_empty_locks_that_uv_leaves_are_explained() -> None:
     """One with content, or of another name, is a leftover."""
-    left = {"/tmp/uv-0a1b.lock": b"", "/tmp/uv-setuptools-0a1b.lock": b""}  # noqa: S108 - paths of the image
-    other = {"/tmp/uv-0a1c.lock": b"x", "/tmp/uv-x.txt": b""}  # noqa: S108
+    left = {"/tmp/uv-0a1b.lock": b"", "/tmp/uv-setuptools-0a1b.lock": b""}
+    other = {"/tmp/uv-0a1c.lock": b"x", "/tmp/uv-x.txt": b""}
     seen = origins(evidence(subject(BASE, left | other)))
     assert {path for path, origin in seen.items() if origin.kind is Kind.INSTALLER} == {*left}
 
