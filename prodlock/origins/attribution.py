@@ -43,7 +43,7 @@ _ACCOUNTS = {
 _ACCOUNT = re.compile(rb"[a-z_][a-z0-9_-]*:(?:[^:]*:0*[1-9]\d{0,8}:[^\n]*|[!*]?::[^\n]*|\d+:\d+)")
 _LIBRARY = "/lib/python"
 # The lock of uv, which it leaves.
-_UV_LOCK = re.compile(r"/tmp/uv-[0-9a-f]+\.lock")  # noqa: S108 - a path of the image
+_UV_LOCK = re.compile(r"/tmp/uv-(?:[\w.-]+-)?[0-9a-f]+\.lock")  # noqa: S108 - a path of the image
 # https://bford.info/cachedir/
 _CACHE_TAG = re.compile(rb"Signature: 8a477f597d28d172789f06886806bc55(?:\n#[^\n]*)*\n?")
 # What Python imports or reads when it starts (https://docs.python.org/3/library/site.html).

@@ -30,8 +30,12 @@ TOOLS = frozenset(
 _TOOL_PROGRAMS = re.compile(r"(?s).*/(?:uv|uvx|pdm|poetry|pipenv|hatch|pip[\d.]*)")
 _CACHE = re.compile(
     r"(?P<top>/tmp|/var/tmp|/var/cache/(?!debconf|fontconfig|ldconfig)[^/]+|/var/lib/apt/lists|(?:/[^/]+)*?/\.cache(?:/[^/]+)?"
-    r"|(?:/[^/]+)*?/(?:\.mypy_cache|\.pytest_cache|\.ruff_cache|\.hypothesis|\.tox|\.nox))(?:/|$)"
+    r"|(?:/[^/]+)*?/(?:\.mypy_cache|\.pytest_cache|\.ruff_cache|\.hypothesis|\.tox|\.nox)"
+    # The cache of uv, in any folder.
+    r"|(?:/[^/]+)*?(?=/(?:archive|sdists|simple|wheels)-v\d+/))(?:/|$)"
 )
+# Where uv unpacks wheels and sources in its cache.
+_UNPACKED = re.compile(r".*/(?:archive|sdists)-v\d+/.*")
 _PROJECT_DATA = re.compile(
     r".*/(?:\.git|\.hg|\.svn|\.github|\.idea|\.vscode)(?:/.*|$)"
     r"|.*/\.env(?:\.(?!example$|sample$|template$|dist$)[^/]*)?"
@@ -77,6 +81,13 @@ class _Judgement:
         self.evidence, self.attribution = evidence, attribution
         self.image = evidence.subject.image
         self.origins: Mapping[Key, Origin] = {(file.layer, file.path): origin for file, origin in attribution.files}
+        # Without those that another one vendors, and those in uv's cache.
+        vendored = set(self._vendored())
+        self.installed = [
+            one
+            for one in evidence.installed
+            if (one.layer, one.info) not in vendored and not _UNPACKED.fullmatch(one.info)
+        ]
         # The distribution that claims a file by its own record: used to group findings alone.
         self.claims: dict[Key, int] = {}
         below = evidence.subject.base_layers
@@ -110,9 +121,24 @@ class _Judgement:
 
     # Distributions.
 
+    def _vendored(self) -> Iterator[Key]:
+        """Yield layer and folder of the metadata that is a part of another distribution.
+
+        That one's record lists it; where its wheel is locked, it must be in the wheel.
+        """
+        for one in self.evidence.installed:
+            is_locked = (one.layer, one.info) in self.evidence.wheels
+            for path in one.record if one.name not in self.evidence.own else ():
+                folder, _, name = path.rpartition("/")
+                if name not in {"METADATA", "PKG-INFO"} or folder == one.info:
+                    continue
+                origin = self.origins.get((one.layer, path))
+                if not is_locked or (origin and origin.kind is Kind.WHEEL):
+                    yield one.layer, folder
+
     def distributions(self) -> Iterator[Finding]:
         """Yield a finding for each distribution that is not what the lock has, with the files that it claims."""
-        for number, one in enumerate(self.evidence.installed):
+        for number, one in enumerate(self.installed):
             verdict = self.distribution(one)
             if not verdict:
                 continue
@@ -147,12 +173,12 @@ class _Judgement:
         origins = (self.origins.get((one.layer, f"{one.info}/{name}")) for name in ("METADATA", "PKG-INFO"))
         return one.layer < below or (
             any(origin and origin.kind is Kind.BASE for origin in origins)
-            and any(other.layer < below and other.info == one.info for other in self.evidence.installed)
+            and any(other.layer < below and other.info == one.info for other in self.installed)
         )
 
     def _is_imported(self, one: Installed, main: Requirement | None) -> bool:
         """Return whether a distribution of the base image is the one that the image has of a locked name."""
-        same = [other for other in self.evidence.installed if other.name == one.name]
+        same = [other for other in self.installed if other.name == one.name]
         return main is not None and not any(is_same(other.version, main.version) for other in same)
 
     def _beside_lock(self, one: Installed) -> tuple[Rule, str] | None:
@@ -171,7 +197,7 @@ class _Judgement:
     def _deleted(self, one: Installed) -> tuple[Rule, str] | None:
         """Return the finding about a locked distribution that a later layer deletes, and that is in no other place."""
         by = self.evidence.layers.deletion(one.info, one.layer)
-        if by is None or any(other.name == one.name and not other.deleted for other in self.evidence.installed):
+        if by is None or any(other.name == one.name and not other.deleted for other in self.installed):
             return None
         return rules.STILL_SHIPS, f"layer {by + 1} deletes it"
 
@@ -202,18 +228,18 @@ class _Judgement:
 
     def missing(self) -> Iterator[Finding]:
         """Yield a finding for each locked distribution that the image does not have in any version."""
-        present = {one.name for one in self.evidence.installed if not one.deleted}
+        present = {one.name for one in self.installed if not one.deleted}
         for name, locked in self.evidence.locked.main.items():
             if name not in present and name not in self.evidence.own:
                 why = f"{self.evidence.locked.file} has it, and no environment of the image does"
-                gone = next((one for one in self.evidence.installed if one.name == name), None)
+                gone = next((one for one in self.installed if one.name == name), None)
                 if gone:
                     why += f"; layer {gone.layer + 1} has it, and a later one removes it"
                 yield Finding(rules.NOT_INSTALLED, f"{name} {locked.version}", name, "", why)
 
     def incomplete(self) -> Iterator[Finding]:
         """Yield a finding for the missing files of a distribution, and one for each of its changed files."""
-        for one in self.evidence.installed:
+        for one in self.installed:
             wheel = self.evidence.wheels.get((one.layer, one.info))
             if not wheel or one.deleted:
                 continue
@@ -236,7 +262,7 @@ class _Judgement:
     def two_versions(self) -> Iterator[Finding]:
         """Yield a finding for each distribution of which a container sees two versions."""
         seen: dict[str, dict[str, Installed]] = {}
-        for one in self.evidence.installed:
+        for one in self.installed:
             if not one.deleted and one.name not in TOOLS and not _CACHE.match(one.info):
                 seen.setdefault(one.name, {})[one.version] = one
         for name, versions in seen.items():
@@ -293,7 +319,7 @@ class _Judgement:
         if origin.kind is not Kind.INSTALLER and (match := _CACHE.match(path)):
             return rules.LEFT_CACHE, "cache", match["top"], "left by an installer or a build"
         if origin.kind is Kind.WHEEL and origin.what.endswith((ARCHIVE, CACHED)):
-            return rules.LEFT_CACHE, origin.what, folder, "left by an installer"
+            return rules.LEFT_CACHE, "locked wheels", folder, "left by an installer"
         if _PROJECT_DATA.fullmatch(path) and origin.kind in {Kind.REPOSITORY, Kind.UNEXPLAINED}:
             top = re.sub(r"(/\.(?:git|hg|svn|github|idea|vscode))/.*", r"\1", path)
             return rules.PROJECT_DATA, "repository data or secret", top, "not needed to run"

@@ -162,6 +162,47 @@ def test_a_downloaded_wheel_and_a_cached_copy_of_its_files_are_leftovers() -> No
     assert found(given) == {("LS610", "/code/other-1-py3-none-any.whl"), ("LS610", "/opt/uv-cache/x/a.py")}
 
 
+@pytest.mark.parametrize("folder", ["/root/.cache/uv/archive-v0/aB-c_1", "/opt/uv/archive-v0/aB-c_1"])
+def test_a_distribution_in_a_cache_is_a_leftover_and_not_installed(folder: str) -> None:
+    """Its commands are not missing there; the distribution itself is, where nothing else has it."""
+    cached = {path.replace(SITE, folder): content for path, content in SHOP.items() if not path.endswith("INSTALLER")}
+    top = folder.rpartition("/archive-v0")[0]
+    assert found(evidence(subject(BASE, CLEAN | cached), [WHEEL])) == {("LS610", top)}
+    assert found(evidence(subject(BASE, cached), [WHEEL])) == {("LS610", top), ("LS604", "shop")}
+
+
+def test_what_a_locked_distribution_vendors_is_a_part_of_it() -> None:
+    """It is not a distribution outside the lock, nor a second version, nor the locked one of its name."""
+    part = distribution("idna", "1", {"idna.py": b"idna"}, site="tools/_vendor")[0]
+    tools, wheel = distribution("tools", "1", {"tools/__init__.py": b"tools"} | part)
+    idna, other = distribution("idna", "2", {"idna.py": b"idna 2"})
+    assert found(evidence(subject(BASE, tools), [wheel])) == set()
+    assert found(evidence(subject(BASE, tools | idna), [wheel, other])) == set()
+    assert found(evidence(subject(BASE, tools), [wheel, other])) == {("LS604", "idna")}
+    # A record alone, which may list more than the wheel has, hides nothing.
+    _, without = distribution("tools", "1", {"tools/__init__.py": b"tools"})
+    metadata = f"{SITE}/tools/_vendor/idna-1.dist-info"
+    assert ("LS601", metadata) in found(evidence(subject(BASE, tools), [without]))
+
+
+def test_the_empty_locks_that_uv_leaves_are_explained() -> None:
+    """One with content, or of another name, is a leftover."""
+    left = {"/tmp/uv-0a1b.lock": b"", "/tmp/uv-setuptools-0a1b.lock": b""}
+    other = {"/tmp/uv-0a1c.lock": b"x", "/tmp/uv-x.txt": b""}
+    seen = origins(evidence(subject(BASE, left | other)))
+    assert {path for path, origin in seen.items() if origin.kind is Kind.INSTALLER} == {*left}
+
+
+def test_wheels_of_one_folder_are_one_finding() -> None:
+    """A step that copies all wheels from a build stage is one cause."""
+    wheels = {f"/wheels/{name}-1-py3-none-any.whl": b"PK\x03\x04 " + name.encode() for name in ("a", "b")}
+    locked = [
+        requirement(name, "1")._replace(files=((path.rpartition("/")[2], f"sha256:{sha256(content)}"),))
+        for name, (path, content) in zip(("a", "b"), wheels.items(), strict=True)
+    ]
+    assert found(evidence(subject(BASE, CLEAN | wheels), [WHEEL], dev=locked)) == {("LS610", "/wheels")}
+
+
 def test_rights_that_the_base_image_does_not_give_are_found() -> None:
     """A program that runs with its owner's rights, also a copy of one, and a library for every program."""
     copied = {"/usr/local/bin/python3.13 4755": BASE["/usr/local/bin/python3.13 755"], "/etc/ld.so.preload": b"/x.so"}
