@@ -180,6 +180,7 @@ class _Attributor:
             for path, content in contents.items()
             if installers.is_configuration(content)
         }
+        self._newer = {posixpath.dirname(path) for path, content in contents.items() if installers.is_newer(content)}
 
     def direct(self, file: File) -> Origin | None:
         """Return the origin of a file by its path and its content, or None where none is found by these alone."""
@@ -290,7 +291,8 @@ class _Attributor:
             text, prompts = content(file), [one for one in (self._environments[top], posixpath.basename(top)) if one]
             digest = installers.skeleton_digest(text, top, prompts)
             is_known = digest in installers.SKELETONS or self._is_activation_of_base(name, text)
-            return Origin(Kind.INSTALLER, top) if is_known else None
+            # Of a version that is newer than this program, nothing is known: its scripts are named, and not proven.
+            return Origin(Kind.INSTALLER, top, proven=is_known) if is_known or top in self._newer else None
         if file.sha256 == EMPTY and _UV_LOCK.fullmatch(file.path):
             return Origin(Kind.INSTALLER, "uv")
         if name in {"_virtualenv.py", "_virtualenv.pth"} and file.sha256:

@@ -96,6 +96,8 @@ _MINOR = re.compile(rb"python3\.\d+")
 _PROMPT = re.compile(rb"(?<=VIRTUAL_ENV_PROMPT=)[\w./@+-]*(?=[\s\"']|$)")
 # A variable of the environment of a process that activate_this.py may not set.
 _VARIABLE = re.compile(rb"environ\[[\"'](?!VIRTUAL_ENV)")
+# The newest versions of which SKELETONS has the scripts.
+_NEWEST = {b"uv": (0, 13), b"virtualenv": (21, 15)}
 # What uv and virtualenv write into an environment.
 SKELETONS = frozenset(
     line.partition(" ")[0]
@@ -258,6 +260,12 @@ def skeleton_digest(content: bytes, environment: str, prompts: Iterable[str] = (
         for line in plain.split(b"\n")
     )
     return hashlib.sha256(b"\n".join(lines)).hexdigest()
+
+
+def is_newer(configuration: bytes) -> bool:
+    """Return whether a pyvenv.cfg states a version of uv or virtualenv whose scripts are not among SKELETONS yet."""
+    found = re.findall(rb"(?m)^(uv|virtualenv)\s*=\s*(\d+)\.(\d+)", configuration)
+    return any((int(major), int(minor)) > _NEWEST[name] for name, major, minor in found)
 
 
 def prompt_of(configuration: bytes) -> str:

@@ -283,3 +283,11 @@ def test_a_command_that_loads_code_is_found(command: str) -> None:
 def test_an_ordinary_command_has_no_findings(command: str) -> None:
     """The control: shells, health checks and migrations."""
     assert codes(CLEAN, config={"Cmd": ["/bin/sh", "-c", command]}) == set()
+
+
+def test_scripts_of_a_newer_environment_are_not_proven() -> None:
+    """Nothing is known of them. Of a version that is known, another script is a finding."""
+    script = "/app/.venv/bin/activate"
+    for version, expected in ((b"0.99.0", set()), (b"0.13.1", {"LS616"})):
+        environment = {"/app/.venv/pyvenv.cfg": b"home = /usr/local/bin\nuv = " + version, script: b"export A=1\n"}
+        assert {code for code, _ in codes(CLEAN | environment)} == expected
