@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,8 +58,10 @@ def _subject(project: Project, reference: str, base: str | None, platform: str, 
     path = _path("IMAGE", reference)
     local = None if path else saved.find(project, reference)
     given = None if base is None else _given(project, base, platform)
+    # The Engine lists its images while a file is read.
+    listed = kept.enter_context(ThreadPoolExecutor(1)).submit(_images, project).result
     # Before an image is saved.
-    chosen = _base(project, (reference, *local.names), local.diff_ids, given) if local else None
+    chosen = _base((reference, *local.names), local.diff_ids, given, listed) if local else None
     subject = kept.enter_context(_opened(project, reference, path, local, platform))
     image = subject.image
     stated = layout.platform_of(image.document)
@@ -69,8 +72,8 @@ def _subject(project: Project, reference: str, base: str | None, platform: str, 
         )
     if not chosen:
         diff_ids = tuple(layer.diff_id for layer in image.layers)
-        chosen = _base(project, (reference, *subject.names), diff_ids, given)
-    identifier = chosen.identifier or _identifier(project, chosen.diff_ids)
+        chosen = _base((reference, *subject.names), diff_ids, given, listed)
+    identifier = chosen.identifier or _identifier(chosen.diff_ids, listed())
     return Subject(image, chosen.name, len(chosen.diff_ids), subject.content, chosen.found, identifier)
 
 
@@ -129,7 +132,16 @@ def _given(project: Project, reference: str, platform: str) -> _Base:
     return _Base(reference, local.diff_ids, local.identifier)
 
 
-def _base(project: Project, names: Sequence[str], diff_ids: tuple[str, ...], given: _Base | None) -> _Base:
+def _images(project: Project) -> Sequence[Local]:
+    """Return the images of the Engine; none where there is no Engine."""
+    with suppress(Failure):
+        return saved.every(project)
+    return ()
+
+
+def _base(
+    names: Sequence[str], diff_ids: tuple[str, ...], given: _Base | None, images: Callable[[], Sequence[Local]]
+) -> _Base:
     """Return the base image of an image of these names and layers. Raises Failure where there is none."""
     reference = names[0]
     if given:
@@ -141,11 +153,7 @@ def _base(project: Project, names: Sequence[str], diff_ids: tuple[str, ...], giv
                 "built with."
             )
         return given
-    images: Sequence[Local] = ()
-    with suppress(Failure):
-        # Without an Engine, there is none to be found.
-        images = saved.every(project)
-    if found := _longest(names, diff_ids, images):
+    if found := _longest(names, diff_ids, images()):
         return _Base(found.names[0], found.diff_ids, found.identifier, found=True)
     raise Failure(
         f"A base image must be given: no local image has the first layers of {reference}. To fix it: pull the image of "
@@ -182,8 +190,6 @@ def _is_below(base: tuple[str, ...], diff_ids: tuple[str, ...]) -> bool:
     return len(base) < len(diff_ids) and diff_ids[: len(base)] == base
 
 
-def _identifier(project: Project, diff_ids: tuple[str, ...]) -> str:
+def _identifier(diff_ids: tuple[str, ...], images: Sequence[Local]) -> str:
     """Return the id of an image of the Engine that has these layers, or nothing where there is none."""
-    with suppress(Failure):
-        return next((image.identifier for image in saved.every(project) if diff_ids and image.diff_ids == diff_ids), "")
-    return ""
+    return next((image.identifier for image in images if diff_ids and image.diff_ids == diff_ids), "")
