@@ -33,14 +33,16 @@ TOOLS = {
 }  # fmt: skip
 # The tools that have more than their group, and the stages that add it.
 _STAGES = {"lint": "beside-dev", "reload": "beside-dev", "loop": "on-dev", "audit": "audit"}
+# Environments, and Prodlock's examples of what others write, which are not linted.
+_FOREIGN = "-path './.venv*' -o -path ./prodlock/tests/verify/projects"
 # The linters of `inv lint`, which all run, also after one has failed.
 LINTERS = {
     "ruff check": "ruff check --no-cache .",
     "ruff format": "ruff format --no-cache --check .",
     "mypy": "mypy --python-executable=/opt/tool/bin/python --cache-dir=/tmp/mypy .",
-    "hadolint": "find . -path './.venv*' -prune -o -name '*Dockerfile' -exec hadolint {} +",
+    "hadolint": f"find . \\( {_FOREIGN} \\) -prune -o -name '*Dockerfile' -exec hadolint {{}} +",
     # The first line identifies a shell script, whatever its name.
-    "shellcheck": "find . \\( -path './.venv*' -o -path ./.git \\) -prune -o -type f -exec awk "
+    "shellcheck": f"find . \\( {_FOREIGN} -o -path ./.git \\) -prune -o -type f -exec awk "
     "'/^#!\\/(usr\\/)?bin\\/(env )?(ba|da)?sh( |$)/ { print FILENAME } { nextfile }' {} + "
     "| xargs --no-run-if-empty shellcheck",
     "codespell": "codespell",
