@@ -21,9 +21,8 @@ from typing import IO, NamedTuple, TypeVar
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
 
 from prodlock.failure import CANNOT_CHECK, Failure
+from prodlock.inside.lock.selection import default_index
 
-# pip's index where nothing else is configured.
-DEFAULT = "https://pypi.org/simple"
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 # Seconds without an answer.
 _TIMEOUT = 30
@@ -81,7 +80,14 @@ class Index:
     """The package indexes of the settings (prodlock/site.py). Its methods may run in several threads."""
 
     def __init__(self, settings: Mapping[str, str]) -> None:
-        self._addresses = (settings.get("INDEX_URL") or DEFAULT, *settings.get("EXTRA_INDEX_URL", "").split())
+        index = settings.get("INDEX_URL") or default_index()
+        if not index:
+            raise Failure(
+                "INDEX_URL must be the address of a package index where Python has no pip, whose default is used "
+                "otherwise (got none). To fix it: set INDEX_URL.",
+                CANNOT_CHECK,
+            )
+        self._addresses = (index, *settings.get("EXTRA_INDEX_URL", "").split())
         bundle, logins = settings.get("CA_BUNDLE"), settings.get("NETRC")
         # An empty file is valid, as for a build.
         context = ssl.create_default_context(cafile=bundle if bundle and Path(bundle).stat().st_size else None)

@@ -400,3 +400,13 @@ def test_the_cache_is_in_the_folder_of_the_platform(monkeypatch: pytest.MonkeyPa
         assert cache.folder({}) == expected
     monkeypatch.setattr("sys.platform", "linux")
     assert cache.folder({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "prodlock"
+
+
+def test_the_default_index_is_pips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pip, INDEX_URL must be set; the control is an address of pip's."""
+    monkeypatch.setattr(index, "default_index", lambda: "https://index.example/simple")
+    assert index.Index({}).addresses("") == ["https://index.example/simple"]
+    monkeypatch.setattr(index, "default_index", str)
+    with pytest.raises(Failure, match="INDEX_URL must be the address") as refused:
+        index.Index({})
+    assert refused.value.code == CANNOT_CHECK
