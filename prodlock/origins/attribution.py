@@ -86,6 +86,11 @@ class Evidence:
         return {file.path: file for file in self.files if self.layers.is_seen(file.path, file.layer)}
 
     @cached_property
+    def links(self) -> Mapping[str, str]:
+        """The targets of the links that a container sees, by path."""
+        return {path: file.target for path, file in self.seen.items() if file.target and not file.sha256}
+
+    @cached_property
     def expected(self) -> Mapping[str, list[tuple[Wheel, Member, bool]]]:
         """The files of the locked wheels by the paths that they may be installed at; whether each is a script."""
         found: dict[str, list[tuple[Wheel, Member, bool]]] = {}
@@ -106,7 +111,7 @@ class Evidence:
         """Return the folder of an environment that a path is in, or an empty string."""
         if match := SITE.match(path):
             return match[0]
-        return next((f"{one}" for one in self.sites if path.startswith(f"{one}/")), "")
+        return next((one for one in self.sites if path.startswith(f"{one}/")), "")
 
 
 def attribute(evidence: Evidence, compare: Compare) -> Attribution:
@@ -318,7 +323,7 @@ class _Attributor:
             return False
         lines = [line.strip() for line in content.decode(errors="replace").splitlines() if line.strip()]
         folders = {posixpath.dirname(file.path) for file in self.evidence.files}
-        above = {str(part) for folder in folders for part in (folder, posixpath.dirname(folder))}
+        above = {part for folder in folders for part in (folder, posixpath.dirname(folder))}
         return bool(lines) and all(re.fullmatch(r"/[^\0;]*", line) and line.rstrip("/") in above for line in lines)
 
     def _of_repository(self, file: File) -> Origin | None:
@@ -425,14 +430,13 @@ class _Attributor:
             while above not in ("", "/"):
                 above = posixpath.dirname(above)
                 folders.add(above)
-        targets = {path: file.target for path, file in self.evidence.seen.items() if file.target and not file.sha256}
         for file in self.evidence.files:
             key = (file.layer, file.path)
             if key in self.origins or file.sha256 or not file.target:
                 continue
             if self.evidence.site_of(file.path) or file.path in self.evidence.expected or file.path in self._commands:
                 continue
-            end = resolved(file.path, targets)
+            end = resolved(file.path, self.evidence.links)
             held = self.evidence.seen.get(end)
             of = self.origins.get((held.layer, held.path)) if held else None
             # A name of a system's own program may lead to another one of it, such as `sh` to `bash`.

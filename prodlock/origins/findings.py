@@ -88,13 +88,12 @@ class _Judgement:
             for one in evidence.installed
             if (one.layer, one.info) not in vendored and not _UNPACKED.fullmatch(one.info)
         ]
-        # The distribution that claims a file by its own record: used to group findings alone.
-        self.claims: dict[Key, int] = {}
+        # The files that a distribution with a finding claims by its own record: that finding stands for them.
+        self.claims: set[Key] = set()
         below = evidence.subject.base_layers
         variables = (str(one).partition("=") for one in self.image.config.get("Env") or ())
         self.variables = {name: value for name, _, value in variables}
         self.path = frozenset(map(posixpath.normpath, self.variables.get("PATH", "").split(":")))
-        self.links = {path: file.target for path, file in evidence.seen.items() if file.target and not file.sha256}
         self.modes_of_base = {(file.path, file.mode) for file in evidence.files if file.layer < below}
 
     def findings(self, *, strict: bool) -> list[Finding]:
@@ -138,11 +137,11 @@ class _Judgement:
 
     def distributions(self) -> Iterator[Finding]:
         """Yield a finding for each distribution that is not what the lock has, with the files that it claims."""
-        for number, one in enumerate(self.installed):
+        for one in self.installed:
             verdict = self.distribution(one)
             if not verdict:
                 continue
-            count = self.claim(one, number)
+            count = self.claim(one)
             rule, why = verdict
             if by := self.evidence.layers.deletion(one.info, one.layer):
                 why += f"; layer {by + 1} deletes it, and it still ships"
@@ -206,7 +205,7 @@ class _Judgement:
         origins.append(self.origins.get((one.layer, one.info)))
         return any(origin and origin.kind is Kind.DEBIAN for origin in origins)
 
-    def claim(self, one: Installed, number: int) -> int:
+    def claim(self, one: Installed) -> int:
         """Claim the files that a distribution lists, with their bytecode and its metadata; return their number."""
         count = 0
         record = {place: digest for path, digest in one.record.items() for place in (path, moved(path, one.site))}
@@ -222,7 +221,7 @@ class _Judgement:
                 if not listed and file.path.endswith(".pyc"):
                     listed = source_path(file.path) in record
             if listed:
-                self.claims[key] = number
+                self.claims.add(key)
                 count += 1
         return count or 1
 
@@ -366,7 +365,7 @@ class _Judgement:
     def is_code(self, file: File) -> bool:
         """Return whether a file can be run or imported, by its name, its permissions or its content."""
         if not file.sha256:
-            is_package = f"{resolved(file.path, self.links)}/__init__.py" in self.evidence.seen
+            is_package = f"{resolved(file.path, self.evidence.links)}/__init__.py" in self.evidence.seen
             return bool(file.target and (is_package or _CODE_NAME.fullmatch(file.path) or LIBRARY.search(file.path)))
         if _BYTECODE_HEAD.match(file.head):
             return True
@@ -416,7 +415,7 @@ class _Judgement:
         for instruction, text in texts.items():
             for word in re.findall(r"[^\s:=,;|&<>()\"'`]+", text):
                 found.setdefault(
-                    resolved(posixpath.normpath(posixpath.join("/", folder, word)), self.links), instruction
+                    resolved(posixpath.normpath(posixpath.join("/", folder, word)), self.evidence.links), instruction
                 )
         for path, instruction in found.items():
             file = self.evidence.seen.get(path)
@@ -449,7 +448,7 @@ class _Judgement:
     def _link_above(self, folder: str, layer: int, entries: Mapping[str, list[File]]) -> str:
         """Return the folder of an entry that is a link in its layer and the layers below, or an empty string."""
         while folder:
-            if folder in self.links:
+            if folder in self.evidence.links:
                 below = [one for one in entries[folder] if one.layer <= layer]
                 if below and below[-1].target and not below[-1].sha256:
                     return folder
