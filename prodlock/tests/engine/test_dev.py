@@ -204,10 +204,16 @@ def test_bad_ports_are_refused(tree: Path) -> None:
 def test_breakpoint_works_on_a_terminal(tree: Path) -> None:
     """The prompt of pdb appears, takes a command, and the request is answered; Ctrl-C ends everything."""
     edit(tree / "app" / "main.py", "        return About(", "        breakpoint()\n        return About(")
+    use_breakpoint(tree, URL)
+    assert left_behind() == []
+
+
+def use_breakpoint(tree: Path, address: str) -> None:
+    """Answer the prompt of pdb that a request to an address of `inv dev` reaches, and end the task by Ctrl-C."""
     answered: list[int] = []
     with ended(Running(tree, "dev", f"--port={PORT}", terminal=True)) as task:
         task.until("serves the working tree")
-        client = Thread(target=lambda: answered.append(httpx.get(URL, timeout=30).status_code))
+        client = Thread(target=lambda: answered.append(httpx.get(address, timeout=30).status_code))
         client.start()
         task.until(r"\(Pdb\)")
         task.type(b"p 6 * 7\n")
@@ -217,7 +223,6 @@ def test_breakpoint_works_on_a_terminal(tree: Path) -> None:
         assert answered == [200]
         task.type(b"\x03")
         assert task.process.wait(10) == 0
-    assert left_behind() == []
 
 
 def attached(tree: Path, name: str, line: int) -> Debugger:

@@ -15,9 +15,8 @@ import pytest
 from prodlock import site
 from prodlock.project import Project
 from prodlock.tests.engine.conftest import PORT, answers, docker, edit, inv_command, left_behind, until
-from prodlock.tests.engine.test_dev import URL, attached, developed, stopped
+from prodlock.tests.engine.test_dev import URL, attached, developed, stopped, use_breakpoint
 from prodlock.tests.engine.test_layouts import moved_in
-from prodlock.tests.engine.watching import Running, ended
 
 # Each builds the images of a project.
 pytestmark = pytest.mark.full_length
@@ -108,18 +107,6 @@ def test_breakpoint_works_in_a_serving_command_of_the_project(hashes: Path) -> N
     """Its process keeps the terminal; Ctrl-C ends everything."""
     module = hashes / "service/asgi.py"
     edit(module, "    return PlainTextResponse", "    breakpoint()\n    return PlainTextResponse")
-    answered: list[int] = []
-    with ended(Running(hashes, "dev", f"--port={PORT}", terminal=True)) as task:
-        task.until("serves the working tree")
-        client = Thread(target=lambda: answered.append(httpx.get(f"{URL}/health", timeout=30).status_code))
-        client.start()
-        task.until(r"\(Pdb\)")
-        task.type(b"p 6 * 7\n")
-        task.until("42")
-        task.type(b"continue\n")
-        client.join(30)
-        assert answered == [200]
-        task.type(b"\x03")
-        assert task.process.wait(10) == 0
+    use_breakpoint(hashes, f"{URL}/health")
     edit(module, "    breakpoint()\n", "")
     assert left_behind() == []
