@@ -145,14 +145,17 @@ class Limited(io.RawIOBase):
 
 def entries(archive: tarfile.TarFile, file: Limited) -> Iterator[tarfile.TarInfo]:
     """Yield the entries of a tar that reads `file`, without keeping them."""
-    while True:
-        file.allowed = _HEADER_BYTES
-        entry = archive.next()
-        file.allowed = None
-        archive.members.clear()  # type: ignore[attr-defined]
-        if entry is None:
-            return
+    while (entry := next_entry(archive, file)) is not None:
         yield entry
+
+
+def next_entry(archive: tarfile.TarFile, file: Limited) -> tarfile.TarInfo | None:
+    """Return the next entry of a tar that reads `file`, without keeping it, or None at the end."""
+    file.allowed = _HEADER_BYTES
+    entry = archive.next()
+    file.allowed = None
+    archive.members.clear()  # type: ignore[attr-defined]
+    return entry
 
 
 def looks_packed(head: bytes) -> bool:

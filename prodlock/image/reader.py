@@ -180,10 +180,12 @@ def _files(layer: Tar, options: _Options, above: str = "/") -> Iterator[File]:
         size, target, digest, head, place = 0, "", "", b"", -1
         content = None
         if entry.isreg():
-            content = Tar(layer.map, entry.offset_data, entry.offset_data + entry.size)
-            size, place = entry.size, content.start - layer.start
+            size = entry.size
+            content = Tar(layer.map, entry.offset_data, entry.offset_data + size)
+            place = content.start - layer.start
             digest = tar.sha256_of(content) if options.hashed(size) else ""
-            head, trusted = _head(path, content, options), options.trusted(path, digest)
+            head = content.map[content.start : content.start + min(size, _kept(path, options))]
+            trusted = options.trusted(path, digest)
             if not trusted and (text := _text(path, head, Region(*content), options)):
                 digest, head = digest or tar.sha256_of(content), text
         elif entry.islnk() and (linked := regular.get(posixpath.normpath(root + entry.linkname.lstrip("/")))):
@@ -191,7 +193,7 @@ def _files(layer: Tar, options: _Options, above: str = "/") -> Iterator[File]:
         else:
             target = entry.linkname
         extra = tar.describe_extra(layer, entry)
-        if entry.islnk() and place < 0:
+        if place < 0 and entry.islnk():
             extra = ", ".join(filter(None, (extra, f"a hard link to {target}, which its layer does not have")))
         file = File(
             path,
@@ -215,9 +217,9 @@ def _files(layer: Tar, options: _Options, above: str = "/") -> Iterator[File]:
                 yield from _members(path, Region(*content), size, options)
 
 
-def _head(path: str, content: Tar, options: _Options) -> bytes:
-    kept = documents.MOST_BYTES if options.documents and path.endswith(_DOCUMENTS) else HEAD_BYTES
-    return content.map[content.start : min(content.end, content.start + kept)]
+def _kept(path: str, options: _Options) -> int:
+    """Return how much of a file is kept for the judges."""
+    return documents.MOST_BYTES if options.documents and path.endswith(_DOCUMENTS) else HEAD_BYTES
 
 
 def _text(path: str, head: bytes, content: IO[bytes] | io.RawIOBase, options: _Options) -> bytes:

@@ -12,6 +12,7 @@ import json
 import os
 import posixpath
 import re
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,6 +38,7 @@ _MAGIC = {8: range(3400, 3420), 9: range(3420, 3430), 10: range(3430, 3450)}
 _FIRST_OF_50 = 11
 # Flags in the header (PEP 552): the source is named by time and size, or by hash and checked or not.
 _BY_TIME, _UNCHECKED, _CHECKED = 0, 1, 3
+_TIME_AND_SIZE = struct.Struct("<II")
 # What Debian's interpreter and its packages have.
 _DEBIAN = "/usr/lib/python3"
 _EMPTY = hashlib.sha256().hexdigest()
@@ -112,8 +114,23 @@ class _Interpreter:
     of_base: bool = False
     version: str = ""
     magic: int = -1
+    # What the cache has, as it has it, and what was used of it or added.
+    kept: dict[str, list[str]] = field(default_factory=dict)
     results: dict[_Key, _Result] = field(default_factory=dict)
     changed: bool = False
+
+    def result(self, key: _Key) -> _Result | None:
+        """Return the result of a compilation, or None where it has not been made."""
+        found = self.results.get(key)
+        if not found and (row := self.kept.get(_name(key))):
+            source_hash, canonical, *digests = row
+            found = self.results[key] = _Result(source_hash, digests, canonical)
+        return found
+
+
+def _name(key: _Key) -> str:
+    """Return the name of a compilation in the cache."""
+    return f"{key[0]} {key[1]}"
 
 
 def in_container(project: Project, base: str, python: Python) -> Run:
@@ -203,10 +220,11 @@ def _read(file: File, sources: Mapping[str, Sequence[File]], content: Content, e
 
     `end` is the number of the layer that replaces it.
     """
-    folder, name = posixpath.split(file.path)
+    folder, _, name = file.path.rpartition("/")
     in_cache = folder.endswith(BYTECODE_FOLDER)
     cached = _CACHED.fullmatch(name) if in_cache else None
-    copies = _copies(source_path(file.path), sources, end)
+    path = source_path(file.path)
+    copies = _copies(path, sources, end)
     if not copies:
         return Bytecode(State.WITHOUT_SOURCE)
     data = content(file)
@@ -227,6 +245,10 @@ def _read(file: File, sources: Mapping[str, Sequence[File]], content: Content, e
     possible = [copy for copy in copies if flags != _BY_TIME or _time_and_size(copy, content) == named]
     if not possible:
         return Bytecode(State.STALE, copies[0])
+    body = data[HEADER:]
+    digest = _digest(body, path)
+    if not digest and copies[0].path != path:
+        digest = _digest(body, copies[0].path)
     return _Compiled(
         file,
         magic,
@@ -235,7 +257,7 @@ def _read(file: File, sources: Mapping[str, Sequence[File]], content: Content, e
         levels=(int(cached["optimization"] or 0),) if cached else (0, 1, 2),
         current=_hashed(copies[0], content),
         copies=tuple(_hashed(copy, content) for copy in possible),
-        digest=_digest(data[HEADER:], source_path(file.path)) or _digest(data[HEADER:], copies[0].path),
+        digest=digest,
     )
 
 
@@ -249,7 +271,10 @@ def _tag(magic: int) -> str:
 
 def _copies(path: str, sources: Mapping[str, Sequence[File]], end: int) -> list[File]:
     """Return the copies of a source, the last one before a layer first, and then the later ones before the earlier."""
-    copies = [copy for copy in sources.get(path, ()) if not copy.directory]
+    found = sources.get(path, ())
+    if len(found) == 1 and found[0].sha256 and not found[0].extra:
+        return [*found]
+    copies = [copy for copy in found if not copy.directory]
     # A link, such as uv makes to its cache on request.
     copies += [
         target
@@ -265,7 +290,7 @@ def _time_and_size(copy: File, content: Content) -> bytes:
     """Return the time and size of a source as a header has them."""
     # A hard link has no size in its layer.
     size = copy.size or (0 if copy.sha256 == _EMPTY else len(content(copy)))
-    return b"".join((number & 0xFFFFFFFF).to_bytes(4, "little") for number in (copy.mtime, size))
+    return _TIME_AND_SIZE.pack(copy.mtime & 0xFFFFFFFF, size & 0xFFFFFFFF)
 
 
 def _hashed(copy: File, content: Content) -> File:
@@ -301,10 +326,7 @@ def _interpreter(run: Run, identity: str, cache: Path) -> _Interpreter:
     interpreter = _Interpreter(run, key)
     kept = caches.read(cache, _KIND, key)
     if kept:
-        interpreter.version, interpreter.magic = kept["version"], kept["magic"]
-        for name, (source_hash, canonical, *digests) in kept["results"].items():
-            digest, level = name.split()
-            interpreter.results[digest, int(level)] = _Result(source_hash, digests, canonical)
+        interpreter.version, interpreter.magic, interpreter.kept = kept["version"], kept["magic"], kept["results"]
     return interpreter
 
 
@@ -312,10 +334,8 @@ def _keep(interpreter: _Interpreter, cache: Path) -> None:
     """Write what an interpreter has compiled to the cache."""
     if not interpreter.changed:
         return
-    results = {
-        f"{digest} {level}": [result.source_hash, result.canonical, *result.digests]
-        for (digest, level), result in [*interpreter.results.items()][-_MOST_RESULTS:]
-    }
+    used = {_name(key): [one.source_hash, one.canonical, *one.digests] for key, one in interpreter.results.items()}
+    results = dict([*(interpreter.kept | used).items()][-_MOST_RESULTS:])
     value = {"version": interpreter.version, "magic": interpreter.magic, "results": results}
     caches.write(cache, _KIND, interpreter.key, value)
 
@@ -331,7 +351,7 @@ def _judge(
     if files and not interpreter.version:
         _compile(interpreter, "digests", {}, content)
     own = [one for one in files if one.magic == interpreter.magic]
-    missing = {key: copy for one in own for copy, key in one.compilations if key not in interpreter.results}
+    missing = {key: copy for one in own for copy, key in one.compilations if not interpreter.result(key)}
     done = 0
     for portion in _portions(missing):
         _compile(interpreter, "digests", portion, content)
@@ -342,7 +362,7 @@ def _judge(
     found = {one.key: Bytecode(State.DIFFERENT, one.current) for one in files if _tag(one.magic) == tag}
     doubtful = []
     for one in own:
-        possible = [(copy, key) for copy, key in one.compilations if _names(one, interpreter.results.get(key))]
+        possible = [(copy, key) for copy, key in one.compilations if _names(one, interpreter.result(key))]
         equal = [copy for copy, key in possible if one.digest and one.digest in _digests(interpreter, key)]
         if equal:
             found[one.key] = one.equal_to(equal[0])
@@ -369,7 +389,7 @@ def _names(one: _Compiled, result: _Result | None) -> bool:
 
 
 def _digests(interpreter: _Interpreter, key: _Key) -> Sequence[str]:
-    result = interpreter.results.get(key)
+    result = interpreter.result(key)
     return result.digests if result else ()
 
 
@@ -387,7 +407,7 @@ def _equal_copy(
     if posixpath.basename(code.path) not in names:
         return None
     for copy, key in possible:
-        result = interpreter.results.get(key)
+        result = interpreter.result(key)
         if result and result.canonical == code.digest:
             # Unless the path is also a text of the code, where it is left out of no digest.
             if one.digest and body.count(bytes([len(code.path)]) + code.path) == code.written:
@@ -413,11 +433,10 @@ def _portions(missing: Mapping[_Key, File]) -> Iterator[Mapping[_Key, File]]:
 
 def _compile_whole(interpreter: _Interpreter, wanted: Iterable[tuple[File, _Key]], content: Content) -> None:
     """Compile sources whose code is to be compared by its content, and those that a crash left out."""
-    results = interpreter.results
     missing = {
         key: copy
         for copy, key in wanted
-        if (result := results.get(key)) is None or (result.digests and not result.canonical)
+        if (result := interpreter.result(key)) is None or (result.digests and not result.canonical)
     }
     for portion in _portions(missing):
         _compile(interpreter, "bytecode", portion, content)
@@ -440,7 +459,7 @@ def _compile(interpreter: _Interpreter, mode: str, wanted: Mapping[_Key, File], 
                 interpreter.results[key] = _Result(source_hash, [] if given == "-" else [given])
                 continue
             body = base64.b64decode(given)
-            result = interpreter.results.setdefault(key, _Result(source_hash, []))
+            result = interpreter.result(key) or interpreter.results.setdefault(key, _Result(source_hash, []))
             path = compiled.path_of(digest).encode()
             result.digests = result.digests or [compiled.digest_of(body, path)]
             result.canonical = marshalled.read(body, interpreter.magic).digest

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prodlock import collector, site
+from prodlock import collector
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image.records import File
 from prodlock.inside.lock.selection import normalized
@@ -187,7 +187,7 @@ class _Collection:
             and one.name in locked.main
             and environments.is_same(one.version, locked.main[one.name].version)
         }
-        given = functools.partial(site.environment, self.project), self._cache, self.progress
+        given = self._settings, self._cache, self.progress
         named = wheels.identify((requirement for _, requirement in present.values()), *given)
         chosen = {key: wheels.choose(one, named[requirement.name]) for key, (one, requirement) in present.items()}
         needed = {digest: named[present[key][1].name] for key, digest in chosen.items() if digest}
@@ -231,6 +231,12 @@ class _Collection:
             if file.layer < self.subject.base_layers and _LIBRARY.fullmatch(file.path)
         ]
         return sorted(libraries, key=lambda one: (one != python.library, not one.endswith(version)))
+
+    def _settings(self) -> Mapping[str, str]:
+        """Return the package indexes, certificates and logins of this machine."""
+        from prodlock import site  # noqa: PLC0415 - a run with a full cache needs none of it
+
+        return site.environment(self.project)
 
     def _sizes(self) -> frozenset[int]:
         """Return the sizes of the files above the base image."""

@@ -115,10 +115,11 @@ def prefix(site: str) -> str:
 
 def source_path(path: str) -> str:
     """Return the path of the source of a bytecode file (PEP 3147)."""
-    folder, name = posixpath.split(path)
+    folder, _, name = path.rpartition("/")
     if not folder.endswith(BYTECODE_FOLDER):
         return path.removesuffix("c")
-    return posixpath.join(posixpath.dirname(folder), _TAG.split(name)[0].removesuffix(".pyc") + ".py")
+    tag = _TAG.search(name)
+    return f"{folder.removesuffix(BYTECODE_FOLDER)}/{name[: tag.start()] if tag else name.removesuffix('.pyc')}.py"
 
 
 def is_same(version: str, other: str) -> bool:
