@@ -28,29 +28,27 @@ _TARGETS = re.compile(r"(?s)/(?:bin|etc|lib\w*|sbin|usr(?!/local)|var)/.*")
 # Folders that are links into /usr (https://wiki.debian.org/UsrMerge).
 _MERGED = re.compile(r"/(?=(?:bin|sbin|lib|lib32|lib64|libx32)/)")
 # What dpkg and apt write, and what packages' scripts write in nearly every installation, with the package.
-_WRITTEN = {
-    re.compile(pattern): package
-    for pattern, package in (
-        (r"/var/lib/dpkg/(?:alternatives/.+|arch(?:-native)?|available(?:-old)?|cmethopt|diversions(?:-old)?"
-         r"|lock(?:-frontend)?|statoverride(?:-old)?|status(?:-old)?|triggers/.+)", "dpkg"),
-        (r"/var/log/(?:dpkg|alternatives)\.log|/etc/alternatives/.+", "dpkg"),
-        (r"/var/log/apt/(?:history\.log|term\.log|eipp\.log\.xz)|/var/lib/apt/extended_states|"
-         r"/var/(?:lib/apt/lists|cache/apt/archives)/lock", "apt"),
-        (r"/etc/ld\.so\.cache|/var/cache/ldconfig/aux-cache", "libc-bin"),
-        (r"/etc/ssl/certs/(?:ca-certificates\.crt|[0-9a-f]{8}\.\d+|[^/]+\.pem)|/etc/ca-certificates\.conf"
-         r"|/etc/ssl/certs/java/cacerts", "ca-certificates"),
-        (r"/var/cache/debconf/.+", "debconf"),
-        (r"/var/cache/fontconfig/.+|/var/log/fontconfig\.log", "fontconfig"),
-        (r"/etc/fonts/conf\.d/[^/]+\.conf", "fontconfig-config"),
-        (r"/etc/inputrc", "readline-common"),
-        (r"/etc/networks", "netbase"),
-        (r"/etc/python3/debian_config|/var/lib/python/python3\.\d+_installed", "python3-minimal"),
-        (r"/usr/share/mime/.+", "shared-mime-info"),
-        (r"/usr/lib/[^/]+/gconv/gconv-modules\.cache", "libc6"),
-        (r"/var/lib/systemd/deb-systemd-(?:user-)?helper-(?:enabled|masked)/.+|/etc/systemd/system/.+\.wants/.+",
-         "init-system-helpers"),
-    )
-}  # fmt: skip
+_WRITERS = (
+    (r"/var/lib/dpkg/(?:alternatives/.+|arch(?:-native)?|available(?:-old)?|cmethopt|diversions(?:-old)?"
+     r"|lock(?:-frontend)?|statoverride(?:-old)?|status(?:-old)?|triggers/.+)", "dpkg"),
+    (r"/var/log/(?:dpkg|alternatives)\.log|/etc/alternatives/.+", "dpkg"),
+    (r"/var/log/apt/(?:history\.log|term\.log|eipp\.log\.xz)|/var/lib/apt/extended_states|"
+     r"/var/(?:lib/apt/lists|cache/apt/archives)/lock", "apt"),
+    (r"/etc/ld\.so\.cache|/var/cache/ldconfig/aux-cache", "libc-bin"),
+    (r"/etc/ssl/certs/(?:ca-certificates\.crt|[0-9a-f]{8}\.\d+|[^/]+\.pem)|/etc/ca-certificates\.conf"
+     r"|/etc/ssl/certs/java/cacerts", "ca-certificates"),
+    (r"/var/cache/debconf/.+", "debconf"),
+    (r"/var/cache/fontconfig/.+|/var/log/fontconfig\.log", "fontconfig"),
+    (r"/etc/fonts/conf\.d/[^/]+\.conf", "fontconfig-config"),
+    (r"/etc/inputrc", "readline-common"),
+    (r"/etc/networks", "netbase"),
+    (r"/etc/python3/debian_config|/var/lib/python/python3\.\d+_installed", "python3-minimal"),
+    (r"/usr/share/mime/.+", "shared-mime-info"),
+    (r"/usr/lib/[^/]+/gconv/gconv-modules\.cache", "libc6"),
+    (r"/var/lib/systemd/deb-systemd-(?:user-)?helper-(?:enabled|masked)/.+|/etc/systemd/system/.+\.wants/.+",
+     "init-system-helpers"),
+)  # fmt: skip
+_WRITTEN = re.compile("|".join(f"({pattern})" for pattern, _ in _WRITERS))
 # dpkg's records of a package.
 _RECORD = re.compile(
     r"/var/lib/dpkg/info/([^/]+)\.(?:conffiles|config|list|md5sums|p(?:ost|re)(?:inst|rm)|shlibs|symbols|templates"
@@ -149,7 +147,9 @@ def _package(file: File, subject: Subject, records: _Records, owners: Mapping[st
     path = _merged(file.path)
     owner = owners.get(path)
     if owner is None:
-        written = next((package for pattern, package in _WRITTEN.items() if pattern.fullmatch(file.path)), "")
+        match = _WRITTEN.fullmatch(file.path)
+        # Each writer has a group.
+        written = _WRITERS[match.lastindex - 1][1] if match and match.lastindex else ""
         return records.versions.get(written) if written and _may_be_written(file) else None
     if not file.sha256:
         return records.package(owner) if file.target else None

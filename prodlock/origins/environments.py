@@ -19,6 +19,8 @@ _METADATA = re.compile(
     r"(?s)(?P<info>(?P<site>.*)/[^/]+\.(?:dist-info|egg-info))/(?:METADATA|PKG-INFO)|(?P<file>(?P<folder>.*)/[^/]+\.egg-info)"
 )
 _FIELD = re.compile(rb"(?m)^(Name|Version):[ \t]*([^\r\n]*)")
+# A relative path that is not in its shortest form, and any absolute one.
+_UNUSUAL = re.compile(r"(?:^|/)(?:[./]|$)")
 # The folder of bytecode beside its sources, and what separates a module's name from the interpreter's (PEP 3147).
 BYTECODE_FOLDER = "/__pycache__"
 _TAG = re.compile(r"\.(?=cpython-|pypy|graalpy)")
@@ -73,7 +75,13 @@ def rows(text: str, site: str) -> dict[str, str]:
         found = [row for row in csv.reader(io.StringIO(text)) if row and row[0]]
     except csv.Error:
         return {}
-    return {posixpath.normpath(posixpath.join(site, row[0])): row[1] if len(row) > 1 else "" for row in found}
+    folder = site.rstrip("/") + "/"
+    return {
+        posixpath.normpath(posixpath.join(site, row[0])) if _UNUSUAL.search(row[0]) else f"{folder}{row[0]}": (
+            row[1] if len(row) > 1 else ""
+        )
+        for row in found
+    }
 
 
 def _listed(text: str, info: str) -> dict[str, str]:

@@ -40,10 +40,12 @@ class Layers:
 
     def deletion(self, path: str, layer: int) -> int | None:
         """Return the first later layer that deletes a path of a layer, or a folder above it; None where none does."""
-        if not self._removed and not self._emptied:
+        removed = self._removed.get(path)
+        folder = path.rpartition("/")[0]
+        hiding = self._hidden[folder] if folder in self._hidden else self._hiding(folder)
+        if not removed and not hiding:
             return None
-        numbers = (*self._removed.get(path, ()), *self._hiding(path.rpartition("/")[0]))
-        return min((number for number in numbers if number > layer), default=None)
+        return min((number for number in (*(removed or ()), *hiding) if number > layer), default=None)
 
     def _hiding(self, folder: str) -> tuple[int, ...]:
         """Return the layers that hide what a folder has in the layers below."""

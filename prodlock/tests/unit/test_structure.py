@@ -48,6 +48,7 @@ JUDGES = (
     "proof/records.py",
     "proof/rules.py",
     *(path.relative_to("prodlock").as_posix() for path in sorted(Path("prodlock/proof/judges").glob("*.py"))),
+    *(path.relative_to("prodlock").as_posix() for path in sorted(Path("prodlock/origins/judges").glob("*.py"))),
     *(f"origins/{name}.py" for name in ("attribution", "environments", "findings", "records", "summary", "visible")),
 )
 PURE = {

@@ -1,0 +1,101 @@
+"""Judge files without an origin: changed files of distributions, bytecode, commands, and other code."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import re
+from functools import cached_property
+
+from prodlock.image import archives
+from prodlock.image.records import File
+from prodlock.origins.attribution import COMMANDS, Key, resolved
+from prodlock.origins.environments import LIBRARY
+from prodlock.origins.judges.case import Case, Verdict
+from prodlock.origins.records import Bytecode, State
+from prodlock.proof import rules
+
+_TOOL_PROGRAMS = re.compile(r"(?s).*/(?:uv|uvx|pdm|poetry|pipenv|hatch|pip[\d.]*)")
+_CODE_NAME = re.compile(r"(?s).*\.(?:py[cdowx]?|_?pth|pyz|zip|so(?:\.[\d.]+)?|egg|whl|sh|bash|js|jar|exe|dll)")
+# What decides which libraries a program loads (ld.so(8)).
+_LOADER = re.compile(r"/etc/ld\.so\.(?:preload|conf(?:\.d/.*)?)")
+_CODE_HEADS = (b"#!", b"\x7fELF", b"\xca\xfe\xba\xbe", b"\0asm")
+# The magic number of bytecode, which Python runs under any name (importlib/_bootstrap_external.py).
+_BYTECODE_HEAD = re.compile(rb"[\0-\xff][\x0c-\x0f]\r\n")
+
+
+class Code:
+    """Judges files that nothing accounts for."""
+
+    def __init__(self, case: Case, claims: set[Key]) -> None:
+        self.case, self.evidence = case, case.evidence
+        # The files that a finding about a distribution stands for.
+        self.claims = claims
+
+    @cached_property
+    def _path(self) -> frozenset[str]:
+        return frozenset(map(posixpath.normpath, self.case.variables.get("PATH", "").split(":")))
+
+    def judge(self, file: File) -> Verdict | None:
+        """Return the rule that a file without an origin breaks, for code of any kind."""
+        path = file.path
+        if path in self.evidence.expected:
+            wheel = self.evidence.expected[path][0][0]
+            return rules.CHANGED_FILE, f"{wheel.name} {wheel.version}", path, "it differs from what the wheel has"
+        if compared := self.case.attribution.bytecode.get((file.layer, path)):
+            return self._bytecode(file, compared)
+        return self._code(file, path)
+
+    def _bytecode(self, file: File, compared: Bytecode) -> Verdict | None:
+        """Return the rule that a bytecode file without an origin breaks: its own, or that of its source."""
+        source = compared.source
+        if compared.state is State.WITHOUT_SOURCE or not source:
+            return rules.OTHER_BYTECODE, "bytecode", file.path, "the image has no source of it"
+        if compared.state in {State.DIFFERENT, State.STALE}:
+            why = f"it is {compared.state}: not what {source.path} compiles to"
+            return rules.OTHER_BYTECODE, "bytecode", file.path, why
+        return None if (source.layer, source.path) in self.claims else self._code(file, source.path)
+
+    def _code(self, file: File, path: str) -> Verdict | None:
+        """Return the rule that code at a path breaks."""
+        if site := self.evidence.site_of(path):
+            top = "/".join([site, *path.removeprefix(f"{site}/").split("/")[:1]])
+            return rules.ADDED_FILE, "file", top, "no locked wheel and no installer has it"
+        is_command = COMMANDS.fullmatch(path) or posixpath.dirname(path) in self._path
+        if _TOOL_PROGRAMS.fullmatch(path) and is_command:
+            return rules.BUILD_TOOL, posixpath.basename(path), path, "a tool for builds"
+        if is_command:
+            why = f"a link to {file.target}" if file.target else "no distribution declares it"
+            return rules.UNKNOWN_COMMAND, posixpath.basename(path), path, why
+        if self._is_code(file):
+            folder = posixpath.dirname(path)
+            return rules.UNKNOWN_CODE, "code", folder, "neither the lock, the repository nor the base image has it"
+        return None
+
+    def _is_code(self, file: File) -> bool:
+        """Return whether a file can be run or imported, by its name, its permissions or its content."""
+        if not file.sha256:
+            is_package = f"{resolved(file.path, self.evidence.links)}/__init__.py" in self.evidence.seen
+            return bool(file.target and (is_package or _CODE_NAME.fullmatch(file.path) or LIBRARY.search(file.path)))
+        if _BYTECODE_HEAD.match(file.head):
+            return True
+        if _CODE_NAME.fullmatch(file.path) or _LOADER.fullmatch(file.path):
+            return True
+        is_program = bool(file.mode & 0o111) and file.head.startswith(_CODE_HEADS)
+        return is_program or file.head.startswith(_CODE_HEADS[1:]) or self._packs_code(file)
+
+    def _packs_code(self, file: File) -> bool:
+        """Return whether a file is an archive that has code, or one that is too large to find out."""
+        if not archives.looks_packed(file.head):
+            return False
+        content = io.BytesIO(self.evidence.subject.content(file))
+        try:
+            members = archives.members(content, file.size, archives.Budget.of(file.size))
+            return any(_CODE_NAME.fullmatch(f"/{name}") or _is_nested(name) for name, _, _ in members)
+        except archives.TooMuchError:
+            return True
+
+
+def _is_nested(name: str) -> bool:
+    """Return whether a member of an archive is an archive, by its name."""
+    return name.endswith((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst"))

@@ -1,0 +1,63 @@
+"""Judge the files of an image: one finding for the files of a folder, a layer and a rule."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+
+from prodlock.image.records import File
+from prodlock.origins.attribution import Key
+from prodlock.origins.judges import leftovers
+from prodlock.origins.judges.case import Case, Verdict
+from prodlock.origins.judges.code import Code
+from prodlock.origins.records import Kind, Origin
+from prodlock.proof import rules
+from prodlock.proof.rules import Finding, Rule
+
+
+def judge(case: Case, claims: set[Key], *, strict: bool) -> Iterator[Finding]:
+    """Yield the findings about files that no finding about a distribution stands for.
+
+    With `strict`, each file that nothing accounts for is one.
+    """
+    code = Code(case, claims)
+    modes_of_base = {(file.path, file.mode) for file in case.evidence.files if not case.is_above_base(file)}
+    groups: dict[tuple[int, Rule, str, str, str], list[File]] = {}
+    for file, origin in case.attribution.files:
+        verdict = None
+        if case.is_above_base(file) and origin.kind is not Kind.DEBIAN:
+            verdict = _rights(file, modes_of_base)
+        if not verdict and origin.kind is not Kind.BASE and (file.layer, file.path) not in claims:
+            verdict = _file(file, origin, case, code, strict=strict)
+        if verdict:
+            groups.setdefault((file.layer, *verdict), []).append(file)
+    for (layer, rule, what, place, why), files in groups.items():
+        path = files[0].path if len(files) == 1 else place
+        yield case.finding((rule, what, path, why), layer, len(files))
+
+
+def _rights(file: File, modes_of_base: set[tuple[str, int]]) -> Verdict | None:
+    """Return the rule that a file breaks which has rights or data that only the base image's files may have."""
+    if file.extra:
+        return rules.EXTRA_DATA, "entry", file.path, f"it has {file.extra}"
+    if file.mode & 0o6000 and file.sha256 and (file.path, file.mode) not in modes_of_base:
+        why = f"permissions {file.mode:o}: it runs with the rights of its owner or its group"
+        return rules.UNKNOWN_COMMAND, posixpath.basename(file.path), file.path, why
+    return None
+
+
+def _file(file: File, origin: Origin, case: Case, code: Code, *, strict: bool) -> Verdict | None:
+    """Return the rule that a file breaks, what it is, the folder that stands for it, and the reason."""
+    by = case.attribution.deleted.get((file.layer, file.path))
+    if verdict := leftovers.judge(file, origin):
+        rule, what, place, why = verdict
+        return rule, what, place, why if by is None else f"{why}; layer {by + 1} deletes it, and it still ships"
+    if by is not None:
+        folder = posixpath.dirname(file.path)
+        return rules.STILL_SHIPS, "deleted files", folder, f"layer {by + 1} deletes what this layer has"
+    if origin.kind is not Kind.UNEXPLAINED:
+        return None
+    verdict = code.judge(file)
+    if not verdict and strict:
+        verdict = rules.UNKNOWN_FILE, "file", posixpath.dirname(file.path), "nothing accounts for it"
+    return verdict
