@@ -81,6 +81,11 @@ class Evidence:
         return tuple(file for file in self.subject.image.stored if not is_whiteout(file))
 
     @cached_property
+    def base_files(self) -> tuple[File, ...]:
+        """The files and links of the base image, without whiteouts."""
+        return tuple(file for file in self.subject.base_files if not is_whiteout(file))
+
+    @cached_property
     def seen(self) -> Mapping[str, File]:
         """The files and links that a container sees, by path."""
         return {file.path: file for file in self.files if self.layers.is_seen(file.path, file.layer)}
@@ -141,18 +146,17 @@ class _Attributor:
     origins: dict[Key, Origin] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        evidence, base_layers = self.evidence, self.evidence.subject.base_layers
+        evidence = self.evidence
         self._base: dict[str, set[str]] = {}
         self._base_contents: dict[str, list[str]] = {}
         # The contents of an interpreter's files, by their paths in the library.
         self._base_library: dict[str, set[str]] = {}
-        for file in evidence.files:
-            if file.layer < base_layers:
-                self._base.setdefault(file.path, set()).add(file.sha256 or f"-> {file.target}")
-                if file.size:
-                    self._base_contents.setdefault(file.sha256, []).append(file.path)
-                if _LIBRARY in file.path:
-                    self._base_library.setdefault(file.path.partition(_LIBRARY)[2], set()).add(file.sha256)
+        for file in evidence.base_files:
+            self._base.setdefault(file.path, set()).add(file.sha256 or f"-> {file.target}")
+            if file.size:
+                self._base_contents.setdefault(file.sha256, []).append(file.path)
+            if _LIBRARY in file.path:
+                self._base_library.setdefault(file.path.partition(_LIBRARY)[2], set()).add(file.sha256)
         # Of each metadata folder the distributions, of all layers.
         self._infos: dict[str, list[Installed]] = {}
         for one in evidence.installed:
@@ -312,7 +316,7 @@ class _Attributor:
         folder = f"{self.evidence.python.library}/venv/scripts"
         for place in (f"{folder}/common/{name}", f"{folder}/posix/{name}"):
             file = self.evidence.seen.get(place)
-            if file and file.layer < self.evidence.subject.base_layers and file.sha256:
+            if file and file.sha256 in self._base.get(place, ()):
                 form = installers.activation_form(self.evidence.subject.content(file))
                 return form.fullmatch(text.replace(b"\r\n", b"\n")) is not None
         return False
@@ -359,9 +363,9 @@ class _Attributor:
         content = self.evidence.subject.content
         lines = set(content(file).splitlines())
         before = [
-            set(content(one).splitlines())
-            for one in self.evidence.files
-            if one.layer < self.evidence.subject.base_layers and one.path == file.path.rstrip("-") and one.sha256
+            set(self.evidence.subject.base_content(one).splitlines())
+            for one in self.evidence.base_files
+            if one.path == file.path.rstrip("-") and one.sha256
         ]
         return bool(before) and lines >= before[-1] and all(map(_ACCOUNT.fullmatch, lines - before[-1]))
 

@@ -130,8 +130,9 @@ def verify(project: Project, reference: str, options: Options | None = None) -> 
         findings=tuple(found),
         strict=options.strict,
         seconds=time.monotonic() - started,
-        notes=(f"Sources are compared with {evidence.repository.name}.",),
+        notes=tuple(_notes(subject, evidence)),
         everything=options.everything,
+        copied=subject.copied is not None,
     )
 
 
@@ -205,7 +206,7 @@ class _Collection:
     ) -> Mapping[Key, Bytecode]:
         """Return how bytecode compares with its sources, compiled by the interpreters of the base image."""
         subject = self.subject
-        layers = "\n".join(layer.diff_id for layer in subject.image.layers[: subject.base_layers])
+        layers = "\n".join(subject.base_diff_ids)
         found: dict[Key, Bytecode] = {}
         # All of them: which one the image has is the image's own word.
         for library in self._libraries_of_base(python) or [""]:
@@ -226,9 +227,7 @@ class _Collection:
         """Return the standard libraries of the base image, that of the image's interpreter or its version first."""
         version = f"python{'.'.join(python.version.split('.')[:2])}"
         libraries = [
-            file.path.removesuffix("/os.py")
-            for file in self.subject.image.files
-            if file.layer < self.subject.base_layers and _LIBRARY.fullmatch(file.path)
+            file.path.removesuffix("/os.py") for file in self.subject.base_files if _LIBRARY.fullmatch(file.path)
         ]
         return sorted(libraries, key=lambda one: (one != python.library, not one.endswith(version)))
 
@@ -245,6 +244,15 @@ class _Collection:
     @property
     def _cache(self) -> Path:
         return cache.folder(self.project.environment)
+
+
+def _notes(subject: Subject, evidence: Evidence) -> Iterator[str]:
+    if subject.copied:
+        yield (
+            f"The image has no layer of {subject.base}: its files are compared with those of that image. Where it was "
+            "built on another version of it, name that one with --base."
+        )
+    yield f"Sources are compared with {evidence.repository.name}."
 
 
 def _is_open(one: Bytecode) -> bool:

@@ -49,6 +49,8 @@ _WRITERS = (
      "init-system-helpers"),
 )  # fmt: skip
 _WRITTEN = re.compile("|".join(f"({pattern})" for pattern, _ in _WRITERS))
+# The records of a package in an image without dpkg, where they are files of their own.
+_SEPARATE = re.compile(r"/var/lib/dpkg/status\.d/([^/]+?)(?:\.md5sums|\.list)?")
 # dpkg's records of a package.
 _RECORD = re.compile(
     r"/var/lib/dpkg/info/([^/]+)\.(?:conffiles|config|list|md5sums|p(?:ost|re)(?:inst|rm)|shlibs|symbols|templates"
@@ -144,6 +146,8 @@ def _package(file: File, subject: Subject, records: _Records, owners: Mapping[st
     """Return the package of a file, or None."""
     if record := _RECORD.fullmatch(file.path):
         return records.package(record[1]) if record[1] in records.lists else None
+    if record := _SEPARATE.fullmatch(file.path):
+        return records.versions.get(record[1]) if _may_be_written(file) else None
     path = _merged(file.path)
     owner = owners.get(path)
     if owner is None:

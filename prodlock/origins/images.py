@@ -15,7 +15,7 @@ from prodlock.docker.saved import Local
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image import layout, opened
 from prodlock.image.opened import Opened
-from prodlock.origins.records import Subject
+from prodlock.origins.records import Copied, Subject
 from prodlock.project import Project
 
 # The base image of an image that was built from nothing, as Dockerfiles write it.
@@ -39,7 +39,8 @@ def open_image(project: Project, reference: str, base: str | None, *, platform: 
     """Open an image: a name on the Engine, a file that `docker save` wrote, or an OCI layout (a folder or a file).
 
     `base` is such a reference as well, or `scratch`; without it, the base image is the longest prefix of the layers
-    among the Engine's images. Raises Failure, code 2, where either can't be read or found.
+    among the Engine's images. Of an image that has no layer of `base`, the files are compared with those of `base`.
+    Raises Failure, code 2, where either can't be read or found.
     """
     if platform and not _PLATFORM.fullmatch(platform):
         raise Failure(f"--platform must be such as linux/amd64 (got {platform!r}). To fix it: name one.", CANNOT_CHECK)
@@ -74,7 +75,28 @@ def _subject(project: Project, reference: str, base: str | None, platform: str, 
         diff_ids = tuple(layer.diff_id for layer in image.layers)
         chosen = _base((reference, *subject.names), diff_ids, given, listed)
     identifier = chosen.identifier or _identifier(chosen.diff_ids, listed())
-    return Subject(image, chosen.name, len(chosen.diff_ids), subject.content, chosen.found, identifier)
+    copied = None
+    if base and _is_apart(chosen.diff_ids, tuple(layer.diff_id for layer in image.layers)):
+        copied = _copied(project, base, platform, kept)
+    return Subject(
+        image,
+        chosen.name,
+        0 if copied else len(chosen.diff_ids),
+        subject.content,
+        chosen.found,
+        identifier,
+        copied,
+    )
+
+
+def _copied(project: Project, base: str, platform: str, kept: ExitStack) -> Copied:
+    """Return the base image of an image that has copies of its files."""
+    path = _path("--base", base)
+    opened_base = kept.enter_context(
+        _opened(project, base, path, None if path else saved.find(project, base), platform)
+    )
+    layers = opened_base.image.layers
+    return Copied(opened_base.image.files, tuple(layer.diff_id for layer in layers), opened_base.content)
 
 
 def _path(option: str, reference: str) -> Path | None:
@@ -145,7 +167,7 @@ def _base(
     """Return the base image of an image of these names and layers. Raises Failure where there is none."""
     reference = names[0]
     if given:
-        if not _is_below(given.diff_ids, diff_ids):
+        if not (_is_below(given.diff_ids, diff_ids) or _is_apart(given.diff_ids, diff_ids)):
             got = "all layers" if given.diff_ids == diff_ids else "other layers than the first ones"
             raise Failure(
                 f"--base must be the image that {reference} was built on (got {given.name}, which has {got} of "
@@ -188,6 +210,11 @@ def _short(name: str) -> str:
 def _is_below(base: tuple[str, ...], diff_ids: tuple[str, ...]) -> bool:
     """Return whether layers are the first ones of an image, and not all of them."""
     return len(base) < len(diff_ids) and diff_ids[: len(base)] == base
+
+
+def _is_apart(base: tuple[str, ...], diff_ids: tuple[str, ...]) -> bool:
+    """Return whether an image has none of the layers: it can only have copies of their files."""
+    return bool(base) and not {*base} & {*diff_ids}
 
 
 def _identifier(diff_ids: tuple[str, ...], images: Sequence[Local]) -> str:

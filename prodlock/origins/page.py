@@ -140,7 +140,7 @@ def _heading(report: VerifyReport) -> Iterator[str]:
     yield f'<p class="soft">{_code(report.identifier)}</p>'
     yield (
         f"<p>{text.count(layers, 'layer')}, {text.count(files, 'file')}, {text.size(report.size)}; base image "
-        f"{_code(report.base)} ({text.count(report.base_layers, 'layer')}); lock {_code(report.lock)} "
+        f"{_code(report.base)} ({report.extent_of_base}); lock {_code(report.lock)} "
         f"({_text(INPUTS.get(report.inputs, report.inputs))})</p>"
     )
     yield f'<p class="verdict{"" if report.clean else " bad"}">{_text(report.verdict())}</p>'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple
 
 from prodlock.image.records import File, Image
@@ -43,6 +44,16 @@ class Python(NamedTuple):
     environment: Mapping[str, str]
 
 
+class Copied(NamedTuple):
+    """A base image whose files an image has copies of, instead of its layers."""
+
+    files: tuple[File, ...]
+    # The digests of its layers.
+    diff_ids: tuple[str, ...]
+    # Returns the content of a regular file of the base image.
+    content: Callable[[File], bytes]
+
+
 @dataclass(frozen=True)
 class Subject:
     """The image that is verified, and how much of it is its base image."""
@@ -57,6 +68,26 @@ class Subject:
     base_found: bool = False
     # The id of an image of the Engine that has the base image's layers and no others; nothing where it has none.
     base_id: str = ""
+    # The base image of an image that was built from nothing, and that has copies of the base image's files.
+    copied: Copied | None = field(default=None, repr=False)
+
+    @cached_property
+    def base_files(self) -> tuple[File, ...]:
+        """The files and links of the base image."""
+        if self.copied:
+            return tuple(file for file in self.copied.files if not (file.directory or file.packed))
+        return tuple(file for file in self.image.stored if file.layer < self.base_layers)
+
+    @property
+    def base_diff_ids(self) -> tuple[str, ...]:
+        """The digests of the base image's layers."""
+        if self.copied:
+            return self.copied.diff_ids
+        return tuple(layer.diff_id for layer in self.image.layers[: self.base_layers])
+
+    def base_content(self, file: File) -> bytes:
+        """Return the content of one of `base_files`."""
+        return (self.copied or self).content(file)
 
 
 class Locked(NamedTuple):

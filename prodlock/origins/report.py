@@ -55,6 +55,8 @@ class VerifyReport:
     notes: tuple[str, ...] = ()
     # Whether every finding and every file is listed.
     everything: bool = False
+    # Whether the image has copies of the base image's files instead of its layers.
+    copied: bool = False
 
     @property
     def code(self) -> int:
@@ -77,6 +79,11 @@ class VerifyReport:
     def size(self) -> int:
         """The bytes of all files."""
         return sum(file.size for file, _ in self.attribution.files)
+
+    @property
+    def extent_of_base(self) -> str:
+        """What the image has of the base image: its layers, or copies of its files."""
+        return "copies of its files" if self.copied else text.count(self.base_layers, "layer")
 
     def instruction(self, layer: int) -> str:
         """Return the instruction that made a layer, without secrets."""
@@ -178,7 +185,7 @@ class VerifyReport:
         files = text.count(len(self.attribution.files), "file")
         layers = text.count(len(self.layers), "layer")
         yield f"{self.image}: {layers}, {files}, {text.size(self.size)}, {self.seconds:.1f} s"
-        yield f"base image {self.base} ({text.count(self.base_layers, 'layer')})"
+        yield f"base image {self.base} ({self.extent_of_base})"
         yield f"lock {self.lock} ({INPUTS.get(self.inputs, self.inputs)})"
 
     def _found(self, rule: Rule, findings: Sequence[Finding]) -> Iterator[str]:

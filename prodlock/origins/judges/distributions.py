@@ -47,6 +47,12 @@ class _Judgement:
             for one in case.evidence.installed
             if (one.layer, one.info) not in vendored and not _UNPACKED.fullmatch(one.info)
         ]
+        # The folders of the base image's metadata.
+        self.infos_of_base = {
+            posixpath.dirname(file.path)
+            for file in case.evidence.base_files
+            if file.path.endswith(("/METADATA", "/PKG-INFO"))
+        }
         # The files that a distribution with a finding claims by its own record: that finding stands for them.
         self.claims: set[Key] = set()
 
@@ -98,12 +104,9 @@ class _Judgement:
 
     def _is_of_base(self, one: Installed) -> bool:
         """Return whether the base image has a distribution; a later layer may have it again, at the same place."""
-        below = self.evidence.subject.base_layers
         origins = (self.origins.get((one.layer, f"{one.info}/{name}")) for name in ("METADATA", "PKG-INFO"))
-        return one.layer < below or (
-            any(origin and origin.kind is Kind.BASE for origin in origins)
-            and any(other.layer < below and other.info == one.info for other in self.installed)
-        )
+        is_copy = any(origin and origin.kind is Kind.BASE for origin in origins) and one.info in self.infos_of_base
+        return one.layer < self.evidence.subject.base_layers or is_copy
 
     def _is_imported(self, one: Installed, main: Requirement | None) -> bool:
         """Return whether a distribution of the base image is the one that the image has of a locked name."""

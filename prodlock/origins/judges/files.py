@@ -21,7 +21,7 @@ def judge(case: Case, claims: set[Key], *, strict: bool) -> Iterator[Finding]:
     With `strict`, each file that nothing accounts for is one.
     """
     code = Code(case, claims)
-    modes_of_base = {(file.path, file.mode) for file in case.evidence.files if not case.is_above_base(file)}
+    modes_of_base = {(file.path, file.mode) for file in case.evidence.base_files}
     groups: dict[tuple[int, Rule, str, str, str], list[File]] = {}
     for file, origin in case.attribution.files:
         verdict = None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
 import pytest
 
 from prodlock.image.records import File
-from prodlock.origins.records import Bytecode, Kind, Package, State
+from prodlock.origins.records import Bytecode, Copied, Kind, Package, State, Subject
 from prodlock.tests.unit.origins.subjects import (
     SITE,
     distribution,
@@ -314,3 +315,43 @@ def test_a_file_of_the_subject_has_its_content() -> None:
     """The control of the helpers."""
     image = subject({"/a": b"x"})
     assert image.content(File("/a", 0)) == b"x"
+
+
+def copying(base: Mapping[str, bytes], *layers: Mapping[str, bytes]) -> Subject:
+    """Return an image that was built from nothing, with copies of another one's files."""
+    other, image = subject(base, base_layers=0), subject(*layers, base_layers=0)
+    return replace(image, copied=Copied(other.image.files, ("sha256:base",), other.content))
+
+
+def test_copies_of_a_base_image_are_explained_without_its_layers() -> None:
+    """The same content at the same path, a distribution, and accounts that are added."""
+    pip, _ = distribution("pip", "25", {"pip.py": b"pip"})
+    base = (
+        BASE
+        | pip
+        | {"/etc/passwd": b"root:x:0:0::/:/bin/sh\n", "/bin/sh 755": b"-> bash", "/bin/bash 755": b"\x7fELF b"}
+    )
+    copies = dict(base) | {"/etc/passwd": b"root:x:0:0::/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n"}
+    given = evidence(copying(base, copies, CLEAN), [WHEEL])
+    seen = origins(given)
+    assert {seen[path].kind for path in ("/usr/local/bin/python3.13", "/bin/sh", f"{SITE}/pip.py")} == {Kind.BASE}
+    assert (seen["/etc/passwd"].kind, seen["/etc/passwd"].proven) == (Kind.DEBIAN, True)
+    assert found(given, strict=True) == set()
+    # Without the base image, each of them is found.
+    alone = evidence(subject(copies, CLEAN, base_layers=0), [WHEEL])
+    assert {("LS611", f"{SITE}/pip-25.dist-info"), ("LS616", "/bin/bash")} <= found(alone)
+
+
+def test_changed_copies_of_a_base_image_are_found() -> None:
+    """Another content, another link, the rights of its owner, and what the base image does not have."""
+    base = BASE | {"/bin/sh 755": b"-> dash", "/bin/dash 755": b"\x7fELF d", "/bin/su 755": b"\x7fELF su"}
+    changed = BASE | {
+        "/usr/local/bin/python3.13 755": b"\x7fELF other",
+        "/bin/sh 755": b"-> evil",
+        "/bin/su 4755": b"\x7fELF su",
+        "/usr/local/lib/python3.13/json.py": b"import os",
+    }
+    assert found(evidence(copying(base, changed, CLEAN), [WHEEL])) == {
+        ("LS616", "/usr/local/bin/python3.13"), ("LS616", "/bin/sh"), ("LS616", "/bin/su"),
+        ("LS617", "/usr/local/lib/python3.13/json.py"),
+    }  # fmt: skip

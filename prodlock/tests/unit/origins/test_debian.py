@@ -116,6 +116,11 @@ def test_packages_without_dpkg_are_found() -> None:
     }
     assert found({}, files)["/usr/bin/curl"] == CURL
     assert "/usr/bin/other" not in found({}, files)
+    records = [path for path in files if "/status.d/" in path]
+    assert {found({}, files).get(path) for path in records} == {CURL}
+    # Only what names a package is its record.
+    others = {"/var/lib/dpkg/status.d/more": b"x = 1\n", "/var/lib/dpkg/status.d/run": b"#!/bin/sh\nPackage: run\n\n"}
+    assert not others.keys() & found({}, files | others).keys()
 
 
 def test_what_scripts_of_packages_write_counts_where_the_package_is() -> None:

@@ -163,6 +163,26 @@ def test_a_base_image_that_is_not_one_is_refused(shop: Project, tmp_path: Path) 
     assert "There is no image, file or OCI layout python:3" in refusal(shop, "shop:1", "python:3")
 
 
+def test_an_image_without_a_layer_of_the_base_image_may_have_copies_of_its_files(
+    shop: Project, engine: StandIn, tmp_path: Path
+) -> None:
+    """It was built from nothing. The base image is on the Engine, in a file or in a folder."""
+    engine.add((APP, VENV), "alone:1")
+    layout = Layout()
+    folder = write(layout.finish(layout.image(SYSTEM, PYTHON)), tmp_path / "base")
+    for base in ("python:3.13", archive(tmp_path, SYSTEM, PYTHON, name="base.tar"), str(folder)):
+        with images.open_image(shop, "alone:1", base) as subject:
+            assert (subject.base, subject.base_layers, subject.base_id) == (base, 0, f"sha256:{1:064x}")
+            assert [file.path for file in subject.base_files] == ["/system", "/python"]
+            assert [subject.base_content(file)[:6] for file in subject.base_files] == [b"system", b"python"]
+            assert [file.path for file in subject.image.files] == ["/app", "/venv"]
+            assert subject.copied
+    # An image that has a layer of it was built on another version, or on nothing of it.
+    assert "which has other layers" in refusal(shop, "alone:1", archive(tmp_path, VENV, SYSTEM, name="base.tar"))
+    with images.open_image(shop, "shop:1", "python:3.13") as subject:
+        assert not subject.copied
+
+
 @pytest.mark.parametrize("reference", ["./shop.tar", "../shop", "", "--all", "a b", "shop\n", "x" * 600])
 def test_what_can_not_name_an_image_is_refused(shop: Project, engine: StandIn, reference: str) -> None:
     """Docker would take it for an option, or for another image."""
