@@ -87,7 +87,14 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument(
         "image", metavar="IMAGE", help="an image of the Engine, a file that `docker save` wrote, or an OCI layout"
     )
-    verify.add_argument("--lock", metavar="FILE", type=Path, help="the lock (default: the one in this folder)")
+    verify.add_argument(
+        "--lock",
+        action="append",
+        default=[],
+        metavar="FILE",
+        type=Path,
+        help="the lock (default: the one in this folder); several lists of requirements are one lock",
+    )
     verify.add_argument(
         "--group", action="append", default=[], metavar="NAME", help="a group that the image has (default: main)"
     )

@@ -48,7 +48,8 @@ _LIBRARY = re.compile(r"(?s).*/lib(?:64)?/python3\.\d+t?/os\.py")
 class Options:
     """What is verified against what."""
 
-    lock: Path | None = None
+    # The lock; several lists of requirements are one lock together. Without them, the one in the folder.
+    locks: Sequence[Path] = ()
     groups: Sequence[str] = ()
     extras: Sequence[str] = ()
     base: str | None = None
@@ -103,14 +104,14 @@ def verify(project: Project, reference: str, options: Options | None = None) -> 
     options = options or Options()
     started = time.monotonic()
     try:
-        lock = options.lock or locks.find(project.root)
+        found_locks = options.locks or [locks.find(project.root)]
         with (
             collector.paused(),
             Progress() as progress,
             images.open_image(project, reference, options.base, platform=options.platform) as subject,
         ):
             collection = _Collection(project, subject, options, progress)
-            evidence = collection.evidence(lock)
+            evidence = collection.evidence(found_locks)
             attribution = attribute(evidence, functools.partial(collection.compare, evidence.python))
             found = findings.judge(evidence, attribution, strict=options.strict)
     except Failure as failure:
@@ -146,12 +147,12 @@ class _Collection:
     # Gets the state of what takes long.
     progress: Progress
 
-    def evidence(self, lock: Path) -> Evidence:
+    def evidence(self, given: Sequence[Path]) -> Evidence:
         """Return the evidence, with the wheels that the lock names."""
         root, options = self.project.root, self.options
         python = interpreter.find(self.subject)
-        locked = locks.read(root, lock, options.groups, options.extras, python)
-        locked = locked._replace(file=_shown(locked.file, root))
+        locked = locks.read(root, given, options.groups, options.extras, python)
+        locked = locked._replace(file=", ".join(_shown(str(one), root) for one in given))
         layers = Layers(self.subject.image.files)
         installed = tuple(environments.find(self.subject, layers))
         self._check_base(installed, locked)
@@ -165,7 +166,7 @@ class _Collection:
             debian.files(self.subject),
             layers,
             # In a workspace, the lock is above the member's folder.
-            frozenset({*_own(root), *_own(lock.absolute().parent)}),
+            frozenset({*_own(root), *_own(given[0].absolute().parent)}),
         )
 
     def _check_base(self, installed: Sequence[Installed], locked: Locked) -> None:

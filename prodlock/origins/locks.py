@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 from prodlock import configuration
 from prodlock.configuration import Configuration
 from prodlock.failure import CANNOT_CHECK, Failure
-from prodlock.inside.lock import poetry, requirements, selection, uv
+from prodlock.inside.lock import poetry, selection, uv
 from prodlock.inside.lock.selection import Selection, Wanted, normalized
+from prodlock.origins import lists
 from prodlock.origins.records import Locked, Python
 
 _NAMES = ("poetry.lock", "uv.lock", "pylock.toml", "pylock.*.toml")
@@ -68,27 +69,33 @@ def find(root: Path) -> Path:
 def _locks(folder: Path) -> list[Path]:
     """Return the locks in a folder, without those of development."""
     found = [path for pattern in _NAMES for path in sorted(folder.glob(pattern))]
-    found += [path for pattern in _LISTS for path in sorted(folder.glob(pattern)) if _is_hashed(path)]
+    found += [path for pattern in _LISTS for path in sorted(folder.glob(pattern)) if lists.is_hashed(path)]
     chosen = [path for path in dict.fromkeys(found) if path.is_file() and not _DEVELOPMENT.fullmatch(path.stem)]
     beside = {selection.dev_lock(path) for path in chosen}
+    beside |= {other for path in chosen if path.suffix == ".txt" for other in _included(path)}
     return [path for path in chosen if path not in beside]
 
 
-def _is_hashed(path: Path) -> bool:
-    try:
-        return bool(requirements.HASH.search(path.read_text(encoding="utf-8-sig", errors="replace")))
-    except OSError:
-        return False
+def _included(path: Path) -> list[Path]:
+    """Return the lists that a list includes; none where one of them can't be read."""
+    with suppress(ValueError, OSError):
+        return [*lists.included([path])][1:]
+    return []
 
 
-def read(root: Path, lock: Path, groups: Sequence[str], extras: Sequence[str], python: Python) -> Locked:
-    """Return what a lock has for the environment of an image.
+def read(root: Path, given: Sequence[Path], groups: Sequence[str], extras: Sequence[str], python: Python) -> Locked:
+    """Return what a lock has for the environment of an image; several lists of requirements are one lock.
 
     Without groups, or without extras: those of production in [tool.prodlock], or else the group main and no extra. The
     groups for development are all others that the lock has. Raises Failure, code 2, where the lock is not valid, does
     not match pyproject.toml, or does not have one of the groups and extras.
     """
-    own = _configured(root)
+    own, lock, names_given = _configured(root), given[0], ", ".join(map(str, given))
+    if len(given) > 1 and any(one.suffix != ".txt" for one in given):
+        raise Failure(
+            f"--lock must be given once, or name lists of requirements (got {names_given}). To fix it: name one lock.",
+            CANNOT_CHECK,
+        )
     if lock.name in _OF_PYPROJECT and not lock.with_name("pyproject.toml").is_file():
         raise Failure(
             f"{lock} must have the pyproject.toml that it was made from beside it (got none). To fix it: name the lock "
@@ -107,27 +114,35 @@ def read(root: Path, lock: Path, groups: Sequence[str], extras: Sequence[str], p
         wanted = Wanted([*(groups or own.groups)], [*(extras or own.extras)], (), package, None, python.environment)
         runtime = {normalized(one) for one in wanted.groups}
         others = sorted((names.groups | {"main"}) - runtime) if names.has_groups else []
-        selected = _select(lock, wanted, others)
+        selected = _select(given, wanted, others)
     main = {normalized(one.name): one for one in selected.main}
     added = {normalized(one.name): one for one in selected.everything if normalized(one.name) not in main}
-    return Locked(str(lock), main, added, selected.inputs)
+    return Locked(names_given, main, added, selected.inputs)
 
 
-def _select(lock: Path, wanted: Wanted, others: Sequence[str]) -> Selection:
+def _select(locks: Sequence[Path], wanted: Wanted, others: Sequence[str]) -> Selection:
     """Return what is installed in production, and with the groups for development.
 
     Two groups may exclude each other; another is not for this environment, or has what no index serves. So where they
     can't be selected together each one is selected alone, and one that can't be selected adds nothing: what an image
     has of it is outside of the lock.
     """
-    select, further = selection.reader(lock.name).select, selection.dev_lock(lock)
+    beside = (selection.dev_lock(lock) for lock in locks)
+    further = next((lock for lock in beside if lock and lock not in locks), None)
+
+    def select(wanted: Wanted) -> Selection:
+        if locks[0].suffix == ".txt":
+            return lists.select(locks, wanted)
+        found: Selection = selection.reader(locks[0].name).select(locks[0], wanted)
+        return found
+
     try:
-        found: Selection = select(lock, wanted._replace(dev_groups=others, dev_lock=further))
+        return select(wanted._replace(dev_groups=others, dev_lock=further))
     except _FAULTS:
-        found = select(lock, wanted)
+        found = select(wanted)
         for one in (wanted._replace(dev_lock=further), *(wanted._replace(dev_groups=(name,)) for name in others)):
             try:
-                found = found._replace(everything=[*select(lock, one).everything, *found.everything])
+                found = found._replace(everything=[*select(one).everything, *found.everything])
             except _FAULTS:
                 continue
     return found

@@ -47,7 +47,7 @@ def project(tmp_path: Path, files: Mapping[str, str]) -> Path:
 
 def read(root: Path, groups: Sequence[str] = (), extras: Sequence[str] = (), version: str = "3.13.5") -> Locked:
     """Return what the lock of a project has."""
-    return locks.read(root, locks.find(root), groups, extras, python(version))
+    return locks.read(root, [locks.find(root)], groups, extras, python(version))
 
 
 def refused(root: Path, groups: Sequence[str] = (), extras: Sequence[str] = ()) -> str:
@@ -204,7 +204,9 @@ def test_a_list_without_groups_has_no_group(tmp_path: Path) -> None:
         ("pylock.toml", "", "got: "),
         ("pylock.toml", 'lock-version = "2.0"\npackages = []\n', "its lock-version must be 1.0"),
         ("requirements.txt", f"{LINE}idna\n", "each line must be NAME==VERSION with hashes"),
-        ("requirements.txt", f"{LINE}-r other.txt\n", "each line must be NAME==VERSION"),
+        ("requirements.txt", f"{LINE}-r other.txt\n", "other.txt"),
+        ("requirements.txt", f"{LINE}-r https://u:p@example.org/a.txt\n", "must include files (got an address)"),
+        ("requirements.txt", f"{LINE}x @ git+https://u:p@example.org/x {HASH}\n", "lock what a package index serves"),
         ("requirements.txt", f"{LINE}click==8.2.0 {HASH}\n", "it has click 8.1.8 and 8.2.0 for one environment"),
         ("requirements.txt", f'{LINE}idna==3.10 ; nonsense == "1" {HASH}\n', "the marker of idna"),
     ],
@@ -221,9 +223,9 @@ def test_another_name_is_refused(tmp_path: Path) -> None:
     """--lock names the lock."""
     root = project(tmp_path, {"Pipfile.lock": "{}"})
     with pytest.raises(Failure, match=r"must be a poetry\.lock, .* name another with --lock"):
-        locks.read(root, root / "Pipfile.lock", (), (), python())
+        locks.read(root, [root / "Pipfile.lock"], (), (), python())
     with pytest.raises(Failure, match=r"must be a lock for the image .*No such file"):
-        locks.read(root, root / "requirements.txt", (), (), python())
+        locks.read(root, [root / "requirements.txt"], (), (), python())
 
 
 def test_a_list_of_development_without_hashes_is_left_out(tmp_path: Path) -> None:
@@ -232,6 +234,42 @@ def test_a_list_of_development_without_hashes_is_left_out(tmp_path: Path) -> Non
     assert (*read(root).main, *read(root).dev) == ("click",)
     (root / "requirements-dev.txt").write_text(f"-r requirements.txt\npytest==9.0 {HASH}\n", encoding="utf-8")
     assert [*read(root).dev] == ["pytest"]
+
+
+def test_lists_and_those_that_they_include_are_one_lock(tmp_path: Path) -> None:
+    """In other folders, and in a cycle. Lists that another one includes are not found as further locks."""
+    root = project(
+        tmp_path,
+        {
+            "requirements.txt": f"-r requirements/base.txt  # a comment\n-c limits.txt\nidna==3.10 {HASH}\n",
+            "requirements/base.txt": f"--requirement more.in\n{LINE}",
+            "requirements/more.in": f"-r../requirements.txt\nh11==0.16 {HASH}\n",
+            "deploy.txt": f"gunicorn==23.0 {HASH}\n",
+        },
+    )
+    assert locks.find(root) == root / "requirements.txt"
+    assert [*read(root).main] == ["click", "h11", "idna"]
+    both = [root / "requirements.txt", root / "deploy.txt"]
+    found = locks.read(root, both, (), (), python())
+    assert [*found.main] == ["click", "gunicorn", "h11", "idna"]
+    assert found.file == f"{both[0]}, {both[1]}"
+    (root / "deploy.txt").write_text(f"idna==3.11 {HASH}\n", encoding="utf-8")
+    with pytest.raises(Failure, match=r"it has idna 3\.10 and 3\.11 for one environment"):
+        locks.read(root, both, (), (), python())
+
+
+def test_a_list_that_only_includes_others_is_found(tmp_path: Path) -> None:
+    """The hashes are in those."""
+    root = project(tmp_path, {"requirements.txt": "-r requirements/base.txt\n", "requirements/base.txt": LINE})
+    assert locks.find(root) == root / "requirements.txt"
+    assert [*read(root).main] == ["click"]
+
+
+def test_several_locks_of_other_formats_are_refused(tmp_path: Path) -> None:
+    """Two of them are not one lock."""
+    root = project(tmp_path, {"requirements.txt": LINE, "uv.lock": ""})
+    with pytest.raises(Failure, match=r"--lock must be given once, or name lists of requirements"):
+        locks.read(root, [root / "requirements.txt", root / "uv.lock"], (), (), python())
 
 
 def test_groups_that_exclude_each_other_are_all_for_development(tmp_path: Path) -> None:
