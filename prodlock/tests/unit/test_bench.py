@@ -333,7 +333,9 @@ def test_an_unreachable_size_is_left_out() -> None:
     assert set(contenders.variants(["a"] * 190, 5)) == {"plain", "same-parser", "one-more", "20", "100"}
 
 
-@pytest.mark.parametrize("module", ["__init__", "chart", "contenders", "figures", "run", "saves", "verdicts", "work"])
+@pytest.mark.parametrize(
+    "module", ["__init__", "chart", "contenders", "figures", "peers", "run", "saves", "verdicts", "verify", "work"]
+)
 def test_the_bench_needs_only_the_standard_library_and_prodlock(module: str) -> None:
     """The bench runs on the host, which has nothing else."""
     assert imported(Path(f"bench/{module}.py").read_text(encoding="utf-8")) <= sys.stdlib_module_names | {
