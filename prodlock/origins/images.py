@@ -59,8 +59,10 @@ def _subject(project: Project, reference: str, base: str | None, platform: str, 
     path = _path("IMAGE", reference)
     local = None if path else saved.find(project, reference)
     given = None if base is None else _given(project, base, platform)
-    # The Engine lists its images while a file is read.
-    listed = kept.enter_context(ThreadPoolExecutor(1)).submit(_images, project).result
+    listed: Callable[[], Sequence[Local]] = tuple
+    if given is None or (given.diff_ids and not given.identifier):
+        # The Engine lists its images while a file is read.
+        listed = kept.enter_context(ThreadPoolExecutor(1)).submit(_images, project).result
     # Before an image is saved.
     chosen = _base((reference, *local.names), local.diff_ids, given, listed) if local else None
     subject = kept.enter_context(_opened(project, reference, path, local, platform))
