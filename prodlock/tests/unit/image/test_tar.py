@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import random
 import tarfile
+import tempfile
 from typing import Literal
 
 import pytest
 
-from prodlock.image.tar import Header
+from prodlock.image import archives, tar
+from prodlock.image.tar import Header, Tar
 
 NAMES = ("a", "usr/lib/x.py", "d/", "n" * 99, "p" * 80 + "/" + "n" * 90, "caf\u00e9", "\udcff")
 KINDS = (
@@ -73,3 +76,56 @@ def test_blocks_that_are_not_headers_are_refused_as_tarfile_refuses_them(block: 
     """With the same errors, by which the end of an archive is found."""
     assert outcome(Header, block) == outcome(tarfile.TarInfo, block)
     assert isinstance(outcome(Header, block), str)
+
+
+def archive(chance: random.Random) -> bytearray:
+    """Return a tar of some entries: of the common form, with a long name, with an extended header, of other types."""
+    stream = io.BytesIO()
+    form = chance.choice([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+    with tarfile.open(fileobj=stream, mode="w", format=form) as to:
+        for _ in range(chance.randrange(1, 7)):
+            entry = tarfile.TarInfo(chance.choice([*NAMES[:6], "../x", "a/../b", "/abs"]))
+            entry.type = chance.choice([*KINDS[:5], tarfile.REGTYPE, tarfile.REGTYPE])
+            if form == tarfile.PAX_FORMAT and chance.random() < 0.3:
+                entry.pax_headers = {"SCHILY.xattr.user.x": "1"}
+            content = bytes(chance.randrange(1100)) if entry.isreg() else b""
+            entry.size = len(content)
+            to.addfile(entry, io.BytesIO(content))
+    return bytearray(stream.getvalue())
+
+
+def read(content: bytes) -> list[tuple[object, ...]] | str:
+    """Return the entries of a tar that begins behind other bytes, or the error."""
+    found: list[tuple[object, ...]] = []
+    with tempfile.TemporaryFile() as file:
+        file.write(b"x" * 512 + content + b"y" * 1024)
+        file.flush()
+        with tar.map_file(file) as mapped:
+            part = Tar(mapped, 512, 512 + len(content))
+            try:
+                for one in tar.entries(part):
+                    about = (one.name, one.type, one.size, one.mode, one.uid, one.gid, one.mtime, one.linkname)
+                    found.append((*about, one.offset, one.offset_data, tar.describe_extra(part, one)))
+            except (tarfile.TarError, archives.TooMuchError, ValueError) as error:
+                return f"{type(error).__name__}: {error}"
+    return found
+
+
+def test_archives_are_read_as_tarfile_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole ones and damaged ones: with and without the fast reader, the same entries or the same error."""
+    chance = random.Random(2)  # noqa: S311
+    contents = []
+    for number in range(600):
+        content = archive(chance)
+        for _ in range(chance.randrange(3) if number % 3 else 0):
+            block = 512 * chance.randrange(len(content) // 512)
+            at = block + chance.randrange(*chance.choice(FIELDS))
+            content[at] = chance.choice([0, 32, 48, 49, 55, 120, 128, 255, chance.randrange(256)])
+            if chance.random() < 0.5:
+                content[block : block + 512] = summed(bytes(content[block : block + 512]))
+        contents.append(bytes(content[: -512 * chance.randrange(4)] if number % 5 == 1 else content))
+    fast = [read(content) for content in contents]
+    with monkeypatch.context() as patch:
+        patch.setattr(Header, "plain", classmethod(lambda *_: None))
+        assert [read(content) for content in contents] == fast
+    assert 200 < sum(isinstance(one, list) for one in fast) < 500
