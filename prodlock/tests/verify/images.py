@@ -133,8 +133,14 @@ EXAMPLES = {
             python="/app/.venv/bin/python",
             sources="/app/app",
             findings=_POETRY,
-            # These findings stand for all files of Poetry and of what it has brought.
-            unexplained=("/usr/local/lib/python3.13/site-packages/", "/root/.cache/", "/usr/local/bin/"),
+            # These findings stand for all files of Poetry, of what it has brought, and of the pip that it has installed.
+            unexplained=(
+                "/usr/local/lib/python3.13/site-packages/",
+                "/root/.cache/",
+                "/usr/local/bin/",
+                "/app/.venv/lib/python3.13/site-packages/pip",
+                "/app/.venv/bin/pip",
+            ),
         ),
         Example(
             "uv",

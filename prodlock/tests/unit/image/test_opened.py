@@ -25,7 +25,12 @@ from prodlock.tests.unit.image.examples import Layout, configuration, saved, sto
 LARGE = bytes(range(256)) * 8192
 BELOW = {"a": b"one", "empty": b"", "large": LARGE, "x.zip": zipped({"m.py": b"import m"})}
 ABOVE = {"a": b"two"}
-LINKS = {"hard": (tarfile.LNKTYPE, "a"), "soft": (tarfile.SYMTYPE, "a"), "lost": (tarfile.LNKTYPE, "none")}
+LINKS = {
+    "hard": (tarfile.LNKTYPE, "a"),
+    "again": (tarfile.LNKTYPE, "large"),
+    "soft": (tarfile.SYMTYPE, "a"),
+    "lost": (tarfile.LNKTYPE, "none"),
+}
 LAYERS = (tar(BELOW, LINKS), tar(ABOVE))
 
 
@@ -41,7 +46,8 @@ def contents(archive: IO[bytes], layers: opened.Layers | None = None) -> dict[tu
         return {(file.layer, file.path): image.content(file) for file in image.image.files if file.place >= 0}
 
 
-CONTENTS = {(0, f"/{name}"): content for name, content in BELOW.items()} | {(0, "/hard"): b"one", (1, "/a"): b"two"}
+CONTENTS = {(0, f"/{name}"): content for name, content in BELOW.items()}
+CONTENTS |= {(0, "/hard"): b"one", (0, "/again"): LARGE, (1, "/a"): b"two"}
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
