@@ -133,7 +133,7 @@ EXAMPLES = {
             python="/app/.venv/bin/python",
             sources="/app/app",
             findings=_POETRY,
-            # These findings stand for all files of Poetry, of what it has brought, and of the pip that it has installed.
+            # These findings stand for all files of Poetry, of what it has brought, and of the pip that it installs.
             unexplained=(
                 "/usr/local/lib/python3.13/site-packages/",
                 "/root/.cache/",
