@@ -100,7 +100,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.add_argument("--extra", action="append", default=[], metavar="NAME", help="an extra that the image has")
     verify.add_argument(
-        "--base", metavar="REF", help="the base image (default: the local image with the most of IMAGE's first layers)"
+        "--base",
+        metavar="REF",
+        help="the base image, or the one that an image from scratch has copies of "
+        "(default: the local image with the most of IMAGE's first layers)",
     )
     verify.add_argument(
         "--platform", default="", metavar="OS/ARCH", help="which image of several platforms, such as linux/arm64"
