@@ -29,7 +29,7 @@ _REFUSED = (*reader.UNREADABLE, archives.TooMuchError, archives.NoRoomError, arc
 class _Layer(NamedTuple):
     """A layer that was read: its uncompressed content, and its files, numbered as of layer 0.
 
-    Threads hash it meanwhile, and its large files, while the next layer is read.
+    Threads hash it, and its large files, while the next layers are read.
     """
 
     content: Tar
@@ -37,10 +37,6 @@ class _Layer(NamedTuple):
     read: list[File]
     # The sha256 of each large file, by its place.
     digests: Mapping[int, Future[str]]
-
-    def sha256(self) -> str:
-        """Return the sha256 of the uncompressed content, once it is there."""
-        return self.whole.result()
 
     def files(self) -> list[File]:
         """Return the files, once all of them are hashed."""
@@ -62,11 +58,20 @@ class Opened:
     # The names that it has in its archive.
     names: tuple[str, ...]
     _layers: tuple[Tar, ...] = field(repr=False)
+    # The sha256 of each layer, which a thread computes, with the one that it must be.
+    _checks: tuple[tuple[Future[str], str], ...] = field(repr=False)
     _read: int = 0
 
     @cached_property
     def _sizes(self) -> Mapping[tuple[int, int], int]:
         return {(file.layer, file.place): file.size for file in self.image.files if file.size}
+
+    def verify(self) -> None:
+        """Raise ReadError where a layer is not the one that the image's configuration names."""
+        for found, wanted in self._checks:
+            if found.result() != wanted:
+                message = f"a layer is not sha256:{wanted}"
+                raise tarfile.ReadError(message)
 
     def content(self, file: File) -> bytes:
         """Return the content of a regular file, or of the file that a hard link leads to."""
@@ -121,23 +126,28 @@ def open_archive(
 ) -> Iterator[Opened]:
     """Open the one image in a file that `docker save` wrote, or the image of a platform in an archive of an OCI layout.
 
-    `layers` were read while the file was written. Raises Failure, code 2, as `reader.read` does.
+    `layers` were read while the file was written. Raises Failure, code 2, as `reader.read` does. The layers are hashed
+    while the block uses the image: where one is not what the image's configuration names, the end of the block raises.
     """
     with ExitStack() as kept:
         with reader.refusing(reference):
             found = _archive_documents(reference, archive, platform, kept)
             opened = _open(reference, found, kept, layers or {})
         yield opened
+        with reader.refusing(reference):
+            opened.verify()
 
 
 @contextmanager
 def open_folder(reference: str, folder: Path, *, platform: str = "") -> Iterator[Opened]:
-    """Open the image of a platform in an OCI layout. Raises Failure, code 2, as `reader.read` does."""
+    """Open the image of a platform in an OCI layout. Raises Failure, code 2, as `open_archive` does."""
     with ExitStack() as kept:
         with reader.refusing(reference):
             found = layout.read(reference, layout.in_folder(folder, kept), platform)
             opened = _open(reference, found, kept, {})
         yield opened
+        with reader.refusing(reference):
+            opened.verify()
 
 
 def configuration(reference: str, path: Path, *, platform: str = "") -> Mapping[str, Any]:
@@ -159,24 +169,24 @@ def _archive_documents(reference: str, archive: IO[bytes], platform: str, kept: 
 
 def _open(reference: str, found: Documents, kept: ExitStack, read: Layers) -> Opened:
     layers: list[_Layer] = []
+    # Each sha256 with the one that it must be.
+    checks: list[tuple[Future[str], str]] = []
     # What is unpacked stays until the image is closed: of a layer that is there twice only once.
     done: dict[Tar, _Layer] = {}
     budget = archives.Budget.of(0)
-    with _threads() as pool:
-        for number, (stored, _) in enumerate(found.layers):
-            layer = done.get(stored) or read.get((stored.start, stored.end))
-            if not layer:
-                layer = _layer(stored, budget, kept, pool)
-                if found.stored and layer.content != stored:
-                    # Of a layer that is not compressed, both are the same.
-                    _verify(tar.sha256_of(stored), found.stored[number])
-            done[stored] = layer
-            layers.append(layer)
-        for number, (layer, (_, diff_id)) in enumerate(zip(layers, found.layers, strict=True)):
-            _verify(layer.sha256(), diff_id.removeprefix("sha256:"))
-            if found.stored and layer.content == found.layers[number][0]:
-                _verify(layer.sha256(), found.stored[number])
-        contents = [layer.files() for layer in layers]
+    # The threads end before what they read is closed.
+    unpacked = kept.enter_context(ExitStack())
+    pool = kept.enter_context(_threads())
+    for number, (stored, diff_id) in enumerate(found.layers):
+        layer = done.get(stored) or read.get((stored.start, stored.end)) or _layer(stored, budget, unpacked, pool)
+        checks.append((layer.whole, diff_id.removeprefix("sha256:")))
+        if found.stored:
+            # Of a layer that is not compressed, both are the same.
+            is_plain = layer.content == stored
+            checks.append((layer.whole if is_plain else pool.submit(tar.sha256_of, stored), found.stored[number]))
+        done[stored] = layer
+        layers.append(layer)
+    contents = [layer.files() for layer in layers]
     files = (
         # `_replace` takes four times as long.
         File._make((file.path, number, *file[2:])) if number else file
@@ -184,13 +194,7 @@ def _open(reference: str, found: Documents, kept: ExitStack, read: Layers) -> Op
         for file in content
     )
     image = reader.image_of(reference, found, files)
-    return Opened(image, found.names, tuple(layer.content for layer in layers))
-
-
-def _verify(sha256: str, wanted: str) -> None:
-    if sha256 != wanted:
-        message = f"a layer is not sha256:{wanted}"
-        raise tarfile.ReadError(message)
+    return Opened(image, found.names, tuple(layer.content for layer in layers), tuple(checks))
 
 
 @contextmanager

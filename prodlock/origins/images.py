@@ -181,8 +181,8 @@ def _base(
         return _Base(found.names[0], found.diff_ids, found.identifier, found=True)
     raise Failure(
         f"A base image must be given: no local image has the first layers of {reference}. To fix it: pull the image of "
-        "its Dockerfile's last FROM, or name it with --base (of an image that was built from nothing, the image that it "
-        "has copies of, or `--base scratch`)."
+        "its Dockerfile's last FROM, or name it with --base (of an image that was built from nothing, the image whose "
+        "files it has, or `--base scratch`)."
     )
 
 

@@ -151,6 +151,21 @@ def test_a_layer_that_is_not_the_images_is_refused(pack: Callable[[bytes], bytes
     assert failure.value.code == CANNOT_CHECK
 
 
+def test_a_layer_is_compared_at_the_latest_when_the_image_is_closed() -> None:
+    """It is hashed while the image is used. A result of the block is not returned then."""
+
+    def use(archive: IO[bytes]) -> str:
+        with opened.open_archive("x:1", archive) as image:
+            file = next(file for file in image.image.files if file.path == "/a" and file.layer == 1)
+            assert image.content(file) == b"TWO"
+            return "used"
+
+    with saved(*LAYERS, pack=lambda layer: layer.replace(b"two", b"TWO")) as archive:
+        with pytest.raises(Failure, match="a layer is not sha256:") as failure:
+            use(archive)
+        assert failure.value.code == CANNOT_CHECK
+
+
 def test_an_error_of_the_caller_is_not_one_of_the_archive() -> None:
     """The archive is read when the image is opened."""
     with saved(*LAYERS) as archive, pytest.raises(KeyError), opened.open_archive("x:1", archive):
