@@ -211,7 +211,8 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
 def _layer(stored: Tar, budget: archives.Budget, kept: ExitStack, pool: ThreadPoolExecutor) -> _Layer:
     """Read a layer, unpacked where it is compressed. Its sha256, and that of each large file, follows."""
     content = kept.enter_context(tar.plain(stored, bare=True, budget=budget))
-    whole = pool.submit(tar.sha256_of, content)
+    # Of a file that is still written, hashing keeps pace with the writer. Of a whole one, the files are needed first.
+    whole = pool.submit(tar.sha256_of, content) if isinstance(content.map, Growing) else None
     files: list[File] = []
     digests: dict[int, Future[str]] = {}
     # Whether each path is a folder: of two files of a path, an Engine keeps one.
@@ -225,4 +226,4 @@ def _layer(stored: Tar, budget: archives.Budget, kept: ExitStack, pool: ThreadPo
             raise tarfile.ReadError(message)
         folders[file.path] = file.directory
         files.append(file)
-    return _Layer(content, whole, files, digests)
+    return _Layer(content, whole or pool.submit(tar.sha256_of, content), files, digests)
