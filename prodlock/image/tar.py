@@ -269,7 +269,8 @@ def describe_extra(tar: Tar, entry: tarfile.TarInfo) -> str:
     if entry.linkname and not (entry.issym() or entry.islnk()):
         carried.append(f"a link's target, {entry.linkname}")
     if entry.type not in _PLAIN_TYPES:
-        carried.append(_KINDS.get(entry.type, f"an entry of type {entry.type!r}"))
+        kind = _KINDS.get(entry.type, f"an entry of type {entry.type!r}")
+        carried.append(f"{kind} {entry.devmajor}:{entry.devminor}" if entry.isdev() and not entry.isfifo() else kind)
     return ", ".join(carried)
 
 

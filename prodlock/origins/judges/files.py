@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator
 
 from prodlock.image.records import File
@@ -14,6 +15,9 @@ from prodlock.origins.records import Kind, Origin
 from prodlock.proof import rules
 from prodlock.proof.rules import Finding, Rule
 
+# A device or a named pipe, which has nothing else; the value of an extended attribute is not compared.
+_NODE = re.compile(r"a (?:character|block) device \d+:\d+|a named pipe")
+
 
 def judge(case: Case, claims: set[Key], *, strict: bool) -> Iterator[Finding]:
     """Yield the findings about files that no finding about a distribution stands for.
@@ -22,10 +26,11 @@ def judge(case: Case, claims: set[Key], *, strict: bool) -> Iterator[Finding]:
     """
     code = Code(case, claims)
     modes_of_base = {(file.path, file.mode) for file in case.evidence.base_files}
+    nodes_of_base = {_node(file) for file in case.evidence.base_files if _NODE.fullmatch(file.extra)}
     groups: dict[tuple[int, Rule, str, str, str], list[File]] = {}
     for file, origin in case.attribution.files:
         verdict = None
-        if case.is_above_base(file) and origin.kind is not Kind.DEBIAN:
+        if case.is_above_base(file) and origin.kind is not Kind.DEBIAN and _node(file) not in nodes_of_base:
             verdict = _rights(file, modes_of_base)
         if not verdict and origin.kind is not Kind.BASE and (file.layer, file.path) not in claims:
             verdict = _file(file, origin, case, code, strict=strict)
@@ -34,6 +39,11 @@ def judge(case: Case, claims: set[Key], *, strict: bool) -> Iterator[Finding]:
     for (layer, rule, what, place, why), files in groups.items():
         path = files[0].path if len(files) == 1 else place
         yield case.finding((rule, what, path, why), layer, len(files))
+
+
+def _node(file: File) -> tuple[str, int, tuple[int, int], str]:
+    """Return all that a device or a named pipe consists of."""
+    return file.path, file.mode, file.owner, file.extra
 
 
 def _rights(file: File, modes_of_base: set[tuple[str, int]]) -> Verdict | None:

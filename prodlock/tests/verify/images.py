@@ -169,6 +169,8 @@ EXAMPLES = {
             findings=(Found("LS611", "pip"), Found("LS610", "/tmp/requirements.txt")),
         ),
         Example("native"),
+        # An image from scratch, which has the base image's files and none of its layers.
+        Example("flat", options=(f"--base={BASE}",)),
         Example(
             "conda",
             site="/opt/conda/lib/python3.13/site-packages",

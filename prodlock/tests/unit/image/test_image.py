@@ -548,8 +548,8 @@ def test_a_name_of_unknown_encoding_is_read() -> None:
 @pytest.mark.parametrize(
     ("facts", "extra"),
     [
-        ({"type": tarfile.CHRTYPE}, "a character device"),
-        ({"type": tarfile.BLKTYPE}, "a block device"),
+        ({"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3}, "a character device 1:3"),
+        ({"type": tarfile.BLKTYPE}, "a block device 0:0"),
         ({"type": tarfile.FIFOTYPE}, "a named pipe"),
         ({"pax_headers": {"SCHILY.xattr.security.capability": "x"}}, "SCHILY.xattr.security.capability"),
         ({"pax_headers": {"mtime": "1.5"}}, ""),

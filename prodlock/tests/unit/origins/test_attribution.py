@@ -355,3 +355,18 @@ def test_changed_copies_of_a_base_image_are_found() -> None:
         ("LS616", "/usr/local/bin/python3.13"), ("LS616", "/bin/sh"), ("LS616", "/bin/su"),
         ("LS617", "/usr/local/lib/python3.13/json.py"),
     }  # fmt: skip
+
+
+def test_devices_of_a_base_image_are_its_own_with_the_same_numbers() -> None:
+    """Another device at the same path is found, and so is an attribute, whose value is not compared."""
+
+    def image(*layers: Mapping[str, str]) -> Subject:
+        files = tuple(File(path, n, extra=extra) for n, layer in enumerate(layers) for path, extra in layer.items())
+        made = subject(*({} for _ in layers), base_layers=0)
+        return replace(made, image=replace(made.image, files=files))
+
+    nodes = {"/dev/null": "a character device 1:3", "/pipe": "a named pipe", "/a": "SCHILY.xattr.user.x"}
+    base, disk = image(nodes), image(nodes | {"/dev/null": "a block device 8:0"})
+    for one, paths in ((image(nodes), {"/a"}), (disk, {"/a", "/dev/null"})):
+        copied = replace(one, copied=Copied(base.image.files, ("sha256:base",), base.content))
+        assert found(evidence(copied)) == {("LS212", path) for path in paths}
