@@ -46,7 +46,7 @@ An entry that is true of the image without faults, such as Poetry in production,
 """
 _COSTS = f"""\
 Medians (smallest-largest) of interleaved rounds; wheels and bytecode are cached, images are archives of `docker save`.
-The last column is the median of the rounds' own ratios. CPU and memory of {LOCKSTEP}, which starts the image instead of
+The ratios are medians of the rounds' own ratios. CPU and memory of {LOCKSTEP}, which starts the image instead of
 reading the archive, are those of its own processes.
 """
 
@@ -184,20 +184,20 @@ def faults(results: Results) -> Iterator[str]:
 
 def costs(results: Results) -> Iterator[str]:
     """Yield a table of what each tool costs, for each image."""
-    yield row("image", "tool", "wall, s", "CPU, s", "peak, MiB", "wall to syft", "peak to syft")
-    yield row("---", "---", *("---:" for _ in range(5)))
+    yield row("image", "tool", "wall, s", "CPU, s", "peak, MiB", "wall to syft", "CPU to syft", "peak to syft")
+    yield row("---", "---", *("---:" for _ in range(6)))
     for name, (size, files) in results.sizes.items():
         title = f"{name}, {size / _MEGABYTE:,.0f} MB, {files:,} files"
         syft = results.samples[SYFT][name]
         for tool in TOOLS:
             samples = results.samples[tool][name]
             seconds, cpu, memory = zip(*samples, strict=True)
-            wall_ratio, memory_ratio = (
+            ratios = (
                 median(one[column] / other[column] for one, other in zip(samples, syft, strict=True))
-                for column in (0, 2)
+                for column in range(3)
             )
             peak = f"{median(memory) / _MEBIBYTE:,.0f}"
-            yield row(title, tool, spread(seconds), spread(cpu), peak, f"{wall_ratio:.2f}", f"{memory_ratio:.2f}")
+            yield row(title, tool, spread(seconds), spread(cpu), peak, *(f"{ratio:.2f}" for ratio in ratios))
 
 
 def spread(values: Sequence[float]) -> str:
