@@ -17,7 +17,7 @@ COPIED = re.compile(r"^#(\d+) \[beside-dev \d/\d\] COPY --from=dev .*\n(?:#\1 .*
 BROKEN = {
     ".github/workflows/wrong.yml": "on: push\njobs: {build: {runs-on: ubuntu-24.04, step: [{run: inv build}]}}\n",
     ".github/workflows/other.yaml": "on: pushes\njobs: {build: {runs-on: ubuntu-24.04, steps: [{run: inv build}]}}\n",
-    ".github/dependabot.yml": "version: 2\nupdates: [{package-ecosystem: pip, directory: /, schedule: {interval: often}}]\n",
+    ".github/dependabot.yml": "version: 2\nupdates: [{package-ecosystem: pip, directory: /, schedule: often}]\n",
     "renovate.json": '{"enabled": "yes"}\n',
     ".gitlab-ci.yml": "build: {script: [inv build], stages: build}\n",
 }
@@ -25,7 +25,7 @@ VALID = {
     generated_workflow.FILE: generated_workflow.files(Path("/nowhere"), "prodlock_tasks.py", is_own=False)[
         generated_workflow.FILE
     ].text,
-    ".github/dependabot.yml": BROKEN[".github/dependabot.yml"].replace("often", "weekly"),
+    ".github/dependabot.yml": BROKEN[".github/dependabot.yml"].replace("often", "{interval: weekly}"),
     ".github/renovate.json": (REPOSITORY / ".github/renovate.json").read_text(encoding="utf-8"),
     # `!reference` is a tag of GitLab's.
     ".gitlab-ci.yml": ".setup: {script: [inv setup]}\nbuild: {script: [!reference [.setup, script], inv build]}\n",
@@ -81,7 +81,9 @@ def test_lint_finds_a_distribution_that_is_not_installed(copy: Path) -> None:
     done = inv("lint", cwd=copy)
     assert done.returncode == 1
     assert re.search(r"app/wrong.py:3: error: Cannot find .* \[import-not-found\]", done.stdout)
-    assert failures(done) == ["mypy"]
+    named = failures(done)
+    assert "mypy" in named
+    assert "check-jsonschema" not in named
     assert done.stdout.count("ok -- validation done") == len(VALID)
 
 

@@ -108,7 +108,7 @@ def test_pull_requests_get_no_token_of_the_registry(tmp_path: Path) -> None:
 
 
 def test_runs_are_bounded(tmp_path: Path) -> None:
-    """Each job by 10 minutes. A newer commit of a pull request ends the run of the former one; a publication goes on."""
+    """Each job by 10 minutes. A newer commit ends the run of a pull request, and not a publication."""
     text = rendered(tmp_path)
     assert re.findall(r"timeout-minutes: (\d+)", text) == ["10"] * len(jobs(text))
     assert "  cancel-in-progress: ${{ github.event_name == 'pull_request' }}\n" in text
