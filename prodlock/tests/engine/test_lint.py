@@ -27,8 +27,12 @@ VALID = {
     ].text,
     ".github/dependabot.yml": BROKEN[".github/dependabot.yml"].replace("often", "{interval: weekly}"),
     ".github/renovate.json": (REPOSITORY / ".github/renovate.json").read_text(encoding="utf-8"),
-    # `!reference` is a tag of GitLab's.
-    ".gitlab-ci.yml": ".setup: {script: [inv setup]}\nbuild: {script: [!reference [.setup, script], inv build]}\n",
+    # The documented pipeline, and a tag of GitLab's.
+    ".gitlab-ci.yml": (REPOSITORY / "docs/how-to/ci.md")
+    .read_text(encoding="utf-8")
+    .split("```yaml\n")[-1]
+    .split("```")[0]
+    + "build: {script: [!reference [check, script]]}\n",
 }
 
 
