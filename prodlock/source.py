@@ -35,11 +35,11 @@ _SHA1_DIGITS = 40
 _PORTION = 64 << 20
 # The first character of a change in `git status --porcelain=v2`, and the number of fields before its path.
 _CHANGED = {"1": 8, "u": 10}
-# Variables that make git read another repository than the one of this folder (git(1)).
-_REDIRECTING = {
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DIR", "GIT_INDEX_FILE", "GIT_NAMESPACE",
-    "GIT_OBJECT_DIRECTORY", "GIT_REPLACE_REF_BASE", "GIT_WORK_TREE",
-}  # fmt: skip
+# Variables by which git finds its programs, its configuration and a remote repository. Any other one may make it read
+# another repository, understand paths in another way, or print more than was asked for (git(1)).
+_GIT_VARIABLES = re.compile(
+    r"GIT_(?:ALLOW_PROTOCOL|ASKPASS|CONFIG\w*|DISCOVERY_ACROSS_FILESYSTEM|EXEC_PATH|HTTP_\w+|PROXY_\w+|SSH\w*|SSL_\w+)"
+)
 
 
 class Commit(NamedTuple):
@@ -443,8 +443,12 @@ def _git(project: Project, *args: str, given: bytes = b"") -> str:
 
 
 def _git_bytes(project: Project, *args: str, given: bytes = b"") -> bytes:
-    # A hook or a script may have set variables that name another repository, another index, other objects.
-    environment = {name: value for name, value in project.environment.items() if name not in _REDIRECTING}
+    # A hook or a script may have set others.
+    environment = {
+        name: value
+        for name, value in project.environment.items()
+        if not name.startswith("GIT_") or _GIT_VARIABLES.fullmatch(name)
+    }
     command = ["git", "--no-optional-locks", "--no-replace-objects", *args]
     try:
         done = subprocess.run(command, cwd=project.root, env=environment, input=given, capture_output=True, check=False)

@@ -227,6 +227,38 @@ def test_variables_select_no_other_repository(project: Path, tmp_path: Path, mon
     assert changes() == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GIT_ICASE_PATHSPECS", "1"),
+        ("GIT_GLOB_PATHSPECS", "1"),
+        ("GIT_LITERAL_PATHSPECS", "1"),
+        ("GIT_NOGLOB_PATHSPECS", "1"),
+        ("GIT_INTERNAL_SUPER_PREFIX", "x/"),
+        ("GIT_TRACE", "/dev/stdout"),
+        ("GIT_TRACE2", "/dev/stdout"),
+        ("GIT_NAMESPACE", "x"),
+        ("GIT_SHALLOW_FILE", "/dev/null"),
+    ],
+)
+def test_variables_change_neither_paths_nor_output(
+    project: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Some git commands fail with them, or print more than was asked for."""
+    monkeypatch.setenv(name, value)
+    assert changes() == 0
+    (project / "app/main.py").write_text("edited\n", encoding="utf-8")
+    assert changes() == 1
+
+
+def test_a_repository_may_be_trusted_by_a_variable(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As CI services do, whose containers run as another user."""
+    subprocess.run(["chown", "--recursive", "1234", str(project)], check=True)  # noqa: S607
+    for name, value in {"COUNT": "1", "KEY_0": "safe.directory", "VALUE_0": "*"}.items():
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    assert changes() == 0
+
+
 def test_a_sha256_repository_is_supported(tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Git can name objects by SHA-256."""
     folder = tmp_path / "sha256"
