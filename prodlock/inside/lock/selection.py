@@ -125,7 +125,7 @@ def chosen(
                 raise ValueError(message)
             if not all(map(WORD.fullmatch, (one.name, one.version, *(digest for _, digest in one.files)))):
                 message = (
-                    f"{one.name!r} must have a name, a version and hashes of one word each. To fix it: lock again."
+                    f"{one.name!r} must have name, version and hashes of one word each. To fix it: lock again."
                 )
                 raise ValueError(message)
     return [found[name] for name in sorted(found)]
