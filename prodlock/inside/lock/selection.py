@@ -124,9 +124,7 @@ def chosen(
                 message = f"{one.name}=={one.version} must have hashes (got none). To fix it: lock it with hashes."
                 raise ValueError(message)
             if not all(map(WORD.fullmatch, (one.name, one.version, *(digest for _, digest in one.files)))):
-                message = (
-                    f"{one.name!r} must have name, version and hashes of one word each. To fix it: lock again."
-                )
+                message = f"{one.name!r} must have name, version and hashes of one word each. To fix it: lock again."
                 raise ValueError(message)
     return [found[name] for name in sorted(found)]
 
