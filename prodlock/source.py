@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import io
 import os
+import posixpath
 import re
 import shutil
 import stat
@@ -197,7 +198,9 @@ def build_inputs(project: Project) -> tuple[str, ...]:
     if not lines:
         # Without a .dockerignore a build reads everything.
         return (".",)
-    allowed = [line[1:].strip().strip("/") for line in lines if line.startswith("!")]
+    # Docker cleans patterns alike; nothing above the project reaches a build.
+    cleaned = (posixpath.normpath(line[1:].strip().strip("/")) for line in lines if line.startswith("!"))
+    allowed = [path for path in cleaned if not f"{path}/".startswith("../")]
     # Cut a pattern to the folder before its first special character.
     folders = [re.sub(r"[^/]*[*?\[].*", "", path).rstrip("/") or "." for path in allowed]
     described = project.configuration
@@ -211,10 +214,12 @@ def _dockerignore(project: Project) -> list[str]:
     """Return the lines, without surrounding spaces, of the file that excludes from builds; none without it."""
     file = project.root / dockerignore(project)
     try:
-        text = file.read_text(encoding="utf-8")
+        # Like names of files, patterns may be of any encoding. Docker ignores a byte order mark.
+        text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except FileNotFoundError:
         return []
-    return [line.strip() for line in text.splitlines()]
+    # No file has a name with a null character.
+    return [line.strip() for line in text.splitlines() if "\0" not in line]
 
 
 def dockerignore(project: Project) -> str:
@@ -295,7 +300,9 @@ def _present(project: Project, paths: Iterable[str]) -> Iterator[str]:
 
 def _tree(project: Project, revision: str, *paths: str) -> Iterator[tuple[str, str, str]]:
     """Yield path, mode and object name of each file that a commit has at or below paths of the project."""
-    for entry in filter(None, _git(project, "ls-tree", "-r", "-z", revision, "--", *paths).split("\0")):
+    for entry in filter(
+        None, _git(project, "--literal-pathspecs", "ls-tree", "-r", "-z", revision, "--", *paths).split("\0")
+    ):
         described, path = entry.split("\t", 1)
         mode, _, name = described.split(" ")[:3]
         yield path, mode, name

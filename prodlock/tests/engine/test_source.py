@@ -140,6 +140,36 @@ def test_a_file_that_dockerignore_excludes_is_not_counted(project: Path) -> None
         assert changes() == expected
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"# caf\xe9\n" + DOCKERIGNORE.encode(),
+        b"\xef\xbb\xbf" + DOCKERIGNORE.encode(),
+        DOCKERIGNORE.encode() + b"!\xe9\n!a\0b\n",
+    ],
+    ids=["comment", "byte order mark", "names"],
+)
+def test_a_dockerignore_of_any_encoding_is_supported(project: Path, text: bytes) -> None:
+    """A comment in another encoding, a byte order mark, names that are not UTF-8 or not names."""
+    (project / ".dockerignore").write_bytes(text)
+    git(project, "commit", "--quiet", "--all", "--message=x")
+    assert changes() == 0
+    (project / "app/main.py").write_text("edited\n", encoding="utf-8")
+    assert changes() == 1
+
+
+@pytest.mark.parametrize(
+    "line", ["!../x", "!./app", "!/app/", "! app", "!app/../app", "!:(icase)x", "!:x", "!-x", "!["]
+)
+def test_a_pattern_of_dockerignore_is_read_as_docker_reads_it(project: Path, line: str) -> None:
+    """Cleaned, without what is above the project; git reads no options and no magic in it."""
+    (project / ".dockerignore").write_text(f"{DOCKERIGNORE}{line}\n", encoding="utf-8")
+    git(project, "commit", "--quiet", "--all", "--message=x")
+    assert changes() == 0
+    (project / "app/main.py").write_text("edited\n", encoding="utf-8")
+    assert changes() == 1
+
+
 def test_a_dockerignore_of_exclusions_is_supported(project: Path) -> None:
     """Where .dockerignore has exclusions only, a flag of the index hides no edit either."""
     (project / ".dockerignore").write_text(".git\n", encoding="utf-8")
