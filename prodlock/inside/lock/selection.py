@@ -26,8 +26,6 @@ EXTRA = re.compile(
     r"""|(?P<quote2>["'])(?P<name2>[^"']*)(?P=quote2)\s*"""
     r"""(?P<operator2>[!=]=|not\s+in|in)\s*(?P<kind>extras?|dependency_groups)\b"""
 )
-# A name, a version and a hash, as one line of a list for the installer has them.
-WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!:-]*")
 ALWAYS, NEVER = "os_name != ''", "os_name == ''"
 
 
@@ -116,15 +114,15 @@ def chosen(
             message = f"the marker of {one.name}=={one.version} can't be evaluated here: {error}"
             raise ValueError(message) from None
         if wanted:
-            same = found.setdefault(normalized(one.name), one._replace(marker=""))
-            if same.version != one.version:
+            if (same := found.setdefault(normalized(one.name), one._replace(marker=""))).version != one.version:
                 message = f"it has {one.name} {same.version} and {one.version} for one environment"
                 raise ValueError(message)
-            if not one.files or any(":" not in digest for _, digest in one.files):
-                message = f"{one.name}=={one.version} must have hashes (got none). To fix it: lock it with hashes."
-                raise ValueError(message)
-            if not all(map(WORD.fullmatch, (one.name, one.version, *(digest for _, digest in one.files)))):
-                message = f"{one.name!r} must have name, version and hashes of one word each. To fix it: lock again."
+            # One line of the installer's list: nothing in it may begin another one.
+            words = " ".join((one.name, one.version, *(digest for _, digest in one.files)))
+            if not re.fullmatch(r"[A-Za-z0-9][\w.-]* [\w.!+]+( \w+:\w+)+", words, re.ASCII):
+                message = (
+                    f"{one.name}=={one.version} must have hashes (got none, or other text). To fix it: lock again."
+                )
                 raise ValueError(message)
     return [found[name] for name in sorted(found)]
 
