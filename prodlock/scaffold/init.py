@@ -89,7 +89,7 @@ def describe(changes: Changes, keys: Mapping[str, object], name: str, *, deploy:
             "the keys `dockerfile` and `compose`, or leave them out."
         )
     if deploy:
-        further = generated_deploy.files(described, name)
+        further = generated_deploy.files(described, name, facts.variables)
         refuse_present(root, further)
         files |= further
     changes["pyproject.toml"] = _extended(changes.after("pyproject.toml"), f"{_INTRODUCTION}{table}")

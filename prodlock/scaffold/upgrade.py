@@ -126,7 +126,7 @@ def _files(
     files = generated.files(project.configuration, generated.facts(project, name, variables))
     written = generated_deploy.FILES if project.is_own else [path for path in generated_deploy.FILES if path in bases]
     if deploy or any((project.root / path).exists() for path in written):
-        further = generated_deploy.files(project.configuration, name)
+        further = generated_deploy.files(project.configuration, name, variables)
         refuse_present(project.root, [path for path in further if path not in written])
         files |= further
     return files
