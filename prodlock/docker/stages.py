@@ -29,7 +29,7 @@ _PACKAGES = "/opt/prodlock"
 # The tools, each with the Debian packages that it needs beside its group of requirements.
 TOOLS = {
     "poetry": "", "lint": "", "audit": "", "loop": "", "reload": "", "sbom": "", "deploy": "kubernetes-client",
-    "fuzz": "",
+    "checkov": "", "fuzz": "",
 }  # fmt: skip
 # The tools that have more than their group, and the stages that add it.
 _STAGES = {"lint": "beside-dev", "reload": "beside-dev", "loop": "on-dev", "audit": "audit"}
