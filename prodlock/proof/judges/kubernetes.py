@@ -172,9 +172,9 @@ def closed_ports(objects: Iterable[Object]) -> Iterator[str]:
         for one in of_kind(objects, "NetworkPolicy")
         if selects(_selector(one), ours.labels) and "Ingress" in (one["spec"].get("policyTypes") or ("Ingress",))
     ]
-    opened: list[Mapping[str, Any]] = [
-        one for spec in specs for rule in spec.get("ingress") or () for one in rule.get("ports") or ({},)
-    ]
+    rules = [rule for spec in specs for rule in spec.get("ingress") or ()]
+    # A rule without ports opens all.
+    opened: list[Mapping[str, Any]] = [port for rule in rules for port in rule.get("ports") or [{}]]
     for port in _ports(ours) if specs else ():
         if not any(_opens(one, port) for one in opened):
             yield f"{KUBERNETES}: no NetworkPolicy lets requests in to the port {port['containerPort']} of {ours.name}."

@@ -457,11 +457,11 @@ def test_commands_have_the_variables_of_the_service() -> None:
         "compose.yaml", REFERENCE, {}, {"deploy/stack.yml": DIGEST, "deploy/k8s": DIGEST}, [*objects], [], [], stacked,
         COMMANDS, variables=[given._replace(file=file) for file in ("compose.yaml", "deploy/stack.yml", "deploy/k8s")],
     )  # fmt: skip
-    expected = [f"{file}, {one}: A" for one in ("a_worker", "migrate") for file in ("deploy/stack.yml", "deploy/k8s")]
+    expected = [f"{file}, {name}: A" for name in ("a_worker", "migrate") for file in ("deploy/stack.yml", "deploy/k8s")]
     assert [one.partition(" must")[0] for one in deployment.other_variables(evidence)] == expected
-    for one in ("a_worker", "migrate"):
-        stacked[one]["environment"] = {"A": "1"}
+    for name in ("a_worker", "migrate"):
+        stacked[name]["environment"] = {"A": "1"}
     for one in objects[3:]:
         one["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "A", "value": "1"}]
-    written = {one: {"environment": ["A=1"]} for one in ("a_worker", "migrate")}
+    written = {name: {"environment": ["A=1"]} for name in ("a_worker", "migrate")}
     assert list(deployment.other_variables(evidence._replace(written=written))) == []
