@@ -284,6 +284,7 @@ def _command(command: Command, name: str, values: dict[str, str | Iterable[str]]
             "kind": "Job",
             "form": ["  backoffLimit: 0"],
             "restart": ["      restartPolicy: Never"],
+            "annotations": [],
         }
     else:
         own |= {
@@ -298,5 +299,11 @@ def _command(command: Command, name: str, values: dict[str, str | Iterable[str]]
                 f"    matchLabels: {{{_LABEL}: {label}}}",
             ],
             "restart": [],
+            "annotations": [
+                "  annotations:",
+                "    # Checkov asks for probes. A command answers no client, and is started again when it ends.",
+                "    checkov.io/skip1: CKV_K8S_8=The container is started again when the command ends.",
+                "    checkov.io/skip2: CKV_K8S_9=No client sends requests to a command.",
+            ],
         }
     yield from _filled(_COMMAND, values | own).text.splitlines()
