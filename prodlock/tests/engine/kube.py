@@ -1,7 +1,7 @@
 """Run Deployments by `podman kube play`, and print what each process is allowed: `python kube.py`, in a container.
 
-Reads JSON from standard input: lists of objects of Kubernetes, a port, and paths to ask. Needs Podman, privileges, and an
-image in /image.tar. Podman executes probes by a shell and curl in the container, which production lacks, so that the
+Reads JSON from standard input: lists of objects of Kubernetes, a port, and paths to ask. Needs Podman, privileges, and
+an image in /image.tar. Podman executes probes by a shell and curl in the container, which production lacks, so that the
 paths are asked from here.
 """
 
