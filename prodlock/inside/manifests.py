@@ -1,6 +1,6 @@
 """Resolve and validate the files for deployment: `python manifests.py < STACK`, in the stage deploy, without a network.
 
-Prints JSON: the Swarm stack from standard input, which is YAML, and as it is written in /deploy; the Kubernetes objects
+Prints JSON: the Swarm stack from standard input, which is YAML, and before the interpolation; the Kubernetes objects
 that kustomize builds from /deploy/k8s, those of an example that it does not list, and the violations of their schemas.
 """
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from prodlock.proof.judges import credentials
+
 # Those whose values are compared by what they mean: the trusted proxies and the stripped path.
 _JUDGED = frozenset({"FORWARDED_ALLOW_IPS", "UVICORN_ROOT_PATH"})
 _GRACE = "APP_STOP_GRACE_SECONDS"
@@ -29,7 +31,7 @@ def of_compose(file: str, service: Mapping[str, Any]) -> Variables:
 
 
 def of_stack(file: str, service: Mapping[str, Any], written: Mapping[str, Any]) -> Variables:
-    """Return the variables of a service of a stack, resolved and as it is written."""
+    """Return the variables of a service of a stack, resolved and before the interpolation of its text."""
     constants = {name: _constant(value) for name, value in _pairs(written.get("environment"))}
     resolved = _pairs(service.get("environment"))
     return Variables(
@@ -69,12 +71,13 @@ def differences(reference: Variables, others: Sequence[Variables], secrets: Coll
                 place = one.has_secrets if name in secrets else one.has_settings or one.has_secrets
                 if constants or not place:
                     yield _missing(one.file, name, example)
-            elif name not in _JUDGED and one.values[name] != example.values[name]:
-                # What Compose leaves open, a deployment may set.
-                if one.values[name] is not None:
-                    yield f"{one.file}: {name} is {one.values[name]}, {_as_with(name, example)}"
-                elif example is reference:
-                    yield f"{one.file}: {name} is left open, {_as_with(name, example)}"
+            # What Compose leaves open, a deployment may set.
+            elif (
+                name not in _JUDGED
+                and one.values[name] != example.values[name]
+                and (one.values[name] is not None or example is reference)
+            ):
+                yield _other(one, name, example)
 
 
 def missing(service: Variables, command: Variables) -> Iterator[str]:
@@ -83,7 +86,7 @@ def missing(service: Variables, command: Variables) -> Iterator[str]:
         if name not in command.values:
             yield _missing(command.file, name, service)
         elif command.values[name] != value:
-            yield f"{command.file}: {name} is {command.values[name] or 'left open'}, {_as_with(name, service)}"
+            yield _other(command, name, service)
 
 
 def wrong_grace(files: Sequence[Variables], seconds: object) -> Iterator[str]:
@@ -94,16 +97,21 @@ def wrong_grace(files: Sequence[Variables], seconds: object) -> Iterator[str]:
 
 
 def _missing(file: str, name: str, example: Variables) -> str:
-    value = example.values[name]
+    value = "" if example.values[name] is None else f" with the value {_shown(name, example)}"
     return (
-        f"{file}: {name} must be handed on as with {example.file} (got no such variable). To fix it: add it"
-        f"{'' if value is None else f' with the value {value!r}'}, or run `prodlock upgrade`."
+        f"{file}: {name} must be handed on as with {example.file} (got no such variable). To fix it: add it{value}, or "
+        "run `prodlock upgrade`."
     )
 
 
-def _as_with(name: str, example: Variables) -> str:
-    value = example.values[name]
-    return f"and must be {'left open' if value is None else value or 'empty'} as with {example.file}."
+def _other(given: Variables, name: str, example: Variables) -> str:
+    return f"{given.file}: {name} is {_shown(name, given)}, and must be {_shown(name, example)} as with {example.file}."
+
+
+def _shown(name: str, given: Variables) -> str:
+    """Return the value of a variable for a message, without a password."""
+    value = given.values[name]
+    return "left open" if value is None else credentials.shown(name, value).removeprefix(f"{name}=") or "empty"
 
 
 def _pairs(environment: object) -> Iterator[tuple[str, str | None]]:

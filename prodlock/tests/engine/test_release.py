@@ -1,4 +1,4 @@
-"""Releases by digest, from a registry: the commands of the guide to deployment, as they are written there."""
+"""Releases by digest, from a registry: the commands of the guide to deployment."""
 
 from __future__ import annotations
 

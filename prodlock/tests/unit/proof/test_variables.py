@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -49,11 +50,11 @@ def test_the_same_variables_are_not_findings(
         ({}, {}, {"DATABASE_URL": ...}, "k8s: DATABASE_URL must be handed on as with compose.yaml"),
         ({"APP_LEVEL": ...}, {}, {}, "compose.yaml: APP_LEVEL must be handed on as with stack"),
         ({}, {"APP_COLOUR": "blue"}, {}, "stack: APP_COLOUR is blue, and must be red as with compose.yaml."),
-        ({}, {}, {"APP_COLOUR": ""}, "k8s: APP_COLOUR is , and must be red as with compose.yaml."),
+        ({}, {}, {"APP_COLOUR": ""}, "k8s: APP_COLOUR is empty, and must be red as with compose.yaml."),
         ({}, {"APP_COLOUR": None}, {}, "stack: APP_COLOUR is left open, and must be red as with compose.yaml."),
         ({}, {"APP_LEVEL": "info"}, {"APP_LEVEL": "debug"}, "k8s: APP_LEVEL is debug, and must be info as with stack."),
         ({}, {"APP_LEVEL": "info"}, {}, "k8s: APP_LEVEL must be handed on as with stack (got no such variable). To fix "
-         "it: add it with the value 'info'"),
+         "it: add it with the value info,"),
         ({"FORWARDED_ALLOW_IPS": None}, {}, {}, "stack: FORWARDED_ALLOW_IPS must be handed on"),
     ],
 )  # fmt: skip
@@ -63,6 +64,14 @@ def test_another_variable_is_a_finding(
     """One that a file lacks, or to which it gives another value."""
     (found,) = judged(compose, stack, k8s)
     assert found.startswith(sentence)
+
+
+def test_no_message_has_a_password() -> None:
+    """The difference is reported, and both values are masked."""
+    found = judged({}, {"DATABASE_URL": "postgres://app:hunter2@db/app"}, {"DATABASE_URL": ...})
+    found += judged({"API_TOKEN": "hunter2-3f9a"}, {"API_TOKEN": "swordfish-77"}, {"API_TOKEN": None})
+    assert len(found) == 3
+    assert not re.search("hunter2|swordfish", "".join(found))
 
 
 def test_a_deployment_without_a_config_map_must_name_each_variable() -> None:
@@ -83,7 +92,7 @@ def test_values_that_compose_interpolates_are_the_sites() -> None:
     assert variables.of_compose("x", {}).values == {}
 
 
-def test_a_stack_is_read_as_it_is_written_and_resolved() -> None:
+def test_a_stack_is_read_before_and_after_interpolation() -> None:
     """Only the text shows which values are the site's."""
     resolved = {"environment": {"A": "1", "B": "from here", "C": "2", "D": "of a file"}}
     written = {"environment": {"A": 1, "B": None, "C": "${C:-2}"}}
