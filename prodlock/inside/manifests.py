@@ -30,7 +30,11 @@ def main() -> None:
         sys.exit(f"kustomize: {built.stderr.strip()}")
     objects = parsed(built.stdout)
     present = {identity(one) for one in objects}
-    written = parsed(EXAMPLE.read_text(encoding="utf-8")) if EXAMPLE.is_file() else []
+    try:
+        written = parsed(EXAMPLE.read_text(encoding="utf-8")) if EXAMPLE.is_file() else []
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
+        got = " ".join(str(error).split())
+        sys.exit(f"{EXAMPLE} must have objects of Kubernetes (got: {got}). To fix it: correct or remove it.")
     examples = [one for one in written if identity(one) not in present]
     found = {
         "stack": yaml.safe_load(sys.stdin),
@@ -43,13 +47,21 @@ def main() -> None:
 
 
 def parsed(text: str) -> list[dict[str, Any]]:
-    """Return the objects in a text, without documents that have nothing but comments."""
-    return [one for one in yaml.safe_load_all(text) if one]
+    """Return the objects in a text, without documents that have nothing but comments.
+
+    Raises ValueError where a document is not an object of Kubernetes.
+    """
+    found = [one for one in yaml.safe_load_all(text) if one]
+    for one in found:
+        if not (isinstance(one, dict) and one.get("kind") and isinstance(one.get("metadata"), dict)):
+            message = "each document must have `kind` and `metadata`"
+            raise ValueError(message)
+    return found
 
 
 def identity(one: dict[str, Any]) -> tuple[str, str]:
     """Return the kind and name of an object."""
-    return one["kind"], one["metadata"]["name"]
+    return one["kind"], one["metadata"].get("name", "")
 
 
 def violations(objects: list[dict[str, Any]]) -> list[str]:
@@ -59,12 +71,10 @@ def violations(objects: list[dict[str, Any]]) -> list[str]:
         try:
             kubernetes_validate.validate(one, VERSION, strict=True)
         except kubernetes_validate.SchemaNotFoundError:
-            invalid.append(
-                f"{one['kind']} {one['metadata']['name']}: Kubernetes {VERSION} has no such kind of its own."
-            )
+            invalid.append(f"{' '.join(identity(one))}: Kubernetes {VERSION} has no such kind of its own.")
         except kubernetes_validate.ValidationError as error:
             place = ".".join(map(str, error.path))
-            invalid.append(f"{one['kind']} {one['metadata']['name']}: {place or 'it'}: {error.message}")
+            invalid.append(f"{' '.join(identity(one))}: {place or 'it'}: {error.message}")
     return invalid
 
 
