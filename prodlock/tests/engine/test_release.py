@@ -66,9 +66,12 @@ def test_a_release_with_compose_loses_no_request(
     environment: dict[str, str],
     full_length: bool,  # noqa: FBT001
 ) -> None:
-    """Nor does a rollback. What runs is what the registry has; nothing is built, and the former digest is listed."""
+    """Nor do a rollback and an image that does not start.
+
+    What runs is what the registry has; nothing is built, and the former digest is listed.
+    """
     first, second = published
-    start, release = commands("Compose")
+    start, release, remove = commands("Compose")
     exported, up = start.split("\n", 1)
     environment |= dict(word.split("=", 1) for word in exported.split()[1:])
     try:
@@ -89,6 +92,14 @@ def test_a_release_with_compose_loses_no_request(
                 current = reference
                 names = run("docker compose ps --quiet api-prod", environment | {"IMAGE": current}).split()
                 assert [inspected(name)["Config"]["Image"] for name in names] == [current] * 2
+            if full_length:
+                with (
+                    planted('CMD ["python", "-c", "1/0"]\nUSER 10001:10001', "-") as broken,
+                    pytest.raises(AssertionError),
+                ):
+                    run(release, environment, push(broken, "3"))
+                run(remove, environment)
+                assert run("docker compose ps --all --quiet api-prod", environment).split() == names
         print(f"{clients.answered} requests, {len(clients.lost)} lost")
         assert clients.lost == []
         assert clients.answered > 1_000
