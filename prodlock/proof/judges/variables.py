@@ -97,11 +97,10 @@ def wrong_grace(files: Sequence[Variables], seconds: object) -> Iterator[str]:
 
 
 def _missing(file: str, name: str, example: Variables) -> str:
-    value = "" if example.values[name] is None else f" with the value {_shown(name, example)}"
-    return (
-        f"{file}: {name} must be handed on as with {example.file} (got no such variable). To fix it: add it{value}, or "
-        "run `prodlock upgrade`."
-    )
+    remedy = "add it, or run `prodlock upgrade`"
+    if example.values[name] is not None:
+        remedy = f"add it with the value of {example.file}, {_shown(name, example)}"
+    return f"{file}: {name} must be handed on as with {example.file} (got no such variable). To fix it: {remedy}."
 
 
 def _other(given: Variables, name: str, example: Variables) -> str:

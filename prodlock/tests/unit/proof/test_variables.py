@@ -54,7 +54,7 @@ def test_the_same_variables_are_not_findings(
         ({}, {"APP_COLOUR": None}, {}, "stack: APP_COLOUR is left open, and must be red as with compose.yaml."),
         ({}, {"APP_LEVEL": "info"}, {"APP_LEVEL": "debug"}, "k8s: APP_LEVEL is debug, and must be info as with stack."),
         ({}, {"APP_LEVEL": "info"}, {}, "k8s: APP_LEVEL must be handed on as with stack (got no such variable). To fix "
-         "it: add it with the value info,"),
+         "it: add it with the value of stack, info."),
         ({"FORWARDED_ALLOW_IPS": None}, {}, {}, "stack: FORWARDED_ALLOW_IPS must be handed on"),
     ],
 )  # fmt: skip
