@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from prodlock.docker import saved
+from prodlock.docker import registry, saved
 from prodlock.docker.saved import Local
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image import layout, opened
@@ -56,6 +56,8 @@ def open_image(project: Project, reference: str, base: str | None, *, platform: 
 
 def _subject(project: Project, reference: str, base: str | None, platform: str, kept: ExitStack) -> Subject:
     path = _path("IMAGE", reference)
+    if not path:
+        registry.pull_missing(project, reference, program=saved.program(project), platform=platform)
     local = None if path else saved.find(project, reference)
     given = None if base is None else _given(project, base, platform)
     # The Engine lists its images while a file is read.
