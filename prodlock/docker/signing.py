@@ -22,8 +22,8 @@ from prodlock.docker.registry import Destination
 from prodlock.failure import Failure
 from prodlock.project import Project
 
-# The type of the verdict (https://github.com/in-toto/attestation/blob/main/spec/v1/predicate.md): docs/how-to/publish.md
-# explains its fields.
+# The type of the verdict (https://github.com/in-toto/attestation/blob/main/spec/v1/predicate.md), whose fields
+# docs/how-to/publish.md explains.
 VERDICT = "urn:prodlock:verdict:1"
 # The variables that a program may hand on to cosign.
 _PASSWORD, _KEY = "COSIGN_PASSWORD", "PRODLOCK_SIGNING_KEY"
@@ -124,8 +124,8 @@ def _of_helper(project: Project, helper: str, registry_name: str) -> dict[str, d
     program = f"docker-credential-{helper}"
     if not shutil.which(program, path=project.environment.get("PATH")):
         raise Failure(
-            f"`{program}`, which Docker's configuration names, must be a program on PATH (got none). To fix it: install "
-            f"it, or remove it from config.json and run `docker login {registry_name}`."
+            f"`{program}`, which Docker's configuration names, must be a program on PATH (got none). To fix it: "
+            f"install it, or remove it from config.json and run `docker login {registry_name}`."
         )
     code, out, err = engine.result(project, "get", given=registry_name.encode(), program=program)
     if code:
@@ -193,7 +193,7 @@ def _password(project: Project, key: str) -> str:
         ) from None
 
 
-def _cosign(  # noqa: PLR0913 - what a container is started with
+def _cosign(
     project: Project,
     image: str,
     options: tuple[str, ...],

@@ -51,30 +51,25 @@ def publish(project: Project, to: str, key: str | None, platforms: Sequence[str]
     document = check.bill_of_materials(project, evidence)
     file = _file(project, output)
     check.write(file, document)
-    digest = _push(project, evidence, destination, tag, proof, signer, document)
+    digest = _push(project, proof, destination, tag, signer=signer, bill=document)
     signed = f", signed by {signer.name}" if signer else ""
     engine.notify(f"{destination.tagged(tag)} is what was proven{signed}. Its bill of materials is {file}.")
     print(f"{destination.repository}@{digest}")
     return 0
 
 
-def _push(  # noqa: PLR0913 - what is pushed, and where
-    project: Project,
-    evidence: Evidence,
-    to: Destination,
-    tag: str,
-    proof: Proof,
-    signer: signing.Signer | None,
-    document: str,
+def _push(  # noqa: PLR0913 - what is pushed, where, and with what
+    project: Project, proof: Proof, to: Destination, tag: str, *, signer: signing.Signer | None, bill: str
 ) -> str:
     """Push the image that was proven, whatever its tag names by now, and return the digest of its manifest."""
+    evidence = proof.evidence
     diff_ids = tuple(layer.diff_id for layer in evidence.image.layers)
     image = registry.Image(evidence.identifier, evidence.image.identifier, diff_ids)
     # First under a tag that only this image has: what is not verified never has the tag that was asked for.
     digest = registry.push(project, image, to, f"candidate-{image.configuration.removeprefix('sha256:')[:_DIGITS]}")
     if signer:
         stated = verdict(project, proof, f"{to.repository}@{digest}")
-        documents = {"sbom.json": document.encode(), "verdict.json": json.dumps(stated, indent=2).encode()}
+        documents = {"sbom.json": bill.encode(), "verdict.json": json.dumps(stated, indent=2).encode()}
         signing.sign(project, signer, to, digest, documents)
     before = registry.digest_of(project, to, tag)
     if registry.push(project, image, to, tag) != digest:
