@@ -291,7 +291,11 @@ def sbom(project: Project, image: str | None = None, output: str | None = None) 
 )
 @on_project
 def publish(
-    project: Project, to: str = "", sign: str | None = None, platform: Sequence[str] = (), output: str | None = None
+    project: Project,
+    to: str = "",
+    sign: str | None = None,
+    platform: Sequence[str] | None = None,
+    output: str | None = None,
 ) -> int:
     """Prove prod, push it to a registry, and print its digest.
 
@@ -299,7 +303,7 @@ def publish(
     """
     from prodlock.proof import publish
 
-    return publish.publish(project, to, sign, platform, output)
+    return publish.publish(project, to, sign, platform or (), output)
 
 
 @task

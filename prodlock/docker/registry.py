@@ -24,13 +24,12 @@ _LONGEST_NAME = 255
 _BY_DIGEST = re.compile(r"[^@]+@sha256:[0-9a-f]{64}")
 # The hosts that Docker and cosign use without TLS.
 _LOOPBACK = re.compile(r"(?:localhost|127\.\d+\.\d+\.\d+)(?::\d+)?")
-# How a registry's or a network's refusal is printed by `docker push`, `pull`, `buildx imagetools` and cosign. The first
-# that matches counts.
-_CAUSES = (
+# How a refusal is printed by `docker push`, `docker pull`, `docker buildx imagetools` and cosign; the first cause that
+# matches counts. These are certain whatever is asked of the registry.
+_UNREACHABLE = (
     Cause(
         r"no such host|server misbehaving|name resolution|no address associated",
-        "{registry} must be the name of a host (got: it has no address). To fix it: correct the name, or check the "
-        "network.",
+        "{registry} must be the name of a host (got: {line}). To fix it: correct the name, or check the network.",
     ),
     Cause(
         r"x509:|tls:|HTTP response to HTTPS client|HTTP request to an HTTPS server",
@@ -38,17 +37,20 @@ _CAUSES = (
         "certificate authority to this machine and to /etc/docker/certs.d/{registry}/ca.crt.",
     ),
     Cause(
-        r"connection refused|no route to host|network is unreachable|i/o timeout|deadline exceeded"
-        r"|Client\.Timeout|TLS handshake timeout",
+        r"connection refused|no route to host|network is unreachable|i/o timeout|deadline exceeded|Client\.Timeout"
+        r"|TLS handshake timeout",
         "{registry} must be a registry that answers (got: {line}). To fix it: check the address and the network, or "
         "start the registry.",
     ),
     Cause(
-        r"no basic auth credentials|authentication required|authorization failed|unauthorized",
+        r"no basic auth credentials|authentication required|401 unauthorized",
         "A login at {registry} must be valid (got: {line}). To fix it: run `docker login {registry}`.",
     ),
+)
+# A registry may refuse to name what it does not have yet.
+_REFUSED = (
     Cause(
-        r"denied|forbidden|insufficient_scope",
+        r"denied|forbidden|insufficient_scope|unauthorized",
         "Your login at {registry} must have the right to {right} {repository} (got: {line}). To fix it: have the "
         "right granted, name another repository, or log in as another user with `docker login {registry}`.",
     ),
@@ -168,12 +170,17 @@ def push(project: Project, image: Image, to: Destination, tag: str) -> str:
 
 
 def digest_of(project: Project, to: Destination, tag: str) -> str:
-    """Return the digest of the manifest that a tag names in the registry, or an empty string where it has no such tag.
+    """Return the digest of the manifest that a tag names in the registry, or an empty string where it names none.
 
-    Also where the registry does not answer: what is pushed next then fails with its reason.
+    Raises Failure where the registry can't be reached, or asks for a login.
     """
-    code, out, _ = engine.result(project, "buildx", "imagetools", "inspect", "--raw", to.tagged(tag))
-    return "" if code else f"sha256:{hashlib.sha256(out.encode(errors='surrogateescape')).hexdigest()}"
+    args = ("buildx", "imagetools", "inspect", "--raw", to.tagged(tag))
+    code, out, err = engine.result(project, *args)
+    if code:
+        if found := failure(to, to.tagged(tag), err, causes=_UNREACHABLE):
+            raise found
+        return ""
+    return f"sha256:{hashlib.sha256(out.encode(errors='surrogateescape')).hexdigest()}"
 
 
 def pull_missing(project: Project, reference: str, *, program: str = "docker", platform: str = "") -> None:
@@ -196,11 +203,18 @@ def pull_missing(project: Project, reference: str, *, program: str = "docker", p
         raise _refusal(at, reference, args, code, err, right="read")
 
 
-def failure(to: Destination, reference: str, printed: str, *, right: str = "write to") -> Failure | None:
+def failure(
+    to: Destination,
+    reference: str,
+    printed: str,
+    *,
+    right: str = "write to",
+    causes: tuple[Cause, ...] = (*_UNREACHABLE, *_REFUSED),
+) -> Failure | None:
     """Return the failure for what a program printed about a registry, or None for an unknown cause."""
     lines = [line.strip() for line in printable(printed).splitlines() if line.strip()]
-    for cause in _CAUSES:
-        # The last line that matches: progress comes first.
+    for cause in causes:
+        # Progress comes first.
         if found := [line for line in lines if re.search(cause.line, line, re.IGNORECASE)]:
             line = re.sub(
                 r"^(?:Error response from daemon|ERROR|Error|error during command execution): ", "", found[-1]

@@ -156,12 +156,16 @@ def _key(project: Project, key: str) -> tuple[str, dict[str, str]]:
             raise Failure(f"--sign must name a variable that is set (got {key}). To fix it: set {variable[1]}.")
     elif "://" in key:
         prefix = _SERVICES.get(key.partition("://")[0])
-        return key, {name: value for name, value in project.environment.items() if prefix and name.startswith(prefix)}
+        given = project.environment.items()
+        # Not the path of a file, which the container does not have.
+        return key, {
+            name: value for name, value in given if prefix and name.startswith(prefix) and not Path(value).is_file()
+        }
     else:
         try:
             content = Path(key).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not a text"
+            reason = (error.strerror if key else "nothing") if isinstance(error, OSError) else "it is not a text"
             raise Failure(
                 f"--sign must be the file of a private key, env://NAME or the address of a key service (got {key!r}: "
                 f"{reason}). To fix it: name one that exists, or make one with `cosign generate-key-pair`."

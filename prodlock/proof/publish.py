@@ -40,6 +40,8 @@ def publish(project: Project, to: str, key: str | None, platforms: Sequence[str]
         if not _PLATFORM.fullmatch(one):
             raise Failure(f"--platform must be such as linux/amd64 (got {one!r}). To fix it: name one.")
     check.check_output(output)
+    # Before the proof, which takes longer.
+    registry.digest_of(project, destination, destination.tag or "latest")
     signer = None if key is None else signing.prepare(project, key)
     proof = check.prove(project)
     print("\n".join(proof.report.lines()), file=sys.stderr)
