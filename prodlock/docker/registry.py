@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from prodlock.docker import engine
-from prodlock.docker.failures import Cause, describe, printable
+from prodlock.docker.failures import Cause, describe, last_lines, printable
 from prodlock.docker.saved import MISSING
 from prodlock.failure import Failure
 from prodlock.integers import LAST_PORT
@@ -151,7 +151,8 @@ def push(project: Project, image: Image, to: Destination, tag: str) -> str:
     with _tagged(project, image.identifier, reference):
         code, err = engine.shown(project, "push", reference)
         if code:
-            raise _refusal(to, reference, ("push", reference), code, err)
+            described = describe(("push", reference), code, err)
+            raise _refusal(to, reference, err, described) or Failure(described)
         # What the Engine has computed, not what the registry has answered.
         pushed = {one.rpartition("@")[2] for one in _inspected(project, reference).get("RepoDigests") or ()}
     manifest = _read(project, to, reference, "--raw").encode(errors="surrogateescape")
@@ -200,7 +201,8 @@ def pull_missing(project: Project, reference: str, *, program: str = "docker", p
         first, _, path = reference.partition("@")[0].partition("/")
         is_host = path and (re.search(r"[.:]", first) or first == "localhost")
         at = Destination(first, path, "") if is_host else Destination("docker.io", reference.partition("@")[0], "")
-        raise _refusal(at, reference, args, code, err, right="read")
+        described = describe(args, code, err, program)
+        raise _refusal(at, reference, err, described, right="read") or Failure(described)
 
 
 def failure(
@@ -224,15 +226,13 @@ def failure(
     return None
 
 
-def _refusal(  # noqa: PLR0913 - a command and its result
-    to: Destination, reference: str, args: tuple[str, ...], code: int, err: str, *, right: str = "write to"
-) -> Failure:
-    """Return the failure of a docker command that talks to a registry."""
-    engine_failure = describe(args, code, err)
-    # An Engine that is not running refuses connections as well.
-    if not engine_failure.startswith("`"):
-        return Failure(engine_failure)
-    return failure(to, reference, err, right=right) or Failure(engine_failure)
+def _refusal(to: Destination, reference: str, err: str, described: str, *, right: str = "write to") -> Failure | None:
+    """Return the failure of a docker command that talks to a registry, or None for an unknown cause.
+
+    `described` is what `failures.describe` returns: an Engine that is not running refuses connections as well.
+    """
+    is_known = not re.match(r"`(?:docker|podman) ", described)
+    return Failure(described) if is_known else failure(to, reference, err, right=right)
 
 
 def _other(reference: str, got: str, wanted: str) -> Failure:
@@ -247,7 +247,8 @@ def _read(project: Project, to: Destination, reference: str, form: str) -> str:
     args = ("buildx", "imagetools", "inspect", form, reference)
     code, out, err = engine.result(project, *args)
     if code:
-        raise _refusal(to, reference, args, code, err)
+        last = last_lines(err.splitlines()[-1:]).removeprefix(": ").removeprefix("ERROR: ")
+        raise _refusal(to, reference, err, describe(args, code, err)) or _other(reference, last, "with its digest")
     return out
 
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 
 from prodlock.tests.engine.conftest import PROJECT, ROOT, docker, secrets, until
 
@@ -25,8 +25,19 @@ WITH_LOGIN = PLAIN | {"auth": {"htpasswd": {"realm": "test", "path": "/tmp/htpas
 # Debian's registry, on the project's base image.
 _PACKAGES = "docker-registry"
 
-# Changes a request or a response: method, path, headers, body. None closes the connection.
-Change = Callable[[str, str, dict[str, str], bytes], "tuple[dict[str, str], bytes] | None"]
+
+class Message(NamedTuple):
+    """A request, or the response to one, whose status is then not 0."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    status: int = 0
+
+
+# Changes a message. None closes the connection.
+Change = Callable[[Message], Message | None]
 
 
 @contextmanager
@@ -93,6 +104,12 @@ class Proxy:
                 if self.raw_requestline and self.parse_request():
                     proxy.forward(self)
 
+            def log_message(self, *_: object) -> None:
+                """Print nothing: Docker tries TLS first."""
+
+            def log_message(self, *_: object) -> None:
+                """Print nothing: Docker tries TLS first."""
+
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.address = f"127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever)
@@ -119,31 +136,26 @@ class Proxy:
 
     def forward(self, client: BaseHTTPRequestHandler) -> None:
         """Pass a request on to the registry, and its response back."""
-        method, path, headers = client.command, client.path, dict(client.headers.items())
-        changed = _applied(self.request, method, path, headers, _body(client))
-        if changed is None:
+        given = Message(client.command, client.path, dict(client.headers.items()), _body(client))
+        request = self.request(given) if self.request else given
+        if request is None:
             return
-        headers, body = changed
+        kept = {name: value for name, value in request.headers.items() if name != "Transfer-Encoding"}
         connection = http.client.HTTPConnection(self.registry, timeout=30)
-        headers.pop("Transfer-Encoding", None)
-        connection.request(method, path, body, headers | {"Content-Length": str(len(body))})
+        connection.request(
+            request.method, request.path, request.body, kept | {"Content-Length": str(len(request.body))}
+        )
         answer = connection.getresponse()
-        content = answer.read()
-        length = answer.headers.get("Content-Length", str(len(content)))
-        changed = _applied(self.response, method, path, dict(answer.headers.items()), content)
+        answered = Message(client.command, client.path, dict(answer.headers.items()), answer.read(), answer.status)
         connection.close()
-        if changed is None:
+        response = self.response(answered) if self.response else answered
+        if response is None:
             return
-        headers, new = changed
-        headers["Content-Length"] = length if new == content else str(len(new))
-        lines = [f"HTTP/1.1 {answer.status} X", *(f"{name}: {value}" for name, value in headers.items())]
-        client.wfile.write("\r\n".join([*lines, "Connection: close", "", ""]).encode() + new)
-
-
-def _applied(
-    change: Change | None, method: str, path: str, headers: dict[str, str], body: bytes
-) -> tuple[dict[str, str], bytes] | None:
-    return change(method, path, headers, body) if change else (headers, body)
+        # The answer to HEAD states the length of a body that it does not have.
+        changed = {} if response.body == answered.body else {"Content-Length": str(len(response.body))}
+        headers = response.headers | changed | {"Connection": "close"}
+        lines = [f"HTTP/1.1 {response.status} X", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        client.wfile.write("\r\n".join(lines).encode() + response.body)
 
 
 def _body(client: BaseHTTPRequestHandler) -> bytes:
@@ -159,24 +171,26 @@ def _body(client: BaseHTTPRequestHandler) -> bytes:
 
 def cut_at(method: str, pattern: str) -> Change:
     """Return a change that closes the connection at requests of a method for paths of a pattern."""
+    return lambda one: None if one.method == method and re.search(pattern, one.path) else one
 
-    def change(asked: str, path: str, headers: dict[str, str], body: bytes) -> tuple[dict[str, str], bytes] | None:
-        return None if asked == method and re.search(pattern, path) else (headers, body)
 
-    return change
+def refusing(pattern: str, status: int, code: str) -> Change:
+    """Return a change that replaces the response to a PUT for paths of a pattern by a refusal."""
+    body = json.dumps({"errors": [{"code": code, "message": "refused"}]}).encode()
+    return lambda one: (
+        one._replace(status=status, body=body) if one.method == "PUT" and re.search(pattern, one.path) else one
+    )
 
 
 def replaced(pattern: str, new: Callable[[bytes], bytes]) -> Change:
-    """Return a change that replaces a content at paths of a pattern, and states the new content's digest and length."""
+    """Return a change that replaces a content at paths of a pattern, and states the new content's digest."""
 
-    def change(_: str, path: str, headers: dict[str, str], body: bytes) -> tuple[dict[str, str], bytes] | None:
-        if not re.search(pattern, path) or not body:
-            return headers, body
-        content = new(body)
+    def change(one: Message) -> Message:
+        if not re.search(pattern, one.path) or not one.body:
+            return one
+        content = new(one.body)
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        return {
-            name: digest if name.lower() in {"docker-content-digest", "etag"} else value
-            for name, value in headers.items()
-        }, content
+        stated = {name: digest for name in one.headers if name.lower() == "docker-content-digest"}
+        return one._replace(headers=one.headers | stated, body=content)
 
     return change

@@ -25,14 +25,13 @@ from prodlock.tests.engine.conftest import (
     PROJECT,
     ROOT,
     docker,
-    edit,
     git,
     inspected,
     inv,
     planted,
     sentence,
 )
-from prodlock.tests.engine.registries import Proxy, cut_at, replaced
+from prodlock.tests.engine.registries import Proxy, cut_at, refusing, replaced
 
 NAME = "team/quotes"
 PASSWORD = "a password"  # noqa: S105 - of a key that the tests make
@@ -225,7 +224,7 @@ def test_invalid_options_are_refused_before_the_proof(registry: str, key: Path, 
     """In one message; nothing is published."""
     given = option.format(registry=registry, key=key, public=key.parent / "cosign.pub")
     to = [] if option.startswith("--to") else [f"--to={registry}/refused/quotes"]
-    done = inv("publish", *to, given, COSIGN_PASSWORD="wrong")
+    done = inv("publish", *to, given, COSIGN_PASSWORD="wrong")  # noqa: S106 - of no key
     assert sentence(done).startswith(message)
     assert done.stdout == ""
     assert "docker save" not in done.stderr
@@ -235,7 +234,7 @@ def test_invalid_options_are_refused_before_the_proof(registry: str, key: Path, 
 def test_a_leak_is_not_published(registry: str) -> None:
     """The report is printed, with code 1."""
     identifier = inspected(PROD)["Id"]
-    with planted("RUN echo leak > /srv/leak.txt") as leaking:
+    with planted("RUN echo leak > /srv/leak.txt", "-") as leaking:
         docker("tag", leaking, PROD)
         try:
             done = inv("publish", f"--to={registry}/leak/quotes:1.0")
@@ -250,11 +249,8 @@ def test_a_leak_is_not_published(registry: str) -> None:
 
 def test_a_stale_image_and_an_uncommitted_one_are_not_published(registry: str) -> None:
     """The first can't be judged; the second is proven, of sources that no commit has."""
-    edit(
-        ROOT / "app" / "main.py",
-        '"""',
-        '"""A change.',
-    )
+    file = ROOT / "app" / "main.py"
+    file.write_text(f"{file.read_text(encoding='utf-8')}\n# A change.\n", encoding="utf-8")
     try:
         done = inv("publish", f"--to={registry}/stale/quotes:1.0")
         assert "is stale" in sentence(done)
@@ -270,7 +266,7 @@ def test_a_stale_image_and_an_uncommitted_one_are_not_published(registry: str) -
 
 
 def test_the_image_that_was_proven_is_published_where_its_tag_moves(
-    registry: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    registry: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Also a platform is refused that it does not have; without a tag, the commit is the tag."""
     identifier, prove = inspected(PROD)["Id"], check.prove
@@ -288,7 +284,7 @@ def test_the_image_that_was_proven_is_published_where_its_tag_moves(
         assert publish.publish(*arguments, [], str(tmp_path / "sbom.json")) == 0
     finally:
         docker("tag", identifier, PROD)
-    reference = capsys.readouterr().out.splitlines()[-1]
+    reference = capfd.readouterr().out.splitlines()[-1]
     manifest = json.loads(docker("buildx", "imagetools", "inspect", "--raw", reference).stdout)
     assert manifest["config"]["digest"] == identifier
     assert git(ROOT, "rev-parse", "HEAD") in registries.tags(registry, "moved/quotes")
@@ -371,11 +367,31 @@ def test_a_tag_of_the_user_is_restored(proxy: Proxy, image: Image) -> None:
         docker("image", "rm", reference)
 
 
+@pytest.mark.full_length
 def test_a_read_only_registry_is_reported(registry: str, image: Image) -> None:
-    """In one message."""
+    """In one message. Docker tries each layer again for most of a minute."""
     assert registry
     with registries.running(registries.READ_ONLY) as address, pytest.raises(Failure, match="must accept images"):
         registries_of_docker.push(Project(ROOT), image, Destination(address, NAME, ""), "1")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (405, "UNSUPPORTED", "must accept images"),
+        (403, "DENIED", "must have the right to write to"),
+        (429, "TOOMANYREQUESTS", "must accept the request"),
+        (503, "UNAVAILABLE", "must accept the request"),
+    ],
+)
+def test_a_registry_that_refuses_a_manifest_is_reported(
+    proxy: Proxy, image: Image, status: int, code: str, message: str
+) -> None:
+    """In one message; no tag stays on the Engine."""
+    to = Destination(proxy.address, NAME, "")
+    with proxy.changing(response=refusing("/manifests/", status, code)), pytest.raises(Failure, match=message):
+        registries_of_docker.push(Project(ROOT), image, to, "refused")
+    assert proxy.address not in docker("image", "ls", "--format={{.Repository}}").stdout
 
 
 def test_a_login_is_required_and_handed_to_cosign(registry: str, key: Path, image: Image, tmp_path: Path) -> None:
