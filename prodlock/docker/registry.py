@@ -50,6 +50,11 @@ _UNREACHABLE = (
 # A registry may refuse to name what it does not have yet.
 _REFUSED = (
     Cause(
+        r"immutable|cannot be overwritten",
+        "{reference} must not exist yet where its registry lets no tag move (got: {line}). To fix it: publish under "
+        "another tag.",
+    ),
+    Cause(
         r"denied|forbidden|insufficient_scope|unauthorized",
         "Your login at {registry} must have the right to {right} {repository} (got: {line}). To fix it: have the "
         "right granted, name another repository, or log in as another user with `docker login {registry}`.",
@@ -92,7 +97,7 @@ class Destination(NamedTuple):
         """Whether the registry is on this machine, where it needs no TLS."""
         return bool(_LOOPBACK.fullmatch(self.registry))
 
-    def tagged(self, tag: str) -> str:
+    def reference(self, tag: str) -> str:
         """Return the reference with a tag."""
         return f"{self.repository}:{tag}"
 
@@ -147,8 +152,8 @@ def push(project: Project, image: Image, to: Destination, tag: str) -> str:
     Raises Failure where the registry does not return, under the tag, the manifest that was pushed, with the image's
     configuration and layers. The Engine's own tags are afterwards those of before.
     """
-    reference = to.tagged(tag)
-    with _tagged(project, image.identifier, reference):
+    reference = to.reference(tag)
+    with tagged(project, image.identifier, reference):
         code, err = engine.shown(project, "push", reference)
         if code:
             described = describe(("push", reference), code, err)
@@ -175,10 +180,10 @@ def digest_of(project: Project, to: Destination, tag: str) -> str:
 
     Raises Failure where the registry can't be reached, or asks for a login.
     """
-    args = ("buildx", "imagetools", "inspect", "--raw", to.tagged(tag))
+    args = ("buildx", "imagetools", "inspect", "--raw", to.reference(tag))
     code, out, err = engine.result(project, *args)
     if code:
-        if found := failure(to, to.tagged(tag), err, causes=_UNREACHABLE):
+        if found := failure(to, to.reference(tag), err, causes=_UNREACHABLE):
             raise found
         return ""
     return f"sha256:{hashlib.sha256(out.encode(errors='surrogateescape')).hexdigest()}"
@@ -272,7 +277,7 @@ def _inspected(project: Project, reference: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _tagged(project: Project, identifier: str, reference: str) -> Iterator[None]:
+def tagged(project: Project, identifier: str, reference: str) -> Iterator[None]:
     """Tag an image of the Engine for a block; a tag of that name that was there before is restored."""
     code, before, _ = engine.result(project, "image", "inspect", "--format={{.Id}}", reference)
     engine.output(project, "tag", identifier, reference, echo=True)

@@ -55,7 +55,7 @@ def publish(project: Project, to: str, key: str | None, platforms: Sequence[str]
     check.write(file, document)
     digest = _push(project, proof, destination, tag, signer=signer, bill=document)
     signed = f", signed by {signer.name}" if signer else ""
-    engine.notify(f"{destination.tagged(tag)} is what was proven{signed}. Its bill of materials is {file}.")
+    engine.notify(f"{destination.reference(tag)} is what was proven{signed}. Its bill of materials is {file}.")
     print(f"{destination.repository}@{digest}")
     return 0
 
@@ -68,16 +68,19 @@ def _push(  # noqa: PLR0913 - what is pushed, where, and with what
     diff_ids = tuple(layer.diff_id for layer in evidence.image.layers)
     image = registry.Image(evidence.identifier, evidence.image.identifier, diff_ids)
     # First under a tag that only this image has: what is not verified never has the tag that was asked for.
-    digest = registry.push(project, image, to, f"candidate-{image.configuration.removeprefix('sha256:')[:_DIGITS]}")
-    if signer:
-        stated = verdict(project, proof, f"{to.repository}@{digest}")
-        documents = {"sbom.json": bill.encode(), "verdict.json": json.dumps(stated, indent=2).encode()}
-        signing.sign(project, signer, to, digest, documents)
-    before = registry.digest_of(project, to, tag)
-    if registry.push(project, image, to, tag) != digest:
-        raise Failure(f"{to.tagged(tag)} must name {digest} (got another manifest). To fix it: publish again.")
+    candidate = f"candidate-{image.configuration.removeprefix('sha256:')[:_DIGITS]}"
+    # Throughout: without any tag, the Engine would remove the image.
+    with registry.tagged(project, image.identifier, to.reference(candidate)):
+        digest = registry.push(project, image, to, candidate)
+        if signer:
+            stated = verdict(project, proof, f"{to.repository}@{digest}")
+            documents = {"sbom.json": bill.encode(), "verdict.json": json.dumps(stated, indent=2).encode()}
+            signing.sign(project, signer, to, digest, documents)
+        before = registry.digest_of(project, to, tag)
+        if registry.push(project, image, to, tag) != digest:
+            raise Failure(f"{to.reference(tag)} must name {digest} (got another manifest). To fix it: publish again.")
     if before not in {"", digest}:
-        engine.notify(f"{to.tagged(tag)} was {before} before.")
+        engine.notify(f"{to.reference(tag)} was {before} before.")
     return digest
 
 

@@ -107,9 +107,6 @@ class Proxy:
             def log_message(self, *_: object) -> None:
                 """Print nothing: Docker tries TLS first."""
 
-            def log_message(self, *_: object) -> None:
-                """Print nothing: Docker tries TLS first."""
-
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.address = f"127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever)
@@ -174,12 +171,11 @@ def cut_at(method: str, pattern: str) -> Change:
     return lambda one: None if one.method == method and re.search(pattern, one.path) else one
 
 
-def refusing(pattern: str, status: int, code: str) -> Change:
+def refusing(pattern: str, status: int, code: str, message: str) -> Change:
     """Return a change that replaces the response to a PUT for paths of a pattern by a refusal."""
-    body = json.dumps({"errors": [{"code": code, "message": "refused"}]}).encode()
-    return lambda one: (
-        one._replace(status=status, body=body) if one.method == "PUT" and re.search(pattern, one.path) else one
-    )
+    body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
+    new = {"headers": {"Content-Type": "application/json"}, "status": status, "body": body}
+    return lambda one: one._replace(**new) if one.method == "PUT" and re.search(pattern, one.path) else one
 
 
 def replaced(pattern: str, new: Callable[[bytes], bytes]) -> Change:

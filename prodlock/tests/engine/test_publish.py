@@ -283,7 +283,9 @@ def test_the_image_that_was_proven_is_published_where_its_tag_moves(
             publish.publish(*arguments, ["linux/riscv64"], str(tmp_path / "sbom.json"))
         assert publish.publish(*arguments, [], str(tmp_path / "sbom.json")) == 0
     finally:
-        docker("tag", identifier, PROD)
+        # The same id: without a tag, the Engine has removed the image.
+        assert inv("build").returncode == 0
+        assert inspected(PROD)["Id"] == identifier
     reference = capfd.readouterr().out.splitlines()[-1]
     manifest = json.loads(docker("buildx", "imagetools", "inspect", "--raw", reference).stdout)
     assert manifest["config"]["digest"] == identifier
@@ -376,20 +378,21 @@ def test_a_read_only_registry_is_reported(registry: str, image: Image) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "message"),
+    ("status", "code", "text", "message"),
     [
-        (405, "UNSUPPORTED", "must accept images"),
-        (403, "DENIED", "must have the right to write to"),
-        (429, "TOOMANYREQUESTS", "must accept the request"),
-        (503, "UNAVAILABLE", "must accept the request"),
+        (405, "UNSUPPORTED", "The operation is unsupported.", "must accept images"),
+        (403, "DENIED", "requested access to the resource is denied", "must have the right to write to"),
+        (400, "TAG_INVALID", "The image tag is immutable", "must not exist yet"),
+        (429, "TOOMANYREQUESTS", "too many requests", "must accept the request"),
+        (503, "UNAVAILABLE", "service unavailable", "must accept the request"),
     ],
 )
-def test_a_registry_that_refuses_a_manifest_is_reported(
-    proxy: Proxy, image: Image, status: int, code: str, message: str
+def test_a_registry_that_refuses_a_manifest_is_reported(  # noqa: PLR0913, PLR0917 - parameters
+    proxy: Proxy, image: Image, status: int, code: str, text: str, message: str
 ) -> None:
     """In one message; no tag stays on the Engine."""
-    to = Destination(proxy.address, NAME, "")
-    with proxy.changing(response=refusing("/manifests/", status, code)), pytest.raises(Failure, match=message):
+    to, refusal = Destination(proxy.address, NAME, ""), refusing("/manifests/", status, code, text)
+    with proxy.changing(response=refusal), pytest.raises(Failure, match=message):
         registries_of_docker.push(Project(ROOT), image, to, "refused")
     assert proxy.address not in docker("image", "ls", "--format={{.Repository}}").stdout
 
