@@ -60,7 +60,7 @@ _REFUSED = (
         "right granted, name another repository, or log in as another user with `docker login {registry}`.",
     ),
     Cause(
-        r"method not allowed|read-only|readonly|operation is unsupported|maintenance",
+        r"method not allowed|read-only|readonly|\bunsupported\b|maintenance",
         "{registry} must accept images (got: {line}). To fix it: have its read-only mode ended, or name another "
         "registry.",
     ),
@@ -116,8 +116,10 @@ def parse(text: str) -> Destination:
     first, _, rest = text.partition("/")
     path, colon, tag = rest.partition(":")
     if wrong := _wrong(text, first, path, tag if colon else None):
+        # It may have a password.
+        shown = re.sub(r"(^|//)[^/@\s]*:[^/@\s]*@", r"\1***@", text)
         raise Failure(
-            f"--to must be REGISTRY/NAME or REGISTRY/NAME:TAG (got {text!r}: {wrong}). To fix it: name a place such as "
+            f"--to must be REGISTRY/NAME or REGISTRY/NAME:TAG (got {shown!r}: {wrong}). To fix it: name a place such as "
             "registry.example.org/team/quotes:1.0."
         )
     return Destination(first, path, tag)
@@ -130,7 +132,7 @@ def _wrong(text: str, first: str, path: str, tag: str | None) -> str:
         (not text, "nothing"),
         (re.search(r"\s", text), "it has a space"),
         ("://" in text, "it is an address; leave out what is before the registry's name"),
-        ("@" in text, "it has a digest, which only the registry's answer determines"),
+        ("@" in text, "it has a digest or a login; the digest results from the push"),
         # Docker takes any other first part for a folder on Docker Hub.
         (not path or not (re.search(r"[.:]", first) or first == "localhost"), "it has no registry"),
         (not host, "the registry is not a host or HOST:PORT"),

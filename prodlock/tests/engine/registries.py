@@ -174,8 +174,13 @@ def cut_at(method: str, pattern: str) -> Change:
 def refusing(pattern: str, status: int, code: str, message: str) -> Change:
     """Return a change that replaces the response to a PUT for paths of a pattern by a refusal."""
     body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
-    new = {"headers": {"Content-Type": "application/json"}, "status": status, "body": body}
-    return lambda one: one._replace(**new) if one.method == "PUT" and re.search(pattern, one.path) else one
+    headers = {"Content-Type": "application/json"}
+
+    def change(one: Message) -> Message:
+        is_meant = one.method == "PUT" and re.search(pattern, one.path)
+        return one._replace(headers=headers, status=status, body=body) if is_meant else one
+
+    return change
 
 
 def replaced(pattern: str, new: Callable[[bytes], bytes]) -> Change:
