@@ -119,7 +119,7 @@ def parse(text: str) -> Destination:
         # It may have a password.
         shown = re.sub(r"(^|//)[^/@\s]*:[^/@\s]*@", r"\1***@", text)
         raise Failure(
-            f"--to must be REGISTRY/NAME or REGISTRY/NAME:TAG (got {shown!r}: {wrong}). To fix it: name a place such as "
+            f"--to must be REGISTRY/NAME or REGISTRY/NAME:TAG (got {shown!r}: {wrong}). To fix it: name one such as "
             "registry.example.org/team/quotes:1.0."
         )
     return Destination(first, path, tag)

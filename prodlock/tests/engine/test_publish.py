@@ -208,23 +208,14 @@ def test_a_tag_is_not_pulled(published: Published) -> None:
         ("--to=127.0.0.1:1/a", "127.0.0.1:1 must be a registry that answers (got: "),
         ("--to=registry.invalid/a", "registry.invalid must be the name of a host (got: "),
         ("--to=a", "--to must be REGISTRY/NAME or REGISTRY/NAME:TAG (got 'a': it has no registry)"),
-        (
-            "--sign={key}.missing",
-            "--sign must be the file of a private key, env://NAME or the address of a key service",
-        ),
-        ("--sign={public}", "--sign must be a private key of cosign (got "),
         ("--sign={key}", "COSIGN_PASSWORD must be the password of "),
-        ("--sign=env://NO_SUCH_KEY", "--sign must name a variable that is set (got env://NO_SUCH_KEY)"),
         ("--sign=none://x", "--sign must be a key that cosign can use (got none://x: "),
-        ("--platform=arm", "--platform must be such as linux/amd64 (got 'arm')"),
-        ("--output=no/folder/x", "no/folder/x must be in an existing folder"),
     ],
 )
 def test_invalid_options_are_refused_before_the_proof(registry: str, key: Path, option: str, message: str) -> None:
     """In one message; nothing is published."""
-    given = option.format(registry=registry, key=key, public=key.parent / "cosign.pub")
     to = [] if option.startswith("--to") else [f"--to={registry}/refused/quotes"]
-    done = inv("publish", *to, given, COSIGN_PASSWORD="wrong")  # noqa: S106 - of no key
+    done = inv("publish", *to, option.format(key=key), COSIGN_PASSWORD="wrong")  # noqa: S106 - of no key
     assert sentence(done).startswith(message)
     assert done.stdout == ""
     assert "docker save" not in done.stderr

@@ -122,9 +122,7 @@ def test_an_unknown_line_has_no_message_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("printed", ["insufficient_scope: authorization failed", "not found", "denied"])
-def test_a_registry_that_hides_what_it_does_not_have_is_no_obstacle(
-    monkeypatch: pytest.MonkeyPatch, printed: str
-) -> None:
+def test_a_registry_that_hides_a_missing_repository_is_accepted(monkeypatch: pytest.MonkeyPatch, printed: str) -> None:
     """Before the first push, there is no repository."""
     monkeypatch.setattr(engine, "result", lambda *_, **__: (1, "", printed))
     assert not registry.digest_of(Project(), TO, "1")

@@ -36,6 +36,24 @@ def evidence(commit: Commit | None = CLEAN, platform: str = "linux/amd64") -> Ev
     return cast("Evidence", SimpleNamespace(**given))
 
 
+@pytest.mark.parametrize(
+    ("to", "platforms", "output", "message"),
+    [
+        ("quotes", [], None, "--to must be REGISTRY/NAME"),
+        ("localhost:1/quotes", ["arm64"], None, "--platform must be such as linux/amd64"),
+        ("localhost:1/quotes", [""], None, "--platform must be such as linux/amd64"),
+        ("localhost:1/quotes", [], "", "--output must be the name of a file"),
+        ("localhost:1/quotes", [], "none/sbom.json", "none/sbom.json must be in an existing folder"),
+    ],
+)
+def test_an_invalid_option_is_refused_before_docker_is_run(
+    to: str, platforms: list[str], output: str | None, message: str
+) -> None:
+    """In one message."""
+    with pytest.raises(Failure, match=message):
+        publish.publish(Project(environment={"PATH": ""}), to, None, platforms, output)
+
+
 @pytest.mark.parametrize("platforms", [[], ["linux/amd64"], ["linux/amd64", "linux/amd64"]])
 @pytest.mark.parametrize("commit", [CLEAN, None])
 def test_an_image_of_a_commit_and_its_platform_is_accepted(commit: Commit | None, platforms: list[str]) -> None:
