@@ -282,6 +282,9 @@ def _inspected(project: Project, reference: str) -> dict[str, Any]:
 def tagged(project: Project, identifier: str, reference: str) -> Iterator[None]:
     """Tag an image of the Engine for a block; a tag of that name that was there before is restored."""
     code, before, _ = engine.result(project, "image", "inspect", "--format={{.Id}}", reference)
+    if not code and before.strip() == identifier:
+        yield
+        return
     engine.output(project, "tag", identifier, reference, echo=True)
     try:
         yield

@@ -38,6 +38,8 @@ class _Base(NamedTuple):
 def open_image(project: Project, reference: str, base: str | None, *, platform: str = "") -> Iterator[Subject]:
     """Open an image: a name on the Engine, a file that `docker save` wrote, or an OCI layout (a folder or a file).
 
+    A name with a digest is pulled where the Engine does not have it.
+
     `base` is such a reference as well, or `scratch`; without it, the base image is the longest prefix of the layers
     among the Engine's images. Raises Failure, code 2, where either can't be read or found.
     """

@@ -24,6 +24,8 @@ from prodlock.proof.evidence.collect import Evidence
 from prodlock.proof.report import rules_page
 
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?")
+# The file of the bill of materials in the folder of the reports.
+_BILL = "sbom.json"
 # How much of the configuration's digest is in the tag that an image has until all is verified.
 _DIGITS = 16
 
@@ -51,11 +53,11 @@ def publish(project: Project, to: str, key: str | None, platforms: Sequence[str]
     _refuse(evidence, platforms)
     tag = destination.tag or _commit_tag(evidence)
     document = check.bill_of_materials(project, evidence)
-    file = _file(project, output)
-    check.write(file, document)
+    check.write(_file(project, output), document)
     digest = _push(project, proof, destination, tag, signer=signer, bill=document)
     signed = f", signed by {signer.name}" if signer else ""
-    engine.notify(f"{destination.reference(tag)} is what was proven{signed}. Its bill of materials is {file}.")
+    place = output or f"{reports.NAME}/{_BILL}"
+    engine.notify(f"{destination.reference(tag)} is what was proven{signed}. Its bill of materials is {place}.")
     print(f"{destination.repository}@{digest}")
     return 0
 
@@ -144,4 +146,4 @@ def _file(project: Project, output: str | None) -> Path:
             site.ignore(folder)
     except OSError as error:
         raise Failure(f"{folder} can't be made: {error.strerror}.") from None
-    return folder / "sbom.json"
+    return folder / _BILL
