@@ -29,9 +29,9 @@ WORKDIR /srv
 
 # The installer and what it needs, for one mount. It starts from the unchanged base image, while base is compiled.
 FROM ${BASE} AS uv
-COPY --from=prodlock bytecode.py install.py uv.txt /out/
+COPY --from=prodlock bytecode.py install.py uv.txt /out/uv/
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=secret,id=extra_index_url \
-    --mount=type=secret,id=netrc python /out/install.py uv
+    --mount=type=secret,id=netrc python /out/uv/install.py uv
 
 # A stale lock stops both images here. The project's version is in no list: a version bump installs nothing again.
 FROM ${BASE} AS lock
@@ -42,14 +42,14 @@ RUN --network=none --mount=from=prodlock,source=/lock,target=/prodlock/inside/lo
 # prod takes /opt from here: files have one time, so that the same commit gives the same layer.
 FROM base AS main
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=cache,target=/root/.cache/uv \
-    --mount=type=secret,id=extra_index_url --mount=type=secret,id=netrc --mount=from=uv,source=/out,target=/installer \
+    --mount=type=secret,id=extra_index_url --mount=type=secret,id=netrc --mount=from=uv,source=/out/uv,target=/installer \
     --mount=from=lock,source=/out/main.txt,target=/main.txt python /installer/install.py wheels /opt/venv /main.txt \
     && find /opt -exec touch -hd @315532800 {} +
 
 # Tests may write beside the sources. `docker compose watch` needs a user that has a name, and USER without a group.
 FROM main AS dev
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=cache,target=/root/.cache/uv \
-    --mount=type=secret,id=extra_index_url --mount=type=secret,id=netrc --mount=from=uv,source=/out,target=/installer \
+    --mount=type=secret,id=extra_index_url --mount=type=secret,id=netrc --mount=from=uv,source=/out/uv,target=/installer \
     --mount=from=lock,source=/out/dev.txt,target=/dev.txt python /installer/install.py wheels /opt/venv /dev.txt \
     && useradd --create-home --uid=10001 app && install --directory --owner=app . reports
 # What the checks compare the lock with: its markers are evaluated in the build alone.
@@ -64,19 +64,20 @@ CMD ["pytest"]
 FROM main AS system
 RUN --network=none --mount=from=prodlock,source=/collect.py,target=/collect.py \
     --mount=from=lock,source=/var/lib/dpkg/status,target=/before \
-    python /collect.py /out /before /opt/venv && find /out -exec touch -hd @315532800 {} +
+    python /collect.py /out/tree /before /opt/venv && find /out -exec touch -hd @315532800 {} +
 
+# To copy a folder of the root, BuildKit would read all of the stage's files: what is copied is in a folder below /out.
 FROM base AS app
-COPY --from=sources / /out
+COPY --from=sources / /out/tree
 RUN --network=none --mount=from=prodlock,source=/bytecode.py,target=/bytecode.py \
-    python -S /bytecode.py tree /out && find /out -exec touch -hd @315532800 {} +
+    python -S /bytecode.py tree /out/tree && find /out -exec touch -hd @315532800 {} +
 
 FROM scratch AS prod
-COPY --from=system /out /
+COPY --from=system /out/tree /
 COPY --from=main /opt /opt
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONPATH=/srv
 WORKDIR /srv
-COPY --from=app /out /
+COPY --from=app /out/tree /
 USER 10001:10001
 ARG CREATED REVISION SOURCE VERSION
 LABEL org.opencontainers.image.created=$CREATED org.opencontainers.image.revision=$REVISION \

@@ -22,7 +22,8 @@ _NOTES = (
     "Every contender logs each request: `prodlock` by its own server, `article` and `uv` by uvicorn's access log. "
     "These two parse with h11, because a tutorial's service depends on `uvicorn` alone; `prodlock` has httptools, one "
     "package more. For the row with httptools in all, the others depend on it as well.",
-    "A cold build has no layer and empty cache mounts; the base image, and uv's for `uv`, are present. `article` also "
+    "A cold build has no layer, no older image and empty cache mounts; the base image, and uv's for `uv`, are present. "
+    "`article` also "
     "installs the plugin with which Poetry reads an index of plain HTML.",
     "`inv build` and `inv test` drive `prodlock` for a build with nothing to do and for a test verdict; "
     "`docker compose build` drives everything else.",
@@ -208,9 +209,7 @@ def _sweep() -> None:
     _remove("network", "network", "ls", "--quiet", f"--filter=name=^{everything}")
     _remove("image", "image", "ls", "--format={{.Repository}}:{{.Tag}}", f"--filter=reference={everything}*")
     for name in (*figures.CONTENDERS, figures.FLOOR):
-        # Images that lost their name to a newer build. Compose labels what it builds.
-        label = f"--filter=label=com.docker.compose.project={named(name)}"
-        engine.output(PROJECT, "image", "prune", "--force", label, shielded=True)
+        work.remove_images(named(name))
 
 
 def _remove(kind: str, *listing: str) -> None:

@@ -51,11 +51,22 @@ uvicorn.run(app, host="0.0.0.0", port=8000, lifespan="off", access_log=False)
 
 def cold(contender: Contender) -> float:
     """Return the seconds to build prod and dev with nothing but the base image: no layer, empty cache mounts."""
+    # Of a layer that an image has already, the Engine keeps the older copy, and then compares whole trees at each later
+    # build of the layer above. A first build has no such image.
+    remove_images(contender.project)
     # New mounts instead of emptied ones: other builds on this machine keep theirs.
     dockerfile = contender.folder / "Dockerfile"
     text = dockerfile.read_text(encoding="utf-8")
     dockerfile.write_text(figures.fresh(text, uuid.uuid4().hex), encoding="utf-8")
     return _seconds(lambda: _compose(contender, *_BOTH, "build", "--no-cache"))
+
+
+def remove_images(project: str) -> None:
+    """Remove the images that Compose has built for a project, also those that lost their name to a newer build."""
+    # Compose labels what it builds.
+    listing = ("image", "ls", "--quiet", "--no-trunc", f"--filter=label=com.docker.compose.project={project}")
+    if found := sorted(set(engine.output(PROJECT, *listing, shielded=True).split())):
+        engine.output(PROJECT, "image", "rm", "--force", *found, shielded=True)
 
 
 def build(contender: Contender) -> float:

@@ -280,15 +280,15 @@ def _present(project: Project, paths: Iterable[str]) -> Iterator[str]:
         place = project.root / path
         if place.is_dir() and not place.is_symlink():
             for folder, folders, files in os.walk(place):
-                is_root = Path(folder) == project.root
+                within = Path(folder).relative_to(project.root)
                 folders[:] = [
                     name
                     for name in folders
-                    if name not in {".git", "__pycache__"} and not (is_root and name.startswith(".venv"))
+                    if name not in {".git", "__pycache__"} and not (not within.parts and name.startswith(".venv"))
                 ]
                 links = [name for name in folders if Path(folder, name).is_symlink()]
-                for name in (*files, *links):
-                    yield Path(folder, name).relative_to(project.root).as_posix()
+                start = f"{within.as_posix()}/" if within.parts else ""
+                yield from (f"{start}{name}" for name in (*files, *links))
         elif os.path.lexists(place):
             yield path
 

@@ -18,9 +18,12 @@ from invoke.main import program
 from invoke.parser.argument import Argument
 from invoke.tasks import Task, task
 
-from prodlock.docker import env_file
-from prodlock.failure import FAILED, INTERRUPTED, Failure, interrupt_on_termination
-from prodlock.project import Project
+# Invoke turns the cache of bytecode off (its option --write-pyc), and each task would compile Prodlock again.
+sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
+
+from prodlock.docker import env_file  # noqa: E402
+from prodlock.failure import FAILED, INTERRUPTED, Failure, interrupt_on_termination  # noqa: E402
+from prodlock.project import Project  # noqa: E402
 
 # The groups of the tasks below in the order of the listing; a project's own tasks come last.
 GROUPS: dict[str, Sequence[str]] = {

@@ -82,12 +82,13 @@ def output(  # noqa: PLR0913 - what a process is started with
     return out.decode()
 
 
-def write(project: Project, to: IO[bytes], *args: str) -> None:
+def write(project: Project, to: IO[bytes], *args: str, echo: bool = True) -> None:
     """Write the standard output of `docker ARGS` to a file, and go back to the file's start.
 
-    Raises Failure as `output` does.
+    `echo` prints the command first. Raises Failure as `output` does.
     """
-    print_command(*args)
+    if echo:
+        print_command(*args)
     with _process(project, args, to, subprocess.PIPE) as process:
         _, err = process.communicate()
     if process.returncode:

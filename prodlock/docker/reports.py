@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tarfile
 import tempfile
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -18,26 +19,40 @@ NAME = "reports"
 
 
 def copy(project: Project, container: str) -> None:
-    """Copy the files in reports/ of an exited container to the project, where they belong to the user of this process.
+    """Copy the files in reports/ that an exited container has written to the project, where they belong to this user.
 
-    Files that the container does not have stay. Nothing is printed or created where it has none.
+    Files that the container does not have stay. Nothing is printed or created where it has written none.
     """
-    try:
-        changed = engine.output(project, "diff", container).splitlines()
-    except Failure:
-        # There is no container: Docker has printed why.
-        return
-    folder = f"{generated.home(project.configuration)}/{NAME}"
-    if not any(line[2:].startswith(f"{folder}/") for line in changed):
-        return
+    home = generated.home(project.configuration)
+    command = ("cp", f"{container}:{home}/{NAME}", "-")
     with tempfile.TemporaryFile() as archive:
-        engine.write(project, archive, "cp", f"{container}:{folder}", "-")
-        count = extract(archive, project.root / project.configuration.directory)
+        try:
+            engine.write(project, archive, *command, echo=False)
+        except Failure:
+            # There is no container, and Docker has printed why, or it has no such folder.
+            return
+        if not _has_files(archive):
+            return
+        # The image may have files there as well. `docker diff` reads the whole image: it is not asked without need.
+        changed = engine.output(project, "diff", container).splitlines()
+        written = {line[2:].removeprefix(f"{home}/") for line in changed if line[2:].startswith(f"{home}/{NAME}/")}
+        if not written:
+            return
+        engine.print_command(*command)
+        count = extract(archive, project.root / project.configuration.directory, written)
     engine.notify(f"Copied to {NAME}/: {count} {'file' if count == 1 else 'files'}.")
 
 
-def extract(archive: IO[bytes], root: Path) -> int:
-    """Write the regular files of a tar to reports/ in a folder, and return their number.
+def _has_files(archive: IO[bytes]) -> bool:
+    """Return whether a tar has anything but folders, and go back to its start."""
+    with tarfile.open(fileobj=archive) as tar:
+        found = any(not member.isdir() for member in tar)
+    archive.seek(0)
+    return found
+
+
+def extract(archive: IO[bytes], root: Path, written: Collection[str]) -> int:
+    """Write those regular files of a tar that were written to reports/ in a folder, and return their number.
 
     The files' names, contents and kinds are the tests' choice. Links and devices are left out, and a file that would be
     outside of reports/ is refused. (Filters of `tarfile` are not in every Python 3.11.)
@@ -47,7 +62,7 @@ def extract(archive: IO[bytes], root: Path) -> int:
     with tarfile.open(fileobj=archive) as tar:
         for member in tar:
             path = PurePosixPath(member.name)
-            if not member.isfile():
+            if not member.isfile() or member.name not in written:
                 continue
             # The second condition: a link that is already on the host leads elsewhere, or a name has a drive.
             target = (root / path).resolve()

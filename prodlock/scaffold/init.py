@@ -20,7 +20,7 @@ from prodlock.scaffold.changes import Changes
 
 MARK = "# Prodlock"
 # What git must not keep: settings and secrets of one machine, and what tasks write.
-IGNORED = (".env", ".env.*", "!.env.example", "/.prodlock/", "/reports/")
+IGNORED = (".env", ".env.*", "!.env.example", ".netrc", "__pycache__/", "/.prodlock/", "/reports/")
 # The names that Prodlock's files get where the standard ones are taken.
 DOCKERFILE, COMPOSE, TASKS = "prodlock.Dockerfile", "prodlock.compose.yml", "prodlock_tasks.py"
 # As long as the name of a new service may be.

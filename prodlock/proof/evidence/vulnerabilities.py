@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,10 +28,11 @@ _USER = re.compile(r"//[^/\s]*@")
 def collect(project: Project) -> Answer:
     """Return what the service answers about the locked distributions. Raises Failure where it does not answer."""
     host = urlsplit(site.audit_url(project)).hostname or ""
-    return read(json.loads(stages.audit(project)), host)
+    lock = PurePosixPath(project.configuration.lock).name
+    return read(json.loads(stages.audit(project)), host, lock)
 
 
-def read(document: Mapping[str, Any], service: str) -> Answer:
+def read(document: Mapping[str, Any], service: str, lock: str) -> Answer:
     """Return the answer in what inside/audit.py printed. Raises Failure, code 2, where it is not complete.
 
     It must have each distribution that the lock has, none of them skipped, and vulnerabilities of the control.
@@ -61,6 +63,7 @@ def read(document: Mapping[str, Any], service: str) -> Answer:
                 tuple(map(printable, found["fix_versions"])),
                 " ".join(printable(found["description"]).split()),
                 tuple(sorted(group for group, names in groups.items() if name in set(map(normalized, names)))),
+                lock,
             )
             for name, version in sorted(locked.items())
             for found in answered[name]["vulns"]

@@ -8,6 +8,12 @@ from typing import NamedTuple
 
 # The group that production has.
 _MAIN = "main"
+# The command that locks a newer version of one distribution, by the lock's file name.
+_UPDATES = {
+    "poetry.lock": "`inv poetry -- update --lock {name}`",
+    "uv.lock": "`inv uv -- lock --upgrade-package {name}`",
+}
+_UPDATE = "lock {name} again in a fixed version"
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,8 @@ class Vulnerability:
     description: str
     # The groups of the lock that have the distribution.
     groups: tuple[str, ...]
+    # The lock's file name.
+    lock: str
 
     @property
     def in_production(self) -> bool:
@@ -33,7 +41,7 @@ class Vulnerability:
     def remedy(self) -> str:
         """How to fix it."""
         if self.fixed:
-            return f"`inv poetry -- update --lock {self.name}`, then `inv build`."
+            return f"{_UPDATES.get(self.lock, _UPDATE).format(name=self.name)}, then `inv build`."
         return f"replace {self.name}, or add {self.identifier} to `audit-ignore` in pyproject.toml."
 
 

@@ -183,7 +183,7 @@ def test_build_explains_an_unreachable_index(copy: Path) -> None:
 
 
 # What is changed of the Dockerfile, and the message. All of it fails in the last steps: the others are cached.
-COPIED = "COPY --from=sources / /out\n"
+COPIED = "COPY --from=sources / /out/tree\n"
 BROKEN = {
     "a message of its own": (
         # On one stream: BuildKit does not keep the order of two.
@@ -241,7 +241,7 @@ def test_build_refuses_a_syntax_error_in_the_service(copy: Path) -> None:
     module = copy / "app" / "main.py"
     module.write_text(module.read_text(encoding="utf-8") + "\ndef broken(:\n", encoding="utf-8")
     said = message(inv("build", cwd=copy))
-    assert ", stage app, step 2/2, `RUN --network=none python -S /bytecode.py tree /out" in said
+    assert ", stage app, step 2/2, `RUN --network=none python -S /bytecode.py tree /out/tree" in said
     assert f'File "/srv/app/main.py", line {len(module.read_text().splitlines())}\n' in said
     assert said.endswith("SyntaxError: invalid syntax")
 
@@ -466,7 +466,7 @@ def test_task_test_runs_with_a_closed_standard_input() -> None:
 def test_an_interrupted_build_ends_with_130(copy: Path, number: signal.Signals) -> None:
     """It ends at once with 130, and the next build succeeds."""
     # Another one each time: a build that once got through would be in the cache.
-    compiling = "python -S /bytecode.py tree /out"
+    compiling = "python -S /bytecode.py tree /out/tree"
     slow = f"echo interrupt me now {uuid4()} && sleep 60 && {compiling}"
     edit(copy / "Dockerfile", compiling, slow)
     with subprocess.Popen(inv_command("build"), cwd=copy, stderr=subprocess.PIPE, text=True) as process:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,3 +56,15 @@ def test_the_listing_has_every_task_once_with_its_options() -> None:
 def test_every_grouped_task_exists() -> None:
     """A renamed task must not vanish from its group."""
     assert {name for names in GROUPS.values() for name in names} <= set(TASKS)
+
+
+@pytest.mark.parametrize("setting", [{}, {"PYTHONDONTWRITEBYTECODE": "1"}])
+def test_tasks_cache_the_bytecode_of_prodlock_unless_the_user_prevents_it(
+    setting: dict[str, str], tmp_path: Path
+) -> None:
+    """Invoke turns the cache off for the tasks that it loads."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment |= {"PYTHONPYCACHEPREFIX": str(tmp_path), **setting}
+    root = Path(tasks.__file__).parent
+    subprocess.run([sys.executable, "-m", "invoke", "help"], cwd=root, env=environment, check=True, capture_output=True)
+    assert bool([*tmp_path.rglob("prodlock/docker/env_file.*.pyc")]) is not bool(setting)

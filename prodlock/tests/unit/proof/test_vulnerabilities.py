@@ -38,7 +38,7 @@ def answered(change: Callable[[list[dict[str, Any]]], object]) -> dict[str, Any]
 
 def test_a_complete_answer_is_read() -> None:
     """Names are compared as PEP 503 normalizes them; the control is not part of the lock."""
-    answer = read(document(messages="Found 2 known vulnerabilities in 2 packages\n"), "osv.example")
+    answer = read(document(messages="Found 2 known vulnerabilities in 2 packages\n"), "osv.example", "poetry.lock")
     assert (answer.service, answer.distributions, answer.groups) == ("osv.example", 2, {"main": 1, "dev": 2})
     (found,) = answer.vulnerabilities
     assert (found.name, found.version, found.identifier) == ("one-part", "1.0", "PYSEC-2026-1")
@@ -80,7 +80,7 @@ def test_an_incomplete_answer_is_refused(kind: str) -> None:
     """Exit code 2 and the reason; without the change, the same answer is read."""
     content, reason = INCOMPLETE[kind]
     with pytest.raises(Failure) as raised:
-        read(content, "osv.example")
+        read(content, "osv.example", "poetry.lock")
     assert raised.value.code == CANNOT_CHECK
     assert reason in str(raised.value)
     assert "geheim" not in str(raised.value)
@@ -90,13 +90,13 @@ def test_an_incomplete_answer_is_refused(kind: str) -> None:
 def test_descriptions_do_not_control_the_terminal() -> None:
     """The service decides what they contain."""
     known = KNOWN | {"description": "\x1b[2Jone\n two\r", "id": "X-\x1b[1m1"}
-    (found,) = read(answered(lambda found: found[1].update(vulns=[known])), "x").vulnerabilities
+    (found,) = read(answered(lambda found: found[1].update(vulns=[known])), "x", "poetry.lock").vulnerabilities
     assert (found.description, found.identifier) == ("one two", "X-1")
 
 
-def report(*ignore: str) -> Report:
-    """Return the report on the answer."""
-    answer = read(document(), "osv.example")
+def report(*ignore: str, lock: str = "poetry.lock") -> Report:
+    """Return the report on the answer about a lock."""
+    answer = read(document(), "osv.example", lock)
     return Report(answer, judge(answer.vulnerabilities, ignore))
 
 
@@ -109,6 +109,18 @@ def test_a_vulnerability_is_a_finding() -> None:
         "The lock has 1 known vulnerability, 1 of them in production. osv.example answered about 2 distributions "
         "(dev 2, main 1).",
     ]
+
+
+@pytest.mark.parametrize(
+    ("lock", "command"),
+    [
+        ("uv.lock", "`inv uv -- lock --upgrade-package one-part`, then "),
+        ("pylock.toml", "lock one-part again in a fixed version, then "),
+    ],
+)
+def test_the_remedy_fits_the_lock(lock: str, command: str) -> None:
+    """Each lock has a tool of its own."""
+    assert f"To fix it: {command}`inv build`." in report(lock=lock).lines()[0]
 
 
 @pytest.mark.parametrize("entry", ["PYSEC-2026-1", "CVE-2026-1", "GHSA-b"])
