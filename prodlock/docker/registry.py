@@ -78,6 +78,7 @@ _REFUSED = (
         "{registry} must accept the request (got: {line}). To fix it: try again later.",
     ),
 )
+_CAUSES = (*_UNREACHABLE, *_REFUSED)
 
 
 class Destination(NamedTuple):
@@ -185,7 +186,7 @@ def digest_of(project: Project, to: Destination, tag: str) -> str:
     args = ("buildx", "imagetools", "inspect", "--raw", to.reference(tag))
     code, out, err = engine.result(project, *args)
     if code:
-        if found := failure(to, to.reference(tag), err, causes=_UNREACHABLE):
+        if found := _refusal(to, to.reference(tag), err, describe(args, code, err), causes=_UNREACHABLE):
             raise found
         return ""
     return f"sha256:{hashlib.sha256(out.encode(errors='surrogateescape')).hexdigest()}"
@@ -218,7 +219,7 @@ def failure(
     printed: str,
     *,
     right: str = "write to",
-    causes: tuple[Cause, ...] = (*_UNREACHABLE, *_REFUSED),
+    causes: tuple[Cause, ...] = _CAUSES,
 ) -> Failure | None:
     """Return the failure for what a program printed about a registry, or None for an unknown cause."""
     lines = [line.strip() for line in printable(printed).splitlines() if line.strip()]
@@ -233,13 +234,21 @@ def failure(
     return None
 
 
-def _refusal(to: Destination, reference: str, err: str, described: str, *, right: str = "write to") -> Failure | None:
+def _refusal(  # noqa: PLR0913 - a failed command
+    to: Destination,
+    reference: str,
+    err: str,
+    described: str,
+    *,
+    right: str = "write to",
+    causes: tuple[Cause, ...] = _CAUSES,
+) -> Failure | None:
     """Return the failure of a docker command that talks to a registry, or None for an unknown cause.
 
     `described` is what `failures.describe` returns: an Engine that is not running refuses connections as well.
     """
     is_known = not re.match(r"`(?:docker|podman) ", described)
-    return Failure(described) if is_known else failure(to, reference, err, right=right)
+    return Failure(described) if is_known else failure(to, reference, err, right=right, causes=causes)
 
 
 def _other(reference: str, got: str, wanted: str) -> Failure:

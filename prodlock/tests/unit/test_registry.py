@@ -121,6 +121,14 @@ def test_an_unknown_line_has_no_message_of_its_own() -> None:
     assert registry.failure(TO, "x", "something else") is None
 
 
+def test_a_missing_plugin_is_reported_before_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buildx reads from registries."""
+    printed = "docker: unknown command: docker buildx\n"
+    monkeypatch.setattr(engine, "result", lambda *_, **__: (1, "", printed))
+    with pytest.raises(Failure, match="Buildx must be installed"):
+        registry.digest_of(Project(), TO, "1")
+
+
 @pytest.mark.parametrize("printed", ["insufficient_scope: authorization failed", "not found", "denied"])
 def test_a_registry_that_hides_a_missing_repository_is_accepted(monkeypatch: pytest.MonkeyPatch, printed: str) -> None:
     """Before the first push, there is no repository."""
