@@ -33,8 +33,8 @@ _UNREACHABLE = (
     ),
     Cause(
         r"x509:|tls:|HTTP response to HTTPS client|HTTP request to an HTTPS server",
-        "{registry} must answer over TLS with a certificate that Docker trusts (got: {line}). To fix it: add its "
-        "certificate authority to this machine and to /etc/docker/certs.d/{registry}/ca.crt.",
+        "{registry} must answer over TLS with a certificate that Docker trusts (got: {line}). To fix it: serve it over "
+        "TLS, and add its certificate authority to this machine and to /etc/docker/certs.d/{registry}/ca.crt.",
     ),
     Cause(
         r"connection refused|no route to host|network is unreachable|i/o timeout|deadline exceeded|Client\.Timeout"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import re
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -220,6 +223,16 @@ def test_invalid_options_are_refused_before_the_proof(registry: str, key: Path, 
     assert done.stdout == ""
     assert "docker save" not in done.stderr
     assert registries.tags(registry, "refused/quotes") == set()
+
+
+def test_a_registry_without_tls_is_refused(registry: str) -> None:
+    """Only `localhost` and addresses of the loopback interface need none."""
+    name = socket.gethostname()
+    with contextlib.suppress(OSError):
+        if not socket.gethostbyname(name).startswith("127."):
+            pytest.skip("the name of this machine has no address of the loopback interface")
+    done = inv("publish", f"--to={name}:{registry.rpartition(':')[2]}/{NAME}")
+    assert re.search("must answer over TLS|must be the name of a host", sentence(done))
 
 
 def test_a_leak_is_not_published(registry: str) -> None:
