@@ -51,14 +51,17 @@ class Signer:
     variables: Mapping[str, str] = field(repr=False)
     image: str
     public: str
+    # The login for the registry, as config.json has it.
+    login: Mapping[str, Mapping[str, str]] = field(repr=False)
 
 
-def prepare(project: Project, key: str) -> Signer:
-    """Return the signer of a key: a file of cosign, `env://NAME`, or the address of a key service.
+def prepare(project: Project, key: str, host: str) -> Signer:
+    """Return the signer of a key for a registry: a file of cosign, `env://NAME`, or the address of a key service.
 
     Builds the stage, and has cosign open the key. Raises Failure where it can't: nothing has been published then.
     """
     argument, variables = _key(project, key)
+    login = logins(project, host)
     image = stages.build(project, "sign")
     # A key in a file needs no network, the one of a service does.
     options = () if "://" in key and not key.startswith("env://") else ("--network=none",)
@@ -73,7 +76,7 @@ def prepare(project: Project, key: str) -> Signer:
             f"--sign must be a key that cosign can use (got {key}{_last(err)}). To fix it: name the private key that "
             "`cosign generate-key-pair` wrote, env://NAME, or a key service that cosign supports."
         )
-    return Signer(key, argument, variables, image, out)
+    return Signer(key, argument, variables, image, out, login)
 
 
 def sign(project: Project, signer: Signer, to: Destination, digest: str, documents: Mapping[str, bytes]) -> None:
@@ -83,7 +86,7 @@ def sign(project: Project, signer: Signer, to: Destination, digest: str, documen
     """
     reference = f"{to.repository}@{digest}"
     bundle = Path(site.environment(project)["CA_BUNDLE"]).read_bytes()
-    login = json.dumps({"auths": logins(project, to.registry)}).encode()
+    login = json.dumps({"auths": signer.login}).encode()
     files = _tar({**documents, "key.pub": signer.public.encode(), "ca.pem": bundle, "config.json": login})
     # This machine's loopback interface is another one in a container.
     network, plain = (("--network=host",), ("--allow-http-registry",)) if to.is_loopback else ((), ())

@@ -44,7 +44,7 @@ def publish(project: Project, to: str, key: str | None, platforms: Sequence[str]
     check.check_output(output)
     # Before the proof, which takes longer.
     registry.digest_of(project, destination, destination.tag or "latest")
-    signer = None if key is None else signing.prepare(project, key)
+    signer = None if key is None else signing.prepare(project, key, destination.registry)
     proof = check.prove(project)
     print("\n".join(proof.report.lines()), file=sys.stderr)
     if proof.report.findings:

@@ -415,8 +415,8 @@ def test_a_login_is_required_and_handed_to_cosign(registry: str, key: Path, imag
         file.write_text(json.dumps({"auths": entry}), encoding="utf-8")
         to = Destination(address, NAME, "")
         digest = registries_of_docker.push(project, image, to, "1")
-        signer = signing.prepare(project, str(key))
-        signing.sign(project, signer, to, digest, {"sbom.json": b"{}", "verdict.json": b"{}"})
+        documents = {"sbom.json": b"{}", "verdict.json": b"{}"}
+        signing.sign(project, signing.prepare(project, str(key), address), to, digest, documents)
         file.write_text("{}", encoding="utf-8")
         with pytest.raises(Failure, match=f"A login at {address} must be valid"):
-            signing.sign(project, signer, to, digest, {"sbom.json": b"{}", "verdict.json": b"{}"})
+            signing.sign(project, signing.prepare(project, str(key), address), to, digest, documents)

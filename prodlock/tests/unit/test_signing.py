@@ -108,7 +108,7 @@ def test_a_key_that_is_not_a_private_one_is_refused(
     (tmp_path / "public").write_text(public, encoding="ascii")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(Failure, match="--sign must ") as raised:
-        signing.prepare(project(tmp_path, {}, PUBLIC=public, COSIGN_PASSWORD="x"), key)  # noqa: S106 - of no key
+        signing.prepare(project(tmp_path, {}, PUBLIC=public, COSIGN_PASSWORD="x"), key, "a.example")  # noqa: S106 - of no key
     assert reason in str(raised.value)
 
 
@@ -128,10 +128,10 @@ def test_a_key_and_its_password_are_passed_by_name(tmp_path: Path, monkeypatch: 
     file.write_text(KEY, encoding="ascii")
     given = project(tmp_path, {}, COSIGN_PASSWORD="s3cret", MINE=KEY, AWS_REGION="r", AWS_CA_BUNDLE=str(file))  # noqa: S106
     for key in (str(file), "env://MINE"):
-        assert signing.prepare(given, key).public == "public"
+        assert signing.prepare(given, key, "a.example").public == "public"
         assert variables[-1] == {"PRODLOCK_SIGNING_KEY": KEY, "COSIGN_PASSWORD": "s3cret"}
         assert "--network=none" in commands[-1]
-    signing.prepare(given, "awskms:///alias/x")
+    signing.prepare(given, "awskms:///alias/x", "a.example")
     assert variables[-1] == {"AWS_REGION": "r"}
     assert "--network=none" not in commands[-1]
     assert not any("s3cret" in word or "SIGSTORE" in word for command in commands for word in command)
@@ -142,14 +142,14 @@ def test_a_password_is_required_without_a_terminal(tmp_path: Path, monkeypatch: 
     (tmp_path / "key").write_text(KEY, encoding="ascii")
     monkeypatch.setattr("sys.stdin", io.StringIO())
     with pytest.raises(Failure, match="COSIGN_PASSWORD must be set where there is no terminal"):
-        signing.prepare(project(tmp_path, {}), str(tmp_path / "key"))
+        signing.prepare(project(tmp_path, {}), str(tmp_path / "key"), "a.example")
     monkeypatch.setattr(engine, "result", lambda *_, env, **__: (0, env["COSIGN_PASSWORD"], ""))
     monkeypatch.setattr(stages, "build", lambda *_: "image")
     given = project(tmp_path, {}, COSIGN_PASSWORD="")
-    assert not signing.prepare(given, str(tmp_path / "key")).public
+    assert not signing.prepare(given, str(tmp_path / "key"), "a.example").public
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("getpass.getpass", lambda _: "typed")
-    assert signing.prepare(project(tmp_path, {}), str(tmp_path / "key")).public == "typed"
+    assert signing.prepare(project(tmp_path, {}), str(tmp_path / "key"), "a.example").public == "typed"
 
 
 def test_a_failure_of_cosign_has_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def test_a_failure_of_cosign_has_its_reason(tmp_path: Path, monkeypatch: pytest.
     for printed, message in ((wrong, "COSIGN_PASSWORD must be the password of "), ("Error: odd\n", r"\(got .*: odd\)")):
         monkeypatch.setattr(engine, "result", lambda *_, printed=printed, **__: (1, "", printed))
         with pytest.raises(Failure, match=message):
-            signing.prepare(given, str(tmp_path / "key"))
+            signing.prepare(given, str(tmp_path / "key"), "a.example")
 
 
 def test_the_files_for_cosign_are_readable_by_their_owner_alone() -> None:
