@@ -18,6 +18,7 @@ _ROOT_HELP = (
     "the project (default: the nearest folder, the current one or one above it, with a Compose file and pyproject.toml)"
 )
 _DEPLOY_HELP = "write the files of deploy/ as well, for HAProxy, Swarm and Kubernetes"
+_WORKFLOW_HELP = "write a workflow of GitHub Actions as well, which checks each change and publishes"
 _EXIT_CODES = """\
 exit codes:
   0    no finding; the files are written
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a key of [tool.prodlock] instead of what is found, such as application=app.main:app",
     )
     init.add_argument("--deploy", action="store_true", help=_DEPLOY_HELP)
+    init.add_argument("--workflow", action="store_true", help=_WORKFLOW_HELP)
     init.add_argument("--dry-run", action="store_true", help="print what would be written as a diff, and write nothing")
 
     upgrade = _command(
@@ -73,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     upgrade.add_argument("--root", metavar="FOLDER", type=Path, help=_ROOT_HELP)
     upgrade.add_argument("--deploy", action="store_true", help=_DEPLOY_HELP)
+    upgrade.add_argument("--workflow", action="store_true", help=_WORKFLOW_HELP)
     upgrade.add_argument("--dry-run", action="store_true", help="print the difference, and write nothing")
 
     check = _command(commands, "check", _check, "prove where every byte of the production image comes from")
@@ -166,7 +169,8 @@ def _init(options: argparse.Namespace) -> int:
     """Run `prodlock init`."""
     from prodlock.scaffold import commands  # noqa: PLC0415
 
-    return commands.init(Path.cwd(), options.name, options.set, deploy=options.deploy, dry=options.dry_run)
+    chosen = commands.Options(options.deploy, options.workflow, options.dry_run)
+    return commands.init(Path.cwd(), options.name, options.set, chosen)
 
 
 def _upgrade(options: argparse.Namespace) -> int:
@@ -174,7 +178,8 @@ def _upgrade(options: argparse.Namespace) -> int:
     from prodlock.project import Project  # noqa: PLC0415
     from prodlock.scaffold import commands  # noqa: PLC0415
 
-    return commands.upgrade(Project(find_root(options.root)), deploy=options.deploy, dry=options.dry_run)
+    chosen = commands.Options(options.deploy, options.workflow, options.dry_run)
+    return commands.upgrade(Project(find_root(options.root)), chosen)
 
 
 def find_root(given: Path | None) -> Path:

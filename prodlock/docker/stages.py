@@ -35,6 +35,13 @@ TOOLS = {
 _STAGES = {"lint": "beside-dev", "reload": "beside-dev", "loop": "on-dev", "audit": "audit", "sign": "sign"}
 # Environments, and Prodlock's examples of what others write, which are not linted.
 _FOREIGN = "-path './.venv*' -o -path ./prodlock/tests/verify/projects"
+# The files of a repository's host that have a schema which check-jsonschema brings, by patterns of their paths.
+_SCHEMAS = {
+    "vendor.github-workflows": r"\./\.github/workflows/[^/]+\.ya?ml",
+    "vendor.dependabot": r"\./\.github/dependabot\.ya?ml",
+    "vendor.renovate": r"\./(\.github/)?renovate\.json",
+    "vendor.gitlab-ci --data-transform=gitlab-ci": r"\./\.gitlab-ci\.yml",
+}
 # The linters of `inv lint`, which all run, also after one has failed.
 LINTERS = {
     "ruff check": "ruff check --no-cache .",
@@ -46,6 +53,11 @@ LINTERS = {
     "'/^#!\\/(usr\\/)?bin\\/(env )?(ba|da)?sh( |$)/ { print FILENAME } { nextfile }' {} + "
     "| xargs --no-run-if-empty shellcheck",
     "codespell": "codespell",
+    "check-jsonschema": "find . -maxdepth 3 -regextype posix-extended "
+    + " -o ".join(
+        f"-regex {shlex.quote(pattern)} -exec check-jsonschema --builtin-schema={schema} {{}} +"
+        for schema, pattern in _SCHEMAS.items()
+    ),
 }
 FIXERS = {
     "ruff check": "ruff check --no-cache --fix .",
@@ -120,11 +132,16 @@ def lint(project: Project, *, fix: bool) -> int:
     commands = dict(FIXERS if fix else LINTERS)
     if not project.is_own:
         commands = {name: command + _LEFT_OUT.get(name, "") for name, command in commands.items()}
-    script = "".join(f'{command} || failed="$failed, {name}"; ' for name, command in commands.items())
+    # At a time, as mypy takes longer than all others; two that change files would disturb each other.
+    script = (";" if fix else " &").join(
+        f" {{ {command} || echo ', {name}' > /tmp/{number:02}.failed; }} > /tmp/{number:02}.out 2>&1"
+        for number, (name, command) in enumerate(commands.items())
+    )
+    script = f'{script} & wait; cat /tmp/*.out; failed=$(cat /tmp/*.failed 2> /dev/null | tr -d "\\n");'
     before = shlex.quote("The linters must pass (got failures: ")
     more = "" if fix else "; `inv lint --fix` corrects what ruff and codespell can correct"
     after = shlex.quote(f"). To fix it: correct what they print above{more}.")
-    script += f'[ -z "$failed" ] || {{ echo {before}"${{failed#, }}"{after} >&2; exit 1; }}'
+    script += f' [ -z "$failed" ] || {{ echo {before}"${{failed#, }}"{after} >&2; exit 1; }}'
     tree = on_working_tree(project, "" if fix else ":ro")
     return engine.run(project, "run", "--rm", "--init", "--network=none", *tree, image, "sh", "-c", script)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-from prodlock import __version__, service, vendored
+from prodlock import __version__, generated_workflow, service, vendored
 from prodlock.failure import FAILED, Failure
 from prodlock.project import Project
 from prodlock.scaffold import example, find
@@ -15,21 +16,30 @@ from prodlock.scaffold import upgrade as upgrading
 from prodlock.scaffold.changes import Changes
 
 
-def init(root: Path, name: str | None, settings: Iterable[str], *, deploy: bool, dry: bool) -> int:
+class Options(NamedTuple):
+    """Whether to write deploy/ and the workflow as well, and whether to print the changes only."""
+
+    deploy: bool = False
+    workflow: bool = False
+    dry: bool = False
+
+
+def init(root: Path, name: str | None, settings: Iterable[str], options: Options) -> int:
     """Move the project in a folder in, or start a new service there, and return 0.
 
     Raises Failure where that is not possible; then nothing is written.
     """
     given = moving.overrides(settings)
     if name is not None:
-        changes = example.plan(root, name, given, deploy=deploy)
+        changes = example.plan(root, name, given, deploy=options.deploy, workflow=options.workflow)
     else:
         moving.refuse_unsuitable(root)
         found = find.find(root, given)
         print("\n".join(found.report))
-        changes = moving.plan(root, dict(found.keys) | given, moving.compose_name(root), deploy=deploy)
-    _finish(changes, dry=dry)
-    if not dry:
+        keys, project = dict(found.keys) | given, moving.compose_name(root)
+        changes = moving.plan(root, keys, project, deploy=options.deploy, workflow=options.workflow)
+    _finish(changes, dry=options.dry)
+    if not options.dry:
         tasks = moving.TASKS if moving.TASKS in changes.contents else "tasks.py"
         command = "inv" if tasks == "tasks.py" else f"inv -c {Path(tasks).stem}"
         if name is None:
@@ -42,7 +52,7 @@ def init(root: Path, name: str | None, settings: Iterable[str], *, deploy: bool,
     return 0
 
 
-def upgrade(project: Project, *, deploy: bool, dry: bool) -> int:
+def upgrade(project: Project, options: Options) -> int:
     """Write what the configuration and the installed version give, and return 0, or 1 where conflicts are marked."""
     try:
         names = service.variables(project)
@@ -51,14 +61,14 @@ def upgrade(project: Project, *, deploy: bool, dry: bool) -> int:
             f"{project.configuration.settings} must have a class `Settings` and a string PREFIX (got: {error}). To fix "
             "it: correct it, or `settings` in [tool.prodlock]."
         ) from None
-    found = upgrading.plan(project, names, deploy=deploy)
+    found = upgrading.plan(project, names, deploy=options.deploy, workflow=options.workflow)
     if found.former != __version__:
         print("\n".join(upgrading.news(found.former)))
     if not found.changes.contents:
         print(f"All files are those of Prodlock {__version__} already.")
         return 0
-    _finish(found.changes, dry=dry)
-    if found.conflicts and not dry:
+    _finish(found.changes, dry=options.dry)
+    if found.conflicts and not options.dry:
         print(
             f"{', '.join(found.conflicts)} must be decided by you: your edits and Prodlock's overlap between the lines "
             "that begin with <<<<<<< and >>>>>>>. To fix it: keep what you need of them, and remove these lines.",
@@ -82,6 +92,11 @@ def _finish(changes: Changes, *, dry: bool) -> None:
     if others:
         count = "1 file" if others == 1 else f"{others} files"
         print(f"  {vendored.FOLDER + '/':<{width}} {count} that a build needs, not to be edited")
+    if generated_workflow.UNKNOWN in (changes.contents.get(generated_workflow.FILE) or ""):
+        print(
+            f"{generated_workflow.FILE} must name the git repository that Prodlock is installed from (got none: the "
+            "installed one comes from a folder). To fix it: replace REPOSITORY in its two lines with an address."
+        )
     if dry:
         print("Nothing was written.")
     else:

@@ -41,8 +41,8 @@ _TABLES = ("[project]", "[dependency-groups]", "[tool.poetry]", "[tool.pytest.in
 _VERSION = "0.1.0"
 
 
-def plan(root: Path, name: str, keys: Mapping[str, object], *, deploy: bool = False) -> Changes:
-    """Return the changes that start a new service in an empty folder, with the files of deploy/ or without.
+def plan(root: Path, name: str, keys: Mapping[str, object], *, deploy: bool = False, workflow: bool = False) -> Changes:
+    """Return the changes that start a new service in an empty folder, with deploy/ and the workflow or without.
 
     Takes keys of `[tool.prodlock]` that differ from the example's. Raises Failure where the name is not valid, or where
     the folder has files other than git's.
@@ -59,7 +59,8 @@ def plan(root: Path, name: str, keys: Mapping[str, object], *, deploy: bool = Fa
     own = tomllib.loads(described)["tool"]["prodlock"]
     # An empty list is the default.
     taken = {key: value for key, value in own.items() if value != []}
-    return init.describe(changes, taken | {"tests": ["tests"]} | dict(keys), name, deploy=deploy)
+    given = taken | {"tests": ["tests"]} | dict(keys)
+    return init.describe(changes, given, name, deploy=deploy, workflow=workflow)
 
 
 def _check(root: Path, name: str) -> None:

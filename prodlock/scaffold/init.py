@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from prodlock import configuration, generated, generated_deploy, service, source, vendored
+from prodlock import configuration, generated, generated_deploy, generated_workflow, service, source, vendored
 from prodlock.configuration import FIRST_BUILD, Configuration
 from prodlock.failure import Failure
 from prodlock.project import COMPOSE_FILES, Project
@@ -47,8 +47,8 @@ def refuse_unsuitable(root: Path) -> None:
             raise Failure(f"{name} must not exist yet (got one). To fix it: remove or rename it.")
 
 
-def plan(root: Path, keys: Mapping[str, object], name: str, *, deploy: bool = False) -> Changes:
-    """Return the changes that move the project in a folder in, with the files of deploy/ or without.
+def plan(root: Path, keys: Mapping[str, object], name: str, *, deploy: bool = False, workflow: bool = False) -> Changes:
+    """Return the changes that move the project in a folder in, with deploy/ and the workflow or without.
 
     Takes the keys of `[tool.prodlock]`, and the name of the Compose project. Raises Failure where a key is not valid,
     where a source does not exist or is ignored by git, or where a file can't be read.
@@ -66,10 +66,12 @@ def plan(root: Path, keys: Mapping[str, object], name: str, *, deploy: bool = Fa
                 f"`{key}` must name folders of the project (got {wrong[0]}, which is not one). To fix it: correct "
                 "the path, or leave the key out."
             )
-    return describe(Changes(root), given, name, deploy=deploy)
+    return describe(Changes(root), given, name, deploy=deploy, workflow=workflow)
 
 
-def describe(changes: Changes, keys: Mapping[str, object], name: str, *, deploy: bool = False) -> Changes:
+def describe(
+    changes: Changes, keys: Mapping[str, object], name: str, *, deploy: bool = False, workflow: bool = False
+) -> Changes:
     """Add to changes what describes a project to Prodlock, what Docker reads, and the vendored files."""
     root, table = changes.root, toml.table({**keys, "size-budget-mb": keys.get("size-budget-mb", FIRST_BUILD)})
     described = parse(root, table)
@@ -88,17 +90,17 @@ def describe(changes: Changes, keys: Mapping[str, object], name: str, *, deploy:
             f"{taken[0]} must not exist yet, for Prodlock to write it (got one). To fix it: give another name with "
             "the keys `dockerfile` and `compose`, or leave them out."
         )
-    if deploy:
-        further = generated_deploy.files(described, name)
-        refuse_present(root, further)
-        files |= further
+    tasks = TASKS if os.path.lexists(root / "tasks.py") else "tasks.py"
+    further = generated_deploy.files(described, name) if deploy else {}
+    further |= generated_workflow.files(root, tasks, is_own=False) if workflow else {}
+    refuse_present(root, further)
+    files |= further
     changes["pyproject.toml"] = _extended(changes.after("pyproject.toml"), f"{_INTRODUCTION}{table}")
     changes[vendored.BASE] = vendored.packed({path: one.text for path, one in files.items()})
     for path, rendered in files.items():
         changes[path] = rendered.text
     for path, text in vendored.files(described).items():
         changes[path] = text
-    tasks = TASKS if os.path.lexists(root / "tasks.py") else "tasks.py"
     changes[tasks] = (generated.TEMPLATES / "tasks").read_text(encoding="utf-8")
     ignored = changes.after(".gitignore")
     present = {line.strip() for line in (ignored or "").splitlines()}
@@ -108,11 +110,11 @@ def describe(changes: Changes, keys: Mapping[str, object], name: str, *, deploy:
 
 
 def refuse_present(root: Path, paths: Iterable[str]) -> None:
-    """Raise Failure where one of the files of deploy/ exists, which Prodlock did not write."""
+    """Raise Failure where one of the files that are written on request exists, which Prodlock did not write."""
     if present := [path for path in paths if os.path.lexists(root / path)]:
         raise Failure(
-            f"{present[0]} must not exist yet, for Prodlock to write {generated_deploy.FOLDER}/ (got one). To fix it: "
-            "rename or remove it, and take over what you need of it afterwards."
+            f"{present[0]} must not exist yet, for Prodlock to write it (got one). To fix it: rename or remove it, and "
+            "take over what you need of it afterwards."
         )
 
 

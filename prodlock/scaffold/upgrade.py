@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from prodlock import __version__, generated, generated_deploy, vendored
+from prodlock import __version__, generated, generated_deploy, generated_workflow, vendored
 from prodlock.failure import Failure
 from prodlock.project import Project
 from prodlock.scaffold.changes import Changes
 from prodlock.scaffold.data import data
-from prodlock.scaffold.init import compose_name, refuse_present
+from prodlock.scaffold.init import TASKS, compose_name, refuse_present
 from prodlock.scaffold.merge import merge
 
 # The part of the lines that a renamed file has in common with the one that was written.
@@ -29,11 +29,12 @@ class Upgrade:
     former: str
 
 
-def plan(project: Project, variables: frozenset[str], *, deploy: bool = False) -> Upgrade:
-    """Return the changes of an upgrade. Takes the variables that the service reads, and whether to write deploy/.
+def plan(project: Project, variables: frozenset[str], *, deploy: bool = False, workflow: bool = False) -> Upgrade:
+    """Return the changes of an upgrade.
 
-    Where the project has files of deploy/ that Prodlock wrote, they are upgraded in any case. Raises Failure where the
-    files are of a newer version, where conflicts of an upgrade are left, or where a file can't be read.
+    Takes the variables that the service reads, and whether to write deploy/ and the workflow. Where Prodlock wrote
+    them before, they are upgraded in any case. Raises Failure where the files are of a newer version, where conflicts
+    of an upgrade are left, or where a file can't be read.
     """
     former = __version__ if project.is_own else vendored.version(project.root)
     if not former:
@@ -50,7 +51,9 @@ def plan(project: Project, variables: frozenset[str], *, deploy: bool = False) -
         _check_description(project)
     changes = Changes(project.root)
     former_texts = {} if project.is_own else _bases(changes.before(vendored.BASE))
-    files = _files(project, variables, changes, former_texts, deploy=deploy)
+    name = _compose_name(project, changes)
+    files = generated.files(project.configuration, generated.facts(project, name, variables))
+    files |= _on_request(project, name, former_texts, deploy=deploy, workflow=workflow)
     edited = {path: changes.before(path) for path in files}
     bases = edited if project.is_own else {**former_texts, **_renamed(project.root, former_texts, edited)}
     conflicts = []
@@ -115,21 +118,29 @@ def _bases(text: str | None) -> Mapping[str, str]:
         ) from None
 
 
-def _files(
-    project: Project, variables: frozenset[str], changes: Changes, bases: Mapping[str, str], *, deploy: bool
+def _on_request(
+    project: Project, name: str, bases: Mapping[str, str], *, deploy: bool, workflow: bool
 ) -> dict[str, generated.Rendered]:
-    """Return the rendered files. Those of deploy/ are among them where they are asked for, or where Prodlock wrote one.
+    """Return the rendered files of deploy/ and the workflow, of each where it is asked for, or Prodlock wrote it."""
+    found: dict[str, generated.Rendered] = {}
+    if _has(project, generated_deploy.FILES, bases, wanted=deploy):
+        found |= generated_deploy.files(project.configuration, name)
+    if _has(project, [generated_workflow.FILE], bases, wanted=workflow):
+        tasks = TASKS if (project.root / TASKS).exists() else "tasks.py"
+        found |= generated_workflow.files(project.root, tasks, is_own=project.is_own)
+    return found
+
+
+def _has(project: Project, paths: Iterable[str], bases: Mapping[str, str], *, wanted: bool) -> bool:
+    """Return whether files that are written on request are wanted, or Prodlock wrote one of them.
 
     A user may have removed them all. Raises Failure where another file has the name of one.
     """
-    name = _compose_name(project, changes)
-    files = generated.files(project.configuration, generated.facts(project, name, variables))
-    written = generated_deploy.FILES if project.is_own else [path for path in generated_deploy.FILES if path in bases]
-    if deploy or any((project.root / path).exists() for path in written):
-        further = generated_deploy.files(project.configuration, name)
-        refuse_present(project.root, [path for path in further if path not in written])
-        files |= further
-    return files
+    written = [path for path in paths if project.is_own or path in bases]
+    if not wanted and not any((project.root / path).exists() for path in written):
+        return False
+    refuse_present(project.root, [path for path in paths if path not in written])
+    return True
 
 
 def _merged(path: str, edited: str | None, base: str | None, newer: str) -> tuple[str, int]:

@@ -15,7 +15,7 @@ CONFIGURATION = json.loads((ROOT / ".github" / "renovate.json").read_text(encodi
 READ = {
     "docker-compose": ("deploy/stack.yml", r"image: \$\{HAPROXY_IMAGE:-[a-z]+:[\d.]+\}"),
     "dockerfile": ("Dockerfile", r"(?m)^ARG BASE=[a-z]+:[\w.-]+$"),
-    "github-actions": (".github/workflows/ci.yml", r"(?m)uses: \S+@[0-9a-f]{40} # v\d+\.\d+\.\d+$"),
+    "github-actions": (".github/workflows/prodlock.yml", r"(?m)uses: \S+@[0-9a-f]{40} # v\d+\.\d+\.\d+$"),
     "poetry": ("pyproject.toml", r"(?m)^\[tool\.poetry\]$"),
     "pre-commit": (".pre-commit-config.yaml", r"(?m)^repos:$"),
 }
