@@ -59,14 +59,13 @@ ENV COVERAGE_FILE=/tmp/.coverage
 USER 10001
 CMD ["pytest"]
 
-# What prod takes of the base image: the interpreter, and the libraries that it and /opt/venv link to. Packages that the
-# status file of the unchanged base image lacks were added by PACKAGES.
+# What prod takes of the base image: the interpreter, and the libraries that it, /opt/venv and PACKAGES link to. Trees are
+# folders below /out: to copy a folder of the root, BuildKit would read all that is beside it.
 FROM main AS system
 RUN --network=none --mount=from=prodlock,source=/collect.py,target=/collect.py \
     --mount=from=lock,source=/var/lib/dpkg/status,target=/before \
     python /collect.py /out/tree /before /opt/venv && find /out -exec touch -hd @315532800 {} +
 
-# To copy a folder of the root, BuildKit would read all of the stage's files: what is copied is in a folder below /out.
 FROM base AS app
 COPY --from=sources / /out/tree
 RUN --network=none --mount=from=prodlock,source=/bytecode.py,target=/bytecode.py \

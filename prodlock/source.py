@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import io
 import os
+import posixpath
 import re
 import shutil
 import stat
@@ -35,11 +36,11 @@ _SHA1_DIGITS = 40
 _PORTION = 64 << 20
 # The first character of a change in `git status --porcelain=v2`, and the number of fields before its path.
 _CHANGED = {"1": 8, "u": 10}
-# Variables that make git read another repository than the one of this folder (git(1)).
-_REDIRECTING = {
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DIR", "GIT_INDEX_FILE", "GIT_NAMESPACE",
-    "GIT_OBJECT_DIRECTORY", "GIT_REPLACE_REF_BASE", "GIT_WORK_TREE",
-}  # fmt: skip
+# Variables by which git finds its programs, its configuration and a remote repository. Any other one may make it read
+# another repository, understand paths in another way, or print more than was asked for (git(1)).
+_GIT_VARIABLES = re.compile(
+    r"GIT_(?:ALLOW_PROTOCOL|ASKPASS|CONFIG\w*|DISCOVERY_ACROSS_FILESYSTEM|EXEC_PATH|HTTP_\w+|PROXY_\w+|SSH\w*|SSL_\w+)"
+)
 
 
 class Commit(NamedTuple):
@@ -197,7 +198,9 @@ def build_inputs(project: Project) -> tuple[str, ...]:
     if not lines:
         # Without a .dockerignore a build reads everything.
         return (".",)
-    allowed = [line[1:].strip().strip("/") for line in lines if line.startswith("!")]
+    # Docker cleans patterns alike; nothing above the project reaches a build.
+    cleaned = (posixpath.normpath(line[1:].strip().strip("/")) for line in lines if line.startswith("!"))
+    allowed = [path for path in cleaned if not f"{path}/".startswith("../")]
     # Cut a pattern to the folder before its first special character.
     folders = [re.sub(r"[^/]*[*?\[].*", "", path).rstrip("/") or "." for path in allowed]
     described = project.configuration
@@ -211,10 +214,12 @@ def _dockerignore(project: Project) -> list[str]:
     """Return the lines, without surrounding spaces, of the file that excludes from builds; none without it."""
     file = project.root / dockerignore(project)
     try:
-        text = file.read_text(encoding="utf-8")
+        # Like names of files, patterns may be of any encoding. Docker ignores a byte order mark.
+        text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except FileNotFoundError:
         return []
-    return [line.strip() for line in text.splitlines()]
+    # No file has a name with a null character.
+    return [line.strip() for line in text.splitlines() if "\0" not in line]
 
 
 def dockerignore(project: Project) -> str:
@@ -295,7 +300,9 @@ def _present(project: Project, paths: Iterable[str]) -> Iterator[str]:
 
 def _tree(project: Project, revision: str, *paths: str) -> Iterator[tuple[str, str, str]]:
     """Yield path, mode and object name of each file that a commit has at or below paths of the project."""
-    for entry in filter(None, _git(project, "ls-tree", "-r", "-z", revision, "--", *paths).split("\0")):
+    for entry in filter(
+        None, _git(project, "--literal-pathspecs", "ls-tree", "-r", "-z", revision, "--", *paths).split("\0")
+    ):
         described, path = entry.split("\t", 1)
         mode, _, name = described.split(" ")[:3]
         yield path, mode, name
@@ -443,8 +450,12 @@ def _git(project: Project, *args: str, given: bytes = b"") -> str:
 
 
 def _git_bytes(project: Project, *args: str, given: bytes = b"") -> bytes:
-    # A hook or a script may have set variables that name another repository, another index, other objects.
-    environment = {name: value for name, value in project.environment.items() if name not in _REDIRECTING}
+    # A hook or a script may have set others.
+    environment = {
+        name: value
+        for name, value in project.environment.items()
+        if not name.startswith("GIT_") or _GIT_VARIABLES.fullmatch(name)
+    }
     command = ["git", "--no-optional-locks", "--no-replace-objects", *args]
     try:
         done = subprocess.run(command, cwd=project.root, env=environment, input=given, capture_output=True, check=False)

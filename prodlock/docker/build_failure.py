@@ -326,8 +326,10 @@ def located(step: Step, known: Sequence[Instruction]) -> Instruction | None:
     if "<<" in found.text:
         # BuildKit prints the beginning of a here-document where that is all of the command.
         text = re.sub(r"(<<\S+) \(.*\)$", r"\1", text)
-    # BuildKit prints the values of the Dockerfile's variables, also where the shell would expand them.
-    parts = re.split(r"\$\{[^}]*\}|\$\w+", "".join(found.text.split()))
+    # BuildKit prints the keyword in capitals, and the values of the Dockerfile's variables, also where the shell would
+    # expand them.
+    written = found.keyword + found.text[len(found.keyword) :]
+    parts = re.split(r"\$\{[^}]*\}|\$\w+", "".join(written.split()))
     same = re.fullmatch(".*".join(map(re.escape, parts)), "".join(text.split()), re.DOTALL)
     return found if same else None
 

@@ -34,6 +34,18 @@ REDIRECTING = (
     "COMPOSE_PROJECT_NAME",
     "COMPOSE_REMOVE_ORPHANS",
 )
+# Variables that select an Engine, a builder or a platform (https://docs.docker.com/reference/cli/docker/#environment-variables).
+# Compose takes them from `.env` as well, and `docker` does not; there they belong to the application.
+CLIENT = (
+    "BUILDX_BUILDER",
+    "DOCKER_API_VERSION",
+    "DOCKER_CERT_PATH",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_DEFAULT_PLATFORM",
+    "DOCKER_HOST",
+    "DOCKER_TLS_VERIFY",
+)
 # A container's grace period is 10 s; Compose needs a little more to report it.
 _STOP_SECONDS = 15
 
@@ -245,7 +257,8 @@ def _process(  # noqa: PLR0913 - what a process is started with
 def environment(project: Project, added: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment of a `docker` command: the project's without what redirects Compose, and `added`."""
     kept = {name: value for name, value in project.environment.items() if name not in REDIRECTING}
-    return kept | dict(added or {})
+    # An empty variable precedes `.env` and has no other effect. The images need BuildKit.
+    return dict.fromkeys(CLIENT, "") | kept | {"DOCKER_BUILDKIT": "1"} | dict(added or {})
 
 
 def _failure(project: Project, args: tuple[str, ...], code: int, printed: bytes, *, program: str = "docker") -> Failure:

@@ -19,8 +19,8 @@ from prodlock.scaffold import toml
 from prodlock.scaffold.changes import Changes
 
 MARK = "# Prodlock"
-# What git must not keep: settings and secrets of one machine, and what tasks write.
-IGNORED = (".env", ".env.*", "!.env.example", ".netrc", "__pycache__/", "/.prodlock/", "/reports/")
+# What git must not keep: settings and secrets of one machine, and bytecode. `reports/` gets a .gitignore of its own.
+IGNORED = (".env", ".env.*", "!.env.example", "/.prodlock/", "__pycache__/")
 # The names that Prodlock's files get where the standard ones are taken.
 DOCKERFILE, COMPOSE, TASKS = "prodlock.Dockerfile", "prodlock.compose.yml", "prodlock_tasks.py"
 # As long as the name of a new service may be.

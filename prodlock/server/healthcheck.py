@@ -44,7 +44,8 @@ def main(arguments: list[str]) -> int:
     words = [word for word in arguments if not word.startswith("/") and word != ANY]
     path = next((word for word in arguments if word not in words), HEALTH)
     port, host, *_ = [*words, *(str(PORT), os.environ.get("UVICORN_HOST", ""))[len(words) :]]
-    if not port.isdecimal():
+    # Digits of other scripts are decimal as well.
+    if not (port.isascii() and port.isdecimal()):
         sys.exit(f"The port must be a number (got {port!r}). To fix it: begin a path with a slash.")
     return 0 if is_healthy(int(port), LOOPBACK.get(host, (host,)), path) else 1
 

@@ -114,12 +114,15 @@ def chosen(
             message = f"the marker of {one.name}=={one.version} can't be evaluated here: {error}"
             raise ValueError(message) from None
         if wanted:
-            same = found.setdefault(one.name, one._replace(marker=""))
-            if same.version != one.version:
+            if (same := found.setdefault(normalized(one.name), one._replace(marker=""))).version != one.version:
                 message = f"it has {one.name} {same.version} and {one.version} for one environment"
                 raise ValueError(message)
-            if not one.files or any(":" not in digest for _, digest in one.files):
-                message = f"{one.name}=={one.version} must have hashes (got none). To fix it: lock it with hashes."
+            # One line of the installer's list: nothing in it may begin another one.
+            words = " ".join((one.name, one.version, *(digest for _, digest in one.files)))
+            if not re.fullmatch(r"[A-Za-z0-9][\w.-]* [\w.!+]+( \w+:\w+)+", words, re.ASCII):
+                message = (
+                    f"{one.name}=={one.version} must have hashes (got none, or other text). To fix it: lock again."
+                )
                 raise ValueError(message)
     return [found[name] for name in sorted(found)]
 

@@ -277,8 +277,13 @@ def _files(base: str) -> _Judge:
 
 def _foreign_volumes(value: Iterable[Mapping[str, Any]], context: _Context) -> Iterator[_Violation]:
     for mount in value:
+        target = str(mount.get("target") or "")
         for source in mounts.host_places(mount, context.project):
-            yield from _reached(source, str(mount.get("target") or ""), context)
+            found = list(_reached(source, target, context))
+            if not found and not mount.get("read_only") and mounts.is_of_system(source):
+                why = "can write to it, by which the machine can be controlled"
+                found = [_Violation(rules.COMPOSE_REACH, f"{source}:{target}", why)]
+            yield from found
 
 
 def _foreign_files(kind: str) -> _Judge:

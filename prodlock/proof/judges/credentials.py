@@ -48,6 +48,34 @@ _FORMATS = (
         "an Azure storage key", ("AccountKey=", "SharedAccessKey="),
         r"(?:Account|SharedAccess)Key=[A-Za-z0-9+/]{40,90}={0,2}",
     ),
+    ("a Linear key", ("lin_api_",), r"lin_api_[A-Za-z0-9]{40}"),
+    ("a Figma token", ("figd_",), r"figd_[\w-]{40}"),
+    ("a New Relic key", ("NRAK-",), r"NRAK-[A-Z0-9]{27}"),
+    ("a RubyGems key", ("rubygems_",), r"rubygems_[0-9a-f]{48}"),
+    ("a Pulumi token", ("pul-",), r"pul-[0-9a-f]{40}"),
+    ("a Sentry token", ("sntrys_", "sntryu_"), r"sntry[su]_[\w+/=]{40,500}"),
+    ("a Grafana token", ("glsa_", "glc_"), r"(?:glsa|glc)_[\w+/=]{32,400}"),
+    ("an Atlassian token", ("ATATT3xFfGF0",), r"ATATT3xFfGF0[\w=-]{20,255}"),
+    ("a Tailscale key", ("tskey-",), r"tskey-(?:auth|api|client|scim|webhook)-[\w-]{12,255}"),
+    ("a Postman key", ("PMAK-",), r"PMAK-[0-9a-f]{24}-[0-9a-f]{34}"),
+    ("a Doppler token", ("dp.",), r"dp\.(?:audit|ct|pt|sa|scim|st)\.[\w.-]{40,80}"),
+    ("a Groq key", ("gsk_",), r"gsk_[A-Za-z0-9]{52}"),
+    ("a Replicate token", ("r8_",), r"r8_[A-Za-z0-9]{37}"),
+    ("a Mailgun key", ("key-",), r"key-[0-9a-f]{32}(?![0-9A-Za-z])"),
+    ("a Brevo key", ("xkeysib-",), r"xkeysib-[0-9a-f]{64}-[A-Za-z0-9]{16}"),
+    ("a Square token", ("sq0atp-", "sq0csp-"), r"sq0(?:at|cs)p-[\w-]{22,60}"),
+    ("a 1Password token", ("ops_eyJ",), r"ops_eyJ[\w=-]{50,2000}"),
+    ("an NVIDIA key", ("nvapi-",), r"nvapi-[\w-]{60,80}"),
+    ("a Supabase token", ("sbp_",), r"sbp_[0-9a-f]{40}"),
+    ("a PlanetScale token", ("pscale_",), r"pscale_(?:oauth|pw|tkn)_[\w.=-]{32,80}"),
+    ("a Buildkite token", ("bkua_",), r"bkua_[0-9a-f]{40}"),
+    ("a CircleCI token", ("CCIPAT_", "CCIPRJ_"), r"CCIP(?:AT|RJ)_\w{10,30}_[0-9a-f]{40}"),
+    # `-----BEGIN ... PRIVATE KEY` in base64, as in a kubeconfig: its algorithm decides on the letters.
+    (
+        "a private key in base64", ("LS0tLS1CRUdJTi",),
+        r"LS0tLS1CRUdJTiB(?:QUklWQVRF|FQyBQUklWQVRF|SU0EgUFJJVkFUR|EU0EgUFJJVkFUR|QR1AgUFJJVkFUR|FTkNSWVBURUQgUFJJVkFUR"
+        r"|PUEVOU1NIIFBSSVZBVE)[A-Za-z0-9+/]*={0,2}",
+    ),
     # With the bot's number before it.
     ("a Telegram token", (":AA",), r"\d{8,10}:AA[\w-]{33}(?![\w-])"),
     ("a signed address", ("sig=", "X-Amz-Signature="), r"[?&](?:sig|X-Amz-Signature)=[\w%+/=-]{30,255}"),
@@ -68,7 +96,7 @@ MARKERS = (
     b"PRIVATE KEY", b"PuTTY-User-Key-File-", b"ghp_", b"gho_", b"ghs_", b"github_pat_", b"glpat-", b"AKIA", b"ASIA",
     b"xoxb-", b"xoxp-", b"AIza", b"GOCSPX-", b"k_live_", b"npm_", b":_auth", b"pypi-Ag", b"dckr_pat_",
     b"hooks.slack.com/", b"sk-ant-", b"T3BlbkFJ", b"SG.", b"hvs.", b".eyJ", b"AGE-SECRET-KEY-", b"AccountKey=",
-    b":AA",
+    b":AA", b"LS0tLS1CRUdJTi",
 )  # fmt: skip
 
 # A password, or on its own a token, before the host of an address (RFC 3986, 3.2.1). Letters alone are a user's name.
@@ -82,16 +110,25 @@ _IN_HEADER = re.compile(
     r"\bauthorization[\"']?\s{0,5}[:=]\s{0,5}[\"']?"
     r"(?:(?:basic|bearer|digest|negotiate|token|apikey|aws4-hmac-sha256)\s+)?"
     r"(?P<value>[^\s\"'\\]+)"
-    r"|\bbearer\s+(?P<bearer>(?=[^\s\"']*\d)[\w.~+/=-]{8,})",
+    r"|\bbearer\s+(?P<bearer>(?=[^\s\"']*\d)[\w.~+/=-]{8,})"
+    r"|(?:\bcookie:\s{0,5}|\bcurl\b[^\n;&|]{0,2000}?\s(?:-b|--cookie)[\s=]{1,5}[\"']?)[\w.-]{1,100}=(?P<cookie>[^\s;\"']{8,})",
     re.IGNORECASE,
 )
 # Options that take a user and a password, or a password, whatever they are called.
 _IN_OPTION = re.compile(
-    r"\bcurl\b[^\n;&|]{0,2000}?[\s\"'](?:-u|--user|--proxy-user|-U)(?:[\s=]+|[\"'],?\s{0,5})[\"']?(?P<value>[^\s:\"']+:[^\s\"']+)"
+    r"\bcurl\b[^\n;&|]{0,2000}?[\s\"'](?:-[A-Za-z]{0,10}[uU]|--user|--proxy-user)(?:[\s=]*|[\"'],?\s{0,5})[\"']?"
+    r"(?P<value>[^\s:\"'-][^\s:\"']*:(?!//)[^\s\"']+)"
+    r"|(?<![\w./:-])https?\s[^\n;&|]{0,2000}?(?<=\s)(?:-a|--auth)[\s=]+[\"']?(?P<httpie>[^\s:\"']+:[^\s\"']+)"
     r"|\bsshpass\s+-p\s*[\"']?(?P<password>[^\s\"']+)"
     r"|\bdocker\s+login\b[^\n;&|]{0,2000}?[\s\"']-p(?:[\s=]*|[\"'],?\s{0,5})[\"']?(?P<login>[^\s\"']+)"
     r"|\b(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\n;&|]{0,2000}?[\s\"']-p(?P<sql>[^\s\"']+)"
-    r"|\b(?:twine\s+upload|useradd|usermod)\b[^\n;&|]{0,2000}?[\s\"']-p[\s=]*[\"']?(?P<upload>[^\s\"']+)"
+    r"|\b(?:az\s+login|twine\s+upload|useradd|usermod)\b[^\n;&|]{0,2000}?[\s\"']-p[\s=]*[\"']?(?P<upload>[^\s\"']+)"
+    r"|\b(?:sqlcmd|bcp|unzip|zip)\b[^\n;&|]{0,2000}?\s-P\s*[\"']?(?P<sqlserver>[^\s\"']+)"
+    r"|\bldap(?:add|delete|modify|passwd|search|whoami)\b[^\n;&|]{0,2000}?\s-w\s*[\"']?(?P<ldap>[^\s\"']+)"
+    r"|\b(?:smbclient|smbget|rpcclient)\b[^\n;&|]{0,2000}?\s-U[\s=]*[\"']?(?P<smb>[^\s%\"']+%[^\s\"']+)"
+    r"|\bsqlplus\s+(?:-\S+\s+){0,5}[\"']?(?P<oracle>[^\s/\"'-][^\s/\"']*/[^\s@\"']+)@"
+    r"|\bopenssl\s+enc\b[^\n;&|]{0,2000}?\s-k\s+[\"']?(?P<openssl>[^\s\"']+)"
+    r"|\bnpm\s+config\s+set\s+_auth[\s=]+[\"']?(?P<registry>[^\s\"']{8,})"
     r"|\bredis-cli\b[^\n;&|]{0,2000}?\s-a\s*[\"']?(?P<redis>[^\s\"']+)"
     r"|\bhtpasswd\s+-\w*b\w*\s+(?:-\S+\s+){0,5}\S+\s+\S+\s+[\"']?(?P<web>[^\s\"']+)"
     r"|\bpoetry\s+config\s+(?:http-basic\.\S+\s+\S+|pypi-token\.\S+)\s+[\"']?(?P<poetry>[^\s\"']+)"
@@ -130,7 +167,7 @@ _SECRET_ENDS = (
     "DBPASS", "USERPASS", "ROOTPASS", "CREDENTIALS",
 )  # fmt: skip
 # Words that do only at the end of a name, and only if the value is not a plain word.
-_SECRET_LAST = frozenset({"AUTH", "KEY", "KEYS", "PEPPER", "SALT"})
+_SECRET_LAST = frozenset({"AUTH", "FERNET", "KEY", "KEYS", "PEPPER", "SALT"})
 # Words before KEY that make a secret of any value.
 _SECRET_KEY = frozenset(
     {

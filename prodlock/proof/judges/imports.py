@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import io
 import itertools
@@ -19,10 +20,27 @@ _CAUGHT = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 _IMPORTING = {"import_module", "__import__", "run_module", "resolve_name"}
 # Functions that run the source that their first argument is.
 _RUNNING = {"exec", "eval", "compile"}
+# Functions that run a command line, and a module in one.
+_STARTING = {
+    "call",
+    "check_call",
+    "check_output",
+    "create_subprocess_shell",
+    "getoutput",
+    "popen",
+    "Popen",
+    "run",
+    "system",
+}
+_STARTED = re.compile(r"\bpython[\d.]*(?:\s+-[A-Za-ln-z]\S*)*\s+-m\s*([\w.]+)")
+# Methods that return values of a dictionary.
+_OF_DICT = {"get", "items", "pop", "values"}
 _ENDING = {"exit", "_exit", "quit"}
 # Variables that are true for type checkers alone.
 _TYPING = {"TYPE_CHECKING", "MYPY"}
 _ASSIGNING = (ast.Assign, ast.AnnAssign, ast.NamedExpr)
+# A format without widths, which may be immense.
+_PLAIN_FORM = re.compile(r"(?:[^%{}]|%s|\{\w*\})*")
 # How many texts one expression may stand for.
 _MOST_TEXTS = 100
 # Exceptions of `ast.parse` for sources that it can't parse.
@@ -149,10 +167,15 @@ class _Reader:
                         known.add(alias.asname)
         assigned = [(name, node) for node in nodes if isinstance(node, _ASSIGNING) for name in _targets(node)]
         self._importing |= {name for name, node in assigned if node.value and _last_name(node.value) in _IMPORTING}
+        self._importing |= {
+            node.name
+            for node in nodes
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and self._passes(node)
+        }
         # The texts of each name that is assigned once.
         bound = Counter(name for node in nodes for name in _bound(node))
         self._texts: dict[str, list[str]] = {}
-        for name, value in (*((name, node.value) for name, node in assigned), *_iterated(nodes)):
+        for name, value in (*((name, node.value) for name, node in assigned), *_iterated(nodes), *_defaults(nodes)):
             if value and bound[name] == 1 and (texts := self._strings(value)):
                 self._texts[name] = texts
         # Variables that are false where modules are absent.
@@ -263,14 +286,36 @@ class _Reader:
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
             yield Import(node.module, node.lineno, tuple(alias.name for alias in node.names))
         elif isinstance(node, ast.Call):
-            called = _last_name(node.func)
-            for text in self._given(node, 0, "name", "mod_name"):
-                if called in self._importing:
-                    packages = self._given(node, 1, "package") if text.startswith(".") else [""]
-                    names = (_absolute(text.partition(":")[0], package) for package in packages)
-                    yield from (Import(name, node.lineno) for name in names if name)
-                elif called in _RUNNING and "import" in text:
-                    yield from (found._replace(line=node.lineno) for found in imported(text))
+            yield from self._called(node)
+        elif isinstance(node, ast.List | ast.Tuple):
+            # `[sys.executable, "-m", "a"]`
+            words = [one.value if isinstance(one, ast.Constant) else None for one in node.elts]
+            named = words[words.index("-m") + 1 :][:1] if "-m" in words else []
+            yield from (Import(word, node.lineno) for word in named if isinstance(word, str))
+
+    def _called(self, node: ast.Call) -> Iterator[Import]:
+        """Yield what a call imports or runs."""
+        called = _last_name(node.func)
+        for text in self._given(node, 0, "name", "mod_name"):
+            if called in self._importing:
+                packages = self._given(node, 1, "package") if text.startswith(".") else [""]
+                names = (_absolute(text.partition(":")[0], package) for package in packages)
+                yield from (Import(name, node.lineno) for name in names if name)
+            elif called in _RUNNING and "import" in text:
+                yield from (found._replace(line=node.lineno) for found in imported(text))
+            elif called in _STARTING and (started := _STARTED.search(text)):
+                yield Import(started[1], node.lineno)
+        # `map(import_module, NAMES)`
+        given = [_last_name(one) in self._importing for one in node.args]
+        for text in self._strings(ast.Tuple(node.args[given.index(True) + 1 :])) if any(given) else ():
+            yield Import(text, node.lineno)
+
+    def _passes(self, function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+        """Return whether a function imports the module that its first argument names."""
+        names = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
+        first = names[1:2] if names[:1] in (["self"], ["cls"]) else names[:1]
+        calls = (node for node in ast.walk(function) if isinstance(node, ast.Call) and node.args)
+        return any(_last_name(one.func) in self._importing and [_last_name(one.args[0])] == first for one in calls)
 
     def _given(self, call: ast.Call, position: int, *names: str) -> list[str]:
         """Return the texts that an argument of a call may be, by its position or its names."""
@@ -283,8 +328,10 @@ class _Reader:
             return [node.value] if isinstance(node.value, str) else []
         if isinstance(node, ast.Name):
             return self._texts.get(node.id, [])
-        if isinstance(node, ast.Tuple | ast.List | ast.Set):
-            return [text for one in node.elts for text in self._strings(one)]
+        if several := _several(node):
+            return [text for one in several for text in self._strings(one)]
+        if isinstance(node, ast.Call | ast.BinOp) and (formatted := self._formatted(node)):
+            return formatted
         parts: list[ast.expr] = []
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
             parts = [node.left, node.right]
@@ -293,6 +340,50 @@ class _Reader:
         texts = [self._strings(part) for part in parts] or [[]]
         # Few names consist of many texts.
         return ["".join(words) for words in itertools.islice(itertools.product(*texts), _MOST_TEXTS)]
+
+    def _formatted(self, node: ast.Call | ast.BinOp) -> list[str]:
+        """Return the texts that `"%s" % x`, `"{}".format(x)` and `".".join([x])` may be."""
+        if isinstance(node, ast.BinOp):
+            if not isinstance(node.op, ast.Mod):
+                return []
+            form, given, names = node.left, _several(node.right) or [node.right], []
+        elif isinstance(node.func, ast.Attribute) and node.func.attr in {"format", "join"}:
+            form, names = node.func.value, [str(one.arg) for one in node.keywords]
+            given = [*node.args, *(one.value for one in node.keywords)]
+            given = _several(given[0]) if node.func.attr == "join" and given else given
+        else:
+            return []
+        texts = []
+        for text, *words in itertools.islice(itertools.product(*map(self._strings, (form, *given))), _MOST_TEXTS):
+            plain = words[: len(words) - len(names)]
+            if not _PLAIN_FORM.fullmatch(text):
+                continue
+            with contextlib.suppress(AttributeError, IndexError, KeyError, TypeError, ValueError):
+                if isinstance(node, ast.BinOp):
+                    texts.append(text % tuple(words))
+                elif isinstance(node.func, ast.Attribute) and node.func.attr == "join":
+                    texts.append(text.join(words))
+                else:
+                    texts.append(text.format(*plain, **dict(zip(names, words[len(plain) :], strict=True))))
+        return texts
+
+
+def _several(node: ast.expr) -> list[ast.expr]:
+    """Return the expressions of which a value is one, or is made: of a literal, a look-up in one, a condition."""
+    found: list[ast.expr] = []
+    if isinstance(node, ast.Tuple | ast.List | ast.Set):
+        found = node.elts
+    elif isinstance(node, ast.Dict | ast.BoolOp):
+        found = node.values
+    elif isinstance(node, ast.IfExp):
+        found = [node.body, node.orelse]
+    elif isinstance(node, ast.Subscript):
+        found = [node.value]
+    elif isinstance(node, ast.Attribute) and _last_name(node.value) in {"self", "cls"}:
+        found = [ast.Name(node.attr, ast.Load())]
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _OF_DICT:
+        found = [node.func.value, *node.args[1:]]
+    return found
 
 
 def _absolute(name: str, package: str) -> str:
@@ -340,6 +431,22 @@ def _iterated(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, ast.expr]]:
     for node in nodes:
         if isinstance(node, ast.For | ast.AsyncFor | ast.comprehension) and isinstance(node.target, ast.Name):
             yield node.target.id, node.iter
+        elif isinstance(node, ast.For | ast.AsyncFor | ast.comprehension) and isinstance(node.target, ast.Tuple):
+            # Of `{...}.items()` the last one is the value.
+            yield _last_name(node.target.elts[-1]), node.iter
+
+
+def _defaults(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, ast.expr]]:
+    """Yield each parameter that has a default, and the default."""
+    for node in nodes:
+        if isinstance(node, ast.arguments):
+            plain = [*node.posonlyargs, *node.args]
+            pairs = zip(
+                (*plain[len(plain) - len(node.defaults) :], *node.kwonlyargs),
+                (*node.defaults, *node.kw_defaults),
+                strict=True,
+            )
+            yield from ((one.arg, default) for one, default in pairs if default)
 
 
 def _bound(node: ast.AST) -> list[str]:
@@ -364,7 +471,11 @@ def _is_true(node: ast.AST) -> bool:
 
 
 def _last_name(node: ast.AST) -> str:
-    """Return the name of a variable, or the last of `a.b.c`."""
+    """Return the name of a variable, the last of `a.b.c`, or the one that `getattr` takes."""
+    if isinstance(node, ast.Call) and _last_name(node.func) == "getattr" and len(node.args) > 1:
+        return (
+            node.args[1].value if isinstance(node.args[1], ast.Constant) and isinstance(node.args[1].value, str) else ""
+        )
     return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
 
 

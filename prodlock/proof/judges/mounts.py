@@ -21,6 +21,14 @@ _DATA = frozenset({"mnt", "run", "tmp", "var"})
 _OF_ENGINE = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
 # Places that control the Engine, and so all that containers run.
 _CONTROL = ("/run/docker.sock", "/run/containerd", "/var/lib/containerd", "/var/lib/docker")
+# Folders with the machine's programs, with what it starts, and with the interfaces of its kernel.
+_SYSTEM = (
+    "/bin", "/boot", "/dev", "/etc/containerd", "/etc/cron.d", "/etc/docker", "/etc/init.d", "/etc/systemd", "/lib",
+    "/lib64", "/proc", "/root/.docker", "/root/.ssh", "/sbin", "/sys", "/usr/bin", "/usr/lib", "/usr/libexec",
+    "/usr/local/bin", "/usr/sbin", "/var/spool/cron",
+)  # fmt: skip
+# Shared memory, which some browsers and databases take of the machine.
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - of the machine
 _SOCKETS = frozenset({"containerd.sock", "docker.sock", "docker_engine", "podman.sock"})
 # The number of links that a path may lead through on Linux.
 _MOST_LINKS = 40
@@ -103,6 +111,13 @@ def _devices(volume: Mapping[str, Any]) -> list[str]:
 def controls_engine(place: str) -> bool:
     """Return whether a place of this machine controls the Engine."""
     return _parts(place)[-1] in _SOCKETS or any(is_within(place, one) or is_within(one, place) for one in _CONTROL)
+
+
+def is_of_system(place: str) -> bool:
+    """Return whether a place of this machine contains its programs or what it starts, so that a writer controls it."""
+    if is_within(place, _SHARED_MEMORY):
+        return False
+    return any(is_within(place, one) or is_within(one, place) for one in _SYSTEM)
 
 
 def is_within(place: str, folder: str) -> bool:

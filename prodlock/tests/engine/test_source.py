@@ -140,6 +140,36 @@ def test_a_file_that_dockerignore_excludes_is_not_counted(project: Path) -> None
         assert changes() == expected
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"# caf\xe9\n" + DOCKERIGNORE.encode(),
+        b"\xef\xbb\xbf" + DOCKERIGNORE.encode(),
+        DOCKERIGNORE.encode() + b"!\xe9\n!a\0b\n",
+    ],
+    ids=["comment", "byte order mark", "names"],
+)
+def test_a_dockerignore_of_any_encoding_is_supported(project: Path, text: bytes) -> None:
+    """A comment in another encoding, a byte order mark, names that are not UTF-8 or not names."""
+    (project / ".dockerignore").write_bytes(text)
+    git(project, "commit", "--quiet", "--all", "--message=x")
+    assert changes() == 0
+    (project / "app/main.py").write_text("edited\n", encoding="utf-8")
+    assert changes() == 1
+
+
+@pytest.mark.parametrize(
+    "line", ["!../x", "!./app", "!/app/", "! app", "!app/../app", "!:(icase)x", "!:x", "!-x", "!["]
+)
+def test_a_pattern_of_dockerignore_is_read_as_docker_reads_it(project: Path, line: str) -> None:
+    """Cleaned, without what is above the project; git reads no options and no magic in it."""
+    (project / ".dockerignore").write_text(f"{DOCKERIGNORE}{line}\n", encoding="utf-8")
+    git(project, "commit", "--quiet", "--all", "--message=x")
+    assert changes() == 0
+    (project / "app/main.py").write_text("edited\n", encoding="utf-8")
+    assert changes() == 1
+
+
 def test_a_dockerignore_of_exclusions_is_supported(project: Path) -> None:
     """Where .dockerignore has exclusions only, a flag of the index hides no edit either."""
     (project / ".dockerignore").write_text(".git\n", encoding="utf-8")
@@ -225,6 +255,38 @@ def test_variables_select_no_other_repository(project: Path, tmp_path: Path, mon
     }.items():
         monkeypatch.setenv(name, str(value))
     assert changes() == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GIT_ICASE_PATHSPECS", "1"),
+        ("GIT_GLOB_PATHSPECS", "1"),
+        ("GIT_LITERAL_PATHSPECS", "1"),
+        ("GIT_NOGLOB_PATHSPECS", "1"),
+        ("GIT_INTERNAL_SUPER_PREFIX", "x/"),
+        ("GIT_TRACE", "/dev/stdout"),
+        ("GIT_TRACE2", "/dev/stdout"),
+        ("GIT_NAMESPACE", "x"),
+        ("GIT_SHALLOW_FILE", "/dev/null"),
+    ],
+)
+def test_variables_change_neither_paths_nor_output(
+    project: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Some git commands fail with them, or print more than was asked for."""
+    monkeypatch.setenv(name, value)
+    assert changes() == 0
+    (project / "app/main.py").write_text("edited\n", encoding="utf-8")
+    assert changes() == 1
+
+
+def test_a_repository_may_be_trusted_by_a_variable(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As CI services do, whose containers run as another user."""
+    subprocess.run(["chown", "--recursive", "1234", str(project)], check=True)  # noqa: S607
+    for name, value in {"COUNT": "1", "KEY_0": "safe.directory", "VALUE_0": "*"}.items():
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    assert changes() == 0
 
 
 def test_a_sha256_repository_is_supported(tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,6 +172,7 @@ def another_project(folder: Path) -> Iterator[dict[str, str]]:
             "COMPOSE_PROFILES": "dev",
             "COMPOSE_ENV_FILES": str(folder / "env"),
             "COMPOSE_REMOVE_ORPHANS": "1",
+            "DOCKER_BUILDKIT": "0",
         }
         assert running(f"{name}-api-prod-1")
     finally:
@@ -183,8 +184,11 @@ def test_no_variable_of_compose_redirects_a_task(copy: Path, tmp_path: Path, pla
     """It builds, starts, stops and removes only this project's images and containers."""
     with another_project(tmp_path / "other") as variables:
         if place == ".env":
+            # In the environment these select the Engine of every task.
+            variables |= {"DOCKER_HOST": "tcp://127.0.0.1:1", "BUILDX_BUILDER": "other"}
             (copy / ".env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
         variables_set = variables if place == "environment" else {}
+        assert inv("build", cwd=copy, **variables_set).returncode == 0
         done = inv("serve", "--detach", f"--port={PORT}", cwd=copy, **variables_set)
         assert done.returncode == 0, done.stderr
         assert running(f"{COPY}-api-prod-1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -181,10 +182,11 @@ def test_the_health_check_runs_in_any_folder_without_packages(tmp_path: Path, an
     assert subprocess.run(command, cwd=tmp_path, check=False).returncode == code
 
 
-def test_the_health_check_reports_a_wrong_port() -> None:
+@pytest.mark.parametrize("port", ["health", "\uff18\uff10\uff10\uff10", "\u0663", "\u00b2", "+8000", "8_000", "8000 "])
+def test_the_health_check_reports_a_wrong_port(port: str) -> None:
     """A path without its slash, for example: it must not be taken for an unhealthy service."""
-    with pytest.raises(SystemExit, match=r"^The port must be a number \(got 'health'\)\. To fix it: "):
-        healthcheck.main(["health"])
+    with pytest.raises(SystemExit, match=rf"^The port must be a number \(got {re.escape(repr(port))}\)\. To fix it: "):
+        healthcheck.main([port])
 
 
 def test_the_health_check_reports_a_closed_port_as_unhealthy() -> None:

@@ -105,6 +105,14 @@ def test_the_line_of_a_step_is_found_or_left_out(step: str, place: str) -> None:
     assert message.startswith(f"The build failed{place}, with exit code 3: x")
 
 
+@pytest.mark.parametrize("keyword", ["RUN", "run", "Run"])
+def test_a_keyword_in_any_case_has_its_line(keyword: str) -> None:
+    """BuildKit prints it in capitals."""
+    message = describe(failed("x", step="one 2/2] RUN x"), f"from a as one\n{keyword} x\n")
+    assert message is not None
+    assert message.startswith(f"The build failed at Dockerfile:2, stage one, step 2/2, `{keyword} x`, with")
+
+
 def test_the_name_of_an_only_stage_is_found() -> None:
     """BuildKit does not print it."""
     message = describe(failed("x", step="2/2] RUN x"), "FROM a AS last\nRUN x\n")

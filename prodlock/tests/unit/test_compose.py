@@ -127,6 +127,21 @@ def test_docker_does_not_get_variables_that_redirect_compose(monkeypatch: pytest
     assert os.environ[name] == "other"
 
 
+@pytest.mark.parametrize("name", engine.CLIENT)
+def test_compose_and_docker_use_one_engine(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A variable of the environment counts for both, one of `.env` for neither: an empty variable precedes it."""
+    monkeypatch.delenv(name, raising=False)
+    assert engine.environment(Project())[name] == ""
+    monkeypatch.setenv(name, "other")
+    assert engine.environment(Project())[name] == "other"
+
+
+def test_builds_use_buildkit_where_the_environment_disables_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The images cannot be built without it."""
+    monkeypatch.setenv("DOCKER_BUILDKIT", "0")
+    assert engine.environment(Project())["DOCKER_BUILDKIT"] == "1"
+
+
 def line(**changed: str) -> str:
     """Return a line of `docker ps` for a container that `inv serve` made in this folder."""
     columns = {

@@ -65,7 +65,8 @@ def test_only_shared_variables_are_read(tmp_path: Path, answer: Compose) -> None
     assert not asked
     assert environment["PORT"] == "8001"
     assert dict(environment.items()) == {"SHOP": "1"}
-    assert engine.environment(Project(tmp_path, environment)) == {"SHOP": "1"}
+    given = engine.environment(Project(tmp_path, environment))
+    assert {name: value for name, value in given.items() if value} == {"SHOP": "1", "DOCKER_BUILDKIT": "1"}
 
 
 def test_without_the_file_compose_is_not_run(tmp_path: Path, answer: Compose) -> None:

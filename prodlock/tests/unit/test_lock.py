@@ -240,7 +240,7 @@ REFUSED: dict[str, tuple[str, str, str, str, str]] = {
     "another file": ("requirements", "requirements.txt", "^click==", "-r x.txt\nclick==", "(got '-r x.txt')"),
     "a range": ("requirements", "requirements.txt", "^click==", "click>=", "each line must be NAME==VERSION"),
     "no hash, requirements": ("requirements", "requirements.txt", "^click==", "a==1\nclick==", "a==1 must have hashes"),
-    "no hash, uv": ("uv", "uv.lock", r'(click-[^"]*whl", )hash = "[^"]*", ', r"\1", "must have hashes (got none)"),
+    "no hash, uv": ("uv", "uv.lock", r'(click-[^"]*whl", )hash = "[^"]*", ', r"\1", "must have hashes (got none, or"),
     "no hash, pylock": ("pylock", "pylock.toml", r"hashes = { sha256 = .*? }", "hashes = {}", "must have hashes"),
     "an old uv.lock": (
         "uv",

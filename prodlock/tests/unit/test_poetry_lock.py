@@ -125,6 +125,29 @@ def test_two_versions_for_one_environment_are_refused() -> None:
         select((package("a", version="1.0"), package("a", version="2.0", groups=["dev"])), "main", "dev")
 
 
+def test_two_spellings_of_a_name_are_one_distribution() -> None:
+    """A lock that was edited may have both."""
+    with pytest.raises(ValueError, match=r"it has A\.B 1\.0 and 2\.0 for one environment"):
+        chosen(package("a_b"), package("A.B", version="2.0"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"name": "a\n--index-url https://index.example"},
+        {"name": "a ; python_version < '4'"},
+        {"name": "--requirement"},
+        {"version": "1.0\nb==2 --hash=sha256:bb"},
+        {"version": "1.0 @ https://index.example/a.whl"},
+        {"files": [{"file": "a.whl", "hash": "sha256:aa\n--no-binary :all:"}]},
+    ],
+)
+def test_a_distribution_cannot_add_to_the_list_of_the_installer(settings: dict[str, Any]) -> None:
+    """Otherwise the installer would read more than the judge."""
+    with pytest.raises(ValueError, match=r" must have hashes \(got none, or other text\)\. To fix it: "):
+        chosen(package("a") | settings)
+
+
 @pytest.mark.parametrize("marker", ["sys_platform ==", 'sys_platform ~= "linux"', 'python_version < "3.13" and'])
 def test_a_marker_that_cannot_be_evaluated_is_refused(marker: str) -> None:
     """The marker has a syntax error, or compares values that are not versions as versions."""

@@ -561,6 +561,31 @@ def test_another_image_that_reaches_production_is_found(key: str) -> None:
     assert (finding.rule, finding.what) == (rules.COMPOSE_REACH, what)
 
 
+@pytest.mark.parametrize(
+    ("place", "writable"),
+    [
+        ("/", False), ("/etc", True), ("/etc/docker", True), ("/etc/systemd/system", True), ("/usr", True),
+        ("/usr/local", True), ("/usr/bin/runc", True), ("/root", True), ("/var/spool", True), ("/proc", True),
+        ("/sys/fs/cgroup", True), ("/dev", True),
+    ],
+)  # fmt: skip
+def test_another_image_that_can_write_to_the_system_is_found(place: str, *, writable: bool) -> None:
+    """To read it is not a finding, other than where it contains the Engine's socket."""
+    mount = {"type": "bind", "source": place, "target": "/x"}
+    (finding,) = found({}, proxy={"image": "proxy:1", "volumes": [mount]})
+    assert (finding.rule, finding.what) == (rules.COMPOSE_REACH, f"{place}:/x")
+    assert bool(found({}, proxy={"image": "proxy:1", "volumes": [mount | {"read_only": True}]})) is not writable
+
+
+@pytest.mark.parametrize(
+    "place", ["/etc/letsencrypt", "/etc/localtime", "/usr/share/x", "/dev/shm", "/srv/data", "/var/lib/x"]
+)
+def test_another_image_may_write_to_data(place: str) -> None:
+    """Such as certificates that it renews."""
+    mount = {"type": "bind", "source": place, "target": "/x"}
+    assert found({}, proxy={"image": "proxy:1", "volumes": [mount]}) == []
+
+
 def test_another_image_is_listed_and_not_a_finding() -> None:
     """A proxy with its configuration, a database with its data: these images are not judged."""
     others: dict[str, Any] = {
