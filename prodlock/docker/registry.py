@@ -299,7 +299,9 @@ def tagged(project: Project, identifier: str, reference: str) -> Iterator[None]:
         yield
     finally:
         with engine.undisturbed():
-            undo = ("image", "rm", reference) if code else ("tag", before.strip(), reference)
-            code, _, err = engine.result(project, *undo)
-            if code:
-                engine.notify(f"Not removed: the tag {reference} ({describe(undo, code, err)})")
+            # Removing the tag also removes the digest that the Engine has recorded for it.
+            undo = [("image", "rm", reference)] + ([] if code else [("tag", before.strip(), reference)])
+            for command in undo:
+                failed, _, err = engine.result(project, *command)
+                if failed:
+                    engine.notify(f"Not restored: the tag {reference} ({describe(command, failed, err)})")

@@ -369,6 +369,7 @@ def test_a_tag_of_the_user_is_restored(proxy: Proxy, image: Image) -> None:
     try:
         registries_of_docker.push(Project(ROOT), image, Destination(proxy.address, NAME, ""), "mine")
         assert inspected(reference)["Id"] == inspected(BASE)["Id"]
+        assert not [one for one in inspected(image.identifier)["RepoDigests"] if one.startswith(proxy.address)]
     finally:
         docker("image", "rm", reference)
 
