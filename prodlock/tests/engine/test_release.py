@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from prodlock.tests.engine import registries
 from prodlock.tests.engine.conftest import (
     PORT,
     PROD,
@@ -25,7 +26,6 @@ from prodlock.tests.engine.conftest import (
     planted,
     until,
 )
-from prodlock.tests.engine.registry import push, registry
 
 PAGE = (REPOSITORY / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
 REFERENCE = "registry.example/quotes@sha256:..."
@@ -40,10 +40,30 @@ def commands(section: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def published() -> Iterator[tuple[str, str]]:
+def registry() -> Iterator[str]:
+    """The address of a registry."""
+    with registries.image(), registries.running(registries.PLAIN) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def published(registry: str) -> Iterator[tuple[str, str]]:
     """Two versions of production in a registry, by their digests. The Engine has neither."""
-    with registry(), planted("LABEL version=2\nUSER 10001:10001", "-") as second:
-        yield push(PROD, "1"), push(second, "2")
+    with planted("LABEL version=2\nUSER 10001:10001", "-") as second:
+        yield push(PROD, registry), push(second, registry)
+
+
+def push(image: str, registry: str) -> str:
+    """Push an image to a registry, as `inv publish` does after its proof, and return its name with the digest."""
+    name = f"{registry}/quotes:new"
+    docker("tag", image, name)
+    try:
+        pushed = docker("push", name).stdout
+    finally:
+        docker("rmi", name)
+    digest = re.search(r"digest: (sha256:[0-9a-f]{64})", pushed)
+    assert digest, pushed
+    return f"{registry}/quotes@{digest[1]}"
 
 
 @pytest.fixture
@@ -62,6 +82,7 @@ def run(script: str, environment: dict[str, str], reference: str = "") -> str:
 
 
 def test_a_release_with_compose_loses_no_request(
+    registry: str,
     published: tuple[str, str],
     environment: dict[str, str],
     full_length: bool,  # noqa: FBT001
@@ -97,7 +118,7 @@ def test_a_release_with_compose_loses_no_request(
                     planted('CMD ["python", "-c", "1/0"]\nUSER 10001:10001', "-") as broken,
                     pytest.raises(AssertionError),
                 ):
-                    run(release, environment, push(broken, "3"))
+                    run(release, environment, push(broken, registry))
                 run(remove, environment)
                 assert run("docker compose ps --all --quiet api-prod", environment).split() == names
         print(f"{clients.answered} requests, {len(clients.lost)} lost")
