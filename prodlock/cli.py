@@ -88,7 +88,9 @@ def _parser() -> argparse.ArgumentParser:
 
     verify = _command(commands, "verify", _verify, "show where every byte of any image comes from, against the lock")
     verify.add_argument(
-        "image", metavar="IMAGE", help="an image of the Engine, a file that `docker save` wrote, or an OCI layout"
+        "image",
+        metavar="IMAGE",
+        help="an image of the Engine or, by its digest, of a registry; a file that `docker save` wrote; an OCI layout",
     )
     verify.add_argument(
         "--lock",

@@ -10,7 +10,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from prodlock import generated
+from prodlock import generated, recipes
 from prodlock.configuration import Command, Configuration
 from prodlock.failure import Failure
 from prodlock.generated import Rendered
@@ -21,14 +21,27 @@ DEPLOYMENT, PROXY = "api", "proxy"
 FILES = (
     f"{FOLDER}/haproxy.cfg",
     f"{FOLDER}/proxy.yml",
+    f"{FOLDER}/release.yml",
     f"{FOLDER}/stack.yml",
     *(
         f"{FOLDER}/k8s/{name}.yaml"
-        for name in ("autoscaler", "deployment", "disruption", "kustomization", "namespace", "service")
+        for name in (
+            "account",
+            "autoscaler",
+            "deployment",
+            "disruption",
+            "ingress",
+            "kustomization",
+            "namespace",
+            "network",
+            "service",
+        )
     ),
 )
 _COMMAND = f"{FOLDER}/k8s/command.yaml"
 _LABEL = "app.kubernetes.io/name"
+# The end of the label of what pods need to start: namespace, account, settings.
+_SHARED = "-settings"
 # The most characters of a name and of a command's, which make a label of 63 together
 # (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set).
 _NAME, _COMMAND_NAME = 32, 30
@@ -37,13 +50,13 @@ _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _YAML_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 
 
-def files(configuration: Configuration, name: str) -> dict[str, Rendered]:
-    """Return the rendered files by their paths, for a Compose project's name.
+def files(configuration: Configuration, name: str, variables: Iterable[str]) -> dict[str, Rendered]:
+    """Return the rendered files by their paths, for a Compose project's name and the variables that its service reads.
 
     Raises Failure where two workloads would have one name.
     """
     _check_names(configuration)
-    values = _values(configuration, name)
+    values = _values(configuration, name, variables)
     return {path: _filled(path, values) for path in FILES}
 
 
@@ -82,10 +95,16 @@ def _filled(path: str, values: dict[str, str | Iterable[str]]) -> Rendered:
     return generated.fill((generated.TEMPLATES / path).read_text(encoding="utf-8"), values)
 
 
-def _values(configuration: Configuration, name: str) -> dict[str, str | Iterable[str]]:
+def _values(configuration: Configuration, name: str, variables: Iterable[str]) -> dict[str, str | Iterable[str]]:
     health, ready = probed_paths(configuration)
     number, unit = int(configuration.memory[:-1]), configuration.memory[-1]
     own = bool(configuration.server)
+    passed = {*variables, *configuration.environment}
+    if not own:
+        passed = (passed | {*generated.SERVER_VARIABLES}) - {*_SET}
+    # What a command needs that runs before an update, in Kubernetes.
+    once = any(one.once for one in configuration.commands)
+    shared = f"{_LABEL}: {kubernetes_name(name, _NAME)}{_SHARED}"
     values: dict[str, str | Iterable[str]] = {
         "compose": configuration.compose or "docker-compose.yml",
         "name": kubernetes_name(name, _NAME),
@@ -108,13 +127,20 @@ def _values(configuration: Configuration, name: str) -> dict[str, str | Iterable
         ],
         "purge delay": "2s" if own else "30s",
         "trusted proxies": [] if own else _TRUSTED,
-        "stack environment": list(_stack_environment(configuration)),
-        "environment": list(_environment(configuration, name, () if own else _SERVER)),
+        "grace": "10s" if own else "${APP_STOP_GRACE_SECONDS:-10}s",
+        "stack settings": list(_stack_settings(sorted(passed))),
+        "stack environment": list(_stack_environment(passed, own=own)),
+        "environment": list(_environment(configuration, name)),
+        "settings": [] if own else _SETTINGS,
+        "ports of services": list(_ports(configuration)),
         "stack commands": [line for one in configuration.commands for line in _stack_command(one)],
+        "released commands": [f"  {_key(one.name)}: *release" for one in configuration.commands],
         "before an update": list(_before_an_update(configuration, name)),
+        "shared label": [f"  labels: {{{shared}}}"] if once else [],
+        "shared entry": [f"    {shared}"] if once else [],
+        "shared options": [f"    options: {{labels: {{{shared}}}}}"] if once else [],
     }
-    shared = values | {"environment": list(_environment(configuration, name, ()))}
-    return values | {"commands": [line for one in configuration.commands for line in _command(one, name, shared)]}
+    return values | {"commands": [line for one in configuration.commands for line in _command(one, name, values)]}
 
 
 _TRUSTED = (
@@ -122,10 +148,13 @@ _TRUSTED = (
     "      # Trusted to state a client's address and scheme: this network, never every client.",
     "      - FORWARDED_ALLOW_IPS=${PROXY_SUBNET:-172.31.250.0/24},${OUTER_PROXY:-255.255.255.255}",
 )
-_SERVER = (
-    "            - {name: APP_LOG_FORMAT, value: json}",
-    "            # Where the ingress controller's pods are: narrow it down to your cluster's network. Never `*`.",
-    "            - {name: FORWARDED_ALLOW_IPS, value: 10.0.0.0/8}",
+_SETTINGS = (
+    "    literals:",
+    "      - APP_LOG_FORMAT=json",
+    "      # Where the ingress controller's pods are: narrow it down to your cluster's network. Never `*`.",
+    "      - FORWARDED_ALLOW_IPS=10.0.0.0/8",
+    "      # The path that a proxy strips, such as /api.",
+    "      - UVICORN_ROOT_PATH=",
 )
 _SET = ("APP_LOG_FORMAT", "FORWARDED_ALLOW_IPS", "UVICORN_ROOT_PATH")
 _STACK_SERVER = (
@@ -163,37 +192,53 @@ def _readiness(path: str, *, own: bool) -> Iterator[str]:
 
 
 def _handed_on(configuration: Configuration) -> list[str]:
-    """Return the variables of `environment`, without those that the lines of the server set."""
+    """Return the variables of `environment`, without those that the ConfigMap sets."""
     return [name for name in configuration.environment if configuration.server or name not in _SET]
 
 
-def _stack_environment(configuration: Configuration) -> Iterator[str]:
-    names = _handed_on(configuration)
-    if names or not configuration.server:
+def _stack_settings(names: Iterable[str]) -> Iterator[str]:
+    if names:
+        yield "# Of the environment of `docker stack deploy`, where they are set."
+        yield from recipes.flow(f"x-settings: &settings {{{', '.join(names)}}}")
+        yield ""
+
+
+def _stack_environment(names: Iterable[str], *, own: bool) -> Iterator[str]:
+    if names:
         yield "  environment:"
-    if not configuration.server:
+        yield "    <<: *settings"
+    if not own:
         yield from _STACK_SERVER
-    if names:
-        yield "    # Of the environment of `docker stack deploy`, where they are set."
-        yield from (f"    {name}:" for name in names)
 
 
-def _environment(configuration: Configuration, name: str, server: Iterable[str]) -> Iterator[str]:
-    """Yield the variables of a container: the server's, and those of `environment`, which a Secret has."""
-    lines, names, secret = [*server], _handed_on(configuration), kubernetes_name(name, _NAME)
+def _environment(configuration: Configuration, name: str) -> Iterator[str]:
+    """Yield the variables of a container that `environment` lists, which a Secret has."""
+    names, secret = _handed_on(configuration), kubernetes_name(name, _NAME)
     if names:
-        made = f"kubectl create secret generic {secret} --namespace {secret} --from-literal={names[0]}=..."
-        lines.append(f"            # {made}")
-    for one in names:
-        lines.append(f"            - name: {one}")
-        lines.append(f"              valueFrom: {{secretKeyRef: {{name: {secret}, key: {one}, optional: true}}}}")
-    if lines:
         yield "          env:"
-        yield from lines
+        yield (
+            f"            # kubectl create secret generic {secret} --namespace {secret} --from-literal={names[0]}=..."
+        )
+    for one in names:
+        yield f"            - name: {one}"
+        yield f"              valueFrom: {{secretKeyRef: {{name: {secret}, key: {one}, optional: true}}}}"
+
+
+def _ports(configuration: Configuration) -> Iterator[str]:
+    """Yield the rules for connections to the services whose port is known."""
+    for name, image in configuration.services:
+        if recipe := recipes.known(image):
+            yield f"    # {name}, at any address: narrow it down with `to`."
+            yield f"    - ports: [{{port: {recipe.port}}}]"
+
+
+def _key(name: str) -> str:
+    """Return the name of a service as a key that YAML reads as text."""
+    return json.dumps(name) if name in _YAML_WORDS else name
 
 
 def _stack_command(command: Command) -> Iterator[str]:
-    yield f"  {json.dumps(command.name) if command.name in _YAML_WORDS else command.name}:"
+    yield f"  {_key(command.name)}:"
     yield "    <<: *prod"
     yield f"    command: {json.dumps(command.words, ensure_ascii=False)}"
     yield "    healthcheck: {disable: true}"
@@ -232,13 +277,14 @@ def _command(command: Command, name: str, values: dict[str, str | Iterable[str]]
             "explanation": [
                 "# A Job can't be changed, and nothing waits for it. Before an update run it alone:",
                 f"#   kubectl delete job --namespace {space} --ignore-not-found {given}",
-                f"#   kubectl apply --kustomize {FOLDER}/k8s --selector {_LABEL}={label}",
+                f"#   kubectl apply --kustomize {FOLDER}/k8s --selector '{_LABEL} in ({label},{space}{_SHARED})'",
                 f"#   kubectl wait --namespace {space} --for condition=complete --timeout 10m job/{given}",
             ],
             "version": "batch/v1",
             "kind": "Job",
             "form": ["  backoffLimit: 0"],
             "restart": ["      restartPolicy: Never"],
+            "annotations": [],
         }
     else:
         own |= {
@@ -253,5 +299,11 @@ def _command(command: Command, name: str, values: dict[str, str | Iterable[str]]
                 f"    matchLabels: {{{_LABEL}: {label}}}",
             ],
             "restart": [],
+            "annotations": [
+                "  annotations:",
+                "    # Checkov asks for probes. A command answers no client, and is started again when it ends.",
+                "    checkov.io/skip1: CKV_K8S_8=The container is started again when the command ends.",
+                "    checkov.io/skip2: CKV_K8S_9=No client sends requests to a command.",
+            ],
         }
     yield from _filled(_COMMAND, values | own).text.splitlines()

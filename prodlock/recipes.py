@@ -30,6 +30,8 @@ class Recipe(NamedTuple):
     # The variable that a client reads the address from, and the address where the service has the name `{host}`.
     variable: str
     address: str
+    # The port that clients connect to.
+    port: int
     # Variables of the image.
     environment: Mapping[str, str] = {}
     # The variable that names the file with the password, and the variables that allow clients without one.
@@ -43,6 +45,7 @@ _POSTGRES = Recipe(
     "/var/lib/postgresql",
     "DATABASE_URL",
     "postgresql{driver}://app@{host}/app",
+    5432,
     # The default is another folder in each version.
     {"POSTGRES_DB": "app", "POSTGRES_USER": "app", "PGDATA": "/var/lib/postgresql/pgdata"},
     "POSTGRES_PASSWORD_FILE",
@@ -53,8 +56,8 @@ KNOWN: Mapping[str, Recipe] = {
     "postgres": _POSTGRES,
     "postgis": _POSTGRES,
     "pgvector": _POSTGRES,
-    "redis": Recipe(("redis-cli", "ping"), "/data", "REDIS_URL", "redis://{host}:6379/0"),
-    "valkey": Recipe(("valkey-cli", "ping"), "/data", "REDIS_URL", "redis://{host}:6379/0"),
+    "redis": Recipe(("redis-cli", "ping"), "/data", "REDIS_URL", "redis://{host}:6379/0", 6379),
+    "valkey": Recipe(("valkey-cli", "ping"), "/data", "REDIS_URL", "redis://{host}:6379/0", 6379),
 }
 # Of a line, without the commas that are added to it.
 _WIDTH = 117

@@ -28,7 +28,7 @@ from prodlock.project import Project  # noqa: E402
 # The groups of the tasks below in the order of the listing; a project's own tasks come last.
 GROUPS: dict[str, Sequence[str]] = {
     "Development loop": ("dev", "build", "serve", "test", "shell", "venv", "stop", "clean"),
-    "Proof": ("check-prod-has-no-pytest", "check-prod", "sbom", "deploy-check"),
+    "Proof": ("check-prod-has-no-pytest", "check-prod", "sbom", "publish", "deploy-check"),
     "Upkeep": ("setup", "poetry", "uv", "audit", "lint", "help"),
 }
 OWN_TASKS = "This project"
@@ -281,6 +281,32 @@ def sbom(project: Project, image: str | None = None, output: str | None = None) 
     from prodlock.proof import check
 
     return check.sbom(project, image, output)
+
+
+@task(
+    iterable=["platform"],
+    help={
+        "to": "REGISTRY/NAME or REGISTRY/NAME:TAG; without a tag it is the commit.",
+        "sign": "Sign with cosign, and attest the bill of materials and the verdict: a private key's file or address.",
+        "platform": "A platform that must be published, for example linux/amd64; the image must be one of it.",
+        "output": "The file of the bill of materials (default: reports/sbom.json).",
+    },
+)
+@on_project
+def publish(
+    project: Project,
+    to: str = "",
+    sign: str | None = None,
+    platform: Sequence[str] | None = None,
+    output: str | None = None,
+) -> int:
+    """Prove prod, push it to a registry, and print its digest.
+
+    Exit code: 0 published, 1 leak or refused, 2 cannot check.
+    """
+    from prodlock.proof import publish
+
+    return publish.publish(project, to, sign, platform or (), output)
 
 
 @task

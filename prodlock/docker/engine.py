@@ -124,11 +124,29 @@ def writing(project: Project, to: IO[bytes], *args: str, program: str = "docker"
             raise _failure(project, args, process.returncode, err.read(), program=program)
 
 
-def result(project: Project, *args: str, program: str = "docker") -> tuple[int, str, str]:
-    """Return the exit code, the standard output and the standard error of `docker ARGS`."""
-    with _process(project, args, subprocess.PIPE, subprocess.PIPE, program=program) as process:
-        out, err = process.communicate()
-    return process.returncode, out.decode(), err.decode(errors="replace")
+def result(
+    project: Project,
+    *args: str,
+    given: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    program: str = "docker",
+) -> tuple[int, str, str]:
+    """Return the exit code, the standard output and the standard error of `docker ARGS`, which may read `given`."""
+    stdin = None if given is None else subprocess.PIPE
+    with _process(project, args, subprocess.PIPE, subprocess.PIPE, stdin=stdin, env=env, program=program) as process:
+        out, err = process.communicate(given)
+    return process.returncode, out.decode(errors="surrogateescape"), err.decode(errors="replace")
+
+
+def shown(project: Project, *args: str) -> tuple[int, str]:
+    """Run `docker ARGS`, print the command and its progress, and return the exit code and the standard error.
+
+    Progress goes to standard error: the standard output is that of the task.
+    """
+    print_command(*args)
+    with _process(project, args, sys.stderr.fileno(), subprocess.PIPE) as process:
+        _, err = process.communicate()
+    return process.returncode, err.decode(errors="replace")
 
 
 def build(project: Project, *args: str, once: tuple[str, ...] = (), env: Mapping[str, str] | None = None) -> None:

@@ -78,6 +78,11 @@ _CAUSES = (
         "correct RESTART, or `restart` in the Compose files.",
     ),
     Cause(
+        rf"{_ERROR}(?:Error response from daemon: )?invalid reference format(?P<reason>[^\n]*)$",
+        "The name of an image must be NAME, NAME:TAG or NAME@sha256:DIGEST, in lower case (got another{reason}). "
+        "To fix it: correct the name.",
+    ),
+    Cause(
         rf"{_ERROR}(?:Error response from daemon: )?No such image: (?P<where>\S+?)(?::latest)?\.?$",
         "There is no image {where} on this Engine. To fix it: build this project's images with `inv build`.",
     ),

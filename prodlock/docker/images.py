@@ -16,7 +16,8 @@ from prodlock.project import Project
 _RESERVE, _STEP_MB = 1.1, 5
 # The targets whose images the tasks tag with the project's name.
 TARGETS = (
-    "prod", "dev", "bare", "golden", "poetry", "lint", "audit", "loop", "reload", "sbom", "deploy", "fuzz",
+    "prod", "dev", "bare", "golden", "poetry", "lint", "audit", "loop", "reload", "sbom", "deploy", "checkov", "fuzz",
+    "sign",
 )  # fmt: skip
 
 

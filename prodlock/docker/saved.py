@@ -15,7 +15,7 @@ from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.project import Project
 
 # What Docker and Podman print for the name of an image that they do not have.
-_MISSING = re.compile(r"no such image|image not known|no such object|failed to find image", re.IGNORECASE)
+MISSING = re.compile(r"no such image|image not known|no such object|failed to find image", re.IGNORECASE)
 
 
 class Local(NamedTuple):
@@ -50,7 +50,7 @@ def find(project: Project, reference: str) -> Local:
     args = ("image", "inspect", reference)
     code, out, err = engine.result(project, *args, program=name)
     if code:
-        if _MISSING.search(err):
+        if MISSING.search(err):
             raise Failure(
                 f"There is no image, file or OCI layout {reference}. To fix it: pull or build the image "
                 f"(`{name} image ls` lists what there is), or give the path of a file.",

@@ -29,10 +29,10 @@ _PACKAGES = "/opt/prodlock"
 # The tools, each with the Debian packages that it needs beside its group of requirements.
 TOOLS = {
     "poetry": "", "lint": "", "audit": "", "loop": "", "reload": "", "sbom": "", "deploy": "kubernetes-client",
-    "fuzz": "",
+    "checkov": "", "fuzz": "", "sign": "cosign",
 }  # fmt: skip
-# The tools that have more than their group, and the stages that add it.
-_STAGES = {"lint": "beside-dev", "reload": "beside-dev", "loop": "on-dev", "audit": "audit"}
+# The tools that have more than their group, or none, and their stages.
+_STAGES = {"lint": "beside-dev", "reload": "beside-dev", "loop": "on-dev", "audit": "audit", "sign": "sign"}
 # Environments, and Prodlock's examples of what others write, which are not linted.
 _FOREIGN = "-path './.venv*' -o -path ./prodlock/tests/verify/projects"
 # The files of a repository's host that have a schema which check-jsonschema brings, by patterns of their paths.

@@ -1,7 +1,7 @@
 """Resolve and validate the files for deployment: `python manifests.py < STACK`, in the stage deploy, without a network.
 
-Prints JSON: the Swarm stack from standard input, which is YAML, the Kubernetes objects that kustomize builds from /k8s,
-and the violations of their schemas.
+Prints JSON: the Swarm stack from standard input, which is YAML, and before the interpolation; the Kubernetes objects
+that kustomize builds from /deploy/k8s, those of an example that it does not list, and the violations of their schemas.
 """
 
 from __future__ import annotations
@@ -9,32 +9,73 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import kubernetes_validate
 import yaml
 
 # The newest version of Kubernetes that the library has schemas of.
 VERSION = kubernetes_validate.latest_version()
+DEPLOY = Path("/deploy")
+# It is applied where a user adds it to the kustomization.
+EXAMPLE = DEPLOY / "k8s" / "ingress.yaml"
 
 
 def main() -> None:
     """Print the stack, the objects and the violations."""
-    built = subprocess.run(["/usr/bin/kubectl", "kustomize", "/k8s"], check=False, capture_output=True, text=True)
+    command = ["/usr/bin/kubectl", "kustomize", str(DEPLOY / "k8s")]
+    built = subprocess.run(command, check=False, capture_output=True, text=True)
     if built.returncode:
         sys.exit(f"kustomize: {built.stderr.strip()}")
-    objects = list(yaml.safe_load_all(built.stdout))
+    objects = parsed(built.stdout)
+    present = {identity(one) for one in objects}
+    try:
+        written = parsed(EXAMPLE.read_text(encoding="utf-8")) if EXAMPLE.is_file() else []
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
+        got = " ".join(str(error).split())
+        sys.exit(f"{EXAMPLE} must have objects of Kubernetes (got: {got}). To fix it: correct or remove it.")
+    examples = [one for one in written if identity(one) not in present]
+    found = {
+        "stack": yaml.safe_load(sys.stdin),
+        "written": yaml.safe_load((DEPLOY / "stack.yml").read_text(encoding="utf-8")),
+        "objects": objects,
+        "examples": examples,
+        "invalid": violations([*objects, *examples]),
+    }
+    json.dump(found, sys.stdout, default=str)
+
+
+def parsed(text: str) -> list[dict[str, Any]]:
+    """Return the objects in a text, without documents that have nothing but comments.
+
+    Raises ValueError where a document is not an object of Kubernetes.
+    """
+    found = [one for one in yaml.safe_load_all(text) if one]
+    for one in found:
+        if not (isinstance(one, dict) and one.get("kind") and isinstance(one.get("metadata"), dict)):
+            message = "each document must have `kind` and `metadata`"
+            raise ValueError(message)
+    return found
+
+
+def identity(one: dict[str, Any]) -> tuple[str, str]:
+    """Return the kind and name of an object."""
+    return one["kind"], one["metadata"].get("name", "")
+
+
+def violations(objects: list[dict[str, Any]]) -> list[str]:
+    """Return a sentence for each object that its schema does not allow."""
     invalid = []
     for one in objects:
         try:
             kubernetes_validate.validate(one, VERSION, strict=True)
         except kubernetes_validate.SchemaNotFoundError:
-            invalid.append(
-                f"{one['kind']} {one['metadata']['name']}: Kubernetes {VERSION} has no such kind of its own."
-            )
+            invalid.append(f"{' '.join(identity(one))}: Kubernetes {VERSION} has no such kind of its own.")
         except kubernetes_validate.ValidationError as error:
             place = ".".join(map(str, error.path))
-            invalid.append(f"{one['kind']} {one['metadata']['name']}: {place or 'it'}: {error.message}")
-    json.dump({"stack": yaml.safe_load(sys.stdin), "objects": objects, "invalid": invalid}, sys.stdout, default=str)
+            invalid.append(f"{' '.join(identity(one))}: {place or 'it'}: {error.message}")
+    return invalid
 
 
 if __name__ == "__main__":

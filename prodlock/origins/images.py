@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from prodlock.docker import saved
+from prodlock.docker import registry, saved
 from prodlock.docker.saved import Local
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image import layout, opened
@@ -38,6 +38,8 @@ class _Base(NamedTuple):
 def open_image(project: Project, reference: str, base: str | None, *, platform: str = "") -> Iterator[Subject]:
     """Open an image: a name on the Engine, a file that `docker save` wrote, or an OCI layout (a folder or a file).
 
+    A name with a digest is pulled where the Engine does not have it.
+
     `base` is such a reference as well, or `scratch`; without it, the base image is the longest prefix of the layers
     among the Engine's images. Of an image that has no layer of `base`, the files are compared with those of `base`.
     Raises Failure, code 2, where either can't be read or found.
@@ -57,6 +59,8 @@ def open_image(project: Project, reference: str, base: str | None, *, platform: 
 
 def _subject(project: Project, reference: str, base: str | None, platform: str, kept: ExitStack) -> Subject:
     path = _path("IMAGE", reference)
+    if not path:
+        registry.pull_missing(project, reference, program=saved.program(project), platform=platform)
     local = None if path else saved.find(project, reference)
     given = None if base is None else _given(project, base, platform)
     listed: Callable[[], Sequence[Local]] = tuple

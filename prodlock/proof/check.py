@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prodlock import collector
 from prodlock.failure import CANNOT_CHECK, FAILED, Failure
@@ -29,6 +29,13 @@ from prodlock.proof.report import Report, print_report, read_size
 from prodlock.proof.rules import Finding
 
 
+class Proof(NamedTuple):
+    """The verdict of all rules on a production image, and the evidence that it is based on."""
+
+    evidence: Evidence
+    report: Report
+
+
 def check(project: Project, image: str | None = None, *, whole: bool = True, bill: Path | None = None) -> Report:
     """Check a production image and return the report.
 
@@ -36,12 +43,19 @@ def check(project: Project, image: str | None = None, *, whole: bool = True, bil
     rules, else those about the dev group; `bill` is a CycloneDX file to compare with the image. Raises Failure, code 2,
     where the question can't be answered: evidence is missing, or an image is stale or not this project's.
     """
+    if whole:
+        return prove(project, image, bill=bill).report
     started = time.monotonic()
     with collector.paused():
-        evidence = collect(project, image, whole=whole)
-        if evidence.expected:
-            return _whole_report(evidence, evidence.expected, started, bill, is_own=not image)
-        return _narrow_report(project, evidence, started)
+        return _narrow_report(project, collect(project, image, whole=False), started)
+
+
+def prove(project: Project, image: str | None = None, *, bill: Path | None = None) -> Proof:
+    """Apply all rules to a production image, as `check` does, and return the report with its evidence."""
+    started = time.monotonic()
+    with collector.paused():
+        evidence = collect(project, image, whole=True)
+        return Proof(evidence, _whole_report(evidence, started, bill, is_own=not image))
 
 
 def prod_has_no_pytest(project: Project, reference: str | None, *, as_json: bool) -> int:
@@ -51,15 +65,27 @@ def prod_has_no_pytest(project: Project, reference: str | None, *, as_json: bool
 
 def prod(project: Project, reference: str | None, *, bill: str | None, as_json: bool) -> int:
     """Print all in the production image that its sources do not account for, and return 0, or 1 where there is any."""
-    _check_file_name("--sbom", bill)
+    check_file_name("--sbom", bill)
     return print_report(check(project, reference, bill=Path(bill) if bill else None), as_json=as_json)
 
 
-def _check_file_name(option: str, value: str | None) -> None:
+def check_file_name(option: str, value: str | None) -> None:
     """Raise Failure where an option's value can't be a file; an empty one is a variable of a script that is not set."""
     if value is not None and (not value or Path(value).is_dir()):
         raise Failure(
             f"{option} must be the name of a file (got {value!r}). To fix it: name one, or leave the option out.",
+            CANNOT_CHECK,
+        )
+
+
+def check_output(value: str | None) -> None:
+    """Raise Failure where `--output` can't be a file that is written."""
+    check_file_name("--output", value)
+    folder = Path(value or "").absolute().parent
+    if not folder.is_dir():
+        raise Failure(
+            f"{value} must be in an existing folder (there is no folder {folder}). To fix it: make the folder, or "
+            "name another.",
             CANNOT_CHECK,
         )
 
@@ -69,36 +95,43 @@ def sbom(project: Project, reference: str | None, output: str | None) -> int:
 
     Print a report and return 1 where the proof fails: an image that does not pass has no known components.
     """
-    _check_file_name("--output", output)
-    folder = Path(output or "").absolute().parent
-    if not folder.is_dir():
-        raise Failure(
-            f"{output} must be in an existing folder (there is no folder {folder}). To fix it: make the folder, or "
-            "name another.",
-            CANNOT_CHECK,
-        )
-    from prodlock.docker import engine, stages
-
+    check_output(output)
     started = time.monotonic()
     with collector.paused():
         evidence = collect(project, reference, whole=True)
-        assert evidence.expected  # noqa: S101 - for the type checker: the whole proof has it
         # The size has no influence on what the image consists of.
-        findings = [one for one in judge(evidence, evidence.expected) if one.rule is not rules.OVER_BUDGET]
+        findings = [one for one in judge(evidence, _expected(evidence)) if one.rule is not rules.OVER_BUDGET]
     if findings:
         print("\n".join(_report(evidence, findings, started).lines()), file=sys.stderr)
         return FAILED
-    given = json.dumps(_inventory(evidence, evidence.expected)).encode()
-    run = ("run", "--rm", "--interactive", "--network=none", stages.build(project, "sbom"))
-    document = engine.output(project, *run, "python", "/srv/sbom.py", given=given, echo=True)
+    document = bill_of_materials(project, evidence)
     if output:
-        try:
-            Path(output).write_text(document, encoding="utf-8")
-        except OSError as error:
-            raise Failure(f"{output} can't be written: {error.strerror}.", CANNOT_CHECK) from None
+        write(Path(output), document)
     else:
         print(document, end="")
     return 0
+
+
+def bill_of_materials(project: Project, evidence: Evidence) -> str:
+    """Return the bill of materials of an image that the whole proof has judged."""
+    from prodlock.docker import engine, stages
+
+    given = json.dumps(_inventory(evidence, _expected(evidence))).encode()
+    run = ("run", "--rm", "--interactive", "--network=none", stages.build(project, "sbom"))
+    return engine.output(project, *run, "python", "/srv/sbom.py", given=given, echo=True)
+
+
+def write(file: Path, document: str) -> None:
+    """Write a document to a file. Raises Failure where that is not possible."""
+    try:
+        file.write_text(document, encoding="utf-8")
+    except OSError as error:
+        raise Failure(f"{file} can't be written: {error.strerror}.", CANNOT_CHECK) from None
+
+
+def _expected(evidence: Evidence) -> Expected:
+    assert evidence.expected  # noqa: S101 - for the type checker: the whole proof has it
+    return evidence.expected
 
 
 def _narrow_report(project: Project, evidence: Evidence, started: float) -> Report:
@@ -123,10 +156,11 @@ def _narrow_report(project: Project, evidence: Evidence, started: float) -> Repo
     )
 
 
-def _whole_report(evidence: Evidence, expected: Expected, started: float, bill: Path | None, *, is_own: bool) -> Report:
+def _whole_report(evidence: Evidence, started: float, bill: Path | None, *, is_own: bool) -> Report:
     """Apply all rules, and return the report."""
     from prodlock.proof.judges import compose, contents
 
+    expected = _expected(evidence)
     findings = judge(evidence, expected)
     if bill:
         findings += _bill_differences(bill, evidence, expected)

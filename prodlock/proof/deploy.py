@@ -6,7 +6,8 @@ from prodlock.failure import CANNOT_CHECK, FAILED, Failure
 from prodlock.project import Project
 from prodlock.proof.evidence.deployment import collect
 from prodlock.proof.judges import deployment
-from prodlock.proof.judges.deployment import KUBERNETES, PROXIED, PROXY_FILE, STACK
+from prodlock.proof.judges.deployment import PROXIED, PROXY_FILE, RELEASE, STACK
+from prodlock.proof.judges.kubernetes import KUBERNETES
 
 
 def check(project: Project) -> int:
@@ -29,6 +30,6 @@ def check(project: Project) -> int:
         print(finding)
     if not findings:
         kinds = ", ".join(sorted({str(one["kind"]) for one in evidence.objects}))
-        agree = f"They, {PROXIED} and {PROXY_FILE} agree with {evidence.base}."
+        agree = f"They, {PROXIED}, {PROXY_FILE} and {RELEASE} agree with {evidence.base}."
         print(f"{STACK} and {KUBERNETES} ({kinds}) are valid. {agree}")
     return FAILED if findings else 0

@@ -91,7 +91,7 @@ def describe(
             "the keys `dockerfile` and `compose`, or leave them out."
         )
     tasks = TASKS if os.path.lexists(root / "tasks.py") else "tasks.py"
-    further = generated_deploy.files(described, name) if deploy else {}
+    further = generated_deploy.files(described, name, facts.variables) if deploy else {}
     further |= generated_workflow.files(root, tasks, is_own=False) if workflow else {}
     refuse_present(root, further)
     files |= further

@@ -51,9 +51,9 @@ def plan(project: Project, variables: frozenset[str], *, deploy: bool = False, w
         _check_description(project)
     changes = Changes(project.root)
     former_texts = {} if project.is_own else _bases(changes.before(vendored.BASE))
-    name = _compose_name(project, changes)
-    files = generated.files(project.configuration, generated.facts(project, name, variables))
-    files |= _on_request(project, name, former_texts, deploy=deploy, workflow=workflow)
+    facts = generated.facts(project, _compose_name(project, changes), variables)
+    files = generated.files(project.configuration, facts)
+    files |= _on_request(project, facts, former_texts, deploy=deploy, workflow=workflow)
     edited = {path: changes.before(path) for path in files}
     bases = edited if project.is_own else {**former_texts, **_renamed(project.root, former_texts, edited)}
     conflicts = []
@@ -119,12 +119,12 @@ def _bases(text: str | None) -> Mapping[str, str]:
 
 
 def _on_request(
-    project: Project, name: str, bases: Mapping[str, str], *, deploy: bool, workflow: bool
+    project: Project, facts: generated.Facts, bases: Mapping[str, str], *, deploy: bool, workflow: bool
 ) -> dict[str, generated.Rendered]:
     """Return the rendered files of deploy/ and the workflow, of each where it is asked for, or Prodlock wrote it."""
     found: dict[str, generated.Rendered] = {}
     if _has(project, generated_deploy.FILES, bases, wanted=deploy):
-        found |= generated_deploy.files(project.configuration, name)
+        found |= generated_deploy.files(project.configuration, facts.name, facts.variables)
     if _has(project, [generated_workflow.FILE], bases, wanted=workflow):
         tasks = TASKS if (project.root / TASKS).exists() else "tasks.py"
         found |= generated_workflow.files(project.root, tasks, is_own=project.is_own)

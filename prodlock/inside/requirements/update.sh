@@ -3,7 +3,7 @@
 # Options are uv's, for example `--index-url ADDRESS`. Needs uv on PATH (`pip install uv`).
 set -eu
 cd "$(dirname "$0")"
-for group in audit deploy fuzz lint loop poetry reload sbom test; do
+for group in audit checkov deploy fuzz lint loop poetry reload sbom test; do
     case $group in
         # The dev image has what these depend on.
         loop | reload) alone=--no-deps ;;

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from prodlock import generated, source
 from prodlock.configuration import Configuration
-from prodlock.docker import compose, engine
+from prodlock.docker import compose, engine, registry
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image import reader
 from prodlock.image.records import File, Image
@@ -87,6 +87,8 @@ def _collect(
     dev, prod = f"{name}:dev", reference or f"{name}:prod"
     locked = lock.read(project)
     shipped = sources.of_working_tree(project)
+    if not file:
+        registry.pull_missing(project, prod)
     name_of_prod = images.names(project, dev, *([] if file else [prod]))[-1]
     if whole and not file:
         # Before anything is built for the comparison.

@@ -51,13 +51,18 @@ def collect(project: Project) -> ComposeProject:
     return replace(found, file=file, without_override=alone)
 
 
-def resolve(project: Project, *more: str) -> Mapping[str, Any]:
+def resolve(
+    project: Project, *more: str, interpolate: bool = True, env: Mapping[str, str] | None = None
+) -> Mapping[str, Any]:
     """Return what Compose makes of its files, and more of them, for the profile prod.
+
+    Without interpolation it has the files' own text, and no value of the environment.
 
     Raises Failure where they have no production service.
     """
     files = (f"--file={name}" for name in more)
-    document = _config(project, *compose.command(project, compose.PROD[1]), *files)
+    options = () if interpolate else ("--no-interpolate",)
+    document = _config(project, *compose.command(project, compose.PROD[1]), *files, options=options, env=env)
     if compose.PROD[0] not in (document.get("services") or {}):
         raise Failure(
             f"{compose.files(project)[0].name} must have a service {compose.PROD[0]} in the profile {compose.PROD[1]} "
@@ -78,8 +83,11 @@ def _resolve_alone(project: Project, whole: ComposeProject) -> ComposeProject | 
     return replace(whole, document=document, real=real)
 
 
-def _config(project: Project, *command: str) -> Mapping[str, Any]:
-    document: Mapping[str, Any] = json.loads(engine.output(project, *command, "config", "--format=json"))
+def _config(
+    project: Project, *command: str, options: tuple[str, ...] = (), env: Mapping[str, str] | None = None
+) -> Mapping[str, Any]:
+    printed = engine.output(project, *command, "config", "--format=json", *options, env=env)
+    document: Mapping[str, Any] = json.loads(printed)
     return document
 
 

@@ -11,8 +11,9 @@ from prodlock.docker import compose, engine, stages
 from prodlock.failure import Failure
 from prodlock.project import Project
 from prodlock.proof.evidence import compose as composed
-from prodlock.proof.judges import deployment
-from prodlock.proof.judges.deployment import KUBERNETES, OPEN, PROXIED, PROXY_FILE, STACK, Deployment, RunSettings
+from prodlock.proof.judges import deployment, kubernetes, variables
+from prodlock.proof.judges.deployment import OPEN, PROXIED, PROXY_FILE, RELEASE, STACK, Deployment, RunSettings
+from prodlock.proof.judges.kubernetes import KUBERNETES
 
 _VALIDATE = ("python", "/srv/manifests.py")
 # Where IMAGE is not set: only the form of the image's name is judged.
@@ -25,13 +26,15 @@ def collect(project: Project) -> Deployment:
     settings = {"IMAGE": project.environment.get("IMAGE", _EXAMPLE)}
     own = composed.resolve(project)["services"][compose.PROD[0]]
     proxied = composed.resolve(project, PROXIED)
+    released = composed.resolve(project, RELEASE, env=settings)["services"]
     stack = engine.output(project, "stack", "config", f"--compose-file={STACK}", echo=True, env=settings)
-    options = (f"--volume={project.root / KUBERNETES}:/k8s:ro", "--interactive", "--network=none")
+    options = (f"--volume={project.root / generated_deploy.FOLDER}:/deploy:ro", "--interactive", "--network=none")
     printed = engine.output(
         project, "run", "--rm", *options, stages.build(project, "deploy"), *_VALIDATE, given=stack.encode(), echo=True
     )
     document = json.loads(printed)
     stacked, objects = document["stack"]["services"][compose.PROD[0]], document["objects"]
+    written = document["written"]["services"]
     described = project.configuration
     paths = generated_deploy.probed_paths(described)
     image = deployment.of_image(_text(project, described.dockerfile), *paths)
@@ -53,7 +56,11 @@ def collect(project: Project) -> Deployment:
         base,
         deployment.merged(plain._replace(forwarded=None), image, behind_proxy),
         others,
-        {STACK: str(stacked.get("image", "")), KUBERNETES: deployment.image(objects)},
+        {
+            STACK: str(stacked.get("image", "")),
+            KUBERNETES: deployment.image(objects),
+            RELEASE: str(released[compose.PROD[0]].get("image", "")),
+        },
         objects,
         [f"{KUBERNETES}: {sentence}" for sentence in document["invalid"]],
         [service.dropped(base, compose.PROD[0], name) for name in service.not_handed_on(own, read)],
@@ -62,12 +69,21 @@ def collect(project: Project) -> Deployment:
             deployment.Command(one.name, one.words, one.once, generated_deploy.kubernetes_name(one.name))
             for one in described.commands
         ],
+        examples=document["examples"],
+        variables=[
+            variables.of_compose(base, composed.resolve(project, interpolate=False)["services"][compose.PROD[0]]),
+            variables.of_stack(STACK, stacked, written[compose.PROD[0]]),
+            variables.of_kubernetes(KUBERNETES, kubernetes.container(kubernetes.service(objects)), objects),
+        ],
+        secrets=described.environment,
+        written=written,
+        released=released,
     )
 
 
 def refuse_absent(project: Project) -> None:
     """Raise Failure where deploy/ lacks a file."""
-    for path in (STACK, f"{KUBERNETES}/kustomization.yaml", PROXY_FILE, PROXIED):
+    for path in (STACK, f"{KUBERNETES}/kustomization.yaml", PROXY_FILE, PROXIED, RELEASE):
         if not (project.root / path).is_file():
             raise Failure(f"{path} must exist (got no such file). To fix it: run `prodlock upgrade --deploy`.")
 

@@ -7,17 +7,18 @@ of Kubernetes (`kubectl kustomize`), of the proxy.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from prodlock.proof.judges import kubernetes, variables
 from prodlock.proof.judges.compose import PRODUCTION
+from prodlock.proof.judges.kubernetes import KUBERNETES
 
-STACK, KUBERNETES, PROXY_FILE, PROXIED = "deploy/stack.yml", "deploy/k8s", "deploy/haproxy.cfg", "deploy/proxy.yml"
+STACK, PROXY_FILE, PROXIED = "deploy/stack.yml", "deploy/haproxy.cfg", "deploy/proxy.yml"
+RELEASE = "deploy/release.yml"
 _DIGEST_REFERENCE = re.compile(r".+@sha256:[0-9a-f]{64}")
 _SETS_SCHEME = r"^\s*http-request set-header x-forwarded-proto %\[ssl_fc,iif\(https,http\)\]( unless outer scheme)?$"
 _UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "k": 10**3, "M": 10**6, "G": 10**9}
-# The name of the service's Deployment.
-DEPLOYMENT = "api"
 
 # A setting; None where a document does not have such a setting at all.
 Value = str | float | tuple[str, ...] | None
@@ -64,15 +65,6 @@ class Command(NamedTuple):
     workload: str
 
 
-class Workload(NamedTuple):
-    """An object of Kubernetes that runs pods."""
-
-    kind: str
-    name: str
-    labels: Mapping[str, str]
-    pod: Mapping[str, Any]
-
-
 class Deployment(NamedTuple):
     """What the files in deploy/ state, resolved."""
 
@@ -90,6 +82,15 @@ class Deployment(NamedTuple):
     # The services of the stack, and the further commands that pyproject.toml declares.
     services: Mapping[str, Any] = {}
     commands: Sequence[Command] = ()
+    # Objects that are not applied before a user adds their file to the kustomization.
+    examples: Sequence[Mapping[str, Any]] = ()
+    # The variables that each file hands on to the service, that of Compose first, and those that a Secret has.
+    variables: Sequence[variables.Variables] = ()
+    secrets: Collection[str] = ()
+    # The services of the stack before their variables are interpolated.
+    written: Mapping[str, Any] = {}
+    # The services of deploy/release.yml.
+    released: Mapping[str, Any] = {}
 
 
 def judge(evidence: Deployment) -> list[str]:
@@ -100,7 +101,9 @@ def judge(evidence: Deployment) -> list[str]:
         *differences(evidence.reference, evidence.others, evidence.base),
         *unpinned_images(evidence.images),
         *unmet_restrictions(evidence.objects, evidence.commands),
-        *unselected_pods(evidence.objects),
+        *kubernetes.judge((*evidence.objects, *evidence.examples), _ours(evidence)),
+        *other_variables(evidence),
+        *built_releases(evidence.released, evidence.commands),
         *wrong_commands(evidence),
         *undeclared_services(evidence.services, evidence.commands),
         *undeclared_workloads(evidence.objects, evidence.commands),
@@ -187,21 +190,22 @@ def of_stack_command(service: Mapping[str, Any]) -> RunSettings:
 
 def of_kubernetes(objects: Iterable[Mapping[str, Any]]) -> RunSettings:
     """Return the settings of the service's Deployment."""
-    return _of_workload(_service(objects))
+    objects = tuple(objects)
+    return _of_workload(kubernetes.service(objects), objects)
 
 
-def of_kubernetes_command(workload: Workload) -> RunSettings:
+def of_kubernetes_command(workload: kubernetes.Workload) -> RunSettings:
     """Return the settings of a further command in deploy/k8s."""
-    image = _container(workload).get("image")
-    return _of_workload(workload)._replace(forwarded=None, root_path=None, image=image)
+    image = kubernetes.container(workload).get("image")
+    return _of_workload(workload, ())._replace(forwarded=None, root_path=None, image=image)
 
 
-def _of_workload(workload: Workload) -> RunSettings:
+def _of_workload(workload: kubernetes.Workload, objects: Sequence[Mapping[str, Any]]) -> RunSettings:
     """Return the settings of a pod. Its grace period begins before the signal, with `preStop`."""
-    pod, container = workload.pod, _container(workload)
+    pod, container = workload.pod, kubernetes.container(workload)
     security, context = pod.get("securityContext", {}), container.get("securityContext", {})
     limits = container.get("resources", {}).get("limits", {})
-    environment = {one["name"]: one.get("value") for one in container.get("env") or ()}
+    environment = variables.of_kubernetes(KUBERNETES, container, objects).values
     before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     return RunSettings(
         port=container["ports"][0]["containerPort"] if container.get("ports") else NONE,
@@ -256,9 +260,9 @@ def unmet_restrictions(objects: Iterable[Mapping[str, Any]], commands: Iterable[
     https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
     """
     objects = tuple(objects)
-    service, others = _service(objects), _commands(objects, commands)
+    service, others = kubernetes.service(objects), _commands(objects, commands)
     for place, workload in ((KUBERNETES, service), *((f"{KUBERNETES}, {name}", one) for name, one in others.items())):
-        pod, container = workload.pod, _container(workload)
+        pod, container = workload.pod, kubernetes.container(workload)
         security, context = pod.get("securityContext", {}), container.get("securityContext", {})
         volumes = pod.get("volumes", ())
         met = {
@@ -271,32 +275,6 @@ def unmet_restrictions(objects: Iterable[Mapping[str, Any]], commands: Iterable[
         for requirement, is_met in met.items():
             if not is_met:
                 yield f"{place}: {requirement} is not what the restricted Pod Security Standard demands."
-
-
-def unselected_pods(objects: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a sentence for each object that selects the pods of no workload, or of several.
-
-    Those of the service must be selected by one of each kind that there is.
-    """
-    objects = tuple(objects)
-    service, all_workloads = _service(objects), tuple(_workloads(objects))
-    for kind in ("PodDisruptionBudget", "Service"):
-        chosen = []
-        for one in (one for one in objects if one["kind"] == kind):
-            selector = one.get("spec", {}).get("selector") or {}
-            wanted = selector.get("matchLabels", selector) if kind == "PodDisruptionBudget" else selector
-            selected = [each for each in all_workloads if wanted and wanted.items() <= each.labels.items()]
-            if one.get("spec", {}).get("type") == "ExternalName":
-                # It leads out of the cluster, for example to a database.
-                continue
-            chosen.append(selected)
-            if not selected:
-                yield f"{KUBERNETES}: the {kind} {_name(one)} selects no pods."
-            if len(selected) > 1:
-                names = ", ".join(each.name for each in selected)
-                yield f"{KUBERNETES}: the {kind} {_name(one)} selects the pods of several workloads ({names})."
-        if all(chosen) and chosen and not any(service in selected for selected in chosen):
-            yield f"{KUBERNETES}: no {kind} selects the pods of the Deployment {service.name}."
 
 
 def wrong_commands(evidence: Deployment) -> Iterator[str]:
@@ -322,6 +300,44 @@ def wrong_commands(evidence: Deployment) -> Iterator[str]:
                 yield from differences(wanted, {f"{file}, {command.name}": given}, evidence.base)
 
 
+def other_variables(evidence: Deployment) -> Iterator[str]:
+    """Yield a sentence for each variable that the files do not all hand on, to the service and to its commands."""
+    if not evidence.variables:
+        return
+    reference, *others = evidence.variables
+    # What Compose drops has a sentence already.
+    dropped = re.findall(r"must hand on (\w+)", "\n".join(evidence.dropped))
+    values = dict.fromkeys(dropped) | dict(reference.values)
+    yield from variables.differences(reference._replace(values=values), others, evidence.secrets)
+    yield from variables.wrong_grace(others, evidence.reference.grace)
+    by_file = {one.file: one for one in others}
+    workloads = _commands(evidence.objects, evidence.commands)
+    for command in evidence.commands:
+        if service := evidence.services.get(command.name):
+            written = evidence.written.get(command.name) or {}
+            yield from variables.missing(
+                by_file[STACK], variables.of_stack(f"{STACK}, {command.name}", service, written)
+            )
+        if workload := workloads.get(command.name):
+            given = variables.of_kubernetes(
+                f"{KUBERNETES}, {command.name}", kubernetes.container(workload), evidence.objects
+            )
+            yield from variables.missing(by_file[KUBERNETES], given)
+
+
+def built_releases(services: Mapping[str, Any], commands: Iterable[Command]) -> Iterator[str]:
+    """Yield a sentence for each service that deploy/release.yml builds, or that has another image than api-prod."""
+    image = str(services.get(PRODUCTION, {}).get("image", ""))
+    for name in (PRODUCTION, *(one.name for one in commands)) if services else ():
+        given = services.get(name, {})
+        if given.get("build") or given.get("pull_policy") == "build":
+            yield f"{RELEASE}: {name} must not be built (got a build). To fix it: restore `build: !reset null`."
+        if given.get("image") != image:
+            yield f"{RELEASE}: the image of {name} is {given.get('image')}, and must be {image} as with {PRODUCTION}."
+        if given.get("pull_policy") == "never":
+            yield f"{RELEASE}: {name} must be pulled (got pull_policy: never). To fix it: restore `<<: *release`."
+
+
 def undeclared_services(services: Mapping[str, Any], commands: Iterable[Command]) -> Iterator[str]:
     """Yield a sentence for each service of the stack that runs the production image and is not declared."""
     production = _repository(services.get(PRODUCTION, {}))
@@ -334,14 +350,20 @@ def undeclared_services(services: Mapping[str, Any], commands: Iterable[Command]
 def undeclared_workloads(objects: Iterable[Mapping[str, Any]], commands: Iterable[Command]) -> Iterator[str]:
     """Yield a sentence for each container that runs the production image and is not that of a declared command."""
     objects = tuple(objects)
-    service = _service(objects)
-    production = _repository(_container(service))
+    service = kubernetes.service(objects)
+    production = _repository(kubernetes.container(service))
     declared = (service, *_commands(objects, commands).values())
-    for workload in _workloads(objects):
+    for workload in kubernetes.workloads(objects):
         main = () if workload in declared else workload.pod["containers"]
         for container in (*main, *(workload.pod.get("initContainers") or ())):
             if _repository(container) == production:
                 yield _undeclared(KUBERNETES, f"{workload.kind} {workload.name}, {container.get('name')}")
+
+
+def _ours(evidence: Deployment) -> tuple[kubernetes.Workload, ...]:
+    """Return the workloads of the service and its commands."""
+    objects = evidence.objects
+    return (kubernetes.service(objects), *_commands(objects, evidence.commands).values())
 
 
 def _undeclared(file: str, name: str) -> str:
@@ -353,47 +375,15 @@ def _undeclared(file: str, name: str) -> str:
 
 def image(objects: Iterable[Mapping[str, Any]]) -> str:
     """Return the image that the service's Deployment runs."""
-    return str(_service(objects).pod["containers"][0].get("image", ""))
+    return str(kubernetes.service(objects).pod["containers"][0].get("image", ""))
 
 
-def _workloads(objects: Iterable[Mapping[str, Any]]) -> Iterator[Workload]:
-    """Yield the objects that run pods."""
-    for one in objects:
-        kind, spec = one["kind"], one.get("spec") or {}
-        if kind == "CronJob":
-            spec = spec["jobTemplate"]["spec"]
-        if kind == "Pod" or "template" in spec:
-            template = one if kind == "Pod" else spec["template"]
-            yield Workload(kind, _name(one), template.get("metadata", {}).get("labels", {}), template["spec"])
-
-
-def _service(objects: Iterable[Mapping[str, Any]]) -> Workload:
-    """Return the Deployment of the service: by its name where there are several. Raises ValueError where it lacks."""
-    found = [one for one in _workloads(objects) if one.kind == "Deployment"]
-    named = [one for one in found if one.name == DEPLOYMENT] or found
-    if len(named) != 1:
-        message = f"{len(found)} Deployments, none of which is called {DEPLOYMENT}"
-        raise ValueError(message)
-    return named[0]
-
-
-def _commands(objects: Iterable[Mapping[str, Any]], commands: Iterable[Command]) -> dict[str, Workload]:
+def _commands(objects: Iterable[Mapping[str, Any]], commands: Iterable[Command]) -> dict[str, kubernetes.Workload]:
     """Return the workloads of the declared commands that have one, by the command's name."""
     objects = tuple(objects)
-    service = _service(objects)
-    by_name = {one.name: one for one in _workloads(objects) if one != service}
+    service = kubernetes.service(objects)
+    by_name = {one.name: one for one in kubernetes.workloads(objects) if one != service}
     return {one.name: by_name[one.workload] for one in commands if one.workload in by_name}
-
-
-def _container(workload: Workload) -> Mapping[str, Any]:
-    """Return the container of a pod. Raises ValueError where it has several."""
-    found: Mapping[str, Any]
-    (found,) = workload.pod["containers"]
-    return found
-
-
-def _name(one: Mapping[str, Any]) -> str:
-    return str(one.get("metadata", {}).get("name", ""))
 
 
 def _repository(container: Mapping[str, Any]) -> str:

@@ -39,10 +39,10 @@ def test_deploy_check_accepts_the_shipped_files() -> None:
     """Swarm's and Kubernetes' own tools and schemas, without a cluster and without a network."""
     done = inv("deploy-check")
     assert done.returncode == 0, done.stdout + done.stderr
-    kinds = "Deployment, HorizontalPodAutoscaler, Namespace, PodDisruptionBudget, Service"
     assert done.stdout == (
-        f"deploy/stack.yml and deploy/k8s ({kinds}) are valid. "
-        "They, deploy/proxy.yml and deploy/haproxy.cfg agree with docker-compose.yml.\n"
+        "deploy/stack.yml and deploy/k8s (ConfigMap, Deployment, HorizontalPodAutoscaler, Namespace, NetworkPolicy, "
+        "PodDisruptionBudget, Service, ServiceAccount) are valid. They, deploy/proxy.yml, deploy/haproxy.cfg and "
+        "deploy/release.yml agree with docker-compose.yml.\n"
     )
 
 
@@ -73,9 +73,9 @@ WRONG = {
     ),
     "a limit": ("deploy/stack.yml", 'cpus: "1", memory: 256M', 'cpus: "1"', "memory is left open"),
     "any client as a proxy": (
-        "deploy/k8s/deployment.yaml",
-        "value: 10.0.0.0/8",
-        'value: "*"',
+        "deploy/k8s/kustomization.yaml",
+        "IPS=10.0.0.0/8",
+        "IPS=*",
         "deploy/k8s: forwarded is every client",
     ),
     "another network": (
@@ -97,6 +97,62 @@ WRONG = {
         "deploy/haproxy.cfg: forwarded is every client",
     ),
     "a path in front": ("deploy/stack.yml", "PATH: ${UVICORN_ROOT_PATH:-}", "PATH: /api", "root_path is /api"),
+    "a variable that Swarm lacks": (
+        "deploy/stack.yml",
+        "APP_LOG_LEVEL, ",
+        "",
+        "deploy/stack.yml: APP_LOG_LEVEL must be handed on as with docker-compose.yml",
+    ),
+    "a variable that only Compose sets": (
+        "docker-compose.yml",
+        "&environment {<<: *server,",
+        "&environment {<<: *server, APP_COLOUR: red,",
+        "APP_COLOUR must be handed on as with docker-compose.yml (got no such variable). To fix it: add it with the",
+    ),
+    "another value": (
+        "deploy/k8s/kustomization.yaml",
+        "FORMAT=json",
+        "FORMAT=text",
+        "deploy/k8s: APP_LOG_FORMAT is text, and must be json as with deploy/stack.yml",
+    ),
+    "no map of the settings": (
+        "deploy/k8s/deployment.yaml",
+        "configMapRef: {name: settings}",
+        "configMapRef: {name: settings, optional: true}\n            - configMapRef: {name: colours}",
+        "Deployment api must name a ConfigMap of these files (got colours)",
+    ),
+    "a policy for nothing": (
+        "deploy/k8s/network.yaml",
+        "{app.kubernetes.io/name: quotes}",
+        "{app.kubernetes.io/name: other}",
+        "NetworkPolicy api selects no pods",
+    ),
+    "an account with a token": (
+        "deploy/k8s/account.yaml",
+        "automountServiceAccountToken: false",
+        "automountServiceAccountToken: true",
+        "of the ServiceAccount api must be false",
+    ),
+    "replicas that are not spread": (
+        "deploy/k8s/deployment.yaml",
+        "labelSelector: {matchLabels: {app.kubernetes.io/name: quotes}}",
+        "labelSelector: {matchLabels: {app.kubernetes.io/name: other}}",
+        "labelSelector of topologySpreadConstraints, kubernetes.io/hostname,",
+    ),
+    "a port of the Ingress": ("deploy/k8s/ingress.yaml", "{name: http}", "{name: web}", "Ingress api must name a port"),
+    "a type of the Ingress": ("deploy/k8s/ingress.yaml", "pathType: Prefix", "pathType: 1", "pathType: 1 is not"),
+    "a target of the autoscaler": (
+        "deploy/k8s/autoscaler.yaml",
+        "kind: Deployment, name: api",
+        "kind: Deployment, name: web",
+        "HorizontalPodAutoscaler api must name a Deployment",
+    ),
+    "a release that is built": (
+        "deploy/release.yml",
+        "    build: !reset null\n",
+        "",
+        "release.yml: api-prod must not be built",
+    ),
     "a privilege": ("deploy/k8s/deployment.yaml", "runAsNonRoot: true", "runAsNonRoot: false", "runAsNonRoot is not"),
 }
 
@@ -124,8 +180,14 @@ def test_deploy_check_reports_a_mistake(sentences: tuple[int, list[str]], kind: 
 def test_deploy_check_reports_nothing_but_mistakes(sentences: tuple[int, list[str]]) -> None:
     """Each line is about a mistake that was made."""
     _, lines = sentences
-    # The second is of "no proxy", too.
-    parts = [*(part for *_, part in WRONG.values()), "must hand on FORWARDED_ALLOW_IPS"]
+    # These are of "no proxy", of "a setting that Compose drops", of the policy and of the zones, too.
+    further = (
+        "must hand on FORWARDED_ALLOW_IPS",
+        "stack.yml: APP_NEW must",
+        "lets requests in",
+        "topology.kubernetes.io",
+    )
+    parts = [*(part for *_, part in WRONG.values()), *further]
     assert [line for line in lines if not any(part in line for part in parts)] == []
 
 
@@ -156,6 +218,13 @@ MISTAKES = {
         "- name: worker\n          ports: [{containerPort: 80}]\n          image: quotes",
         "deploy/k8s, worker: port is 80",
     ),
+    "other variables": (
+        "deploy/k8s/deployment.yaml",
+        '          command: ["python", "-m", "http.server", "--directory=/tmp", "8001"]\n          envFrom:\n'
+        "            - configMapRef: {name: settings}\n",
+        '          command: ["python", "-m", "http.server", "--directory=/tmp", "8001"]\n',
+        "k8s, worker: APP_LOG_FORMAT must be handed on",
+    ),
     "none": ("deploy/k8s/deployment.yaml", "  name: migrate\n", "  name: other\n", "k8s: the command migrate of"),
     "another name": (
         "deploy/stack.yml",
@@ -185,9 +254,7 @@ def test_deploy_check_judges_commands(with_commands: Path) -> None:
     """Their counterparts are valid for Swarm and Kubernetes; each mistake in them is reported."""
     done = inv("deploy-check", cwd=with_commands)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (
-        "(Deployment, HorizontalPodAutoscaler, Job, Namespace, PodDisruptionBudget, Service) are valid" in done.stdout
-    )
+    assert "HorizontalPodAutoscaler, Job, Namespace, NetworkPolicy" in done.stdout
     for file, old, new, _ in MISTAKES.values():
         edit(with_commands / file, old, new)
     done = inv("deploy-check", cwd=with_commands)

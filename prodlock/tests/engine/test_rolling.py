@@ -111,3 +111,18 @@ def test_slow_bodies_do_not_delay_other_clients(proxy_image: str) -> None:
         started = time.monotonic()
         assert answers("/")
         assert time.monotonic() - started < 1
+
+
+def test_more_than_four_replicas_get_requests(proxy_image: str) -> None:
+    """As many as REPLICAS, each. The proxy's health check passes, and fails where no proxy answers, the control."""
+    with proxied(proxy_image, REPLICAS="5") as replicas:
+        clients = Clients(CLIENTS)
+        with clients.asking():
+            time.sleep(1)
+        assert clients.lost == []
+        assert len(replicas) == 5
+        assert all("'/quotes'" in docker("logs", one).stderr + docker("logs", one).stdout for one in replicas)
+        proxy = inspected(f"{PROJECT}-proxy-1")
+    assert proxy["State"]["Health"]["Status"] == "healthy"
+    _, *command = proxy["Config"]["Healthcheck"]["Test"]
+    assert docker("run", "--rm", "--network=none", proxy_image, *command, check=False).returncode != 0

@@ -68,6 +68,12 @@ PRINTED = {
         "Error response from daemon: invalid restart policy: maximum retry count cannot be used with restart policy "
         "'always'\n"
     ),
+    "The name of an image must be NAME, NAME:TAG or NAME@sha256:DIGEST, in lower case (got another: repository name": (
+        "Error response from daemon: invalid reference format: repository name (Quotes) must be lowercase\n"
+    ),
+    "The name of an image must be NAME, NAME:TAG or NAME@sha256:DIGEST, in lower case (got another). To fix it": (
+        "Error response from daemon: invalid reference format\n"
+    ),
     "There is no image nope on this": "Error response from daemon: No such image: nope:latest\n",
     "There is no image nope:1 on this": "Error response from daemon: No such image: nope:1",
 }

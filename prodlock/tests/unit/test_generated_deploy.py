@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from prodlock import __version__, cli, generated_deploy, vendored
+from prodlock import __version__, cli, generated, generated_deploy, service, vendored
 from prodlock.configuration import Command, Configuration
 from prodlock.failure import CANNOT_CHECK, FAILED, Failure
 from prodlock.project import Project
@@ -22,13 +23,14 @@ WORKER = Command("worker", ("celery", "-A", "x", "worker"), once=False)
 MIGRATE = Command("migrate", ("alembic", "-x", "a b", "upgrade"), once=True)
 PLAIN = Configuration(lock="poetry.lock")
 OWN_SERVER = Configuration(lock="poetry.lock", server=("gunicorn", "main:app"), health="", ready="")
+SETTINGS, NETWORK, RELEASE = "deploy/k8s/kustomization.yaml", "deploy/k8s/network.yaml", "deploy/release.yml"
 STACK, K8S, PROXY, PROXIED = "deploy/stack.yml", "deploy/k8s/deployment.yaml", "deploy/haproxy.cfg", "deploy/proxy.yml"
 Captured = pytest.CaptureFixture[str]
 
 
-def rendered(configuration: Configuration, name: str = "shop") -> dict[str, str]:
+def rendered(configuration: Configuration, name: str = "shop", variables: Iterable[str] = ()) -> dict[str, str]:
     """Return the texts of the files by their paths."""
-    return {path: one.text for path, one in generated_deploy.files(configuration, name).items()}
+    return {path: one.text for path, one in generated_deploy.files(configuration, name, variables).items()}
 
 
 def edit(file: Path, old: str, new: str) -> None:
@@ -49,7 +51,8 @@ def texts(root: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("path", generated_deploy.FILES)
 def test_the_files_of_this_repository_are_rendered(path: str) -> None:
     """Byte for byte, from its own configuration."""
-    files = rendered(Project(REPOSITORY, {}).configuration, "quotes")
+    project = Project(REPOSITORY, {})
+    files = rendered(project.configuration, "quotes", service.variables(project))
     assert (REPOSITORY / path).read_text(encoding="utf-8") == files[path]
 
 
@@ -97,7 +100,7 @@ def test_memory_has_the_units_of_each_system(memory: str, stack: str, limit: str
 
 def test_variables_of_the_server_are_those_of_prodlock_server_only() -> None:
     """Another server may not read them. The proxy asks it for a connection where it has no path."""
-    names = ("APP_LOG_FORMAT", "FORWARDED_ALLOW_IPS", "UVICORN_ROOT_PATH", "APP_MAX_BODY_BYTES")
+    names = generated.SERVER_VARIABLES
     plain, own = ("".join(rendered(one).values()) for one in (PLAIN, OWN_SERVER))
     assert all(name in plain and name not in own for name in names)
     assert own.count("tcpSocket: {port: http}") == 3
@@ -110,12 +113,51 @@ def test_declared_variables_are_handed_on() -> None:
     """Swarm takes them from the environment, Kubernetes from a Secret, for commands as well."""
     configuration = Configuration(environment=("DATABASE_URL", "APP_LOG_FORMAT"), commands=(WORKER,), server=("x",))
     found = rendered(configuration)
-    assert "    DATABASE_URL:\n    APP_LOG_FORMAT:\n" in found[STACK]
+    assert "x-settings: &settings {APP_LOG_FORMAT, DATABASE_URL}\n" in found[STACK]
     line = "valueFrom: {secretKeyRef: {name: shop, key: DATABASE_URL, optional: true}}"
-    assert found[K8S].count(line) == 2
+    assert found[K8S].count(line) == found[K8S].count("configMapRef: {name: settings}") == 2
     # prodlock.server's own line is the only one.
     plain = rendered(Configuration(environment=("APP_LOG_FORMAT",)))
-    assert plain[STACK].count("APP_LOG_FORMAT:") == plain[K8S].count("APP_LOG_FORMAT") == 1
+    assert plain[STACK].count("APP_LOG_FORMAT") == plain[SETTINGS].count("APP_LOG_FORMAT") == 1
+    assert "APP_LOG_FORMAT" not in plain[K8S]
+
+
+def test_settings_of_the_service_are_handed_on() -> None:
+    """Swarm takes those from the environment that the files do not set."""
+    found = rendered(PLAIN, variables=("SHOP_COLOUR", "UVICORN_ROOT_PATH"))[STACK]
+    settings = re.search(r"^x-settings: &settings \{([^}]*)\}", found, re.MULTILINE)
+    assert settings
+    names = re.findall(r"\w+", settings[1])
+    assert "SHOP_COLOUR" in names
+    assert sorted({*names, "APP_LOG_FORMAT", "FORWARDED_ALLOW_IPS", "UVICORN_ROOT_PATH"}) == sorted(
+        {"SHOP_COLOUR", *generated.SERVER_VARIABLES}
+    )
+    assert len(names) == len(generated.SERVER_VARIABLES) - 2
+
+
+def test_policies_open_the_ports_of_known_services() -> None:
+    """And DNS. The port of another image is the user's to add."""
+    services = (("db", "postgres:17"), ("cache", "valkey/valkey:8"), ("mail", "axllent/mailpit:1"))
+    opened = re.findall(r"port: (\w+)", rendered(Configuration(services=services))[NETWORK])
+    assert opened == ["53", "53", "5432", "6379", "http"]
+    assert re.findall(r"port: (\w+)", rendered(PLAIN)[NETWORK]) == ["53", "53", "http"]
+
+
+def test_what_a_command_needs_before_an_update_has_a_label() -> None:
+    """One selector finds these objects and the command's Job."""
+    found = rendered(Configuration(commands=(MIGRATE,)))
+    for path in ("namespace", "account", "network"):
+        assert "app.kubernetes.io/name: shop-settings" in found[f"deploy/k8s/{path}.yaml"]
+    assert "options: {labels: {app.kubernetes.io/name: shop-settings}}" in found[SETTINGS]
+    assert "--selector 'app.kubernetes.io/name in (shop-migrate,shop-settings)'" in found[K8S]
+    assert "shop-settings" not in "".join(rendered(Configuration(commands=(WORKER,))).values())
+
+
+def test_a_release_takes_its_image_from_the_environment() -> None:
+    """So do the commands, which Compose otherwise never pulls."""
+    found = rendered(Configuration(commands=(WORKER, Command("on", ("x",), once=True)), compose="prod.yml"))[RELEASE]
+    assert found.endswith('    build: !reset null\n  worker: *release\n  "on": *release\n')
+    assert "-f prod.yml -f deploy/release.yml" in found
 
 
 def test_commands_have_counterparts() -> None:
@@ -214,11 +256,11 @@ def test_init_has_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_edits_of_deploy_are_merged(tmp_path: Path) -> None:
     """An upgrade without the option follows the configuration, and keeps what the user has changed."""
     root = moved_in(tmp_path, with_deploy=True)
-    edit(root / STACK, "replicas: 2", "replicas: 3")
+    edit(root / STACK, "{REPLICAS:-2}", "{REPLICAS:-3}")
     edit(root / "pyproject.toml", "[tool.prodlock]\n", '[tool.prodlock]\nmemory = "1g"\ncommands = {worker = "w"}\n')
     assert upgrade(root) == 0
     text = (root / STACK).read_text(encoding="utf-8")
-    assert all(part in text for part in ("replicas: 3", "memory: 1G", 'command: ["w"]'))
+    assert all(part in text for part in ("{REPLICAS:-3}", "memory: 1G", 'command: ["w"]'))
     before = texts(root)
     assert upgrade(root, "--deploy") == 0
     assert texts(root) == before

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from prodlock import service
-from prodlock.proof.judges import deployment
+from prodlock.proof.judges import deployment, variables
 
 DOCKERFILE = "FROM x AS y\nUSER root\nEXPOSE 1\nFROM scratch AS prod\nUSER 10001:10001\nEXPOSE 8000\n"
 PROXY = (
@@ -38,6 +38,7 @@ OBJECTS: list[dict[str, Any]] = [
             "template": {
                 "metadata": {"labels": {"name": "x", "more": "y"}},
                 "spec": {
+                    "automountServiceAccountToken": False,
                     "securityContext": {
                         "runAsNonRoot": True, "runAsUser": 10001, "runAsGroup": 10001,
                         "seccompProfile": {"type": "RuntimeDefault"},
@@ -101,6 +102,22 @@ def test_equal_settings_are_not_findings() -> None:
         "proxy": deployment.of_proxy(PROXY),
     }
     assert list(deployment.differences(REFERENCE, others, "docker-compose.yml")) == []
+
+
+def test_settings_of_a_config_map_are_those_of_the_container() -> None:
+    """Its own variables take precedence."""
+    objects = copy.deepcopy(OBJECTS)
+    container(objects).update(env=[], envFrom=[{"configMapRef": {"name": "settings"}}])
+    objects.append(
+        {
+            "kind": "ConfigMap", "metadata": {"name": "settings"},
+            "data": {"FORWARDED_ALLOW_IPS": "*", "UVICORN_ROOT_PATH": "/api"},
+        }
+    )  # fmt: skip
+    found = deployment.of_kubernetes(objects)
+    assert (found.forwarded, found.root_path) == (deployment.EVERYONE, "/api")
+    container(objects)["env"] = [{"name": "FORWARDED_ALLOW_IPS", "value": "10.0.0.0/8"}]
+    assert deployment.of_kubernetes(objects).forwarded == deployment.PROXY
 
 
 @pytest.mark.parametrize(
@@ -218,36 +235,6 @@ def test_an_unmet_restriction_is_a_finding(change: Callable[[list[dict[str, Any]
 def test_a_duration_is_read(text: str | None, seconds: float | None) -> None:
     """As Compose writes it."""
     assert deployment.of_compose({"stop_grace_period": text}).grace == seconds
-
-
-@pytest.mark.parametrize("selector", [None, {}, {"name": "z"}, {"matchLabels": {"name": "z"}}])
-@pytest.mark.parametrize("place", [0, 2])
-def test_an_object_that_selects_no_pod_is_a_finding(place: int, selector: dict[str, Any] | None) -> None:
-    """Kubernetes reports no error for it."""
-    assert list(deployment.unselected_pods(OBJECTS)) == []
-    objects = copy.deepcopy(OBJECTS)
-    objects[place]["spec"]["selector"] = selector
-    (sentence,) = deployment.unselected_pods(objects)
-    assert sentence == f"deploy/k8s: the {objects[place]['kind']} api selects no pods."
-
-
-def test_a_service_selects_the_pods_of_one_workload() -> None:
-    """A command's pods do not answer requests; those of the service must be selected."""
-    objects = all_objects()
-    assert list(deployment.unselected_pods(objects)) == []
-    objects[3]["spec"]["template"]["metadata"]["labels"]["name"] = "x"
-    assert len(sentences := list(deployment.unselected_pods(objects))) == 2
-    assert sentences[1] == "deploy/k8s: the Service api selects the pods of several workloads (api, a-worker)."
-    objects = all_objects()
-    objects[0]["spec"]["selector"]["name"] = "w"
-    (sentence,) = deployment.unselected_pods(objects)
-    assert sentence == "deploy/k8s: no Service selects the pods of the Deployment api."
-
-
-def test_a_service_that_leads_out_of_the_cluster_is_accepted() -> None:
-    """A database outside, for example."""
-    outside = {"kind": "Service", "metadata": {"name": "db"}, "spec": {"type": "ExternalName"}}
-    assert list(deployment.unselected_pods([*OBJECTS, outside])) == []
 
 
 # Commands
@@ -423,9 +410,58 @@ def test_all_findings_of_a_deployment_are_reported() -> None:
         [*objects],
         ["deploy/k8s: a schema does not allow it."],
         [service.dropped("compose.yaml", "api-prod", "APP_NEW")],
+        variables=[
+            variables.Variables("compose.yaml", {"A": "1"}),
+            # What Compose drops is not reported of Compose again.
+            variables.Variables("deploy/stack.yml", {"A": "2", "APP_NEW": None}),
+        ],
+        released={"api-prod": {"image": "x", "build": {}, "pull_policy": "build"}},
     )
     findings = deployment.judge(evidence)
-    assert len(findings) == 6
-    parts = ("a schema", "add `APP_NEW`", "port is 1", "x:1", "runAsNonRoot", "the Service api selects no pods")
+    parts = (
+        "a schema", "add `APP_NEW`", "port is 1", "x:1", "runAsNonRoot", "the Service api selects no pods",
+        "deploy/stack.yml: A is 2, and must be 1", "deploy/release.yml: api-prod must not be built",
+    )  # fmt: skip
+    assert len(findings) == len(parts)
     assert all(part in finding for part, finding in zip(parts, findings, strict=True))
     assert findings[2].endswith("as with compose.yaml.")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "part"),
+    [
+        ("api-prod", {"build": {"context": "."}}, "api-prod must not be built"),
+        ("worker", {"image": "x:2"}, "the image of worker is x:2, and must be x:1"),
+        ("worker", {"pull_policy": "never"}, "worker must be pulled"),
+    ],
+)
+def test_a_release_that_would_not_run_its_image_is_a_finding(name: str, change: dict[str, Any], part: str) -> None:
+    """It runs what was published, with its commands."""
+    services = {
+        "api-prod": {"image": "x:1", "pull_policy": "missing"},
+        "worker": {"image": "x:1"},
+        "db": {"image": "y"},
+    }
+    commands = [deployment.Command("worker", ("x",), once=False, workload="worker")]
+    assert list(deployment.built_releases(services, commands)) == []
+    services[name] |= change
+    (sentence,) = deployment.built_releases(services, commands)
+    assert sentence.startswith(f"deploy/release.yml: {part}")
+
+
+def test_commands_have_the_variables_of_the_service() -> None:
+    """A command that a file gives others is a finding. Compose gives all of them the same."""
+    objects, stacked = all_objects(), services()
+    given = variables.Variables("deploy/k8s", {"A": "1"}, has_settings=True)
+    evidence = deployment.Deployment(
+        "compose.yaml", REFERENCE, {}, {"deploy/stack.yml": DIGEST, "deploy/k8s": DIGEST}, [*objects], [], [], stacked,
+        COMMANDS, variables=[given._replace(file=file) for file in ("compose.yaml", "deploy/stack.yml", "deploy/k8s")],
+    )  # fmt: skip
+    expected = [f"{file}, {name}: A" for name in ("a_worker", "migrate") for file in ("deploy/stack.yml", "deploy/k8s")]
+    assert [one.partition(" must")[0] for one in deployment.other_variables(evidence)] == expected
+    for name in ("a_worker", "migrate"):
+        stacked[name]["environment"] = {"A": "1"}
+    for one in objects[3:]:
+        one["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "A", "value": "1"}]
+    written = {name: {"environment": ["A=1"]} for name in ("a_worker", "migrate")}
+    assert list(deployment.other_variables(evidence._replace(written=written))) == []

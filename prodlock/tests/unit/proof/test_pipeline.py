@@ -19,6 +19,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "check": {"evidence", "judges", "report"},
     "deploy": {"evidence", "judges"},
     "audit": {"evidence", "judges", "report"},
+    "publish": {"check", "evidence", "report"},
 }
 
 

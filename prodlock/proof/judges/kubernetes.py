@@ -1,0 +1,272 @@
+"""Judge how Kubernetes' objects refer to each other: what they select, connect to, mount and run as.
+
+The API accepts an object that refers to nothing. Objects are as `kubectl kustomize` prints them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+KUBERNETES = "deploy/k8s"
+# The name of the service's Deployment.
+DEPLOYMENT = "api"
+Object = Mapping[str, Any]
+
+
+class Workload(NamedTuple):
+    """An object of Kubernetes that runs pods."""
+
+    kind: str
+    name: str
+    labels: Mapping[str, str]
+    pod: Mapping[str, Any]
+
+
+def judge(objects: Sequence[Object], ours: Sequence[Workload]) -> Iterator[str]:
+    """Yield a sentence for each reference that leads nowhere, and each token that is mounted.
+
+    Takes the workloads of the service and its commands. Others may have an account from elsewhere, with a token.
+    """
+    yield from unselected_pods(objects)
+    yield from unspread_pods(objects)
+    yield from mounted_tokens(objects, ours)
+    yield from closed_ports(objects)
+    yield from unknown_references(objects, ours)
+
+
+def workloads(objects: Iterable[Object]) -> Iterator[Workload]:
+    """Yield the objects that run pods."""
+    for one in objects:
+        kind, spec = one["kind"], one.get("spec") or {}
+        if kind == "CronJob":
+            spec = spec["jobTemplate"]["spec"]
+        if kind == "Pod" or "template" in spec:
+            template = one if kind == "Pod" else spec["template"]
+            labels = template.get("metadata", {}).get("labels") or {}
+            yield Workload(kind, name(one), labels, template["spec"])
+
+
+def service(objects: Iterable[Object]) -> Workload:
+    """Return the Deployment of the service: by its name where there are several. Raises ValueError where it lacks."""
+    found = [one for one in workloads(objects) if one.kind == "Deployment"]
+    named = [one for one in found if one.name == DEPLOYMENT] or found
+    if len(named) != 1:
+        message = f"{len(found)} Deployments, none of which is called {DEPLOYMENT}"
+        raise ValueError(message)
+    return named[0]
+
+
+def container(workload: Workload) -> Mapping[str, Any]:
+    """Return the container of a pod. Raises ValueError where it has several."""
+    found: Mapping[str, Any]
+    (found,) = workload.pod["containers"]
+    return found
+
+
+def name(one: Object) -> str:
+    """Return the name of an object."""
+    return str(one.get("metadata", {}).get("name", ""))
+
+
+def of_kind(objects: Iterable[Object], kind: str) -> Iterator[Object]:
+    """Yield the objects of a kind."""
+    return (one for one in objects if one["kind"] == kind)
+
+
+def selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
+    """Return whether a label selector matches labels. An empty one matches all, and none at all matches nothing.
+
+    https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors
+    """
+    if selector is None:
+        return False
+    wanted = selector.get("matchLabels") or {}
+    return wanted.items() <= labels.items() and all(
+        _meets(labels.get(one["key"]), one["operator"], one.get("values") or ())
+        for one in selector.get("matchExpressions") or ()
+    )
+
+
+def _meets(value: str | None, operator: str, values: Sequence[str]) -> bool:
+    return {
+        "In": value in values,
+        "NotIn": value not in values,
+        "Exists": value is not None,
+        "DoesNotExist": value is None,
+    }[operator]
+
+
+def unselected_pods(objects: Iterable[Object]) -> Iterator[str]:
+    """Yield a sentence for each object that selects the pods of no workload, or of several.
+
+    Those of the service must be selected by one of each kind that there is.
+    """
+    objects = tuple(objects)
+    ours, all_workloads = service(objects), tuple(workloads(objects))
+    for kind in ("NetworkPolicy", "PodDisruptionBudget", "Service"):
+        chosen = []
+        for one in of_kind(objects, kind):
+            if (one.get("spec") or {}).get("type") == "ExternalName":
+                # It leads out of the cluster, for example to a database.
+                continue
+            selected = [each for each in all_workloads if selects(_selector(one), each.labels)]
+            chosen.append(selected)
+            if not selected:
+                yield f"{KUBERNETES}: the {kind} {name(one)} selects no pods."
+            if len(selected) > 1 and kind != "NetworkPolicy":
+                names = ", ".join(each.name for each in selected)
+                yield f"{KUBERNETES}: the {kind} {name(one)} selects the pods of several workloads ({names})."
+        if all(chosen) and chosen and not any(ours in selected for selected in chosen):
+            yield f"{KUBERNETES}: no {kind} selects the pods of the Deployment {ours.name}."
+
+
+def _selector(one: Object) -> Mapping[str, Any] | None:
+    """Return the label selector of an object that has one."""
+    spec = one.get("spec") or {}
+    if one["kind"] == "NetworkPolicy":
+        # An empty one is that of all pods.
+        return spec.get("podSelector") or {}
+    selector: Mapping[str, Any] = spec.get("selector") or {}
+    if one["kind"] == "Service":
+        return {"matchLabels": selector} if selector else None
+    return selector if selector.get("matchLabels") or selector.get("matchExpressions") else None
+
+
+def unspread_pods(objects: Iterable[Object]) -> Iterator[str]:
+    """Yield a sentence for each topology constraint that does not count the pods that it is to spread."""
+    for workload in workloads(objects):
+        for one in workload.pod.get("topologySpreadConstraints") or ():
+            if not selects(one.get("labelSelector"), workload.labels):
+                yield (
+                    f"{_place(workload)}: the labelSelector of topologySpreadConstraints, {one.get('topologyKey')}, "
+                    "must match the labels of its own pods (got others)."
+                )
+
+
+def mounted_tokens(objects: Iterable[Object], ours: Iterable[Workload]) -> Iterator[str]:
+    """Yield a sentence for each account and each pod that mounts a token, which gives access to the cluster's API."""
+    accounts = {name(one): one for one in of_kind(objects, "ServiceAccount")}
+    reported = set()
+    for workload in ours:
+        used, own = _account(workload), workload.pod.get("automountServiceAccountToken")
+        if used in accounts and accounts[used].get("automountServiceAccountToken") is not False:
+            if used not in reported:
+                yield f"{KUBERNETES}: automountServiceAccountToken of the ServiceAccount {used} must be false."
+            reported.add(used)
+        # The pod's own key takes precedence over that of its account.
+        if own or (own is None and used not in accounts):
+            yield f"{_place(workload)}: automountServiceAccountToken must be false."
+
+
+def closed_ports(objects: Iterable[Object]) -> Iterator[str]:
+    """Yield a sentence where the policies that select the service's pods do not let a request in to a port of it.
+
+    https://kubernetes.io/docs/concepts/services-networking/network-policies/
+    """
+    objects = tuple(objects)
+    ours = service(objects)
+    # Ingress is implied where the types are not listed.
+    specs = [
+        one["spec"]
+        for one in of_kind(objects, "NetworkPolicy")
+        if selects(_selector(one), ours.labels) and "Ingress" in (one["spec"].get("policyTypes") or ("Ingress",))
+    ]
+    rules = [rule for spec in specs for rule in spec.get("ingress") or ()]
+    # A rule without ports opens all.
+    opened: list[Mapping[str, Any]] = [port for rule in rules for port in rule.get("ports") or [{}]]
+    for port in _ports(ours) if specs else ():
+        if not any(_opens(one, port) for one in opened):
+            yield f"{KUBERNETES}: no NetworkPolicy lets requests in to the port {port['containerPort']} of {ours.name}."
+
+
+def _opens(given: Mapping[str, Any], port: Mapping[str, Any]) -> bool:
+    """Return whether an entry of a policy's rule opens a container's port."""
+    wanted, number = given.get("port"), port["containerPort"]
+    if given.get("protocol", "TCP") != port.get("protocol", "TCP"):
+        return False
+    if isinstance(wanted, int):
+        return bool(wanted <= number <= given.get("endPort", wanted))
+    return wanted in {None, port.get("name")}
+
+
+def unknown_references(objects: Iterable[Object], ours: Iterable[Workload]) -> Iterator[str]:
+    """Yield a sentence for each name that no object has: of a port, Service, workload, account or ConfigMap."""
+    objects = tuple(objects)
+    yield from _of_services(objects)
+    yield from _of_ingresses(objects)
+    runs = {(one.kind, one.name) for one in workloads(objects)}
+    for one in of_kind(objects, "HorizontalPodAutoscaler"):
+        target = one["spec"]["scaleTargetRef"]
+        if (target["kind"], target["name"]) not in runs:
+            yield _unknown(f"the HorizontalPodAutoscaler {name(one)}", f"a {target['kind']}", target["name"])
+    accounts, maps = ({name(one) for one in of_kind(objects, kind)} for kind in ("ServiceAccount", "ConfigMap"))
+    for workload in ours:
+        holder = f"the {workload.kind} {workload.name}"
+        if (account := _account(workload)) not in {"default", *accounts}:
+            yield _unknown(holder, "a ServiceAccount", account)
+        for given in _config_maps(workload):
+            if given.get("name") not in maps and not given.get("optional"):
+                yield _unknown(holder, "a ConfigMap", given.get("name", ""))
+
+
+def _of_services(objects: Iterable[Object]) -> Iterator[str]:
+    objects = tuple(objects)
+    for one in of_kind(objects, "Service"):
+        for workload in workloads(objects):
+            ports = {value for port in _ports(workload) for value in (port["containerPort"], port.get("name"))}
+            for port in one["spec"].get("ports") or () if selects(_selector(one), workload.labels) else ():
+                if (target := port.get("targetPort", port["port"])) not in ports:
+                    yield _unknown(f"the Service {name(one)}", f"a port of the {workload.kind} {workload.name}", target)
+
+
+def _of_ingresses(objects: Iterable[Object]) -> Iterator[str]:
+    objects = tuple(objects)
+    ports = {
+        name(one): [value for port in one["spec"].get("ports") or () for value in (port["port"], port.get("name"))]
+        for one in of_kind(objects, "Service")
+    }
+    for one in of_kind(objects, "Ingress"):
+        spec, holder = one["spec"], f"the Ingress {name(one)}"
+        paths = (path for rule in spec.get("rules") or () for path in (rule.get("http") or {}).get("paths") or ())
+        for backend in (*(path["backend"] for path in paths), spec.get("defaultBackend") or {}):
+            if not (given := backend.get("service")):
+                continue
+            port = next(iter((given.get("port") or {}).values()), None)
+            if given["name"] not in ports:
+                yield _unknown(holder, "a Service", given["name"])
+            elif port not in ports[given["name"]]:
+                yield _unknown(holder, f"a port of the Service {given['name']}", port)
+
+
+def _unknown(holder: str, kind: str, given: object) -> str:
+    return f"{KUBERNETES}: {holder} must name {kind} of these files (got {given})."
+
+
+def config_maps(workload: Workload) -> list[str]:
+    """Return the names of the ConfigMaps whose entries are all variables of a workload's container."""
+    sources = (one.get("configMapRef") for one in container(workload).get("envFrom") or ())
+    return [str(one.get("name", "")) for one in sources if one]
+
+
+def _config_maps(workload: Workload) -> Iterator[Mapping[str, Any]]:
+    """Yield the references of a pod to ConfigMaps: of variables, and of volumes."""
+    for one in (*workload.pod["containers"], *(workload.pod.get("initContainers") or ())):
+        sources = [given.get("configMapRef") for given in one.get("envFrom") or ()]
+        sources += [(given.get("valueFrom") or {}).get("configMapKeyRef") for given in one.get("env") or ()]
+        yield from filter(None, sources)
+    yield from filter(None, (volume.get("configMap") for volume in workload.pod.get("volumes") or ()))
+
+
+def _account(workload: Workload) -> str:
+    """Return the name of the account that a pod runs as."""
+    return str(workload.pod.get("serviceAccountName") or "default")
+
+
+def _ports(workload: Workload) -> Iterator[Mapping[str, Any]]:
+    for one in workload.pod["containers"]:
+        yield from one.get("ports") or ()
+
+
+def _place(workload: Workload) -> str:
+    return f"{KUBERNETES}, {workload.name}"

@@ -1,0 +1,136 @@
+"""Judge that each system hands the same variables on to the service: Compose, Swarm and Kubernetes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from prodlock.proof.judges import credentials
+
+# Those whose values are compared by what they mean: the trusted proxies and the stripped path.
+_JUDGED = frozenset({"FORWARDED_ALLOW_IPS", "UVICORN_ROOT_PATH"})
+_GRACE = "APP_STOP_GRACE_SECONDS"
+# A value that Compose and Swarm take from their environment; `$$` is a dollar sign.
+_INTERPOLATED = re.compile(r"(?<!\$)(?:\$\$)*\$(?!\$)")
+
+
+class Variables(NamedTuple):
+    """The variables that a file hands on to a container: constants, and None where the site sets the value."""
+
+    file: str
+    values: Mapping[str, str | None]
+    # Whether the file has a place where a site sets any other variable, and any other secret.
+    has_settings: bool = False
+    has_secrets: bool = False
+
+
+def of_compose(file: str, service: Mapping[str, Any]) -> Variables:
+    """Return the variables of a service that was resolved without interpolation."""
+    return Variables(file, {name: _constant(value) for name, value in _pairs(service.get("environment"))})
+
+
+def of_stack(file: str, service: Mapping[str, Any], written: Mapping[str, Any]) -> Variables:
+    """Return the variables of a service of a stack, resolved and before the interpolation of its text."""
+    constants = {name: _constant(value) for name, value in _pairs(written.get("environment"))}
+    resolved = _pairs(service.get("environment"))
+    return Variables(
+        file, {name: value if constants.get(name, value) is not None else None for name, value in resolved}
+    )
+
+
+def of_kubernetes(file: str, container: Mapping[str, Any], objects: Sequence[Mapping[str, Any]]) -> Variables:
+    """Return the variables of a container, with those of the ConfigMaps that it takes as a whole."""
+    maps = {one["metadata"]["name"]: one.get("data") or {} for one in objects if one["kind"] == "ConfigMap"}
+    values: dict[str, str | None] = {}
+    sources = container.get("envFrom") or ()
+    for source in sources:
+        given = maps.get((source.get("configMapRef") or {}).get("name"), {})
+        values |= {f"{source.get('prefix') or ''}{name}": str(value) for name, value in given.items()}
+    for one in container.get("env") or ():
+        reference = (one.get("valueFrom") or {}).get("configMapKeyRef") or {}
+        # Without a value and a source it is empty.
+        value = "" if "valueFrom" not in one else maps.get(reference.get("name"), {}).get(reference.get("key"))
+        values[one["name"]] = str(one["value"]) if "value" in one else value
+    has_settings, has_secrets = (any(key in source for source in sources) for key in ("configMapRef", "secretRef"))
+    return Variables(file, values, has_settings, has_secrets)
+
+
+def differences(reference: Variables, others: Sequence[Variables], secrets: Collection[str]) -> Iterator[str]:
+    """Yield a sentence for each variable that a file lacks or gives another constant.
+
+    The first file with a constant is the example of the others. Takes the variables that a Secret has by default.
+    """
+    files = (reference, *others)
+    for name in sorted({name for one in files for name in one.values}):
+        given = [one for one in files if name in one.values]
+        constants = [one for one in given if one.values[name] is not None]
+        example = (constants or given)[0]
+        for one in files:
+            if name not in one.values:
+                place = one.has_secrets if name in secrets else one.has_settings or one.has_secrets
+                if constants or not place:
+                    yield _missing(one.file, name, example)
+            # What Compose leaves open, a deployment may set.
+            elif (
+                name not in _JUDGED
+                and one.values[name] != example.values[name]
+                and (one.values[name] is not None or example is reference)
+            ):
+                yield _other(one, name, example)
+
+
+def missing(service: Variables, command: Variables) -> Iterator[str]:
+    """Yield a sentence for each variable that a file hands on to the service, and not as well to a command."""
+    for name, value in sorted(service.values.items()):
+        if name not in command.values:
+            yield _missing(command.file, name, service)
+        elif command.values[name] != value:
+            yield _other(command, name, service)
+
+
+def wrong_grace(files: Sequence[Variables], seconds: object) -> Iterator[str]:
+    """Yield a sentence for each file that gives the service another grace period than the orchestrator."""
+    for one in files:
+        if (given := one.values.get(_GRACE)) is not None and _number(given) != seconds:
+            yield f"{one.file}: {_GRACE} is {given}, and must be {seconds}, the grace period of the files."
+
+
+def _missing(file: str, name: str, example: Variables) -> str:
+    remedy = "add it, or run `prodlock upgrade`"
+    if example.values[name] is not None:
+        remedy = f"add it with the value of {example.file}, {_shown(name, example)}"
+    return f"{file}: {name} must be handed on as with {example.file} (got no such variable). To fix it: {remedy}."
+
+
+def _other(given: Variables, name: str, example: Variables) -> str:
+    return f"{given.file}: {name} is {_shown(name, given)}, and must be {_shown(name, example)} as with {example.file}."
+
+
+def _shown(name: str, given: Variables) -> str:
+    """Return the value of a variable for a message, without a password."""
+    value = given.values[name]
+    return "left open" if value is None else credentials.shown(name, value).removeprefix(f"{name}=") or "empty"
+
+
+def _pairs(environment: object) -> Iterator[tuple[str, str | None]]:
+    """Yield the names and values of an environment, which is a mapping or a list."""
+    if isinstance(environment, Mapping):
+        for name, value in environment.items():
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            yield str(name), None if value is None else text
+    elif isinstance(environment, list):
+        for one in environment:
+            name, sign, value = str(one).partition("=")
+            yield name, value if sign else None
+
+
+def _constant(value: str | None) -> str | None:
+    return None if value is None or _INTERPOLATED.search(value) else value.replace("$$", "$")
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

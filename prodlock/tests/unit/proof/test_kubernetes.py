@@ -1,0 +1,224 @@
+"""Objects of Kubernetes that refer to nothing are findings."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from prodlock.proof.judges import kubernetes
+
+LABELS = {"name": "shop"}
+Objects = dict[str, dict[str, Any]]
+
+
+def workload(name: str, labels: dict[str, str]) -> dict[str, Any]:
+    """Return a Deployment."""
+    pod = {
+        "serviceAccountName": "api",
+        "automountServiceAccountToken": False,
+        "topologySpreadConstraints": [{"topologyKey": "zone", "labelSelector": {"matchLabels": labels}}],
+        "containers": [
+            {"ports": [{"name": "http", "containerPort": 8000}], "envFrom": [{"configMapRef": {"name": "settings"}}]}
+        ],
+    }
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    return {"kind": "Deployment", "metadata": {"name": name}, "spec": {"template": template}}
+
+
+def an_object(kind: str, spec: dict[str, Any], name: str = "api") -> dict[str, Any]:
+    """Return an object that has a specification."""
+    return {"kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def backend(name: str = "api", **port: object) -> dict[str, Any]:
+    """Return the specification of an Ingress with one path."""
+    return {"rules": [{"http": {"paths": [{"backend": {"service": {"name": name, "port": port}}}]}}]}
+
+
+OBJECTS: Objects = {
+    "deployment": workload("api", LABELS),
+    "service": an_object(
+        "Service", {"selector": LABELS, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]}
+    ),
+    "budget": an_object("PodDisruptionBudget", {"selector": {"matchLabels": LABELS}}),
+    "scaler": an_object("HorizontalPodAutoscaler", {"scaleTargetRef": {"kind": "Deployment", "name": "api"}}),
+    "account": an_object("ServiceAccount", {}) | {"automountServiceAccountToken": False},
+    "settings": {"kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {}},
+    "default": an_object("NetworkPolicy", {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}, "default"),
+    "policy": an_object(
+        "NetworkPolicy", {"podSelector": {"matchLabels": LABELS}, "ingress": [{"ports": [{"port": "http"}]}]}
+    ),
+    "ingress": an_object("Ingress", backend(name="api", number=80)),
+}
+
+
+def pod(objects: Objects) -> dict[str, Any]:
+    """Return the pod of the Deployment."""
+    found: dict[str, Any] = objects["deployment"]["spec"]["template"]["spec"]
+    return found
+
+
+def judged(objects: Objects) -> list[str]:
+    """Return the findings."""
+    given = tuple(objects.values())
+    return list(kubernetes.judge(given, [kubernetes.service(given)]))
+
+
+def changed(change: Callable[[Objects], object]) -> list[str]:
+    """Return the findings after a change."""
+    objects = copy.deepcopy(OBJECTS)
+    change(objects)
+    return judged(objects)
+
+
+def test_objects_that_refer_to_each_other_are_not_findings() -> None:
+    """An Ingress may also name its port, and a policy the port's number or a range."""
+    assert judged(OBJECTS) == []
+    for ports in ([{"port": 8000}], [{"port": 7000, "endPort": 9000}], [{"protocol": "TCP"}], None):
+        objects = copy.deepcopy(OBJECTS)
+        objects["policy"]["spec"]["ingress"] = [{"ports": ports} if ports else {}]
+        assert judged(objects) == []
+    assert changed(lambda objects: objects["ingress"].update(spec=backend(name="http"))) != []
+    assert changed(lambda objects: objects["ingress"].update(spec={"defaultBackend": {"resource": {}}})) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            lambda objects: objects["policy"]["spec"].update(podSelector={"matchLabels": {"name": "other"}}),
+            "the NetworkPolicy api selects no pods.",
+        ),
+        (
+            lambda objects: objects["policy"]["spec"]["podSelector"].update(
+                matchExpressions=[{"key": "name", "operator": "DoesNotExist"}]
+            ),
+            "the NetworkPolicy api selects no pods.",
+        ),
+        (
+            lambda objects: objects["account"].pop("automountServiceAccountToken"),
+            "automountServiceAccountToken of the ServiceAccount api must be false.",
+        ),
+        (
+            lambda objects: pod(objects)["topologySpreadConstraints"][0]["labelSelector"].update(
+                matchLabels={"a": "b"}
+            ),
+            "the labelSelector of topologySpreadConstraints, zone, must match the labels of its own pods",
+        ),
+        (
+            lambda objects: pod(objects)["topologySpreadConstraints"][0].pop("labelSelector"),
+            "the labelSelector of topologySpreadConstraints, zone, must match the labels of its own pods",
+        ),
+        (
+            lambda objects: objects["ingress"].update(spec=backend("web", number=80)),
+            "the Ingress api must name a Service of these files (got web).",
+        ),
+        (
+            lambda objects: objects["ingress"].update(spec=backend("api", number=8000)),
+            "the Ingress api must name a port of the Service api of these files (got 8000).",
+        ),
+        (
+            lambda objects: objects["ingress"].update(
+                spec={"defaultBackend": {"service": {"name": "api", "port": {"name": "web"}}}}
+            ),
+            "the Ingress api must name a port of the Service api of these files (got web).",
+        ),
+        (
+            lambda objects: objects["service"]["spec"]["ports"][0].update(targetPort="web"),
+            "the Service api must name a port of the Deployment api of these files (got web).",
+        ),
+        (
+            lambda objects: objects["scaler"]["spec"]["scaleTargetRef"].update(name="web"),
+            "the HorizontalPodAutoscaler api must name a Deployment of these files (got web).",
+        ),
+        (
+            lambda objects: objects["settings"]["metadata"].update(name="other"),
+            "the Deployment api must name a ConfigMap of these files (got settings).",
+        ),
+        (
+            lambda objects: pod(objects).update(serviceAccountName="web"),
+            "the Deployment api must name a ServiceAccount of these files (got web).",
+        ),
+    ],
+)
+def test_an_object_that_refers_to_nothing_is_a_finding(change: Callable[[Objects], object], sentence: str) -> None:
+    """Kubernetes accepts it."""
+    findings = changed(change)
+    assert [one for one in findings if sentence in one], findings
+    # A pod whose account is not there has no account that mounts no token, either: its own key decides.
+    assert len(findings) == (2 if "selects no pods" in sentence else 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda objects: objects.pop("policy"),
+        lambda objects: objects["policy"]["spec"].update(ingress=[]),
+        lambda objects: objects["policy"]["spec"].update(policyTypes=["Egress"]),
+        lambda objects: objects["policy"]["spec"].update(ingress=[{"ports": [{"port": 80}]}]),
+        lambda objects: objects["policy"]["spec"].update(ingress=[{"ports": [{"port": "web"}]}]),
+        lambda objects: objects["policy"]["spec"].update(ingress=[{"ports": [{"port": 8000, "protocol": "UDP"}]}]),
+    ],
+)
+def test_policies_that_let_no_request_in_are_a_finding(change: Callable[[Objects], object]) -> None:
+    """The policy of all pods closes what no other one opens. Without any policy all is open."""
+    (sentence,) = changed(change)
+    assert sentence == "deploy/k8s: no NetworkPolicy lets requests in to the port 8000 of api."
+    assert changed(lambda objects: (objects.pop("policy"), objects.pop("default"))) == []
+
+
+def test_a_pod_that_mounts_a_token_is_a_finding() -> None:
+    """By its own key, which takes precedence, or with the account that every namespace has."""
+    assert changed(lambda objects: pod(objects).pop("automountServiceAccountToken")) == []
+    sentence = "deploy/k8s, api: automountServiceAccountToken must be false."
+    assert changed(lambda objects: pod(objects).update(automountServiceAccountToken=True)) == [sentence]
+    default = {"serviceAccountName": "default", "automountServiceAccountToken": None}
+    assert changed(lambda objects: pod(objects).update(default)) == [sentence]
+
+
+@pytest.mark.parametrize("selector", [None, {}, {"name": "z"}, {"matchLabels": {"name": "z"}}])
+@pytest.mark.parametrize("place", ["service", "budget"])
+def test_an_object_that_selects_no_pod_is_a_finding(place: str, selector: dict[str, Any] | None) -> None:
+    """Kubernetes reports no error for it."""
+    (sentence,) = changed(lambda objects: objects[place]["spec"].update(selector=selector))
+    assert sentence == f"deploy/k8s: the {OBJECTS[place]['kind']} api selects no pods."
+
+
+def test_a_service_selects_the_pods_of_one_workload() -> None:
+    """A command's pods do not answer requests; those of the service must be selected."""
+    objects = copy.deepcopy(OBJECTS) | {"worker": workload("worker", {"name": "worker"})}
+    assert judged(objects) == []
+    objects["service"]["spec"]["selector"] = {"name": "worker"}
+    assert judged(objects) == ["deploy/k8s: no Service selects the pods of the Deployment api."]
+    objects = copy.deepcopy(OBJECTS) | {"worker": workload("worker", LABELS)}
+    sentences = judged(objects)
+    assert len(sentences) == 2
+    assert "deploy/k8s: the Service api selects the pods of several workloads (api, worker)." in sentences
+
+
+def test_a_service_that_leads_out_of_the_cluster_is_accepted() -> None:
+    """A database outside, for example."""
+    outside = an_object("Service", {"type": "ExternalName"}, "db")
+    assert judged(OBJECTS | {"outside": outside}) == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "matches"),
+    [
+        ({"key": "name", "operator": "In", "values": ["shop", "x"]}, True),
+        ({"key": "name", "operator": "In", "values": ["x"]}, False),
+        ({"key": "name", "operator": "NotIn", "values": ["shop"]}, False),
+        ({"key": "other", "operator": "NotIn", "values": ["shop"]}, True),
+        ({"key": "name", "operator": "Exists"}, True),
+        ({"key": "other", "operator": "Exists"}, False),
+        ({"key": "name", "operator": "DoesNotExist"}, False),
+        ({"key": "other", "operator": "DoesNotExist"}, True),
+    ],
+)
+def test_an_expression_selects_as_in_kubernetes(expression: dict[str, Any], matches: bool) -> None:  # noqa: FBT001
+    """With labels as well, all of them must match."""
+    assert kubernetes.selects({"matchExpressions": [expression]}, LABELS) == matches
+    assert not kubernetes.selects({"matchExpressions": [expression], "matchLabels": {"a": "b"}}, LABELS)
