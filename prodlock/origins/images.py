@@ -18,6 +18,8 @@ from prodlock.image.opened import Opened
 from prodlock.origins.records import Copied, Subject
 from prodlock.project import Project
 
+# The digest of a layer without files, which any image may have.
+_EMPTY = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
 # The base image of an image that was built from nothing, as Dockerfiles write it.
 SCRATCH = "scratch"
 # What may name an image (https://pkg.go.dev/github.com/distribution/reference): no path, and no option.
@@ -221,7 +223,7 @@ def _is_below(base: tuple[str, ...], diff_ids: tuple[str, ...]) -> bool:
 
 def _is_apart(base: tuple[str, ...], diff_ids: tuple[str, ...]) -> bool:
     """Return whether an image has none of the layers: it can only have copies of their files."""
-    return bool(base) and not {*base} & {*diff_ids}
+    return bool(base) and not {*base} & {*diff_ids} - {_EMPTY}
 
 
 def _identifier(diff_ids: tuple[str, ...], images: Sequence[Local]) -> str:

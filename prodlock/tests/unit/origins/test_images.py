@@ -183,6 +183,14 @@ def test_an_image_without_a_layer_of_the_base_image_may_have_copies_of_its_files
         assert not subject.copied
 
 
+def test_a_layer_without_files_is_not_common(shop: Project, engine: StandIn, tmp_path: Path) -> None:
+    """Each WORKDIR of a folder that exists makes one."""
+    empty = bytes(1024)
+    engine.add((APP, empty), "alone:1")
+    with images.open_image(shop, "alone:1", archive(tmp_path, SYSTEM, empty, name="base.tar")) as subject:
+        assert subject.copied
+
+
 @pytest.mark.parametrize("reference", ["./shop.tar", "../shop", "", "--all", "a b", "shop\n", "x" * 600])
 def test_what_can_not_name_an_image_is_refused(shop: Project, engine: StandIn, reference: str) -> None:
     """Docker would take it for an option, or for another image."""
