@@ -68,7 +68,7 @@ def assemble() -> None:
 def _ignored(*names: str) -> Callable[[Any, list[str]], set[str]]:
     # Without this machine's settings; `.env.example` is a part of the project.
     private = (".env", ".env.[!e]*")
-    return shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", *private, ".prodlock", *names)
+    return shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", *private, ".prodlock", "reports", *names)
 
 
 def committed(folder: Path) -> None:
