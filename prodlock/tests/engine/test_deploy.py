@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -235,13 +236,20 @@ MISTAKES = {
 }
 
 
-@pytest.fixture(scope="module")
-def with_commands() -> Iterator[Path]:
-    """A copy of the project with two commands, upgraded."""
+@contextmanager
+def copied_with_commands() -> Iterator[Path]:
+    """Yield a copy of the project with two commands, upgraded."""
     with copied() as copy:
         with (copy / "pyproject.toml").open("a", encoding="utf-8") as file:
             file.write(COMMANDS)
         upgrade(copy)
+        yield copy
+
+
+@pytest.fixture(scope="module")
+def with_commands() -> Iterator[Path]:
+    """A copy of the project with two commands, upgraded."""
+    with copied_with_commands() as copy:
         yield copy
 
 
@@ -282,14 +290,21 @@ def test_deploy_check_accepts_the_files_of_another_server(copy: Path, proxy_imag
     assert "`prodlock upgrade --deploy`" in sentence(done)
 
 
-@pytest.fixture
-def swarm() -> Iterator[None]:
+@contextmanager
+def swarm_of_one() -> Iterator[None]:
     """Have the Engine be a Swarm of one."""
     docker("swarm", "init", "--advertise-addr=127.0.0.1")
     try:
         yield
     finally:
         docker("swarm", "leave", "--force")
+
+
+@pytest.fixture
+def swarm() -> Iterator[None]:
+    """Have the Engine be a Swarm of one."""
+    with swarm_of_one():
+        yield
 
 
 @pytest.fixture

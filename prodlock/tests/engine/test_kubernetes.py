@@ -14,8 +14,8 @@ import pytest
 
 from prodlock.docker import stages
 from prodlock.project import Project
-from prodlock.tests.engine.conftest import PROD, PROJECT, ROOT, copied, docker, edit, inspected, secrets
-from prodlock.tests.engine.test_deploy import COMMANDS, upgrade
+from prodlock.tests.engine.conftest import PROD, PROJECT, ROOT, docker, edit, inspected, secrets
+from prodlock.tests.engine.test_deploy import copied_with_commands
 
 KUSTOMIZATION = "deploy/k8s/kustomization.yaml"
 Object = dict[str, Any]
@@ -39,10 +39,7 @@ def resolved(project: Path) -> list[Object]:
 @pytest.fixture(scope="module")
 def objects() -> list[Object]:
     """What a user applies who has commands and an Ingress."""
-    with copied() as project:
-        with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
-            file.write(COMMANDS)
-        upgrade(project)
+    with copied_with_commands() as project:
         edit(project / KUSTOMIZATION, "resources: [", "resources: [ingress.yaml, ")
         return resolved(project)
 

@@ -7,7 +7,6 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -26,6 +25,7 @@ from prodlock.tests.engine.conftest import (
     planted,
     until,
 )
+from prodlock.tests.engine.test_deploy import swarm_of_one
 
 PAGE = (REPOSITORY / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
 REFERENCE = "registry.example/quotes@sha256:..."
@@ -131,16 +131,6 @@ def test_a_release_with_compose_loses_no_request(
     assert left_behind() == []
 
 
-@contextmanager
-def swarm() -> Iterator[None]:
-    """Have the Engine be a Swarm of one."""
-    docker("swarm", "init", "--advertise-addr=127.0.0.1")
-    try:
-        yield
-    finally:
-        docker("swarm", "leave", "--force")
-
-
 @pytest.mark.full_length
 def test_a_rollback_of_a_stack_loses_no_request(published: tuple[str, str], environment: dict[str, str]) -> None:
     """After an update to another digest the guide's commands print the former one and return to it."""
@@ -158,7 +148,7 @@ def test_a_rollback_of_a_stack_loses_no_request(published: tuple[str, str], envi
         return str((inspected(service).get("UpdateStatus") or {}).get("State", "")) == "completed"
 
     # One after the other takes as long as the files' `delay` and `monitor`.
-    with swarm():
+    with swarm_of_one():
         try:
             run(deploy, environment | {"REPLICAS": "1"}, first)
             until(lambda: answers("/health"), 60)

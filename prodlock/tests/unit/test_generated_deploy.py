@@ -16,9 +16,9 @@ from prodlock.project import Project
 from prodlock.proof import deploy
 from prodlock.proof.evidence import deployment
 from prodlock.scaffold import init
+from prodlock.tests.unit.moving import KEYS, moved_in, texts, upgrade
 
 REPOSITORY = Path(__file__).parents[3]
-KEYS = {"application": "main:app", "sources": ["main.py"]}
 WORKER = Command("worker", ("celery", "-A", "x", "worker"), once=False)
 MIGRATE = Command("migrate", ("alembic", "-x", "a b", "upgrade"), once=True)
 PLAIN = Configuration(lock="poetry.lock")
@@ -38,11 +38,6 @@ def edit(file: Path, old: str, new: str) -> None:
     text = file.read_text(encoding="utf-8")
     assert old in text
     file.write_text(text.replace(old, new, 1), encoding="utf-8")
-
-
-def texts(root: Path) -> dict[str, bytes]:
-    """Return the content of each file below a folder."""
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 # Rendering
@@ -219,25 +214,12 @@ def test_a_service_with_the_name_of_the_proxy_is_refused() -> None:
 # init and upgrade
 
 
-def moved_in(root: Path, *, with_deploy: bool) -> Path:
-    """Move a project in."""
-    (root / "main.py").write_text("app = None\n", encoding="utf-8")
-    (root / "poetry.lock").write_text("", encoding="utf-8")
-    init.plan(root, KEYS, "shop", deploy=with_deploy).apply()
-    return root
-
-
-def upgrade(root: Path, *options: str) -> int:
-    """Run `prodlock upgrade`, and return its exit code."""
-    return cli.main(["upgrade", f"--root={root}", *options])
-
-
 def test_deploy_is_written_where_it_is_asked_for(tmp_path: Path, capsys: Captured) -> None:
     """By `init --deploy`, or later by `upgrade --deploy`: the same files. Without the option neither writes them."""
     first, second = tmp_path / "first", tmp_path / "second"
     for folder, with_deploy in ((first, True), (second, False)):
         folder.mkdir()
-        moved_in(folder, with_deploy=with_deploy)
+        moved_in(folder, deploy=with_deploy)
     assert not (second / "deploy").exists()
     assert [upgrade(second), upgrade(first)] == [0, 0]
     assert capsys.readouterr().out == f"All files are those of Prodlock {__version__} already.\n" * 2
@@ -255,7 +237,7 @@ def test_init_has_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_edits_of_deploy_are_merged(tmp_path: Path) -> None:
     """An upgrade without the option follows the configuration, and keeps what the user has changed."""
-    root = moved_in(tmp_path, with_deploy=True)
+    root = moved_in(tmp_path, deploy=True)
     edit(root / STACK, "{REPLICAS:-2}", "{REPLICAS:-3}")
     edit(root / "pyproject.toml", "[tool.prodlock]\n", '[tool.prodlock]\nmemory = "1g"\ncommands = {worker = "w"}\n')
     assert upgrade(root) == 0
@@ -268,7 +250,7 @@ def test_edits_of_deploy_are_merged(tmp_path: Path) -> None:
 
 def test_removed_files_of_deploy_are_written_again(tmp_path: Path) -> None:
     """Unless all are removed: then the project does without them."""
-    root = moved_in(tmp_path, with_deploy=True)
+    root = moved_in(tmp_path, deploy=True)
     (root / K8S).unlink()
     assert upgrade(root) == 0
     assert (root / K8S).is_file()
@@ -282,7 +264,7 @@ def test_removed_files_of_deploy_are_written_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", [STACK, "deploy/k8s/service.yaml"])
 def test_files_of_the_user_are_not_overwritten(tmp_path: Path, capsys: Captured, path: str) -> None:
     """Neither by init nor by upgrade; nothing is written. Other files in deploy/ are not in the way."""
-    root = moved_in(tmp_path, with_deploy=False)
+    root = moved_in(tmp_path, deploy=False)
     for name in (path, "deploy/terraform/main.tf"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("mine\n", encoding="utf-8")
@@ -298,7 +280,7 @@ def test_files_of_the_user_are_not_overwritten(tmp_path: Path, capsys: Captured,
 
 def test_the_check_without_deploy_names_the_command(tmp_path: Path) -> None:
     """Before it asks Docker."""
-    project = Project(moved_in(tmp_path, with_deploy=False), {})
+    project = Project(moved_in(tmp_path, deploy=False), {})
     with pytest.raises(Failure, match=r"^deploy/stack\.yml must exist .*`prodlock upgrade --deploy`"):
         deployment.refuse_absent(project)
     with pytest.raises(Failure) as caught:

@@ -17,10 +17,9 @@ import tasks
 from prodlock import __version__, cli, generated_workflow, vendored
 from prodlock.failure import FAILED, Failure
 from prodlock.generated_workflow import FILE
-from prodlock.scaffold import init
+from prodlock.tests.unit.moving import moved_in, texts, upgrade
 
 REPOSITORY = Path(__file__).parents[3]
-KEYS = {"application": "main:app", "sources": ["main.py"]}
 HINT = f"{FILE} must name the git repository that Prodlock is installed from"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 Captured = pytest.CaptureFixture[str]
@@ -218,28 +217,9 @@ def test_this_repository_installs_what_its_tasks_need() -> None:
 # init and upgrade
 
 
-def moved_in(root: Path, *, workflow: bool = True) -> Path:
-    """Move a project in."""
-    root.mkdir(exist_ok=True)
-    (root / "main.py").write_text("app = None\n", encoding="utf-8")
-    (root / "poetry.lock").write_text("", encoding="utf-8")
-    init.plan(root, KEYS, "shop", workflow=workflow).apply()
-    return root
-
-
-def upgrade(root: Path, *options: str) -> int:
-    """Run `prodlock upgrade`, and return its exit code."""
-    return cli.main(["upgrade", f"--root={root}", *options])
-
-
-def texts(root: Path) -> dict[str, bytes]:
-    """Return the content of each file below a folder."""
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
 def test_the_workflow_is_written_where_it_is_asked_for(tmp_path: Path, capsys: Captured) -> None:
     """By `init --workflow`, or later by `upgrade --workflow`: the same file. Without the option neither writes it."""
-    first, second = moved_in(tmp_path / "first"), moved_in(tmp_path / "second", workflow=False)
+    first, second = moved_in(tmp_path / "first", workflow=True), moved_in(tmp_path / "second", workflow=False)
     assert not (second / ".github").exists()
     assert [upgrade(second), upgrade(first)] == [0, 0]
     assert capsys.readouterr().out == f"All files are those of Prodlock {__version__} already.\n" * 2
@@ -270,7 +250,7 @@ def test_the_hint_is_printed_for_an_unknown_repository_only(
 def test_a_project_with_tasks_of_its_own_calls_those_of_prodlock(tmp_path: Path) -> None:
     """Its tasks.py stays; init and upgrade write the same."""
     tmp_path.joinpath("tasks.py").touch()
-    text = (moved_in(tmp_path) / FILE).read_text(encoding="utf-8")
+    text = (moved_in(tmp_path, workflow=True) / FILE).read_text(encoding="utf-8")
     assert text.count("run: inv -c prodlock_tasks build\n") == 2
     assert "$(inv -c prodlock_tasks publish " in text
     assert not re.search(r"inv (?!-c prodlock_tasks )[a-z]", text)
@@ -281,7 +261,7 @@ def test_a_project_with_tasks_of_its_own_calls_those_of_prodlock(tmp_path: Path)
 
 def test_edits_of_the_workflow_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     """A newer version has no conflict with the repository that the user has named."""
-    file = moved_in(tmp_path) / FILE
+    file = moved_in(tmp_path, workflow=True) / FILE
     text = file.read_text(encoding="utf-8").replace("git+REPOSITORY", "git+https://git.example/prodlock")
     text = text.replace("      - run: inv lint\n", "").replace("ubuntu-24.04", "[self-hosted, linux]")
     file.write_text(text, encoding="utf-8")
@@ -295,7 +275,7 @@ def test_edits_of_the_workflow_are_merged(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_removed_workflow_is_not_written_again(tmp_path: Path) -> None:
     """The project does without it, until it is asked for."""
-    file = moved_in(tmp_path) / FILE
+    file = moved_in(tmp_path, workflow=True) / FILE
     file.unlink()
     assert upgrade(tmp_path) == 0
     assert not file.exists()
@@ -319,7 +299,7 @@ def test_a_workflow_of_the_user_is_not_overwritten(tmp_path: Path, capsys: Captu
     (fresh / FILE).parent.mkdir(parents=True)
     (fresh / FILE).touch()
     with pytest.raises(Failure, match=f"^{FILE} must not exist yet"):
-        moved_in(fresh)
+        moved_in(fresh, workflow=True)
     (tmp_path / FILE).unlink()
     assert upgrade(tmp_path, "--workflow") == 0
 
