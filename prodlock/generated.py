@@ -127,6 +127,11 @@ def lock_inputs(project: Project) -> tuple[str, ...]:
     return (*described(project.root, lock), *locks(project.root, lock))
 
 
+def inv(tasks: str) -> str:
+    """Return the command that runs the tasks in a file: Invoke looks for tasks.py alone."""
+    return "inv" if tasks == "tasks.py" else f"inv -c {Path(tasks).stem}"
+
+
 def check(project: Project) -> None:
     """Raise Failure where a file lacks a line that the configuration gives."""
     # No required line depends on a name or on a variable.

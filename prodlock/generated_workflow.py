@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from prodlock import __version__, generated
+from prodlock import __version__, generated, source
 from prodlock.failure import Failure
 from prodlock.generated import Rendered
 
@@ -29,7 +29,7 @@ def files(root: Path, tasks: str, *, is_own: bool) -> dict[str, Rendered]:
     values = {
         "written": [] if is_own else [_WRITTEN],
         "install": f"pip install {shlex.quote(_OWN) if is_own else _requirement()}",
-        "inv": "inv" if tasks == "tasks.py" else f"inv -c {Path(tasks).stem}",
+        "inv": generated.inv(tasks),
     }
     return {FILE: generated.fill((generated.TEMPLATES / FILE).read_text(encoding="utf-8"), values)}
 
@@ -37,7 +37,7 @@ def files(root: Path, tasks: str, *, is_own: bool) -> dict[str, Rendered]:
 def _refuse_below(root: Path) -> None:
     """Raise Failure where a project is in a folder of its git repository: GitHub reads workflows at the top alone."""
     folder = root.resolve()
-    top = next((one for one in (folder, *folder.parents) if (one / ".git").exists()), folder)
+    top = source.repository(folder) or folder
     if top != folder:
         raise Failure(
             f"The project must be at the top of its git repository for {FILE} (got the folder "

@@ -116,6 +116,13 @@ def export(project: Project, certificates: bytes) -> None:
     file.write_bytes(certificates)
 
 
+def create(folder: Path) -> None:
+    """Create a folder that git ignores, where there is none. Raises OSError where that is not possible."""
+    if not folder.exists():
+        folder.mkdir()
+        ignore(folder)
+
+
 def ignore(folder: Path) -> None:
     """Make git ignore a folder that a task has created, by a .gitignore in it."""
     (folder / ".gitignore").write_text("*\n", encoding="ascii")

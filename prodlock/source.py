@@ -63,7 +63,7 @@ def commit(project: Project) -> Commit | None:
 
     Raises Failure where git can't read the repository.
     """
-    folder = _repository(project)
+    folder = repository(project.root)
     if not folder:
         return None
     # What a build reads is compared below, byte for byte: in a fresh clone, `git status` would read all of it as well.
@@ -115,7 +115,7 @@ def _refuse_lost(project: Project, log: str) -> None:
 
 def head(project: Project) -> str:
     """Return the hash of the commit that is checked out, or an empty string without a repository or a commit."""
-    folder = _repository(project)
+    folder = repository(project.root)
     if not folder:
         return ""
     top, log = _git(project, "rev-parse", "--show-toplevel", "--git-path", "logs/HEAD").splitlines()
@@ -269,7 +269,7 @@ def refuse_unavailable(project: Project, sources: Iterable[str]) -> None:
 
 def _ignored(project: Project, paths: list[str]) -> list[str]:
     """Return those of paths that git ignores."""
-    if not _repository(project):
+    if not repository(project.root):
         return []
     tracked = _git(project, "ls-files", "-z", "--", *paths).split("\0") if paths else []
     untracked = [path for path in paths if not any(f"{one}/".startswith(f"{path}/") for one in tracked)]
@@ -422,7 +422,7 @@ def _blobs(project: Project, revision: str, *paths: str) -> Iterator[tuple[str, 
 
 def locked_since(project: Project, setting: str) -> str:
     """Return the lock at the last commit that changed a setting of pyproject.toml, or an empty string."""
-    if not _repository(project):
+    if not repository(project.root):
         return ""
     revision = _git(project, "log", "-1", "--format=%H", f"-G^{setting}", "--", "pyproject.toml").strip()
     lock = project.configuration.lock
@@ -433,14 +433,14 @@ def locked_since(project: Project, setting: str) -> str:
 
 def has_commit(project: Project, revision: str) -> bool:
     """Return whether a revision is a commit of this repository."""
-    if not (re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", revision) and _repository(project)):
+    if not (re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", revision) and repository(project.root)):
         return False
     return _git_bytes(project, "cat-file", "--batch-check", given=revision.encode()).split()[1:2] == [b"commit"]
 
 
-def _repository(project: Project) -> Path | None:
-    """Return the nearest folder, the project's or one above it, that has a git repository, or None."""
-    root = project.root.resolve()
+def repository(root: Path) -> Path | None:
+    """Return the nearest folder, the given one or one above it, that has a git repository, or None."""
+    root = root.resolve()
     return next((folder for folder in (root, *root.parents) if os.path.lexists(folder / ".git")), None)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 # How many lines of a command's output a message repeats.
 LAST_LINES = 12
 # `docker run` exits with this code or a higher one where it fails; with any other, the program in the container failed.
-_RUN_FAILED = 125
+RUN_FAILED = 125
 
 
 class Cause(NamedTuple):
@@ -92,7 +92,7 @@ _CAUSES = (
 def describe(args: Sequence[str], code: int, output: str, program: str = "docker") -> str:
     """Return the message for a `docker` command that failed: its known cause, or else its last lines."""
     text = printable(output)
-    if args[:1] != ("run",) or code >= _RUN_FAILED:
+    if args[:1] != ("run",) or code >= RUN_FAILED:
         for cause in _CAUSES:
             match = re.search(cause.line, text, re.MULTILINE)
             if match:

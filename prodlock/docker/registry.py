@@ -134,8 +134,7 @@ def _wrong(text: str, first: str, path: str, tag: str | None) -> str:
         (re.search(r"\s", text), "it has a space"),
         ("://" in text, "it is an address; leave out what is before the registry's name"),
         ("@" in text, "it has a digest or a login; the digest results from the push"),
-        # Docker takes any other first part for a folder on Docker Hub.
-        (not path or not (re.search(r"[.:]", first) or first == "localhost"), "it has no registry"),
+        (not path or not _is_registry(first), "it has no registry"),
         (not host, "the registry is not a host or HOST:PORT"),
         (host and host[1] and not 1 <= int(host[1]) <= LAST_PORT, f"the port is not between 1 and {LAST_PORT}"),
         (path != path.lower(), "the name has upper-case letters"),
@@ -147,6 +146,11 @@ def _wrong(text: str, first: str, path: str, tag: str | None) -> str:
         if is_wrong:
             return reason
     return ""
+
+
+def _is_registry(first: str) -> bool:
+    """Return whether the first part of a name is a registry. Docker takes any other one for a folder on Docker Hub."""
+    return first == "localhost" or bool(re.search(r"[.:]", first))
 
 
 def push(project: Project, image: Image, to: Destination, tag: str) -> str:
@@ -206,9 +210,9 @@ def pull_missing(project: Project, reference: str, *, program: str = "docker", p
     engine.print_command(*args, program=program)
     code, _, err = engine.result(project, *args, program=program)
     if code:
-        first, _, path = reference.partition("@")[0].partition("/")
-        is_host = path and (re.search(r"[.:]", first) or first == "localhost")
-        at = Destination(first, path, "") if is_host else Destination("docker.io", reference.partition("@")[0], "")
+        name = reference.partition("@")[0]
+        first, _, path = name.partition("/")
+        at = Destination(first, path, "") if path and _is_registry(first) else Destination("docker.io", name, "")
         described = describe(args, code, err, program)
         raise _refusal(at, reference, err, described, right="read") or Failure(described)
 

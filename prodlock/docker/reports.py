@@ -73,9 +73,7 @@ def extract(archive: IO[bytes], root: Path, written: Collection[str]) -> int:
                 )
             content = tar.extractfile(member)
             try:
-                if not folder.exists():
-                    folder.mkdir()
-                    site.ignore(folder)
+                site.create(folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("wb") as file:
                     # A regular file has a content.

@@ -17,7 +17,7 @@ from typing import Any
 
 from prodlock import site
 from prodlock.docker import engine, registry, stages
-from prodlock.docker.failures import describe, last_lines, printable
+from prodlock.docker.failures import RUN_FAILED, describe, last_lines, printable
 from prodlock.docker.registry import Destination
 from prodlock.failure import Failure
 from prodlock.project import Project
@@ -213,7 +213,7 @@ def _cosign(
     args = ("run", "--rm", "--init", "--env=HOME=/tmp", *named, *options, image, *command)
     engine.print_command(*args)
     code, out, err = engine.result(project, *args, given=given, env=variables)
-    if code >= 125:  # noqa: PLR2004 - docker's own failures
+    if code >= RUN_FAILED:
         raise Failure(describe(args, code, err))
     return code, out, err
 

@@ -141,9 +141,7 @@ def _file(project: Project, output: str | None) -> Path:
         return Path(output)
     folder = project.root / reports.NAME
     try:
-        if not folder.exists():
-            folder.mkdir()
-            site.ignore(folder)
+        site.create(folder)
     except OSError as error:
         raise Failure(f"{folder} can't be made: {error.strerror}.") from None
     return folder / _BILL

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from prodlock import __version__, generated_workflow, service, vendored
+from prodlock import __version__, generated, generated_workflow, service, vendored
 from prodlock.failure import FAILED, Failure
 from prodlock.project import Project
 from prodlock.scaffold import example, find
@@ -41,7 +41,7 @@ def init(root: Path, name: str | None, settings: Iterable[str], options: Options
     _finish(changes, dry=options.dry)
     if not options.dry:
         tasks = moving.TASKS if moving.TASKS in changes.contents else "tasks.py"
-        command = "inv" if tasks == "tasks.py" else f"inv -c {Path(tasks).stem}"
+        command = generated.inv(tasks)
         if name is None:
             print(
                 f"Next: commit these files, then `{command} setup build`. It sets the size budget: commit that as "

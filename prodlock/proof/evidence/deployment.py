@@ -63,7 +63,7 @@ def collect(project: Project) -> Deployment:
         },
         objects,
         [f"{KUBERNETES}: {sentence}" for sentence in document["invalid"]],
-        [service.dropped(base, compose.PROD[0], name) for name in service.not_handed_on(own, read)],
+        {name: service.dropped(base, compose.PROD[0], name) for name in service.not_handed_on(own, read)},
         document["stack"]["services"],
         [
             deployment.Command(one.name, one.words, one.once, generated_deploy.kubernetes_name(one.name))

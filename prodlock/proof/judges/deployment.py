@@ -78,7 +78,7 @@ class Deployment(NamedTuple):
     # What the schemas do not allow, a sentence each.
     invalid: list[str]
     # Variables of the service's settings that the Compose file does not hand on, a sentence each.
-    dropped: list[str]
+    dropped: Mapping[str, str]
     # The services of the stack, and the further commands that pyproject.toml declares.
     services: Mapping[str, Any] = {}
     commands: Sequence[Command] = ()
@@ -97,7 +97,7 @@ def judge(evidence: Deployment) -> list[str]:
     """Return a sentence for each setting that is not valid, or not as the Compose file has it."""
     return [
         *evidence.invalid,
-        *evidence.dropped,
+        *evidence.dropped.values(),
         *differences(evidence.reference, evidence.others, evidence.base),
         *unpinned_images(evidence.images),
         *unmet_restrictions(evidence.objects, evidence.commands),
@@ -306,8 +306,7 @@ def other_variables(evidence: Deployment) -> Iterator[str]:
         return
     reference, *others = evidence.variables
     # What Compose drops has a sentence already.
-    dropped = re.findall(r"must hand on (\w+)", "\n".join(evidence.dropped))
-    values = dict.fromkeys(dropped) | dict(reference.values)
+    values = dict.fromkeys(evidence.dropped) | dict(reference.values)
     yield from variables.differences(reference._replace(values=values), others, evidence.secrets)
     yield from variables.wrong_grace(others, evidence.reference.grace)
     by_file = {one.file: one for one in others}

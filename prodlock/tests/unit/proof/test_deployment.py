@@ -278,7 +278,7 @@ def judged(objects: list[dict[str, Any]], stacked: dict[str, Any]) -> list[str]:
     images = {"deploy/stack.yml": DIGEST, "deploy/k8s": DIGEST}
     given: list[Mapping[str, Any]] = [*objects]
     return deployment.judge(
-        deployment.Deployment("compose.yaml", REFERENCE, {}, images, given, [], [], stacked, COMMANDS)
+        deployment.Deployment("compose.yaml", REFERENCE, {}, images, given, [], {}, stacked, COMMANDS)
     )
 
 
@@ -409,7 +409,7 @@ def test_all_findings_of_a_deployment_are_reported() -> None:
         {"deploy/stack.yml": "x:1"},
         [*objects],
         ["deploy/k8s: a schema does not allow it."],
-        [service.dropped("compose.yaml", "api-prod", "APP_NEW")],
+        {"APP_NEW": service.dropped("compose.yaml", "api-prod", "APP_NEW")},
         variables=[
             variables.Variables("compose.yaml", {"A": "1"}),
             # What Compose drops is not reported of Compose again.
@@ -454,7 +454,7 @@ def test_commands_have_the_variables_of_the_service() -> None:
     objects, stacked = all_objects(), services()
     given = variables.Variables("deploy/k8s", {"A": "1"}, has_settings=True)
     evidence = deployment.Deployment(
-        "compose.yaml", REFERENCE, {}, {"deploy/stack.yml": DIGEST, "deploy/k8s": DIGEST}, [*objects], [], [], stacked,
+        "compose.yaml", REFERENCE, {}, {"deploy/stack.yml": DIGEST, "deploy/k8s": DIGEST}, [*objects], [], {}, stacked,
         COMMANDS, variables=[given._replace(file=file) for file in ("compose.yaml", "deploy/stack.yml", "deploy/k8s")],
     )  # fmt: skip
     expected = [f"{file}, {name}: A" for name in ("a_worker", "migrate") for file in ("deploy/stack.yml", "deploy/k8s")]
