@@ -21,13 +21,7 @@ def select(lists: Sequence[Path], wanted: Wanted) -> Selection:
     main = [one for file in files for one in _requirements(file)]
     further = [wanted.dev_lock] if wanted.dev_lock else []
     added = [one for file in included(further, files) for one in _requirements(file)]
-    selected = Selection(
-        selection.chosen(main, environment=wanted.environment),
-        selection.chosen([*main, *added], environment=wanted.environment),
-        "",
-    )
-    described = selection.pyproject(lists[0].parent)
-    return selected._replace(inputs=selection.consistent(described, wanted, selected))
+    return requirements.selected(main, added, lists[0].parent, wanted)
 
 
 def is_hashed(file: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from prodlock.inside.lock.selection import (
@@ -31,11 +31,17 @@ IGNORED = re.compile(r"--(?:require-hashes|only-binary|prefer-binary|pre|trusted
 
 def select(lock: Path, wanted: Wanted) -> Selection:
     """Return what pip installs of a list, and of that of development. Raises ValueError where a list is refused."""
-    main = chosen(requirements(lock.read_text(encoding="utf-8-sig")), environment=wanted.environment)
+    main = [*requirements(lock.read_text(encoding="utf-8-sig"))]
     further = wanted.dev_lock
     added = requirements(further.read_text(encoding="utf-8-sig"), {lock.name}) if further else ()
-    selected = Selection(main, chosen([*main, *added], environment=wanted.environment), "")
-    return selected._replace(inputs=consistent(pyproject(lock.parent), wanted, selected))
+    return selected(main, added, lock.parent, wanted)
+
+
+def selected(main: Sequence[Requirement], added: Iterable[Requirement], folder: Path, wanted: Wanted) -> Selection:
+    """Return what is installed of requirements and those of development, for the pyproject.toml in a folder."""
+    both = (chosen(main, environment=wanted.environment), chosen([*main, *added], environment=wanted.environment))
+    found = Selection(*both, "")
+    return found._replace(inputs=consistent(pyproject(folder), wanted, found))
 
 
 def requirements(text: str, included: Iterable[str] = ()) -> Iterator[Requirement]:
