@@ -295,7 +295,8 @@ def _compare_members(root: Table, described: Mapping[str, Table], folder: Path) 
 
 def _compare_project(member: str, project: Table, metadata: Table, same: Callable[..., bool]) -> None:
     optional = {normalized(name): one for name, one in project.get("optional-dependencies", {}).items()}
-    if {*map(normalized, metadata.get("provides-extras", []))} != optional.keys():
+    # uv before 0.6 does not record them: there the requirements of each one are compared alone.
+    if "provides-extras" in metadata and {*map(normalized, metadata["provides-extras"])} != optional.keys():
         _stale(f"the extras of {member}")
     for extra in ("", *optional):
         declared = project.get("dependencies", []) + optional.get(extra, [])

@@ -377,6 +377,18 @@ def test_a_new_member_makes_a_uv_lock_stale(tmp_path: Path) -> None:
     assert run(folder / "uv.lock").returncode == 0
 
 
+def test_a_lock_of_an_older_uv_does_not_record_extras(tmp_path: Path) -> None:
+    """It is fresh until a requirement of an extra changes."""
+    folder = copied(tmp_path, "uv")
+    lock, file = folder / "uv.lock", folder / "pyproject.toml"
+    text, count = re.subn(r"^provides-extras = .*\n", "", lock.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert count
+    lock.write_text(text, encoding="utf-8")
+    assert run(lock, "--extra=client").returncode == 0
+    file.write_text(file.read_text(encoding="utf-8").replace("httpx ~= 0.28", "httpx ~= 0.27"), encoding="utf-8")
+    assert "before the extra client of orders changed" in run(lock).stderr
+
+
 def test_a_group_is_limited_to_its_python() -> None:
     """As uv locks it: also what the group includes, but not the included group itself."""
     table = {
