@@ -352,9 +352,19 @@ def parse(table: Mapping[str, Any]) -> dict[str, Any]:
 def pyproject(root: Path) -> Mapping[str, Any]:
     """Parse pyproject.toml. Raises Failure where it can't be read."""
     try:
-        return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+        return toml(root / "pyproject.toml")
     except (OSError, ValueError, RecursionError) as error:
         raise Failure(
             f"pyproject.toml must be a TOML file that can be read (got: {error}). To fix it: correct it, or restore it "
             "(`git restore pyproject.toml`)."
         ) from None
+
+
+def toml(file: Path) -> Mapping[str, Any]:
+    """Parse a TOML file. Raises OSError, ValueError or RecursionError where that is not possible."""
+    text = file.read_text(encoding="utf-8")
+    if text.startswith("\ufeff"):
+        # The error of the parser does not name it, and no editor shows it.
+        message = "a byte order mark at its start, which TOML does not have"
+        raise ValueError(message)
+    return tomllib.loads(text)

@@ -49,7 +49,10 @@ class Changes:
             return None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise Failure(f"{path} must be a readable text (got: {reason}). To fix it: restore or move it.") from None
+            raise Failure(
+                f"{path} must be a readable text in UTF-8 (got: {reason}). To fix it: save it as UTF-8, restore it or "
+                "move it."
+            ) from None
         return text
 
     def after(self, path: str) -> str | None:

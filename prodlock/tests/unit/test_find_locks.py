@@ -247,6 +247,17 @@ def test_debian_packages_of_dockerfiles_are_reported(tmp_path: Path, run: str, e
     assert [f"the Debian packages {expected} (Dockerfile)." in note for note in notes] == [True] * bool(expected)
 
 
+def test_what_a_dockerfile_of_development_installs_is_not_productions(tmp_path: Path) -> None:
+    """It may install all extras."""
+    files = {
+        "main.py": APP,
+        "pyproject.toml": '[project]\nname = "x"\n[project.optional-dependencies]\na = []\nb = []\n',
+        "Dockerfile": "FROM x\nRUN uv sync --extra a\n",
+        "dev.Dockerfile": "FROM x\nRUN uv sync --all-extras\n",
+    }
+    assert find_in(tmp_path, files).all["extras"] == ["a"]
+
+
 def test_a_server_of_an_extra_counts_only_where_the_extra_is_installed(tmp_path: Path) -> None:
     """`httptools` of an extra of Poetry that production does not have."""
     text = '[tool.poetry.extras]\nfast = ["uvloop", "httptools"]\n'
@@ -302,6 +313,7 @@ def test_the_member_of_a_workspace_is_the_one_of_the_application(tmp_path: Path)
     [
         ("[tool.poetry\n", "pyproject.toml must be a TOML file that can be read"),
         ("x = '\udcff'", "pyproject.toml must be a TOML file that can be read"),
+        ("\ufeff[project]\n", "pyproject.toml must be a TOML file that can be read .got: a byte order mark"),
         ("[tool]\npoetry = 1\n", "`tool.poetry` must be a table .got 1."),
         ("tool = []\n", "`tool` must be a table"),
         ("dependency-groups = 'x'\n", "`dependency-groups` must be a table"),
