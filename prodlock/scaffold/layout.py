@@ -51,14 +51,18 @@ def with_members(modules: Modules, path: str, folders: list[str]) -> list[str]:
     projects = [file for file in modules.tree.named(r"pyproject\.toml") if not (ASIDE.search(file) or is_test(file))]
     places = [posixpath.dirname(file) or "." for file in projects]
     options = dict.fromkeys([".", *(one for place in places for one in (join(place, "src"), place))])
-    found, more = list(folders), ""
-
-    def count(*further: str) -> int:
-        return len(modules.closure([path], [*found, *further]))
-
-    while more := next((one for one in options if count(one) > count()), ""):
-        found.append(more)
+    found = list(folders)
+    while more := _more(modules, path, found, options):
+        found += more
     return found
+
+
+def _more(modules: Modules, path: str, folders: list[str], options: Iterable[str]) -> list[str]:
+    """Return the folders that have imports of a module, also indirect ones, which import folders do not have."""
+    others = [one for one in options if one not in folders]
+    missing = {name for one in modules.closure([path], folders) for name in modules.missing(one, folders)}
+    nearest = (next((one for one in others if modules.find(name, [one])), "") for name in sorted(missing))
+    return list(dict.fromkeys(filter(None, nearest)))
 
 
 def directory(tree: Tree, folder: str) -> str:

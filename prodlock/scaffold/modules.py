@@ -29,6 +29,7 @@ class Modules:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self._imported: dict[str, tuple[Imported, ...]] = {}
+        self._named: dict[str, tuple[str, ...]] = {}
 
     def imported(self, path: str) -> tuple[Imported, ...]:
         """Return the imports of a module."""
@@ -59,24 +60,23 @@ class Modules:
         return sorted(found)
 
     def named(self, path: str, folders: list[str]) -> Iterator[str]:
-        """Yield the files of the modules that texts of a module name, for a library that imports them.
-
-        Such as "shop.urls", "shop.logs.Formatter" and "shop.main:app", and the names in Django's INSTALLED_APPS.
-        """
-        nodes = list(ast.walk(self.tree.module(path)))
-        names = [text(node) or "" for node in nodes]
-        names = [one.partition(":")[0] for one in names if _DOTTED.fullmatch(one)]
-        # A text such as "config.yaml" is not a module.
-        options = [one for name in names for one in (name, name.rpartition(".")[0]) if "." in one]
-        options += [
-            text(one) or ""
-            for name, value, _ in assigned(nodes)
-            if name.endswith("_APPS") and isinstance(value, ast.List | ast.Tuple)
-            for one in value.elts
-        ]
-        for name in filter(None, options):
+        """Yield the files of the modules that texts of a module name, for a library that imports them."""
+        if path not in self._named:
+            self._named[path] = tuple(_named(list(ast.walk(self.tree.module(path)))))
+        for name in self._named[path]:
             if (file := self.find(name, folders)) and not is_test(file):
                 yield file
+
+    def missing(self, path: str, folders: list[str]) -> Iterator[str]:
+        """Yield the modules that a module imports, or may name in texts, and that no folder has."""
+        names = {
+            one.module: [name for name, _ in one.names] for one in self.imported(path) if one.module and not one.level
+        }
+        for module, members in names.items():
+            if not self.find(module, folders):
+                yield from (module, *(f"{module}.{name}" for name in members))
+        self.named(path, folders)
+        yield from (name for name in self._named.get(path, ()) if not self.find(name, folders))
 
     def imports(self, path: str, folders: list[str]) -> Iterator[tuple[str, str | None]]:
         """Yield the modules that a module imports, with their files in the project."""
@@ -191,6 +191,18 @@ def _imported(node: ast.AST) -> Iterator[Imported]:
         name = text(node.args[0]) or ""
         if not name.startswith("."):
             yield Imported(name, 0)
+
+
+def _named(nodes: list[ast.AST]) -> Iterator[str]:
+    """Yield the names that may be those of modules: "shop.urls", "shop.logs.Formatter", and those of INSTALLED_APPS."""
+    for given in map(text, nodes):
+        if given and _DOTTED.fullmatch(given):
+            name = given.partition(":")[0]
+            # A text such as "config.yaml" names no module `config`.
+            yield from (one for one in (name, name.rpartition(".")[0]) if "." in one)
+    for name, value, _ in assigned(nodes):
+        if name.endswith("_APPS") and isinstance(value, ast.List | ast.Tuple):
+            yield from filter(None, map(text, value.elts))
 
 
 def _package(path: str, level: int) -> str:
