@@ -65,7 +65,7 @@ def test_git_names_the_folder_that_a_user_must_trust(tmp_path: Path, git: Git, m
     program.write_text("#!/bin/sh\necho fatal: detected dubious ownership >&2\nexit 128\n", encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    with pytest.raises(Failure, match="safe.directory '[^']*/the repository'`, or make"):
+    with pytest.raises(Failure, match=r"safe\.directory '[^']*/the repository'`, or make"):
         source.commit(Project(project))
 
 
