@@ -27,7 +27,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MOST_DOCUMENTS = 200
 # What the configuration of an image is called; of a chart or a signature it has another name.
 _IMAGES = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
 
 # Returns the content of a file of a layout by its path. Raises KeyError where there is none.
 Files = Callable[[str], Tar]
@@ -46,10 +46,19 @@ def platform_of(document: Mapping[str, Any]) -> str:
 
 
 def matches(platform: str, wanted: str) -> bool:
-    """Return whether a platform is the wanted one, which may leave out the variant."""
-    # 64-bit Arm has this variant only.
-    platform, wanted = (re.sub(r"/arm64/v8$", "/arm64", one.lower()) for one in (platform, wanted))
+    """Return whether a platform is the wanted one, which may leave out the variant, or the system where it is Linux."""
+    platform, wanted = _normalized(platform), _normalized(wanted)
     return platform == wanted or platform.startswith(f"{wanted}/")
+
+
+def _normalized(platform: str) -> str:
+    """Return a platform as images state it, by the names that Docker takes (https://github.com/containerd/platforms)."""
+    parts = platform.lower().split("/")
+    if len(parts) == 1 and parts[0] not in {"linux", "windows"}:
+        parts.insert(0, "linux")
+    parts[1:2] = [_ARCHITECTURES.get(one, one) for one in parts[1:2]]
+    # 64-bit Arm has this variant only.
+    return re.sub(r"/arm64/v8$", "/arm64", "/".join(parts))
 
 
 def in_folder(folder: Path, kept: ExitStack) -> Files:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from prodlock import variables
+from prodlock.image import layout
 from prodlock.image.records import Declaration
 from prodlock.proof import rules
 from prodlock.proof.judges import mounts
@@ -161,10 +162,9 @@ def _platforms(value: list[str], context: _Context) -> Iterator[_Violation]:
 
 
 def _platform(value: str, context: _Context) -> Iterator[_Violation]:
-    document = context.declaration.document
-    parts = [document.get(name) or "" for name in ("os", "architecture", "variant")]
-    if value not in {"/".join(parts[:2]), "/".join(parts).rstrip("/")}:
-        yield _Violation(rules.COMPOSE_IMAGE, f"platform {value}", f"runs that instead of {'/'.join(parts[:2])}")
+    declared = layout.platform_of(context.declaration.document)
+    if not layout.matches(declared, value):
+        yield _Violation(rules.COMPOSE_IMAGE, f"platform {value}", f"runs that instead of {declared}")
 
 
 def _as_declared(key: str, setting: str, default: str | list[str]) -> _Judge:
