@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from prodlock import variables
-from prodlock.image import layout
-from prodlock.image.records import Declaration
+from prodlock.image.records import Declaration, matches, platform_of
 from prodlock.proof import rules
 from prodlock.proof.judges import mounts
 from prodlock.proof.records import ComposeProject, ExpectedContents
@@ -162,8 +161,8 @@ def _platforms(value: list[str], context: _Context) -> Iterator[_Violation]:
 
 
 def _platform(value: str, context: _Context) -> Iterator[_Violation]:
-    declared = layout.platform_of(context.declaration.document)
-    if not layout.matches(declared, value):
+    declared = platform_of(context.declaration.document)
+    if not matches(declared, value):
         yield _Violation(rules.COMPOSE_IMAGE, f"platform {value}", f"runs that instead of {declared}")
 
 
