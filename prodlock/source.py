@@ -183,8 +183,12 @@ def differing(project: Project, revision: str) -> set[str]:
 
 
 def _committed(project: Project, revision: str, inputs: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Return mode and object name of each build input in a commit, by its path."""
-    return {path: (mode, name) for path, mode, name in _tree(project, revision, *inputs)}
+    """Return mode and object name of each build input in a commit, by its path; no submodule that is generated."""
+    return {
+        path: (mode, name)
+        for path, mode, name in _tree(project, revision, *inputs)
+        if not (mode == _SUBMODULE and _is_generated(project, path))
+    }
 
 
 def _differing(project: Project, inputs: Iterable[str], committed: Mapping[str, tuple[str, str]]) -> set[str]:
@@ -271,6 +275,19 @@ def refuse_unavailable(project: Project, sources: Iterable[str]) -> None:
         raise Failure(
             f"`sources` in [tool.prodlock] must be files and folders that git keeps (got {', '.join(names)}, which git "
             "ignores). To fix it: name it in `generated` where another build makes it, or remove it from .gitignore."
+        )
+
+
+def refuse_submodules(project: Project, sources: Iterable[str]) -> None:
+    """Raise Failure where a submodule is at or below one of the sources: no commit of this repository has its files."""
+    if not repository(project.root):
+        return
+    staged = _git(project, "--literal-pathspecs", "ls-files", "--stage", "-z", "--", *sources).split("\0")
+    paths = [entry.partition("\t")[2] for entry in staged if entry.startswith(_SUBMODULE)]
+    if names := [path for path in paths if not _is_generated(project, path)]:
+        raise Failure(
+            f"`sources` in [tool.prodlock] must be files that a commit of this repository has (got {', '.join(names)}, "
+            "of a submodule). To fix it: name it in `generated`, or copy its files into the repository."
         )
 
 
