@@ -69,7 +69,7 @@ def collect(project: Project, resolved: Resolved) -> Deployment:
     image = deployment.of_image(_text(project, described.dockerfile), *paths)
     plain, proxy = deployment.of_compose(own), deployment.of_proxy(_text(project, PROXY_FILE))
     behind_proxy = RunSettings(forwarded=deployment.PROXY)
-    base, read = compose.files(project)[0].name, composed.settings_variables(project)
+    base, read = compose.names(project)[0], composed.settings_variables(project)
     others = {
         base: RunSettings(forwarded=plain.forwarded),
         PROXIED: deployment.of_proxied(proxied["services"][compose.PROD[0]], _subnets(proxied, PROXIED)),
