@@ -71,7 +71,8 @@ def parse(project: Project, line: str) -> Container:
     identifier, names, image, state, ports, of_project, service, one_off, folder, files = line.split("\t")
     # A link gives a container further names, `OTHER/ALIAS`.
     name = next(name for name in names.split(",") if "/" not in name)
-    paths = tuple(filter(None, files.split(",")))
+    # Absolute paths, which may have commas as well.
+    paths = tuple(filter(None, re.split(r",(?=/|[A-Za-z]:\\)", files)))
     local = bool(folder) and os.path.realpath(folder) == os.path.realpath(project.root)
     # A folder with files of this configuration.
     read = {os.path.realpath(Path(folder, name)) for name in (*_configured(project), *COMPOSE_FILES, *OVERRIDES)}

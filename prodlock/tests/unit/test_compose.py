@@ -195,6 +195,16 @@ def test_a_container_of_other_compose_files_has_a_stop_command_with_these(folder
     assert not containers.parse(Project(), line(files=f"{folder}/deploy/docker-compose.yml")).standard
 
 
+def test_a_folder_may_have_a_comma_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose separates the files in its label by commas as well."""
+    folder = tmp_path / "a,b"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    container = containers.parse(Project(), line(files=f"{folder}/docker-compose.yml,{folder}/proxy.yml"))
+    assert container.files == (f"{folder}/docker-compose.yml", f"{folder}/proxy.yml")
+    assert containers.parse(Project(), line()).standard
+
+
 def test_a_container_of_docker_run_is_removed_by_name() -> None:
     """It has no labels of Compose."""
     container = containers.parse(
