@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 
 from prodlock import generated, site
 from prodlock.docker import compose, dockerfile, engine, images
-from prodlock.failure import Failure
+from prodlock.failure import Failure, Terminated
 from prodlock.project import Project
 
 HOST_VENV = ".venv-images"
@@ -184,8 +185,15 @@ def test_tool(project: Project, arguments: list[str]) -> int:
         *arguments,
     ]
     with subprocess.Popen(command, cwd=project.root) as process:
-        # After an interruption `with` waits: Ctrl-C reaches pytest too, which then removes its containers and images.
-        return process.wait()
+        try:
+            return process.wait()
+        except KeyboardInterrupt as interruption:
+            with engine.undisturbed():
+                # Ctrl-C of a terminal reaches pytest too, which then removes its containers and images.
+                if isinstance(interruption, Terminated):
+                    process.send_signal(signal.SIGINT)
+                process.wait()
+            raise
 
 
 def build(project: Project, stage: str) -> str:
