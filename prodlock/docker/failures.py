@@ -91,13 +91,18 @@ _CAUSES = (
 
 def describe(args: Sequence[str], code: int, output: str, program: str = "docker") -> str:
     """Return the message for a `docker` command that failed: its known cause, or else its last lines."""
-    text = printable(output)
-    if args[:1] != ("run",) or code >= RUN_FAILED:
-        for cause in _CAUSES:
-            match = re.search(cause.line, text, re.MULTILINE)
-            if match:
-                return cause.message.format(**match.groupdict())
-    return f"`{program} {shlex.join(args)}` failed with exit code {code}{last_lines(text.splitlines())}"
+    lines = printable(output).splitlines()
+    return known_cause(args, code, output) or (
+        f"`{program} {shlex.join(args)}` failed with exit code {code}{last_lines(lines)}"
+    )
+
+
+def known_cause(args: Sequence[str], code: int, output: str) -> str:
+    """Return the message for the known cause of a failed `docker` command, or an empty string for another one."""
+    if args[:1] == ("run",) and code < RUN_FAILED:
+        return ""
+    found = ((cause, re.search(cause.line, printable(output), re.MULTILINE)) for cause in _CAUSES)
+    return next((cause.message.format(**match.groupdict()) for cause, match in found if match), "")
 
 
 def last_lines(lines: Sequence[str]) -> str:

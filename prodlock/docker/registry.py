@@ -6,11 +6,11 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from prodlock.docker import engine
-from prodlock.docker.failures import Cause, describe, last_lines, printable
+from prodlock.docker.failures import Cause, describe, known_cause, last_lines, printable
 from prodlock.docker.saved import MISSING
 from prodlock.failure import Failure
 from prodlock.integers import LAST_PORT
@@ -161,10 +161,10 @@ def push(project: Project, image: Image, to: Destination, tag: str) -> str:
     """
     reference = to.reference(tag)
     with tagged(project, image.identifier, reference):
-        code, err = engine.shown(project, "push", reference)
+        args = ("push", reference)
+        code, err = engine.shown(project, *args)
         if code:
-            described = describe(("push", reference), code, err)
-            raise _refusal(to, reference, err, described) or Failure(described)
+            raise _refusal(to, reference, args, code, err) or Failure(describe(args, code, err))
         # What the Engine has computed, not what the registry has answered.
         pushed = {one.rpartition("@")[2] for one in _inspected(project, reference).get("RepoDigests") or ()}
     manifest = _read(project, to, reference, "--raw").encode(errors="surrogateescape")
@@ -190,7 +190,7 @@ def digest_of(project: Project, to: Destination, tag: str) -> str:
     args = ("buildx", "imagetools", "inspect", "--raw", to.reference(tag))
     code, out, err = engine.result(project, *args)
     if code:
-        if found := _refusal(to, to.reference(tag), err, describe(args, code, err), causes=_UNREACHABLE):
+        if found := _refusal(to, to.reference(tag), args, code, err, causes=_UNREACHABLE):
             raise found
         return ""
     return f"sha256:{hashlib.sha256(out.encode(errors='surrogateescape')).hexdigest()}"
@@ -213,8 +213,8 @@ def pull_missing(project: Project, reference: str, *, program: str = "docker", p
         name = reference.partition("@")[0]
         first, _, path = name.partition("/")
         at = Destination(first, path, "") if path and _is_registry(first) else Destination("docker.io", name, "")
-        described = describe(args, code, err, program)
-        raise _refusal(at, reference, err, described, right="read") or Failure(described)
+        refusal = _refusal(at, reference, args, code, err, right="read")
+        raise refusal or Failure(describe(args, code, err, program))
 
 
 def failure(
@@ -241,18 +241,19 @@ def failure(
 def _refusal(  # noqa: PLR0913 - a failed command
     to: Destination,
     reference: str,
+    args: Sequence[str],
+    code: int,
     err: str,
-    described: str,
     *,
     right: str = "write to",
     causes: tuple[Cause, ...] = _CAUSES,
 ) -> Failure | None:
     """Return the failure of a docker command that talks to a registry, or None for an unknown cause.
 
-    `described` is what `failures.describe` returns: an Engine that is not running refuses connections as well.
+    An Engine that is not running refuses connections as well.
     """
-    is_known = not re.match(r"`(?:docker|podman) ", described)
-    return Failure(described) if is_known else failure(to, reference, err, right=right, causes=causes)
+    cause = known_cause(args, code, err)
+    return Failure(cause) if cause else failure(to, reference, err, right=right, causes=causes)
 
 
 def _other(reference: str, got: str, wanted: str) -> Failure:
@@ -268,7 +269,7 @@ def _read(project: Project, to: Destination, reference: str, form: str) -> str:
     code, out, err = engine.result(project, *args)
     if code:
         last = last_lines(err.splitlines()[-1:]).removeprefix(": ").removeprefix("ERROR: ")
-        raise _refusal(to, reference, err, describe(args, code, err)) or _other(reference, last, "with its digest")
+        raise _refusal(to, reference, args, code, err) or _other(reference, last, "with its digest")
     return out
 
 
