@@ -299,7 +299,8 @@ def tagged(project: Project, identifier: str, reference: str) -> Iterator[None]:
     if not code and before.strip() == identifier:
         yield
         return
-    engine.output(project, "tag", identifier, reference, echo=True)
+    with engine.undisturbed():
+        engine.output(project, "tag", identifier, reference, echo=True, shielded=True)
     try:
         yield
     finally:
@@ -307,6 +308,7 @@ def tagged(project: Project, identifier: str, reference: str) -> Iterator[None]:
             # Removing the tag also removes the digest that the Engine has recorded for it.
             undo = [("image", "rm", reference)] + ([] if code else [("tag", before.strip(), reference)])
             for command in undo:
-                failed, _, err = engine.result(project, *command)
-                if failed:
-                    engine.notify(f"Not restored: the tag {reference} ({describe(command, failed, err)})")
+                try:
+                    engine.output(project, *command, shielded=True)
+                except Failure as failed:
+                    engine.notify(f"Not restored: the tag {reference} ({failed})")
