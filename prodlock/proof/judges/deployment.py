@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from prodlock.proof.judges import kubernetes, variables
 from prodlock.proof.judges.compose import PRODUCTION
-from prodlock.proof.judges.kubernetes import KUBERNETES
+from prodlock.proof.judges.kubernetes import KUBERNETES, Object
 
 STACK, PROXY_FILE, PROXIED = "deploy/stack.yml", "deploy/haproxy.cfg", "deploy/proxy.yml"
 RELEASE = "deploy/release.yml"
@@ -188,9 +188,8 @@ def of_stack_command(service: Mapping[str, Any]) -> RunSettings:
     )
 
 
-def of_kubernetes(objects: Iterable[Mapping[str, Any]]) -> RunSettings:
+def of_kubernetes(objects: Sequence[Object]) -> RunSettings:
     """Return the settings of the service's Deployment."""
-    objects = tuple(objects)
     return _of_workload(kubernetes.service(objects), objects)
 
 
@@ -254,12 +253,11 @@ def unpinned_images(images: Mapping[str, str]) -> Iterator[str]:
             yield f"{name}: the image is {image or 'not named'}, and must be named by its digest (NAME@sha256:...)."
 
 
-def unmet_restrictions(objects: Iterable[Mapping[str, Any]], commands: Iterable[Command] = ()) -> Iterator[str]:
+def unmet_restrictions(objects: Sequence[Object], commands: Iterable[Command] = ()) -> Iterator[str]:
     """Yield a sentence for each requirement of the restricted standard that a judged workload does not meet.
 
     https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
     """
-    objects = tuple(objects)
     service, others = kubernetes.service(objects), _commands(objects, commands)
     for place, workload in ((KUBERNETES, service), *((f"{KUBERNETES}, {name}", one) for name, one in others.items())):
         pod, container = workload.pod, kubernetes.container(workload)
@@ -346,9 +344,8 @@ def undeclared_services(services: Mapping[str, Any], commands: Iterable[Command]
             yield _undeclared(STACK, name)
 
 
-def undeclared_workloads(objects: Iterable[Mapping[str, Any]], commands: Iterable[Command]) -> Iterator[str]:
+def undeclared_workloads(objects: Sequence[Object], commands: Iterable[Command]) -> Iterator[str]:
     """Yield a sentence for each container that runs the production image and is not that of a declared command."""
-    objects = tuple(objects)
     service = kubernetes.service(objects)
     production = _repository(kubernetes.container(service))
     declared = (service, *_commands(objects, commands).values())
@@ -372,14 +369,13 @@ def _undeclared(file: str, name: str) -> str:
     )
 
 
-def image(objects: Iterable[Mapping[str, Any]]) -> str:
+def image(objects: Sequence[Object]) -> str:
     """Return the image that the service's Deployment runs."""
     return str(kubernetes.service(objects).pod["containers"][0].get("image", ""))
 
 
-def _commands(objects: Iterable[Mapping[str, Any]], commands: Iterable[Command]) -> dict[str, kubernetes.Workload]:
+def _commands(objects: Sequence[Object], commands: Iterable[Command]) -> dict[str, kubernetes.Workload]:
     """Return the workloads of the declared commands that have one, by the command's name."""
-    objects = tuple(objects)
     service = kubernetes.service(objects)
     by_name = {one.name: one for one in kubernetes.workloads(objects) if one != service}
     return {one.name: by_name[one.workload] for one in commands if one.workload in by_name}

@@ -35,7 +35,7 @@ def judge(objects: Sequence[Object], ours: Sequence[Workload]) -> Iterator[str]:
     yield from unknown_references(objects, ours)
 
 
-def workloads(objects: Iterable[Object]) -> Iterator[Workload]:
+def workloads(objects: Sequence[Object]) -> Iterator[Workload]:
     """Yield the objects that run pods."""
     for one in objects:
         kind, spec = one["kind"], one.get("spec") or {}
@@ -47,7 +47,7 @@ def workloads(objects: Iterable[Object]) -> Iterator[Workload]:
             yield Workload(kind, name(one), labels, template["spec"])
 
 
-def service(objects: Iterable[Object]) -> Workload:
+def service(objects: Sequence[Object]) -> Workload:
     """Return the Deployment of the service: by its name where there are several. Raises ValueError where it lacks."""
     found = [one for one in workloads(objects) if one.kind == "Deployment"]
     named = [one for one in found if one.name == DEPLOYMENT] or found
@@ -69,7 +69,7 @@ def name(one: Object) -> str:
     return str(one.get("metadata", {}).get("name", ""))
 
 
-def of_kind(objects: Iterable[Object], kind: str) -> Iterator[Object]:
+def of_kind(objects: Sequence[Object], kind: str) -> Iterator[Object]:
     """Yield the objects of a kind."""
     return (one for one in objects if one["kind"] == kind)
 
@@ -97,12 +97,11 @@ def _meets(value: str | None, operator: str, values: Sequence[str]) -> bool:
     }[operator]
 
 
-def unselected_pods(objects: Iterable[Object]) -> Iterator[str]:
+def unselected_pods(objects: Sequence[Object]) -> Iterator[str]:
     """Yield a sentence for each object that selects the pods of no workload, or of several.
 
     Those of the service must be selected by one of each kind that there is.
     """
-    objects = tuple(objects)
     ours, all_workloads = service(objects), tuple(workloads(objects))
     for kind in ("NetworkPolicy", "PodDisruptionBudget", "Service"):
         chosen = []
@@ -133,7 +132,7 @@ def _selector(one: Object) -> Mapping[str, Any] | None:
     return selector if selector.get("matchLabels") or selector.get("matchExpressions") else None
 
 
-def unspread_pods(objects: Iterable[Object]) -> Iterator[str]:
+def unspread_pods(objects: Sequence[Object]) -> Iterator[str]:
     """Yield a sentence for each topology constraint that does not count the pods that it is to spread."""
     for workload in workloads(objects):
         for one in workload.pod.get("topologySpreadConstraints") or ():
@@ -144,7 +143,7 @@ def unspread_pods(objects: Iterable[Object]) -> Iterator[str]:
                 )
 
 
-def mounted_tokens(objects: Iterable[Object], ours: Iterable[Workload]) -> Iterator[str]:
+def mounted_tokens(objects: Sequence[Object], ours: Iterable[Workload]) -> Iterator[str]:
     """Yield a sentence for each account and each pod that mounts a token, which gives access to the cluster's API."""
     accounts = {name(one): one for one in of_kind(objects, "ServiceAccount")}
     reported = set()
@@ -159,12 +158,11 @@ def mounted_tokens(objects: Iterable[Object], ours: Iterable[Workload]) -> Itera
             yield f"{_place(workload)}: automountServiceAccountToken must be false."
 
 
-def closed_ports(objects: Iterable[Object]) -> Iterator[str]:
+def closed_ports(objects: Sequence[Object]) -> Iterator[str]:
     """Yield a sentence where the policies that select the service's pods do not let a request in to a port of it.
 
     https://kubernetes.io/docs/concepts/services-networking/network-policies/
     """
-    objects = tuple(objects)
     ours = service(objects)
     # Ingress is implied where the types are not listed.
     specs = [
@@ -190,9 +188,8 @@ def _opens(given: Mapping[str, Any], port: Mapping[str, Any]) -> bool:
     return wanted in {None, port.get("name")}
 
 
-def unknown_references(objects: Iterable[Object], ours: Iterable[Workload]) -> Iterator[str]:
+def unknown_references(objects: Sequence[Object], ours: Iterable[Workload]) -> Iterator[str]:
     """Yield a sentence for each name that no object has: of a port, Service, workload, account or ConfigMap."""
-    objects = tuple(objects)
     yield from _of_services(objects)
     yield from _of_ingresses(objects)
     runs = {(one.kind, one.name) for one in workloads(objects)}
@@ -210,8 +207,7 @@ def unknown_references(objects: Iterable[Object], ours: Iterable[Workload]) -> I
                 yield _unknown(holder, "a ConfigMap", given.get("name", ""))
 
 
-def _of_services(objects: Iterable[Object]) -> Iterator[str]:
-    objects = tuple(objects)
+def _of_services(objects: Sequence[Object]) -> Iterator[str]:
     for one in of_kind(objects, "Service"):
         for workload in workloads(objects):
             ports = {value for port in _ports(workload) for value in (port["containerPort"], port.get("name"))}
@@ -220,8 +216,7 @@ def _of_services(objects: Iterable[Object]) -> Iterator[str]:
                     yield _unknown(f"the Service {name(one)}", f"a port of the {workload.kind} {workload.name}", target)
 
 
-def _of_ingresses(objects: Iterable[Object]) -> Iterator[str]:
-    objects = tuple(objects)
+def _of_ingresses(objects: Sequence[Object]) -> Iterator[str]:
     ports = {
         name(one): [value for port in one["spec"].get("ports") or () for value in (port["port"], port.get("name"))]
         for one in of_kind(objects, "Service")
@@ -241,12 +236,6 @@ def _of_ingresses(objects: Iterable[Object]) -> Iterator[str]:
 
 def _unknown(holder: str, kind: str, given: object) -> str:
     return f"{KUBERNETES}: {holder} must name {kind} of these files (got {given})."
-
-
-def config_maps(workload: Workload) -> list[str]:
-    """Return the names of the ConfigMaps whose entries are all variables of a workload's container."""
-    sources = (one.get("configMapRef") for one in container(workload).get("envFrom") or ())
-    return [str(one.get("name", "")) for one in sources if one]
 
 
 def _config_maps(workload: Workload) -> Iterator[Mapping[str, Any]]:

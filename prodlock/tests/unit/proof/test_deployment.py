@@ -285,8 +285,8 @@ def judged(objects: list[dict[str, Any]], stacked: dict[str, Any]) -> list[str]:
 def test_counterparts_of_commands_are_not_findings() -> None:
     """Also of one whose name Kubernetes does not allow. The service is found by its name."""
     assert judged(all_objects(), services()) == []
-    assert deployment.of_kubernetes(reversed(all_objects())) == REFERENCE
-    assert deployment.image(reversed(all_objects())) == DIGEST
+    assert deployment.of_kubernetes(all_objects()[::-1]) == REFERENCE
+    assert deployment.image(all_objects()[::-1]) == DIGEST
 
 
 def test_a_command_without_a_counterpart_is_a_finding() -> None:
