@@ -368,9 +368,9 @@ def lint(project: Project, fix: bool = False) -> int:
 @on_project
 def clean(project: Project, volumes: bool = False) -> None:
     """Remove this checkout's containers, networks and images."""
-    from prodlock.docker import images
+    from prodlock.docker import cleanup
 
-    images.clean(project, volumes=volumes)
+    cleanup.clean(project, volumes=volumes)
 
 
 def collection(root: Path) -> Collection:

@@ -110,6 +110,12 @@ def remove(project: Project, containers: Iterable[Container], name: str) -> None
                 # Another command may have removed it meanwhile.
                 if container.identifier in {one.identifier for one in list_all(project)}:
                     raise
+        remove_unused_networks(project, name)
+
+
+def remove_unused_networks(project: Project, name: str) -> None:
+    """Remove the networks of a Compose project that no container uses. Interruptions are ignored meanwhile."""
+    with engine.undisturbed():
         labelled = f"--filter=label=com.docker.compose.project={name}"
         listing = engine.output(project, "network", "ls", labelled, "--format={{.Name}}", shielded=True)
         for network in listing.splitlines():
