@@ -92,7 +92,8 @@ def _configured(project: Project) -> tuple[str, ...]:
 
 def list_all(project: Project) -> list[Container]:
     """Return all containers of the Engine, running or not, the newest first."""
-    return [parse(project, line) for line in engine.output(project, "ps", "--all", f"--format={_FORMAT}").splitlines()]
+    listing = engine.output(project, "ps", "--all", f"--format={_FORMAT}", shielded=True)
+    return [parse(project, line) for line in listing.splitlines()]
 
 
 def remove(project: Project, containers: Iterable[Container], name: str) -> None:

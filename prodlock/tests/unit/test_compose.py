@@ -220,6 +220,22 @@ def test_a_container_of_compose_run_is_not_one_of_serve() -> None:
     assert not containers.parse(Project(), line(one_off="True")).standard
 
 
+def test_a_further_ctrl_c_does_not_disturb_a_removal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal sends it to docker as well. A container that another command has removed is no failure."""
+    commands = []
+
+    def output(_: Project, *args: str, shielded: bool = False, **__: object) -> str:
+        commands.append(args[0])
+        assert shielded
+        if args[0] == "stop":
+            raise Failure("No such container.")
+        return ""
+
+    monkeypatch.setattr(engine, "output", output)
+    containers.remove(Project(), [containers.parse(Project(), line())], "shop")
+    assert commands == ["stop", "ps", "network"]
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
