@@ -221,7 +221,7 @@ def test_a_container_of_compose_run_is_not_one_of_serve() -> None:
 
 
 def test_a_further_ctrl_c_does_not_disturb_a_removal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal sends it to docker as well. A container that another command has removed is no failure."""
+    """A terminal sends it to docker as well. A container that another command has removed is accepted."""
     commands = []
 
     def output(_: Project, *args: str, shielded: bool = False, **__: object) -> str:

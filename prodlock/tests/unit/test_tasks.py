@@ -38,7 +38,7 @@ def test_every_option_has_help(name: str) -> None:
 
 @pytest.mark.parametrize("command", [["invoke", "help"], ["prodlock", "upgrade", "--dry-run"]])
 @pytest.mark.parametrize("buffered", [{}, {"PYTHONUNBUFFERED": "1"}])
-def test_an_ended_reader_of_the_output_is_no_traceback(command: list[str], buffered: dict[str, str]) -> None:
+def test_an_ended_reader_of_the_output_causes_no_traceback(command: list[str], buffered: dict[str, str]) -> None:
     """As with `| head`: the rest is not written, also where it is written at the end alone."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | buffered
     reader, writer = os.pipe()
