@@ -38,6 +38,44 @@ def test_poetry_reports_an_invalid_project_file(tmp_path: Path, text: str) -> No
     assert stages.poetry_logins(Project(tmp_path, {}), SETTINGS) == {}
 
 
+@pytest.mark.parametrize(
+    ("linter", "linted"),
+    [
+        ("hadolint", {"Dockerfile", "images/my base.Dockerfile"}),
+        ("shellcheck", {".ci/run", "bin/start it"}),
+    ],
+)
+def test_linters_get_the_files_of_the_project(tmp_path: Path, linter: str, linted: set[str]) -> None:
+    """Names may have spaces. Environments and packages of JavaScript are others' files."""
+    names = ("Dockerfile", "images/my base.Dockerfile", ".ci/run", "bin/start it", "bin/a.py")
+    first = {"Dockerfile": "FROM scratch\n", ".py": "#!/usr/bin/python3\n"}
+    for folder in ("", ".venv/", ".venv-images/", "frontend/node_modules/x/"):
+        for name in names:
+            place = tmp_path / f"{folder}{name}"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            text = next((text for end, text in first.items() if name.endswith(end)), "#!/bin/sh\n")
+            place.write_text(text, encoding="ascii")
+    program = tmp_path / "node_modules" / linter
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n', encoding="ascii")
+    program.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", "-c", stages.LINTERS[linter]],
+        cwd=tmp_path,
+        env={"PATH": f"{program.parent}:{os.environ['PATH']}"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert {line.removeprefix("./") for line in done.stdout.splitlines()} == linted
+
+
+@pytest.mark.parametrize("commands", [stages.LINTERS, stages.FIXERS])
+def test_the_spelling_of_others_is_neither_checked_nor_changed(commands: dict[str, str]) -> None:
+    """The other linters leave out these packages without an option."""
+    assert "--skip=node_modules" in commands["codespell"].split()
+
+
 # Instead of the environment's interpreter: pytest that removes its containers after an interruption.
 PYTEST = f"""\
 #!{sys.executable}
