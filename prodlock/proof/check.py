@@ -126,7 +126,11 @@ def write(file: Path, document: str) -> None:
     try:
         file.write_text(document, encoding="utf-8")
     except OSError as error:
-        raise Failure(f"{file} can't be written: {error.strerror}.", CANNOT_CHECK) from None
+        raise Failure(
+            f"{file} must be a file that can be written (got: {error.strerror}). To fix it: change its mode or its "
+            "owner, or name another with --output.",
+            CANNOT_CHECK,
+        ) from None
 
 
 def _expected(evidence: Evidence) -> Expected:

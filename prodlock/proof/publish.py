@@ -137,5 +137,8 @@ def _file(project: Project, output: str | None) -> Path:
     try:
         site.create(folder)
     except OSError as error:
-        raise Failure(f"{folder} can't be made: {error.strerror}.") from None
+        raise Failure(
+            f"{reports.NAME}/ must be a folder that can be written (got: {error.strerror}). To fix it: change its mode "
+            "or its owner, or name a file elsewhere with --output."
+        ) from None
     return folder / _BILL

@@ -38,5 +38,6 @@ def merge(base: str, edited: str, newer: str, version: str) -> tuple[str, int]:
         except OSError as error:
             raise Failure(f"git must be installed (got: {error.strerror}). To fix it: install git.") from None
     if done.returncode >= _ERROR or done.returncode < 0:
-        raise Failure(f"git must be able to merge texts (got: {done.stderr.decode(errors='replace').strip()}).")
+        printed = done.stderr.decode(errors="replace").strip()
+        raise Failure(f"git must be able to merge texts (got: {printed}). To fix it: install a newer git.")
     return done.stdout.decode(), done.returncode

@@ -67,8 +67,12 @@ def collect(project: Project, reference: str | None, *, whole: bool) -> Evidence
         raise Failure(str(failure), CANNOT_CHECK) from None
     except OSError as error:
         # Without a file name it is the temporary one that an image is saved to.
-        name = error.filename or "The image"
-        raise Failure(f"{name} can't be read: {error.strerror or error}.", CANNOT_CHECK) from None
+        name, remedy = error.filename, "change its mode or its owner"
+        if not name:
+            name, remedy = "The image", "free space in the folder of temporary files, or name another with TMPDIR"
+        raise Failure(
+            f"{name} must be readable (got: {error.strerror or error}). To fix it: {remedy}.", CANNOT_CHECK
+        ) from None
 
 
 def _collect(

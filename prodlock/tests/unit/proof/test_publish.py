@@ -13,7 +13,7 @@ import pytest
 from prodlock import __version__
 from prodlock.failure import FAILED, Failure
 from prodlock.project import Project
-from prodlock.proof import publish
+from prodlock.proof import check, publish
 from prodlock.proof.check import Proof
 from prodlock.proof.evidence.collect import Evidence
 from prodlock.proof.records import Lock
@@ -85,6 +85,14 @@ def test_the_commit_is_the_tag_where_none_is_given() -> None:
     assert publish._commit_tag(evidence()) == "c" * 40
     with pytest.raises(Failure, match="--to must have a tag where no repository has the project"):
         publish._commit_tag(evidence(None))
+
+
+def test_a_bill_of_materials_that_can_not_be_written_is_a_failure(tmp_path: Path) -> None:
+    """With the remedy; nothing has been pushed by then."""
+    with pytest.raises(Failure, match=r"must be a file that can be written \(got: Is a directory\)\. To fix it: "):
+        check.write(tmp_path, "{}")
+    with pytest.raises(Failure, match=r"reports/ must be a folder that can be written \(got: .*\)\. To fix it: "):
+        publish._file(Project(tmp_path / "removed", {}), None)
 
 
 def test_the_verdict_states_what_was_proven() -> None:
