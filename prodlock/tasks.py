@@ -43,7 +43,11 @@ def on_project(body: Callable[..., int | None]) -> Callable[..., None]:
     def wrapped(c: Context, *args: object, **kwargs: object) -> None:
         interrupt_on_termination()
         if c.config.run.dry:
-            raise Exit("These tasks have no dry run: each prints the docker command that it runs.", code=FAILED)
+            raise Exit(
+                "Tasks must be run without --dry (got --dry). To fix it: leave it out; each task prints the docker "
+                "commands that it runs.",
+                code=FAILED,
+            )
         try:
             code = body(env_file.project(Path(c.config.prodlock.root)), *args, **kwargs)
         except Failure as failure:

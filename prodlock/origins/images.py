@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from prodlock.docker import registry, saved
 from prodlock.docker.saved import Local
-from prodlock.failure import CANNOT_CHECK, Failure
+from prodlock.failure import CANNOT_CHECK, Failure, unreadable
 from prodlock.image import layout, opened
 from prodlock.image.opened import Opened
 from prodlock.origins.records import Copied, Subject
@@ -55,7 +55,7 @@ def open_image(project: Project, reference: str, base: str | None, *, platform: 
             raise Failure(str(failure), CANNOT_CHECK) from None
         except OSError as error:
             name = error.filename or "The image"
-            raise Failure(f"{name} can't be read: {error.strerror or error}.", CANNOT_CHECK) from None
+            raise Failure(unreadable(name, error), CANNOT_CHECK) from None
         yield subject
 
 
@@ -147,7 +147,10 @@ def _opened(
                 layers = opened.follow(file, has_ended, kept)
             image = kept.enter_context(opened.open_archive(reference, file, layers=layers))
             if tuple(layer.diff_id for layer in image.image.layers) != local.diff_ids:
-                raise Failure(f"{reference} has other layers than the Engine states: build or pull it again.")
+                raise Failure(
+                    f"{reference} must have the layers that the Engine states (got others). To fix it: build or pull "
+                    "it again."
+                )
             yield image
 
 
@@ -186,9 +189,9 @@ def _base(
     if found := _longest(names, diff_ids, images()):
         return _Base(found.names[0], found.diff_ids, found.identifier, found=True)
     raise Failure(
-        f"A base image must be given: no local image has the first layers of {reference}. To fix it: pull the image of "
-        "its Dockerfile's last FROM, or name it with --base (of an image that was built from nothing, the image whose "
-        "files it has, or `--base scratch`)."
+        f"The base image must be on the Engine (got no image with the first layers of {reference}). To fix it: pull "
+        "the image of its Dockerfile's last FROM, or name it with --base (of an image that was built from nothing, the "
+        "image whose files it has, or `--base scratch`)."
     )
 
 

@@ -143,5 +143,7 @@ def _file(project: Project, output: str | None) -> Path:
     try:
         site.create(folder)
     except OSError as error:
-        raise Failure(f"{folder} can't be made: {error.strerror}.") from None
+        raise Failure(
+            f"{folder} must be a folder that can be written (got: {error.strerror}). To fix it: change its owner."
+        ) from None
     return folder / _BILL
