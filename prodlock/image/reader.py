@@ -22,7 +22,7 @@ TEXT_BYTES = 4 << 20
 _KEPT_BYTES = 64 << 20
 _ARCHIVE_DEPTH = 4
 # How the paths end of dev's documents that are kept whole: the files of each distribution, and what its build selected
-# of poetry.lock.
+# of the lock.
 _DOCUMENTS = (".dist-info/RECORD", "/selection.json")
 
 # Returns whether files of this size are hashed.

@@ -36,7 +36,7 @@ HERE = Path(__file__).parents[2]
 WORLD = HERE / "world.json"
 VENV = Path("/opt/venv")
 WHEELS = HERE / "wheels"
-# The requirements that `inside/lock` selected from poetry.lock.
+# The requirements that `inside/lock` selected from the lock.
 SELECTION = HERE / "selection.json"
 # dpkg's status file of the base image, before a package is added.
 STATUS = HERE / "status"

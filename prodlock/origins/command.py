@@ -209,7 +209,7 @@ class _Collection:
         subject = self.subject
         layers = "\n".join(subject.base_diff_ids)
         found: dict[Key, Bytecode] = {}
-        # All of them: which one the image has is the image's own word.
+        # All of them: which one the image has is only stated by the image.
         for library in self._libraries_of_base(python) or [""]:
             base = python._replace(library=library or python.library)
             found |= bytecode.compare(

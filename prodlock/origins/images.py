@@ -47,7 +47,10 @@ def open_image(project: Project, reference: str, base: str | None, *, platform: 
     Raises Failure, code 2, where either can't be read or found.
     """
     if platform and not _PLATFORM.fullmatch(platform):
-        raise Failure(f"--platform must be such as linux/amd64 (got {platform!r}). To fix it: name one.", CANNOT_CHECK)
+        raise Failure(
+            f"--platform must be OS/ARCHITECTURE, such as linux/amd64 (got {platform!r}). To fix it: name one.",
+            CANNOT_CHECK,
+        )
     with ExitStack() as kept:
         try:
             subject = _subject(project, reference, base, platform, kept)
@@ -69,7 +72,7 @@ def _subject(project: Project, reference: str, base: str | None, platform: str, 
     if given is None or (given.diff_ids and not given.identifier):
         # The Engine lists its images while a file is read.
         listed = kept.enter_context(ThreadPoolExecutor(1)).submit(_images, project).result
-    # Before an image is saved.
+    # Before an image is saved: a wrong base image is refused without that work.
     chosen = _base((reference, *local.names), local.diff_ids, given, listed) if local else None
     subject = kept.enter_context(_opened(project, reference, path, local, platform))
     image = subject.image

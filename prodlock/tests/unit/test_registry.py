@@ -32,7 +32,7 @@ def test_a_reference_has_a_registry_a_name_and_maybe_a_tag(text: str, parts: tup
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "nothing"),
+        ("", "it is empty"),
         ("quotes", "it has no registry"),
         ("quotes:1.0", "it has no registry"),
         ("team/quotes", "it has no registry"),

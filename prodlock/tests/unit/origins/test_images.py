@@ -240,7 +240,9 @@ def test_a_file_that_is_not_an_image_is_refused(shop: Project, tmp_path: Path) -
 @pytest.mark.parametrize("platform", ["arm64", "linux/", "linux/arm/v7/x", "a b/c", "--x"])
 def test_a_platform_that_is_not_one_is_refused(shop: Project, platform: str) -> None:
     """Before anything is read."""
-    assert f"--platform must be such as linux/amd64 (got {platform!r})" in refusal(shop, "shop:1", platform=platform)
+    assert f"--platform must be OS/ARCHITECTURE, such as linux/amd64 (got {platform!r})" in refusal(
+        shop, "shop:1", platform=platform
+    )
 
 
 def test_an_image_of_another_platform_than_the_given_one_is_refused(shop: Project, tmp_path: Path) -> None:
