@@ -194,7 +194,7 @@ def _whole_report(evidence: Evidence, started: float, bill: Path | None, *, is_o
             f"A bare `docker build .` gives {'the same' if rebuilt else 'other'} layers, by their digests.",
             *_lock_note(evidence),
             *_generated_note(len(made)),
-            *([f"Compose runs images of others as well, which are not judged: {listed}."] if unjudged else []),
+            *([f"Compose runs other images as well, which are not judged: {listed}."] if unjudged else []),
         ],
     )
 

@@ -672,7 +672,7 @@ def test_proof_finds_compose_settings_that_change_what_runs(copy: Path, tmp_path
     edit(copy / "pyproject.toml", "environment = []", 'environment = ["DATABASE_URL"]')
     done = inv("check-prod", cwd=copy)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Compose runs images of others as well, which are not judged: db (postgres:16)." in done.stdout
+    assert "Compose runs other images as well, which are not judged: db (postgres:16)." in done.stdout
 
 
 UNUSABLE = {
