@@ -40,7 +40,9 @@ def publish(project: Project, to: str, key: str | None, platforms: Sequence[str]
     destination = registry.parse(to)
     for one in platforms:
         if not _PLATFORM.fullmatch(one):
-            raise Failure(f"--platform must be such as linux/amd64 (got {one!r}). To fix it: name one.")
+            raise Failure(
+                f"--platform must be OS/ARCHITECTURE, such as linux/amd64 (got {one!r}). To fix it: name one."
+            )
     check.check_output(output)
     # Before the proof, which takes longer.
     registry.digest_of(project, destination, destination.tag or "latest")
@@ -143,5 +145,7 @@ def _file(project: Project, output: str | None) -> Path:
     try:
         site.create(folder)
     except OSError as error:
-        raise Failure(f"{folder} can't be made: {error.strerror}.") from None
+        raise Failure(
+            f"{folder} must be a folder that can be written (got: {error.strerror}). To fix it: change its owner."
+        ) from None
     return folder / _BILL

@@ -40,8 +40,8 @@ def evidence(commit: Commit | None = CLEAN, platform: str = "linux/amd64") -> Ev
     ("to", "platforms", "output", "message"),
     [
         ("quotes", [], None, "--to must be REGISTRY/NAME"),
-        ("localhost:1/quotes", ["arm64"], None, "--platform must be such as linux/amd64"),
-        ("localhost:1/quotes", [""], None, "--platform must be such as linux/amd64"),
+        ("localhost:1/quotes", ["arm64"], None, "--platform must be OS/ARCHITECTURE, such as linux/amd64"),
+        ("localhost:1/quotes", [""], None, "--platform must be OS/ARCHITECTURE, such as linux/amd64"),
         ("localhost:1/quotes", [], "", "--output must be the name of a file"),
         ("localhost:1/quotes", [], "none/sbom.json", "none/sbom.json must be in an existing folder"),
     ],
