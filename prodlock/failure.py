@@ -20,6 +20,14 @@ class Failure(Exception):
         self.code = code
 
 
+def unreadable(name: object, error: OSError) -> str:
+    """Return the message for a file that can't be read, or for a full disk where its content is unpacked."""
+    return (
+        f"{name} must be readable (got: {error.strerror or error}). To fix it: restore it, change its mode, or free "
+        "space on the disk (TMPDIR names another folder)."
+    )
+
+
 class Terminated(KeyboardInterrupt):
     """An interruption by a signal to this process alone: no child process has received it."""
 

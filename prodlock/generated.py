@@ -35,7 +35,7 @@ _OWN = (
 _VENDORED = ("prodlock/inside", "prodlock/server")
 # How long a stop of production may take. A serving command of the project's own reads no such variable.
 _GRACE = (
-    "  # The service checks at its start that it will be done by then.",
+    "  # The service checks at its start that it can stop within this time.",
     "  stop_grace_period: ${APP_STOP_GRACE_SECONDS:-10}s",
 )
 _OWN_GRACE = ("  # The kernel ends what has not stopped by then.", "  stop_grace_period: 10s")
@@ -402,7 +402,7 @@ def _forms(services: Mapping[str, str], end: str) -> dict[str, str]:
 
 def _tests(services: Mapping[str, str], addresses: Mapping[str, str]) -> Iterator[str]:
     if not services:
-        yield "    # The tests reach for nothing outside their container, and no network has to be made for them."
+        yield "    # The tests need nothing outside their container, so no network is created for them."
         yield "    network_mode: none"
         return
     yield "    # The tests reach services of their own, and nothing outside."

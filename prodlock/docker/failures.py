@@ -38,8 +38,8 @@ _CAUSES = (
     Cause(
         rf"{_ERROR}(?:Cannot connect to the Docker daemon at |error during connect: "
         r"|failed to connect to the docker API at )",
-        "The Docker Engine is not running. To fix it: start it (`inv setup` does on Debian and Ubuntu, "
-        "Docker Desktop does elsewhere).",
+        "The Docker Engine must be running (got no answer). To fix it: start it (`inv setup` does on Debian and "
+        "Ubuntu, Docker Desktop does elsewhere).",
     ),
     Cause(
         r"^(?:docker: '(?:compose|buildx)' is not a docker command|docker: unknown command: docker (?:compose|buildx)"
@@ -84,7 +84,7 @@ _CAUSES = (
     ),
     Cause(
         rf"{_ERROR}(?:Error response from daemon: )?No such image: (?P<where>\S+?)(?::latest)?\.?$",
-        "There is no image {where} on this Engine. To fix it: build this project's images with `inv build`.",
+        "The Engine must have the image {where} (got none). To fix it: build this project's images with `inv build`.",
     ),
 )
 

@@ -130,7 +130,7 @@ def _wrong(text: str, first: str, path: str, tag: str | None) -> str:
     """Return what is wrong with a reference, or an empty string."""
     host = _HOST.fullmatch(first)
     for is_wrong, reason in (
-        (not text, "nothing"),
+        (not text, "it is empty"),
         (re.search(r"\s", text), "it has a space"),
         ("://" in text, "it is an address; leave out what is before the registry's name"),
         ("@" in text, "it has a digest or a login; the digest results from the push"),

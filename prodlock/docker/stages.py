@@ -133,7 +133,7 @@ def lint(project: Project, *, fix: bool) -> int:
     commands = dict(FIXERS if fix else LINTERS)
     if not project.is_own:
         commands = {name: command + _LEFT_OUT.get(name, "") for name, command in commands.items()}
-    # At a time, as mypy takes longer than all others; two that change files would disturb each other.
+    # At the same time, because mypy takes longer than all others; two that change files would disturb each other.
     script = (";" if fix else " &").join(
         f" {{ {command} || echo ', {name}' > /tmp/{number:02}.failed; }} > /tmp/{number:02}.out 2>&1"
         for number, (name, command) in enumerate(commands.items())

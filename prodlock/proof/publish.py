@@ -39,7 +39,9 @@ def publish(project: Project, to: str, key: str | None, platforms: Sequence[str]
     destination = registry.parse(to)
     for one in platforms:
         if not _PLATFORM.fullmatch(one):
-            raise Failure(f"--platform must be such as linux/amd64 (got {one!r}). To fix it: name one.")
+            raise Failure(
+                f"--platform must be OS/ARCHITECTURE, such as linux/amd64 (got {one!r}). To fix it: name one."
+            )
     check.check_output(output)
     # Before the proof, which takes longer.
     registry.digest_of(project, destination, destination.tag or "latest")
@@ -138,7 +140,6 @@ def _file(project: Project, output: str | None) -> Path:
         site.create(folder)
     except OSError as error:
         raise Failure(
-            f"{reports.NAME}/ must be a folder that can be written (got: {error.strerror}). To fix it: change its mode "
-            "or its owner, or name a file elsewhere with --output."
+            f"{folder} must be a folder that can be written (got: {error.strerror}). To fix it: change its owner."
         ) from None
     return folder / _BILL

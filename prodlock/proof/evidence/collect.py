@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from prodlock import generated, source
 from prodlock.configuration import Configuration
 from prodlock.docker import compose, engine, registry
-from prodlock.failure import CANNOT_CHECK, Failure
+from prodlock.failure import CANNOT_CHECK, Failure, unreadable
 from prodlock.image import reader
 from prodlock.image.records import File, Image
 from prodlock.project import Project
@@ -67,12 +67,8 @@ def collect(project: Project, reference: str | None, *, whole: bool) -> Evidence
         raise Failure(str(failure), CANNOT_CHECK) from None
     except OSError as error:
         # Without a file name it is the temporary one that an image is saved to.
-        name, remedy = error.filename, "change its mode or its owner"
-        if not name:
-            name, remedy = "The image", "free space in the folder of temporary files, or name another with TMPDIR"
-        raise Failure(
-            f"{name} must be readable (got: {error.strerror or error}). To fix it: {remedy}.", CANNOT_CHECK
-        ) from None
+        name = error.filename or "The image"
+        raise Failure(unreadable(name, error), CANNOT_CHECK) from None
 
 
 def _collect(

@@ -56,6 +56,25 @@ class RunSettings(NamedTuple):
     image: Value = None
 
 
+# How messages name each of them.
+LABELS = RunSettings(
+    port="the port",
+    user="the user and group",
+    health="the path of the liveness probe",
+    ready="the path of the readiness probe",
+    grace="the grace period in seconds",
+    memory="the memory limit in bytes",
+    cpus="the limit of CPU cores",
+    read_only="the read-only root",
+    dropped="the dropped capabilities",
+    forwarded="the sender of trusted forwarded headers",
+    root_path="the stripped path",
+    command="the command",
+    once="`once`",
+    image="the image",
+)
+
+
 class Command(NamedTuple):
     """A further command that pyproject.toml declares, and the name of its workload in Kubernetes."""
 
@@ -241,16 +260,31 @@ def merged(*settings: RunSettings) -> RunSettings:
 def differences(reference: RunSettings, others: Mapping[str, RunSettings], base: str) -> Iterator[str]:
     """Yield a sentence for each setting in which a file, by its name, differs from the Compose file's."""
     for name, settings in others.items():
-        for field, wanted, given in zip(RunSettings._fields, reference, settings, strict=True):
+        for label, wanted, given in zip(LABELS, reference, settings, strict=True):
             if given is not None and given != wanted:
-                yield f"{name}: {field} is {given}, and must be {wanted} as with {base}."
+                yield (
+                    f"{name}: {label} must be {_shown(wanted)}, as with {base} (got {_shown(given)}). To fix it: "
+                    "change one of the two."
+                )
+
+
+def _shown(value: Value) -> str:
+    """Return a setting for a message."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return " ".join(value) or NONE
+    return f"{value:.15g}" if isinstance(value, float) else str(value) or NONE
 
 
 def unpinned_images(images: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence for each file that does not name its image by digest: a tag may be another image tomorrow."""
     for name, image in images.items():
         if not _DIGEST_REFERENCE.fullmatch(image):
-            yield f"{name}: the image is {image or 'not named'}, and must be named by its digest (NAME@sha256:...)."
+            yield (
+                f"{name}: the image must be named by its digest, NAME@sha256:... (got {image or NONE}). To fix it: "
+                "take the name that `inv publish` prints."
+            )
 
 
 def unmet_restrictions(objects: Sequence[Object], commands: Iterable[Command] = ()) -> Iterator[str]:
@@ -272,7 +306,11 @@ def unmet_restrictions(objects: Sequence[Object], commands: Iterable[Command] = 
         }
         for requirement, is_met in met.items():
             if not is_met:
-                yield f"{place}: {requirement} is not what the restricted Pod Security Standard demands."
+                yield (
+                    f"{place}: {requirement} must be what the restricted Pod Security Standard demands (got another "
+                    "value, or none). To fix it: see "
+                    "https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted."
+                )
 
 
 def wrong_commands(evidence: Deployment) -> Iterator[str]:
@@ -330,7 +368,10 @@ def built_releases(services: Mapping[str, Any], commands: Iterable[Command]) -> 
         if given.get("build") or given.get("pull_policy") == "build":
             yield f"{RELEASE}: {name} must not be built (got a build). To fix it: restore `build: !reset null`."
         if given.get("image") != image:
-            yield f"{RELEASE}: the image of {name} is {given.get('image')}, and must be {image} as with {PRODUCTION}."
+            yield (
+                f"{RELEASE}: the image of {name} must be {image}, as with {PRODUCTION} (got {given.get('image')}). To "
+                "fix it: restore `<<: *release`."
+            )
         if given.get("pull_policy") == "never":
             yield f"{RELEASE}: {name} must be pulled (got pull_policy: never). To fix it: restore `<<: *release`."
 
@@ -364,8 +405,8 @@ def _ours(evidence: Deployment) -> tuple[kubernetes.Workload, ...]:
 
 def _undeclared(file: str, name: str) -> str:
     return (
-        f"{file}: {name} runs the production image, and must be one of `commands` in [tool.prodlock] (got none of that "
-        "name). To fix it: declare or remove it."
+        f"{file}: {name}, which runs the production image, must be one of `commands` in [tool.prodlock] (got none of "
+        "that name). To fix it: declare or remove it."
     )
 
 

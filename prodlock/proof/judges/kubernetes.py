@@ -12,6 +12,8 @@ KUBERNETES = "deploy/k8s"
 # The name of the service's Deployment.
 DEPLOYMENT = "api"
 Object = Mapping[str, Any]
+# How the message about a mounted token ends.
+_FALSE = "false (got another value, or none). To fix it: set it to false."
 
 
 class Workload(NamedTuple):
@@ -112,12 +114,21 @@ def unselected_pods(objects: Sequence[Object]) -> Iterator[str]:
             selected = [each for each in all_workloads if selects(_selector(one), each.labels)]
             chosen.append(selected)
             if not selected:
-                yield f"{KUBERNETES}: the {kind} {name(one)} selects no pods."
+                yield (
+                    f"{KUBERNETES}: the {kind} {name(one)} must select the pods of a workload (got none). To fix it: "
+                    "correct its selector."
+                )
             if len(selected) > 1 and kind != "NetworkPolicy":
                 names = ", ".join(each.name for each in selected)
-                yield f"{KUBERNETES}: the {kind} {name(one)} selects the pods of several workloads ({names})."
+                yield (
+                    f"{KUBERNETES}: the {kind} {name(one)} must select the pods of one workload (got {names}). To fix "
+                    "it: correct its selector."
+                )
         if all(chosen) and chosen and not any(ours in selected for selected in chosen):
-            yield f"{KUBERNETES}: no {kind} selects the pods of the Deployment {ours.name}."
+            yield (
+                f"{KUBERNETES}: a {kind} must select the pods of the Deployment {ours.name} (got none). To fix it: "
+                "correct its selector."
+            )
 
 
 def _selector(one: Object) -> Mapping[str, Any] | None:
@@ -139,7 +150,7 @@ def unspread_pods(objects: Sequence[Object]) -> Iterator[str]:
             if not selects(one.get("labelSelector"), workload.labels):
                 yield (
                     f"{_place(workload)}: the labelSelector of topologySpreadConstraints, {one.get('topologyKey')}, "
-                    "must match the labels of its own pods (got others)."
+                    "must match the labels of its own pods (got others). To fix it: correct it."
                 )
 
 
@@ -151,11 +162,11 @@ def mounted_tokens(objects: Sequence[Object], ours: Iterable[Workload]) -> Itera
         used, own = _account(workload), workload.pod.get("automountServiceAccountToken")
         if used in accounts and accounts[used].get("automountServiceAccountToken") is not False:
             if used not in reported:
-                yield f"{KUBERNETES}: automountServiceAccountToken of the ServiceAccount {used} must be false."
+                yield f"{KUBERNETES}: automountServiceAccountToken of the ServiceAccount {used} must be {_FALSE}"
             reported.add(used)
         # The pod's own key takes precedence over that of its account.
         if own or (own is None and used not in accounts):
-            yield f"{_place(workload)}: automountServiceAccountToken must be false."
+            yield f"{_place(workload)}: automountServiceAccountToken must be {_FALSE}"
 
 
 def closed_ports(objects: Sequence[Object]) -> Iterator[str]:
@@ -175,7 +186,10 @@ def closed_ports(objects: Sequence[Object]) -> Iterator[str]:
     opened: list[Mapping[str, Any]] = [port for rule in rules for port in rule.get("ports") or [{}]]
     for port in _ports(ours) if specs else ():
         if not any(_opens(one, port) for one in opened):
-            yield f"{KUBERNETES}: no NetworkPolicy lets requests in to the port {port['containerPort']} of {ours.name}."
+            yield (
+                f"{KUBERNETES}: a NetworkPolicy must let requests in to the port {port['containerPort']} of "
+                f"{ours.name} (got none that does). To fix it: add the port to its `ingress`."
+            )
 
 
 def _opens(given: Mapping[str, Any], port: Mapping[str, Any]) -> bool:
@@ -235,7 +249,7 @@ def _of_ingresses(objects: Sequence[Object]) -> Iterator[str]:
 
 
 def _unknown(holder: str, kind: str, given: object) -> str:
-    return f"{KUBERNETES}: {holder} must name {kind} of these files (got {given})."
+    return f"{KUBERNETES}: {holder} must name {kind} of these files (got {given}). To fix it: correct the name."
 
 
 def _config_maps(workload: Workload) -> Iterator[Mapping[str, Any]]:

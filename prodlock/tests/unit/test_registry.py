@@ -34,7 +34,7 @@ def test_a_reference_has_a_registry_a_name_and_maybe_a_tag(text: str, parts: tup
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "nothing"),
+        ("", "it is empty"),
         ("quotes", "it has no registry"),
         ("quotes:1.0", "it has no registry"),
         ("team/quotes", "it has no registry"),
@@ -183,7 +183,7 @@ def test_an_engine_that_is_not_running_is_not_a_registry_that_does_not_answer(mo
         return 1, "", "No such image" if args[0] == "image" else stopped
 
     monkeypatch.setattr(engine, "result", result)
-    with pytest.raises(Failure, match="The Docker Engine is not running"):
+    with pytest.raises(Failure, match="The Docker Engine must be running"):
         registry.pull_missing(Project(), NAMED)
 
 

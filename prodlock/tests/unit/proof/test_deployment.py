@@ -87,6 +87,11 @@ def container(objects: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def label(field: str) -> str:
+    """Return the name of a setting in a message."""
+    return str(getattr(deployment.LABELS, field, field))
+
+
 def test_equal_settings_are_not_findings() -> None:
     """Settings that Compose does not have are the image's; the proxy's path is that of its check."""
     found = deployment.merged(
@@ -151,7 +156,7 @@ def test_another_setting_is_a_finding(change: Callable[[list[dict[str, Any]]], o
     (sentence,) = deployment.differences(
         REFERENCE, {"deploy/k8s": deployment.of_kubernetes(objects)}, "docker-compose.yml"
     )
-    assert sentence.startswith(f"deploy/k8s: {field} is ")
+    assert sentence.startswith(f"deploy/k8s: {label(field)} must be ")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +185,7 @@ def test_another_setting_of_a_stack_is_a_finding(change: dict[str, Any], field: 
     (sentence,) = deployment.differences(
         REFERENCE, {"deploy/stack.yml": deployment.of_stack(STACK | change, SUBNETS)}, "docker-compose.yml"
     )
-    assert f": {field} is " in sentence
+    assert f": {label(field)} must be " in sentence
 
 
 def test_another_port_of_the_proxy_is_a_finding() -> None:
@@ -194,7 +199,7 @@ def test_a_proxy_that_trusts_any_scheme_is_a_finding() -> None:
     (sentence,) = deployment.differences(
         REFERENCE, {"proxy": deployment.of_proxy(PROXY.replace("set-header", "add-header"))}, "docker-compose.yml"
     )
-    assert "forwarded is every client" in sentence
+    assert "must be the proxy's network, as with docker-compose.yml (got every client)" in sentence
 
 
 @pytest.mark.parametrize(
@@ -320,7 +325,7 @@ def test_another_setting_of_a_command_in_the_stack_is_a_finding(change: dict[str
     stacked = services()
     stacked["a_worker"] |= change
     (sentence,) = judged(all_objects(), stacked)
-    assert sentence.startswith(f"deploy/stack.yml, a_worker: {field} is ")
+    assert sentence.startswith(f"deploy/stack.yml, a_worker: {label(field)} must be ")
 
 
 @pytest.mark.parametrize(
@@ -346,14 +351,14 @@ def test_another_setting_of_a_command_in_kubernetes_is_a_finding(
     objects = all_objects()
     change(objects[3]["spec"]["template"]["spec"], objects[3])
     (sentence,) = judged(objects, services())
-    assert sentence.startswith(f"deploy/k8s, a_worker: {field} is ")
+    assert sentence.startswith(f"deploy/k8s, a_worker: {label(field)} must be ")
 
 
 def test_a_service_that_is_not_declared_is_a_finding() -> None:
     """Other images, such as a database, are not."""
     others = {"db": {"image": "postgres:17"}, "beat": {"image": DIGEST.partition("@")[0] + ":1"}}
     (sentence,) = judged(all_objects(), services() | others)
-    assert sentence.startswith("deploy/stack.yml: beat runs the production image, and must be one of `commands`")
+    assert sentence.startswith("deploy/stack.yml: beat, which runs the production image, must be one of `commands`")
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "Job", "CronJob", "Pod"])
@@ -365,7 +370,7 @@ def test_a_workload_that_is_not_declared_is_a_finding(kind: str) -> None:
     if kind == "Pod":
         other["spec"] = other["spec"]["template"]["spec"]
     (sentence,) = judged([*all_objects(), other], services())
-    assert sentence.startswith(f"deploy/k8s: {kind} b-beat, b-beat runs the production image")
+    assert sentence.startswith(f"deploy/k8s: {kind} b-beat, b-beat, which runs the production image")
     text = repr(other).replace(DIGEST, "postgres:17")
     assert judged([*all_objects(), ast.literal_eval(text)], services()) == []
 
@@ -375,7 +380,7 @@ def test_a_container_before_the_service_is_a_finding() -> None:
     objects = all_objects()
     pod(objects)["initContainers"] = [{"name": "first", "image": DIGEST}, {"name": "wait", "image": "busybox"}]
     (sentence,) = judged(objects, services())
-    assert sentence.startswith("deploy/k8s: Deployment api, first runs the production image")
+    assert sentence.startswith("deploy/k8s: Deployment api, first, which runs the production image")
 
 
 def test_several_deployments_without_that_of_the_service_are_refused() -> None:
@@ -419,19 +424,20 @@ def test_all_findings_of_a_deployment_are_reported() -> None:
     )
     findings = deployment.judge(evidence)
     parts = (
-        "a schema", "add `APP_NEW`", "port is 1", "x:1", "runAsNonRoot", "the Service api selects no pods",
-        "deploy/stack.yml: A is 2, and must be 1", "deploy/release.yml: api-prod must not be built",
+        "a schema", "add `APP_NEW`", "the port must be", "x:1", "runAsNonRoot",
+        "the Service api must select the pods", "deploy/stack.yml: A must be 1, as with compose.yaml (got 2)",
+        "deploy/release.yml: api-prod must not be built",
     )  # fmt: skip
     assert len(findings) == len(parts)
     assert all(part in finding for part, finding in zip(parts, findings, strict=True))
-    assert findings[2].endswith("as with compose.yaml.")
+    assert findings[2].endswith("as with compose.yaml (got 1). To fix it: change one of the two.")
 
 
 @pytest.mark.parametrize(
     ("name", "change", "part"),
     [
         ("api-prod", {"build": {"context": "."}}, "api-prod must not be built"),
-        ("worker", {"image": "x:2"}, "the image of worker is x:2, and must be x:1"),
+        ("worker", {"image": "x:2"}, "the image of worker must be x:1, as with api-prod (got x:2)"),
         ("worker", {"pull_policy": "never"}, "worker must be pulled"),
     ],
 )

@@ -42,8 +42,8 @@ def evidence(commit: Commit | None = CLEAN, platform: str = "linux/amd64") -> Ev
     ("to", "platforms", "output", "message"),
     [
         ("quotes", [], None, "--to must be REGISTRY/NAME"),
-        ("localhost:1/quotes", ["arm64"], None, "--platform must be such as linux/amd64"),
-        ("localhost:1/quotes", [""], None, "--platform must be such as linux/amd64"),
+        ("localhost:1/quotes", ["arm64"], None, "--platform must be OS/ARCHITECTURE, such as linux/amd64"),
+        ("localhost:1/quotes", [""], None, "--platform must be OS/ARCHITECTURE, such as linux/amd64"),
         ("localhost:1/quotes", [], "", "--output must be the name of a file"),
         ("localhost:1/quotes", [], "none/sbom.json", "none/sbom.json must be in an existing folder"),
     ],
@@ -89,9 +89,9 @@ def test_the_commit_is_the_tag_where_none_is_given() -> None:
 
 def test_a_bill_of_materials_that_can_not_be_written_is_a_failure(tmp_path: Path) -> None:
     """With the remedy; nothing has been pushed by then."""
-    with pytest.raises(Failure, match=r"must be a file that can be written \(got: Is a directory\)\. To fix it: "):
+    with pytest.raises(Failure, match=r"must be writable \(got: Is a directory\)\. To fix it: "):
         check.write(tmp_path, "{}")
-    with pytest.raises(Failure, match=r"reports/ must be a folder that can be written \(got: .*\)\. To fix it: "):
+    with pytest.raises(Failure, match=r"reports must be a folder that can be written \(got: .*\)\. To fix it: "):
         publish._file(Project(tmp_path / "removed", {}), None)
 
 
