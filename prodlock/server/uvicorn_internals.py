@@ -12,7 +12,7 @@ supported versions, and `prodlock/tests/server/test_uvicorn_internals.py` fails 
 | `Server`: `main_loop()` overridden, `servers`; `ServerState`: `connections`, `tasks` | the end under `inv dev` |
 | `LifespanOn`: `shutdown()` | the same |
 | `ServerState`: `default_headers` | headers of every response |
-| `LifespanOn`: `send()` extended, `startup_event`, `should_exit` | a start that is cancelled; the exit code |
+| `LifespanOn`: `startup()`, `send()` extended, `startup_event`, `should_exit` | a start that is cancelled; exit code |
 | `HANDLED_SIGNALS` | the signals to stop |
 | `HttpToolsProtocol`: callbacks extended | limits on heads, slow clients, pipelined requests |
 | `HttpToolsProtocol`: `transport`, `flow`, `cycle`, `pipeline`, `connections`, `loop` | the state of a connection |

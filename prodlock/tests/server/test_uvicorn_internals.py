@@ -23,6 +23,7 @@ METHODS = {
     "Server.on_tick": "(self, counter)",
     "Server.main_loop": "(self)",
     "Server.run": "(self, sockets)",
+    "LifespanOn.startup": "(self)",
     "LifespanOn.send": "(self, message)",
     "LifespanOn.shutdown": "(self)",
     "HttpToolsProtocol.connection_made": "(self, transport)",
@@ -38,12 +39,15 @@ METHODS = {
     "FlowControl.resume_reading": "(self)",
 }
 COROUTINES = {
-    "Server.startup", "Server.shutdown", "Server.on_tick", "Server.main_loop", "LifespanOn.send", "LifespanOn.shutdown",
+    "Server.startup", "Server.shutdown", "Server.on_tick", "Server.main_loop", "LifespanOn.startup", "LifespanOn.send",
+    "LifespanOn.shutdown",
 }  # fmt: skip
 # What the methods call, in the order that the server relies on.
 CALLS = {
     "Server.serve": ["self.capture_signals", "self._serve"],
     "Server._serve": ["config.lifespan_class", "self.startup", "self.main_loop", "self.shutdown"],
+    "LifespanOn.startup": ["self.startup_event.wait"],
+    "Server.startup": ["self.lifespan.startup", "loop.create_server", "self.servers.append"],
     "HttpToolsProtocol.on_headers_complete": ["self.flow.pause_reading", "self.pipeline.appendleft"],
 }  # fmt: skip
 
