@@ -17,6 +17,8 @@ REQUESTS = "prodlock.request"
 SERVER = "prodlock.server"
 # An attribute of an exception that the request log has logged.
 LOGGED = "__logged__"
+# How uvicorn's own lines about a WebSocket connection begin, and one of the package websockets.
+WEBSOCKET_LINES = ('%s - "WebSocket ', "connection open")
 # How deep a field of a line of JSON may be nested; what is deeper is text.
 MOST_DEPTH = 8
 
@@ -110,8 +112,13 @@ class BatchHandler(logging.StreamHandler[TextIO]):
 
 
 def is_first_report(record: logging.LogRecord) -> bool:
-    """Return whether a record is not about an exception that the request log has logged: uvicorn logs it again."""
-    return not (record.exc_info and getattr(record.exc_info[1], LOGGED, False))
+    """Return whether a record of uvicorn is about what the request log does not have: it logs some of that again.
+
+    An exception, and a WebSocket connection, with the query, which may have a token, and an address of any text.
+    """
+    if record.exc_info and getattr(record.exc_info[1], LOGGED, False):
+        return False
+    return not (isinstance(record.msg, str) and record.msg.startswith(WEBSOCKET_LINES))
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
