@@ -63,6 +63,17 @@ _CAUSES = (
         "correct that line, or quote its value as 'VALUE'.",
     ),
     Cause(
+        r"^setenv: invalid argument$",
+        ".env must be text in UTF-8 (got a NUL character, as in UTF-16). To fix it: save it in UTF-8; PowerShell's `>` "
+        "may write UTF-16.",
+    ),
+    Cause(
+        rf"{_ERROR}(?:failed to read|error while interpolating) (?P<where>.+?): "
+        r"required variable (?P<name>\w+) is missing a value(?P<reason>(?:: [^\n]+)?)$",
+        "{name} must be set (got no value, which {where} requires{reason}). To fix it: set it in the environment, or "
+        "in `.env`.",
+    ),
+    Cause(
         r"^error decoding '[^']*\.stop_grace_period': .*\"(?P<value>[^\"]*)s\"$",
         "APP_STOP_GRACE_SECONDS must be a number of seconds (got {value}). To fix it: correct the variable, or unset "
         "it for its default.",

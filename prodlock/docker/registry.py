@@ -20,7 +20,7 @@ from prodlock.project import Project
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::(\d{1,5}))?")
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_LONGEST_NAME = 255
+_LONGEST_NAME, _LONGEST_TAG = 255, 128
 _BY_DIGEST = re.compile(r"[^@]+@sha256:[0-9a-f]{64}")
 # The hosts that Docker and cosign use without TLS.
 _LOOPBACK = re.compile(r"(?:localhost|127\.\d+\.\d+\.\d+)(?::\d+)?")
@@ -141,6 +141,7 @@ def _wrong(text: str, first: str, path: str, tag: str | None) -> str:
         (not _PATH.fullmatch(path), "the name has other characters than a-z, 0-9 and single separators . _ - /"),
         (len(first) + 1 + len(path) > _LONGEST_NAME, f"the name has more than {_LONGEST_NAME} characters"),
         (tag == "", "the tag is missing behind the colon"),
+        (tag and len(tag) > _LONGEST_TAG, f"the tag has more than {_LONGEST_TAG} characters"),
         (tag and not _TAG.fullmatch(tag), "the tag has other characters than A-Z, a-z, 0-9 and . _ -"),
     ):
         if is_wrong:

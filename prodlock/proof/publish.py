@@ -15,7 +15,7 @@ from prodlock import __version__, site
 from prodlock.docker import engine, registry, reports, signing
 from prodlock.docker.registry import Destination
 from prodlock.failure import FAILED, Failure
-from prodlock.image import layout
+from prodlock.image.records import matches, platform_of
 from prodlock.project import Project
 from prodlock.proof import check
 from prodlock.proof.check import Proof
@@ -94,7 +94,7 @@ def verdict(proof: Proof, reference: str) -> dict[str, Any]:
     return {
         "image": reference,
         "configuration": evidence.image.identifier,
-        "platform": layout.platform_of(evidence.image.document),
+        "platform": platform_of(evidence.image.document),
         "commit": evidence.commit.revision if evidence.commit else None,
         "lock": {"name": evidence.configuration.lock, "sha256": evidence.lock.sha256},
         "checker": {"name": "prodlock", "version": __version__, "rules": rules},
@@ -112,8 +112,8 @@ def _refuse(evidence: Evidence, platforms: Sequence[str]) -> None:
             f"The image must be made from a commit (got {evidence.commit}). To fix it: commit, run `inv build`, then "
             "publish."
         )
-    stated = layout.platform_of(evidence.image.document)
-    if others := [one for one in platforms if not layout.matches(stated, one)]:
+    stated = platform_of(evidence.image.document)
+    if others := [one for one in platforms if not matches(stated, one)]:
         raise Failure(
             f"Each platform must be proven (got {', '.join(others)}; {evidence.reference} is of {stated}). To fix it: "
             f"build and publish it with DOCKER_DEFAULT_PLATFORM={others[0]}, or on a machine of that platform, under a "

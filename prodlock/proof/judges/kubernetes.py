@@ -43,8 +43,9 @@ def workloads(objects: Sequence[Object]) -> Iterator[Workload]:
         kind, spec = one["kind"], one.get("spec") or {}
         if kind == "CronJob":
             spec = spec["jobTemplate"]["spec"]
-        if kind == "Pod" or "template" in spec:
-            template = one if kind == "Pod" else spec["template"]
+        template = one if kind == "Pod" else spec.get("template") or {}
+        # A kind that is not Kubernetes' own may have a template of something else, such as a Secret.
+        if "containers" in (template.get("spec") or {}):
             labels = template.get("metadata", {}).get("labels") or {}
             yield Workload(kind, name(one), labels, template["spec"])
 
@@ -60,10 +61,21 @@ def service(objects: Sequence[Object]) -> Workload:
 
 
 def container(workload: Workload) -> Mapping[str, Any]:
-    """Return the container of a pod. Raises ValueError where it has several."""
-    found: Mapping[str, Any]
-    (found,) = workload.pod["containers"]
-    return found
+    """Return the container that a workload is about: by the workload's name where sidecars run beside it.
+
+    Raises ValueError where none of several has that name.
+    """
+    found: Sequence[Mapping[str, Any]] = workload.pod["containers"]
+    named = [one for one in found if one.get("name") == workload.name] or found
+    if len(named) != 1:
+        message = f"{len(found)} containers in the {workload.kind} {workload.name}, none of which is called so"
+        raise ValueError(message)
+    return named[0]
+
+
+def containers(workload: Workload) -> tuple[Mapping[str, Any], ...]:
+    """Return all containers of a pod, also those that run before the others."""
+    return (*workload.pod["containers"], *(workload.pod.get("initContainers") or ()))
 
 
 def name(one: Object) -> str:
@@ -140,6 +152,9 @@ def _selector(one: Object) -> Mapping[str, Any] | None:
     selector: Mapping[str, Any] = spec.get("selector") or {}
     if one["kind"] == "Service":
         return {"matchLabels": selector} if selector else None
+    if spec.get("selector") == {}:
+        # That of all pods (https://kubernetes.io/docs/reference/kubernetes-api/policy-resources/pod-disruption-budget-v1/).
+        return selector
     return selector if selector.get("matchLabels") or selector.get("matchExpressions") else None
 
 
@@ -184,7 +199,8 @@ def closed_ports(objects: Sequence[Object]) -> Iterator[str]:
     rules = [rule for spec in specs for rule in spec.get("ingress") or ()]
     # A rule without ports opens all.
     opened: list[Mapping[str, Any]] = [port for rule in rules for port in rule.get("ports") or [{}]]
-    for port in _ports(ours) if specs else ():
+    # A sidecar may serve the pod alone.
+    for port in container(ours).get("ports") or () if specs else ():
         if not any(_opens(one, port) for one in opened):
             yield (
                 f"{KUBERNETES}: a NetworkPolicy must let requests in to the port {port['containerPort']} of "
@@ -254,7 +270,7 @@ def _unknown(holder: str, kind: str, given: object) -> str:
 
 def _config_maps(workload: Workload) -> Iterator[Mapping[str, Any]]:
     """Yield the references of a pod to ConfigMaps: of variables, and of volumes."""
-    for one in (*workload.pod["containers"], *(workload.pod.get("initContainers") or ())):
+    for one in containers(workload):
         sources = [given.get("configMapRef") for given in one.get("envFrom") or ()]
         sources += [(given.get("valueFrom") or {}).get("configMapKeyRef") for given in one.get("env") or ()]
         yield from filter(None, sources)

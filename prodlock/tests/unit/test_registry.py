@@ -49,7 +49,7 @@ def test_a_reference_has_a_registry_a_name_and_maybe_a_tag(text: str, parts: tup
         ("registry.example/Quotes", "upper-case letters"),
         ("registry.example/quotes:", "the tag is missing"),
         ("registry.example/quotes:-x", "the tag has other characters"),
-        (f"registry.example/quotes:{'x' * 129}", "the tag has other characters"),
+        (f"registry.example/quotes:{'x' * 129}", "the tag has more than 128 characters"),
         ("registry.example/quotes:ä", "the tag has other characters"),
         ("registry.example/a//b", "the name has other characters"),
         ("registry.example/a/", "the name has other characters"),
