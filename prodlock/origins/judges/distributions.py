@@ -175,10 +175,10 @@ class _Judgement:
             wheel = self.evidence.wheels.get((one.layer, one.info))
             if not wheel or one.deleted:
                 continue
-            found: dict[str, list[str]] = {}
-            for path, member, script in installers.places(wheel, one.site, self.evidence.python):
-                # A header may be at one of two places.
-                found.setdefault(member.sha256 + path.rpartition("/")[2] * script, []).append(path)
+            found: dict[int, list[str]] = {}
+            for path, member, _ in installers.places(wheel, one.site, self.evidence.python):
+                # A header may be at one of several places. Files of one content are members of their own.
+                found.setdefault(id(member), []).append(path)
             absent = [paths[0] for paths in found.values() if not any(path in self.evidence.seen for path in paths)]
             absent += [
                 path

@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 
 from prodlock.image.records import File
-from prodlock.origins.records import Bytecode, Copied, Kind, Package, State, Subject
+from prodlock.origins.records import Bytecode, Copied, Kind, Member, Package, State, Subject
 from prodlock.tests.unit.origins.subjects import (
     SITE,
     distribution,
@@ -63,6 +63,27 @@ def test_changed_added_and_missing_files_of_a_distribution() -> None:
         ("LS605", f"{SITE}/shop/a.py"), ("LS606", f"{SITE}/shop/b.py"), ("LS606", f"{SITE}/c.pth"),
         ("LS607", f"{SITE}/shop/__init__.py"),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [b"", b"# License\n"])
+def test_a_missing_file_whose_content_another_one_has_is_found(content: bytes) -> None:
+    """An empty `__init__.py` as well: another file of the distribution does not replace it."""
+    shop, wheel = distribution("shop", "1.0", {f"shop/{name}.py": content for name in ("__init__", "a", "b")})
+    shop.pop(f"{SITE}/shop/__init__.py")
+    assert found(evidence(subject(BASE, shop), [wheel])) == {("LS607", f"{SITE}/shop/__init__.py")}
+
+
+def test_a_header_is_at_one_of_its_places() -> None:
+    """pip and uv install headers to different folders; one that is at none is missing."""
+    shop, wheel = distribution("shop", "1.0", {"shop/a.py": b"a = 1\n"})
+    names = ("a.h", "b.h")
+    headers = {f"shop-1.0.data/headers/{name}": Member(sha256(b"int x;\n"), 7) for name in names}
+    wheel = replace(wheel, members={**wheel.members, **headers})
+    places = {name: f"/usr/local/include/site/python3.13/shop/{name}" for name in names}
+    complete = shop | dict.fromkeys(places.values(), b"int x;\n")
+    assert found(evidence(subject(BASE, complete), [wheel])) == set()
+    complete.pop(places["b.h"])
+    assert {code for code, _ in found(evidence(subject(BASE, complete), [wheel]))} == {"LS607"}
 
 
 def test_distributions_that_the_lock_does_not_have() -> None:
