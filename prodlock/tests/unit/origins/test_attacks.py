@@ -98,6 +98,19 @@ def test_a_known_content_where_it_is_run_as_something_else_is_found(path: str, c
     assert path.partition(" ")[0] in {place for _, place in codes(CLEAN | APP | {path: content})}
 
 
+@pytest.mark.parametrize("name", ["main", "this"])
+def test_bytecode_of_another_module_is_found(name: str) -> None:
+    """Known bytecode is compared with the source beside it, as any other is."""
+    compiled = {f"{LIBRARY}/__pycache__/this.cpython-313.pyc": b"code"}
+    path = f"/app/app/__pycache__/{name}.cpython-313.pyc"
+    image = subject(BASE | compiled, CLEAN | APP | {path: b"code", "/opt/v/lib/python3.13/this.pyc": b"x"})
+    given = evidence(image, [WHEEL], repository=REPOSITORY)
+    assert ("LS617", path) in found(given)
+    # The control: a copy of the library at another place.
+    copy = {"/opt/v" + next(iter(compiled)).removeprefix("/usr/local"): b"code"}
+    assert found(evidence(subject(BASE | compiled, CLEAN | copy), [WHEEL])) == set()
+
+
 @pytest.mark.parametrize(
     ("path", "target"),
     [

@@ -74,7 +74,7 @@ def test_a_missing_file_whose_content_another_one_has_is_found(content: bytes) -
 
 
 def test_a_header_is_at_one_of_its_places() -> None:
-    """pip and uv install headers to different folders; one that is at none is missing."""
+    """Installers put headers into different folders; one that is at none is missing."""
     shop, wheel = distribution("shop", "1.0", {"shop/a.py": b"a = 1\n"})
     names = ("a.h", "b.h")
     headers = {f"shop-1.0.data/headers/{name}": Member(sha256(b"int x;\n"), 7) for name in names}
@@ -157,6 +157,39 @@ def test_the_repositorys_files_are_explained_at_any_path() -> None:
     assert seen["/code/app/main.py"].what == "app/main.py"
     assert seen["/code/app/__init__.py"].kind is Kind.REPOSITORY
     assert found(given) == {("LS606", f"{SITE}/x.py"), ("LS617", "/code/other/__init__.py")}
+
+
+def test_files_of_one_content_are_distinguished_by_their_paths() -> None:
+    """A file that equals a test of the repository is not a test, and one of the project's package has its own name."""
+    text = b"# License\n"
+    repository = {
+        "docs/x.json": b"{}",
+        "tests/x.json": b"{}",
+        "web/x.json": b"{}",
+        "a/__init__.py": text,
+        "a/b.py": text,
+    }
+    image = {"/code/web/x.json": b"{}", "/srv/x.json": b"{}", "/code/tests/x.json": b"{}"}
+    seen = origins(evidence(subject(BASE, image), repository=repository))
+    assert [seen[path].what for path in image] == ["web/x.json", "docs/x.json", "tests/x.json"]
+    assert found(evidence(subject(BASE, image), repository=repository)) == {("LS612", "/code/tests/x.json")}
+    own, _ = distribution("api", "0.1", {"a/__init__.py": text, "a/b.py": text})
+    given = evidence(subject(BASE, own), repository=repository, own=frozenset({"api"}))
+    assert found(given) == set()
+    assert origins(given)[f"{SITE}/a/b.py"].what == "a/b.py"
+
+
+def test_a_copy_of_a_wheels_file_is_explained_outside_of_environments() -> None:
+    """As Django's collectstatic makes them, also with a digest in the name. In an environment it is a finding."""
+    shop, wheel = distribution("shop", "1.0", {"shop/a.py": b"a = 1\n", "shop/static/x.js": b"let x\n"})
+    copies = {"/code/static/x.js": b"let x\n", "/code/static/x.0a1b.js": b"let x\n"}
+    given = evidence(subject(BASE, shop | copies), [wheel])
+    assert {origins(given)[path] for path in copies} == {(Kind.WHEEL, "shop 1.0", True)}
+    assert found(given) == set()
+    changed = {"/code/static/x.js": b"let y\n", f"{SITE}/y.js": b"let x\n", "/code/shop.py": b"a = 1\n"}
+    assert found(evidence(subject(BASE, shop | changed), [wheel])) == {
+        ("LS617", "/code/static/x.js"), ("LS606", f"{SITE}/y.js"), ("LS617", "/code/shop.py"),
+    }  # fmt: skip
 
 
 def test_leftovers_are_found() -> None:
