@@ -13,6 +13,7 @@ import pytest
 from prodlock.image.records import File
 from prodlock.origins.records import Bytecode, Copied, Kind, Member, Package, State, Subject
 from prodlock.tests.unit.origins.subjects import (
+    PYTHON,
     SITE,
     distribution,
     evidence,
@@ -318,6 +319,27 @@ def test_files_of_debian_packages_are_recorded_and_not_proven() -> None:
     given = evidence(subject(BASE, {path: b"\x7fELF"}), debian={(1, path): Package("libpq5", "17")})
     assert origins(given)[path] == (Kind.DEBIAN, "libpq5 17", False)
     assert found(given) == set()
+
+
+def test_distributions_of_debian_packages_are_judged_for_debians_interpreter() -> None:
+    """Packages such as supervisor bring other versions of locked names, for an interpreter of their own."""
+    place = "/usr/lib/python3/dist-packages"
+    files = distribution("shop", "0.9", {"shop/a.py": b"a"}, place)[0]
+    files |= distribution("pytest", "8", {"pytest.py": b"p"}, f"{place}/setuptools/_vendor")[0]
+    dev = [requirement("pytest", "9")]
+    records = {(1, path): Package("python3-x", "1") for path in files}
+    given = evidence(subject(BASE, CLEAN | files), [WHEEL], dev=dev, debian=records)
+    assert found(given) == set()
+    # In place of the locked one it is a finding, and so is a package for development.
+    assert found(evidence(subject(BASE, files), [WHEEL], dev=dev, debian=records)) == {("LS604", "shop")}
+    runner = distribution("pytest", "8", {"pytest.py": b"p"}, place)[0]
+    records = {(1, path): Package("python3-pytest", "1") for path in runner}
+    given = evidence(subject(BASE, CLEAN | runner), [WHEEL], dev=dev, debian=records)
+    assert found(given) == {("LS603", f"{place}/pytest-8.dist-info")}
+    python = PYTHON._replace(library="/usr/lib/python3.13")
+    records = {(1, path): Package("python3-x", "1") for path in files}
+    given = replace(evidence(subject(BASE, CLEAN | files), [WHEEL], dev=dev, debian=records), python=python)
+    assert {code for code, _ in found(given)} == {"LS602", "LS608"}
 
 
 def test_debians_records_account_for_nothing_in_the_folders_of_installers() -> None:
