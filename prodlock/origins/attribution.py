@@ -222,8 +222,10 @@ class _Attributor:
             # A link to a package.
             path, source = f"{path}/__init__.py", f"{source}/__init__.py"
         place, module = _module(path)
+        # Without an ending, it is not a module.
+        is_module = "." in posixpath.basename(path) and module in self._modules
         if module != _module(source)[1] and (
-            _HOOKS.fullmatch(module) or (module in self._modules and f"{place}/__init__.py" not in self.evidence.seen)
+            _HOOKS.fullmatch(module) or (is_module and f"{place}/__init__.py" not in self.evidence.seen)
         ):
             return True
         if installers.PYTHON_NAME.fullmatch(name):
