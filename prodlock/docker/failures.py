@@ -38,8 +38,8 @@ _CAUSES = (
     Cause(
         rf"{_ERROR}(?:Cannot connect to the Docker daemon at |error during connect: "
         r"|failed to connect to the docker API at )",
-        "The Docker Engine is not running. To fix it: start it (`inv setup` does on Debian and Ubuntu, "
-        "Docker Desktop does elsewhere).",
+        "The Docker Engine must be running (got no answer). To fix it: start it (`inv setup` does on Debian and "
+        "Ubuntu, Docker Desktop does elsewhere).",
     ),
     Cause(
         r"^(?:docker: '(?:compose|buildx)' is not a docker command|docker: unknown command: docker (?:compose|buildx)"
@@ -95,20 +95,25 @@ _CAUSES = (
     ),
     Cause(
         rf"{_ERROR}(?:Error response from daemon: )?No such image: (?P<where>\S+?)(?::latest)?\.?$",
-        "There is no image {where} on this Engine. To fix it: build this project's images with `inv build`.",
+        "The Engine must have the image {where} (got none). To fix it: build this project's images with `inv build`.",
     ),
 )
 
 
 def describe(args: Sequence[str], code: int, output: str, program: str = "docker") -> str:
     """Return the message for a `docker` command that failed: its known cause, or else its last lines."""
-    text = printable(output)
-    if args[:1] != ("run",) or code >= RUN_FAILED:
-        for cause in _CAUSES:
-            match = re.search(cause.line, text, re.MULTILINE)
-            if match:
-                return cause.message.format(**match.groupdict())
-    return f"`{program} {shlex.join(args)}` failed with exit code {code}{last_lines(text.splitlines())}"
+    lines = printable(output).splitlines()
+    return known_cause(args, code, output) or (
+        f"`{program} {shlex.join(args)}` failed with exit code {code}{last_lines(lines)}"
+    )
+
+
+def known_cause(args: Sequence[str], code: int, output: str) -> str:
+    """Return the message for the known cause of a failed `docker` command, or an empty string for another one."""
+    if args[:1] == ("run",) and code < RUN_FAILED:
+        return ""
+    found = ((cause, re.search(cause.line, printable(output), re.MULTILINE)) for cause in _CAUSES)
+    return next((cause.message.format(**match.groupdict()) for cause, match in found if match), "")
 
 
 def last_lines(lines: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from prodlock import generated, source
 from prodlock.configuration import Configuration
 from prodlock.docker import compose, engine, registry
-from prodlock.failure import CANNOT_CHECK, Failure
+from prodlock.failure import CANNOT_CHECK, Failure, unreadable
 from prodlock.image import reader
 from prodlock.image.records import File, Image
 from prodlock.project import Project
@@ -68,7 +68,7 @@ def collect(project: Project, reference: str | None, *, whole: bool) -> Evidence
     except OSError as error:
         # Without a file name it is the temporary one that an image is saved to.
         name = error.filename or "The image"
-        raise Failure(f"{name} can't be read: {error.strerror or error}.", CANNOT_CHECK) from None
+        raise Failure(unreadable(name, error), CANNOT_CHECK) from None
 
 
 def _collect(

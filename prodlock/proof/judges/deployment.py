@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from prodlock.proof.judges import kubernetes, variables
 from prodlock.proof.judges.compose import PRODUCTION
-from prodlock.proof.judges.kubernetes import KUBERNETES
+from prodlock.proof.judges.kubernetes import KUBERNETES, Object
 
 STACK, PROXY_FILE, PROXIED = "deploy/stack.yml", "deploy/haproxy.cfg", "deploy/proxy.yml"
 RELEASE = "deploy/release.yml"
@@ -61,6 +61,25 @@ class RunSettings(NamedTuple):
     once: Value = None
     # The image, where another workload has the same one.
     image: Value = None
+
+
+# How messages name each of them.
+LABELS = RunSettings(
+    port="the port",
+    user="the user and group",
+    health="the path of the liveness probe",
+    ready="the path of the readiness probe",
+    grace="the grace period in seconds",
+    memory="the memory limit in bytes",
+    cpus="the limit of CPU cores",
+    read_only="the read-only root",
+    dropped="the dropped capabilities",
+    forwarded="the sender of trusted forwarded headers",
+    root_path="the stripped path",
+    command="the command",
+    once="`once`",
+    image="the image",
+)
 
 
 class Command(NamedTuple):
@@ -201,9 +220,8 @@ def of_stack_command(service: Mapping[str, Any]) -> RunSettings:
     )
 
 
-def of_kubernetes(objects: Iterable[Mapping[str, Any]]) -> RunSettings:
+def of_kubernetes(objects: Sequence[Object]) -> RunSettings:
     """Return the settings of the service's Deployment."""
-    objects = tuple(objects)
     return _of_workload(kubernetes.service(objects), objects)
 
 
@@ -256,24 +274,38 @@ def merged(*settings: RunSettings) -> RunSettings:
 def differences(reference: RunSettings, others: Mapping[str, RunSettings], base: str) -> Iterator[str]:
     """Yield a sentence for each setting in which a file, by its name, differs from the Compose file's."""
     for name, settings in others.items():
-        for field, wanted, given in zip(RunSettings._fields, reference, settings, strict=True):
+        for label, wanted, given in zip(LABELS, reference, settings, strict=True):
             if given is not None and given != wanted:
-                yield f"{name}: {field} is {given}, and must be {wanted} as with {base}."
+                yield (
+                    f"{name}: {label} must be {_shown(wanted)}, as with {base} (got {_shown(given)}). To fix it: "
+                    "change one of the two."
+                )
+
+
+def _shown(value: Value) -> str:
+    """Return a setting for a message."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return " ".join(value) or NONE
+    return f"{value:.15g}" if isinstance(value, float) else str(value) or NONE
 
 
 def unpinned_images(images: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence for each file that does not name its image by digest: a tag may be another image tomorrow."""
     for name, image in images.items():
         if not _DIGEST_REFERENCE.fullmatch(image):
-            yield f"{name}: the image is {image or 'not named'}, and must be named by its digest (NAME@sha256:...)."
+            yield (
+                f"{name}: the image must be named by its digest, NAME@sha256:... (got {image or NONE}). To fix it: "
+                "take the name that `inv publish` prints."
+            )
 
 
-def unmet_restrictions(objects: Iterable[Mapping[str, Any]], commands: Iterable[Command] = ()) -> Iterator[str]:
+def unmet_restrictions(objects: Sequence[Object], commands: Iterable[Command] = ()) -> Iterator[str]:
     """Yield a sentence for each requirement of the restricted standard that a judged workload does not meet.
 
     https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
     """
-    objects = tuple(objects)
     service, others = kubernetes.service(objects), _commands(objects, commands)
     for place, workload in ((KUBERNETES, service), *((f"{KUBERNETES}, {name}", one) for name, one in others.items())):
         own = kubernetes.container(workload)
@@ -284,7 +316,10 @@ def unmet_restrictions(objects: Iterable[Mapping[str, Any]], commands: Iterable[
 
 
 def _unmet(place: str, requirement: str) -> str:
-    return f"{place}: {requirement} is not what the restricted Pod Security Standard demands."
+    return (
+        f"{place}: {requirement} must be what the restricted Pod Security Standard demands (got another value, or "
+        "none). To fix it: see https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted."
+    )
 
 
 def _unmet_by_pod(pod: Mapping[str, Any]) -> Iterator[str]:
@@ -371,7 +406,10 @@ def built_releases(services: Mapping[str, Any], commands: Iterable[Command]) -> 
         if given.get("build") or given.get("pull_policy") == "build":
             yield f"{RELEASE}: {name} must not be built (got a build). To fix it: restore `build: !reset null`."
         if given.get("image") != image:
-            yield f"{RELEASE}: the image of {name} is {given.get('image')}, and must be {image} as with {PRODUCTION}."
+            yield (
+                f"{RELEASE}: the image of {name} must be {image}, as with {PRODUCTION} (got {given.get('image')}). To "
+                "fix it: restore `<<: *release`."
+            )
         if given.get("pull_policy") == "never":
             yield f"{RELEASE}: {name} must be pulled (got pull_policy: never). To fix it: restore `<<: *release`."
 
@@ -385,9 +423,8 @@ def undeclared_services(services: Mapping[str, Any], commands: Iterable[Command]
             yield _undeclared(STACK, name)
 
 
-def undeclared_workloads(objects: Iterable[Mapping[str, Any]], commands: Iterable[Command]) -> Iterator[str]:
+def undeclared_workloads(objects: Sequence[Object], commands: Iterable[Command]) -> Iterator[str]:
     """Yield a sentence for each container that runs the production image and is not that of a declared command."""
-    objects = tuple(objects)
     service = kubernetes.service(objects)
     production = _repository(kubernetes.container(service))
     declared = [kubernetes.container(one) for one in (service, *_commands(objects, commands).values())]
@@ -405,19 +442,18 @@ def _ours(evidence: Deployment) -> tuple[kubernetes.Workload, ...]:
 
 def _undeclared(file: str, name: str) -> str:
     return (
-        f"{file}: {name} runs the production image, and must be one of `commands` in [tool.prodlock] (got none of that "
-        "name). To fix it: declare or remove it."
+        f"{file}: {name}, which runs the production image, must be one of `commands` in [tool.prodlock] (got none of "
+        "that name). To fix it: declare or remove it."
     )
 
 
-def image(objects: Iterable[Mapping[str, Any]]) -> str:
+def image(objects: Sequence[Object]) -> str:
     """Return the image that the service's Deployment runs."""
     return str(kubernetes.container(kubernetes.service(objects)).get("image", ""))
 
 
-def _commands(objects: Iterable[Mapping[str, Any]], commands: Iterable[Command]) -> dict[str, kubernetes.Workload]:
+def _commands(objects: Sequence[Object], commands: Iterable[Command]) -> dict[str, kubernetes.Workload]:
     """Return the workloads of the declared commands that have one, by the command's name."""
-    objects = tuple(objects)
     service = kubernetes.service(objects)
     by_name = {one.name: one for one in kubernetes.workloads(objects) if one != service}
     return {one.name: by_name[one.workload] for one in commands if one.workload in by_name}

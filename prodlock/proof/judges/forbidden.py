@@ -127,7 +127,7 @@ class Forbidden:
         if match and match.lastgroup:
             owner = match[match.lastgroup] if match.lastgroup == "owner" else match.lastgroup
             return None if normalized(owner) in self.locked else normalized(owner)
-        # Of some tools the variables are listed one by one: their names are words of other trades as well.
+        # Of some tools the variables are listed one by one: their names are used in other fields as well.
         others = {command: owner for command, owner in self.scripts.items() if owner not in tools.VARIABLES.groupindex}
         return next((owner for command, owner in others.items() if _is_named_after(name, command)), None)
 

@@ -186,7 +186,7 @@ def _as_script(file: File, forbidden: Forbidden, context: _Context) -> _Hit | No
         return _Hit(rules.DEV_COMMAND, linked, file.path, f"a link to {file.target}") if linked else None
     owner = forbidden.scripts.get(paths.name(file.path))
     if owner and (file.path.split("/")[-2] in {"bin", "sbin"} or file.mode & 0o111) and file.size:
-        return _Hit(rules.DEV_COMMAND, owner, file.path, "a script of it")
+        return _Hit(rules.DEV_COMMAND, owner, file.path, "a script of this distribution")
     names = _run_by(file, forbidden, context)
     if not names:
         return None
@@ -299,7 +299,11 @@ def _as_secret(file: File, forbidden: Forbidden) -> Iterator[_Hit]:
 
 def _as_content(file: File, forbidden: Forbidden) -> _Hit | None:
     owner = forbidden.contents.get(file.sha256)
-    return _Hit(rules.DEV_CONTENT, owner, file.path, "its content, byte for byte, is a file of it") if owner else None
+    return (
+        _Hit(rules.DEV_CONTENT, owner, file.path, "it equals, byte for byte, a file of this distribution")
+        if owner
+        else None
+    )
 
 
 def _as_own_file(file: File, forbidden: Forbidden) -> _Hit | None:

@@ -106,7 +106,10 @@ def wrong_grace(files: Sequence[Variables], seconds: object) -> Iterator[str]:
     """Yield a sentence for each file that gives the service another grace period than the orchestrator."""
     for one in files:
         if (given := one.values.get(_GRACE)) is not None and _number(given) != seconds:
-            yield f"{one.file}: {_GRACE} is {given}, and must be {seconds}, the grace period of the files."
+            yield (
+                f"{one.file}: {_GRACE} must be {seconds}, the grace period of the files (got {given}). To fix it: "
+                "change both alike."
+            )
 
 
 def _missing(file: str, name: str, example: Variables) -> str:
@@ -117,7 +120,10 @@ def _missing(file: str, name: str, example: Variables) -> str:
 
 
 def _other(given: Variables, name: str, example: Variables) -> str:
-    return f"{given.file}: {name} is {_shown(name, given)}, and must be {_shown(name, example)} as with {example.file}."
+    return (
+        f"{given.file}: {name} must be {_shown(name, example)}, as with {example.file} (got {_shown(name, given)}). To "
+        "fix it: change one of the two."
+    )
 
 
 def _shown(name: str, given: Variables) -> str:

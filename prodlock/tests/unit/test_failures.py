@@ -17,10 +17,10 @@ PRINTED = {
         "docker: permission denied while trying to connect to the docker API at unix:///var/run/docker.sock\n\n"
         "Run 'docker run --help' for more information\n"
     ),
-    "The Docker Engine is not running": (
+    "The Docker Engine must be running": (
         "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?\n"
     ),
-    "The Docker Engine is not running. To fix it: start it": (
+    "The Docker Engine must be running (got no answer). To fix it: start it": (
         'error during connect: Get "http://host.example:2375/v1.45/version": dial tcp: lookup host.example: '
         "no such host\n"
     ),
@@ -81,8 +81,8 @@ PRINTED = {
     "The name of an image must be NAME, NAME:TAG or NAME@sha256:DIGEST, in lower case (got another). To fix it": (
         "Error response from daemon: invalid reference format\n"
     ),
-    "There is no image nope on this": "Error response from daemon: No such image: nope:latest\n",
-    "There is no image nope:1 on this": "Error response from daemon: No such image: nope:1",
+    "The Engine must have the image nope (got none)": "Error response from daemon: No such image: nope:latest\n",
+    "The Engine must have the image nope:1 (got none)": "Error response from daemon: No such image: nope:1",
 }
 
 

@@ -48,8 +48,10 @@ def test_setup_names_what_to_install_on_an_unsupported_system() -> None:
 def test_setup_does_not_reinstall_a_stopped_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Docker Desktop is installed and must be started, as the message states."""
     monkeypatch.setattr(debian, "is_installed", lambda program: program == "docker")
-    monkeypatch.setattr(machine, "engine_error", lambda _: "The Docker Engine is not running. To fix it: start it.")
-    with pytest.raises(Failure, match=r"not running\. To fix it: start it"):
+    monkeypatch.setattr(
+        machine, "engine_error", lambda _: "The Docker Engine must be running (got no answer). To fix it: start it."
+    )
+    with pytest.raises(Failure, match=r"To fix it: start it"):
         machine.install(Project(), ["Engine"])
 
 

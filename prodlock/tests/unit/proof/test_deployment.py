@@ -92,6 +92,11 @@ def container(objects: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def label(field: str) -> str:
+    """Return the name of a setting in a message."""
+    return str(getattr(deployment.LABELS, field, field))
+
+
 def test_equal_settings_are_not_findings() -> None:
     """Settings that Compose does not have are the image's; the proxy's path is that of its check."""
     found = deployment.merged(
@@ -156,7 +161,7 @@ def test_another_setting_is_a_finding(change: Callable[[list[dict[str, Any]]], o
     (sentence,) = deployment.differences(
         REFERENCE, {"deploy/k8s": deployment.of_kubernetes(objects)}, "docker-compose.yml"
     )
-    assert sentence.startswith(f"deploy/k8s: {field} is ")
+    assert sentence.startswith(f"deploy/k8s: {label(field)} must be ")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +191,7 @@ def test_another_setting_of_a_stack_is_a_finding(change: dict[str, Any], field: 
     (sentence,) = deployment.differences(
         REFERENCE, {"deploy/stack.yml": deployment.of_stack(STACK | change, SUBNETS)}, "docker-compose.yml"
     )
-    assert f": {field} is " in sentence
+    assert f": {label(field)} must be " in sentence
 
 
 def test_capabilities_are_compared_as_docker_reads_them() -> None:
@@ -223,7 +228,7 @@ def test_a_proxy_that_trusts_any_scheme_is_a_finding() -> None:
     (sentence,) = deployment.differences(
         REFERENCE, {"proxy": deployment.of_proxy(PROXY.replace("set-header", "add-header"))}, "docker-compose.yml"
     )
-    assert "forwarded is every client" in sentence
+    assert "must be the proxy's network, as with docker-compose.yml (got every client)" in sentence
 
 
 @pytest.mark.parametrize(
@@ -309,7 +314,7 @@ def test_sidecars_are_not_compared_with_the_service() -> None:
         assert list(deployment.undeclared_workloads(objects, ())) == []
         pod(objects)["containers"][place] = {**SIDECAR, "image": DIGEST}
         (sentence,) = deployment.undeclared_workloads(objects, ())
-        assert sentence.startswith("deploy/k8s: Deployment api, sidecar runs the production image")
+        assert sentence.startswith("deploy/k8s: Deployment api, sidecar, which runs the production image")
         pod(objects)["containers"][1 - place]["name"] = "quotes"
         with pytest.raises(ValueError, match="2 containers in the Deployment api, none of which is called so"):
             deployment.image(objects)
@@ -369,8 +374,8 @@ def judged(objects: list[dict[str, Any]], stacked: dict[str, Any]) -> list[str]:
 def test_counterparts_of_commands_are_not_findings() -> None:
     """Also of one whose name Kubernetes does not allow. The service is found by its name."""
     assert judged(all_objects(), services()) == []
-    assert deployment.of_kubernetes(reversed(all_objects())) == REFERENCE
-    assert deployment.image(reversed(all_objects())) == DIGEST
+    assert deployment.of_kubernetes(all_objects()[::-1]) == REFERENCE
+    assert deployment.image(all_objects()[::-1]) == DIGEST
 
 
 def test_a_command_without_a_counterpart_is_a_finding() -> None:
@@ -404,7 +409,7 @@ def test_another_setting_of_a_command_in_the_stack_is_a_finding(change: dict[str
     stacked = services()
     stacked["a_worker"] |= change
     (sentence,) = judged(all_objects(), stacked)
-    assert sentence.startswith(f"deploy/stack.yml, a_worker: {field} is ")
+    assert sentence.startswith(f"deploy/stack.yml, a_worker: {label(field)} must be ")
 
 
 @pytest.mark.parametrize(
@@ -430,14 +435,14 @@ def test_another_setting_of_a_command_in_kubernetes_is_a_finding(
     objects = all_objects()
     change(objects[3]["spec"]["template"]["spec"], objects[3])
     (sentence,) = judged(objects, services())
-    assert sentence.startswith(f"deploy/k8s, a_worker: {field} is ")
+    assert sentence.startswith(f"deploy/k8s, a_worker: {label(field)} must be ")
 
 
 def test_a_service_that_is_not_declared_is_a_finding() -> None:
     """Other images, such as a database, are not."""
     others = {"db": {"image": "postgres:17"}, "beat": {"image": DIGEST.partition("@")[0] + ":1"}}
     (sentence,) = judged(all_objects(), services() | others)
-    assert sentence.startswith("deploy/stack.yml: beat runs the production image, and must be one of `commands`")
+    assert sentence.startswith("deploy/stack.yml: beat, which runs the production image, must be one of `commands`")
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "Job", "CronJob", "Pod"])
@@ -449,7 +454,7 @@ def test_a_workload_that_is_not_declared_is_a_finding(kind: str) -> None:
     if kind == "Pod":
         other["spec"] = other["spec"]["template"]["spec"]
     (sentence,) = judged([*all_objects(), other], services())
-    assert sentence.startswith(f"deploy/k8s: {kind} b-beat, b-beat runs the production image")
+    assert sentence.startswith(f"deploy/k8s: {kind} b-beat, b-beat, which runs the production image")
     text = repr(other).replace(DIGEST, "postgres:17")
     assert judged([*all_objects(), ast.literal_eval(text)], services()) == []
 
@@ -459,7 +464,7 @@ def test_a_container_before_the_service_is_a_finding() -> None:
     objects = all_objects()
     pod(objects)["initContainers"] = [SIDECAR | {"name": "first", "image": DIGEST}, SIDECAR]
     (sentence,) = judged(objects, services())
-    assert sentence.startswith("deploy/k8s: Deployment api, first runs the production image")
+    assert sentence.startswith("deploy/k8s: Deployment api, first, which runs the production image")
 
 
 def test_several_deployments_without_that_of_the_service_are_refused() -> None:
@@ -503,19 +508,20 @@ def test_all_findings_of_a_deployment_are_reported() -> None:
     )
     findings = deployment.judge(evidence)
     parts = (
-        "a schema", "add `APP_NEW`", "port is 1", "x:1", "runAsNonRoot", "the Service api selects no pods",
-        "deploy/stack.yml: A is 2, and must be 1", "deploy/release.yml: api-prod must not be built",
+        "a schema", "add `APP_NEW`", "the port must be", "x:1", "runAsNonRoot",
+        "the Service api must select the pods", "deploy/stack.yml: A must be 1, as with compose.yaml (got 2)",
+        "deploy/release.yml: api-prod must not be built",
     )  # fmt: skip
     assert len(findings) == len(parts)
     assert all(part in finding for part, finding in zip(parts, findings, strict=True))
-    assert findings[2].endswith("as with compose.yaml.")
+    assert findings[2].endswith("as with compose.yaml (got 1). To fix it: change one of the two.")
 
 
 @pytest.mark.parametrize(
     ("name", "change", "part"),
     [
         ("api-prod", {"build": {"context": "."}}, "api-prod must not be built"),
-        ("worker", {"image": "x:2"}, "the image of worker is x:2, and must be x:1"),
+        ("worker", {"image": "x:2"}, "the image of worker must be x:1, as with api-prod (got x:2)"),
         ("worker", {"pull_policy": "never"}, "worker must be pulled"),
     ],
 )

@@ -49,10 +49,10 @@ def test_the_same_variables_are_not_findings(
         ({}, {}, {"APP_COLOUR": ...}, "k8s: APP_COLOUR must be handed on as with compose.yaml"),
         ({}, {}, {"DATABASE_URL": ...}, "k8s: DATABASE_URL must be handed on as with compose.yaml"),
         ({"APP_LEVEL": ...}, {}, {}, "compose.yaml: APP_LEVEL must be handed on as with stack"),
-        ({}, {"APP_COLOUR": "blue"}, {}, "stack: APP_COLOUR is blue, and must be red as with compose.yaml."),
-        ({}, {}, {"APP_COLOUR": ""}, "k8s: APP_COLOUR is empty, and must be red as with compose.yaml."),
-        ({}, {"APP_COLOUR": None}, {}, "stack: APP_COLOUR is left open, and must be red as with compose.yaml."),
-        ({}, {"APP_LEVEL": "info"}, {"APP_LEVEL": "debug"}, "k8s: APP_LEVEL is debug, and must be info as with stack."),
+        ({}, {"APP_COLOUR": "blue"}, {}, "stack: APP_COLOUR must be red, as with compose.yaml (got blue)."),
+        ({}, {}, {"APP_COLOUR": ""}, "k8s: APP_COLOUR must be red, as with compose.yaml (got empty)."),
+        ({}, {"APP_COLOUR": None}, {}, "stack: APP_COLOUR must be red, as with compose.yaml (got left open)."),
+        ({}, {"APP_LEVEL": "info"}, {"APP_LEVEL": "debug"}, "k8s: APP_LEVEL must be info, as with stack (got debug)."),
         ({}, {"APP_LEVEL": "info"}, {}, "k8s: APP_LEVEL must be handed on as with stack (got no such variable). To fix "
          "it: add it with the value of stack, info."),
         ({"FORWARDED_ALLOW_IPS": None}, {}, {}, "stack: FORWARDED_ALLOW_IPS must be handed on"),
@@ -85,7 +85,7 @@ def test_a_variable_that_describes_a_pod_is_of_kubernetes_alone(source: str) -> 
     # One that the others have as well is compared as before.
     assert list(variables.differences(compose._replace(values={"POD": None}), [given], ())) == []
     (found,) = variables.differences(compose._replace(values={"POD": "x"}), [given], ())
-    assert found.startswith("k8s: POD is left open, and must be x")
+    assert found.startswith("k8s: POD must be x, as with compose.yaml (got left open)")
     container["env"][0]["valueFrom"] = {"secretKeyRef": {}}
     assert len(list(variables.differences(compose, [variables.of_kubernetes("k8s", container, [])], ()))) == 1
 
@@ -154,5 +154,5 @@ def test_a_command_lacks_what_the_service_has() -> None:
     other = worker._replace(values={"APP_LEVEL": "debug", "APP_COLOUR": "red"})
     sentences = list(variables.missing(STACK, other))
     assert [one.partition(" ")[0] for one in sentences] == ["stack,"] * 2
-    assert "APP_LEVEL is debug, and must be left open as with stack." in sentences[0]
+    assert "APP_LEVEL must be left open, as with stack (got debug)." in sentences[0]
     assert "DATABASE_URL must be handed on" in sentences[1]
