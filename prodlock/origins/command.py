@@ -175,7 +175,7 @@ class _Collection:
         below = [one for one in installed if one.layer < self.subject.base_layers and one.name in locked.main]
         if self.subject.base_found and below:
             raise Failure(
-                f"The base image must be named (got {base} by its layers, and it has {below[0].name}, which "
+                f"A base image must be given (got {base} by its layers, and it has {below[0].name}, which "
                 f"{locked.file} has as well). To fix it: name the image of the Dockerfile's last FROM with --base "
                 f"(`--base {base}` where it is that one)."
             )

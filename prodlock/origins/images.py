@@ -192,7 +192,7 @@ def _base(
     if found := _longest(names, diff_ids, images()):
         return _Base(found.names[0], found.diff_ids, found.identifier, found=True)
     raise Failure(
-        f"The base image must be on the Engine (got no image with the first layers of {reference}). To fix it: pull "
+        f"A base image must be given (got no local image with the first layers of {reference}). To fix it: pull "
         "the image of its Dockerfile's last FROM, or name it with --base (of an image that was built from nothing, the "
         "image whose files it has, or `--base scratch`)."
     )

@@ -148,7 +148,7 @@ def test_without_a_base_image_one_must_be_given(engine: StandIn, tmp_path: Path)
     """Before the image is saved; and in the same words where there is no Engine."""
     engine.add((APP, VENV), "alone:1")
     shop = project(engine, tmp_path)
-    assert refusal(shop, "alone:1").startswith("The base image must be on the Engine (got no image with the first")
+    assert refusal(shop, "alone:1").startswith("A base image must be given (got no local image with the first")
     assert not [call for call in engine.calls if call.startswith("save")]
     file = archive(tmp_path, APP, VENV)
     assert refusal(project(None, tmp_path), file) == refusal(shop, file)
