@@ -58,7 +58,7 @@ def files(project: Project) -> list[Path]:
     if not found[0]:
         raise Failure(
             f"{project.root} must have a {given or 'docker-compose.yml'} (got none). To fix it: restore it, or run "
-            "`prodlock init`."
+            "`prodlock upgrade`, or `prodlock init` in a project that has not moved in."
         )
     chosen = [paths[0] for paths in found if paths]
     for file in chosen:
