@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 from prodlock import __version__
-from prodlock.failure import CANNOT_CHECK, FAILED, INTERRUPTED, Failure, interrupt_on_termination
+from prodlock.failure import CANNOT_CHECK, FAILED, INTERRUPTED, Failure, discard_output, interrupt_on_termination
 from prodlock.project import COMPOSE_FILES
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
@@ -43,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interrupt_on_termination()
     try:
         code: int = options.run(options)
+        print(end="", flush=True)
     except Failure as failure:
         print(failure, file=sys.stderr)
         return failure.code
@@ -50,8 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of the output has ended, as `head` does. The interpreter must not write what is left at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return FAILED
     return code
 

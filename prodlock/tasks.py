@@ -22,7 +22,7 @@ from invoke.tasks import Task, task
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 from prodlock.docker import env_file  # noqa: E402
-from prodlock.failure import FAILED, INTERRUPTED, Failure, interrupt_on_termination  # noqa: E402
+from prodlock.failure import FAILED, INTERRUPTED, Failure, discard_output, interrupt_on_termination  # noqa: E402
 from prodlock.project import Project  # noqa: E402
 
 # The groups of the tasks below in the order of the listing; a project's own tasks come last.
@@ -50,10 +50,14 @@ def on_project(body: Callable[..., int | None]) -> Callable[..., None]:
             )
         try:
             code = body(env_file.project(Path(c.config.prodlock.root)), *args, **kwargs)
+            print(end="", flush=True)
         except Failure as failure:
             raise Exit(str(failure), code=failure.code) from None
         except KeyboardInterrupt:
             raise Exit("Interrupted.", code=INTERRUPTED) from None
+        except BrokenPipeError:
+            discard_output()
+            raise Exit(code=FAILED) from None
         if code:
             raise Exit(code=code)
 
@@ -368,9 +372,9 @@ def lint(project: Project, fix: bool = False) -> int:
 @on_project
 def clean(project: Project, volumes: bool = False) -> None:
     """Remove this checkout's containers, networks and images."""
-    from prodlock.docker import images
+    from prodlock.docker import cleanup
 
-    images.clean(project, volumes=volumes)
+    cleanup.clean(project, volumes=volumes)
 
 
 def collection(root: Path) -> Collection:

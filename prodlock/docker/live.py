@@ -66,7 +66,7 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
                 return 0
             finally:
                 _wait_for_removal(project, name)
-                containers.remove(project, (), project_name(project))
+                containers.remove_unused_networks(project, project_name(project))
 
 
 def _program(project: Project) -> tuple[str, ...]:

@@ -50,14 +50,14 @@ def serve(project: Project, port: str, *, detach: bool) -> None:
             healthy = True
             if not detach:
                 _stream_logs(project, next(one.identifier for one in created if one.service == PROD[0]))
-        except KeyboardInterrupt:
-            engine.notify("")
+        except BaseException as end:
+            is_interruption = isinstance(end, KeyboardInterrupt)
+            if is_interruption:
+                engine.notify("")
             containers.remove(project, created, project_name(project))
-            if not healthy:
+            # An interruption is how a service that answers is stopped.
+            if not (is_interruption and healthy):
                 raise
-        except Failure:
-            containers.remove(project, created, project_name(project))
-            raise
 
 
 def stop(project: Project) -> None:

@@ -52,6 +52,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class QuickServer(server.Server):
     """Production's server, which ends without a pause where no request is in flight."""
 
+    # Where the lifespan fails, it serves the reason.
+    ends_process = False
+
     async def main_loop(self) -> None:
         """Look ten times as often as uvicorn whether the server is to end. It renews the Date header at every tenth."""
         ticks = 0

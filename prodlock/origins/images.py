@@ -15,6 +15,7 @@ from prodlock.docker.saved import Local
 from prodlock.failure import CANNOT_CHECK, Failure, unreadable
 from prodlock.image import layout, opened
 from prodlock.image.opened import Opened
+from prodlock.image.records import matches, platform_of
 from prodlock.origins.records import Copied, Subject
 from prodlock.project import Project
 
@@ -76,8 +77,8 @@ def _subject(project: Project, reference: str, base: str | None, platform: str, 
     chosen = _base((reference, *local.names), local.diff_ids, given, listed) if local else None
     subject = kept.enter_context(_opened(project, reference, path, local, platform))
     image = subject.image
-    stated = layout.platform_of(image.document)
-    if platform and not layout.matches(stated, platform):
+    stated = platform_of(image.document)
+    if platform and not matches(stated, platform):
         raise Failure(
             f"{reference} must be an image of {platform} (got one of {stated}). To fix it: build or pull that one, or "
             "leave out --platform."

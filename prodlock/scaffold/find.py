@@ -156,11 +156,8 @@ def _application(tree: Tree, deployment: Deployment, found: Found) -> tuple[appl
         name = f"{module_name(chosen.path, folder)}:{chosen.attribute}"
     found.decide("application", name, place)
     found.defaults["import-from"] = ["."]
-    if folders != ["."] and len(modules.closure([chosen.path], [*folders, "."])) > len(
-        modules.closure([chosen.path], folders)
-    ):
-        # A module beside the import folder, such as a package of settings at the root.
-        folders.append(".")
+    if "import-from" not in found.given:
+        folders = layout.with_members(modules, chosen.path, folders)
     found.decide("import-from", folders, "imports of the project's modules" if folders != ["."] else "the default")
     place = layout.directory(tree, folders[0])
     where = "the folder of its pyproject.toml, lock or alembic.ini" if place != "." else "the default"

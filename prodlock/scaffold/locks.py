@@ -299,7 +299,8 @@ class _Reader:
             if pyprojects.at(self._described, "tool", "uv", "dev-dependencies"):
                 groups.add("dev")
         elif listed := pyprojects.texts(self._content, "dependency-groups"):
-            groups = set(listed)
+            # The project's own requirements may be a group as well.
+            groups = set(listed) - (set(pyprojects.texts(self._content, "default-groups")) - groups)
         return sorted(groups - {"main"})
 
     def _defaults(self) -> set[str]:
@@ -309,7 +310,7 @@ class _Reader:
             return {name for name in self._groups() if not pyprojects.at(poetry_groups, name, "optional")}
         if self.path.endswith("uv.lock"):
             return set(pyprojects.texts(self._described, "tool", "uv", "default-groups"))
-        return set()
+        return set(pyprojects.texts(self._content, "default-groups"))
 
     def _has(self, group: str) -> bool:
         """Return whether the lock has what a group declares; lists and pylock.toml may have some groups only."""

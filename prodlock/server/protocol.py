@@ -112,6 +112,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         super().on_message_complete()
 
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over; answer 400 to a head that the package websockets refuses without an answer.
+
+        One with a body, with a line above 8 KiB or with more than 128 headers, for example. Such a connection would be
+        kept for ever.
+        """
+        super().handle_websocket_upgrade()
+        if getattr(getattr(self.transport.get_protocol(), "conn", None), "handshake_exc", None):
+            self._refuse(400)
+
     def _has_pending_answer(self) -> bool:
         """Return whether a request before the one that is being received still waits for its answer."""
         return bool(self.pipeline) or not (self._has_head or self.cycle is None or self.cycle.response_complete)

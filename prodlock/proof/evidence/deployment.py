@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from prodlock import generated_deploy, service
 from prodlock.docker import compose, engine, stages
@@ -20,8 +20,24 @@ _VALIDATE = ("python", "/srv/manifests.py")
 _EXAMPLE = "registry.example/quotes@sha256:" + "0" * 64
 
 
-def collect(project: Project) -> Deployment:
-    """Return what the files state. Raises Failure, or what parsing raises, where they can't be resolved."""
+class Resolved(NamedTuple):
+    """The files in deploy/ as their own tools resolve them."""
+
+    # Of Compose: the service alone, with the proxy, and the services of a release.
+    own: Mapping[str, Any]
+    proxied: Mapping[str, Any]
+    released: Mapping[str, Any]
+    # Of Swarm and Kubernetes: what prodlock/inside/manifests.py prints.
+    document: Mapping[str, Any]
+
+    @property
+    def invalid(self) -> list[str]:
+        """What the schemas do not allow, a sentence each."""
+        return [f"{KUBERNETES}: {sentence}" for sentence in self.document["invalid"]]
+
+
+def resolve(project: Project) -> Resolved:
+    """Resolve the files. Raises Failure, or what parsing raises, where they can't be resolved."""
     refuse_absent(project)
     settings = {"IMAGE": project.environment.get("IMAGE", _EXAMPLE)}
     own = composed.resolve(project)["services"][compose.PROD[0]]
@@ -32,9 +48,18 @@ def collect(project: Project) -> Deployment:
     printed = engine.output(
         project, "run", "--rm", *options, stages.build(project, "deploy"), *_VALIDATE, given=stack.encode(), echo=True
     )
-    document = json.loads(printed)
-    stacked, objects = document["stack"]["services"][compose.PROD[0]], document["objects"]
-    written = document["written"]["services"]
+    return Resolved(own, proxied, released, json.loads(printed))
+
+
+def collect(project: Project, resolved: Resolved) -> Deployment:
+    """Return what the resolved files state. Raises ValueError, LookupError, TypeError or AttributeError for others."""
+    own, proxied, released, document = resolved
+    services, written = document["stack"]["services"], document["written"]["services"]
+    if compose.PROD[0] not in services:
+        message = f"no service {compose.PROD[0]} in {STACK}"
+        raise ValueError(message)
+    stacked = services[compose.PROD[0]]
+    objects, examples = _without_nulls(document["objects"]), _without_nulls(document["examples"])
     described = project.configuration
     paths = generated_deploy.probed_paths(described)
     image = deployment.of_image(_text(project, described.dockerfile), *paths)
@@ -43,9 +68,9 @@ def collect(project: Project) -> Deployment:
     base, read = compose.files(project)[0].name, composed.settings_variables(project)
     others = {
         base: RunSettings(forwarded=plain.forwarded),
-        PROXIED: deployment.of_proxied(proxied["services"][compose.PROD[0]], _subnets(proxied)),
+        PROXIED: deployment.of_proxied(proxied["services"][compose.PROD[0]], _subnets(proxied, PROXIED)),
         PROXY_FILE: proxy,
-        STACK: deployment.of_stack(stacked, _subnets(document["stack"])),
+        STACK: deployment.of_stack(stacked, _subnets(document["stack"], STACK)),
         KUBERNETES: deployment.of_kubernetes(objects),
     }
     if described.server:
@@ -62,14 +87,14 @@ def collect(project: Project) -> Deployment:
             RELEASE: str(released[compose.PROD[0]].get("image", "")),
         },
         objects,
-        [f"{KUBERNETES}: {sentence}" for sentence in document["invalid"]],
+        resolved.invalid,
         {name: service.dropped(base, compose.PROD[0], name) for name in service.not_handed_on(own, read)},
-        document["stack"]["services"],
+        services,
         [
             deployment.Command(one.name, one.words, one.once, generated_deploy.kubernetes_name(one.name))
             for one in described.commands
         ],
-        examples=document["examples"],
+        examples=examples,
         variables=[
             variables.of_compose(base, composed.resolve(project, interpolate=False)["services"][compose.PROD[0]]),
             variables.of_stack(STACK, stacked, written[compose.PROD[0]]),
@@ -88,9 +113,21 @@ def refuse_absent(project: Project) -> None:
             raise Failure(f"{path} must exist (got no such file). To fix it: run `prodlock upgrade --deploy`.")
 
 
-def _subnets(document: Mapping[str, Any]) -> list[str]:
+def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return JSON without keys that have no value: Kubernetes takes them as absent."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(one) for key, one in value.items() if one is not None}
+    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
+
+
+def _subnets(document: Mapping[str, Any], file: str) -> list[str]:
     """Return the subnets of the network that a Compose or stack file gives its services."""
-    return [str(one["subnet"]) for one in document["networks"]["default"]["ipam"]["config"]]
+    network = (document.get("networks") or {}).get("default") or {}
+    found = (network.get("ipam") or {}).get("config") or ()
+    if not found:
+        message = f"no subnet of the network `default` in {file}"
+        raise ValueError(message)
+    return [str(one["subnet"]) for one in found]
 
 
 def _text(project: Project, path: str) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from prodlock import variables
-from prodlock.image.records import Declaration
+from prodlock.image.records import Declaration, matches, platform_of
 from prodlock.proof import rules
 from prodlock.proof.judges import mounts
 from prodlock.proof.records import ComposeProject, ExpectedContents
@@ -163,10 +163,9 @@ def _platforms(value: list[str], context: _Context) -> Iterator[_Violation]:
 
 
 def _platform(value: str, context: _Context) -> Iterator[_Violation]:
-    document = context.declaration.document
-    parts = [document.get(name) or "" for name in ("os", "architecture", "variant")]
-    if value not in {"/".join(parts[:2]), "/".join(parts).rstrip("/")}:
-        yield _Violation(rules.COMPOSE_IMAGE, f"platform {value}", f"runs that instead of {'/'.join(parts[:2])}")
+    declared = platform_of(context.declaration.document)
+    if not matches(declared, value):
+        yield _Violation(rules.COMPOSE_IMAGE, f"platform {value}", f"runs that instead of {declared}")
 
 
 def _as_declared(key: str, setting: str, default: str | list[str]) -> _Judge:

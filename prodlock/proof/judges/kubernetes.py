@@ -37,19 +37,20 @@ def judge(objects: Sequence[Object], ours: Sequence[Workload]) -> Iterator[str]:
     yield from unknown_references(objects, ours)
 
 
-def workloads(objects: Iterable[Object]) -> Iterator[Workload]:
+def workloads(objects: Sequence[Object]) -> Iterator[Workload]:
     """Yield the objects that run pods."""
     for one in objects:
         kind, spec = one["kind"], one.get("spec") or {}
         if kind == "CronJob":
             spec = spec["jobTemplate"]["spec"]
-        if kind == "Pod" or "template" in spec:
-            template = one if kind == "Pod" else spec["template"]
+        template = one if kind == "Pod" else spec.get("template") or {}
+        # A kind that is not Kubernetes' own may have a template of something else, such as a Secret.
+        if "containers" in (template.get("spec") or {}):
             labels = template.get("metadata", {}).get("labels") or {}
             yield Workload(kind, name(one), labels, template["spec"])
 
 
-def service(objects: Iterable[Object]) -> Workload:
+def service(objects: Sequence[Object]) -> Workload:
     """Return the Deployment of the service: by its name where there are several. Raises ValueError where it lacks."""
     found = [one for one in workloads(objects) if one.kind == "Deployment"]
     named = [one for one in found if one.name == DEPLOYMENT] or found
@@ -60,10 +61,21 @@ def service(objects: Iterable[Object]) -> Workload:
 
 
 def container(workload: Workload) -> Mapping[str, Any]:
-    """Return the container of a pod. Raises ValueError where it has several."""
-    found: Mapping[str, Any]
-    (found,) = workload.pod["containers"]
-    return found
+    """Return the container that a workload is about: by the workload's name where sidecars run beside it.
+
+    Raises ValueError where none of several has that name.
+    """
+    found: Sequence[Mapping[str, Any]] = workload.pod["containers"]
+    named = [one for one in found if one.get("name") == workload.name] or found
+    if len(named) != 1:
+        message = f"{len(found)} containers in the {workload.kind} {workload.name}, none of which is called so"
+        raise ValueError(message)
+    return named[0]
+
+
+def containers(workload: Workload) -> tuple[Mapping[str, Any], ...]:
+    """Return all containers of a pod, also those that run before the others."""
+    return (*workload.pod["containers"], *(workload.pod.get("initContainers") or ()))
 
 
 def name(one: Object) -> str:
@@ -71,7 +83,7 @@ def name(one: Object) -> str:
     return str(one.get("metadata", {}).get("name", ""))
 
 
-def of_kind(objects: Iterable[Object], kind: str) -> Iterator[Object]:
+def of_kind(objects: Sequence[Object], kind: str) -> Iterator[Object]:
     """Yield the objects of a kind."""
     return (one for one in objects if one["kind"] == kind)
 
@@ -99,12 +111,11 @@ def _meets(value: str | None, operator: str, values: Sequence[str]) -> bool:
     }[operator]
 
 
-def unselected_pods(objects: Iterable[Object]) -> Iterator[str]:
+def unselected_pods(objects: Sequence[Object]) -> Iterator[str]:
     """Yield a sentence for each object that selects the pods of no workload, or of several.
 
     Those of the service must be selected by one of each kind that there is.
     """
-    objects = tuple(objects)
     ours, all_workloads = service(objects), tuple(workloads(objects))
     for kind in ("NetworkPolicy", "PodDisruptionBudget", "Service"):
         chosen = []
@@ -141,10 +152,13 @@ def _selector(one: Object) -> Mapping[str, Any] | None:
     selector: Mapping[str, Any] = spec.get("selector") or {}
     if one["kind"] == "Service":
         return {"matchLabels": selector} if selector else None
+    if spec.get("selector") == {}:
+        # That of all pods (https://kubernetes.io/docs/reference/kubernetes-api/policy-resources/pod-disruption-budget-v1/).
+        return selector
     return selector if selector.get("matchLabels") or selector.get("matchExpressions") else None
 
 
-def unspread_pods(objects: Iterable[Object]) -> Iterator[str]:
+def unspread_pods(objects: Sequence[Object]) -> Iterator[str]:
     """Yield a sentence for each topology constraint that does not count the pods that it is to spread."""
     for workload in workloads(objects):
         for one in workload.pod.get("topologySpreadConstraints") or ():
@@ -155,7 +169,7 @@ def unspread_pods(objects: Iterable[Object]) -> Iterator[str]:
                 )
 
 
-def mounted_tokens(objects: Iterable[Object], ours: Iterable[Workload]) -> Iterator[str]:
+def mounted_tokens(objects: Sequence[Object], ours: Iterable[Workload]) -> Iterator[str]:
     """Yield a sentence for each account and each pod that mounts a token, which gives access to the cluster's API."""
     accounts = {name(one): one for one in of_kind(objects, "ServiceAccount")}
     reported = set()
@@ -170,12 +184,11 @@ def mounted_tokens(objects: Iterable[Object], ours: Iterable[Workload]) -> Itera
             yield f"{_place(workload)}: automountServiceAccountToken must be {_FALSE}"
 
 
-def closed_ports(objects: Iterable[Object]) -> Iterator[str]:
+def closed_ports(objects: Sequence[Object]) -> Iterator[str]:
     """Yield a sentence where the policies that select the service's pods do not let a request in to a port of it.
 
     https://kubernetes.io/docs/concepts/services-networking/network-policies/
     """
-    objects = tuple(objects)
     ours = service(objects)
     # Ingress is implied where the types are not listed.
     specs = [
@@ -186,7 +199,8 @@ def closed_ports(objects: Iterable[Object]) -> Iterator[str]:
     rules = [rule for spec in specs for rule in spec.get("ingress") or ()]
     # A rule without ports opens all.
     opened: list[Mapping[str, Any]] = [port for rule in rules for port in rule.get("ports") or [{}]]
-    for port in _ports(ours) if specs else ():
+    # A sidecar may serve the pod alone.
+    for port in container(ours).get("ports") or () if specs else ():
         if not any(_opens(one, port) for one in opened):
             yield (
                 f"{KUBERNETES}: a NetworkPolicy must let requests in to the port {port['containerPort']} of "
@@ -204,9 +218,8 @@ def _opens(given: Mapping[str, Any], port: Mapping[str, Any]) -> bool:
     return wanted in {None, port.get("name")}
 
 
-def unknown_references(objects: Iterable[Object], ours: Iterable[Workload]) -> Iterator[str]:
+def unknown_references(objects: Sequence[Object], ours: Iterable[Workload]) -> Iterator[str]:
     """Yield a sentence for each name that no object has: of a port, Service, workload, account or ConfigMap."""
-    objects = tuple(objects)
     yield from _of_services(objects)
     yield from _of_ingresses(objects)
     runs = {(one.kind, one.name) for one in workloads(objects)}
@@ -224,8 +237,7 @@ def unknown_references(objects: Iterable[Object], ours: Iterable[Workload]) -> I
                 yield _unknown(holder, "a ConfigMap", given.get("name", ""))
 
 
-def _of_services(objects: Iterable[Object]) -> Iterator[str]:
-    objects = tuple(objects)
+def _of_services(objects: Sequence[Object]) -> Iterator[str]:
     for one in of_kind(objects, "Service"):
         for workload in workloads(objects):
             ports = {value for port in _ports(workload) for value in (port["containerPort"], port.get("name"))}
@@ -234,8 +246,7 @@ def _of_services(objects: Iterable[Object]) -> Iterator[str]:
                     yield _unknown(f"the Service {name(one)}", f"a port of the {workload.kind} {workload.name}", target)
 
 
-def _of_ingresses(objects: Iterable[Object]) -> Iterator[str]:
-    objects = tuple(objects)
+def _of_ingresses(objects: Sequence[Object]) -> Iterator[str]:
     ports = {
         name(one): [value for port in one["spec"].get("ports") or () for value in (port["port"], port.get("name"))]
         for one in of_kind(objects, "Service")
@@ -257,15 +268,9 @@ def _unknown(holder: str, kind: str, given: object) -> str:
     return f"{KUBERNETES}: {holder} must name {kind} of these files (got {given}). To fix it: correct the name."
 
 
-def config_maps(workload: Workload) -> list[str]:
-    """Return the names of the ConfigMaps whose entries are all variables of a workload's container."""
-    sources = (one.get("configMapRef") for one in container(workload).get("envFrom") or ())
-    return [str(one.get("name", "")) for one in sources if one]
-
-
 def _config_maps(workload: Workload) -> Iterator[Mapping[str, Any]]:
     """Yield the references of a pod to ConfigMaps: of variables, and of volumes."""
-    for one in (*workload.pod["containers"], *(workload.pod.get("initContainers") or ())):
+    for one in containers(workload):
         sources = [given.get("configMapRef") for given in one.get("envFrom") or ()]
         sources += [(given.get("valueFrom") or {}).get("configMapKeyRef") for given in one.get("env") or ()]
         yield from filter(None, sources)

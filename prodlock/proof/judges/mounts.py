@@ -104,7 +104,11 @@ def host_places(mount: Mapping[str, Any], project: ComposeProject) -> Iterator[s
 def _devices(volume: Mapping[str, Any]) -> list[str]:
     """Return the paths that the local driver passes to mount(8) for a named volume."""
     options = volume.get("driver_opts") or {}
-    named = [str(options.get("device") or ""), *re.split(r"[,=:]", str(options.get("o") or ""))]
+    device, others = str(options.get("device") or ""), str(options.get("o") or "")
+    if {"bind", "rbind"} & {*others.split(",")} and not re.match(r"/|[A-Za-z]:\\", device):
+        # The Engine runs in the root folder. Compose resolves a relative path only where the driver is named.
+        device = f"/{device}"
+    named = [device, *re.split(r"[,=:]", others)]
     return [place for place in named if place.startswith("/") or re.match(r"[A-Za-z]:\\", place)]
 
 

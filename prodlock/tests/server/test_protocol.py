@@ -140,6 +140,29 @@ def test_a_request_never_gets_the_answer_of_another(parts: tuple[bytes, ...]) ->
     assert re.findall(rb"HTTP/1.1 ([2-5]\d+)", answered(*parts, pause=0.01))[0] == b"200"
 
 
+HANDSHAKE = (
+    b"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("rest", "status"),
+    [
+        (b"\r\n", b"403"),
+        (b"Content-Length: 3\r\n\r\nabc", b"400"),
+        (b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"400"),
+        (b"Cookie: " + b"x" * 9000 + b"\r\n\r\n", b"400"),
+        (b"X: y\r\n" * 130 + b"\r\n", b"400"),
+    ],
+    ids=["valid", "a body", "chunks", "a long header", "many headers"],
+)
+def test_every_websocket_handshake_is_answered(rest: bytes, status: bytes) -> None:
+    """The connection of one that the package websockets refuses in silence would be kept for ever."""
+    pytest.importorskip("websockets")
+    assert answered(HANDSHAKE + rest).startswith(b"HTTP/1.1 " + status)
+
+
 @pytest.mark.parametrize(("count", "status"), [(protocol.MAX_PIPELINED, b"200"), (protocol.MAX_PIPELINED + 2, b"400")])
 def test_the_number_of_pipelined_requests_is_limited(count: int, status: bytes) -> None:
     """More would fill the memory."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
+from types import MappingProxyType
 
 import pytest
 from fastapi import BackgroundTasks, FastAPI, HTTPException, Request, Response, WebSocket
@@ -372,3 +374,44 @@ def test_a_websocket_client_that_has_disconnected_is_not_an_error(caplog: pytest
     asyncio.run(serve())
     (line,) = lines(caplog)
     assert (line.levelname, line.exc_info) == ("INFO", None)
+
+
+async def nothing() -> Message:
+    """Receive nothing."""
+    return {"type": "http.disconnect"}
+
+
+def test_an_immutable_exception_is_raised_again_unchanged() -> None:
+    """A frozen dataclass takes no attribute."""
+
+    @dataclasses.dataclass(frozen=True)
+    class FrozenError(Exception):
+        number: int
+
+    async def breaks(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        raise FrozenError(5)
+
+    async def send(_message: Message) -> None:
+        pass
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    with pytest.raises(FrozenError):
+        asyncio.run(RequestLog(breaks, Lifecycle(), Paths())(scope, nothing, send))
+
+
+def test_the_message_of_an_application_is_not_changed() -> None:
+    """It may be the same in many responses, at the same time."""
+    start = {"type": "http.response.start", "status": 200, "headers": ((b"a", b"b"),)}
+    sent: list[Message] = []
+
+    async def constant(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send(MappingProxyType(start))  # type: ignore[arg-type]
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"x-request-id", b"asked")]}
+    asyncio.run(RequestLog(constant, Lifecycle(), Paths())(scope, nothing, send))
+    assert sent[0]["headers"] == [(b"a", b"b"), (b"x-request-id", b"asked")]
+    assert start["headers"] == ((b"a", b"b"),)

@@ -30,6 +30,13 @@ PRINTED = {
     "/srv/.env must have lines NAME=VALUE that Compose can read (got, near line 8: unexpected character).": (
         'failed to read /srv/.env: line 8: unexpected character "\'" in variable name "\'secret"\n'
     ),
+    ".env must be text in UTF-8 (got a NUL character": "setenv: invalid argument\n",
+    "DB must be set (got no value, which /srv/.env requires: a database). To fix it: set it in the environment": (
+        "failed to read /srv/.env: required variable DB is missing a value: a database\n"
+    ),
+    "DB must be set (got no value, which services.api-prod.environment.DB requires). To fix it: set": (
+        "error while interpolating services.api-prod.environment.DB: required variable DB is missing a value\n"
+    ),
     "Docker Compose v2 and Buildx must be installed": (
         "unknown flag: --short\n\nUsage:  docker [OPTIONS] COMMAND [ARG...]\n"
     ),

@@ -182,8 +182,29 @@ def test_a_given_application_that_does_not_exist_is_refused(tmp_path: Path) -> N
             {"src/shop/main.py": "import config.x, shop.y\n" + APP, "src/shop/y.py": "", "config/x.py": ""},
             (["src", "."], "shop.main:app", ["config", "src/shop"], "."),
         ),
+        (
+            {
+                "api/pyproject.toml": "",
+                "api/api/main.py": "from common.db import x\nfrom api import y\n" + APP,
+                "api/api/y.py": "import other\n",
+                "libs/common/pyproject.toml": "",
+                "libs/common/src/common/db.py": "import flat.z\n",
+                "libs/flat/pyproject.toml": "",
+                "libs/flat/flat/z.py": "",
+                "examples/other/pyproject.toml": "",
+                "examples/other/other.py": "",
+                "worker/pyproject.toml": "",
+                "worker/jobs.py": "import common.db\n",
+            },
+            (
+                ["api", "libs/common/src", "libs/flat"],
+                "api.main:app",
+                ["api/api", "libs/common/src/common", "libs/flat/flat"],
+                "api",
+            ),
+        ),
     ],
-    ids=["src layout", "package src", "backend", "two packages", "import_module", "package beside src"],
+    ids=["src layout", "package src", "backend", "two packages", "import_module", "package beside src", "members"],
 )
 def test_the_import_folder_is_that_of_the_imports(
     tmp_path: Path, files: dict[str, str], expected: tuple[list[str], str, list[str], str]

@@ -275,6 +275,15 @@ def test_the_groups_of_a_pylock_decide_its_server(tmp_path: Path) -> None:
     assert any("the groups prod." in note for note in found.notes)
 
 
+def test_the_default_group_of_a_pylock_is_the_projects_own_requirements(tmp_path: Path) -> None:
+    """As PDM names it; a default group that pyproject.toml declares is another one."""
+    head = 'dependency-groups = ["default", "test", "prod"]\ndefault-groups = ["default", "prod"]\n'
+    text = '[project]\nname = "x"\n[dependency-groups]\ntest = ["x"]\nprod = ["y"]\n'
+    found = find_in(tmp_path, {"main.py": APP, "pylock.toml": head + PYLOCK, "pyproject.toml": text})
+    assert (found.keys["groups"], found.keys["dev-groups"]) == (["main", "prod"], ["test"])
+    assert not any("Not installed" in note for note in found.notes)
+
+
 def test_the_member_of_a_workspace_is_the_one_of_the_application(tmp_path: Path) -> None:
     """Its name is the package, and what it depends on decides the server."""
     found = find_in(tmp_path, {

@@ -150,8 +150,8 @@ def test_what_a_command_needs_before_an_update_has_a_label() -> None:
 
 def test_a_release_takes_its_image_from_the_environment() -> None:
     """So do the commands, which Compose otherwise never pulls."""
-    found = rendered(Configuration(commands=(WORKER, Command("on", ("x",), once=True)), compose="prod.yml"))[RELEASE]
-    assert found.endswith('    build: !reset null\n  worker: *release\n  "on": *release\n')
+    found = rendered(Configuration(commands=(WORKER, MIGRATE), compose="prod.yml"))[RELEASE]
+    assert found.endswith("    build: !reset null\n  worker: *release\n  migrate: *release\n")
     assert "-f prod.yml -f deploy/release.yml" in found
 
 

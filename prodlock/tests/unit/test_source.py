@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,76 @@ from prodlock import site, source
 from prodlock.failure import Failure
 from prodlock.project import Project
 from prodlock.source import Commit
+
+Git = Callable[..., None]
+
+
+@pytest.fixture
+def git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Git:
+    """A function that runs git in a folder, without this user's configuration."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+
+    def run(folder: Path, *args: str) -> None:
+        user = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+        subprocess.run(["git", *user, *args], cwd=folder, check=True, capture_output=True)  # noqa: S607
+
+    return run
+
+
+def commit(git: Git, folder: Path, *options: str) -> None:
+    """Make a repository of a folder, with a project in it."""
+    folder.mkdir()
+    for name, text in {"pyproject.toml": "size-budget-mb = 70\n", "poetry.lock": "locked\n"}.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message=x", *options)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows allows no such names")
+@pytest.mark.parametrize("name", ["a\nb", "a\u2028b", " a ", "a\x0cb\n"])
+def test_a_repository_may_be_in_a_folder_of_any_name(tmp_path: Path, git: Git, name: str) -> None:
+    """Also in one with a line break."""
+    commit(git, tmp_path / name)
+    found = source.commit(Project(tmp_path / name))
+    assert found
+    assert found.changes == 0
+    assert source.head(Project(tmp_path / name)) == found.revision
+
+
+def test_git_names_the_folder_that_a_user_must_trust(tmp_path: Path, git: Git, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one of the repository: git trusts no project below it by the project's folder."""
+    commit(git, tmp_path / "the repository")
+    project = tmp_path / "the repository" / "services" / "api"
+    project.mkdir(parents=True)
+    # A git that refuses as it does where another user owns the files.
+    program = tmp_path / "programs" / "git"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho fatal: detected dubious ownership >&2\nexit 128\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    with pytest.raises(Failure, match=r"safe\.directory '[^']*/the repository'`, or make"):
+        source.commit(Project(project))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the program that signs is a shell script")
+@pytest.mark.parametrize("setting", [(), ("log.showSignature", "true"), ("log.showRoot", "false")])
+def test_settings_of_git_do_not_hide_the_lock_of_a_setting(tmp_path: Path, git: Git, setting: tuple[str, ...]) -> None:
+    """A user's configuration may print the signature of each commit, or no difference of the first one."""
+    signer = tmp_path / "signer"
+    signer.write_text(
+        "#!/bin/sh\ncat > /dev/null\necho '[GNUPG:] SIG_CREATED ' >&2\necho signature\n", encoding="utf-8"
+    )
+    signer.chmod(0o755)
+    (tmp_path / ".gitconfig").write_text(f"[gpg]\nprogram = {signer}\n", encoding="utf-8")
+    commit(git, tmp_path / "project", "--gpg-sign=x")
+    if setting:
+        git(tmp_path / "project", "config", *setting)
+    assert source.locked_since(Project(tmp_path / "project"), "size-budget-mb") == "locked\n"
 
 
 @pytest.mark.parametrize(

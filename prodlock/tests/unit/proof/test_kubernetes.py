@@ -11,6 +11,8 @@ import pytest
 from prodlock.proof.judges import kubernetes
 
 LABELS = {"name": "shop"}
+# A selector of other pods.
+OTHER = {"matchLabels": {"name": "z"}}
 Objects = dict[str, dict[str, Any]]
 
 
@@ -185,8 +187,17 @@ def test_a_pod_that_mounts_a_token_is_a_finding() -> None:
     assert changed(lambda objects: pod(objects).update(default)) == [sentence]
 
 
-@pytest.mark.parametrize("selector", [None, {}, {"name": "z"}, {"matchLabels": {"name": "z"}}])
-@pytest.mark.parametrize("place", ["service", "budget"])
+@pytest.mark.parametrize(
+    ("place", "selector"),
+    [
+        *(
+            (place, one)
+            for place in ("service", "budget")
+            for one in (None, {"name": "z"}, {"matchLabels": {"a": "z"}})
+        ),
+        ("service", {}),
+    ],
+)
 def test_an_object_that_selects_no_pod_is_a_finding(place: str, selector: dict[str, Any] | None) -> None:
     """Kubernetes reports no error for it."""
     (sentence,) = changed(lambda objects: objects[place]["spec"].update(selector=selector))
@@ -194,6 +205,28 @@ def test_an_object_that_selects_no_pod_is_a_finding(place: str, selector: dict[s
         f"deploy/k8s: the {OBJECTS[place]['kind']} api must select the pods of a workload (got none). To fix it: "
         "correct its selector."
     )
+
+
+def test_an_empty_selector_of_a_budget_is_that_of_all_pods() -> None:
+    """Of its namespace, which has those of the service alone."""
+    assert changed(lambda objects: objects["budget"]["spec"].update(selector={})) == []
+
+
+def test_only_a_template_with_containers_is_a_workload() -> None:
+    """A kind that is not Kubernetes' own has a template of a Secret, for example."""
+    template = {"metadata": {"name": "x"}, "type": "Opaque"}
+    assert judged(OBJECTS | {"sealed": an_object("SealedSecret", {"template": template})}) == []
+
+
+def test_the_port_of_a_sidecar_may_be_closed() -> None:
+    """It serves its pod alone."""
+    objects = copy.deepcopy(OBJECTS)
+    pod(objects)["containers"][0]["name"] = "api"
+    pod(objects)["containers"].append({"name": "sidecar", "ports": [{"containerPort": 4317}]})
+    assert judged(objects) == []
+    pod(objects)["containers"][0]["ports"] = [{"name": "http", "containerPort": 8000}, {"containerPort": 9000}]
+    (sentence,) = judged(objects)
+    assert "the port 9000 of api" in sentence
 
 
 def test_a_service_selects_the_pods_of_one_workload() -> None:

@@ -74,6 +74,31 @@ def test_no_message_has_a_password() -> None:
     assert not re.search("hunter2|swordfish", "".join(found))
 
 
+@pytest.mark.parametrize("source", ["fieldRef", "resourceFieldRef"])
+def test_a_variable_that_describes_a_pod_is_of_kubernetes_alone(source: str) -> None:
+    """No other system can hand it on, and a command need not have it. Another source is the site's."""
+    container = {"env": [{"name": "POD", "valueFrom": {source: {}}}]}
+    given = variables.of_kubernetes("k8s", container, [])
+    compose = Variables("compose.yaml", {})
+    assert list(variables.differences(compose, [compose._replace(file="stack"), given], ())) == []
+    assert list(variables.missing(given, variables.of_kubernetes("k8s, worker", {}, []))) == []
+    # One that the others have as well is compared as before.
+    assert list(variables.differences(compose._replace(values={"POD": None}), [given], ())) == []
+    (found,) = variables.differences(compose._replace(values={"POD": "x"}), [given], ())
+    assert found.startswith("k8s: POD must be x, as with compose.yaml (got left open)")
+    container["env"][0]["valueFrom"] = {"secretKeyRef": {}}
+    assert len(list(variables.differences(compose, [variables.of_kubernetes("k8s", container, [])], ()))) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("http://$(NODE):4317", None), ("$$(X)", "$(X)"), ("$X", "$X"), ("$$$(X)", None)]
+)
+def test_kubernetes_expands_references_to_other_variables(value: str, expected: str | None) -> None:
+    """Then the site sets the value. A dollar sign that is doubled begins no reference."""
+    container = {"env": [{"name": "A", "value": value}]}
+    assert variables.of_kubernetes("k8s", container, []).values == {"A": expected}
+
+
 def test_a_deployment_without_a_config_map_must_name_each_variable() -> None:
     """And one without a Secret each of `environment`."""
     bare = Variables("k8s", {"APP_COLOUR": "red"})
