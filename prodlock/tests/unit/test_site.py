@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import ssl
 import sys
@@ -249,3 +250,9 @@ def test_the_authorities_that_python_trusts_are_exported_where_no_file_has_them(
         assert written.count("BEGIN CERTIFICATE") == len(trusting.get_ca_certs())
     assert len(context.get_ca_certs()) > 0
     assert (bare / "own" / ".gitignore").read_text(encoding="ascii") == "*\n"
+
+
+def test_a_file_of_a_build_may_have_a_comma_in_its_name() -> None:
+    """Docker reads the option as a line of CSV."""
+    (option, *_) = site.secrets({"CA_BUNDLE": '/Acme, Inc/"ca".pem', "NETRC": ""})
+    assert next(csv.reader([option.removeprefix("--secret=")])) == ["id=ca_bundle", 'src=/Acme, Inc/"ca".pem']
