@@ -317,8 +317,8 @@ def unmet_restrictions(objects: Sequence[Object], commands: Iterable[Command] = 
 
 def _unmet(place: str, requirement: str) -> str:
     return (
-        f"{place}: {requirement} must be what the restricted Pod Security Standard demands (got another value, or none). "
-        "To fix it: see https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted."
+        f"{place}: {requirement} must be what the restricted Pod Security Standard demands (got another value, or "
+        "none). To fix it: see https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted."
     )
 
 
