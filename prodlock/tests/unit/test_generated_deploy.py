@@ -248,6 +248,15 @@ def test_edits_of_deploy_are_merged(tmp_path: Path) -> None:
     assert texts(root) == before
 
 
+@pytest.mark.parametrize("line", ["name: 'shop'", 'name:  "shop"', "name: shop  # not the folder's"])
+def test_deploy_has_the_name_of_the_compose_project(tmp_path: Path, line: str) -> None:
+    """However Compose lets it be written."""
+    root = moved_in(tmp_path, deploy=False)
+    edit(root / "docker-compose.yml", "name: shop", line)
+    assert upgrade(root, "--deploy") == 0
+    assert "  name: shop\n" in (root / "deploy/k8s/namespace.yaml").read_text(encoding="utf-8")
+
+
 def test_removed_files_of_deploy_are_written_again(tmp_path: Path) -> None:
     """Unless all are removed: then the project does without them."""
     root = moved_in(tmp_path, deploy=True)
