@@ -303,7 +303,7 @@ def test_sidecars_are_not_compared_with_the_service() -> None:
         assert list(deployment.undeclared_workloads(objects, ())) == []
         pod(objects)["containers"][place] = {**SIDECAR, "image": DIGEST}
         (sentence,) = deployment.undeclared_workloads(objects, ())
-        assert sentence.startswith("deploy/k8s: Deployment api, sidecar runs the production image")
+        assert sentence.startswith("deploy/k8s: Deployment api, sidecar, which runs the production image")
         pod(objects)["containers"][1 - place]["name"] = "quotes"
         with pytest.raises(ValueError, match="2 containers in the Deployment api, none of which is called so"):
             deployment.image(objects)

@@ -85,7 +85,7 @@ def test_a_variable_that_describes_a_pod_is_of_kubernetes_alone(source: str) -> 
     # One that the others have as well is compared as before.
     assert list(variables.differences(compose._replace(values={"POD": None}), [given], ())) == []
     (found,) = variables.differences(compose._replace(values={"POD": "x"}), [given], ())
-    assert found.startswith("k8s: POD is left open, and must be x")
+    assert found.startswith("k8s: POD must be x, as with compose.yaml (got left open)")
     container["env"][0]["valueFrom"] = {"secretKeyRef": {}}
     assert len(list(variables.differences(compose, [variables.of_kubernetes("k8s", container, [])], ()))) == 1
 
