@@ -194,7 +194,7 @@ def test_commands_have_counterparts() -> None:
 def test_names_are_those_that_kubernetes_allows(name: str, expected: str) -> None:
     """YAML reads none of them as a number or a boolean."""
     assert generated_deploy.kubernetes_name(name) == expected
-    assert generated_deploy.kubernetes_name(name * 30)[31:] == ""
+    assert len(generated_deploy.kubernetes_name(name * 30)) <= 30
 
 
 @pytest.mark.parametrize("names", [("api",), ("proxy",), ("a_b", "a-b"), ("x" * 31 + "a", "x" * 31 + "b")])
