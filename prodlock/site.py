@@ -126,7 +126,7 @@ def export(project: Project, certificates: bytes) -> None:
 
 def create(folder: Path) -> None:
     """Create a folder that git ignores, where there is none. Raises OSError where that is not possible."""
-    if not folder.exists():
+    with contextlib.suppress(FileExistsError):
         folder.mkdir()
         ignore(folder)
 
