@@ -210,6 +210,21 @@ def test_a_program_that_does_not_exist_is_reported(root: Path) -> None:
     assert line.startswith("`server` in [tool.prodlock] must name a program of the image (got absent-x: No such file")
 
 
+def test_a_port_that_is_taken_is_reported(root: Path) -> None:
+    """In one line, with exit code 1; the command is not started."""
+    with socket.create_server(("0.0.0.0", 0)) as taken:  # noqa: S104
+        port = taken.getsockname()[1]
+        command = (sys.executable, "-c", "print('started', flush=True)")
+        program = Program(
+            *("-m", "prodlock.loop.rerun", str(port), str(free_port()), *command),
+            cwd=root / "backend",
+            environment={"PYTHONPATH": REPOSITORY},
+        )
+        assert program.end() == 1
+    (line,) = program.lines
+    assert line.startswith(f"Port {port} must be free to listen on (got: Address already in use). To fix it: ")
+
+
 def test_the_program_needs_no_server(root: Path) -> None:
     """The environment of the project may have neither uvicorn nor httptools."""
     for name in ("uvicorn", "httptools"):
