@@ -144,7 +144,7 @@ def test_the_servers_variables_set_the_fields(variable: str, field: str, value: 
 
 
 def test_a_space_beside_the_asterisk_has_no_meaning() -> None:
-    """uvicorn would take it for the name of a host, and trust none."""
+    """Uvicorn would take it for the name of a host, and trust none."""
     assert Settings.read({"FORWARDED_ALLOW_IPS": " * "}).forwarded_allow_ips == "*"
 
 
