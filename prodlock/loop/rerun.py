@@ -91,7 +91,13 @@ class Rerunner:
         if self._lock in changed:
             print("The container has the packages of the former lock: press Ctrl-C and run `inv dev` again.")
         await self._stop()
-        await self._start()
+        try:
+            await self._start()
+        except OSError as error:
+            # A program of the tree, which a change of branches has removed for a moment, for example.
+            self._reason = f"The command cannot be started ({error.strerror})."
+            print(f"{self._reason} It is started again when a file is saved.", flush=True)
+            self._decided.set()
 
     async def _start(self) -> None:
         self._printed, self._reason = b"", ""
@@ -199,7 +205,7 @@ def main(arguments: Sequence[str]) -> None:
     port, command_port, *command = arguments
     try:
         asyncio.run(Rerunner(int(port), int(command_port), command).run())
-    except (FileNotFoundError, PermissionError) as error:
+    except OSError as error:
         raise SystemExit(
             f"`server` in [tool.prodlock] must name a program of the image (got {command[0]}: {error.strerror}). To "
             "fix it: correct it, or lock the distribution that has the program."
