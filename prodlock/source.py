@@ -35,6 +35,8 @@ _EXECUTABLE, _LINK, _SUBMODULE = "100755", "120000", "160000"
 _SHA1_DIGITS = 40
 # How many bytes of contents one git command prints.
 _PORTION = 64 << 20
+# How many changed files git is asked about: the arguments of a command are limited.
+_MOST_ASKED = 100
 # The first character of a change in `git status --porcelain=v2`, and the number of fields before its path.
 _CHANGED = {"1": 8, "u": 10}
 # Variables by which git finds its programs, its configuration and a remote repository. Any other one may make it read
@@ -200,7 +202,8 @@ def _differing(project: Project, inputs: Iterable[str], committed: Mapping[str, 
         content = _content(project.root / path, mode)
         if content is None or _blob_name(content, name) != name:
             found.add(path)
-    return found
+    # No commit is claimed for the bytes of what is generated; but git must see no change of it.
+    return found - {*_converted(project, (path for path in found if _is_generated(project, path)), committed)}
 
 
 def build_inputs(project: Project) -> tuple[str, ...]:
@@ -289,6 +292,31 @@ def refuse_submodules(project: Project, sources: Iterable[str]) -> None:
             f"`sources` in [tool.prodlock] must be files that a commit of this repository has (got {', '.join(names)}, "
             "of a submodule). To fix it: name it in `generated`, or copy its files into the repository."
         )
+
+
+def refuse_converted(project: Project, made_from: Commit | None) -> None:
+    """Raise Failure where git has other bytes of a build input than the working tree, and reports no change of it.
+
+    A filter such as the one of Git LFS, or `core.autocrlf`, converts contents. Then no image is made of the commit's.
+    """
+    if not (made_from and made_from.changes):
+        return
+    inputs = build_inputs(project)
+    committed = _committed(project, made_from.revision, inputs)
+    if converted := _converted(project, _differing(project, inputs, committed), committed):
+        raise Failure(
+            f"What a build reads must be what the commit has, byte for byte (got {', '.join(converted[:3])}, which git "
+            "converts). To fix it: check out with core.autocrlf=false, or name what a filter such as Git LFS converts "
+            "in `generated` under [tool.prodlock]."
+        )
+
+
+def _converted(project: Project, paths: Iterable[str], committed: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Return those of the first hundred differing paths that git, which converts them, takes for the commit's."""
+    files = (path for path in sorted(paths) if path in committed and not (project.root / path).is_symlink())
+    asked = [path for path in files if (project.root / path).is_file()][:_MOST_ASKED]
+    names = _git(project, "hash-object", "--", *asked).split() if asked else []
+    return [path for path, name in zip(asked, names, strict=True) if committed[path][1] == name]
 
 
 def _ignored(project: Project, paths: list[str]) -> list[str]:

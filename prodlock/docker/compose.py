@@ -63,6 +63,11 @@ def files(project: Project) -> list[Path]:
     return chosen
 
 
+def names(project: Project) -> list[str]:
+    """Return the paths of the Compose files, relative to the project's folder."""
+    return [file.relative_to(project.root).as_posix() for file in files(project)]
+
+
 def command(project: Project, *profiles: str, name: str = "", more: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the beginning of a Compose command: its files and `more` of them, folder, project and profiles.
 
@@ -92,12 +97,12 @@ def check_settings(project: Project, *services: tuple[str, str], quickly: bool =
     for name, _ in services:
         given = (document.get("services") or {}).get(name, {})
         if dropped := service.not_handed_on(given, read):
-            raise Failure("\n".join(service.dropped(files(project)[0].name, name, one) for one in dropped))
+            raise Failure("\n".join(service.dropped(names(project)[0], name, one) for one in dropped))
 
 
 def _location(project: Project) -> tuple[str, ...]:
     """Return the options that name files and folder, relative to the folder that docker runs in."""
-    return (*(f"--file={file.name}" for file in files(project)), "--project-directory=.")
+    return (*(f"--file={name}" for name in names(project)), "--project-directory=.")
 
 
 def _read(file: Path) -> str:

@@ -25,7 +25,7 @@ def check(project: Project) -> int:
         raise Failure(str(failure), CANNOT_CHECK) from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         if not invalid:
-            got = str(error) if isinstance(error, ValueError) else repr(error)
+            got = str(error) if isinstance(error, OSError | ValueError) else repr(error)
             raise Failure(
                 f"deploy/ must have the form that `prodlock upgrade --deploy` writes (got: {got}). To fix it: restore "
                 "what differs.",

@@ -93,6 +93,7 @@ def _collect(
     name_of_prod = images.names(project, dev, *([] if file else [prod]))[-1]
     if whole and not file:
         # Before anything is built for the comparison.
+        source.refuse_converted(project, committing.result())
         refuse_other_commit(project, prod, name_of_prod.labels, committing.result())
     # Most of the time passes while the Engine packs prod: all that concerns dev is done meanwhile.
     with file.open("rb") if file else tempfile.TemporaryFile() as archive, ThreadPoolExecutor() as pool:
@@ -118,6 +119,7 @@ def _collect(
         trusted = must_be.contents.provides if must_be else forbids.allows
         image = reader.read(prod, archive, hashed, trusted, forbids.is_relevant)
         if whole and file:
+            source.refuse_converted(project, commit)
             refuse_other_commit(project, prod, image.config.get("Labels") or {}, commit)
     return Evidence(
         name,

@@ -15,6 +15,8 @@ from prodlock.proof.judges import deployment, kubernetes, variables
 from prodlock.proof.judges.deployment import OPEN, PROXIED, PROXY_FILE, RELEASE, STACK, Deployment, RunSettings
 from prodlock.proof.judges.kubernetes import KUBERNETES
 
+# How the program reports that kustomize failed.
+_KUSTOMIZE = "kustomize: error: "
 _VALIDATE = ("python", "/srv/manifests.py")
 # Where IMAGE is not set: only the form of the image's name is judged.
 _EXAMPLE = "registry.example/quotes@sha256:" + "0" * 64
@@ -45,9 +47,11 @@ def resolve(project: Project) -> Resolved:
     released = composed.resolve(project, RELEASE, env=settings)["services"]
     stack = engine.output(project, "stack", "config", f"--compose-file={STACK}", echo=True, env=settings)
     options = (f"--volume={project.root / generated_deploy.FOLDER}:/deploy:ro", "--interactive", "--network=none")
-    printed = engine.output(
-        project, "run", "--rm", *options, stages.build(project, "deploy"), *_VALIDATE, given=stack.encode(), echo=True
-    )
+    command = ("run", "--rm", *options, stages.build(project, "deploy"), *_VALIDATE)
+    try:
+        printed = engine.output(project, *command, given=stack.encode(), echo=True)
+    except Failure as failure:
+        raise _of_kustomize(failure) from None
     return Resolved(own, proxied, released, json.loads(printed))
 
 
@@ -65,7 +69,7 @@ def collect(project: Project, resolved: Resolved) -> Deployment:
     image = deployment.of_image(_text(project, described.dockerfile), *paths)
     plain, proxy = deployment.of_compose(own), deployment.of_proxy(_text(project, PROXY_FILE))
     behind_proxy = RunSettings(forwarded=deployment.PROXY)
-    base, read = compose.files(project)[0].name, composed.settings_variables(project)
+    base, read = compose.names(project)[0], composed.settings_variables(project)
     others = {
         base: RunSettings(forwarded=plain.forwarded),
         PROXIED: deployment.of_proxied(proxied["services"][compose.PROD[0]], _subnets(proxied, PROXIED)),
@@ -106,6 +110,15 @@ def collect(project: Project, resolved: Resolved) -> Deployment:
     )
 
 
+def _of_kustomize(failure: Failure) -> Failure:
+    """Return the failure of prodlock/inside/manifests.py, with a remedy where kustomize can't build the files."""
+    _, is_of_kustomize, reason = str(failure).partition(_KUSTOMIZE)
+    if not is_of_kustomize:
+        return failure
+    got = " ".join(reason.split())
+    return Failure(f"{KUBERNETES} must be files that kustomize can build (got: {got}). To fix it: correct them.")
+
+
 def refuse_absent(project: Project) -> None:
     """Raise Failure where deploy/ lacks a file."""
     for path in (STACK, f"{KUBERNETES}/kustomization.yaml", PROXY_FILE, PROXIED, RELEASE):
@@ -131,4 +144,8 @@ def _subnets(document: Mapping[str, Any], file: str) -> list[str]:
 
 
 def _text(project: Project, path: str) -> str:
-    return (project.root / path).read_text(encoding="utf-8")
+    try:
+        return (project.root / path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        message = f"{path}, which is not text in UTF-8"
+        raise ValueError(message) from None

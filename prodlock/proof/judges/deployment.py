@@ -138,10 +138,10 @@ def judge(evidence: Deployment) -> list[str]:
 
 def of_image(dockerfile: str, health: str, ready: str) -> RunSettings:
     """Return the settings of the image: from the Dockerfile's last stage, and the paths of the probes, if any."""
-    last = re.split(r"^FROM ", dockerfile, flags=re.MULTILINE)[-1]
+    last = re.split(r"^\s*FROM\s", dockerfile, flags=re.MULTILINE | re.IGNORECASE)[-1]
     return RunSettings(
-        port=int(_found(r"^EXPOSE (\d+)", last)),
-        user=_found(r"^USER (\S+)", last),
+        port=int(_found(r"^\s*EXPOSE\s+(\d+)", last, "EXPOSE with a port in the Dockerfile's last stage")),
+        user=_found(r"^\s*USER\s+(\S+)", last, "USER in the Dockerfile's last stage"),
         health=health or CONNECTION,
         ready=ready or CONNECTION,
     )
@@ -155,7 +155,7 @@ def of_proxy(configuration: str) -> RunSettings:
     backend = next(filter(server.search, sections), configuration)
     asked = re.search(r"^\s*option httpchk GET (\S+)", backend, re.MULTILINE)
     return RunSettings(
-        port=int(_found(r"^\s*server\S* .*:(\d+)", backend)),
+        port=int(_found(r"^\s*server\S* .*:(\d+)", backend, f"server with a port in {PROXY_FILE}")),
         ready=asked[1] if asked else CONNECTION,
         # Then the header that a client sends is replaced.
         forwarded=PROXY if re.search(_SETS_SCHEME, configuration, re.MULTILINE) else EVERYONE,
@@ -482,11 +482,11 @@ def _probed(container: Mapping[str, Any], probe: str) -> str:
     return CONNECTION if "tcpSocket" in given else "a command" if given else NONE
 
 
-def _found(pattern: str, text: str) -> str:
-    """Return the group of a pattern in a text. Raises ValueError where the pattern does not match."""
-    match = re.search(pattern, text, re.MULTILINE)
+def _found(pattern: str, text: str, what: str) -> str:
+    """Return the group of a pattern in a text. Raises ValueError, with what it is for, where it does not match."""
+    match = re.search(pattern, text, re.MULTILINE | re.IGNORECASE)
     if not match:
-        message = f"nothing like {pattern}"
+        message = f"no {what}"
         raise ValueError(message)
     return match[1]
 

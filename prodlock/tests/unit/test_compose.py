@@ -95,6 +95,15 @@ def test_command_names_files_folder_project_and_profiles(folder: Path) -> None:
     assert compose.command(Project(), "prod") == (*prefix, "--file=docker-compose.override.yml", *rest)
 
 
+def test_the_compose_file_may_be_in_a_folder(folder: Path) -> None:
+    """Also where the project has another one of that name."""
+    (folder / "ops").mkdir()
+    (folder / "ops" / "docker-compose.yml").write_text("name: inner\n", encoding="utf-8")
+    (folder / "pyproject.toml").write_text('[tool.prodlock]\ncompose = "ops/docker-compose.yml"\n', encoding="utf-8")
+    options = ("--file=ops/docker-compose.yml", "--project-directory=.", "--project-name=inner")
+    assert compose.command(Project()) == ("compose", *options)
+
+
 def test_files_are_those_that_compose_finds_first(folder: Path) -> None:
     """The Compose file and the override, in the order that Compose documents."""
     for name in ("docker-compose.yaml", "compose.yaml", "docker-compose.override.yaml", "compose.override.yml"):

@@ -86,6 +86,53 @@ def test_settings_of_git_do_not_hide_the_lock_of_a_setting(tmp_path: Path, git: 
 
 
 @pytest.mark.parametrize(
+    ("content", "attributes", "settings"),
+    [
+        (b"locked\r\n", "", [("core.autocrlf", "true")]),
+        (b"locked\r\n", "* text=auto eol=crlf\n", []),
+        (b"large\n", "*.lock filter=store\n", [("filter.store.clean", "echo locked")]),
+    ],
+)
+def test_what_git_converts_is_refused_with_a_remedy(
+    tmp_path: Path, git: Git, content: bytes, attributes: str, settings: list[tuple[str, str]]
+) -> None:
+    """`git status` reports no change, and the image is not made of the commit's bytes."""
+    root = tmp_path / "project"
+    commit(git, root)
+    (root / ".git" / "info" / "attributes").write_text(attributes, encoding="utf-8")
+    for one in settings:
+        git(root, "config", *one)
+    source.refuse_converted(Project(root), source.commit(Project(root)))
+    (root / "poetry.lock").write_bytes(content)
+    found = source.commit(Project(root))
+    assert found
+    assert found.changes == 1
+    with pytest.raises(Failure, match=r"\(got poetry\.lock, which git converts\)\. To fix it: check out with core"):
+        source.refuse_converted(Project(root), found)
+    # An edit is reported by git, and found by the proof.
+    (root / "poetry.lock").unlink()
+    source.refuse_converted(Project(root), found)
+    git(root, "config", "filter.store.clean", "cat")
+    (root / "poetry.lock").write_bytes(b"another\n")
+    source.refuse_converted(Project(root), found)
+
+
+def test_a_converted_file_may_be_generated(tmp_path: Path, git: Git) -> None:
+    """A model in Git LFS, for example: the commit has its name alone. An edit of it is a change."""
+    root = tmp_path / "project"
+    commit(git, root)
+    (root / "pyproject.toml").write_text('[tool.prodlock]\ngenerated = ["poetry.lock"]\n', encoding="utf-8")
+    (root / ".git" / "info" / "attributes").write_text("*.lock filter=store\n", encoding="utf-8")
+    git(root, "commit", "--quiet", "--all", "--message=x")
+    (root / "poetry.lock").write_text("large", encoding="utf-8")
+    for clean, changes in (("echo locked", 0), ("echo edited", 1), ("cat", 1)):
+        git(root, "config", "filter.store.clean", clean)
+        found = source.commit(Project(root))
+        assert found
+        assert found.changes == changes
+
+
+@pytest.mark.parametrize(
     ("changes", "expected"),
     [
         (0, "commit abc, clean"),

@@ -484,7 +484,18 @@ def test_a_mount_of_the_working_tree_is_found(mount: dict[str, Any], what: str) 
 
 
 @pytest.mark.parametrize(
-    "place", ["/run/docker.sock", "/run", "/var/lib/docker/overlay2", "/run/user/1000/docker.sock"]
+    "place",
+    [
+        "/run/docker.sock",
+        "/run",
+        "/var/lib/docker/overlay2",
+        "/run/user/1000/docker.sock",
+        "/run/user/1000",
+        "/run/user/",
+        "/home/x/.docker/run",
+        "/home/x/.docker",
+        "/var/run/docker.sock.raw",
+    ],
 )
 def test_a_mount_that_controls_the_engine_is_found(place: str) -> None:
     """In a service of this project and in one of others."""
@@ -591,7 +602,17 @@ def test_another_image_that_can_write_to_the_system_is_found(place: str, *, writ
 
 
 @pytest.mark.parametrize(
-    "place", ["/etc/letsencrypt", "/etc/localtime", "/usr/share/x", "/dev/shm", "/srv/data", "/var/lib/x"]
+    "place",
+    [
+        "/dev/shm",
+        "/etc/letsencrypt",
+        "/etc/localtime",
+        "/home/x/.docker/config.json",
+        "/run/user/1000/bus",
+        "/srv/data",
+        "/usr/share/x",
+        "/var/lib/x",
+    ],
 )
 def test_another_image_may_write_to_data(place: str) -> None:
     """Such as certificates that it renews."""

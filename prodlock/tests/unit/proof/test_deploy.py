@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +52,31 @@ def test_another_form_of_the_files_is_refused(
     with pytest.raises(Failure, match=rf"^deploy/ must have the form .*\(got: {got}") as raised:
         check(monkeypatch, **document)
     assert raised.value.code == CANNOT_CHECK
+
+
+@pytest.mark.parametrize("content", [b"# caf\xe9\n", None])
+def test_an_unreadable_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None) -> None:
+    """Of another encoding, or absent."""
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "Dockerfile").write_text("FROM x\nUSER 1:1\nEXPOSE 8000\n", encoding="utf-8")
+    if content:
+        (tmp_path / "deploy").mkdir()
+        (tmp_path / "deploy" / "haproxy.cfg").write_bytes(content)
+    monkeypatch.setattr(deployment, "resolve", lambda _: resolved())
+    with pytest.raises(Failure, match=r"\(got: .*deploy/haproxy\.cfg"):
+        deploy.check(Project(tmp_path, {}))
+
+
+def test_files_that_kustomize_cannot_build_get_a_remedy() -> None:
+    """Its reason is repeated in one line. Other failures are not changed."""
+    failure = Failure(
+        "`docker run` failed with exit code 1. Its last lines:\n    kustomize: error: yaml:\n      line 1"
+    )
+    assert str(deployment._of_kustomize(failure)) == (
+        "deploy/k8s must be files that kustomize can build (got: yaml: line 1). To fix it: correct them."
+    )
+    other = Failure("The Docker Engine is not running.")
+    assert deployment._of_kustomize(other) is other
 
 
 def test_a_key_without_a_value_is_absent() -> None:

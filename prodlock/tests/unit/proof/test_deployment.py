@@ -206,6 +206,17 @@ def test_another_backend_of_the_proxy_is_not_compared() -> None:
     assert deployment.of_proxy(other + PROXY) == deployment.of_proxy(PROXY + other) == deployment.of_proxy(PROXY)
 
 
+def test_instructions_of_the_dockerfile_are_read_in_any_case() -> None:
+    """Of its last stage. One that lacks is named."""
+    other = DOCKERFILE.lower().replace("expose 8000", "  expose  8000/tcp")
+    assert deployment.of_image(other, "/", "/") == deployment.of_image(DOCKERFILE, "/", "/")
+    for text, what in ((DOCKERFILE.replace("EXPOSE 8000", "EXPOSE $PORT"), "EXPOSE"), ("FROM x\nEXPOSE 1\n", "USER")):
+        with pytest.raises(ValueError, match=f"^no {what} .*in the Dockerfile's last stage$"):
+            deployment.of_image(text, "/", "/")
+    with pytest.raises(ValueError, match=r"^no server with a port in deploy/haproxy\.cfg$"):
+        deployment.of_proxy("backend service\n")
+
+
 def test_another_port_of_the_proxy_is_a_finding() -> None:
     """And another question."""
     other = deployment.of_proxy(PROXY.replace("8000", "80").replace("/ready", "/"))
