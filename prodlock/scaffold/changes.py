@@ -49,7 +49,10 @@ class Changes:
             return None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise Failure(f"{path} must be a readable text (got: {reason}). To fix it: restore or move it.") from None
+            remedy = (
+                "restore it or move it" if isinstance(error, OSError) else "save it as UTF-8, restore it or move it"
+            )
+            raise Failure(f"{path} must be a readable text in UTF-8 (got: {reason}). To fix it: {remedy}.") from None
         return text
 
     def after(self, path: str) -> str | None:
