@@ -38,7 +38,9 @@ def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str], argum
     assert "exit codes:\n  0    no finding; the files are written\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [[], ["checks"], ["check", "--images=x"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["checks"], ["check", "--images=x"], ["verify", "x", "--explain=/", "--json"]]
+)
 def test_an_invalid_command_line_exits_with_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     """Standard error has the usage and the reason."""
     with pytest.raises(SystemExit) as end:
