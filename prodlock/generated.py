@@ -110,13 +110,16 @@ def locks(root: Path, lock: str) -> tuple[str, ...]:
     `dev_lock` in prodlock/inside/lock/selection.py finds the same one in a build step.
     """
     path = PurePosixPath(lock)
-    candidates: list[str] = []
-    if path.name.startswith("pylock."):
-        candidates = ["pylock.dev.toml"]
-    elif path.suffix == ".txt":
-        candidates = [f"{path.stem}-dev.txt", f"dev-{path.name}", "dev.txt"]
-    beside = (path.with_name(name).as_posix() for name in candidates)
+    beside = (path.with_name(name).as_posix() for name in development_locks(lock))
     return (lock, *[name for name in beside if name != lock and (root / name).is_file()][:1])
+
+
+def development_locks(lock: str) -> list[str]:
+    """Return the names that the file beside a lock may have that has what development adds."""
+    path = PurePosixPath(lock)
+    if path.name.startswith("pylock."):
+        return ["pylock.dev.toml"]
+    return [f"{path.stem}-dev.txt", f"dev-{path.name}", "dev.txt"] if path.suffix == ".txt" else []
 
 
 def lock_inputs(project: Project) -> tuple[str, ...]:

@@ -185,10 +185,17 @@ class _Attributor:
         configurations = [file for file in evidence.files if file.path.endswith("/pyvenv.cfg")]
         contents = {file.path: evidence.subject.content(file) for file in configurations if file.sha256}
         # The prompt of each environment, by its folder.
+        interpreters = {
+            posixpath.dirname(file.path)
+            for file in evidence.base_files
+            if file.sha256 and installers.PYTHON_NAME.fullmatch(posixpath.basename(file.path))
+        }
         self._environments = {
             posixpath.dirname(path): installers.prompt_of(content)
             for path, content in contents.items()
+            # Beside the base image's interpreter, it would lead that one to another library.
             if installers.is_configuration(content)
+            and interpreters.isdisjoint({posixpath.dirname(path), f"{posixpath.dirname(path)}/bin"})
         }
         self._newer = {posixpath.dirname(path) for path, content in contents.items() if installers.is_newer(content)}
 

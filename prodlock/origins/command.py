@@ -82,7 +82,7 @@ def run(project: Project, reference: str, options: Options, output: Output) -> i
         from prodlock.origins import page  # noqa: PLC0415
 
         page.write(report, output.html)
-    if output.explain:
+    if output.explain is not None:
         from prodlock.origins import explain  # noqa: PLC0415
 
         print_text("\n".join(explain.explain(output.explain, report)))

@@ -63,9 +63,10 @@ def _present(project: Project, sources: Sequence[str], sizes: Collection[int]) -
     """Yield path and content of the files at or below paths of the project."""
     for name in sources:
         place = project.root / name
-        if not place.exists():
+        if not name or not place.exists():
             raise Failure(
-                f"--source must be a folder or file that exists (got {name}). To fix it: correct the path.",
+                f"--source must be a folder or file that exists (got {name or 'nothing'}). To fix it: correct "
+                "the path.",
                 CANNOT_CHECK,
             )
         for file in _files(place):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Rule:
-    """A condition that a production image must meet."""
+    """A condition that an image must meet."""
 
     code: str
     title: str
@@ -24,7 +24,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Finding:
-    """A place where a rule is broken."""
+    """A place where a rule is violated."""
 
     rule: Rule
     # What was found: a distribution, a variable, the kind of a file.

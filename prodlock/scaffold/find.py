@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prodlock import configuration, variables
+from prodlock import configuration, generated, variables
 from prodlock.failure import Failure
 from prodlock.integers import LAST_PORT
 from prodlock.scaffold import (
@@ -236,9 +236,17 @@ def _lock(project: Project, application: applications.Candidate, deployment: Dep
     elif not lock.has_pytest:
         found.notes.append(
             "The groups of development lack pytest, which `inv test` and the checks need in the dev image. To fix it: "
-            "add it to one of them, and lock again."
+            f"add it to one of them, and lock again{_beside(tree, path)}."
         )
     return lock
+
+
+def _beside(tree: Tree, lock: str) -> str:
+    """Return the names that the lock of development may have, where a lock needs one and has none."""
+    names = generated.development_locks(lock)
+    if not names or len(generated.locks(tree.root, lock)) > 1:
+        return ""
+    return f"; what development adds to {posixpath.basename(lock)} is read from {' or '.join(names)} beside it"
 
 
 def _server(application: applications.Candidate, lock: locks.Lock, deployment: Deployment, found: Found) -> None:
@@ -309,6 +317,7 @@ def _sources(project: Project, application: applications.Candidate, further: job
         )
     only = shipped.tests(project.tree, project.place, found.texts("sources"))
     only = shipped.outermost([*only, *(inner if parts != ships.sources else [])])
+    _check_names("tests", [] if "tests" in found.given else only)
     found.decide("tests", only, "their names" if only else "")
     if only and not any(is_inside(one, project.place) for one in only):
         found.notes.append(

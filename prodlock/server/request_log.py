@@ -201,5 +201,8 @@ class RequestLog:
 
 def _is_disconnection(error: BaseException) -> bool:
     """Return whether a WebSocket handler raises because the client has left or the service stops: not an error."""
+    if isinstance(error, BaseExceptionGroup):
+        # Of a task group, whose tasks send and receive.
+        return all(map(_is_disconnection, error.exceptions))
     starlette = sys.modules.get("starlette.websockets")
     return isinstance(error, ClientDisconnected) or bool(starlette and isinstance(error, starlette.WebSocketDisconnect))

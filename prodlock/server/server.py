@@ -36,6 +36,8 @@ logger = logging.getLogger(SERVER)
 # The exit code where the lifespan of the application has failed: that of uvicorn's own command.
 STARTUP_FAILURE = 3
 CLOSE = (b"connection", b"close")
+# How many connections wait to be accepted.
+BACKLOG = 2048
 # How long a lifespan that is cancelled during its start has for its cleanup.
 CANCEL_SECONDS = 0.5
 # How long before the end of the grace period the process ends, whatever still runs.
@@ -186,6 +188,8 @@ class Server(uvicorn.Server):
             host, port, *_ = names[len(self.servers)]
             await self.lifespan.shutdown()
             raise SystemExit(_not_free(host, port, error)) from None
+        for listener in sockets or []:
+            listener.listen(BACKLOG)
         self.lifecycle.start()
 
     async def on_tick(self, counter: int) -> bool:
@@ -254,6 +258,9 @@ def run(
         access_log=False,
         # Without it, uvicorn would read WEB_CONCURRENCY.
         workers=1,
+        # asyncio tries to accept so many connections at once, and logs an error for each where no file descriptor is
+        # free. `Server.startup` sets the backlog of the sockets.
+        backlog=1,
         root_path=settings.root_path,
         forwarded_allow_ips=settings.forwarded_allow_ips,
         timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type]

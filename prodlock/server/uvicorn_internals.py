@@ -15,7 +15,7 @@ supported versions, and `prodlock/tests/server/test_uvicorn_internals.py` fails 
 | `LifespanOn`: `startup()`, `send()` extended, `startup_event`, `should_exit` | a start that is cancelled; exit code |
 | `HANDLED_SIGNALS` | the signals to stop |
 | `HttpToolsProtocol`: callbacks extended | limits on heads, slow clients, pipelined requests |
-| `HttpToolsProtocol`: `transport`, `flow`, `cycle`, `pipeline`, `connections`, `loop` | the state of a connection |
+| `HttpToolsProtocol`: `transport`, `flow`, `cycle`, `pipeline`, `connections`, `loop`, `url`, `headers` | its state |
 | `HttpToolsProtocol`: `parser` | data after `Connection: close` is accepted |
 | `RequestResponseCycle`: `response_started`, `response_complete`, `waiting_for_100_continue` | the same |
 | `HttpToolsProtocol`: `handle_websocket_upgrade()` extended; its successor's `conn` | broken handshakes |

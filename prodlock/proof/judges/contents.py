@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from prodlock.image.records import File, Image
 from prodlock.proof import rules
-from prodlock.proof.judges.paths import is_within
+from prodlock.proof.judges.paths import is_below
 from prodlock.proof.records import GENERATED, HOME, SOURCES, ExpectedContents, ExpectedEntry
 from prodlock.proof.rules import Finding, Rule
 
@@ -45,7 +45,7 @@ def unexpected(file: File, expected: ExpectedContents) -> Verdict:
         return None
     path = topmost(file.path, expected)
     folder = path.rpartition("/")[0]
-    if is_within(folder, HOME) and any(entry.source in {SOURCES, GENERATED} for entry in expected.at(folder)):
+    if is_below(folder, HOME) and any(entry.source in {SOURCES, GENERATED} for entry in expected.at(folder)):
         rule = rules.UNACCOUNTED_SOURCE
     else:
         rule = next((rule for place, rule in _UNACCOUNTED if place.match(path)), rules.UNACCOUNTED)

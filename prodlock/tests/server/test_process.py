@@ -201,6 +201,36 @@ def test_a_service_runs_without_standard_streams() -> None:
         process.kill()
 
 
+def test_connections_beyond_the_limit_of_open_files_wait() -> None:
+    """Once a second the log has an error; then they are answered."""
+    port = free_port()
+    script = (
+        "import resource, runpy, sys\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))\n"
+        f"sys.argv[1:] = [{FAULTY!r}, '--port={port}']\n"
+        "runpy.run_module('prodlock.server', run_name='__main__')"
+    )
+    process = Process("-c", script)
+    try:
+        process.wait_for("startup complete")
+        time.sleep(0.2)
+        with ExitStack() as stack:
+            connections = [stack.enter_context(asking(port, "/")) for _ in range(40)]
+            process.wait_for("socket.accept() out of system resource")
+            time.sleep(1.5)
+            answered = [one for one in connections if _has_answer(one)]
+            assert 0 < len(answered) < len(connections)
+            for one in answered:
+                one.close()
+            waiting = connections[len(answered)]
+            waiting.settimeout(20)
+            assert waiting.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert process.stop()[0] == 0
+    finally:
+        process.kill()
+    assert process.printed.count("out of system resource") < 20
+
+
 def test_a_lifespan_that_fails_at_its_end_is_reported() -> None:
     """With exit code 3 as well."""
     with running("fails at the end") as (process, _):

@@ -80,6 +80,22 @@ def test_a_head_or_a_trailer_without_an_end_is_refused(start: bytes) -> None:
     assert b"HTTP/1.1 431 " in answered(start, *[b"y" * 10_000] * 7, pause=0.01)
 
 
+@pytest.mark.parametrize(
+    ("part", "status"),
+    [
+        (GET + b"X: " + b"y" * 70_000 + b"\r\n\r\n", b"431"),
+        (GET + b"X: yyyy\r\n" * 8_000 + b"\r\n", b"431"),
+        (b"GET /" + b"y" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"431"),
+        (GET + b"X: " + b"y" * 60_000 + b"\r\n\r\n", b"200"),
+        (POST + b"X: " + b"y" * 60_000 + b"\r\nContent-Length: 100000\r\n\r\n" + b" " * 100_000, b"422"),
+    ],
+    ids=["a header", "many headers", "a path", "below the limit", "with a body"],
+)
+def test_the_limit_on_a_head_does_not_depend_on_its_parts(part: bytes, status: bytes) -> None:
+    """It may arrive as a whole, and with a body."""
+    assert answered(part).startswith(b"HTTP/1.1 " + status)
+
+
 def test_many_headers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their sum is limited."""
     monkeypatch.setattr(protocol, "HEAD_BYTES", 1000)

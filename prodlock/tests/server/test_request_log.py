@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import logging
@@ -15,6 +16,7 @@ import pytest
 from fastapi import BackgroundTasks, FastAPI, HTTPException, Request, Response, WebSocket
 from starlette.responses import StreamingResponse
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from prodlock.server import logs
 from prodlock.server.asgi import Message, Receive, Scope, Send
@@ -374,6 +376,33 @@ def test_a_websocket_client_that_has_disconnected_is_not_an_error(caplog: pytest
     asyncio.run(serve())
     (line,) = lines(caplog)
     assert (line.levelname, line.exc_info) == ("INFO", None)
+
+
+@pytest.mark.parametrize(
+    ("raised", "level"),
+    [
+        ([WebSocketDisconnect(1001)], "INFO"),
+        ([WebSocketDisconnect(1001), ExceptionGroup("inner", [ClientDisconnected()])], "INFO"),
+        ([WebSocketDisconnect(1001), RuntimeError("a secret detail")], "ERROR"),
+    ],
+)
+def test_a_disconnection_in_a_group_of_tasks_is_not_an_error(
+    caplog: pytest.LogCaptureFixture, raised: list[Exception], level: str
+) -> None:
+    """One task receives and another sends; an exception of another kind beside it is an error."""
+    caplog.set_level("INFO")
+
+    async def grouped(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise ExceptionGroup("unhandled errors in a TaskGroup", raised)
+
+    async def serve() -> None:
+        scope = {"type": "websocket", "path": "/", "headers": []}
+        with contextlib.suppress(ExceptionGroup):
+            await RequestLog(grouped, Lifecycle(), Paths())(scope, None, None)  # type: ignore[arg-type]
+
+    asyncio.run(serve())
+    (line,) = lines(caplog)
+    assert (line.levelname, bool(line.exc_info)) == (level, level == "ERROR")
 
 
 async def nothing() -> Message:

@@ -342,6 +342,18 @@ def test_an_ordinary_command_has_no_findings(command: str) -> None:
     assert codes(CLEAN, config={"Cmd": ["/bin/sh", "-c", command]}) == set()
 
 
+@pytest.mark.parametrize("folder", ["/usr/local", "/usr/local/bin"])
+def test_a_configuration_beside_the_interpreter_is_found(folder: str) -> None:
+    """The file pyvenv.cfg of a virtual environment, there, leads the base image's Python to another library."""
+    layer = CLEAN | {f"{folder}/pyvenv.cfg": b"home = /opt/other/bin\n"}
+    assert {path for _, path in codes(layer)} == {f"{folder}/pyvenv.cfg"}
+
+
+def test_an_unknown_setting_of_an_environment_is_found() -> None:
+    """Python reads the file before anything else."""
+    assert codes(CLEAN | {"/opt/v/pyvenv.cfg": b"home = /usr/local/bin\nother\n"}) == {("LS617", "/opt/v/pyvenv.cfg")}
+
+
 def test_scripts_of_a_newer_environment_are_not_proven() -> None:
     """Nothing is known of them. Of a version that is known, another script is a finding."""
     script = "/app/.venv/bin/activate"

@@ -150,9 +150,10 @@ def test_given_folders_are_read_from_the_working_tree(project: Project) -> None:
 
 def test_a_source_that_does_not_exist_is_refused(project: Project) -> None:
     """The message names it."""
-    with pytest.raises(Failure, match=r"^--source must be a folder or file that exists \(got nowhere\)") as raised:
-        repository.read(project, ["nowhere"])
-    assert raised.value.code == CANNOT_CHECK
+    for name, got in (("nowhere", "nowhere"), ("", "nothing")):
+        with pytest.raises(Failure, match=rf"^--source must be a folder or file that exists \(got {got}\)") as raised:
+            repository.read(project, [name])
+        assert raised.value.code == CANNOT_CHECK
 
 
 @pytest.mark.parametrize("lost", ["HEAD:shared.py", "HEAD", "HEAD^{tree}", ""])
