@@ -66,7 +66,7 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
                 return 0
             finally:
                 _wait_for_removal(project, name)
-                containers.remove(project, (), project_name(project))
+                containers.remove_unused_networks(project, project_name(project))
 
 
 def _program(project: Project) -> tuple[str, ...]:
@@ -103,7 +103,9 @@ def _remove_leftover(project: Project, name: str, locked: bool | None) -> None: 
             remedy = "press Ctrl-C there" if locked is False else f"run `docker rm --force {name}`"
             raise Failure(f"`inv dev` must run once in a checkout (got {one}). To fix it: {remedy}.")
     if locked is False:
-        raise Failure("`inv dev` must run once in a checkout (got another that starts). To fix it: press Ctrl-C there.")
+        raise Failure(
+            "`inv dev` must run once in a checkout (got another that is starting). To fix it: press Ctrl-C there."
+        )
 
 
 def _wait_for_removal(project: Project, name: str) -> None:

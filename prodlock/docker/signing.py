@@ -131,15 +131,17 @@ def _of_helper(project: Project, helper: str, registry_name: str) -> dict[str, d
             f"install it, or remove it from config.json and run `docker login {registry_name}`."
         )
     code, out, err = engine.result(project, "get", given=registry_name.encode(), program=program)
-    if code:
-        if _NO_LOGIN in (out + err).lower():
-            return {}
+    if code and _NO_LOGIN in (out + err).lower():
+        return {}
+    try:
+        given = {} if code else json.loads(out)
+        user, secret = given["Username"], given["Secret"]
+    except (ValueError, KeyError, TypeError):
+        got = f"exit code {code}" if code else "another answer"
         raise Failure(
-            f"`{program}` must return the login for {registry_name} (got exit code {code}). To fix it: run "
+            f"`{program}` must return the login for {registry_name} (got {got}). To fix it: run "
             f"`docker login {registry_name}`."
-        )
-    given = json.loads(out)
-    user, secret = given["Username"], given["Secret"]
+        ) from None
     if user == _TOKEN:
         return {registry_name: {"identitytoken": secret}}
     return {registry_name: {"auth": base64.b64encode(f"{user}:{secret}".encode()).decode()}}
@@ -187,7 +189,7 @@ def _password(project: Project, key: str) -> str:
     given = project.environment.get(_PASSWORD)
     if given is not None:
         return given
-    if not sys.stdin.isatty():
+    if not (sys.stdin and sys.stdin.isatty()):
         raise Failure(
             f"{_PASSWORD} must be set where there is no terminal to ask for it (got none). To fix it: set it to the "
             f"password of {key}; an empty one counts."

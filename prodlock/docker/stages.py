@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 
 from prodlock import generated, site
 from prodlock.docker import compose, dockerfile, engine, images
-from prodlock.failure import Failure
+from prodlock.failure import Failure, Terminated
 from prodlock.project import Project
 
 HOST_VENV = ".venv-images"
@@ -33,8 +34,8 @@ TOOLS = {
 }  # fmt: skip
 # The tools that have more than their group, or none, and their stages.
 _STAGES = {"lint": "beside-dev", "reload": "beside-dev", "loop": "on-dev", "audit": "audit", "sign": "sign"}
-# Environments, and Prodlock's examples of what others write, which are not linted.
-_FOREIGN = "-path './.venv*' -o -path ./prodlock/tests/verify/projects"
+# Environments, packages of JavaScript, and Prodlock's examples of what others write, which are not linted.
+_FOREIGN = "-path './.venv*' -o -name node_modules -o -path ./prodlock/tests/verify/projects"
 # The files of a repository's host that have a schema which check-jsonschema brings, by patterns of their paths.
 _SCHEMAS = {
     "vendor.github-workflows": r"\./\.github/workflows/[^/]+\.ya?ml",
@@ -51,8 +52,8 @@ LINTERS = {
     # The first line identifies a shell script, whatever its name.
     "shellcheck": f"find . \\( {_FOREIGN} -o -path ./.git \\) -prune -o -type f -exec awk "
     "'/^#!\\/(usr\\/)?bin\\/(env )?(ba|da)?sh( |$)/ { print FILENAME } { nextfile }' {} + "
-    "| xargs --no-run-if-empty shellcheck",
-    "codespell": "codespell",
+    "| xargs --no-run-if-empty --delimiter='\\n' shellcheck",
+    "codespell": "codespell --skip=node_modules",
     "check-jsonschema": "find . -maxdepth 3 -regextype posix-extended "
     + " -o ".join(
         f"-regex {shlex.quote(pattern)} -exec check-jsonschema --builtin-schema={schema} {{}} +"
@@ -62,7 +63,7 @@ LINTERS = {
 FIXERS = {
     "ruff check": "ruff check --no-cache --fix .",
     "ruff format": "ruff format --no-cache .",
-    "codespell": "codespell --write-changes",
+    "codespell": "codespell --skip=node_modules --write-changes",
 }
 # What makes a linter leave out the vendored folder: ruff reads a file in it, and the others find nothing there. The
 # file of the tasks imports the whole package, which the image does not have.
@@ -132,7 +133,7 @@ def lint(project: Project, *, fix: bool) -> int:
     commands = dict(FIXERS if fix else LINTERS)
     if not project.is_own:
         commands = {name: command + _LEFT_OUT.get(name, "") for name, command in commands.items()}
-    # At a time, as mypy takes longer than all others; two that change files would disturb each other.
+    # At the same time, because mypy takes longer than all others; two that change files would disturb each other.
     script = (";" if fix else " &").join(
         f" {{ {command} || echo ', {name}' > /tmp/{number:02}.failed; }} > /tmp/{number:02}.out 2>&1"
         for number, (name, command) in enumerate(commands.items())
@@ -184,8 +185,15 @@ def test_tool(project: Project, arguments: list[str]) -> int:
         *arguments,
     ]
     with subprocess.Popen(command, cwd=project.root) as process:
-        # After an interruption `with` waits: Ctrl-C reaches pytest too, which then removes its containers and images.
-        return process.wait()
+        try:
+            return process.wait()
+        except KeyboardInterrupt as interruption:
+            with engine.undisturbed():
+                # Ctrl-C of a terminal reaches pytest too, which then removes its containers and images.
+                if isinstance(interruption, Terminated):
+                    process.send_signal(signal.SIGINT)
+                process.wait()
+            raise
 
 
 def build(project: Project, stage: str) -> str:

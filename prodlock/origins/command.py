@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prodlock import collector
-from prodlock.failure import CANNOT_CHECK, Failure
+from prodlock.failure import CANNOT_CHECK, Failure, unreadable
 from prodlock.image.records import File
 from prodlock.inside.lock.selection import normalized
 from prodlock.origins import (
@@ -82,7 +82,7 @@ def run(project: Project, reference: str, options: Options, output: Output) -> i
         from prodlock.origins import page  # noqa: PLC0415
 
         page.write(report, output.html)
-    if output.explain:
+    if output.explain is not None:
         from prodlock.origins import explain  # noqa: PLC0415
 
         print_text("\n".join(explain.explain(output.explain, report)))
@@ -118,7 +118,7 @@ def verify(project: Project, reference: str, options: Options | None = None) -> 
         raise Failure(str(failure), CANNOT_CHECK) from None
     except OSError as error:
         name = error.filename or reference
-        raise Failure(f"{name} can't be read: {error.strerror or error}.", CANNOT_CHECK) from None
+        raise Failure(unreadable(name, error), CANNOT_CHECK) from None
     return VerifyReport(
         image=reference,
         identifier=subject.image.identifier,
@@ -175,9 +175,9 @@ class _Collection:
         below = [one for one in installed if one.layer < self.subject.base_layers and one.name in locked.main]
         if self.subject.base_found and below:
             raise Failure(
-                f"A base image must be given: {base}, which has the first layers of the image, has {below[0].name}, "
-                f"which {locked.file} has as well. To fix it: name the image of the Dockerfile's last FROM with "
-                f"--base (--base {base} where it is that one)."
+                f"A base image must be given (got {base} by its layers, and it has {below[0].name}, which "
+                f"{locked.file} has as well). To fix it: name the image of the Dockerfile's last FROM with --base "
+                f"(`--base {base}` where it is that one)."
             )
 
     def _wheels(self, installed: Sequence[Installed], locked: Locked) -> Mapping[Key, Wheel]:
@@ -209,7 +209,7 @@ class _Collection:
         subject = self.subject
         layers = "\n".join(subject.base_diff_ids)
         found: dict[Key, Bytecode] = {}
-        # All of them: which one the image has is the image's own word.
+        # All of them: which one the image has is only stated by the image.
         for library in self._libraries_of_base(python) or [""]:
             base = python._replace(library=library or python.library)
             found |= bytecode.compare(

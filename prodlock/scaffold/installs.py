@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from prodlock.scaffold.declared import Deployment, instructions
+from prodlock.scaffold.declared import Deployment, instructions, is_of_development
 from prodlock.scaffold.tree import Tree
 
 _INSTALLS = re.compile(r"\b(?:uv\s+(?:sync|export|pip\s+install)|poetry\s+(?:install|export)|pip3?\s+install)\b")
@@ -31,9 +31,11 @@ class Installed:
 
 
 def find(tree: Tree, deployment: Deployment) -> Installed:
-    """Return what the Dockerfiles install."""
+    """Return what the Dockerfiles install, without those of development."""
     found = Installed()
     for path in deployment.dockerfiles:
+        if is_of_development(path):
+            continue
         for kind, text in instructions(tree.text(path)):
             if kind == "RUN" and _INSTALLS.search(text):
                 _add(found, list(_words(deployment.expanded(text))), f"RUN of {path}")

@@ -178,16 +178,30 @@ def pyproject(folder: Path) -> dict[str, Any]:
 
 
 def group(described: Mapping[str, Any], name: str, within: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the requirements of a dependency group, with those of the groups that it includes (PEP 735)."""
+    """Yield the requirements of a dependency group, with those of the groups that it includes (PEP 735).
+
+    uv may limit a group to some versions of Python: its requirements have them in their markers.
+    """
     groups = {normalized(key): value for key, value in described.get("dependency-groups", {}).items()}
+    settings = described.get("tool", {}).get("uv", {}).get("dependency-groups", {})
+    limits = {normalized(key): value.get("requires-python", "") for key, value in settings.items()}
+    python = limits.get(normalized(name), "")
     if name in within:
         message = f"the group {name} must not include itself. To fix it: correct [dependency-groups]."
         raise ValueError(message)
     for one in groups.get(normalized(name), []):
-        if isinstance(one, str):
-            yield one
-        else:
-            yield from group(described, one["include-group"], (*within, name))
+        listed = [one] if isinstance(one, str) else group(described, one["include-group"], (*within, name))
+        yield from (_limited(text, python) if python else text for text in listed)
+
+
+def _limited(text: str, python: str) -> str:
+    """Return a requirement that holds for some versions of Python alone."""
+    one = packaging("requirements").Requirement(text)
+    markers = [f"({one.marker})"] if one.marker else []
+    specifiers = packaging("specifiers").SpecifierSet(python)
+    markers += [f"python_full_version {each.operator} '{each.version}'" for each in specifiers]
+    one.marker = packaging("markers").Marker(" and ".join(markers))
+    return str(one)
 
 
 def consistent(described: Mapping[str, Any], wanted: Wanted, selected: Selection) -> str:

@@ -223,7 +223,9 @@ _HARMLESS_FOR = {
 # Files that contain credentials and little else, by the end of their path.
 FILES = re.compile(
     r"/(?:\.aws/credentials|\.azure/[^/]*(?:token|profile)[^/]*|\.docker/config\.json|\.dockercfg|\.git-credentials"
-    r"|\.htpasswd|\.kube/config|\.my\.cnf|\.netrc|\.pgpass|\.pypirc|\.ssh/id_[^/.]+|id_(?:rsa|dsa|ecdsa|ed25519)|[^/]+\.(?:p12|pfx|jks|ppk|kdbx))"
+    r"|\.htpasswd|\.kube/config|\.my\.cnf|\.netrc|\.pgpass|\.pypirc|\.ssh/id_[^/.]+|id_(?:rsa|dsa|ecdsa|ed25519)"
+    r"|application_default_credentials\.json|apt/auth\.conf(?:\.d/[^/]+)?|pypoetry/auth\.toml"
+    r"|[^/]+\.(?:p12|pfx|jks|ppk|kdbx))$"
 )
 
 
