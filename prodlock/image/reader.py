@@ -85,7 +85,9 @@ def refusing(reference: str) -> Iterator[None]:
         yield
     except UNREADABLE as error:
         raise Failure(
-            f"The archive of {reference} can't be read ({_printable(error)}): build or pull it again.", CANNOT_CHECK
+            f"The archive of {reference} can't be read ({_printable(error)}). To fix it: build or pull the image again, "
+            "and save it alone.",
+            CANNOT_CHECK,
         ) from error
     except archives.TooMuchError:
         raise Failure(
