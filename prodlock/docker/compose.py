@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from prodlock import service
@@ -77,6 +79,15 @@ def command(project: Project, *profiles: str, name: str = "", more: Iterable[str
     overrides = (f"--file={file}" for file in more)
     chosen = (f"--profile={profile}" for profile in profiles)
     return ("compose", *_location(project), *overrides, f"--project-name={name or project_name(project)}", *chosen)
+
+
+@contextlib.contextmanager
+def override(document: Mapping[str, object]) -> Iterator[str]:
+    """Yield the path of a Compose file that exists for a block. JSON is YAML."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "override.json")
+        file.write_text(json.dumps(document), encoding="utf-8")
+        yield str(file)
 
 
 def check_settings(project: Project, *services: tuple[str, str], quickly: bool = False) -> None:

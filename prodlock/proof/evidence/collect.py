@@ -124,19 +124,19 @@ def _collect(
             source.refuse_converted(project, commit)
             refuse_other_commit(project, prod, image.config.get("Labels") or {}, commit)
     return Evidence(
-        name,
-        prod,
-        image.identifier if file else name_of_prod.identifier,
-        image,
-        dev,
-        dev_files,
-        selected,
-        shipped,
-        forbids,
-        project.configuration,
-        commit,
-        must_be,
-        dev_system,
+        name=name,
+        reference=prod,
+        identifier=image.identifier if file else name_of_prod.identifier,
+        image=image,
+        dev=dev,
+        dev_files=dev_files,
+        lock=selected,
+        sources=shipped,
+        forbidden=forbids,
+        configuration=project.configuration,
+        commit=commit,
+        expected=must_be,
+        dev_system=dev_system,
     )
 
 
