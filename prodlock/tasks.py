@@ -363,9 +363,9 @@ def audit(project: Project, json: bool = False) -> int:
 @on_project
 def lint(project: Project, fix: bool = False) -> int:
     """Check style, types, Dockerfiles, shell scripts and spelling."""
-    from prodlock.docker import stages
+    from prodlock.docker import linters
 
-    return stages.lint(project, fix=fix)
+    return linters.lint(project, fix=fix)
 
 
 @task(help={"volumes": "Remove the volumes of databases as well, with their data."})

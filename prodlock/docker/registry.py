@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from prodlock.docker import engine
-from prodlock.docker.failures import Cause, describe, known_cause, last_lines, printable
+from prodlock.docker.failures import Cause, describe, known_cause, printable
 from prodlock.docker.saved import MISSING
 from prodlock.failure import Failure
 from prodlock.integers import LAST_PORT
@@ -269,7 +269,7 @@ def _read(project: Project, to: Destination, reference: str, form: str) -> str:
     args = ("buildx", "imagetools", "inspect", form, reference)
     code, out, err = engine.result(project, *args)
     if code:
-        last = last_lines(err.splitlines()[-1:]).removeprefix(": ").removeprefix("ERROR: ")
+        last = printable(err).strip().rpartition("\n")[2].removeprefix("ERROR: ") or "nothing"
         raise _refusal(to, reference, args, code, err) or _other(reference, last, "with its digest")
     return out
 
@@ -282,7 +282,7 @@ def _parsed(reference: str, content: bytes) -> Any:  # noqa: ANN401
 
 
 def _at(document: Any, *names: str) -> Any:  # noqa: ANN401
-    """Return what a document of another's has at a path of names, or None."""
+    """Return the value of a parsed document at a path of keys, or None where it has none."""
     for name in names:
         document = document.get(name) if isinstance(document, dict) else None
     return document

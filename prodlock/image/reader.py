@@ -85,8 +85,8 @@ def refusing(reference: str) -> Iterator[None]:
         yield
     except UNREADABLE as error:
         raise Failure(
-            f"The archive of {reference} must be readable (got: {_printable(error)}). To fix it: build or pull it "
-            "again.",
+            f"The archive of {reference} must be readable (got: {_printable(error)}). To fix it: build or pull the "
+            "image again, and save it alone.",
             CANNOT_CHECK,
         ) from error
     except archives.TooMuchError:

@@ -33,6 +33,7 @@ from prodlock.origins import (
     wheels,
 )
 from prodlock.origins.attribution import Evidence, Key, attribute
+from prodlock.origins.judges import distributions
 from prodlock.origins.progress import Progress
 from prodlock.origins.records import Bytecode, Installed, Locked, Python, State, Subject, Wheel
 from prodlock.origins.report import VerifyReport
@@ -155,7 +156,7 @@ class _Collection:
         locked = locked._replace(file=", ".join(_shown(str(one), root) for one in given))
         layers = Layers(self.subject.image.files)
         installed = tuple(environments.find(self.subject, layers))
-        self._check_base(installed, locked)
+        check_base(self.subject, installed, locked)
         return Evidence(
             self.subject,
             python,
@@ -168,17 +169,6 @@ class _Collection:
             # In a workspace, the lock is above the member's folder.
             frozenset({*_own(root), *_own(given[0].absolute().parent)}),
         )
-
-    def _check_base(self, installed: Sequence[Installed], locked: Locked) -> None:
-        """Raise Failure where the base image that was found may be an earlier stage of the image itself."""
-        base = self.subject.base
-        below = [one for one in installed if one.layer < self.subject.base_layers and one.name in locked.main]
-        if self.subject.base_found and below:
-            raise Failure(
-                f"A base image must be given (got {base} by its layers, and it has {below[0].name}, which "
-                f"{locked.file} has as well). To fix it: name the image of the Dockerfile's last FROM with --base "
-                f"(`--base {base}` where it is that one)."
-            )
 
     def _wheels(self, installed: Sequence[Installed], locked: Locked) -> Mapping[Key, Wheel]:
         """Return the locked wheel of each distribution that has the lock's version and is from one of its wheels."""
@@ -245,6 +235,22 @@ class _Collection:
     @property
     def _cache(self) -> Path:
         return cache.folder(self.project.environment)
+
+
+def check_base(subject: Subject, installed: Sequence[Installed], locked: Locked) -> None:
+    """Raise Failure where the base image that was found may be an earlier stage of the image itself.
+
+    What it has is not judged: it must not be an image with the project's own environment, or that for development.
+    """
+    # Images of Python have some tools, which a lock may have as well.
+    names = locked.main.keys() | (locked.dev.keys() - distributions.TOOLS)
+    below = [one.name for one in installed if one.layer < subject.base_layers and one.name in names]
+    if subject.base_found and below:
+        raise Failure(
+            f"A base image must be given (got {subject.base} by its layers, and it has {below[0]}, which {locked.file} "
+            "has as well). To fix it: name the image of the Dockerfile's last FROM with --base "
+            f"(`--base {subject.base}` where it is that one)."
+        )
 
 
 def _notes(subject: Subject, evidence: Evidence) -> Iterator[str]:

@@ -406,10 +406,12 @@ TWO_VERSIONS = Rule(
 NOT_FROM_WHEEL = Rule(
     "LS609",
     "Distribution that is not from a locked wheel",
-    "The lock has the distribution in this version, and the image's was built from source or from another wheel: the "
-    "lock does not determine its bytes.",
-    "The lock has no wheel for this Python and platform, or an option such as `--no-binary` makes the installer build.",
-    "Lock a version that has a wheel; or build a wheel, publish it on an index of your own, and lock that.",
+    "The lock has the distribution in this version, and the image's was built from source or is from another wheel: "
+    "the lock does not determine its bytes, or the wheel is for another platform.",
+    "The lock has no wheel for this Python and platform, an option such as `--no-binary` makes the installer build, or "
+    "the environment is copied from a stage of another platform.",
+    "Lock a version that has a wheel, and install it on the image's platform; or build a wheel, publish it on an "
+    "index of your own, and lock that.",
 )
 LEFT_CACHE = Rule(
     "LS610",

@@ -216,7 +216,7 @@ def _lock(project: Project, application: applications.Candidate, deployment: Dep
             "fix it: lock versions that have one, or other distributions."
         )
     for key, names in (("groups", lock.further_groups), ("extras", lock.further_extras)):
-        for_tests = [name for name in names if locks.DEVELOPMENT.fullmatch(name)]
+        for_tests = [name for name in names if locks.is_development(name)]
         others = [name for name in names if name not in for_tests]
         if others and key not in found.given:
             found.notes.append(

@@ -20,9 +20,9 @@ from prodlock.scaffold import pyprojects
 from prodlock.scaffold.installs import Installed
 from prodlock.scaffold.tree import Tree, is_inside, join
 
-DEVELOPMENT = re.compile(
-    r"(?:.*[-_])?(?:dev\w*|tests?|testing|pytest|lint\w*|docs?|typ(?:ing|es)|mypy|ci|format\w*|ruff|debug|notebooks?)"
-    r"(?:[-_].*)?"
+_DEVELOPMENT = re.compile(
+    r"(?:.*-)?(?:dev\w*|tests?|testing|pytest|lint\w*|docs?|typ(?:e|ing)\w*|mypy|ci|format\w*|ruff|debug|notebooks?"
+    r"|qa|quality|cov|coverage|pre-commit|style|bench\w*)(?:-.*)?"
 )
 _NAMES = ("poetry.lock", "uv.lock", "pylock.toml")
 _REQUIREMENTS = re.compile(r"(?:.*/)?(?:requirements(?:[-_.](?:prod|production|main|base|lock))?\.(?:txt|lock)|"
@@ -56,6 +56,11 @@ class Lock:
     without_wheels: tuple[str, ...] = ()
     # Whether the dev image has pytest.
     has_pytest: bool = True
+
+
+def is_development(group: str) -> bool:
+    """Return whether a group, or an extra, is one for development, by its name."""
+    return bool(_DEVELOPMENT.fullmatch(normalized(group)))
 
 
 def path(tree: Tree, place: str, wanted: str = "") -> str:
@@ -228,14 +233,16 @@ class _Reader:
     def runtime(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the groups of production, and those that no image installs."""
         named = {normalized(name) for name in self._installed.groups}
-        others = [name for name in self._groups() if not DEVELOPMENT.fullmatch(name)]
-        default = self._defaults()
+        others = [name for name in self._groups() if not is_development(name)]
+        excluded = {normalized(name) for name in self._installed.excluded}
+        default = set() if self._installed.no_defaults else self._defaults()
+        default = {name for name in default if normalized(name) not in excluded}
         runtime = [name for name in others if name in default or normalized(name) in named]
         return ("main", *runtime), tuple(name for name in others if name not in runtime)
 
     def development(self) -> tuple[str, ...]:
         """Return the groups of the dev image."""
-        found = [name for name in self._groups() if DEVELOPMENT.fullmatch(name) and self._has(name)]
+        found = [name for name in self._groups() if is_development(name) and self._has(name)]
         return tuple(found) or ("dev",)
 
     def extras(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

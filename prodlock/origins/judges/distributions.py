@@ -5,9 +5,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
+from functools import cached_property
 
 from prodlock.inside.lock.selection import Requirement
-from prodlock.origins import installers
+from prodlock.origins import installers, wheels
 from prodlock.origins.attribution import Key
 from prodlock.origins.environments import SITE, is_same, moved, prefix, source_path
 from prodlock.origins.judges import leftovers
@@ -97,13 +98,29 @@ class _Judgement:
         if not is_same(one.version, main.version):
             return rules.OTHER_VERSION, f"the lock has {main.version}"
         if in_base or (one.layer, one.info) in self.evidence.wheels:
-            return self._deleted(one)
+            return self._for_another_platform(one) or self._deleted(one)
         if one.editable:
             return rules.EDITABLE, f"imported from {one.address}"
         return (
             rules.NOT_FROM_WHEEL,
             "it is not a wheel of the lock: it was built from source, or elsewhere",
         )
+
+    @cached_property
+    def _is_musl(self) -> bool:
+        """Whether the image's C library is musl, whose loader has this name."""
+        return any(path.startswith("/lib/ld-musl-") for path in self.evidence.seen)
+
+    def _for_another_platform(self, one: Installed) -> tuple[Rule, str] | None:
+        """Return the finding about a distribution whose wheel the image's interpreter can't import."""
+        wheel, place = self.evidence.wheels.get((one.layer, one.info)), SITE.fullmatch(one.site)
+        python = self.evidence.python
+        if place and "." in place["version"]:
+            # An image may have further interpreters.
+            python = python._replace(version=place["version"])
+        if not wheel or wheels.fits(wheel.file, python, is_musl=self._is_musl):
+            return None
+        return rules.NOT_FROM_WHEEL, f"{wheel.file} is for another Python or platform than the image's"
 
     def _is_of_base(self, one: Installed) -> bool:
         """Return whether the base image has a distribution; a later layer may have it again, at the same place."""

@@ -82,7 +82,9 @@ def _collect(
 
         vendored.check(project)
     source.refuse_unavailable(project, project.configuration.sources)
-    source.refuse_submodules(project, project.configuration.sources)
+    if whole:
+        # The narrow check asks for traces of the dev group alone, wherever the sources come from.
+        source.refuse_submodules(project, project.configuration.sources)
     name = compose.project_name(project)
     file = images.saved_file(reference)
     dev, prod = f"{name}:dev", reference or f"{name}:prod"

@@ -208,6 +208,7 @@ _HARMLESS = re.compile(
     r"|\*+|\.\*.*|x{3,}|\.{3}|-+|<[^<>]*>|\{\{.*\}\}|%\w+%|\$\w+|\$\(.*|\$\{\w+(?::?\?[^}]*|:?[-=+])?\}|\\+\$.*|`.*"
     r"|(?:id|type|src|source|env)=\S*|[01]"
     r"|(?:file://)?/(?:var/)?(?:run/)?secrets(?:/.*)?|(?:vault|arn|ssm|op|awssm|gcpsm|sm):\S*"
+    r"|dummy|fake|placeholder|unused"
     r"|true|false|yes|no|on|off|none|null|undefined|nil|redacted|\[redacted\]|\[?masked\]?",
     re.IGNORECASE | re.DOTALL,
 )

@@ -184,6 +184,31 @@ def test_a_group_that_a_dockerfile_installs_is_productions(tmp_path: Path) -> No
     assert find_in(tmp_path, files).keys["groups"] == ["main", "gpu", "metrics"]
 
 
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        ("poetry install", ["main", "jobs", "prod"]),
+        ("poetry install --only main --no-root", ["main"]),
+        ("poetry install --only=main,prod", ["main", "prod"]),
+        ("poetry install --without dev,jobs", ["main", "prod"]),
+    ],
+)
+def test_a_dockerfile_decides_which_default_groups_are_productions(
+    tmp_path: Path, run: str, expected: list[str]
+) -> None:
+    """Those that it leaves out are not; a group for development is one by its normalized name."""
+    names = ("prod", "jobs", "Unit.Tests", "type-check", "quality")
+    groups = "".join(f'[tool.poetry.group."{name}".dependencies]\n' for name in names)
+    files = {
+        "main.py": APP,
+        "poetry.lock": poetry_lock(),
+        "pyproject.toml": groups,
+        "Dockerfile": f"FROM x\nRUN {run}\n",
+    }
+    found = find_in(tmp_path, files)
+    assert (found.all["groups"], found.all["dev-groups"]) == (expected, ["Unit.Tests", "quality", "type-check"])
+
+
 def test_groups_of_uv_are_those_of_the_member_and_its_defaults(tmp_path: Path) -> None:
     """A group for development, a default group, a group of a Dockerfile, and one that nothing installs."""
     text = """

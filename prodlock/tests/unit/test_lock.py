@@ -472,6 +472,29 @@ def test_extras_and_groups_of_markers_are_evaluated(marker: str, active: set[str
     assert selection.holds(marker, active) == result
 
 
+@pytest.mark.parametrize(
+    ("marker", "result"),
+    [
+        ("platform_release >= '5' and platform_version != 'x'", True),
+        ("sys_platform == 'none' and platform_release >= '20.0'", False),
+        ("platform_release < '7' and platform_version < '10'", True),
+        ("platform_release == '6.8.0-45-generic'", True),
+    ],
+)
+def test_a_kernel_whose_release_is_not_a_version_is_compared_as_a_text(
+    monkeypatch: pytest.MonkeyPatch,
+    marker: str,
+    result: bool,  # noqa: FBT001
+) -> None:
+    """The library of some images raises an exception for it."""
+    kernel = {"platform_release": "6.8.0-45-generic", "platform_version": "#45-Ubuntu SMP"}
+    assert selection.holds(marker, environment=kernel) == result
+    for name in ("release", "version"):
+        monkeypatch.setattr(f"platform.{name}", lambda name=name: kernel[f"platform_{name}"])
+    assert selection.holds(marker) == result
+    assert selection.holds("platform_release >= '5'", environment={"platform_release": "10.1"})
+
+
 def test_what_development_adds_is_found_beside_the_lock(tmp_path: Path) -> None:
     """The first name that exists counts."""
     for lock, other in (("pylock.toml", "pylock.dev.toml"), ("a.txt", "a-dev.txt"), ("b.txt", "dev-b.txt")):

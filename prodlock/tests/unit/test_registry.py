@@ -118,6 +118,18 @@ def test_a_refusal_gets_one_message_with_its_remedy(printed: str, message: str) 
     assert "(got: E" not in found or "EOF" in found
 
 
+@pytest.mark.parametrize(
+    ("printed", "got"), [("", "nothing"), ("progress\n\x1b[31mERROR: something else\x1b[0m\n", "something else")]
+)
+def test_a_manifest_that_is_not_returned_is_reported(monkeypatch: pytest.MonkeyPatch, printed: str, got: str) -> None:
+    """With the last line that docker printed."""
+    monkeypatch.setattr(engine, "result", lambda *_, **__: (1, "", printed))
+    with pytest.raises(
+        Failure, match=rf"must return what was pushed to x, with its digest \(got {got}\)\. To fix it: "
+    ):
+        registry._read(Project(), TO, "x", "--raw")
+
+
 def test_an_unknown_line_has_no_message_of_its_own() -> None:
     """It is repeated as the program printed it."""
     assert registry.failure(TO, "x", "something else") is None

@@ -103,7 +103,9 @@ def test_there_may_be_no_configuration_of_docker(tmp_path: Path) -> None:
         (".", "Is a directory"),
         ("binary", "it is not a text"),
         ("public", "which has none"),
-        ("env://NONE", "set NONE"),
+        ("env://NONE", "must name a variable"),
+        ("env://", "must name a variable"),
+        ("env://MY-KEY", "must name a variable"),
         ("env://PUBLIC", "which has none"),
     ],
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from prodlock.docker import stages
+from prodlock.docker import linters, own_tests, stages
 from prodlock.project import Project
 
 SETTINGS = {"EXTRA_INDEX_URL": "https://user:p%40ss@one.example/simple https://two.example/simple"}
@@ -60,7 +60,7 @@ def test_linters_get_the_files_of_the_project(tmp_path: Path, linter: str, linte
     program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n', encoding="ascii")
     program.chmod(0o755)
     done = subprocess.run(
-        ["/bin/sh", "-c", stages.LINTERS[linter]],
+        ["/bin/sh", "-c", linters.LINTERS[linter]],
         cwd=tmp_path,
         env={"PATH": f"{program.parent}:{os.environ['PATH']}"},
         check=True,
@@ -70,7 +70,7 @@ def test_linters_get_the_files_of_the_project(tmp_path: Path, linter: str, linte
     assert {line.removeprefix("./") for line in done.stdout.splitlines()} == linted
 
 
-@pytest.mark.parametrize("commands", [stages.LINTERS, stages.FIXERS])
+@pytest.mark.parametrize("commands", [linters.LINTERS, linters.FIXERS])
 def test_the_spelling_of_others_is_neither_checked_nor_changed(commands: dict[str, str]) -> None:
     """The other linters leave out these packages without an option."""
     assert "--skip=node_modules" in commands["codespell"].split()
@@ -88,11 +88,11 @@ except KeyboardInterrupt:
     pathlib.Path("removed").touch()
 """
 RUN = """\
-from prodlock.docker import stages
+from prodlock.docker import own_tests
 from prodlock.failure import interrupt_on_termination
 from prodlock.project import Project
 interrupt_on_termination()
-stages.test_tool(Project(), [])
+own_tests.run(Project(), [])
 """
 
 
@@ -100,12 +100,12 @@ stages.test_tool(Project(), [])
 @pytest.mark.parametrize(("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)])
 def test_interrupted_tests_end_before_the_task(tmp_path: Path, send: Callable[[int, int], None], number: int) -> None:
     """A terminal sends Ctrl-C to both; a signal to the task alone is passed on."""
-    interpreter = tmp_path / stages.HOST_VENV / "bin" / "python"
+    interpreter = tmp_path / own_tests.FOLDER / "bin" / "python"
     interpreter.parent.mkdir(parents=True)
     interpreter.write_text(PYTEST, encoding="utf-8")
     interpreter.chmod(0o755)
     locked = (stages.INSIDE / "requirements" / "test.txt").read_bytes()
-    (tmp_path / stages.HOST_VENV / "installed.txt").write_bytes(locked)
+    (tmp_path / own_tests.FOLDER / "installed.txt").write_bytes(locked)
     path = {"PYTHONPATH": str(stages.INSIDE.parents[1])}
     with subprocess.Popen(
         [sys.executable, "-c", RUN], cwd=tmp_path, env=os.environ | path, start_new_session=True, stderr=subprocess.PIPE

@@ -101,6 +101,20 @@ def test_distributions_that_the_lock_does_not_have() -> None:
     }  # fmt: skip
 
 
+def test_a_wheel_for_another_platform_is_found() -> None:
+    """A build stage of the machine's own platform installs it, where the image is for another one."""
+    for machine, expected in (("x86_64", set()), ("aarch64", {("LS609", f"{SITE}/shop-1.0.dist-info")})):
+        wheel = replace(WHEEL, file="shop-1.0-cp313-cp313-manylinux_2_17_x86_64.whl")
+        python = PYTHON._replace(environment={"platform_machine": machine})
+        assert found(replace(evidence(subject(BASE, CLEAN), [wheel]), python=python)) == expected
+        # The environment of another interpreter has wheels for that one.
+        other = {path.replace("3.13/", "3.12/"): content for path, content in CLEAN.items()}
+        wheel = replace(wheel, file=wheel.file.replace("313", "312"))
+        assert ("LS609" in str(found(replace(evidence(subject(BASE, other), [wheel]), python=python)))) is bool(
+            expected
+        )
+
+
 def test_a_distribution_stands_for_its_commands_of_another_layer() -> None:
     """An instruction of its own may copy them. A changed one, or one that it does not list, is a finding."""
     files, _ = distribution("other", "1", {"other.py": b"x = 1\n", "../../../bin/other": SCRIPT})

@@ -53,7 +53,7 @@ def test_a_similar_name_does_not_make_a_secret(name: str) -> None:
     [
         "", "$TOKEN", "${TOKEN}", "${TOKEN:?unset}", "${TOKEN:-}", "$(cat /run/secrets/x)", "/run/secrets/db", "true",
         "no", "None", "***", "xxxx", "<your token>", "{{ token }}", "vault:secret/db", "arn:aws:x", "0", "REDACTED",
-        '""',
+        '""', "dummy", "placeholder",
     ],
 )  # fmt: skip
 def test_a_placeholder_is_not_a_secret(value: str) -> None:
