@@ -17,8 +17,8 @@ REQUESTS = "prodlock.request"
 SERVER = "prodlock.server"
 # An attribute of an exception that the request log has logged.
 LOGGED = "__logged__"
-# How uvicorn's own lines about a WebSocket connection begin, and one of the package websockets.
-WEBSOCKET_LINES = ('%s - "WebSocket ', "connection open")
+# How uvicorn's own lines about a WebSocket connection begin, and those of the package websockets.
+WEBSOCKET_LINES = ('%s - "WebSocket ', "connection open", "connection closed")
 # How deep a field of a line of JSON may be nested; what is deeper is text.
 MOST_DEPTH = 8
 

@@ -116,7 +116,7 @@ def test_a_websocket_connection_is_served_until_the_stop(name: str) -> None:
                 connection.recv(5)
             assert raised.value.rcvd.code == 1012
         assert process.end() == 0
-    (line,) = [line for line in process.lines if "websocket" in line.lower() or "connection open" in line]
+    (line,) = [line for line in process.lines if "websocket" in line.lower() or "connection " in line]
     assert re.search(r"INFO    prodlock\.request: WEBSOCKET '/echo' 1012 \d+\.\d ms 127\.0\.0\.1 \S+ asked$", line)
     assert "Traceback" not in process.printed
 

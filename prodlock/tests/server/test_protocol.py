@@ -166,8 +166,9 @@ HANDSHAKE = (
     ("rest", "status"),
     [
         (b"\r\n", b"403"),
-        (b"Content-Length: 3\r\n\r\nabc", b"400"),
-        (b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"400"),
+        # Older releases of uvicorn ignore the body.
+        (b"Content-Length: 3\r\n\r\nabc", b"40[03]"),
+        (b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"40[03]"),
         (b"Cookie: " + b"x" * 9000 + b"\r\n\r\n", b"400"),
         (b"X: y\r\n" * 130 + b"\r\n", b"400"),
     ],
@@ -176,7 +177,7 @@ HANDSHAKE = (
 def test_every_websocket_handshake_is_answered(rest: bytes, status: bytes) -> None:
     """The connection of one that the package websockets refuses in silence would be kept for ever."""
     pytest.importorskip("websockets")
-    assert answered(HANDSHAKE + rest).startswith(b"HTTP/1.1 " + status)
+    assert re.match(b"HTTP/1.1 %b " % status, answered(HANDSHAKE + rest))
 
 
 @pytest.mark.parametrize(("count", "status"), [(protocol.MAX_PIPELINED, b"200"), (protocol.MAX_PIPELINED + 2, b"400")])
