@@ -223,7 +223,7 @@ def test_names_of_any_encoding_are_printed(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("name", ["/dev/full", ""])
-def test_a_report_that_cannot_be_written_is_no_verdict(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_report_that_cannot_be_written_is_a_failure(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """On a full disk, and where standard output is closed: the exit code must not be that of findings."""
     with open(name, "w", encoding="utf-8") if name else contextlib.nullcontext() as output:  # noqa: PTH123
         monkeypatch.setattr(sys, "stdout", output)
