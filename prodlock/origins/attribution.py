@@ -388,7 +388,7 @@ class _Attributor:
     def _copied(self, file: File) -> Origin | None:
         """Return the origin of a copy of one of the base image's files, or of a wheel's, such as collectstatic makes.
 
-        In the folders of an interpreter, only at the same place of another prefix.
+        In the folders of an interpreter, only at the same place of another prefix; a module, only under its name.
         """
         if _LIBRARY in file.path and file.sha256 in self._base_library.get(file.path.partition(_LIBRARY)[2], ()):
             return Origin(Kind.BASE, file.path)
@@ -397,6 +397,9 @@ class _Attributor:
         origins = {path: Origin(Kind.BASE, path) for path in self._base_contents.get(file.sha256, ())}
         for path, wheel in self._members.get(file.sha256, {}).items():
             origins.setdefault(path, Origin(Kind.WHEEL, f"{wheel.name} {wheel.version}"))
+        name = posixpath.basename(file.path)
+        if _MODULE.fullmatch(name):
+            origins = {path: origin for path, origin in origins.items() if posixpath.basename(path) == name}
         return next((origin for path, origin in origins.items() if not self._is_disguised(file, path)), None)
 
     def add_empty(self) -> None:

@@ -22,6 +22,7 @@ _CACHE = re.compile(
 _CACHE_PARTS = ("/.", "-v", "/tmp", "/var/")  # noqa: S108 - parts of paths in an image
 _PROJECT_DATA = re.compile(
     r".*/(?:\.git|\.hg|\.svn|\.github|\.idea|\.vscode)(?:/.*|$)"
+    r"|.*/\.envrc|.*/\.(?:(?:ba|z)?sh|mysql|psql|python|sqlite)_history"
     r"|.*/\.env(?:\.(?!example$|sample$|template$|dist$)[^/]*)?"
     r"|.*/(?:\.netrc|_netrc|\.pypirc|\.pgpass|\.npmrc|\.htpasswd|id_(?:rsa|dsa|ecdsa|ed25519)|credentials(?:\.json)?"
     r"|secrets?\.(?:json|toml|ya?ml|env))|.*\.(?:p12|pfx|jks)"

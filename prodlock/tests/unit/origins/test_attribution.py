@@ -201,9 +201,9 @@ def test_a_copy_of_a_wheels_file_is_explained_outside_of_environments() -> None:
     given = evidence(subject(BASE, shop | copies), [wheel])
     assert {origins(given)[path] for path in copies} == {(Kind.WHEEL, "shop 1.0", True)}
     assert found(given) == set()
-    changed = {"/code/static/x.js": b"let y\n", f"{SITE}/y.js": b"let x\n", "/code/shop.py": b"a = 1\n"}
+    changed = {"/code/static/x.js": b"let y\n", f"{SITE}/y.js": b"let x\n", "/code/other.py": b"a = 1\n"}
     assert found(evidence(subject(BASE, shop | changed), [wheel])) == {
-        ("LS617", "/code/static/x.js"), ("LS606", f"{SITE}/y.js"), ("LS617", "/code/shop.py"),
+        ("LS617", "/code/static/x.js"), ("LS606", f"{SITE}/y.js"), ("LS617", "/code/other.py"),
     }  # fmt: skip
 
 
@@ -282,11 +282,19 @@ def test_rights_that_the_base_image_does_not_give_are_found() -> None:
 
 
 def test_a_command_of_the_image_that_is_for_development_is_found() -> None:
-    """Also in a health check."""
+    """Also in a health check; an address, or the folder of another file, may have its name."""
     image = subject(BASE, CLEAN)
-    config = {"Healthcheck": {"Test": ["CMD", "python", "-m", "pytest"]}, "Cmd": ["shop"]}
-    image = replace(image, image=replace(image.image, config=config))
-    assert found(evidence(image, [WHEEL], dev=[requirement("pytest", "9")])) == {("LS110", "configuration")}
+    for command, expected in (
+        (["python", "-m", "pytest"], True),
+        (["sh", "-c", "exec /opt/v/bin/pytest -q"], True),
+        (["python", "/opt/v/lib/pytest/__main__.py"], True),
+        (["curl", "--fail", "http://localhost/api/pytest"], False),
+        (["python", "/app/pytest/main.py"], False),
+    ):
+        config = {"Healthcheck": {"Test": ["CMD", *command]}, "Cmd": ["shop"]}
+        image = replace(image, image=replace(image.image, config=config))
+        given = evidence(image, [WHEEL], dev=[requirement("pytest", "9")])
+        assert found(given) == ({("LS110", "configuration")} if expected else set())
 
 
 def test_other_files_are_findings_with_strict_alone() -> None:
