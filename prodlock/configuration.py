@@ -38,14 +38,15 @@ _PATH = re.compile(r"[A-Za-z0-9_.@+-]+(/[A-Za-z0-9_.@+-]+)*")
 _URL_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?|/")
 _APPLICATION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _GROUP = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-# Without the words that YAML reads as another value.
-_SERVICE = re.compile(r"(?!(?:null|true|false|yes|no|on|off|y|n)$)[a-z][a-z0-9_-]*")
+# Words that YAML reads as another value than a text.
+YAML_WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
+_SERVICE = re.compile(rf"(?!(?:{'|'.join(YAML_WORDS)})$)[a-z][a-z0-9_-]*")
 # The version of Python in the name of an image, and the first one that the programs of a build run with.
 _PYTHON = re.compile(r"(?:^|/)python:(\d+)(?:\.(\d+))?")
 _FIRST_PYTHON = (3, 11)
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
-# What only a shell interprets: production has none.
-_SHELL = re.compile(r"[$`|&;<>*?\n]")
+# What only a shell interprets, production has none; and control characters, which no Dockerfile has.
+_SHELL = re.compile(r"[$`|&;<>*?\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Kind(NamedTuple):
@@ -79,7 +80,7 @@ def _list(convert: Callable[[Any], str]) -> Callable[[Any], tuple[str, ...]]:
     def converted(value: Any) -> tuple[str, ...]:  # noqa: ANN401
         if not isinstance(value, list):
             raise ValueError  # noqa: TRY004 - as for other values that are not valid
-        return tuple(map(convert, value))
+        return tuple(dict.fromkeys(map(convert, value)))
 
     return converted
 
@@ -263,9 +264,9 @@ class Configuration:
     services: tuple[tuple[str, str], ...] = _key((), SERVICES)
     # The files that are found without these keys are the standard ones.
     dockerfile: str = _key("Dockerfile", FILE)
-    compose: str = _key("", FILE)
+    compose: str = _key("", FILE._replace(example='"deploy/compose.yml"'))
     # The module whose class `Settings` has the service's settings, and variables that Compose may set beside them.
-    settings: str = _key("", FILE)
+    settings: str = _key("", FILE._replace(example='"app/settings.py"'))
     environment: tuple[str, ...] = _key((), VARIABLES)
     # Distributions that the lock's runtime groups must not have: names, or patterns like `pytest-*`.
     denied_in_main: tuple[str, ...] = _key(("pytest",), NAMES)
@@ -352,9 +353,19 @@ def parse(table: Mapping[str, Any]) -> dict[str, Any]:
 def pyproject(root: Path) -> Mapping[str, Any]:
     """Parse pyproject.toml. Raises Failure where it can't be read."""
     try:
-        return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+        return toml(root / "pyproject.toml")
     except (OSError, ValueError, RecursionError) as error:
         raise Failure(
             f"pyproject.toml must be a TOML file that can be read (got: {error}). To fix it: correct it, or restore it "
             "(`git restore pyproject.toml`)."
         ) from None
+
+
+def toml(file: Path) -> Mapping[str, Any]:
+    """Parse a TOML file. Raises OSError, ValueError or RecursionError where that is not possible."""
+    text = file.read_text(encoding="utf-8")
+    if text.startswith("\ufeff"):
+        # The error of the parser does not name it, and no editor shows it.
+        message = "a byte order mark at its start, which TOML does not have"
+        raise ValueError(message)
+    return tomllib.loads(text)

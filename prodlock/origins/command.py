@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prodlock import collector
-from prodlock.failure import CANNOT_CHECK, Failure
+from prodlock.failure import CANNOT_CHECK, Failure, unreadable
 from prodlock.image.records import File
 from prodlock.inside.lock.selection import normalized
 from prodlock.origins import (
@@ -119,7 +119,7 @@ def verify(project: Project, reference: str, options: Options | None = None) -> 
         raise Failure(str(failure), CANNOT_CHECK) from None
     except OSError as error:
         name = error.filename or reference
-        raise Failure(f"{name} can't be read: {error.strerror or error}.", CANNOT_CHECK) from None
+        raise Failure(unreadable(name, error), CANNOT_CHECK) from None
     return VerifyReport(
         image=reference,
         identifier=subject.image.identifier,
@@ -199,7 +199,7 @@ class _Collection:
         subject = self.subject
         layers = "\n".join(subject.base_diff_ids)
         found: dict[Key, Bytecode] = {}
-        # All of them: which one the image has is the image's own word.
+        # All of them: which one the image has is only stated by the image.
         for library in self._libraries_of_base(python) or [""]:
             base = python._replace(library=library or python.library)
             found |= bytecode.compare(
@@ -247,9 +247,9 @@ def check_base(subject: Subject, installed: Sequence[Installed], locked: Locked)
     below = [one.name for one in installed if one.layer < subject.base_layers and one.name in names]
     if subject.base_found and below:
         raise Failure(
-            f"A base image must be given: {subject.base}, which has the first layers of the image, has {below[0]}, "
-            f"which {locked.file} has as well. To fix it: name the image of the Dockerfile's last FROM with "
-            f"--base (--base {subject.base} where it is that one)."
+            f"A base image must be given (got {subject.base} by its layers, and it has {below[0]}, which {locked.file} "
+            "has as well). To fix it: name the image of the Dockerfile's last FROM with --base "
+            f"(`--base {subject.base}` where it is that one)."
         )
 
 

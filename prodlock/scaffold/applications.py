@@ -5,14 +5,15 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from prodlock.configuration import LOCKS
 from prodlock.failure import Failure
-from prodlock.scaffold import pyprojects
+from prodlock.scaffold import layout, pyprojects
 from prodlock.scaffold.declared import Declared, Deployment
-from prodlock.scaffold.modules import assigned, keyword, last, text, top
+from prodlock.scaffold.modules import Modules, assigned, keyword, last, module_name, text, top
 from prodlock.scaffold.tree import Tree, is_inside, join
 
 _CLASSES = frozenset({"FastAPI", "Starlette", "Litestar", "Quart", "BlackSheep"})
@@ -103,7 +104,7 @@ def choose(tree: Tree, found: list[Candidate], named: Iterable[Reference]) -> tu
             for one in resolved if len(resolved) == 1 else []:
                 matching.setdefault((one.path, one.attribute), (one, reference.where))
         if len(matching) > 1:
-            _refuse([f"`{_name(one)}` ({where})" for one, where in matching.values()], next(iter(matching.values()))[0])
+            _refuse(tree, {one: f"`{_name(one)}` ({where})" for one, where in matching.values()})
         if matching:
             one, where = next(iter(matching.values()))
             return one, f"{one.where}, {where}"
@@ -113,12 +114,13 @@ def choose(tree: Tree, found: list[Candidate], named: Iterable[Reference]) -> tu
     if not best:
         invalid = next((error for path in tree.python if (error := tree.error(path))), "")
         raise Failure(
-            "The project must create an application of FastAPI, Starlette, Litestar or Quart in a module (got none"
-            f"{f', and {invalid}' if invalid else ''}). To fix it: {'correct that module, or ' if invalid else ''}name "
-            "the application, for example with `--set application=app.main:app`."
+            "The project must create an application of FastAPI, Starlette, Litestar, Quart or BlackSheep in a module "
+            f"(got none{f', and {invalid}' if invalid else ''}). To fix it: "
+            f"{'correct that module, or ' if invalid else ''}name the application, for example with `--set "
+            "application=app.main:app`."
         )
     if len(best) > 1:
-        _refuse([f"`{one.attribute}` ({one.where})" for one in best], best[0])
+        _refuse(tree, {one: f"`{one.attribute}` ({one.where})" for one in best})
     return best[0], best[0].where
 
 
@@ -128,16 +130,24 @@ def named_files(paths: Iterable[str], module: str) -> list[str]:
     return [one for one in paths if f"/{one}".endswith((f"/{suffix}.py", f"/{suffix}/__init__.py"))]
 
 
-def _refuse(listed: list[str], example: Candidate) -> None:
+def _refuse(tree: Tree, listed: Mapping[Candidate, str]) -> None:
+    first = next(iter(listed))
+    folder = layout.import_folder(Modules(tree), first.path, [])
+    name = module_name(first.path, folder)
+    remedy = f"name it, for example with `--set application={name}:{first.attribute}`"
+    if len(named_files(tree.python, name)) > 1 and folder != ".":
+        remedy += f" and `--set 'import-from=[\"{folder}\"]'`"
+    places = [layout.directory(tree, posixpath.dirname(one.path) or ".") for one in listed]
+    if len(set(places)) > 1 and all(any(tree.has(join(place, lock)) for lock in LOCKS) for place in places):
+        # Each is a project of its own.
+        remedy = f"run `prodlock init` in the folder of one, such as {places[0]}"
     raise Failure(
-        f"The project must have one application that serves (got {', '.join(listed)}). To fix it: name it, for example "
-        f"with `--set application={_name(example)}`."
+        f"The project must have one application that serves (got {', '.join(listed.values())}). To fix it: {remedy}."
     )
 
 
 def _name(one: Candidate) -> str:
-    module = one.path.removesuffix(".py").removesuffix("/__init__").removeprefix("src/")
-    return f"{module.replace('/', '.')}:{one.attribute}"
+    return f"{module_name(one.path.removeprefix('src/'), '.')}:{one.attribute}"
 
 
 def _resolved(tree: Tree, reference: Reference, found: Sequence[Candidate]) -> list[Candidate]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,14 +49,17 @@ class Changes:
             return None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise Failure(f"{path} must be a readable text (got: {reason}). To fix it: restore or move it.") from None
+            remedy = (
+                "restore it or move it" if isinstance(error, OSError) else "save it as UTF-8, restore it or move it"
+            )
+            raise Failure(f"{path} must be a readable text in UTF-8 (got: {reason}). To fix it: {remedy}.") from None
         return text
 
     def after(self, path: str) -> str | None:
         """Return the content that a file will have, or None where there will be none."""
         return self.contents[path] if path in self.contents else self.before(path)
 
-    def diff(self, paths: Mapping[str, object] | None = None) -> Iterator[str]:
+    def diff(self, paths: Collection[str] | None = None) -> Iterator[str]:
         """Yield the lines of a unified diff of all changes, or of those of some paths."""
         for path, after in self.contents.items():
             if paths is None or path in paths:

@@ -27,6 +27,8 @@ _COMMENT = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^{}$]*))?\}|(\w+))")
 # Folders whose files describe something else than the service.
 ASIDE = re.compile(r"(?:^|/)(?:docs?|examples?|samples?|benchmarks?)/")
+# Compose reads an override without an option, on the machine of a developer.
+_DEVELOPMENT = re.compile(r"(?:^|[._-])(?:override|dev\w*|local|tests?|testing|ci|debug)(?:[._-]|$)", re.IGNORECASE)
 # A script that a script starts.
 _DEEPEST = 3
 
@@ -58,10 +60,12 @@ class Deployment:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self.dockerfiles = [path for path in tree.named(DOCKERFILES) if _is_of_service(path)]
-        self.compose = {
-            path: yaml.services(tree.text(path)) for path in tree.named(COMPOSE) if _is_of_service(path)
-        }  # fmt: skip
+        # Those of development last.
+        self.dockerfiles, compose = (
+            sorted(filter(_is_of_service, tree.named(pattern)), key=is_of_development)
+            for pattern in (DOCKERFILES, COMPOSE)
+        )
+        self.compose = {path: yaml.services(tree.text(path)) for path in compose}
         self._variables = {
             name: value.strip("\"'")
             for path in self.dockerfiles
@@ -69,9 +73,11 @@ class Deployment:
             if kind in {"ENV", "ARG"}
             for name, value in re.findall(r"""(\w+)=("[^"]*"|'[^']*'|\S+)""", text)
         }
-        deployed = [*self._of_dockerfiles(), *self._of_procfiles(), *self._of_compose()]
+        listed = [*self._of_dockerfiles(), *self._of_procfiles(), *self._of_compose()]
+        deployed = [one for one in listed if not is_of_development(one.path)]
         self.commands: list[Declared] = [one for command in deployed for one in self._followed(command, 0)]
-        self.commands += [replace(one, is_deployed=False) for one in self._of_development()]
+        developed = [one for one in listed if one not in deployed]
+        self.commands += [replace(one, is_deployed=False) for one in (*developed, *self._of_development())]
 
     def servers(self) -> list[Declared]:
         """Return the commands that start a server, those of a deployment first."""
@@ -181,6 +187,11 @@ def instructions(text: str) -> Iterator[tuple[str, str]]:
     for line in joined.splitlines():
         if found := re.match(r"\s*([A-Za-z]+)\s+(.*)", line):
             yield found[1].upper(), found[2].strip()
+
+
+def is_of_development(path: str) -> bool:
+    """Return whether a Dockerfile or a Compose file is one of development, by its name."""
+    return bool(_DEVELOPMENT.search(posixpath.basename(path)))
 
 
 def _is_of_service(path: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prodlock import configuration, variables
+from prodlock import configuration, generated, variables
 from prodlock.failure import Failure
 from prodlock.integers import LAST_PORT
 from prodlock.scaffold import (
@@ -156,11 +156,8 @@ def _application(tree: Tree, deployment: Deployment, found: Found) -> tuple[appl
         name = f"{module_name(chosen.path, folder)}:{chosen.attribute}"
     found.decide("application", name, place)
     found.defaults["import-from"] = ["."]
-    if folders != ["."] and len(modules.closure([chosen.path], [*folders, "."])) > len(
-        modules.closure([chosen.path], folders)
-    ):
-        # A module beside the import folder, such as a package of settings at the root.
-        folders.append(".")
+    if "import-from" not in found.given:
+        folders = layout.with_members(modules, chosen.path, folders)
     found.decide("import-from", folders, "imports of the project's modules" if folders != ["."] else "the default")
     place = layout.directory(tree, folders[0])
     where = "the folder of its pyproject.toml, lock or alembic.ini" if place != "." else "the default"
@@ -219,7 +216,7 @@ def _lock(project: Project, application: applications.Candidate, deployment: Dep
             "fix it: lock versions that have one, or other distributions."
         )
     for key, names in (("groups", lock.further_groups), ("extras", lock.further_extras)):
-        for_tests = [name for name in names if locks.DEVELOPMENT.fullmatch(name)]
+        for_tests = [name for name in names if locks.is_development(name)]
         others = [name for name in names if name not in for_tests]
         if others and key not in found.given:
             found.notes.append(
@@ -239,9 +236,17 @@ def _lock(project: Project, application: applications.Candidate, deployment: Dep
     elif not lock.has_pytest:
         found.notes.append(
             "The groups of development lack pytest, which `inv test` and the checks need in the dev image. To fix it: "
-            "add it to one of them, and lock again."
+            f"add it to one of them, and lock again{_beside(tree, path)}."
         )
     return lock
+
+
+def _beside(tree: Tree, lock: str) -> str:
+    """Return the names that the lock of development may have, where a lock needs one and has none."""
+    names = generated.development_locks(lock)
+    if not names or len(generated.locks(tree.root, lock)) > 1:
+        return ""
+    return f"; what development adds to {posixpath.basename(lock)} is read from {' or '.join(names)} beside it"
 
 
 def _server(application: applications.Candidate, lock: locks.Lock, deployment: Deployment, found: Found) -> None:
@@ -312,6 +317,7 @@ def _sources(project: Project, application: applications.Candidate, further: job
         )
     only = shipped.tests(project.tree, project.place, found.texts("sources"))
     only = shipped.outermost([*only, *(inner if parts != ships.sources else [])])
+    _check_names("tests", [] if "tests" in found.given else only)
     found.decide("tests", only, "their names" if only else "")
     if only and not any(is_inside(one, project.place) for one in only):
         found.notes.append(

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from prodlock.scaffold.declared import Deployment, instructions
+from prodlock.scaffold.declared import Deployment, instructions, is_of_development
 from prodlock.scaffold.tree import Tree
 
 _INSTALLS = re.compile(r"\b(?:uv\s+(?:sync|export|pip\s+install)|poetry\s+(?:install|export)|pip3?\s+install)\b")
@@ -16,6 +16,8 @@ _PACKAGES = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*install\b")
 _BUILD = re.compile(r".*-dev|build-essential|gcc|g\+\+|make|cmake|pkg-config|ca-certificates|python3?(?:-.*)?")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _GROUPS = frozenset({"--group", "--only-group", "--with", "--only"})
+_WITHOUT = frozenset({"--without", "--no-group"})
+_NO_DEFAULTS = frozenset({"--only", "--only-group", "--no-default-groups"})
 _EXTRAS = frozenset({"--extra", "--extras", "-E"})
 # `pip install .[x]`.
 _PROJECT = re.compile(r"(?:\.|\./|/\w+)\[([\w.,\s-]+)\]")
@@ -28,12 +30,17 @@ class Installed:
     groups: dict[str, str] = field(default_factory=dict)
     extras: dict[str, str] = field(default_factory=dict)
     all_extras: str = ""
+    # The groups that are left out of those that a tool installs by default, and whether all are.
+    excluded: set[str] = field(default_factory=set)
+    no_defaults: bool = False
 
 
 def find(tree: Tree, deployment: Deployment) -> Installed:
-    """Return what the Dockerfiles install."""
+    """Return what the Dockerfiles install, without those of development."""
     found = Installed()
     for path in deployment.dockerfiles:
+        if is_of_development(path):
+            continue
         for kind, text in instructions(tree.text(path)):
             if kind == "RUN" and _INSTALLS.search(text):
                 _add(found, list(_words(deployment.expanded(text))), f"RUN of {path}")
@@ -56,8 +63,11 @@ def _add(found: Installed, words: list[str], where: str) -> None:
     for word, following in zip(words, [*words[1:], ""], strict=True):
         option, equals, value = word.partition("=")
         names = [one for one in re.split(r"[,\s]+", value if equals else following) if one]
+        found.no_defaults |= option in _NO_DEFAULTS
         if option in _GROUPS:
             found.groups |= dict.fromkeys(names, where)
+        elif option in _WITHOUT:
+            found.excluded |= {*names}
         elif option in _EXTRAS:
             found.extras |= dict.fromkeys(names, where)
         elif option == "--all-extras":

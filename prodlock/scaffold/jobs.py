@@ -23,7 +23,7 @@ _WORKERS = {
 }
 _MIGRATIONS = (("alembic", "upgrade"), ("aerich", "upgrade"))
 # Services that start a module of the project's own, by their names.
-_NAMES = re.compile(r".*(?:worker|scheduler|beat|consumer|cron|jobs?|queue|listener).*")
+_NAMES = re.compile(r".*(?:worker|scheduler|beat|consumer|cron|clock|jobs?|queue|listener).*")
 _IMAGES = re.compile(r"(?:docker\.io/)?(?:library/)?(?:postgres|redis|valkey/valkey|mysql|mariadb|rabbitmq|mongo)"
                      r"(?::[\w.-]+)?")  # fmt: skip
 

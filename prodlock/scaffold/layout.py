@@ -7,8 +7,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from prodlock.scaffold.declared import ASIDE
 from prodlock.scaffold.modules import Modules
-from prodlock.scaffold.tree import Tree, is_inside, join
+from prodlock.scaffold.tree import Tree, is_inside, is_test, join
 
 _DESCRIBING = (
     "pyproject.toml", "alembic.ini", "uv.lock", "poetry.lock", "pylock.toml", "requirements.txt",
@@ -39,6 +40,25 @@ def import_folder(modules: Modules, path: str, declared: Iterable[str]) -> str:
         ):
             return folder
     return best[-1]
+
+
+def with_members(modules: Modules, path: str, folders: list[str]) -> list[str]:
+    """Return import folders with those beside them from which more of the application's imports are found.
+
+    The root may have a package of settings, and another project of the repository, such as a member of a workspace, the
+    modules that several services share.
+    """
+    projects = [file for file in modules.tree.named(r"pyproject\.toml") if not (ASIDE.search(file) or is_test(file))]
+    places = [posixpath.dirname(file) or "." for file in projects]
+    options = dict.fromkeys([".", *(one for place in places for one in (join(place, "src"), place))])
+    found, more = list(folders), ""
+
+    def count(*further: str) -> int:
+        return len(modules.closure([path], [*found, *further]))
+
+    while more := next((one for one in options if count(one) > count()), ""):
+        found.append(more)
+    return found
 
 
 def directory(tree: Tree, folder: str) -> str:

@@ -20,13 +20,19 @@ from prodlock.scaffold import pyprojects
 from prodlock.scaffold.installs import Installed
 from prodlock.scaffold.tree import Tree, is_inside, join
 
-DEVELOPMENT = re.compile(
-    r"(?:.*[-_])?(?:dev\w*|tests?|testing|pytest|lint\w*|docs?|typ(?:ing|es)|mypy|ci|format\w*|ruff|debug|notebooks?)"
-    r"(?:[-_].*)?"
+_DEVELOPMENT = re.compile(
+    r"(?:.*-)?(?:dev\w*|tests?|testing|pytest|lint\w*|docs?|typ(?:e|ing)\w*|mypy|ci|format\w*|ruff|debug|notebooks?"
+    r"|qa|quality|cov|coverage|pre-commit|style|bench\w*)(?:-.*)?"
 )
 _NAMES = ("poetry.lock", "uv.lock", "pylock.toml")
 _REQUIREMENTS = re.compile(r"(?:.*/)?(?:requirements(?:[-_.](?:prod|production|main|base|lock))?\.(?:txt|lock)|"
                            r"requirements/(?:base|prod|production|main|requirements)\.txt)")  # fmt: skip
+_PRODUCTION = re.compile(r"prod(?:uction)?\.(?:txt|lock)$")
+# Locks of other tools, and the commands that write a list of them.
+_OTHERS = {
+    "pdm.lock": "run `pdm export --prod --output requirements.txt`",
+    "Pipfile.lock": "run `pipenv requirements --hash > requirements.txt`",
+}
 # The major versions of poetry.lock.
 _POETRY = ("1", "2")
 # What a name of a requirement ends at.
@@ -52,6 +58,11 @@ class Lock:
     has_pytest: bool = True
 
 
+def is_development(group: str) -> bool:
+    """Return whether a group, or an extra, is one for development, by its name."""
+    return bool(_DEVELOPMENT.fullmatch(normalized(group)))
+
+
 def path(tree: Tree, place: str, wanted: str = "") -> str:
     """Return the lock of the project in a folder, or above it: the wanted one, or else the first one with hashes.
 
@@ -69,21 +80,27 @@ def path(tree: Tree, place: str, wanted: str = "") -> str:
             if _hashed(tree.text(one)) and one.endswith(".txt"):
                 return one
             without.append(one)
-    got, remedy = "none", "lock the dependencies with `poetry lock`, `uv lock` or `pip lock`"
-    if without:
-        target = f"{without[0].removesuffix('.lock').removesuffix('.txt')}.txt"
-        fault, remedy = _fault(tree.text(without[0]))
-        got = f"{without[0]}, which " + ("is not a list .txt" if without[0].endswith(".lock") else fault)
-        remedy = remedy or (
-            f"lock it, for example `uv pip compile --generate-hashes {without[0]} --output-file {target}`, or use "
+    got, remedy = _lacking(tree, place, without)
+    raise Failure(f"The project must have a lock with the hashes of its dependencies (got {got}). To fix it: {remedy}.")
+
+
+def _lacking(tree: Tree, place: str, lists: Sequence[str]) -> tuple[str, str]:
+    """Return what a project has instead of a lock, and the remedy; `lists` has its lists of requirements."""
+    if lists:
+        target = f"{lists[0].removesuffix('.lock').removesuffix('.txt')}.txt"
+        fault, remedy = _fault(tree.text(lists[0]))
+        got = f"{lists[0]}, which " + ("is not a list .txt" if lists[0].endswith(".lock") else fault)
+        return got, remedy.rstrip(".") or (
+            f"lock it, for example `uv pip compile --generate-hashes {lists[0]} --output-file {target}`, or use "
             "`poetry lock` or `uv lock`"
         )
-    elif ignored := [name for name in (*_NAMES, "requirements.txt") if (tree.root / place / name).is_file()]:
-        got, remedy = f"{join(place, ignored[0])}, which git ignores", "remove it from .gitignore, and commit it"
-    elif any(pyprojects.at(content, "tool", "poetry") for _, content in pyprojects.own(tree, place)):
-        remedy = "run `poetry lock`"
-    remedy = remedy.rstrip(".")
-    raise Failure(f"The project must have a lock with the hashes of its dependencies (got {got}). To fix it: {remedy}.")
+    if ignored := [name for name in (*_NAMES, "requirements.txt") if (tree.root / place / name).is_file()]:
+        return f"{join(place, ignored[0])}, which git ignores", "remove it from .gitignore, and commit it"
+    if others := [name for name in _OTHERS if tree.has(join(place, name))]:
+        return join(place, others[0]), _OTHERS[others[0]]
+    if any(pyprojects.at(content, "tool", "poetry") for _, content in pyprojects.own(tree, place)):
+        return "none", "run `poetry lock`"
+    return "none", "lock the dependencies with `poetry lock`, `uv lock` or `pip lock`"
 
 
 def read(tree: Tree, lock: str, application: str, installed: Installed, given: Mapping[str, object]) -> Lock:
@@ -156,8 +173,8 @@ def _check(tree: Tree, wanted: str) -> None:
 
 
 def _listed(tree: Tree, folder: str) -> Iterator[str]:
-    """Yield the lists of requirements in a folder, and in its folder `requirements`."""
-    for one in tree.files:
+    """Yield the lists of requirements in a folder, and in its folder `requirements`: first those of production."""
+    for one in sorted(tree.files, key=lambda one: not _PRODUCTION.search(one)):
         if posixpath.dirname(one) in {"" if folder == "." else folder, join(folder, "requirements")} and (
             _REQUIREMENTS.fullmatch(one)
         ):  # fmt: skip
@@ -216,14 +233,16 @@ class _Reader:
     def runtime(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the groups of production, and those that no image installs."""
         named = {normalized(name) for name in self._installed.groups}
-        others = [name for name in self._groups() if not DEVELOPMENT.fullmatch(name)]
-        default = self._defaults()
+        others = [name for name in self._groups() if not is_development(name)]
+        excluded = {normalized(name) for name in self._installed.excluded}
+        default = set() if self._installed.no_defaults else self._defaults()
+        default = {name for name in default if normalized(name) not in excluded}
         runtime = [name for name in others if name in default or normalized(name) in named]
         return ("main", *runtime), tuple(name for name in others if name not in runtime)
 
     def development(self) -> tuple[str, ...]:
         """Return the groups of the dev image."""
-        found = [name for name in self._groups() if DEVELOPMENT.fullmatch(name) and self._has(name)]
+        found = [name for name in self._groups() if is_development(name) and self._has(name)]
         return tuple(found) or ("dev",)
 
     def extras(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -299,7 +318,8 @@ class _Reader:
             if pyprojects.at(self._described, "tool", "uv", "dev-dependencies"):
                 groups.add("dev")
         elif listed := pyprojects.texts(self._content, "dependency-groups"):
-            groups = set(listed)
+            # The project's own requirements may be a group as well.
+            groups = set(listed) - (set(pyprojects.texts(self._content, "default-groups")) - groups)
         return sorted(groups - {"main"})
 
     def _defaults(self) -> set[str]:
@@ -309,7 +329,7 @@ class _Reader:
             return {name for name in self._groups() if not pyprojects.at(poetry_groups, name, "optional")}
         if self.path.endswith("uv.lock"):
             return set(pyprojects.texts(self._described, "tool", "uv", "default-groups"))
-        return set()
+        return set(pyprojects.texts(self._content, "default-groups"))
 
     def _has(self, group: str) -> bool:
         """Return whether the lock has what a group declares; lists and pylock.toml may have some groups only."""

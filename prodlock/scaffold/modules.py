@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import posixpath
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from prodlock.scaffold.tree import Tree, join
+from prodlock.scaffold.tree import Tree, is_test, join
+
+# A text that may name a module, or a name in one.
+_DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?::\w+)?")
 
 
 class Imported(NamedTuple):
@@ -51,7 +55,28 @@ class Modules:
             if path not in found:
                 found[path] = None
                 waiting += [one for _, one in self.imports(path, folders) if one]
+                waiting += self.named(path, folders)
         return sorted(found)
+
+    def named(self, path: str, folders: list[str]) -> Iterator[str]:
+        """Yield the files of the modules that texts of a module name, for a library that imports them.
+
+        Such as "shop.urls", "shop.logs.Formatter" and "shop.main:app", and the names in Django's INSTALLED_APPS.
+        """
+        nodes = list(ast.walk(self.tree.module(path)))
+        names = [text(node) or "" for node in nodes]
+        names = [one.partition(":")[0] for one in names if _DOTTED.fullmatch(one)]
+        # A text such as "config.yaml" is not a module.
+        options = [one for name in names for one in (name, name.rpartition(".")[0]) if "." in one]
+        options += [
+            text(one) or ""
+            for name, value, _ in assigned(nodes)
+            if name.endswith("_APPS") and isinstance(value, ast.List | ast.Tuple)
+            for one in value.elts
+        ]
+        for name in filter(None, options):
+            if (file := self.find(name, folders)) and not is_test(file):
+                yield file
 
     def imports(self, path: str, folders: list[str]) -> Iterator[tuple[str, str | None]]:
         """Yield the modules that a module imports, with their files in the project."""

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from prodlock import configuration
 from prodlock.failure import Failure
 from prodlock.scaffold.tree import Tree
 
@@ -69,7 +70,7 @@ def check(tree: Tree, path: str) -> None:
     if not tree.has(path):
         return
     try:
-        content = tomllib.loads((tree.root / path).read_text(encoding="utf-8"))
+        content = configuration.toml(tree.root / path)
     except (OSError, ValueError, RecursionError) as error:
         raise Failure(f"{path} must be a TOML file that can be read (got: {error}). To fix it: correct it.") from None
     kinds: tuple[tuple[tuple[str, ...], type, str], ...] = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 
 from prodlock import variables
 from prodlock.scaffold.modules import assigned, keyword, last, text
@@ -13,8 +14,7 @@ from prodlock.scaffold.tree import Tree
 # What a container or an interpreter has in any case; PORT is the one that Compose publishes on the host.
 _USUAL = re.compile(r"PORT|HOME|PATH|HOSTNAME|USER|TMPDIR|LANG|TZ|LC_\w+|PYTHON\w*|VIRTUAL_ENV|PWD")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_READS = re.compile(r"(?:os\.)?(?:getenv|environ\.(?:get|pop|setdefault))")
-_ENVIRONMENTS = frozenset({"os.environ", "environ"})
+_METHODS = frozenset({"get", "pop", "setdefault"})
 # Classes of environs, starlette and decouple, whose objects read a variable when they are called.
 _READERS = frozenset({"Env", "FileAwareEnv", "Config", "AutoConfig", "RepositoryEnv"})
 # Classes may inherit from others.
@@ -26,16 +26,67 @@ def environment(tree: Tree, paths: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     paths = list(paths)
     settings = _Settings(tree, paths)
+    helpers = {name for path in paths for name in _helpers(tree.module(path))}
     for path in paths:
-        for name, line in (*_read(tree.module(path)), *settings.fields(path)):
+        for name, line in (*_read(tree.module(path), helpers), *settings.fields(path)):
             if variables.VARIABLE.fullmatch(name) and not _USUAL.fullmatch(name):
                 found.setdefault(name, f"{path}:{line}")
     return dict(sorted(found.items()))
 
 
-def _read(module: ast.Module) -> Iterator[tuple[str, int]]:
+class _Environ:
+    """The names that a module has for `os.environ` and `os.getenv`."""
+
+    def __init__(self, nodes: Iterable[ast.AST]) -> None:
+        nodes = list(nodes)
+        imported = [
+            (node.module if isinstance(node, ast.ImportFrom) else "", one.name, one.asname or one.name)
+            for node in nodes
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for one in node.names
+        ]
+        modules = {"os", *(alias for module, name, alias in imported if (module, name) == ("", "os"))}
+        self._mappings = {"environ", *(f"{module}.environ" for module in modules)}
+        self._mappings |= {alias for module, name, alias in imported if (module, name) == ("os", "environ")}
+        self._mappings |= {name for name, value, _ in assigned(nodes) if _dotted(value) in self._mappings}
+        self._functions = {f"{module}.getenv" for module in modules}
+        self._functions |= {alias for module, name, alias in imported if (module, name) == ("os", "getenv")}
+
+    def key(self, node: ast.AST) -> ast.expr | None:
+        """Return the name of the variable that an expression reads, or None where it reads none."""
+        if isinstance(node, ast.Subscript):
+            return node.slice if _dotted(node.value) in self._mappings else None
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
+            return node.left if _dotted(node.comparators[0]) in self._mappings else None
+        if not isinstance(node, ast.Call):
+            return None
+        called = node.func
+        reads = _dotted(called) in self._functions or (
+            isinstance(called, ast.Attribute) and called.attr in _METHODS and _dotted(called.value) in self._mappings
+        )
+        return (node.args[0] if node.args else keyword(node, "key")) if reads else None
+
+
+def _dotted(node: ast.expr) -> str:
+    """Return a dotted name, or an empty string for another expression."""
+    return ast.unparse(node) if isinstance(node, ast.Name | ast.Attribute) else ""
+
+
+def _helpers(module: ast.Module) -> Iterator[str]:
+    """Yield the functions of a module that read the variable that their first argument names."""
+    environ = _Environ(ast.walk(module))
+    for function in ast.walk(module):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            names = [one.arg for one in (*function.args.posonlyargs, *function.args.args) if one.arg != "self"][:1]
+            keys = (environ.key(node) for node in ast.walk(function))
+            if any(isinstance(key, ast.Name) and key.id in names for key in keys):
+                yield function.name
+
+
+def _read(module: ast.Module, helpers: AbstractSet[str]) -> Iterator[tuple[str, int]]:
     """Yield the variables that a module reads by name."""
     nodes = list(ast.walk(module))
+    environ = _Environ(nodes)
     readers = {
         name for name, value, _ in assigned(nodes) if isinstance(value, ast.Call) and last(value.func) in _READERS
     }
@@ -44,22 +95,24 @@ def _read(module: ast.Module) -> Iterator[tuple[str, int]]:
         for node in nodes
         if isinstance(node, ast.ImportFrom)
         for one in node.names
-        if one.name in {"config", "env"} or (node.module, one.name) == ("os", "getenv")
+        if one.name in {"config", "env"}
     }
     for node in nodes:
-        name: str | None = None
-        if isinstance(node, ast.Subscript) and ast.unparse(node.value) in _ENVIRONMENTS:
-            name = text(node.slice)
-        elif isinstance(node, ast.Call) and node.args:
+        keys = [environ.key(node)]
+        if isinstance(node, ast.Call):
             called = node.func
             # `env.str("X")`
             owner = last(called.value) if isinstance(called, ast.Attribute) else last(called)
-            if _READS.fullmatch(ast.unparse(called)) or owner in readers or last(called) in imported or (
-                owner in imported and owner == "env"
-            ):  # fmt: skip
-                name = text(node.args[0])
-        if name and _NAME.fullmatch(name):
-            yield name, getattr(node, "lineno", 0)
+            by_helper = last(called) in helpers and (isinstance(called, ast.Name) or last(called) not in _METHODS)
+            if owner in readers or last(called) in imported or by_helper or (owner in imported and owner == "env"):
+                keys += node.args[:1]
+            # Options of typer and click, one or several.
+            named = keyword(node, "envvar")
+            keys += named.elts if isinstance(named, ast.List | ast.Tuple) else [named]
+        for key in keys:
+            name = text(key)
+            if name and _NAME.fullmatch(name):
+                yield name, getattr(node, "lineno", 0)
 
 
 class _Settings:
@@ -67,7 +120,11 @@ class _Settings:
 
     def __init__(self, tree: Tree, paths: list[str]) -> None:
         nodes = [(path, node) for path in paths for node in ast.walk(tree.module(path))]
-        self._classes = {node.name: (path, node) for path, node in nodes if isinstance(node, ast.ClassDef)}
+        # Modules may have classes of one name.
+        self._classes: dict[str, list[tuple[str, ast.ClassDef]]] = {}
+        for path, node in nodes:
+            if isinstance(node, ast.ClassDef):
+                self._classes.setdefault(node.name, []).append((path, node))
         self._settings = {"BaseSettings"}
         self._settings |= {
             one.asname
@@ -76,29 +133,53 @@ class _Settings:
             for one in node.names
             if one.name == "BaseSettings" and one.asname
         }
-        bases = {last(base) for _, node in self._classes.values() for base in node.bases}
+        # The texts that modules assign, for an `env_prefix` with a name.
+        self._texts = {name: given for name, value, _ in assigned(node for _, node in nodes) if (given := text(value))}
+        bases = {last(base) for one in self._classes.values() for _, node in one for base in node.bases}
         called = {last(node.func) for _, node in nodes if isinstance(node, ast.Call)}
         # The fields of a class that others inherit from are read with the prefixes of these.
         self._read = (set(self._classes) - bases) | (called & set(self._classes))
 
     def fields(self, path: str) -> Iterator[tuple[str, int]]:
         """Yield the variables of the classes that a module defines."""
-        for name, (file, node) in self._classes.items():
-            lineage = self._lineage(node)
-            if file == path and name in self._read and self._is_settings(lineage):
-                given = [_options(one) for one in reversed(lineage)]
-                options = {key: value for one in given for key, value in one.items()}
-                for one in lineage:
-                    yield from _fields(
-                        one, str(options.get("env_prefix", "")), exact=bool(options.get("case_sensitive"))
-                    )
+        for name, classes in self._classes.items():
+            for file, node in classes:
+                lineage = self._lineage(path, node)
+                if file == path and name in self._read and self._is_settings(lineage):
+                    yield from self._of_class(path, lineage)
 
-    def _lineage(self, node: ast.ClassDef) -> list[ast.ClassDef]:
+    def _of_class(self, path: str, lineage: list[ast.ClassDef]) -> Iterator[tuple[str, int]]:
+        options = {key: value for one in reversed(lineage) for key, value in _options(one).items()}
+        prefix, delimiter = (self._text(options.get(key)) for key in ("env_prefix", "env_nested_delimiter"))
+        exact = options.get("case_sensitive")
+        for one in lineage:
+            for name, field in _fields(one, prefix):
+                inner = self._nested(path, field.annotation, name + delimiter, delimiter) if delimiter else ()
+                for each in (name, *inner):
+                    yield each if isinstance(exact, ast.Constant) and exact.value else each.upper(), field.lineno
+
+    def _nested(
+        self, path: str, annotation: ast.expr, prefix: str, delimiter: str, seen: tuple[str, ...] = ()
+    ) -> Iterator[str]:
+        """Yield the variables of the fields of the models that a field is annotated with."""
+        for name in (last(one) for one in ast.walk(annotation) if isinstance(one, ast.Name | ast.Attribute)):
+            if name in self._classes and name not in seen:
+                for one in self._lineage(path, self._class(path, name)):
+                    for inner, field in _fields(one, prefix, aliased=prefix):
+                        yield inner
+                        yield from self._nested(path, field.annotation, inner + delimiter, delimiter, (*seen, name))
+
+    def _class(self, path: str, name: str) -> ast.ClassDef:
+        """Return the class of a name, that of a module before one of another module."""
+        classes = self._classes[name]
+        return next((node for file, node in classes if file == path), classes[0][1])
+
+    def _lineage(self, path: str, node: ast.ClassDef) -> list[ast.ClassDef]:
         """Return a class with the classes of the project that it inherits from."""
         found = [node]
         for one in found:
-            for base in one.bases:
-                _, parent = self._classes.get(last(base), ("", one))
+            for name in map(last, one.bases):
+                parent = self._class(path, name) if name in self._classes else one
                 if parent not in found and len(found) < _DEEPEST:
                     found.append(parent)
         return found
@@ -106,18 +187,27 @@ class _Settings:
     def _is_settings(self, lineage: list[ast.ClassDef]) -> bool:
         return any(last(base) in self._settings for one in lineage for base in one.bases)
 
+    def _text(self, node: ast.expr | None) -> str:
+        """Return the text that an expression gives, with the texts of the names in it."""
+        if isinstance(node, ast.BinOp):
+            return self._text(node.left) + self._text(node.right)
+        if isinstance(node, ast.JoinedStr):
+            return "".join(map(self._text, node.values))
+        if isinstance(node, ast.FormattedValue):
+            return self._text(node.value)
+        return text(node) or (self._texts.get(last(node), "") if node else "")
 
-def _options(node: ast.ClassDef) -> dict[str, object]:
+
+def _options(node: ast.ClassDef) -> dict[str, ast.expr]:
     """Return the options of a class of settings: of its header, its `model_config` or its class `Config`."""
-    found: dict[str, object] = {}
+    found: dict[str, ast.expr] = {}
     for inner in (*node.keywords, *(one for part in node.body for one in _option_nodes(part))):
-        if isinstance(inner, ast.keyword) and inner.arg and isinstance(inner.value, ast.Constant):
-            found[inner.arg] = inner.value.value
+        if isinstance(inner, ast.keyword) and inner.arg:
+            found[inner.arg] = inner.value
         elif isinstance(inner, ast.Dict):
-            pairs = zip(inner.keys, inner.values, strict=True)
-            found |= {text(key) or "": value.value for key, value in pairs if isinstance(value, ast.Constant)}
+            found |= {text(key) or "": value for key, value in zip(inner.keys, inner.values, strict=True)}
         elif isinstance(inner, ast.Assign):
-            found |= {name: value.value for name, value, _ in assigned([inner]) if isinstance(value, ast.Constant)}
+            found |= {name: value for name, value, _ in assigned([inner])}
     return found
 
 
@@ -129,15 +219,16 @@ def _option_nodes(part: ast.stmt) -> Iterator[ast.AST]:
             yield from value.keywords if isinstance(value, ast.Call) else [value]
 
 
-def _fields(node: ast.ClassDef, prefix: str, *, exact: bool) -> Iterator[tuple[str, int]]:
+def _fields(node: ast.ClassDef, prefix: str, aliased: str = "") -> Iterator[tuple[str, ast.AnnAssign]]:
+    """Yield the fields of a class with the names of their variables; an alias has another prefix."""
     for field in node.body:
         if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
             continue
         name = field.target.id
         if name.startswith("_") or name == "model_config" or "ClassVar" in ast.unparse(field.annotation):
             continue
-        for one in _aliases(field) or [prefix + name]:
-            yield one if exact else one.upper(), field.lineno
+        for one in [aliased + alias for alias in _aliases(field)] or [prefix + name]:
+            yield one, field
 
 
 def _aliases(field: ast.AnnAssign) -> list[str]:

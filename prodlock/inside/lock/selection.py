@@ -6,6 +6,7 @@ import fnmatch
 import functools
 import hashlib
 import importlib
+import operator
 import platform
 import re
 import sys
@@ -26,6 +27,18 @@ EXTRA = re.compile(
     r"""|(?P<quote2>["'])(?P<name2>[^"']*)(?P=quote2)\s*"""
     r"""(?P<operator2>[!=]=|not\s+in|in)\s*(?P<kind>extras?|dependency_groups)\b"""
 )
+# The comparison of a value that is rarely a valid version, such as 6.8.0-45-generic: `packaging` before 26 raises then.
+SYSTEM = re.compile(
+    r"""\bplatform_(?P<variable>release|version)\s*(?P<operator>[<>=!]=|[<>])\s*(?P<quote>["'])(?P<value>[^"']*)(?P=quote)"""
+)
+COMPARED = {
+    "<": operator.lt,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    ">": operator.gt,
+}
 ALWAYS, NEVER = "os_name != ''", "os_name == ''"
 
 
@@ -91,11 +104,21 @@ def holds(condition: str, active: AbstractSet[str] = frozenset(), environment: M
     """
 
     def evaluated(found: re.Match[str]) -> str:
-        operator = found["operator"] or found["operator2"]
+        is_positive = (found["operator"] or found["operator2"]) in {"==", "in"}
         is_active = normalized(found["name"] or found["name2"] or "") in active
-        return ALWAYS if is_active == (operator in {"==", "in"}) else NEVER
+        return ALWAYS if is_active == is_positive else NEVER
 
-    plain = EXTRA.sub(evaluated, condition)
+    def compared(found: re.Match[str]) -> str:
+        default = platform.release() if found["variable"] == "release" else platform.version()
+        value = (environment or {}).get(f"platform_{found['variable']}", default)
+        try:
+            packaging("version").Version(value)
+        except ValueError:
+            # As texts (PEP 508).
+            return ALWAYS if COMPARED[found["operator"]](value, found["value"]) else NEVER
+        return found[0]
+
+    plain = SYSTEM.sub(compared, EXTRA.sub(evaluated, condition))
     return not plain or bool(_parsed(plain).evaluate({"extra": ""} | dict(environment or {})))
 
 
@@ -178,16 +201,30 @@ def pyproject(folder: Path) -> dict[str, Any]:
 
 
 def group(described: Mapping[str, Any], name: str, within: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the requirements of a dependency group, with those of the groups that it includes (PEP 735)."""
+    """Yield the requirements of a dependency group, with those of the groups that it includes (PEP 735).
+
+    uv may limit a group to some versions of Python: its requirements have them in their markers.
+    """
     groups = {normalized(key): value for key, value in described.get("dependency-groups", {}).items()}
+    settings = described.get("tool", {}).get("uv", {}).get("dependency-groups", {})
+    limits = {normalized(key): value.get("requires-python", "") for key, value in settings.items()}
+    python = limits.get(normalized(name), "")
     if name in within:
         message = f"the group {name} must not include itself. To fix it: correct [dependency-groups]."
         raise ValueError(message)
     for one in groups.get(normalized(name), []):
-        if isinstance(one, str):
-            yield one
-        else:
-            yield from group(described, one["include-group"], (*within, name))
+        listed = [one] if isinstance(one, str) else group(described, one["include-group"], (*within, name))
+        yield from (_limited(text, python) if python else text for text in listed)
+
+
+def _limited(text: str, python: str) -> str:
+    """Return a requirement that holds for some versions of Python alone."""
+    one = packaging("requirements").Requirement(text)
+    markers = [f"({one.marker})"] if one.marker else []
+    specifiers = packaging("specifiers").SpecifierSet(python)
+    markers += [f"python_full_version {each.operator} '{each.version}'" for each in specifiers]
+    one.marker = packaging("markers").Marker(" and ".join(markers))
+    return str(one)
 
 
 def consistent(described: Mapping[str, Any], wanted: Wanted, selected: Selection) -> str:

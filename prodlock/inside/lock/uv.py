@@ -283,7 +283,9 @@ def _compare_members(root: Table, described: Mapping[str, Table], folder: Path) 
     excluded = {path for pattern in workspace.get("exclude", []) for path in folder.glob(pattern)}
     present = {path for pattern in workspace.get("members", []) for path in folder.glob(pattern)} - excluded
     tables = [root, *(pyproject(path) for path in sorted(present))]
-    names = {normalized(one["project"]["name"]) for one in tables if "project" in one}
+    # A folder of another tool's may match a pattern as well.
+    managed = (one for one in tables if "project" in one and _uv(one).get("managed", True))
+    names = {normalized(one["project"]["name"]) for one in managed}
     if added := names - described.keys():
         _stale(f"the member {min(added)}")
     for member, table in described.items():
@@ -293,7 +295,8 @@ def _compare_members(root: Table, described: Mapping[str, Table], folder: Path) 
 
 def _compare_project(member: str, project: Table, metadata: Table, same: Callable[..., bool]) -> None:
     optional = {normalized(name): one for name, one in project.get("optional-dependencies", {}).items()}
-    if {*map(normalized, metadata.get("provides-extras", []))} != optional.keys():
+    # uv before 0.6 does not record them: there the requirements of each one are compared alone.
+    if "provides-extras" in metadata and {*map(normalized, metadata["provides-extras"])} != optional.keys():
         _stale(f"the extras of {member}")
     for extra in ("", *optional):
         declared = project.get("dependencies", []) + optional.get(extra, [])

@@ -38,6 +38,9 @@ _OF_DICT = {"get", "items", "pop", "values"}
 _ENDING = {"exit", "_exit", "quit"}
 # Variables that are true for type checkers alone.
 _TYPING = {"TYPE_CHECKING", "MYPY"}
+# What each image has: its system, and at least this Python.
+_SYSTEM = {"sys.platform": "linux", "os.name": "posix", "platform.system()": "Linux"}
+_OLDEST_PYTHON = (3, 11)
 _ASSIGNING = (ast.Assign, ast.AnnAssign, ast.NamedExpr)
 # A format without widths, which may be immense.
 _PLAIN_FORM = re.compile(r"(?:[^%{}]|%s|\{\w*\})*")
@@ -265,9 +268,11 @@ class _Reader:
         return (absent, there) if isinstance(operator, ast.NotIn) else (there, absent)
 
     def _runs(self, test: ast.expr) -> bool | None:
-        """Return whether a branch runs outside of a type checker, or None where that is not known."""
+        """Return whether a branch runs in production, outside of a type checker, or None where that is not known."""
         if isinstance(test, ast.Constant):
             return bool(test.value)
+        if isinstance(test, ast.Compare | ast.Call):
+            return _of_platform(test)
         if _last_name(test) in self._typing:
             return False
         if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
@@ -366,6 +371,43 @@ class _Reader:
                 else:
                     texts.append(text.format(*plain, **dict(zip(names, words[len(plain) :], strict=True))))
         return texts
+
+
+def _of_platform(test: ast.Compare | ast.Call) -> bool | None:
+    """Return whether a condition on the system, or on Python's version, holds in each image; None for another one."""
+    if isinstance(test, ast.Call):
+        # `sys.platform.startswith("win")`
+        called, given = test.func, _literal(test.args[0]) if test.args else None
+        system = _SYSTEM.get(ast.unparse(called.value)) if isinstance(called, ast.Attribute) else None
+        return (
+            system.startswith(given)
+            if system and _last_name(test.func) == "startswith" and isinstance(given, str)
+            else None
+        )
+    if len(test.ops) != 1:
+        return None
+    left, right = ast.unparse(test.left), _literal(test.comparators[0])
+    if left in {"sys.version_info", "sys.version_info[:2]"}:
+        is_known = isinstance(right, tuple) and all(isinstance(one, int) for one in right) and right <= _OLDEST_PYTHON
+        return isinstance(test.ops[0], ast.GtE) if is_known and isinstance(test.ops[0], ast.GtE | ast.Lt) else None
+    return _of_system(_SYSTEM.get(left), test.ops[0], right)
+
+
+def _of_system(system: str | None, operator: ast.cmpop, other: object) -> bool | None:
+    """Return whether a comparison of the system's name holds, or None for another one."""
+    if system is None or not isinstance(other, str | tuple | list | set):
+        return None
+    if isinstance(operator, ast.Eq | ast.NotEq):
+        return (system == other) == isinstance(operator, ast.Eq)
+    return (system in other) == isinstance(operator, ast.In) if isinstance(operator, ast.In | ast.NotIn) else None
+
+
+def _literal(node: ast.expr) -> object:
+    """Return the value of a literal, or None for another expression."""
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, MemoryError, RecursionError):
+        return None
 
 
 def _several(node: ast.expr) -> list[ast.expr]:

@@ -23,6 +23,7 @@ def read(folder: Path, text: str) -> Configuration:
     ("text", "field", "value"),
     [
         ('sources = ["src/shop", "alembic.ini", "migrations/"]', "sources", ("src/shop", "alembic.ini", "migrations")),
+        ('sources = ["app", "./app/"]', "sources", ("app",)),
         ('import-from = ["src", "."]', "import_from", ("src", ".")),
         ('directory = "backend"', "directory", "backend"),
         ('application = "shop.main:app.inner"', "application", "shop.main:app.inner"),
@@ -66,6 +67,8 @@ def test_valid_values_are_converted(tmp_path: Path, text: str, field: str, value
         ('application = "app/main.py:app"', "`application` must be an application as MODULE:ATTRIBUTE"),
         ('server = "gunicorn $OPTIONS"', "`server` must be a command without variables"),
         ('server = "a && b"', "`server` must be a command without variables"),
+        ('server = "a\\u0000"', "`server` must be a command without variables"),
+        ("settings = 1", r"write, for example, `settings = \"app/settings\.py\"`"),
         ('server = "sh -c x"', "`server` must be a command without variables"),
         ('server = "A=1 gunicorn"', "`server` must be a command without variables"),
         ('server = "a \'b"', "`server` must be a command without variables"),

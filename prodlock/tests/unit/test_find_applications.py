@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from prodlock.failure import Failure
-from prodlock.tests.unit.existing import APP, find_in, hashed
+from prodlock.tests.unit.existing import APP, HASHED, find_in, hashed
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,32 @@ def test_a_declared_command_decides_between_applications(tmp_path: Path, name: s
     """Each file of deployment or development that names one of two applications decides."""
     found = find_in(tmp_path, {"a/main.py": APP, "b/main.py": APP, name: text})
     assert found.keys["application"] == "b.main:app"
+
+
+@pytest.mark.parametrize(
+    ("lock", "remedy"),
+    [
+        ("requirements.txt", "run `prodlock init` in the folder of one, such as services/a."),
+        (
+            "other",
+            "name it, for example with `--set application=app.main:app` and `--set 'import-from=[\"services/a\"]'`.",
+        ),
+    ],
+)
+def test_several_services_are_refused_with_what_moves_one_in(tmp_path: Path, lock: str, remedy: str) -> None:
+    """Its folder, where it has a lock of its own, or else its import folder beside its name."""
+    files = {
+        f"services/{name}/{file}": text
+        for name in ("a", "b")
+        for file, text in {
+            lock: HASHED,
+            "pyproject.toml": "",
+            "app/main.py": "import app.x\n" + APP,
+            "app/x.py": "",
+        }.items()
+    }
+    with pytest.raises(Failure, match=f"To fix it: {re.escape(remedy)}$"):
+        find_in(tmp_path, files)
 
 
 def test_files_of_deployment_that_disagree_are_refused_with_both(tmp_path: Path) -> None:
@@ -182,8 +208,29 @@ def test_a_given_application_that_does_not_exist_is_refused(tmp_path: Path) -> N
             {"src/shop/main.py": "import config.x, shop.y\n" + APP, "src/shop/y.py": "", "config/x.py": ""},
             (["src", "."], "shop.main:app", ["config", "src/shop"], "."),
         ),
+        (
+            {
+                "api/pyproject.toml": "",
+                "api/api/main.py": "from common.db import x\nfrom api import y\n" + APP,
+                "api/api/y.py": "import other\n",
+                "libs/common/pyproject.toml": "",
+                "libs/common/src/common/db.py": "import flat.z\n",
+                "libs/flat/pyproject.toml": "",
+                "libs/flat/flat/z.py": "",
+                "examples/other/pyproject.toml": "",
+                "examples/other/other.py": "",
+                "worker/pyproject.toml": "",
+                "worker/jobs.py": "import common.db\n",
+            },
+            (
+                ["api", "libs/common/src", "libs/flat"],
+                "api.main:app",
+                ["api/api", "libs/common/src/common", "libs/flat/flat"],
+                "api",
+            ),
+        ),
     ],
-    ids=["src layout", "package src", "backend", "two packages", "import_module", "package beside src"],
+    ids=["src layout", "package src", "backend", "two packages", "import_module", "package beside src", "members"],
 )
 def test_the_import_folder_is_that_of_the_imports(
     tmp_path: Path, files: dict[str, str], expected: tuple[list[str], str, list[str], str]
@@ -191,6 +238,22 @@ def test_the_import_folder_is_that_of_the_imports(
     """The folder from which the project's own imports are found, and all that they reach."""
     found = find_in(tmp_path, files).all
     assert tuple(found[key] for key in ("import-from", "application", "sources", "directory")) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("LOGGING = {'()': 'core.logs.Formatter'}", ["core"]),
+        ("uvicorn.run('core.logs:app')", ["core"]),
+        ("MODELS = ['core.logs', 'library.models']", ["core"]),
+        ("INSTALLED_APPS = ['django.contrib.auth', 'core']", ["core"]),
+        ("names = ['core', 'core.yaml', 'core', 'x.core.logs', 'tests.core', 'see core.logs']", []),
+    ],
+)
+def test_modules_that_texts_name_ship(tmp_path: Path, text: str, expected: list[str]) -> None:
+    """A library imports them; neither tests nor files of other kinds are meant."""
+    files = {"app/main.py": f"{APP}{text}\n", "core/__init__.py": "", "core/logs.py": "", "tests/core.py": ""}
+    assert find_in(tmp_path, files).keys["sources"] == ["app", *expected]
 
 
 @pytest.mark.parametrize(

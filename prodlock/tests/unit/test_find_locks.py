@@ -25,6 +25,8 @@ POETRY = '[tool.poetry.dependencies]\npython = "^3.12"\n'
         ({"requirements.txt": HASHED + "x==1\n"}, "requirements.txt, which lacks hashes"),
         ({"requirements.lock": HASHED}, "requirements.lock, which is not a list .txt.*--output-file requirements.txt"),
         ({"pyproject.toml": '[tool.poetry]\nname = "x"\n'}, "run `poetry lock`"),
+        ({"pdm.lock": ""}, "got pdm.lock.*run `pdm export --prod --output requirements.txt`"),
+        ({"Pipfile.lock": "{}"}, "got Pipfile.lock.*run `pipenv requirements --hash > requirements.txt`"),
         ({"poetry.lock": poetry_lock().replace('groups = ["main"]', "")}, "no 'groups', Poetry 1 wrote it.*lock again"),
         ({"poetry.lock": "[[package]\n"}, "poetry.lock must be a valid lock.*To fix it"),
         ({"uv.lock": "version = 1\npackage = 1\n"}, "uv.lock can't be installed.*To fix it"),
@@ -111,6 +113,21 @@ def test_a_list_with_hashes_is_found_in_a_folder(tmp_path: Path) -> None:
     assert find_in(tmp_path, files).keys["lock"] == "requirements/prod.txt"
 
 
+def test_the_list_of_production_precedes_the_one_that_it_is_based_on(tmp_path: Path) -> None:
+    """`base.txt` has a part of it."""
+    files = {"requirements/base.txt": HASHED, "requirements/production.txt": hashed("gunicorn")}
+    assert find_in(tmp_path, {"main.py": APP, **files}).keys["lock"] == "requirements/production.txt"
+
+
+def test_the_names_of_the_list_of_development_are_reported(tmp_path: Path) -> None:
+    """A list of another name is not read."""
+    files = {"requirements/main.txt": HASHED, "requirements/tests.txt": hashed("pytest")}
+    (note,) = find_in(tmp_path, {"main.py": APP, **files}).notes
+    assert note.endswith(
+        "what development adds to main.txt is read from main-dev.txt or dev-main.txt or dev.txt beside it."
+    )
+
+
 def test_the_first_lock_at_the_root_is_not_written(tmp_path: Path) -> None:
     """It is the default of the key."""
     found = find_in(tmp_path, {"main.py": APP})
@@ -165,6 +182,31 @@ def test_a_group_that_a_dockerfile_installs_is_productions(tmp_path: Path) -> No
     groups = "".join(f"[tool.poetry.group.{name}]\noptional = true\n" for name in ("gpu", "metrics", "other"))
     files = {"main.py": APP, "poetry.lock": poetry_lock(), "pyproject.toml": groups, "Dockerfile": run}
     assert find_in(tmp_path, files).keys["groups"] == ["main", "gpu", "metrics"]
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        ("poetry install", ["main", "jobs", "prod"]),
+        ("poetry install --only main --no-root", ["main"]),
+        ("poetry install --only=main,prod", ["main", "prod"]),
+        ("poetry install --without dev,jobs", ["main", "prod"]),
+    ],
+)
+def test_a_dockerfile_decides_which_default_groups_are_productions(
+    tmp_path: Path, run: str, expected: list[str]
+) -> None:
+    """Those that it leaves out are not; a group for development is one by its normalized name."""
+    names = ("prod", "jobs", "Unit.Tests", "type-check", "quality")
+    groups = "".join(f'[tool.poetry.group."{name}".dependencies]\n' for name in names)
+    files = {
+        "main.py": APP,
+        "poetry.lock": poetry_lock(),
+        "pyproject.toml": groups,
+        "Dockerfile": f"FROM x\nRUN {run}\n",
+    }
+    found = find_in(tmp_path, files)
+    assert (found.all["groups"], found.all["dev-groups"]) == (expected, ["Unit.Tests", "quality", "type-check"])
 
 
 def test_groups_of_uv_are_those_of_the_member_and_its_defaults(tmp_path: Path) -> None:
@@ -247,6 +289,17 @@ def test_debian_packages_of_dockerfiles_are_reported(tmp_path: Path, run: str, e
     assert [f"the Debian packages {expected} (Dockerfile)." in note for note in notes] == [True] * bool(expected)
 
 
+def test_what_a_dockerfile_of_development_installs_is_not_productions(tmp_path: Path) -> None:
+    """It may install all extras."""
+    files = {
+        "main.py": APP,
+        "pyproject.toml": '[project]\nname = "x"\n[project.optional-dependencies]\na = []\nb = []\n',
+        "Dockerfile": "FROM x\nRUN uv sync --extra a\n",
+        "dev.Dockerfile": "FROM x\nRUN uv sync --all-extras\n",
+    }
+    assert find_in(tmp_path, files).all["extras"] == ["a"]
+
+
 def test_a_server_of_an_extra_counts_only_where_the_extra_is_installed(tmp_path: Path) -> None:
     """`httptools` of an extra of Poetry that production does not have."""
     text = '[tool.poetry.extras]\nfast = ["uvloop", "httptools"]\n'
@@ -275,6 +328,15 @@ def test_the_groups_of_a_pylock_decide_its_server(tmp_path: Path) -> None:
     assert any("the groups prod." in note for note in found.notes)
 
 
+def test_the_default_group_of_a_pylock_is_the_projects_own_requirements(tmp_path: Path) -> None:
+    """As PDM names it; a default group that pyproject.toml declares is another one."""
+    head = 'dependency-groups = ["default", "test", "prod"]\ndefault-groups = ["default", "prod"]\n'
+    text = '[project]\nname = "x"\n[dependency-groups]\ntest = ["x"]\nprod = ["y"]\n'
+    found = find_in(tmp_path, {"main.py": APP, "pylock.toml": head + PYLOCK, "pyproject.toml": text})
+    assert (found.keys["groups"], found.keys["dev-groups"]) == (["main", "prod"], ["test"])
+    assert not any("Not installed" in note for note in found.notes)
+
+
 def test_the_member_of_a_workspace_is_the_one_of_the_application(tmp_path: Path) -> None:
     """Its name is the package, and what it depends on decides the server."""
     found = find_in(tmp_path, {
@@ -293,6 +355,7 @@ def test_the_member_of_a_workspace_is_the_one_of_the_application(tmp_path: Path)
     [
         ("[tool.poetry\n", "pyproject.toml must be a TOML file that can be read"),
         ("x = '\udcff'", "pyproject.toml must be a TOML file that can be read"),
+        ("\ufeff[project]\n", "pyproject.toml must be a TOML file that can be read .got: a byte order mark"),
         ("[tool]\npoetry = 1\n", "`tool.poetry` must be a table .got 1."),
         ("tool = []\n", "`tool` must be a table"),
         ("dependency-groups = 'x'\n", "`dependency-groups` must be a table"),

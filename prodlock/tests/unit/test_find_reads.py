@@ -22,6 +22,14 @@ OWN_SERVER = {"requirements.txt": HASHED.replace("httptools", "other")}
             "import os\nos.environ['HOME'], os.environ['PORT'], os.getenv('PYTHONPATH'), os.getenv('PATH')\n",
             [],
         ),
+        (
+            "import os\ne = os.environ\ne['A'], e.get('B'), os.environ.get(key='C'), 'D' in os.environ\n",
+            ["A", "B", "C", "D"],
+        ),
+        ("import os as o\nfrom os import environ as e, getenv as g\no.environ['A'], e['B'], g('C')\n", ["A", "B", "C"]),
+        ("import os\ndef need(key, x=None):\n    return os.environ[key]\nneed('A'), other('B')\n", ["A"]),
+        ("import os\nclass E:\n    def get(self, key):\n        return os.environ[key]\n{}.get('A')\n", []),
+        ("typer.Option(..., envvar='A'), click.option('--b', envvar=['B', 'C'])\n", ["A", "B", "C"]),
         ("from environs import Env\ne = Env()\ne('A'), e.str('B'), e.int('C', 1)\n", ["A", "B", "C"]),
         ("from environs import env\nenv.str('A'), env('B')\n", ["A", "B"]),
         ("from decouple import config\nconfig('A', default=1)\nconfig('B', cast=int)\n", ["A", "B"]),
@@ -40,6 +48,18 @@ OWN_SERVER = {"requirements.txt": HASHED.replace("httptools", "other")}
         (SETTINGS + "class S(BaseSettings):\n    a: Annotated[int, Field(alias='K')]\n", ["K"]),
         (SETTINGS + "class S(BaseSettings, case_sensitive=True):\n    a: int\n", ["a"]),
         ("from pydantic_settings import BaseSettings as B\nclass S(B):\n    a: int\n", ["A"]),
+        (
+            SETTINGS + "P = 'X_'\nclass S(BaseSettings):\n    model_config = {'env_prefix': f'{P}Y_'}\n    a: int\n",
+            ["X_Y_A"],
+        ),
+        (
+            "class D(BaseModel):\n    url: str\n    up: list['D']\n    again: D\n"
+            + SETTINGS
+            + "class S(BaseSettings):\n"
+            "    model_config = SettingsConfigDict(env_prefix='X_', env_nested_delimiter='__')\n    db: D | None\n",
+            ["X_DB", "X_DB__AGAIN", "X_DB__UP", "X_DB__URL"],
+        ),
+        ("class D(BaseModel):\n    b: int\n" + SETTINGS + "class S(BaseSettings):\n    a: D\n", ["A"]),
         ("class S(BaseModel):\n    a: int\n", []),
     ],
 )
@@ -71,6 +91,14 @@ def test_settings_inherit_fields_and_prefixes_across_modules(tmp_path: Path) -> 
         "app/settings.py": "from app.base import Middle\nclass Settings(Middle):\n    port: int\n",
     }
     assert find_in(tmp_path, files).keys["environment"] == ["SHOP_KEY", "SHOP_PORT", "SHOP_URL"]
+
+
+def test_settings_of_one_name_are_read_in_each_module(tmp_path: Path) -> None:
+    """A class inherits from the one of its own module."""
+    own = "class Base(BaseSettings):\n    {0}_url: str\nclass Settings(Base):\n    {0}_key: str\n"
+    files = {"app/main.py": "import app.a, app.b\n" + APP, "app/a.py": SETTINGS + own.format("a")}
+    found = find_in(tmp_path, {**files, "app/b.py": SETTINGS + own.format("b")})
+    assert found.keys["environment"] == ["A_KEY", "A_URL", "B_KEY", "B_URL"]
 
 
 def test_classes_that_inherit_from_each_other_end_the_search(tmp_path: Path) -> None:

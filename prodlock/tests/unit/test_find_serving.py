@@ -10,7 +10,7 @@ import pytest
 from prodlock.failure import Failure
 from prodlock.scaffold import yaml
 from prodlock.scaffold.yaml import Value
-from prodlock.tests.unit.existing import APP, HASHED, find_in
+from prodlock.tests.unit.existing import APP, HASHED, find_in, hashed
 
 FACTORY = "from fastapi import FastAPI\ndef create_app():\n    return FastAPI()\n"
 
@@ -144,6 +144,24 @@ def test_a_lock_without_a_server_is_refused(tmp_path: Path) -> None:
 def test_the_port_is_the_one_of_the_deployment(tmp_path: Path, files: dict[str, str], expected: int) -> None:
     """The option of the serving command, EXPOSE, or the port of a Compose service that is built."""
     assert find_in(tmp_path, {"main.py": APP, **files}).all["port"] == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["compose.override.yaml", "docker-compose.dev.yml", "compose.local.yml", "compose-ci.yml"]
+)
+def test_a_compose_file_of_development_does_not_decide(tmp_path: Path, name: str) -> None:
+    """Its commands and ports are those of a developer's machine; without another file they count."""
+    own = (
+        "services:\n  api:\n    command: uvicorn main:app --reload --port 9999\n"
+        "  w:\n    command: celery -A main worker -l debug\n"
+    )
+    files = {"main.py": APP, "requirements.txt": hashed("celery"), name: own}
+    base = own.replace(" --reload --port 9999", " --port 7000").replace(" -l debug", "")
+    found = find_in(tmp_path, {**files, "compose.yaml": base})
+    assert (found.all["port"], found.all["commands"]) == (7000, {"worker": "celery -A main worker"})
+    (tmp_path / "compose.yaml").unlink()
+    found = find_in(tmp_path, files)
+    assert (found.all["port"], found.all["commands"]) == (9999, {"worker": "celery -A main worker -l debug"})
 
 
 def test_databases_and_queues_of_compose_are_found(tmp_path: Path) -> None:

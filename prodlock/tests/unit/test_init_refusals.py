@@ -159,6 +159,11 @@ CASES = {
         ),
         r"^The files and folders that ship must have names of .*\(got my app.*rename it",
     ),
+    "a test with an umlaut": Case(
+        "single",
+        lambda root: (root / "test_größe.py").touch(),
+        r"must have names of .*\(got test_größe\.py.*rename it, or name others with `--set tests=",
+    ),
     "no lock": Case("single", removed("requirements.txt"), r"must have a lock with the hashes .*\(got none\)"),
     "a lock without hashes": Case(
         "single",

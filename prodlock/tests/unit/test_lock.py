@@ -330,6 +330,12 @@ EDITS: dict[str, tuple[str, str, str, str]] = {
     "a group that another includes": ("pyproject.toml", '"codespell"', '"codespell", "ruff"', "the group"),
     "the Python": ("pyproject.toml", '">=3.11"', '">=3.12"', "requires-python"),
     "a source": ("pyproject.toml", "backend = {workspace = true}", "", "a requirement of orders"),
+    "the Python of a group": (
+        "pyproject.toml",
+        "[tool.uv.work",
+        '[tool.uv.dependency-groups]\ndev = {requires-python = ">=3.12"}\n[tool.uv.work',
+        "the group dev",
+    ),
     "a constraint": (
         "pyproject.toml",
         "[tool.uv.work",
@@ -366,6 +372,37 @@ def test_a_new_member_makes_a_uv_lock_stale(tmp_path: Path) -> None:
     member = folder / "lite/pyproject.toml"
     member.write_text(member.read_text(encoding="utf-8").replace("orders-lib", "lite"), encoding="utf-8")
     assert "(got one generated before the member lite changed)" in run(folder / "uv.lock").stderr
+    with member.open("a", encoding="utf-8") as file:
+        file.write("[tool.uv]\nmanaged = false\n")
+    assert run(folder / "uv.lock").returncode == 0
+
+
+def test_a_lock_of_an_older_uv_does_not_record_extras(tmp_path: Path) -> None:
+    """It is fresh until a requirement of an extra changes."""
+    folder = copied(tmp_path, "uv")
+    lock, file = folder / "uv.lock", folder / "pyproject.toml"
+    text, count = re.subn(r"^provides-extras = .*\n", "", lock.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert count
+    lock.write_text(text, encoding="utf-8")
+    assert run(lock, "--extra=client").returncode == 0
+    file.write_text(file.read_text(encoding="utf-8").replace("httpx ~= 0.28", "httpx ~= 0.27"), encoding="utf-8")
+    assert "before the extra client of orders changed" in run(lock).stderr
+
+
+def test_a_group_is_limited_to_its_python() -> None:
+    """As uv locks it: also what the group includes, but not the included group itself."""
+    table = {
+        "dependency-groups": {
+            "Dev": ["a>=1 ; os_name == 'x' or os_name == 'y'", {"include-group": "lint"}],
+            "lint": ["b"],
+        },
+        "tool": {"uv": {"dependency-groups": {"dev": {"requires-python": ">=3.12,<4"}}}},
+    }
+    markers = [Line(one).marker for one in selection.group(table, "dev")]
+    assert [*selection.group(table, "lint")] == ["b"]
+    for python, expected in (("3.11.9", False), ("3.12.0", True), ("4.0.0", False)):
+        environment = {"python_full_version": python, "os_name": "y"}
+        assert [one and one.evaluate(environment) for one in markers] == [expected, expected]
 
 
 def test_requirements_that_a_backend_computes_are_not_compared(tmp_path: Path) -> None:
@@ -433,6 +470,29 @@ def test_an_index_of_uv_is_listed_where_pyproject_names_it(tmp_path: Path) -> No
 def test_extras_and_groups_of_markers_are_evaluated(marker: str, active: set[str], result: Any) -> None:  # noqa: ANN401
     """Several may be installed; uv writes those that conflict with their project."""
     assert selection.holds(marker, active) == result
+
+
+@pytest.mark.parametrize(
+    ("marker", "result"),
+    [
+        ("platform_release >= '5' and platform_version != 'x'", True),
+        ("sys_platform == 'none' and platform_release >= '20.0'", False),
+        ("platform_release < '7' and platform_version < '10'", True),
+        ("platform_release == '6.8.0-45-generic'", True),
+    ],
+)
+def test_a_kernel_whose_release_is_not_a_version_is_compared_as_a_text(
+    monkeypatch: pytest.MonkeyPatch,
+    marker: str,
+    result: bool,  # noqa: FBT001
+) -> None:
+    """The library of some images raises an exception for it."""
+    kernel = {"platform_release": "6.8.0-45-generic", "platform_version": "#45-Ubuntu SMP"}
+    assert selection.holds(marker, environment=kernel) == result
+    for name in ("release", "version"):
+        monkeypatch.setattr(f"platform.{name}", lambda name=name: kernel[f"platform_{name}"])
+    assert selection.holds(marker) == result
+    assert selection.holds("platform_release >= '5'", environment={"platform_release": "10.1"})
 
 
 def test_what_development_adds_is_found_beside_the_lock(tmp_path: Path) -> None:

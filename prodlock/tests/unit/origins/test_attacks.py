@@ -148,7 +148,7 @@ def test_a_link_to_data_with_the_name_of_code_is_found() -> None:
     ],
 )
 def test_dpkgs_records_explain_nothing_where_debian_installs_nothing(folder: str) -> None:
-    """They are the image's own word."""
+    """Only the image states them."""
     path = "/etc/ld.so.preload" if folder.endswith("..") else f"{folder}/evil.so"
     given = {(1, path): Package("libc6", "2"), (1, "/usr/lib/libpq.so.5"): Package("libpq5", "17")}
     layer = CLEAN | {path: b"\x7fELF", "/usr/lib/libpq.so.5": b"\x7fELF"}

@@ -29,7 +29,7 @@ def test_a_stage_of_the_image_is_not_taken_for_its_base_image(name: str, refused
     check_base(image, installed, LOCKED)
     found = replace(image, base_found=True)
     if refused:
-        with pytest.raises(Failure, match=rf"^A base image must be given: base, .* has {name}, .* To fix it: name "):
+        with pytest.raises(Failure, match=rf"^A base image must be given \(got base .* has {name}, .* To fix it: "):
             check_base(found, installed, LOCKED)
     else:
         check_base(found, installed, LOCKED)

@@ -82,10 +82,22 @@ def test_each_form_of_import_is_read(source: str, expected: list[str]) -> None:
         ("if False:\n    import a", []),
         ("if True:\n    import a\nelse:\n    import b", ["a"]),
         ("MYPY = False\nif MYPY:\n    import a", []),
+        ("if sys.platform == 'win32':\n    import a\nelif os.name != 'nt':\n    import b\nelse:\n    import c", ["b"]),
+        (
+            "if platform.system() in ('x', 'y'):\n    import a\nif sys.platform.startswith('win'):\n    import b",
+            [],
+        ),
+        ("if sys.version_info >= (3, 11):\n    import a\nelse:\n    import b", ["a"]),
+        ("if sys.version_info < (3, 13):\n    import a\nelse:\n    import b", ["a", "b"]),
+        ("if sys.version_info < (3,) or sys.version_info[:2] < (3, 9):\n    import a", []),
+        ("if sys.platform == x or sys.version_info > (3, 8) or x.startswith('win'):\n    import a", ["a"]),
+        ("if 'linux' == sys.platform or sys.platform.startswith(x) or sys.platform in 3:\n    import a", ["a"]),
+        ("if sys.platform.startswith(('x', 1)) or os.name == 'x' == y or sys.version_info < 3:\n    import a", ["a"]),
+        ("if sys.version_info < ('a',) or sys.version_info[0] < 3:\n    import a", ["a"]),
     ],
 )
-def test_what_only_a_type_checker_reads_is_left_out(source: str, expected: list[str]) -> None:
-    """The other branch runs."""
+def test_what_no_image_runs_is_left_out(source: str, expected: list[str]) -> None:
+    """What is for a type checker, another system or an older Python: the other branch runs."""
     assert names(source) == expected
 
 
