@@ -145,6 +145,8 @@ _NAMED = re.compile(
     r"(?<![\w.$-])(?<!\$\{)(?P<option>--?)?(?P<name>[A-Za-z_][\w.-]*)"
     r"(?:\\?[\"']?(?P<sign>=|:\s{0,5}|\s{1,5}[=:]\s{1,5})|(?P<space>[\"']?,?\s{1,5}|[\"'],(?=[\"'])))"
 )
+# A distribution with its version (PEP 508).
+_PIN = re.compile(r"[a-z][\w.-]*==\d+(?:\.\w+)*(?![\w=+/-])")
 _QUOTED = re.compile(r"(?P<quote>\\?[\"'])(?P<value>.*?)(?<!\\)(?P=quote)", re.DOTALL)
 _BARE = re.compile(r"[^\s\"'`]+")
 # In these instructions a history has values without their quotation marks: one ends where the next name begins.
@@ -345,7 +347,7 @@ def _in_assignments(text: str) -> Iterator[_Span]:
         else:
             quoted = _QUOTED.match(text, start)
             value = quoted or _BARE.match(text, start)
-        if not value:
+        if not value or _PIN.match(text, match.start()):
             continue
         span = quoted.span("value") if quoted else value.span()
         given = text[slice(*span)]

@@ -277,6 +277,7 @@ def test_a_secret_is_found_and_masked_where_it_stands(text: str, shown: str) -> 
         "htpasswd -c users me",
         "redis-cli -h r ping",
         "",
+        "RUN pip install google-auth==2.40.3 'azure-keyvault-secrets==4.9'",
     ],
 )
 def test_an_ordinary_text_is_not_changed(text: str) -> None:
