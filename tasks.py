@@ -15,9 +15,9 @@ from prodlock.tasks import PassThrough, on_project, passed_arguments
 @on_project
 def test_tool(project: Project, all: bool = False) -> int:
     """Test Prodlock on this machine's Engine: `inv test-tool -- -k leak`."""
-    from prodlock.docker import stages
+    from prodlock.docker import own_tests
 
-    return stages.test_tool(project, [*(["--all"] if all else []), *passed_arguments()])
+    return own_tests.run(project, [*(["--all"] if all else []), *passed_arguments()])
 
 
 @task(

@@ -1,6 +1,6 @@
 """Build, run and prove a service whose production image contains what its lock file lists and nothing else.
 
-`check(Project(FOLDER))` runs the full proof on the production image of a project and returns a Report;
+`check(Project(FOLDER))` runs the whole proof on the production image of a project and returns a Report;
 `verify(Project(FOLDER), IMAGE)` gives every file of any image its origin and returns a VerifyReport. This package
 imports nothing until one of these names is used: production contains it for `prodlock.server`.
 """

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 from prodlock import __version__
-from prodlock.failure import CANNOT_CHECK, FAILED, INTERRUPTED, Failure, interrupt_on_termination
+from prodlock.failure import CANNOT_CHECK, FAILED, INTERRUPTED, Failure, discard_output, interrupt_on_termination
 from prodlock.project import COMPOSE_FILES
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 _ROOT_HELP = (
-    "the project (default: the nearest folder, the current one or one above it, with a Compose file and pyproject.toml)"
+    "the project (default: the nearest folder, the current one or one above it, whose pyproject.toml has "
+    "[tool.prodlock] or a Compose file beside it)"
 )
 _DEPLOY_HELP = "write the files of deploy/ as well, for HAProxy, Swarm and Kubernetes"
 _WORKFLOW_HELP = "write a workflow of GitHub Actions as well, which checks each change and publishes"
 _EXIT_CODES = """\
 exit codes:
-  0    no finding; the files are written
-  1    findings are printed; a file can't be written, or has conflicts
-  2    it can't be checked, or the command line is not valid
+  0    {}
+  1    {}
+  2    {}
   130  interrupted
 """
+_INVALID = "invalid command line"
+_WRITTEN = ("written", "not possible: nothing is written", _INVALID)
+_MERGED = (
+    "written, or nothing to write",
+    "not possible: nothing is written; or written with conflicts",
+    f"no project; or {_INVALID}",
+)
+_JUDGED = ("no finding", "findings", f"no verdict: evidence is missing; or {_INVALID}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interrupt_on_termination()
     try:
         code: int = options.run(options)
+        print(end="", flush=True)
     except Failure as failure:
         print(failure, file=sys.stderr)
         return failure.code
@@ -41,8 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of the output has ended, as `head` does. The interpreter must not write what is left at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return FAILED
     return code
 
@@ -51,13 +59,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="prodlock",
         description="Build, run and prove a service whose production image contains what its lock file lists.",
-        epilog=_EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="`prodlock COMMAND --help` lists the options and exit codes of a command.",
     )
     parser.add_argument("--version", action="version", version=f"prodlock {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    init = _command(commands, "init", _init, "move the project in this folder in, or start a new service here")
+    init = _command(
+        commands, "init", _init, "move the project in this folder in, or start a new service here", _WRITTEN
+    )
     init.add_argument("name", nargs="?", metavar="NAME", help="the name of a new service, in an empty folder")
     init.add_argument(
         "--set",
@@ -71,14 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--dry-run", action="store_true", help="print what would be written as a diff, and write nothing")
 
     upgrade = _command(
-        commands, "upgrade", _upgrade, "write what [tool.prodlock] and this version give; merge your edits"
+        commands, "upgrade", _upgrade, "write what [tool.prodlock] and this version give; merge your edits", _MERGED
     )
     upgrade.add_argument("--root", metavar="FOLDER", type=Path, help=_ROOT_HELP)
     upgrade.add_argument("--deploy", action="store_true", help=_DEPLOY_HELP)
     upgrade.add_argument("--workflow", action="store_true", help=_WORKFLOW_HELP)
     upgrade.add_argument("--dry-run", action="store_true", help="print the difference, and write nothing")
 
-    check = _command(commands, "check", _check, "prove where every byte of the production image comes from")
+    check = _command(commands, "check", _check, "prove where every byte of the production image comes from", _JUDGED)
     check.add_argument("--root", metavar="FOLDER", type=Path, help=_ROOT_HELP)
     check.add_argument(
         "--image", help="another image, or a file that `docker save` wrote (default: the project's image `prod`)"
@@ -86,7 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--sbom", metavar="FILE", help="compare a CycloneDX file with the image as well")
     check.add_argument("--json", action="store_true", help="print the report as JSON")
 
-    verify = _command(commands, "verify", _verify, "show where every byte of any image comes from, against the lock")
+    verify = _command(
+        commands, "verify", _verify, "show where every byte of any image comes from, against the lock", _JUDGED
+    )
     verify.add_argument(
         "image",
         metavar="IMAGE",
@@ -98,12 +109,23 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="FILE",
         type=Path,
-        help="the lock (default: the one in this folder); several lists of requirements are one lock",
+        help="the lock (default: the one in [tool.prodlock], or else the only one in this folder); several lists of "
+        "requirements are one lock",
     )
     verify.add_argument(
-        "--group", action="append", default=[], metavar="NAME", help="a group that the image has (default: main)"
+        "--group",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a group that the image has (default: those in [tool.prodlock], or else main)",
     )
-    verify.add_argument("--extra", action="append", default=[], metavar="NAME", help="an extra that the image has")
+    verify.add_argument(
+        "--extra",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="an extra that the image has (default: those in [tool.prodlock], or else none)",
+    )
     verify.add_argument(
         "--base",
         metavar="REF",
@@ -122,10 +144,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.add_argument("--strict", action="store_true", help="report every file that nothing accounts for")
     verify.add_argument("--all", action="store_true", help="print every finding; with --json, every file")
-    verify.add_argument(
+    form = verify.add_mutually_exclusive_group()
+    form.add_argument(
         "--explain", metavar="PATH", help="print the origin of a path in every layer, or a rule by its code"
     )
-    form = verify.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print the report as JSON")
     form.add_argument("--sarif", action="store_true", help="print the findings in SARIF, for code scanning")
     verify.add_argument("--html", metavar="FILE", type=Path, help="write a page with a picture of the image as well")
@@ -133,14 +155,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _command(
-    commands: _Commands, name: str, run: Callable[[argparse.Namespace], int], text: str
+    commands: _Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    text: str,
+    codes: tuple[str, str, str],
 ) -> argparse.ArgumentParser:
-    """Add a command, and return its parser."""
+    """Add a command, and return its parser. Takes the meaning of the exit codes 0, 1 and 2."""
     parser = commands.add_parser(
         name,
         help=text,
         description=f"{text[0].upper()}{text[1:]}.",
-        epilog=_EXIT_CODES,
+        epilog=_EXIT_CODES.format(*codes),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
@@ -203,8 +229,8 @@ def find_root(given: Path | None) -> Path:
             return folder
     place = "" if given else " or a folder above it"
     raise Failure(
-        f"{start}{place} must have a Compose file and pyproject.toml (got neither or only one). To fix it: name the "
-        "project's folder with --root.",
+        f"{start}{place} must have pyproject.toml, with [tool.prodlock] in it or a Compose file beside it (got no such "
+        "file). To fix it: name the project's folder with --root, or run `prodlock init`.",
         CANNOT_CHECK,
     )
 

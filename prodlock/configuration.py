@@ -38,8 +38,9 @@ _PATH = re.compile(r"[A-Za-z0-9_.@+-]+(/[A-Za-z0-9_.@+-]+)*")
 _URL_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?|/")
 _APPLICATION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _GROUP = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-# Without the words that YAML reads as another value.
-_SERVICE = re.compile(r"(?!(?:null|true|false|yes|no|on|off|y|n)$)[a-z][a-z0-9_-]*")
+# Words that YAML reads as another value than a text.
+YAML_WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
+_SERVICE = re.compile(rf"(?!(?:{'|'.join(YAML_WORDS)})$)[a-z][a-z0-9_-]*")
 # The version of Python in the name of an image, and the first one that the programs of a build run with.
 _PYTHON = re.compile(r"(?:^|/)python:(\d+)(?:\.(\d+))?")
 _FIRST_PYTHON = (3, 11)

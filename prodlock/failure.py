@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from types import FrameType
 
 FAILED = 1
@@ -16,6 +18,14 @@ class Failure(Exception):
     def __init__(self, message: str, code: int = FAILED) -> None:
         super().__init__(message)
         self.code = code
+
+
+def unreadable(name: object, error: OSError) -> str:
+    """Return the message for a file that can't be read, or for a full disk where its content is unpacked."""
+    return (
+        f"{name} must be readable (got: {error.strerror or error}). To fix it: restore it, change its mode, or free "
+        "space on the disk (TMPDIR names another folder)."
+    )
 
 
 class Terminated(KeyboardInterrupt):
@@ -34,3 +44,8 @@ def interrupt_on_termination() -> None:
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, terminate)
+
+
+def discard_output() -> None:
+    """Discard what the interpreter would write at its end: the reader of the output has ended, as `head` does."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

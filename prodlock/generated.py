@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from prodlock import recipes
-from prodlock.configuration import Command, Configuration, pyproject
+from prodlock.configuration import YAML_WORDS, Command, Configuration, pyproject
 from prodlock.failure import Failure
 from prodlock.project import Project
 
@@ -35,12 +35,10 @@ _OWN = (
 _VENDORED = ("prodlock/inside", "prodlock/server")
 # How long a stop of production may take. A serving command of the project's own reads no such variable.
 _GRACE = (
-    "  # The service checks at its start that it will be done by then.",
+    "  # The service checks at its start that it can stop within this time.",
     "  stop_grace_period: ${APP_STOP_GRACE_SECONDS:-10}s",
 )
 _OWN_GRACE = ("  # The kernel ends what has not stopped by then.", "  stop_grace_period: 10s")
-# Names that YAML reads as a number, a date or another value than a text.
-_NO_TEXT = re.compile(r"\d|(?:null|true|false|yes|no|on|off|y|n)$")
 # How git marks a conflict (git-merge-file(1)).
 CONFLICT = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"\{\{(~?)([a-z ]+)\}\}")
@@ -327,7 +325,8 @@ def _compose(configuration: Configuration, facts: Facts) -> dict[str, str | Iter
     ]
     secrets = recipes.secrets(services)
     return {
-        "name": f'"{facts.name}"' if _NO_TEXT.match(facts.name) else facts.name,
+        # YAML reads some names as a number, a date or another value than a text.
+        "name": facts.name if facts.name[:1].isalpha() and facts.name not in YAML_WORDS else f'"{facts.name}"',
         "build": list(recipes.flow(f"x-build: &build {{{', '.join(build)}}}")),
         "server": [*recipes.flow(f"x-server: &server {{{', '.join(server)}}}"), ""] if server else [],
         "environment": list(recipes.flow(f"  environment: &environment {{{', '.join(handed_on)}}}")),
@@ -406,7 +405,7 @@ def _forms(services: Mapping[str, str], end: str) -> dict[str, str]:
 
 def _tests(services: Mapping[str, str], addresses: Mapping[str, str]) -> Iterator[str]:
     if not services:
-        yield "    # The tests reach for nothing outside their container, and no network has to be made for them."
+        yield "    # The tests need nothing outside their container, so no network is created for them."
         yield "    network_mode: none"
         return
     yield "    # The tests reach services of their own, and nothing outside."

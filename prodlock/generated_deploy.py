@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from prodlock import generated, recipes
-from prodlock.configuration import Command, Configuration
+from prodlock.configuration import YAML_WORDS, Command, Configuration
 from prodlock.failure import Failure
 from prodlock.generated import Rendered
 
@@ -46,8 +46,6 @@ _SHARED = "-settings"
 # (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set).
 _NAME, _COMMAND_NAME = 32, 30
 _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-# Words that YAML 1.1 reads as booleans or as nothing.
-_YAML_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 
 
 def files(configuration: Configuration, name: str, variables: Iterable[str]) -> dict[str, Rendered]:
@@ -73,7 +71,7 @@ def kubernetes_name(name: str, most: int = _COMMAND_NAME) -> str:
     https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
     """
     found = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    if not found[:1].isalpha() or found in _YAML_WORDS:
+    if not found[:1].isalpha() or found in YAML_WORDS:
         found = f"service-{found}"
     return found[:most].strip("-")
 
@@ -134,7 +132,7 @@ def _values(configuration: Configuration, name: str, variables: Iterable[str]) -
         "settings": [] if own else _SETTINGS,
         "ports of services": list(_ports(configuration)),
         "stack commands": [line for one in configuration.commands for line in _stack_command(one)],
-        "released commands": [f"  {_key(one.name)}: *release" for one in configuration.commands],
+        "released commands": [f"  {one.name}: *release" for one in configuration.commands],
         "before an update": list(_before_an_update(configuration, name)),
         "shared label": [f"  labels: {{{shared}}}"] if once else [],
         "shared entry": [f"    {shared}"] if once else [],
@@ -232,13 +230,8 @@ def _ports(configuration: Configuration) -> Iterator[str]:
             yield f"    - ports: [{{port: {recipe.port}}}]"
 
 
-def _key(name: str) -> str:
-    """Return the name of a service as a key that YAML reads as text."""
-    return json.dumps(name) if name in _YAML_WORDS else name
-
-
 def _stack_command(command: Command) -> Iterator[str]:
-    yield f"  {_key(command.name)}:"
+    yield f"  {command.name}:"
     yield "    <<: *prod"
     yield f"    command: {json.dumps(command.words, ensure_ascii=False)}"
     yield "    healthcheck: {disable: true}"

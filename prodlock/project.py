@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +20,15 @@ OVERRIDES = (
     "docker-compose.override.yml",
     "docker-compose.override.yaml",
 )
+# The pattern of a Compose project's name.
+COMPOSE_NAME = "[a-z0-9][a-z0-9_-]*"
+
+
+def plain_name(text: str) -> str:
+    """Return the last name that Compose files give the project, or an empty string for none, or one with a variable."""
+    names = re.findall(r"^name:(.*)$", text, re.MULTILINE)
+    plain = re.fullmatch(rf"\s+([\"']?)({COMPOSE_NAME})\1(\s+#.*)?\s*", names[-1]) if names else None
+    return plain[2] if plain else ""
 
 
 @dataclass(frozen=True)

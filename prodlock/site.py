@@ -92,8 +92,16 @@ def _is_address(text: str) -> bool:
 def secrets(settings: Mapping[str, str]) -> tuple[str, ...]:
     """Return the options of `docker build` for the settings; addresses are named, not repeated."""
     files = {"ca_bundle": settings["CA_BUNDLE"], "netrc": settings["NETRC"]}
-    options = [f"--secret=id={name},src={file}" for name, file in files.items() if file]
+    options = [file_secret(name, file) for name, file in files.items() if file]
     return (*options, "--secret=id=index_url,env=INDEX_URL", "--secret=id=extra_index_url,env=EXTRA_INDEX_URL")
+
+
+def file_secret(name: str, file: str) -> str:
+    """Return the option of `docker build` for a secret that a file has: a line of CSV."""
+    source = f"src={file}"
+    if re.search('[,"]', source):
+        source = '"{}"'.format(source.replace('"', '""'))
+    return f"--secret=id={name},{source}"
 
 
 def login(settings: Mapping[str, str], address: str) -> tuple[str, str] | None:
@@ -118,7 +126,7 @@ def export(project: Project, certificates: bytes) -> None:
 
 def create(folder: Path) -> None:
     """Create a folder that git ignores, where there is none. Raises OSError where that is not possible."""
-    if not folder.exists():
+    with contextlib.suppress(FileExistsError):
         folder.mkdir()
         ignore(folder)
 

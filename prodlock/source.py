@@ -12,6 +12,7 @@ import io
 import os
 import posixpath
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -34,6 +35,8 @@ _EXECUTABLE, _LINK, _SUBMODULE = "100755", "120000", "160000"
 _SHA1_DIGITS = 40
 # How many bytes of contents one git command prints.
 _PORTION = 64 << 20
+# How many changed files git is asked about: the arguments of a command are limited.
+_MOST_ASKED = 100
 # The first character of a change in `git status --porcelain=v2`, and the number of fields before its path.
 _CHANGED = {"1": 8, "u": 10}
 # Variables by which git finds its programs, its configuration and a remote repository. Any other one may make it read
@@ -70,9 +73,7 @@ def commit(project: Project) -> Commit | None:
     inputs = build_inputs(project)
     records = _status(project, ".", *(f":(exclude,literal){path}" for path in inputs))
     revision = next(record.split(" ")[2] for record in records if record.startswith("# branch.oid "))
-    top, prefix, log = _git(
-        project, "rev-parse", "--show-toplevel", "--show-prefix", "--git-path", "logs/HEAD"
-    ).splitlines()
+    top, prefix, log = _places(project)
     _refuse_other(folder, top)
     if revision == "(initial)":
         _refuse_lost(project, log)
@@ -100,6 +101,14 @@ def _status(project: Project, *paths: str) -> list[str]:
     return _git(project, "status", *options, "--", *paths).split("\0")
 
 
+def _places(project: Project) -> tuple[str, str, str]:
+    """Return the folder of the working tree, the project's path in it with a `/`, and the file of the log of HEAD."""
+    printed = _git(project, "rev-parse", "--show-toplevel", "--show-prefix", "--git-path", "logs/HEAD")
+    # The folder's name may contain any character, also a line break.
+    top, prefix, log = printed.removesuffix("\n").rsplit("\n", 2)
+    return top, prefix, log
+
+
 def _refuse_other(folder: Path, top: str) -> None:
     """Raise Failure where git reads another repository than the one of a folder."""
     if not folder.samefile(top):
@@ -118,7 +127,7 @@ def head(project: Project) -> str:
     folder = repository(project.root)
     if not folder:
         return ""
-    top, log = _git(project, "rev-parse", "--show-toplevel", "--git-path", "logs/HEAD").splitlines()
+    top, _, log = _places(project)
     _refuse_other(folder, top)
     found = _git(project, "cat-file", "--batch-check=%(objectname) %(objecttype)", given=b"HEAD\n").split()
     if found[1:] == ["commit"]:
@@ -176,8 +185,12 @@ def differing(project: Project, revision: str) -> set[str]:
 
 
 def _committed(project: Project, revision: str, inputs: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Return mode and object name of each build input in a commit, by its path."""
-    return {path: (mode, name) for path, mode, name in _tree(project, revision, *inputs)}
+    """Return mode and object name of each build input in a commit, by its path; no submodule that is generated."""
+    return {
+        path: (mode, name)
+        for path, mode, name in _tree(project, revision, *inputs)
+        if not (mode == _SUBMODULE and _is_generated(project, path))
+    }
 
 
 def _differing(project: Project, inputs: Iterable[str], committed: Mapping[str, tuple[str, str]]) -> set[str]:
@@ -189,7 +202,8 @@ def _differing(project: Project, inputs: Iterable[str], committed: Mapping[str, 
         content = _content(project.root / path, mode)
         if content is None or _blob_name(content, name) != name:
             found.add(path)
-    return found
+    # No commit is claimed for the bytes of what is generated; but git must see no change of it.
+    return found - {*_converted(project, (path for path in found if _is_generated(project, path)), committed)}
 
 
 def build_inputs(project: Project) -> tuple[str, ...]:
@@ -265,6 +279,44 @@ def refuse_unavailable(project: Project, sources: Iterable[str]) -> None:
             f"`sources` in [tool.prodlock] must be files and folders that git keeps (got {', '.join(names)}, which git "
             "ignores). To fix it: name it in `generated` where another build makes it, or remove it from .gitignore."
         )
+
+
+def refuse_submodules(project: Project, sources: Iterable[str]) -> None:
+    """Raise Failure where a submodule is at or below one of the sources: no commit of this repository has its files."""
+    if not repository(project.root):
+        return
+    staged = _git(project, "--literal-pathspecs", "ls-files", "--stage", "-z", "--", *sources).split("\0")
+    paths = [entry.partition("\t")[2] for entry in staged if entry.startswith(_SUBMODULE)]
+    if names := [path for path in paths if not _is_generated(project, path)]:
+        raise Failure(
+            f"`sources` in [tool.prodlock] must be files that a commit of this repository has (got {', '.join(names)}, "
+            "of a submodule). To fix it: name it in `generated`, or copy its files into the repository."
+        )
+
+
+def refuse_converted(project: Project, made_from: Commit | None) -> None:
+    """Raise Failure where git has other bytes of a build input than the working tree, and reports no change of it.
+
+    A filter such as the one of Git LFS, or `core.autocrlf`, converts contents. Then no image is made of the commit's.
+    """
+    if not (made_from and made_from.changes):
+        return
+    inputs = build_inputs(project)
+    committed = _committed(project, made_from.revision, inputs)
+    if converted := _converted(project, _differing(project, inputs, committed), committed):
+        raise Failure(
+            f"What a build reads must be what the commit has, byte for byte (got {', '.join(converted[:3])}, which git "
+            "converts). To fix it: check out with core.autocrlf=false, or name what a filter such as Git LFS converts "
+            "in `generated` under [tool.prodlock]."
+        )
+
+
+def _converted(project: Project, paths: Iterable[str], committed: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Return those of the first hundred differing paths that git, which converts them, takes for the commit's."""
+    files = (path for path in sorted(paths) if path in committed and not (project.root / path).is_symlink())
+    asked = [path for path in files if (project.root / path).is_file()][:_MOST_ASKED]
+    names = _git(project, "hash-object", "--", *asked).split() if asked else []
+    return [path for path, name in zip(asked, names, strict=True) if committed[path][1] == name]
 
 
 def _ignored(project: Project, paths: list[str]) -> list[str]:
@@ -424,7 +476,8 @@ def locked_since(project: Project, setting: str) -> str:
     """Return the lock at the last commit that changed a setting of pyproject.toml, or an empty string."""
     if not repository(project.root):
         return ""
-    revision = _git(project, "log", "-1", "--format=%H", f"-G^{setting}", "--", "pyproject.toml").strip()
+    options = ("-1", "--no-show-signature", "--format=%H", f"-G^{setting}")
+    revision = _git(project, "-c", "log.showRoot=true", "log", *options, "--", "pyproject.toml").strip()
     lock = project.configuration.lock
     if not revision or not _git(project, "ls-tree", revision, "--", lock):
         return ""
@@ -466,7 +519,8 @@ def _git_bytes(project: Project, *args: str, given: bytes = b"") -> bytes:
         reason = next((line for line in printed.splitlines() if line.startswith("fatal: ")), printed)
         remedy = "make git read this repository"
         if "dubious ownership" in printed:
-            remedy = f"run `git config --global --add safe.directory {project.root}`, or make your user its owner"
+            trusted = shlex.quote(str(repository(project.root)))
+            remedy = f"run `git config --global --add safe.directory {trusted}`, or make your user its owner"
         raise _unreadable(reason.removeprefix("fatal: ") or f"exit code {done.returncode}", remedy)
     return done.stdout
 

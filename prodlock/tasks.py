@@ -22,7 +22,7 @@ from invoke.tasks import Task, task
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 from prodlock.docker import env_file  # noqa: E402
-from prodlock.failure import FAILED, INTERRUPTED, Failure, interrupt_on_termination  # noqa: E402
+from prodlock.failure import FAILED, INTERRUPTED, Failure, discard_output, interrupt_on_termination  # noqa: E402
 from prodlock.project import Project  # noqa: E402
 
 # The groups of the tasks below in the order of the listing; a project's own tasks come last.
@@ -33,7 +33,7 @@ GROUPS: dict[str, Sequence[str]] = {
 }
 OWN_TASKS = "This project"
 
-_IMAGE_HELP = "Another image, or a file that `docker save` wrote, instead of the image that `inv build` made."
+_IMAGE_HELP = "Another image, or a file that `docker save` wrote, instead of the one that `inv build` made."
 
 
 def on_project(body: Callable[..., int | None]) -> Callable[..., None]:
@@ -43,13 +43,21 @@ def on_project(body: Callable[..., int | None]) -> Callable[..., None]:
     def wrapped(c: Context, *args: object, **kwargs: object) -> None:
         interrupt_on_termination()
         if c.config.run.dry:
-            raise Exit("These tasks have no dry run: each prints the docker command that it runs.", code=FAILED)
+            raise Exit(
+                "Tasks must be run without --dry (got --dry). To fix it: leave it out; each task prints the docker "
+                "commands that it runs.",
+                code=FAILED,
+            )
         try:
             code = body(env_file.project(Path(c.config.prodlock.root)), *args, **kwargs)
+            print(end="", flush=True)
         except Failure as failure:
             raise Exit(str(failure), code=failure.code) from None
         except KeyboardInterrupt:
             raise Exit("Interrupted.", code=INTERRUPTED) from None
+        except BrokenPipeError:
+            discard_output()
+            raise Exit(code=FAILED) from None
         if code:
             raise Exit(code=code)
 
@@ -246,7 +254,7 @@ def venv(project: Project) -> None:
 def check_prod_has_no_pytest(project: Project, image: str | None = None, json: bool = False) -> int:
     """Prove that no dev dependency is in prod.
 
-    Exit code: 0 clean, 1 leak, 2 cannot check.
+    Exit code: 0 clean, 1 findings, 2 no verdict because evidence is missing.
     """
     from prodlock.proof import check
 
@@ -264,7 +272,7 @@ def check_prod_has_no_pytest(project: Project, image: str | None = None, json: b
 def check_prod(project: Project, image: str | None = None, sbom: str | None = None, json: bool = False) -> int:
     """Prove where every byte of prod comes from.
 
-    It must be the lock, the sources and the base image. Exit code: 0 clean, 1 leak, 2 cannot check.
+    It must be the lock, the sources and the base image. Exit code: 0 clean, 1 findings, 2 no verdict.
     """
     from prodlock.proof import check
 
@@ -276,7 +284,7 @@ def check_prod(project: Project, image: str | None = None, sbom: str | None = No
 def sbom(project: Project, image: str | None = None, output: str | None = None) -> int:
     """Write a CycloneDX bill of materials of prod.
 
-    First proves what prod contains; writes nothing where that fails.
+    First proves what prod contains; writes nothing where that fails. Exit code: 0 written, 1 findings, 2 no verdict.
     """
     from prodlock.proof import check
 
@@ -286,7 +294,7 @@ def sbom(project: Project, image: str | None = None, output: str | None = None) 
 @task(
     iterable=["platform"],
     help={
-        "to": "REGISTRY/NAME or REGISTRY/NAME:TAG; without a tag it is the commit.",
+        "to": "REGISTRY/NAME or REGISTRY/NAME:TAG; without a tag, the tag is the hash of the commit.",
         "sign": "Sign with cosign, and attest the bill of materials and the verdict: a private key's file or address.",
         "platform": "A platform that must be published, for example linux/amd64; the image must be one of it.",
         "output": "The file of the bill of materials (default: reports/sbom.json).",
@@ -302,7 +310,7 @@ def publish(
 ) -> int:
     """Prove prod, push it to a registry, and print its digest.
 
-    Exit code: 0 published, 1 leak or refused, 2 cannot check.
+    Exit code: 0 published, 1 findings or a refusal, 2 no verdict because evidence is missing.
     """
     from prodlock.proof import publish
 
@@ -314,7 +322,7 @@ def publish(
 def deploy_check(project: Project) -> int:
     """Check deploy/ against its schemas and docker-compose.yml.
 
-    Exit code: 0 valid and consistent, 1 not, 2 cannot check.
+    Exit code: 0 valid and consistent, 1 findings, 2 no verdict because files are missing.
     """
     from prodlock.proof import deploy
 
@@ -324,7 +332,7 @@ def deploy_check(project: Project) -> int:
 @task(klass=PassThrough)
 @on_project
 def poetry(project: Project) -> int:
-    """Run Poetry in its stage: `inv poetry -- add --lock httpx`."""
+    """Run Poetry on the working tree: `inv poetry -- add --lock httpx`."""
     from prodlock.docker import stages
 
     return stages.poetry(project, passed_arguments())
@@ -333,7 +341,7 @@ def poetry(project: Project) -> int:
 @task(klass=PassThrough)
 @on_project
 def uv(project: Project) -> int:
-    """Run uv in its stage: `inv uv -- add --no-sync httpx`."""
+    """Run uv on the working tree: `inv uv -- add httpx`."""
     from prodlock.docker import stages
 
     return stages.uv(project, passed_arguments())
@@ -344,29 +352,29 @@ def uv(project: Project) -> int:
 def audit(project: Project, json: bool = False) -> int:
     """Ask for known vulnerabilities of what the lock has.
 
-    Exit code: 0 none, 1 vulnerabilities, 2 cannot ask.
+    Exit code: 0 none, 1 vulnerabilities, 2 no complete answer.
     """
     from prodlock.proof import audit
 
     return audit.check(project, as_json=json)
 
 
-@task(help={"fix": "Fix what can be fixed in the working tree instead."})
+@task(help={"fix": "Fix what ruff and codespell can fix in the working tree, instead of checking it."})
 @on_project
 def lint(project: Project, fix: bool = False) -> int:
     """Check style, types, Dockerfiles, shell scripts and spelling."""
-    from prodlock.docker import stages
+    from prodlock.docker import linters
 
-    return stages.lint(project, fix=fix)
+    return linters.lint(project, fix=fix)
 
 
 @task(help={"volumes": "Remove the volumes of databases as well, with their data."})
 @on_project
 def clean(project: Project, volumes: bool = False) -> None:
     """Remove this checkout's containers, networks and images."""
-    from prodlock.docker import images
+    from prodlock.docker import cleanup
 
-    images.clean(project, volumes=volumes)
+    cleanup.clean(project, volumes=volumes)
 
 
 def collection(root: Path) -> Collection:

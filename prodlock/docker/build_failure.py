@@ -74,20 +74,20 @@ APT = Tool(r"/packages\.sh |\bapt-get ", r"E: ", r"W: ")
 CHECK = Tool(r"prodlock\.inside\.lock\b", r"pyproject\.toml changed")
 
 _CERTIFICATE = (
-    "presents a certificate that the build does not trust. To fix it: name your company's bundle of certificate "
-    "authorities with CA_BUNDLE=FILE."
+    "must present a certificate that the build trusts (got another one). To fix it: name your company's bundle of "
+    "certificate authorities with CA_BUNDLE=FILE."
 )
 _INDEX = "To fix it: name an index that has it with INDEX_URL=ADDRESS, or lock a version that the index has."
 _OTHER_HASH = (
-    "The package index must serve {where} with the sha256 in poetry.lock or in the tool's requirements (got another). "
+    "The package index must serve {where} with the sha256 in the lock or in the tool's requirements (got another). "
     "To fix it: find out why before you change either."
 )
 _UNREACHABLE = (
-    "The build can't reach the package index. To fix it: check the network, or name an index that can be reached with "
-    "INDEX_URL=ADDRESS."
+    "The package index must be reachable from the build (got no connection). To fix it: check the network, or name an "
+    "index that can be reached with INDEX_URL=ADDRESS."
 )
 _REFUSED = (
-    "The package index refuses the build. To fix it: name it with a user and a password, "
+    "The package index must let the build in (got a refusal). To fix it: name it with a user and a password, "
     "INDEX_URL=https://USER:PASSWORD@HOST/PATH (EXTRA_INDEX_URL for a further index), or in the file that NETRC names."
 )
 # Errors of a step's program. The first match wins.
@@ -115,12 +115,13 @@ _STEP_CAUSES = (
         UV,
         r"^  cause: Because (?:there is no version of (?P<where>[\w.-]+==[\w.!+-]+\w)|(?P<name>[\w.-]+) was not found)"
         r"(?: in the package registry)? and you require ",
-        "The package index does not have every distribution in poetry.lock. " + _INDEX,
+        "The package index must have every distribution in the lock (got fewer). " + _INDEX,
     ),
     Cause(
         UV,
         r"^  cause: Because (?P<where>[\w.-]+==[\w.!+-]+\w) has no (?:usable )?wheels ",
-        "The package index serves no wheel of {where} for this platform, and poetry.lock names one. " + _INDEX,
+        "The package index must serve a wheel of {where} for this platform, as the lock names one (got none). "
+        + _INDEX,
     ),
     Cause(
         PIP,
@@ -143,25 +144,25 @@ _STEP_CAUSES = (
         APT,
         r"^E: Failed to fetch \S+ +(?:Temporary failure resolving|Could not resolve|Could not connect|Unable to connect"
         r"|Connection (?:refused|timed out))",
-        "The build can't reach the Debian mirror. To fix it: check the network.",
+        "The Debian mirror must be reachable from the build (got no connection). To fix it: check the network.",
     ),
     Cause(
         APT,
         r"^E: Unable to locate package (?P<where>\S+)$",
-        "Debian has no package {where}. To fix it: correct ARG PACKAGES in the Dockerfile.",
+        "Debian must have the package {where} (got none). To fix it: correct ARG PACKAGES in the Dockerfile.",
     ),
     Cause(
         None,
         r"\Aexec \S+: exec format error\Z",
-        "This Engine can't run programs of that platform. To fix it: install emulators (Debian: `apt-get install "
-        "qemu-user-static`), or build on a machine of the platform.",
+        "The Engine must be able to run programs of that platform (got: exec format error). To fix it: install "
+        "emulators (Debian: `apt-get install qemu-user-static`), or build on a machine of the platform.",
     ),
     Cause(
         None,
         r"^(?:[\w./-]+: (?:(?:cannot|error|failed|write) [^:]*: |[^: ]+: )?|OSError: \[Errno 28\] |  cause: )"
         r"No space left on device(?: \(os error 28\)|: '[^']*')?\Z",
-        "A file system that the step writes to is full. To fix it: free space (`docker system df` shows what Docker "
-        "uses, `df` the disks).",
+        "The file systems that the step writes to must have room (got a full one). To fix it: free space (`docker "
+        "system df` shows what Docker uses, `df` the disks).",
     ),
 )
 # Errors of BuildKit itself: a pattern for the instruction, one for the error, and the message for the user.
@@ -175,8 +176,8 @@ _SOLVER_CAUSES = (
     (
         r"^# *syntax=",
         r"(?:^|: )failed to resolve source metadata for ",
-        "The frontend that `# syntax=` names can't be pulled. To fix it: remove the line, which is optional, or name a "
-        "registry that can be reached.",
+        "The frontend that `# syntax=` names must be an image that can be pulled (got none). To fix it: remove the "
+        "line, which is optional, or name a registry that can be reached.",
     ),
     (
         r"\bfrom=",
@@ -209,13 +210,14 @@ _SOLVER_CAUSES = (
     (
         r"",
         r"did not complete successfully: exit code: 137\b",
-        "The step was killed, which happens when memory runs out. To fix it: give Docker more memory, or stop other "
-        "programs.",
+        "The step must run to its end (got: killed, which happens when memory runs out). To fix it: give Docker more "
+        "memory, or stop other programs.",
     ),
     (
         r"",
         r"(?<!did not complete successfully): no space left on device$",
-        "The Engine's disk is full. To fix it: free space (`docker system df` shows what Docker uses).",
+        "The Engine's disk must have room (got a full one). To fix it: free space (`docker system df` shows what "
+        "Docker uses).",
     ),
 )
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from prodlock import service
 from prodlock.docker import engine
 from prodlock.failure import Failure
-from prodlock.project import COMPOSE_FILES, OVERRIDES, Project
+from prodlock.project import COMPOSE_FILES, COMPOSE_NAME, OVERRIDES, Project, plain_name
 
 # The services that Prodlock builds: name and profile; the profile is the name of the target as well.
 PROD = ("api-prod", "prod")
 DEV = ("api-tests", "dev")
 # The service that serves the working tree in the image of DEV.
 LIVE = ("api-dev", "watch")
-# Compose's pattern for a project's name.
-_NAME = "[a-z0-9][a-z0-9_-]*"
 
 
 def project_name(project: Project) -> str:
@@ -29,17 +29,15 @@ def project_name(project: Project) -> str:
     `.env` changes it: a task that removes containers must not be redirected to those of another project.
     """
     if given := project.environment.get("PRODLOCK_PROJECT"):
-        if not re.fullmatch(_NAME, given):
+        if not re.fullmatch(COMPOSE_NAME, given):
             raise Failure(
                 "PRODLOCK_PROJECT must be lower-case letters, digits, `_` and `-`, beginning with a letter or a digit "
                 f"(got {given!r}). To fix it: set such a name, or unset it."
             )
         return given
-    text = "\n".join(map(_read, files(project)))
     # The override comes last and takes precedence.
-    names = re.findall(r"^name:(.*)$", text, re.MULTILINE)
-    if names and (plain := re.fullmatch(rf"\s+([\"']?)({_NAME})\1(\s+#.*)?\s*", names[-1])):
-        return plain[2]
+    if name := plain_name("\n".join(map(_read, files(project)))):
+        return name
     # Without a name, or with a variable in it: Compose resolves it, which takes a tenth of a second.
     configuration = engine.output(
         project, "compose", *_location(project), "config", "--format=json", env={"COMPOSE_PROJECT_NAME": ""}
@@ -58,13 +56,18 @@ def files(project: Project) -> list[Path]:
     if not found[0]:
         raise Failure(
             f"{project.root} must have a {given or 'docker-compose.yml'} (got none). To fix it: restore it, or run "
-            "`prodlock init`."
+            "`prodlock upgrade`, or `prodlock init` in a project that has not moved in."
         )
     chosen = [paths[0] for paths in found if paths]
     for file in chosen:
         if not os.access(file, os.R_OK):
             raise Failure(f"{file} must be readable (got no permission). To fix it: change its mode.")
     return chosen
+
+
+def names(project: Project) -> list[str]:
+    """Return the paths of the Compose files, relative to the project's folder."""
+    return [file.relative_to(project.root).as_posix() for file in files(project)]
 
 
 def command(project: Project, *profiles: str, name: str = "", more: Iterable[str] = ()) -> tuple[str, ...]:
@@ -76,6 +79,15 @@ def command(project: Project, *profiles: str, name: str = "", more: Iterable[str
     overrides = (f"--file={file}" for file in more)
     chosen = (f"--profile={profile}" for profile in profiles)
     return ("compose", *_location(project), *overrides, f"--project-name={name or project_name(project)}", *chosen)
+
+
+@contextlib.contextmanager
+def override(document: Mapping[str, object]) -> Iterator[str]:
+    """Yield the path of a Compose file that exists for a block. JSON is YAML."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "override.json")
+        file.write_text(json.dumps(document), encoding="utf-8")
+        yield str(file)
 
 
 def check_settings(project: Project, *services: tuple[str, str], quickly: bool = False) -> None:
@@ -96,12 +108,12 @@ def check_settings(project: Project, *services: tuple[str, str], quickly: bool =
     for name, _ in services:
         given = (document.get("services") or {}).get(name, {})
         if dropped := service.not_handed_on(given, read):
-            raise Failure("\n".join(service.dropped(files(project)[0].name, name, one) for one in dropped))
+            raise Failure("\n".join(service.dropped(names(project)[0], name, one) for one in dropped))
 
 
 def _location(project: Project) -> tuple[str, ...]:
     """Return the options that name files and folder, relative to the folder that docker runs in."""
-    return (*(f"--file={file.name}" for file in files(project)), "--project-directory=.")
+    return (*(f"--file={name}" for name in names(project)), "--project-directory=.")
 
 
 def _read(file: Path) -> str:

@@ -71,7 +71,8 @@ def parse(project: Project, line: str) -> Container:
     identifier, names, image, state, ports, of_project, service, one_off, folder, files = line.split("\t")
     # A link gives a container further names, `OTHER/ALIAS`.
     name = next(name for name in names.split(",") if "/" not in name)
-    paths = tuple(filter(None, files.split(",")))
+    # Absolute paths, which may have commas as well.
+    paths = tuple(filter(None, re.split(r",(?=/|[A-Za-z]:\\)", files)))
     local = bool(folder) and os.path.realpath(folder) == os.path.realpath(project.root)
     # A folder with files of this configuration.
     read = {os.path.realpath(Path(folder, name)) for name in (*_configured(project), *COMPOSE_FILES, *OVERRIDES)}
@@ -91,7 +92,8 @@ def _configured(project: Project) -> tuple[str, ...]:
 
 def list_all(project: Project) -> list[Container]:
     """Return all containers of the Engine, running or not, the newest first."""
-    return [parse(project, line) for line in engine.output(project, "ps", "--all", f"--format={_FORMAT}").splitlines()]
+    listing = engine.output(project, "ps", "--all", f"--format={_FORMAT}", shielded=True)
+    return [parse(project, line) for line in listing.splitlines()]
 
 
 def remove(project: Project, containers: Iterable[Container], name: str) -> None:
@@ -109,6 +111,12 @@ def remove(project: Project, containers: Iterable[Container], name: str) -> None
                 # Another command may have removed it meanwhile.
                 if container.identifier in {one.identifier for one in list_all(project)}:
                     raise
+        remove_unused_networks(project, name)
+
+
+def remove_unused_networks(project: Project, name: str) -> None:
+    """Remove the networks of a Compose project that no container uses. Interruptions are ignored meanwhile."""
+    with engine.undisturbed():
         labelled = f"--filter=label=com.docker.compose.project={name}"
         listing = engine.output(project, "network", "ls", labelled, "--format={{.Name}}", shielded=True)
         for network in listing.splitlines():

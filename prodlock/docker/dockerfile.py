@@ -30,4 +30,8 @@ def default(project: Project, argument: str) -> str:
 
 
 def _unreadable(error: Exception) -> Failure:
-    return Failure(f"The Dockerfile must be a readable text (got: {error}). To fix it: restore it.")
+    reason = getattr(error, "strerror", None) or error
+    return Failure(
+        f"The Dockerfile must be a readable text (got: {reason}). To fix it: restore it, or run `prodlock upgrade`, "
+        "which writes a missing one."
+    )

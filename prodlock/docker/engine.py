@@ -241,7 +241,7 @@ def _process(  # noqa: PLR0913 - what a process is started with
             yield process
         except BaseException as interruption:
             with undisturbed():
-                # A terminal sends Ctrl-C to Docker as well, which then ends in good order.
+                # A terminal sends Ctrl-C to Docker as well, which then ends properly.
                 if not (os.isatty(0) and type(interruption) is KeyboardInterrupt):
                     process.terminate()
                     if ended_by:

@@ -38,8 +38,8 @@ _CAUSES = (
     Cause(
         rf"{_ERROR}(?:Cannot connect to the Docker daemon at |error during connect: "
         r"|failed to connect to the docker API at )",
-        "The Docker Engine is not running. To fix it: start it (`inv setup` does on Debian and Ubuntu, "
-        "Docker Desktop does elsewhere).",
+        "The Docker Engine must be running (got no answer). To fix it: start it (`inv setup` does on Debian and "
+        "Ubuntu, Docker Desktop does elsewhere).",
     ),
     Cause(
         r"^(?:docker: '(?:compose|buildx)' is not a docker command|docker: unknown command: docker (?:compose|buildx)"
@@ -63,6 +63,17 @@ _CAUSES = (
         "correct that line, or quote its value as 'VALUE'.",
     ),
     Cause(
+        r"^setenv: invalid argument$",
+        ".env must be text in UTF-8 (got a NUL character, as in UTF-16). To fix it: save it in UTF-8; PowerShell's `>` "
+        "may write UTF-16.",
+    ),
+    Cause(
+        rf"{_ERROR}(?:failed to read|error while interpolating) (?P<where>.+?): "
+        r"required variable (?P<name>\w+) is missing a value(?P<reason>(?:: [^\n]+)?)$",
+        "{name} must be set (got no value, which {where} requires{reason}). To fix it: set it in the environment, or "
+        "in `.env`.",
+    ),
+    Cause(
         r"^error decoding '[^']*\.stop_grace_period': .*\"(?P<value>[^\"]*)s\"$",
         "APP_STOP_GRACE_SECONDS must be a number of seconds (got {value}). To fix it: correct the variable, or unset "
         "it for its default.",
@@ -84,20 +95,25 @@ _CAUSES = (
     ),
     Cause(
         rf"{_ERROR}(?:Error response from daemon: )?No such image: (?P<where>\S+?)(?::latest)?\.?$",
-        "There is no image {where} on this Engine. To fix it: build this project's images with `inv build`.",
+        "The Engine must have the image {where} (got none). To fix it: build this project's images with `inv build`.",
     ),
 )
 
 
 def describe(args: Sequence[str], code: int, output: str, program: str = "docker") -> str:
     """Return the message for a `docker` command that failed: its known cause, or else its last lines."""
-    text = printable(output)
-    if args[:1] != ("run",) or code >= RUN_FAILED:
-        for cause in _CAUSES:
-            match = re.search(cause.line, text, re.MULTILINE)
-            if match:
-                return cause.message.format(**match.groupdict())
-    return f"`{program} {shlex.join(args)}` failed with exit code {code}{last_lines(text.splitlines())}"
+    lines = printable(output).splitlines()
+    return known_cause(args, code, output) or (
+        f"`{program} {shlex.join(args)}` failed with exit code {code}{last_lines(lines)}"
+    )
+
+
+def known_cause(args: Sequence[str], code: int, output: str) -> str:
+    """Return the message for the known cause of a failed `docker` command, or an empty string for another one."""
+    if args[:1] == ("run",) and code < RUN_FAILED:
+        return ""
+    found = ((cause, re.search(cause.line, printable(output), re.MULTILINE)) for cause in _CAUSES)
+    return next((cause.message.format(**match.groupdict()) for cause, match in found if match), "")
 
 
 def last_lines(lines: Sequence[str]) -> str:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from prodlock import generated, integers
 from prodlock.docker import containers, development, engine, exclusive, images, services, stages
-from prodlock.docker.compose import DEV, LIVE, PROD, check_settings, command, project_name
+from prodlock.docker.compose import DEV, LIVE, PROD, check_settings, command, override, project_name
 from prodlock.failure import Failure
 from prodlock.project import Project
 
@@ -57,16 +54,16 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
             # debugpy warns without the second: a debugger can't stop in modules that are part of the interpreter.
             options += ["--env=PRODLOCK_DEBUG=1", "--env=PYTHON_FROZEN_MODULES=off"]
         program = _program(project)
-        with services.for_dev(project), _override(project, debug=debug) as override:
+        with services.for_dev(project), _debugger(project, debug=debug) as more:
             try:
-                run = (*command(project, LIVE[1]), *override, "run", *development.terminal(), *options, LIVE[0])
+                run = (*command(project, LIVE[1], more=more), "run", *development.terminal(), *options, LIVE[0])
                 return development.run_temporary(project, *run, *program, name=name, env={"PORT": port})
             except KeyboardInterrupt:
                 # How a server is ended.
                 return 0
             finally:
                 _wait_for_removal(project, name)
-                containers.remove(project, (), project_name(project))
+                containers.remove_unused_networks(project, project_name(project))
 
 
 def _program(project: Project) -> tuple[str, ...]:
@@ -103,7 +100,9 @@ def _remove_leftover(project: Project, name: str, locked: bool | None) -> None: 
             remedy = "press Ctrl-C there" if locked is False else f"run `docker rm --force {name}`"
             raise Failure(f"`inv dev` must run once in a checkout (got {one}). To fix it: {remedy}.")
     if locked is False:
-        raise Failure("`inv dev` must run once in a checkout (got another that starts). To fix it: press Ctrl-C there.")
+        raise Failure(
+            "`inv dev` must run once in a checkout (got another that is starting). To fix it: press Ctrl-C there."
+        )
 
 
 def _wait_for_removal(project: Project, name: str) -> None:
@@ -130,14 +129,11 @@ def check_free(port: int) -> None:
 
 
 @contextlib.contextmanager
-def _override(project: Project, *, debug: bool) -> Iterator[tuple[str, ...]]:
-    """Yield the option of Compose that replaces the dev image by the one with the debugger, and publishes its port."""
+def _debugger(project: Project, *, debug: bool) -> Iterator[tuple[str, ...]]:
+    """Yield further Compose files: with `debug`, one that runs the image with the debugger and publishes its port."""
     if not debug:
         yield ()
         return
     service = {"image": stages.build(project, "loop"), "ports": [f"127.0.0.1:{DEBUG_PORT}:{DEBUG_PORT}"]}
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "debug.json")
-        # JSON is YAML.
-        file.write_text(json.dumps({"services": {LIVE[0]: service}}), encoding="utf-8")
-        yield (f"--file={file}",)
+    with override({"services": {LIVE[0]: service}}) as file:
+        yield (file,)

@@ -34,7 +34,9 @@ def serve(project: Project, port: str, *, detach: bool) -> None:
         if locked is False:
             if conflicting := _conflicting(project):
                 raise _already_running(conflicting)
-            raise Failure("Another `inv serve` is starting in this folder. To stop it: press Ctrl-C there.")
+            raise Failure(
+                "`inv serve` must run once in a checkout (got another that is starting). To fix it: press Ctrl-C there."
+            )
         _remove_leftovers(project)
         check_settings(project, PROD)
         images.build(project, PROD, made_from=source.commit(project), env=settings)
@@ -48,14 +50,14 @@ def serve(project: Project, port: str, *, detach: bool) -> None:
             healthy = True
             if not detach:
                 _stream_logs(project, next(one.identifier for one in created if one.service == PROD[0]))
-        except KeyboardInterrupt:
-            engine.notify("")
+        except BaseException as end:
+            is_interruption = isinstance(end, KeyboardInterrupt)
+            if is_interruption:
+                engine.notify("")
             containers.remove(project, created, project_name(project))
-            if not healthy:
+            # An interruption is how a service that answers is stopped.
+            if not (is_interruption and healthy):
                 raise
-        except Failure:
-            containers.remove(project, created, project_name(project))
-            raise
 
 
 def stop(project: Project) -> None:
@@ -100,7 +102,10 @@ def _is_production(project: Project, container: Container) -> bool:
 
 
 def _already_running(conflicting: Sequence[Container]) -> Failure:
-    return Failure(f"Production already runs: {conflicting[0]}. To stop it: {conflicting[0].stop_command()}.")
+    return Failure(
+        f"Production must not be running yet (got {conflicting[0]}). To fix it: stop that with "
+        f"{conflicting[0].stop_command()}."
+    )
 
 
 def _create(project: Project, settings: Mapping[str, str]) -> list[Container]:

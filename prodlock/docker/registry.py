@@ -6,11 +6,11 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from prodlock.docker import engine
-from prodlock.docker.failures import Cause, describe, last_lines, printable
+from prodlock.docker.failures import Cause, describe, known_cause, printable
 from prodlock.docker.saved import MISSING
 from prodlock.failure import Failure
 from prodlock.integers import LAST_PORT
@@ -20,7 +20,7 @@ from prodlock.project import Project
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::(\d{1,5}))?")
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_LONGEST_NAME = 255
+_LONGEST_NAME, _LONGEST_TAG = 255, 128
 _BY_DIGEST = re.compile(r"[^@]+@sha256:[0-9a-f]{64}")
 # The hosts that Docker and cosign use without TLS.
 _LOOPBACK = re.compile(r"(?:localhost|127\.\d+\.\d+\.\d+)(?::\d+)?")
@@ -130,7 +130,7 @@ def _wrong(text: str, first: str, path: str, tag: str | None) -> str:
     """Return what is wrong with a reference, or an empty string."""
     host = _HOST.fullmatch(first)
     for is_wrong, reason in (
-        (not text, "nothing"),
+        (not text, "it is empty"),
         (re.search(r"\s", text), "it has a space"),
         ("://" in text, "it is an address; leave out what is before the registry's name"),
         ("@" in text, "it has a digest or a login; the digest results from the push"),
@@ -141,6 +141,7 @@ def _wrong(text: str, first: str, path: str, tag: str | None) -> str:
         (not _PATH.fullmatch(path), "the name has other characters than a-z, 0-9 and single separators . _ - /"),
         (len(first) + 1 + len(path) > _LONGEST_NAME, f"the name has more than {_LONGEST_NAME} characters"),
         (tag == "", "the tag is missing behind the colon"),
+        (tag and len(tag) > _LONGEST_TAG, f"the tag has more than {_LONGEST_TAG} characters"),
         (tag and not _TAG.fullmatch(tag), "the tag has other characters than A-Z, a-z, 0-9 and . _ -"),
     ):
         if is_wrong:
@@ -161,10 +162,10 @@ def push(project: Project, image: Image, to: Destination, tag: str) -> str:
     """
     reference = to.reference(tag)
     with tagged(project, image.identifier, reference):
-        code, err = engine.shown(project, "push", reference)
+        args = ("push", reference)
+        code, err = engine.shown(project, *args)
         if code:
-            described = describe(("push", reference), code, err)
-            raise _refusal(to, reference, err, described) or Failure(described)
+            raise _refusal(to, reference, args, code, err) or Failure(describe(args, code, err))
         # What the Engine has computed, not what the registry has answered.
         pushed = {one.rpartition("@")[2] for one in _inspected(project, reference).get("RepoDigests") or ()}
     manifest = _read(project, to, reference, "--raw").encode(errors="surrogateescape")
@@ -190,7 +191,7 @@ def digest_of(project: Project, to: Destination, tag: str) -> str:
     args = ("buildx", "imagetools", "inspect", "--raw", to.reference(tag))
     code, out, err = engine.result(project, *args)
     if code:
-        if found := _refusal(to, to.reference(tag), err, describe(args, code, err), causes=_UNREACHABLE):
+        if found := _refusal(to, to.reference(tag), args, code, err, causes=_UNREACHABLE):
             raise found
         return ""
     return f"sha256:{hashlib.sha256(out.encode(errors='surrogateescape')).hexdigest()}"
@@ -213,8 +214,8 @@ def pull_missing(project: Project, reference: str, *, program: str = "docker", p
         name = reference.partition("@")[0]
         first, _, path = name.partition("/")
         at = Destination(first, path, "") if path and _is_registry(first) else Destination("docker.io", name, "")
-        described = describe(args, code, err, program)
-        raise _refusal(at, reference, err, described, right="read") or Failure(described)
+        refusal = _refusal(at, reference, args, code, err, right="read")
+        raise refusal or Failure(describe(args, code, err, program))
 
 
 def failure(
@@ -241,18 +242,19 @@ def failure(
 def _refusal(  # noqa: PLR0913 - a failed command
     to: Destination,
     reference: str,
+    args: Sequence[str],
+    code: int,
     err: str,
-    described: str,
     *,
     right: str = "write to",
     causes: tuple[Cause, ...] = _CAUSES,
 ) -> Failure | None:
     """Return the failure of a docker command that talks to a registry, or None for an unknown cause.
 
-    `described` is what `failures.describe` returns: an Engine that is not running refuses connections as well.
+    An Engine that is not running refuses connections as well.
     """
-    is_known = not re.match(r"`(?:docker|podman) ", described)
-    return Failure(described) if is_known else failure(to, reference, err, right=right, causes=causes)
+    cause = known_cause(args, code, err)
+    return Failure(cause) if cause else failure(to, reference, err, right=right, causes=causes)
 
 
 def _other(reference: str, got: str, wanted: str) -> Failure:
@@ -267,8 +269,8 @@ def _read(project: Project, to: Destination, reference: str, form: str) -> str:
     args = ("buildx", "imagetools", "inspect", form, reference)
     code, out, err = engine.result(project, *args)
     if code:
-        last = last_lines(err.splitlines()[-1:]).removeprefix(": ").removeprefix("ERROR: ")
-        raise _refusal(to, reference, err, describe(args, code, err)) or _other(reference, last, "with its digest")
+        last = printable(err).strip().rpartition("\n")[2].removeprefix("ERROR: ") or "nothing"
+        raise _refusal(to, reference, args, code, err) or _other(reference, last, "with its digest")
     return out
 
 
@@ -280,7 +282,7 @@ def _parsed(reference: str, content: bytes) -> Any:  # noqa: ANN401
 
 
 def _at(document: Any, *names: str) -> Any:  # noqa: ANN401
-    """Return what a document of another's has at a path of names, or None."""
+    """Return the value of a parsed document at a path of keys, or None where it has none."""
     for name in names:
         document = document.get(name) if isinstance(document, dict) else None
     return document
@@ -298,7 +300,8 @@ def tagged(project: Project, identifier: str, reference: str) -> Iterator[None]:
     if not code and before.strip() == identifier:
         yield
         return
-    engine.output(project, "tag", identifier, reference, echo=True)
+    with engine.undisturbed():
+        engine.output(project, "tag", identifier, reference, echo=True, shielded=True)
     try:
         yield
     finally:
@@ -306,6 +309,7 @@ def tagged(project: Project, identifier: str, reference: str) -> Iterator[None]:
             # Removing the tag also removes the digest that the Engine has recorded for it.
             undo = [("image", "rm", reference)] + ([] if code else [("tag", before.strip(), reference)])
             for command in undo:
-                failed, _, err = engine.result(project, *command)
-                if failed:
-                    engine.notify(f"Not restored: the tag {reference} ({describe(command, failed, err)})")
+                try:
+                    engine.output(project, *command, shielded=True)
+                except Failure as failed:
+                    engine.notify(f"Not restored: the tag {reference} ({failed})")

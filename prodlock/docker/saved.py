@@ -52,8 +52,9 @@ def find(project: Project, reference: str) -> Local:
     if code:
         if MISSING.search(err):
             raise Failure(
-                f"There is no image, file or OCI layout {reference}. To fix it: pull or build the image "
-                f"(`{name} image ls` lists what there is), or give the path of a file.",
+                f"{reference} must be an image of the Engine, a saved file or an OCI layout (got none of that name). "
+                f"To fix it: pull or build the image (`{name} image ls` lists what there is), or give the path of a "
+                "file.",
                 CANNOT_CHECK,
             )
         raise Failure(describe(args, code, err, name), CANNOT_CHECK)
@@ -85,7 +86,11 @@ def _inspected(printed: str) -> Iterable[Local]:
     try:
         documents: list[dict[str, Any]] = json.loads(printed or "[]")
     except ValueError:
-        raise Failure("The Engine's list of images can't be read: it is not JSON.", CANNOT_CHECK) from None
+        raise Failure(
+            "The Engine must list its images as JSON (got another text). To fix it: try again, or update Docker or "
+            "Podman.",
+            CANNOT_CHECK,
+        ) from None
     for document in documents:
         yield Local(
             document["Id"],

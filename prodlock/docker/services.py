@@ -6,14 +6,12 @@ import contextlib
 import json
 import os
 import secrets
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from prodlock import recipes, site
 from prodlock.docker import containers, engine
-from prodlock.docker.compose import DEV, LIVE, command, project_name
+from prodlock.docker.compose import DEV, LIVE, command, override, project_name
 from prodlock.failure import Failure
 from prodlock.project import Project
 
@@ -57,7 +55,7 @@ def for_tests(project: Project, *, published: bool = False) -> Iterator[Surround
     changed: dict[str, object] = {"services": {DEV[0]: {"image": f"{project_name(project)}:{DEV[1]}"}}}
     if published:
         changed["networks"] = {"tests": {"internal": False}}
-    with _override(changed) as file:
+    with override(changed) as file:
         run = command(project, DEV[1], name=name, more=(file,))
         try:
             _start(project, run, names(project, recipes.TESTS))
@@ -166,12 +164,3 @@ def _start(project: Project, run: tuple[str, ...], services: Sequence[str]) -> N
             f"{' and '.join(one.service for one in failed)} did not become healthy; the last lines above give the "
             "reason."
         ) from None
-
-
-@contextlib.contextmanager
-def _override(document: Mapping[str, object]) -> Iterator[str]:
-    """Yield a Compose file that exists for a block. JSON is YAML."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "run.json")
-        file.write_text(json.dumps(document), encoding="utf-8")
-        yield str(file)

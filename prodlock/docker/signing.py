@@ -28,7 +28,8 @@ VERDICT = "urn:prodlock:verdict:1"
 # The variables that a program may hand on to cosign.
 _PASSWORD, _KEY = "COSIGN_PASSWORD", "PRODLOCK_SIGNING_KEY"
 _PRIVATE = re.compile(r"-----BEGIN ENCRYPTED (?:SIGSTORE|COSIGN) PRIVATE KEY-----")
-_VARIABLE = re.compile(r"env://([A-Za-z_][A-Za-z0-9_]*)")
+# How a key in a variable begins, for users and for cosign.
+_VARIABLE = "env://"
 # The prefixes of the variables with the login of a key service, by the scheme of its addresses.
 _SERVICES = {"awskms": "AWS_", "azurekms": "AZURE_", "gcpkms": "GOOGLE_", "hashivault": "VAULT_", "gitlab": "GITLAB_"}
 # What cosign prints for a key that it can't use.
@@ -63,8 +64,7 @@ def prepare(project: Project, key: str, host: str) -> Signer:
     argument, variables = _key(project, key)
     login = logins(project, host)
     image = stages.build(project, "sign")
-    # A key in a file needs no network, the one of a service does.
-    options = () if "://" in key and not key.startswith("env://") else ("--network=none",)
+    options = () if _is_service(key) else ("--network=none",)
     code, out, err = _cosign(project, image, options, variables, "cosign", "public-key", f"--key={argument}")
     if code:
         if _PASSWORD in variables and _WRONG_PASSWORD.search(err):
@@ -131,15 +131,17 @@ def _of_helper(project: Project, helper: str, registry_name: str) -> dict[str, d
             f"install it, or remove it from config.json and run `docker login {registry_name}`."
         )
     code, out, err = engine.result(project, "get", given=registry_name.encode(), program=program)
-    if code:
-        if _NO_LOGIN in (out + err).lower():
-            return {}
+    if code and _NO_LOGIN in (out + err).lower():
+        return {}
+    try:
+        given = {} if code else json.loads(out)
+        user, secret = given["Username"], given["Secret"]
+    except (ValueError, KeyError, TypeError):
+        got = f"exit code {code}" if code else "another answer"
         raise Failure(
-            f"`{program}` must return the login for {registry_name} (got exit code {code}). To fix it: run "
+            f"`{program}` must return the login for {registry_name} (got {got}). To fix it: run "
             f"`docker login {registry_name}`."
-        )
-    given = json.loads(out)
-    user, secret = given["Username"], given["Secret"]
+        ) from None
     if user == _TOKEN:
         return {registry_name: {"identitytoken": secret}}
     return {registry_name: {"auth": base64.b64encode(f"{user}:{secret}".encode()).decode()}}
@@ -152,34 +154,43 @@ def _host(name: str) -> str:
 
 def _key(project: Project, key: str) -> tuple[str, dict[str, str]]:
     """Return how cosign is given a key, and the variables that it needs for that."""
-    content = None
-    if variable := _VARIABLE.fullmatch(key):
-        content = project.environment.get(variable[1])
-        if content is None:
-            raise Failure(f"--sign must name a variable that is set (got {key}). To fix it: set {variable[1]}.")
-    elif "://" in key:
+    if _is_service(key):
         prefix = _SERVICES.get(key.partition("://")[0])
         given = project.environment.items()
         # Not the path of a file, which the container does not have.
         return key, {
             name: value for name, value in given if prefix and name.startswith(prefix) and not Path(value).is_file()
         }
-    else:
-        try:
-            content = Path(key).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            reason = (error.strerror if key else "nothing") if isinstance(error, OSError) else "it is not a text"
-            raise Failure(
-                f"--sign must be the file of a private key, env://NAME or the address of a key service (got {key!r}: "
-                f"{reason}). To fix it: name one that exists, or make one with `cosign generate-key-pair`."
-            ) from None
+    content = _content(project, key)
     if not _PRIVATE.search(content):
         raise Failure(
             f"--sign must be a private key of cosign (got {key}, which has none). To fix it: name the file cosign.key "
             "that `cosign generate-key-pair` wrote beside cosign.pub."
         )
     # By its content, never as a mounted file: its path may have characters that an option of Docker can't.
-    return f"env://{_KEY}", {_KEY: content, _PASSWORD: _password(project, key)}
+    return f"{_VARIABLE}{_KEY}", {_KEY: content, _PASSWORD: _password(project, key)}
+
+
+def _is_service(key: str) -> bool:
+    """Return whether a key is the address of a key service, which the network leads to."""
+    return "://" in key and not key.startswith(_VARIABLE)
+
+
+def _content(project: Project, key: str) -> str:
+    """Return the content of the variable or the file that a key names. Raises Failure where there is none."""
+    if key.startswith(_VARIABLE):
+        content = project.environment.get(key.removeprefix(_VARIABLE))
+        if content is None:
+            raise Failure(f"--sign must name a variable that is set (got {key}). To fix it: set it, or name another.")
+        return content
+    try:
+        return Path(key).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if key else "nothing") if isinstance(error, OSError) else "it is not a text"
+        raise Failure(
+            f"--sign must be the file of a private key, env://NAME or the address of a key service (got {key!r}: "
+            f"{reason}). To fix it: name one that exists, or make one with `cosign generate-key-pair`."
+        ) from None
 
 
 def _password(project: Project, key: str) -> str:
@@ -187,7 +198,7 @@ def _password(project: Project, key: str) -> str:
     given = project.environment.get(_PASSWORD)
     if given is not None:
         return given
-    if not sys.stdin.isatty():
+    if not (sys.stdin and sys.stdin.isatty()):
         raise Failure(
             f"{_PASSWORD} must be set where there is no terminal to ask for it (got none). To fix it: set it to the "
             f"password of {key}; an empty one counts."

@@ -1,17 +1,14 @@
-"""Run the tools beside the two images, which prodlock/inside/Dockerfile builds, and the tests of Prodlock itself."""
+"""Build and run the tools beside the two images: the stages of prodlock/inside/Dockerfile."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
-import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 import tomllib
-import venv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,7 +18,6 @@ from prodlock.docker import compose, dockerfile, engine, images
 from prodlock.failure import Failure
 from prodlock.project import Project
 
-HOST_VENV = ".venv-images"
 # The folder of the build steps' programs, which may be outside the build context.
 INSIDE = Path(__file__).parents[1] / "inside"
 # Where a container of the working tree has the package.
@@ -33,40 +29,6 @@ TOOLS = {
 }  # fmt: skip
 # The tools that have more than their group, or none, and their stages.
 _STAGES = {"lint": "beside-dev", "reload": "beside-dev", "loop": "on-dev", "audit": "audit", "sign": "sign"}
-# Environments, and Prodlock's examples of what others write, which are not linted.
-_FOREIGN = "-path './.venv*' -o -path ./prodlock/tests/verify/projects"
-# The files of a repository's host that have a schema which check-jsonschema brings, by patterns of their paths.
-_SCHEMAS = {
-    "vendor.github-workflows": r"\./\.github/workflows/[^/]+\.ya?ml",
-    "vendor.dependabot": r"\./\.github/dependabot\.ya?ml",
-    "vendor.renovate": r"\./(\.github/)?renovate\.json",
-    "vendor.gitlab-ci --data-transform=gitlab-ci": r"\./\.gitlab-ci\.yml",
-}
-# The linters of `inv lint`, which all run, also after one has failed.
-LINTERS = {
-    "ruff check": "ruff check --no-cache .",
-    "ruff format": "ruff format --no-cache --check .",
-    "mypy": "mypy --python-executable=/opt/tool/bin/python --cache-dir=/tmp/mypy .",
-    "hadolint": f"find . \\( {_FOREIGN} \\) -prune -o -name '*Dockerfile' -exec hadolint {{}} +",
-    # The first line identifies a shell script, whatever its name.
-    "shellcheck": f"find . \\( {_FOREIGN} -o -path ./.git \\) -prune -o -type f -exec awk "
-    "'/^#!\\/(usr\\/)?bin\\/(env )?(ba|da)?sh( |$)/ { print FILENAME } { nextfile }' {} + "
-    "| xargs --no-run-if-empty shellcheck",
-    "codespell": "codespell",
-    "check-jsonschema": "find . -maxdepth 3 -regextype posix-extended "
-    + " -o ".join(
-        f"-regex {shlex.quote(pattern)} -exec check-jsonschema --builtin-schema={schema} {{}} +"
-        for schema, pattern in _SCHEMAS.items()
-    ),
-}
-FIXERS = {
-    "ruff check": "ruff check --no-cache --fix .",
-    "ruff format": "ruff format --no-cache .",
-    "codespell": "codespell --write-changes",
-}
-# What makes a linter leave out the vendored folder: ruff reads a file in it, and the others find nothing there. The
-# file of the tasks imports the whole package, which the image does not have.
-_LEFT_OUT = {"mypy": r" --exclude='^(prodlock/|(prodlock_)?tasks\.py$)'", "codespell": " --skip=./prodlock"}
 # The names of an address that leads to the machine itself, which a container reaches in its network alone.
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -126,26 +88,6 @@ def poetry_logins(project: Project, given: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def lint(project: Project, *, fix: bool) -> int:
-    """Run the linters, or those that can fix what they find; name those that fail, and return 0, or 1 for any."""
-    image = build(project, "lint")
-    commands = dict(FIXERS if fix else LINTERS)
-    if not project.is_own:
-        commands = {name: command + _LEFT_OUT.get(name, "") for name, command in commands.items()}
-    # At a time, as mypy takes longer than all others; two that change files would disturb each other.
-    script = (";" if fix else " &").join(
-        f" {{ {command} || echo ', {name}' > /tmp/{number:02}.failed; }} > /tmp/{number:02}.out 2>&1"
-        for number, (name, command) in enumerate(commands.items())
-    )
-    script = f'{script} & wait; cat /tmp/*.out; failed=$(cat /tmp/*.failed 2> /dev/null | tr -d "\\n");'
-    before = shlex.quote("The linters must pass (got failures: ")
-    more = "" if fix else "; `inv lint --fix` corrects what ruff and codespell can correct"
-    after = shlex.quote(f"). To fix it: correct what they print above{more}.")
-    script += f' [ -z "$failed" ] || {{ echo {before}"${{failed#, }}"{after} >&2; exit 1; }}'
-    tree = on_working_tree(project, "" if fix else ":ro")
-    return engine.run(project, "run", "--rm", "--init", "--network=none", *tree, image, "sh", "-c", script)
-
-
 def audit(project: Project) -> str:
     """Ask the vulnerability service about the locked distributions, and return what inside/audit.py prints."""
     address = site.audit_url(project)
@@ -157,35 +99,6 @@ def audit(project: Project) -> str:
     # The address is passed by name, because it may contain a password.
     command = ("run", "--rm", "--init", *options, "--env=AUDIT_URL", image, "online", "python", "/srv/audit.py")
     return engine.output(project, *command, echo=True, env={"AUDIT_URL": address})
-
-
-def test_tool(project: Project, arguments: list[str]) -> int:
-    """Run the tests of Prodlock on this host against the Engine, and return pytest's exit code.
-
-    The tests' requirements are locked with their hashes, and installed in a virtual environment of their own.
-    """
-    locked = INSIDE / "requirements" / "test.txt"
-    environment = project.root / HOST_VENV
-    python = environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    installed = environment / "installed.txt"
-    # An upgrade of the host's Python removes the environment's interpreter.
-    if not (python.exists() and installed.is_file()) or installed.read_bytes() != locked.read_bytes():
-        venv.create(environment, clear=True, with_pip=True)
-        site.ignore(environment)
-        install = [str(python), "-m", "pip", "install", "-q", "--require-hashes", "--only-binary", ":all:", "--no-deps"]
-        if subprocess.run([*install, "--requirement", str(locked)], check=False).returncode:
-            raise Failure("pip could not install the test group on this host; its messages above state the cause.")
-        installed.write_bytes(locked.read_bytes())
-    command = [
-        str(python),
-        "-m",
-        "pytest",
-        "--override-ini=testpaths=prodlock/tests/unit prodlock/tests/engine prodlock/tests/verify",
-        *arguments,
-    ]
-    with subprocess.Popen(command, cwd=project.root) as process:
-        # After an interruption `with` waits: Ctrl-C reaches pytest too, which then removes its containers and images.
-        return process.wait()
 
 
 def build(project: Project, stage: str) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image import documents, tar
 from prodlock.image.documents import Documents
+from prodlock.image.records import ARCHITECTURES, matches, platform_of
 from prodlock.image.tar import Tar
 
 INDEX, VERSION = "index.json", "oci-layout"
@@ -27,7 +28,6 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MOST_DOCUMENTS = 200
 # What the configuration of an image is called; of a chart or a signature it has another name.
 _IMAGES = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 # Returns the content of a file of a layout by its path. Raises KeyError where there is none.
 Files = Callable[[str], Tar]
@@ -36,20 +36,7 @@ Files = Callable[[str], Tar]
 def own_platform() -> str:
     """Return the platform of the images that this machine runs."""
     architecture = host.machine().lower()
-    return f"linux/{_ARCHITECTURES.get(architecture, architecture)}"
-
-
-def platform_of(document: Mapping[str, Any]) -> str:
-    """Return the platform that a configuration or a descriptor states, such as linux/amd64 or linux/arm/v7."""
-    parts = [document.get("os") or "unknown", document.get("architecture") or "unknown", document.get("variant") or ""]
-    return "/".join(filter(None, parts))
-
-
-def matches(platform: str, wanted: str) -> bool:
-    """Return whether a platform is the wanted one, which may leave out the variant."""
-    # 64-bit Arm has this variant only.
-    platform, wanted = (re.sub(r"/arm64/v8$", "/arm64", one.lower()) for one in (platform, wanted))
-    return platform == wanted or platform.startswith(f"{wanted}/")
+    return f"linux/{ARCHITECTURES.get(architecture, architecture)}"
 
 
 def in_folder(folder: Path, kept: ExitStack) -> Files:

@@ -22,7 +22,7 @@ TEXT_BYTES = 4 << 20
 _KEPT_BYTES = 64 << 20
 _ARCHIVE_DEPTH = 4
 # How the paths end of dev's documents that are kept whole: the files of each distribution, and what its build selected
-# of poetry.lock.
+# of the lock.
 _DOCUMENTS = (".dist-info/RECORD", "/selection.json")
 
 # Returns whether files of this size are hashed.
@@ -85,23 +85,26 @@ def refusing(reference: str) -> Iterator[None]:
         yield
     except UNREADABLE as error:
         raise Failure(
-            f"The archive of {reference} can't be read ({_printable(error)}): build or pull it again.", CANNOT_CHECK
+            f"The archive of {reference} must be readable (got: {_printable(error)}). To fix it: build or pull the "
+            "image again, and save it alone.",
+            CANNOT_CHECK,
         ) from error
     except archives.TooMuchError:
         raise Failure(
-            f"{reference} unpacks to far more than its size, or has headers too large: it is broken, or a trap. "
-            "Build or pull it again.",
+            f"{reference} must not unpack to far more than its size, nor have oversized headers (got one of these: it "
+            "is broken or hostile). To fix it: build or pull it again.",
             CANNOT_CHECK,
         ) from None
     except archives.NoRoomError as error:
         raise Failure(
-            f"There is no room to unpack {reference} ({error}): free some, or name another folder with TMPDIR.",
+            f"The temporary folder must have room to unpack {reference} (got: {error}). To fix it: free space, or name "
+            "another folder with TMPDIR.",
             CANNOT_CHECK,
         ) from None
     except archives.UnsupportedError:
         raise Failure(
-            f"The archive of {reference} can't be read: its layers must be uncompressed or compressed by gzip (got "
-            "Zstandard, which Python unpacks from 3.14 on). To fix it: use Python 3.14, or build it again with gzip.",
+            f"The layers of {reference} must be uncompressed or compressed by gzip (got Zstandard, which Python "
+            "unpacks from 3.14 on). To fix it: use Python 3.14, or build it again with gzip.",
             CANNOT_CHECK,
         ) from None
 
@@ -237,8 +240,8 @@ def _text(path: str, head: bytes, content: IO[bytes] | io.RawIOBase, options: _O
             options.room.take(len(text))
     except archives.TooMuchError:
         raise Failure(
-            f"The image has more than {_KEPT_BYTES >> 20} MiB of texts to judge, up to {path}: remove what is not the "
-            "service's.",
+            f"The image must have at most {_KEPT_BYTES >> 20} MiB of texts to judge (got more, up to {path}). To fix "
+            "it: remove what is not the service's.",
             CANNOT_CHECK,
         ) from None
     return text
@@ -254,7 +257,8 @@ def _is_archive(content: Tar, head: bytes) -> bool:
 def _members(path: str, file: Any, size: int, options: _Options, depth: int = 1) -> Iterator[File]:  # noqa: ANN401
     """Yield the members of an archive, and of archives in it; nothing for a file that only looks like one."""
     refusal = Failure(
-        f"{path.partition('!')[0]} is an archive too deep or too large to look into: remove it from the image.",
+        f"{path.partition('!')[0]} must be an archive that can be searched (got one that is too deep or too large). To "
+        "fix it: remove it from the image.",
         CANNOT_CHECK,
     )
     try:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 _LIBRARY = re.compile(r"/usr/(?:local/)?lib/python3\.\d+/([^/.]+)")
+# Further names of architectures, of Linux and of Docker.
+ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
 # How much of a file is kept for the judges: enough for the name in a METADATA file.
 HEAD_BYTES = 1024
 
@@ -87,3 +89,25 @@ class Declaration:
     diff_ids: tuple[str, ...]
     # Beside `config`: architecture, os, variant; the time of creation where the commit determines it.
     document: Mapping[str, str] = field(default_factory=dict)
+
+
+def platform_of(document: Mapping[str, Any]) -> str:
+    """Return the platform that a configuration or a descriptor states, such as linux/amd64 or linux/arm/v7."""
+    parts = [document.get("os") or "unknown", document.get("architecture") or "unknown", document.get("variant") or ""]
+    return "/".join(filter(None, parts))
+
+
+def matches(platform: str, wanted: str) -> bool:
+    """Return whether a platform is the wanted one, which may leave out the variant, or the system where it is Linux."""
+    platform, wanted = _normalized(platform), _normalized(wanted)
+    return platform == wanted or platform.startswith(f"{wanted}/")
+
+
+def _normalized(platform: str) -> str:
+    """Return a platform as images state it, by the names that Docker takes (https://github.com/containerd/platforms)."""
+    parts = platform.lower().split("/")
+    if len(parts) == 1 and parts[0] not in {"linux", "windows"}:
+        parts.insert(0, "linux")
+    parts[1:2] = [ARCHITECTURES.get(one, one) for one in parts[1:2]]
+    # 64-bit Arm has this variant only.
+    return re.sub(r"/arm64/v8$", "/arm64", "/".join(parts))

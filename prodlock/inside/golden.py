@@ -36,7 +36,7 @@ HERE = Path(__file__).parents[2]
 WORLD = HERE / "world.json"
 VENV = Path("/opt/venv")
 WHEELS = HERE / "wheels"
-# The requirements that `inside/lock` selected from poetry.lock.
+# The requirements that `inside/lock` selected from the lock.
 SELECTION = HERE / "selection.json"
 # dpkg's status file of the base image, before a package is added.
 STATUS = HERE / "status"
@@ -205,14 +205,20 @@ def install() -> tuple[dict[str, str], list[dict[str, str]]]:
     for wheel in sorted(WHEELS.glob("*.whl")):
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
         if digest not in known:
-            sys.exit(f"The index gave {wheel.name}, whose sha256 is not in the lock's main group.")
+            sys.exit(
+                f"The package index must serve wheels with the sha256 in the lock (got {wheel.name} with another). To "
+                "fix it: find out why before you change the lock."
+            )
         name, _, version = known[digest].partition(" ")
         components.append({"name": name, "version": version, "file": wheel.name, "sha256": digest})
         for path in unpack(wheel, VENV, site_packages):
             brought[str(path)] = known[digest]
     absent = sorted(set(known.values()) - set(brought.values()))
     if absent:
-        sys.exit(f"The index gave no wheel of {absent[0]}, which the lock's main group has.")
+        sys.exit(
+            f"The package index must have a wheel of {absent[0]}, which the lock names (got none). To fix it: name an "
+            "index that has it with INDEX_URL=ADDRESS."
+        )
     compile_("venv", str(VENV))
     return brought, components
 

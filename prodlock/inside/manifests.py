@@ -27,7 +27,9 @@ def main() -> None:
     command = ["/usr/bin/kubectl", "kustomize", str(DEPLOY / "k8s")]
     built = subprocess.run(command, check=False, capture_output=True, text=True)
     if built.returncode:
-        sys.exit(f"kustomize: {built.stderr.strip()}")
+        sys.exit(
+            f"deploy/k8s must be files that kustomize can build (got: {built.stderr.strip()}). To fix it: correct them."
+        )
     objects = parsed(built.stdout)
     present = {identity(one) for one in objects}
     try:

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Run pip, uv or Poetry with this site's certificate authorities and package indexes, which come in as build secrets.
 # Each program has variables of its own for them.
+set -e
 bundle=${CA_BUNDLE:-/run/secrets/ca_bundle}
 if [ -s "$bundle" ]; then
     export PIP_CERT="$bundle" REQUESTS_CA_BUNDLE="$bundle" SSL_CERT_FILE="$bundle"

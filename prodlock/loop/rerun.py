@@ -22,6 +22,7 @@ from pathlib import Path
 
 from prodlock.loop import failed, tree
 from prodlock.loop.changes import SOURCES, Tree, summary
+from prodlock.loop.processes import descendants
 from prodlock.loop.terminal import Terminal
 
 # How long the command has for the requests in flight.
@@ -58,11 +59,11 @@ class Rerunner:
         ended = asyncio.Event()
         for number in _SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
-        await self._start()
-        server = await asyncio.start_server(self._connected, port=self._port)
-        if address := os.environ.get("PRODLOCK_ADDRESS"):
-            print(f"{address} serves the working tree. Ctrl-C ends it.", flush=True)
+        server = await self._listen()
         try:
+            await self._start()
+            if address := os.environ.get("PRODLOCK_ADDRESS"):
+                print(f"{address} serves the working tree. Ctrl-C ends it.", flush=True)
             while not ended.is_set():
                 if changed := self._tree.changed():
                     await self._restart(changed)
@@ -74,13 +75,29 @@ class Rerunner:
             server.close()
             await self._stop()
 
+    async def _listen(self) -> asyncio.Server:
+        """Listen before the command starts, which could take the port. Raises SystemExit."""
+        try:
+            return await asyncio.start_server(self._connected, port=self._port)
+        except OSError as error:
+            raise SystemExit(
+                f"Port {self._port} must be free to listen on (got: {os.strerror(error.errno or 0)}). To fix it: stop "
+                "the process that listens there."
+            ) from None
+
     async def _restart(self, changed: set[str]) -> None:
         """Replace the process after files have changed."""
         print(summary(changed), flush=True)
         if self._lock in changed:
             print("The container has the packages of the former lock: press Ctrl-C and run `inv dev` again.")
         await self._stop()
-        await self._start()
+        try:
+            await self._start()
+        except OSError as error:
+            # A program of the tree, which a change of branches has removed for a moment, for example.
+            self._reason = f"The command cannot be started ({error.strerror})."
+            print(f"{self._reason} It is started again when a file is saved.", flush=True)
+            self._decided.set()
 
     async def _start(self) -> None:
         self._printed, self._reason = b"", ""
@@ -118,7 +135,7 @@ class Rerunner:
         process, self._process = self._process, None
         if process:
             # A worker of a server that is killed goes on and keeps the port.
-            started = _descendants(process.pid)
+            started = descendants(process.pid)
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
             with contextlib.suppress(TimeoutError):
@@ -183,26 +200,12 @@ async def _discard(reader: StreamReader) -> None:
         pass
 
 
-def _descendants(process: int) -> list[int]:
-    """Return the processes that a process has started, and those that they have."""
-    parents = {}
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            # The name of the program, in brackets, may have any characters.
-            fields = file.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            parents[int(file.parent.name)] = int(fields[1])
-    found = [process]
-    for one in found:
-        found += [child for child, parent in parents.items() if parent == one]
-    return found[1:]
-
-
 def main(arguments: Sequence[str]) -> None:
     """Run a command until a signal arrives."""
     port, command_port, *command = arguments
     try:
         asyncio.run(Rerunner(int(port), int(command_port), command).run())
-    except (FileNotFoundError, PermissionError) as error:
+    except OSError as error:
         raise SystemExit(
             f"`server` in [tool.prodlock] must name a program of the image (got {command[0]}: {error.strerror}). To "
             "fix it: correct it, or lock the distribution that has the program."

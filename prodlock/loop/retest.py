@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -203,6 +204,12 @@ class Runner:
         code = 1
         try:
             code = int(pytest.main(arguments, plugins=[plugin]))
+        except SystemExit as ended:
+            # Of a conftest.py, for example. No test has run, whatever the code is.
+            code = ended.code if isinstance(ended.code, int) and ended.code else code
+            print(f"SystemExit: {ended.code}")
+        except BaseException:  # noqa: BLE001 - the process ends
+            traceback.print_exc(file=sys.stdout)
         finally:
             modules = imported(self._root, inherited)
             json.dump({"counts": plugin.counts, "failed": plugin.failed, "modules": modules}, self._results)

@@ -33,6 +33,7 @@ from typing import NoReturn
 from prodlock.loop import debug, failed, tree
 from prodlock.loop.changes import SOURCES, Tree, summary
 from prodlock.loop.preload import Preloader, imported
+from prodlock.loop.processes import descendants
 from prodlock.loop.terminal import Terminal
 from prodlock.server import application, command, logs, server
 from prodlock.server.asgi import Application
@@ -51,6 +52,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 class QuickServer(server.Server):
     """Production's server, which ends without a pause where no request is in flight."""
+
+    # Where the lifespan fails, it serves the reason.
+    ends_process = False
 
     async def main_loop(self) -> None:
         """Look ten times as often as uvicorn whether the server is to end. It renews the Date header at every tenth."""
@@ -155,6 +159,7 @@ class Supervisor:
 
     def start(self, reason: str = "") -> None:
         """Fork a child that serves the application, or, with a reason, that answers with it."""
+        self.close_report()
         self.answering = bool(reason)
         reading, writing = os.pipe()
         sys.stdout.flush()
@@ -177,20 +182,31 @@ class Supervisor:
         self.patience = time.monotonic() + _PATIENCE_SECONDS
 
     def read_report(self) -> None:
-        """Preload what the child reports. The pipe ends where it serves nothing but a reason."""
+        """Preload what the child reports: nothing where it serves nothing but a reason."""
+        # A line: a process that the application has started may keep the pipe open.
         with os.fdopen(self.report, "rb") as pipe:
-            names = json.loads(pipe.read() or b"[]")
+            names = json.loads(pipe.readline() or b"[]")
         self.report = -1
         if self.preloader and (unfit := self.preloader.preload(names)):
             logger.info("Imported again after each save, because a fork cannot inherit them: %s.", ", ".join(unfit))
 
-    def stop(self) -> None:
-        """End the child, and restore the terminal, which a debugger may have changed."""
+    def close_report(self) -> None:
+        """Forget the report of a child that has ended, or that ends now."""
         if self.report >= 0:
             os.close(self.report)
             self.report = -1
+
+    def write_report(self, report: int, names: Sequence[str]) -> None:
+        """Report modules to preload, in the child."""
+        with os.fdopen(report, "wb") as pipe:
+            pipe.write(json.dumps(names).encode() + b"\n")
+
+    def stop(self) -> None:
+        """End the child with what it has started, and restore the terminal, which a debugger may have changed."""
+        self.close_report()
         if self.child:
             # Where a signal interrupts this, `end` does it again.
+            started = descendants(self.child)
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(self.child, signal.SIGTERM)
                 deadline = time.monotonic() + _STOP_SECONDS
@@ -200,6 +216,9 @@ class Supervisor:
                         os.waitpid(self.child, 0)
                         break
                     time.sleep(0.005)
+            for process in started:
+                with contextlib.suppress(OSError):
+                    os.kill(process, signal.SIGKILL)
             self.child = 0
         if self.debugging:
             _end_adapters()
@@ -222,15 +241,14 @@ class Supervisor:
         if not reason:
             app, reason = self.load()
         if app:
-            with os.fdopen(report, "wb") as pipe:
-                pipe.write(json.dumps(imported(self.root, {"__main__"})).encode())
+            self.write_report(report, imported(self.root, {"__main__"}))
             with failed.errors_of("uvicorn.error") as errors:
                 code = self.serve_until_stopped(app)
             if not errors:
                 return code
             reason = "\n".join(errors)
         else:
-            os.close(report)
+            self.write_report(report, [])
         return self.serve_until_stopped(failed.application(reason))
 
     def serve_until_stopped(self, app: Application) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import contextlib
 import hashlib
+import itertools
 import posixpath
 import re
 import sys
@@ -175,19 +176,26 @@ class _Attributor:
         self._archives = {
             digest.removeprefix("sha256:"): f"{one.name} {one.version}" for one in archives for _, digest in one.files
         }
-        self._members = {
-            member.sha256: f"{wheel.name} {wheel.version}"
-            for wheel in evidence.wheels.values()
-            for member in wheel.members.values()
-            if member.size
-        }
+        # The paths in wheels that a content has.
+        self._members: dict[str, dict[str, Wheel]] = {}
+        for wheel in evidence.wheels.values():
+            for name, member in wheel.members.items():
+                if member.size:
+                    self._members.setdefault(member.sha256, {})[name] = wheel
         configurations = [file for file in evidence.files if file.path.endswith("/pyvenv.cfg")]
         contents = {file.path: evidence.subject.content(file) for file in configurations if file.sha256}
         # The prompt of each environment, by its folder.
+        interpreters = {
+            posixpath.dirname(file.path)
+            for file in evidence.base_files
+            if file.sha256 and installers.PYTHON_NAME.fullmatch(posixpath.basename(file.path))
+        }
         self._environments = {
             posixpath.dirname(path): installers.prompt_of(content)
             for path, content in contents.items()
+            # Beside the base image's interpreter, it would lead that one to another library.
             if installers.is_configuration(content)
+            and interpreters.isdisjoint({posixpath.dirname(path), f"{posixpath.dirname(path)}/bin"})
         }
         self._newer = {posixpath.dirname(path) for path, content in contents.items() if installers.is_newer(content)}
 
@@ -208,18 +216,23 @@ class _Attributor:
     def _is_disguised(self, file: File, source: str) -> bool:
         """Return whether a content, or what a link leads to, is run or imported under the name of something else.
 
-        `source` is the path that it has in the repository or in the base image.
+        `source` is the path that it has in the repository, in a wheel or in the base image.
         """
         path = file.path
         name, original = posixpath.basename(path), posixpath.basename(source)
         if LIBRARY.search(path) and not SITE.match(path):
             return True
+        if path.endswith(".pyc") and name != original:
+            # Python may run it whatever its source has.
+            return True
         if f"{source}/__init__.py" in self.evidence.seen:
             # A link to a package.
             path, source = f"{path}/__init__.py", f"{source}/__init__.py"
         place, module = _module(path)
+        # Without an ending, it is not a module.
+        is_module = "." in posixpath.basename(path) and module in self._modules
         if module != _module(source)[1] and (
-            _HOOKS.fullmatch(module) or (module in self._modules and f"{place}/__init__.py" not in self.evidence.seen)
+            _HOOKS.fullmatch(module) or (is_module and f"{place}/__init__.py" not in self.evidence.seen)
         ):
             return True
         if installers.PYTHON_NAME.fullmatch(name):
@@ -331,22 +344,25 @@ class _Attributor:
         return bool(lines) and all(re.fullmatch(r"/[^\0;]*", line) and line.rstrip("/") in above for line in lines)
 
     def _of_repository(self, file: File) -> Origin | None:
-        path = self.evidence.repository.files.get(file.sha256)
-        if path is None or self._is_disguised(file, path):
-            return None
+        paths = self.evidence.repository.files.get(file.sha256, ())
         # In site-packages, a file of the repository is only expected as one of the project's own package.
-        is_expected = not SITE.match(file.path) or (
-            posixpath.basename(file.path) == posixpath.basename(path)
-            and any(file.path in one.record for one in self.evidence.installed if one.name in self.evidence.own)
-        )
-        return Origin(Kind.REPOSITORY, path) if is_expected else None
+        if paths and SITE.match(file.path):
+            is_own = any(file.path in one.record for one in self.evidence.installed if one.name in self.evidence.own)
+            name = posixpath.basename(file.path)
+            paths = [path for path in paths if is_own and posixpath.basename(path) == name]
+        # Of several files with this content, the one whose path is most like the file's.
+        for path in sorted(paths, key=lambda one: (-_common(file.path, one), "test" in one)):
+            if not self._is_disguised(file, path):
+                return Origin(Kind.REPOSITORY, path)
+        return None
 
     def _of_archive(self, file: File) -> Origin | None:
         """Return the origin of a wheel itself, and of what an installer's cache has unpacked of it."""
         if what := self._archives.get(file.sha256):
             return Origin(Kind.WHEEL, f"{what}{ARCHIVE}")
-        if "cache" in file.path and (what := self._members.get(file.sha256)):
-            return Origin(Kind.WHEEL, f"{what}{CACHED}")
+        if "cache" in file.path and (found := self._members.get(file.sha256)):
+            wheel = next(iter(found.values()))
+            return Origin(Kind.WHEEL, f"{wheel.name} {wheel.version}{CACHED}")
         return None
 
     def _of_debian(self, file: File) -> Origin | None:
@@ -370,16 +386,21 @@ class _Attributor:
         return bool(before) and lines >= before[-1] and all(map(_ACCOUNT.fullmatch, lines - before[-1]))
 
     def _copied(self, file: File) -> Origin | None:
-        """Return the origin of a copy of one of the base image's files.
+        """Return the origin of a copy of one of the base image's files, or of a wheel's, such as collectstatic makes.
 
-        In the folders of an interpreter, only at the same place of another prefix.
+        In the folders of an interpreter, only at the same place of another prefix; a module, only under its name.
         """
         if _LIBRARY in file.path and file.sha256 in self._base_library.get(file.path.partition(_LIBRARY)[2], ()):
             return Origin(Kind.BASE, file.path)
-        if self.evidence.site_of(file.path):
+        if self.evidence.site_of(file.path) or file.path.endswith(".pyc"):
             return None
-        paths = self._base_contents.get(file.sha256, ())
-        return next((Origin(Kind.BASE, path) for path in paths if not self._is_disguised(file, path)), None)
+        origins = {path: Origin(Kind.BASE, path) for path in self._base_contents.get(file.sha256, ())}
+        for path, wheel in self._members.get(file.sha256, {}).items():
+            origins.setdefault(path, Origin(Kind.WHEEL, f"{wheel.name} {wheel.version}"))
+        name = posixpath.basename(file.path)
+        if _MODULE.fullmatch(name):
+            origins = {path: origin for path, origin in origins.items() if posixpath.basename(path) == name}
+        return next((origin for path, origin in origins.items() if not self._is_disguised(file, path)), None)
 
     def add_empty(self) -> None:
         """Add the repository's empty files: where the files beside them are of the same folder of the repository."""
@@ -473,6 +494,12 @@ def _module(path: str) -> tuple[str, str]:
 def _ignores_all(content: bytes) -> bool:
     """Return whether a .gitignore has the line `*` and comments alone."""
     return {line.strip() for line in content.splitlines() if not line.startswith(b"#")} == {b"*"}
+
+
+def _common(place: str, path: str) -> int:
+    """Return how many parts two paths have in common at their ends."""
+    pairs = zip(reversed(place.split("/")), reversed(path.split("/")), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _roots(place: str, path: str) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prodlock import collector
-from prodlock.failure import CANNOT_CHECK, Failure
+from prodlock.failure import CANNOT_CHECK, Failure, unreadable
 from prodlock.image.records import File
 from prodlock.inside.lock.selection import normalized
 from prodlock.origins import (
@@ -33,6 +33,7 @@ from prodlock.origins import (
     wheels,
 )
 from prodlock.origins.attribution import Evidence, Key, attribute
+from prodlock.origins.judges import distributions
 from prodlock.origins.progress import Progress
 from prodlock.origins.records import Bytecode, Installed, Locked, Python, State, Subject, Wheel
 from prodlock.origins.report import VerifyReport
@@ -82,7 +83,7 @@ def run(project: Project, reference: str, options: Options, output: Output) -> i
         from prodlock.origins import page  # noqa: PLC0415
 
         page.write(report, output.html)
-    if output.explain:
+    if output.explain is not None:
         from prodlock.origins import explain  # noqa: PLC0415
 
         print_text("\n".join(explain.explain(output.explain, report)))
@@ -118,7 +119,7 @@ def verify(project: Project, reference: str, options: Options | None = None) -> 
         raise Failure(str(failure), CANNOT_CHECK) from None
     except OSError as error:
         name = error.filename or reference
-        raise Failure(f"{name} can't be read: {error.strerror or error}.", CANNOT_CHECK) from None
+        raise Failure(unreadable(name, error), CANNOT_CHECK) from None
     return VerifyReport(
         image=reference,
         identifier=subject.image.identifier,
@@ -155,7 +156,7 @@ class _Collection:
         locked = locked._replace(file=", ".join(_shown(str(one), root) for one in given))
         layers = Layers(self.subject.image.files)
         installed = tuple(environments.find(self.subject, layers))
-        self._check_base(installed, locked)
+        check_base(self.subject, installed, locked)
         return Evidence(
             self.subject,
             python,
@@ -168,17 +169,6 @@ class _Collection:
             # In a workspace, the lock is above the member's folder.
             frozenset({*_own(root), *_own(given[0].absolute().parent)}),
         )
-
-    def _check_base(self, installed: Sequence[Installed], locked: Locked) -> None:
-        """Raise Failure where the base image that was found may be an earlier stage of the image itself."""
-        base = self.subject.base
-        below = [one for one in installed if one.layer < self.subject.base_layers and one.name in locked.main]
-        if self.subject.base_found and below:
-            raise Failure(
-                f"A base image must be given: {base}, which has the first layers of the image, has {below[0].name}, "
-                f"which {locked.file} has as well. To fix it: name the image of the Dockerfile's last FROM with "
-                f"--base (--base {base} where it is that one)."
-            )
 
     def _wheels(self, installed: Sequence[Installed], locked: Locked) -> Mapping[Key, Wheel]:
         """Return the locked wheel of each distribution that has the lock's version and is from one of its wheels."""
@@ -209,7 +199,7 @@ class _Collection:
         subject = self.subject
         layers = "\n".join(subject.base_diff_ids)
         found: dict[Key, Bytecode] = {}
-        # All of them: which one the image has is the image's own word.
+        # All of them: which one the image has is only stated by the image.
         for library in self._libraries_of_base(python) or [""]:
             base = python._replace(library=library or python.library)
             found |= bytecode.compare(
@@ -245,6 +235,22 @@ class _Collection:
     @property
     def _cache(self) -> Path:
         return cache.folder(self.project.environment)
+
+
+def check_base(subject: Subject, installed: Sequence[Installed], locked: Locked) -> None:
+    """Raise Failure where the base image that was found may be an earlier stage of the image itself.
+
+    What it has is not judged: it must not be an image with the project's own environment, or that for development.
+    """
+    # Images of Python have some tools, which a lock may have as well.
+    names = locked.main.keys() | (locked.dev.keys() - distributions.TOOLS)
+    below = [one.name for one in installed if one.layer < subject.base_layers and one.name in names]
+    if subject.base_found and below:
+        raise Failure(
+            f"A base image must be given (got {subject.base} by its layers, and it has {below[0]}, which {locked.file} "
+            "has as well). To fix it: name the image of the Dockerfile's last FROM with --base "
+            f"(`--base {subject.base}` where it is that one)."
+        )
 
 
 def _notes(subject: Subject, evidence: Evidence) -> Iterator[str]:

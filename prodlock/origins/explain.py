@@ -29,6 +29,9 @@ def explain(target: str, report: VerifyReport) -> list[str]:
     if is_rule(target):
         found = [finding for finding in report.findings if finding.rule.code == target.upper()]
         return _printable([*explain_rule(target), *_findings(found, report)])
+    if not target:
+        message = "--explain must be the code of a rule or a path in the image (got nothing). To fix it: name one."
+        raise Failure(message, CANNOT_CHECK)
     # A name may have a line break or another control character in it, which the report escapes.
     path = posixpath.normpath(f"/{target.lstrip('/')}")
     files = [(file, origin) for file, origin in report.attribution.files if file.path == path]

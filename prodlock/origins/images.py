@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 from prodlock.docker import registry, saved
 from prodlock.docker.saved import Local
-from prodlock.failure import CANNOT_CHECK, Failure
+from prodlock.failure import CANNOT_CHECK, Failure, unreadable
 from prodlock.image import layout, opened
 from prodlock.image.opened import Opened
+from prodlock.image.records import matches, platform_of
 from prodlock.origins.records import Copied, Subject
 from prodlock.project import Project
 
@@ -47,7 +48,10 @@ def open_image(project: Project, reference: str, base: str | None, *, platform: 
     Raises Failure, code 2, where either can't be read or found.
     """
     if platform and not _PLATFORM.fullmatch(platform):
-        raise Failure(f"--platform must be such as linux/amd64 (got {platform!r}). To fix it: name one.", CANNOT_CHECK)
+        raise Failure(
+            f"--platform must be OS/ARCHITECTURE, such as linux/amd64 (got {platform!r}). To fix it: name one.",
+            CANNOT_CHECK,
+        )
     with ExitStack() as kept:
         try:
             subject = _subject(project, reference, base, platform, kept)
@@ -55,7 +59,7 @@ def open_image(project: Project, reference: str, base: str | None, *, platform: 
             raise Failure(str(failure), CANNOT_CHECK) from None
         except OSError as error:
             name = error.filename or "The image"
-            raise Failure(f"{name} can't be read: {error.strerror or error}.", CANNOT_CHECK) from None
+            raise Failure(unreadable(name, error), CANNOT_CHECK) from None
         yield subject
 
 
@@ -69,12 +73,12 @@ def _subject(project: Project, reference: str, base: str | None, platform: str, 
     if given is None or (given.diff_ids and not given.identifier):
         # The Engine lists its images while a file is read.
         listed = kept.enter_context(ThreadPoolExecutor(1)).submit(_images, project).result
-    # Before an image is saved.
+    # Before an image is saved: a wrong base image is refused without that work.
     chosen = _base((reference, *local.names), local.diff_ids, given, listed) if local else None
     subject = kept.enter_context(_opened(project, reference, path, local, platform))
     image = subject.image
-    stated = layout.platform_of(image.document)
-    if platform and not layout.matches(stated, platform):
+    stated = platform_of(image.document)
+    if platform and not matches(stated, platform):
         raise Failure(
             f"{reference} must be an image of {platform} (got one of {stated}). To fix it: build or pull that one, or "
             "leave out --platform."
@@ -147,7 +151,10 @@ def _opened(
                 layers = opened.follow(file, has_ended, kept)
             image = kept.enter_context(opened.open_archive(reference, file, layers=layers))
             if tuple(layer.diff_id for layer in image.image.layers) != local.diff_ids:
-                raise Failure(f"{reference} has other layers than the Engine states: build or pull it again.")
+                raise Failure(
+                    f"{reference} must have the layers that the Engine states (got others). To fix it: build or pull "
+                    "it again."
+                )
             yield image
 
 
@@ -186,9 +193,9 @@ def _base(
     if found := _longest(names, diff_ids, images()):
         return _Base(found.names[0], found.diff_ids, found.identifier, found=True)
     raise Failure(
-        f"A base image must be given: no local image has the first layers of {reference}. To fix it: pull the image of "
-        "its Dockerfile's last FROM, or name it with --base (of an image that was built from nothing, the image whose "
-        "files it has, or `--base scratch`)."
+        f"A base image must be given (got no local image with the first layers of {reference}). To fix it: pull "
+        "the image of its Dockerfile's last FROM, or name it with --base (of an image that was built from nothing, the "
+        "image whose files it has, or `--base scratch`)."
     )
 
 

@@ -91,6 +91,10 @@ def read(root: Path, given: Sequence[Path], groups: Sequence[str], extras: Seque
     not match pyproject.toml, or does not have one of the groups and extras.
     """
     own, lock, names_given = _configured(root), given[0], ", ".join(map(str, given))
+    if absent := [one for one in given if not one.is_file()]:
+        raise Failure(
+            f"The lock must be a file that exists (got {absent[0]}). To fix it: correct the path.", CANNOT_CHECK
+        )
     if len(given) > 1 and any(one.suffix != ".txt" for one in given):
         raise Failure(
             f"--lock must be given once, or name lists of requirements (got {names_given}). To fix it: name one lock.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -173,8 +173,8 @@ class Repository(NamedTuple):
 
     # Such as `commit 1a2b3c4`, or the folders that were given.
     name: str
-    # A path of each content, by its sha256. Empty files are not among them.
-    files: Mapping[str, str]
+    # The paths of each content, by its sha256. Empty files are not among them.
+    files: Mapping[str, Sequence[str]]
     # The paths of empty files, which no content identifies.
     empty: frozenset[str] = frozenset()
 

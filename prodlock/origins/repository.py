@@ -43,17 +43,19 @@ def read(project: Project, sources: Sequence[str] = (), sizes: Collection[int] =
 
 
 def _repository(name: str, contents: Iterator[tuple[str, bytes]]) -> Repository:
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     empty = set()
     for path, content in contents:
         if not content:
             empty.add(path)
             continue
-        found.setdefault(hashlib.sha256(content).hexdigest(), path)
+        digests = [hashlib.sha256(content).hexdigest()]
         if len(content) <= _MOST_POINTER and (pointer := _POINTER.match(content)):
-            found.setdefault(pointer[1].decode(), path)
+            digests.append(pointer[1].decode())
         if len(content) <= _SMALL and b"\n" in content and b"\0" not in content and b"\r" not in content:
-            found.setdefault(hashlib.sha256(content.replace(b"\n", b"\r\n")).hexdigest(), path)
+            digests.append(hashlib.sha256(content.replace(b"\n", b"\r\n")).hexdigest())
+        for digest in digests:
+            found.setdefault(digest, []).append(path)
     return Repository(name, found, frozenset(empty))
 
 
@@ -61,9 +63,10 @@ def _present(project: Project, sources: Sequence[str], sizes: Collection[int]) -
     """Yield path and content of the files at or below paths of the project."""
     for name in sources:
         place = project.root / name
-        if not place.exists():
+        if not name or not place.exists():
             raise Failure(
-                f"--source must be a folder or file that exists (got {name}). To fix it: correct the path.",
+                f"--source must be a folder or file that exists (got {name or 'nothing'}). To fix it: correct "
+                "the path.",
                 CANNOT_CHECK,
             )
         for file in _files(place):

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from prodlock.failure import CANNOT_CHECK, Failure
-from prodlock.inside.lock.selection import Requirement, normalized
+from prodlock.inside.lock.selection import Requirement, normalized, packaging
 from prodlock.origins import cache as entries
 from prodlock.origins.installers import declared
-from prodlock.origins.records import Installed, Member, Wheel
+from prodlock.origins.records import Installed, Member, Python, Wheel
 
 if TYPE_CHECKING:
     from prodlock.origins.index import Index, Listed
@@ -74,6 +74,28 @@ def tags(file: str) -> frozenset[str] | None:
     if not file.lower().endswith(".whl") or len(parts) not in {5, 6}:
         return None
     return _expanded("-".join(parts[-3:]))
+
+
+def fits(file: str, python: Python, *, is_musl: bool) -> bool:
+    """Return whether a wheel is for an interpreter and its machine, by the tags in the wheel's file name.
+
+    A build stage of another platform installs such wheels for itself.
+    """
+    named, machine = packaging("tags"), python.environment.get("platform_machine", "")
+    version = tuple(map(int, python.version.split(".")[:2]))
+    code = f"cp{version[0]}{version[1]}"
+    for tag in tags(file) or ():
+        platform = tag.split("-", 2)[2]
+        # The names of 32-bit Arm are versions: each runs what is built for an earlier one.
+        is_machine = platform.endswith(f"_{machine}") or (machine.startswith("armv") and "_armv" in platform)
+        is_other_libc = platform.startswith("manylinux" if is_musl else "musllinux")
+        if platform != "any" and (is_other_libc or not ("linux" in platform and is_machine)):
+            continue
+        abi = code + "t" * python.library.endswith("t")
+        supported = (*named.cpython_tags(version, [abi], [platform]), *named.compatible_tags(version, code, [platform]))
+        if tag in map(str, supported):
+            return True
+    return False
 
 
 def _expanded(tag: str) -> frozenset[str]:

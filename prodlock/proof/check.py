@@ -84,8 +84,8 @@ def check_output(value: str | None) -> None:
     folder = Path(value or "").absolute().parent
     if not folder.is_dir():
         raise Failure(
-            f"{value} must be in an existing folder (there is no folder {folder}). To fix it: make the folder, or "
-            "name another.",
+            f"{value} must be in an existing folder (got no folder {folder}). To fix it: make the folder, or name "
+            "another.",
             CANNOT_CHECK,
         )
 
@@ -126,7 +126,10 @@ def write(file: Path, document: str) -> None:
     try:
         file.write_text(document, encoding="utf-8")
     except OSError as error:
-        raise Failure(f"{file} can't be written: {error.strerror}.", CANNOT_CHECK) from None
+        raise Failure(
+            f"{file} must be writable (got: {error.strerror}). To fix it: change its mode, or name another file.",
+            CANNOT_CHECK,
+        ) from None
 
 
 def _expected(evidence: Evidence) -> Expected:
@@ -191,7 +194,7 @@ def _whole_report(evidence: Evidence, started: float, bill: Path | None, *, is_o
             f"A bare `docker build .` gives {'the same' if rebuilt else 'other'} layers, by their digests.",
             *_lock_note(evidence),
             *_generated_note(len(made)),
-            *([f"Compose runs images of others as well, which are not judged: {listed}."] if unjudged else []),
+            *([f"Compose runs other images as well, which are not judged: {listed}."] if unjudged else []),
         ],
     )
 
@@ -239,13 +242,14 @@ def _dev_leaks(evidence: Evidence) -> list[Finding]:
     missed = sorted((forbidden.distributions | {"pytest"}) - control)
     if missed and not denied:
         raise Failure(
-            f"The probe does not find {missed[0]} in {evidence.dev}, where it must be: have it in the dev group and "
-            "run `inv build`.",
+            f"The check must find {missed[0]} in {evidence.dev} first (got no trace). To fix it: have it in the dev "
+            "group, and run `inv build`.",
             CANNOT_CHECK,
         )
     if not any(evidence.sources.include(file.path) for file in image.files):
         raise Failure(
-            f"{evidence.reference} is not an image of this project: it has no {next(iter(evidence.sources.copied))}.",
+            f"{evidence.reference} must be an image of this project (got one without "
+            f"{next(iter(evidence.sources.copied))}). To fix it: name another image, or run `inv build`.",
             CANNOT_CHECK,
         )
     return [

@@ -15,11 +15,10 @@ from prodlock import __version__, site
 from prodlock.docker import engine, registry, reports, signing
 from prodlock.docker.registry import Destination
 from prodlock.failure import FAILED, Failure
-from prodlock.image import layout
+from prodlock.image.records import matches, platform_of
 from prodlock.project import Project
 from prodlock.proof import check
 from prodlock.proof.check import Proof
-from prodlock.proof.evidence import lock
 from prodlock.proof.evidence.collect import Evidence
 from prodlock.proof.report import rules_page
 
@@ -40,7 +39,9 @@ def publish(project: Project, to: str, key: str | None, platforms: Sequence[str]
     destination = registry.parse(to)
     for one in platforms:
         if not _PLATFORM.fullmatch(one):
-            raise Failure(f"--platform must be such as linux/amd64 (got {one!r}). To fix it: name one.")
+            raise Failure(
+                f"--platform must be OS/ARCHITECTURE, such as linux/amd64 (got {one!r}). To fix it: name one."
+            )
     check.check_output(output)
     # Before the proof, which takes longer.
     registry.digest_of(project, destination, destination.tag or "latest")
@@ -75,7 +76,7 @@ def _push(  # noqa: PLR0913 - what is pushed, where, and with what
     with registry.tagged(project, image.identifier, to.reference(candidate)):
         digest = registry.push(project, image, to, candidate)
         if signer:
-            stated = verdict(project, proof, f"{to.repository}@{digest}")
+            stated = verdict(proof, f"{to.repository}@{digest}")
             documents = {"sbom.json": bill.encode(), "verdict.json": json.dumps(stated, indent=2).encode()}
             signing.sign(project, signer, to, digest, documents)
         before = registry.digest_of(project, to, tag)
@@ -86,27 +87,22 @@ def _push(  # noqa: PLR0913 - what is pushed, where, and with what
     return digest
 
 
-def verdict(project: Project, proof: Proof, reference: str) -> dict[str, Any]:
+def verdict(proof: Proof, reference: str) -> dict[str, Any]:
     """Return the verdict as an attestation states it: what was proven, by which rules, from what."""
     evidence = proof.evidence
-    commit = evidence.commit.revision if evidence.commit else None
-    locked = {"name": evidence.configuration.lock, "sha256": hashlib.sha256(lock.read(project)).hexdigest()}
+    rules = hashlib.sha256(f"{rules_page()}\n".encode()).hexdigest()
     return {
         "image": reference,
         "configuration": evidence.image.identifier,
-        "platform": layout.platform_of(evidence.image.document),
-        "commit": commit,
-        "lock": locked,
-        "checker": {"name": "prodlock", "version": __version__, "rules": _sha256(f"{rules_page()}\n")},
+        "platform": platform_of(evidence.image.document),
+        "commit": evidence.commit.revision if evidence.commit else None,
+        "lock": {"name": evidence.configuration.lock, "sha256": evidence.lock.sha256},
+        "checker": {"name": "prodlock", "version": __version__, "rules": rules},
         "exitCode": proof.report.code,
         "verdict": proof.report.verdict,
         "rebuilt": proof.report.more["rebuilt"],
         "time": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     }
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _refuse(evidence: Evidence, platforms: Sequence[str]) -> None:
@@ -116,8 +112,8 @@ def _refuse(evidence: Evidence, platforms: Sequence[str]) -> None:
             f"The image must be made from a commit (got {evidence.commit}). To fix it: commit, run `inv build`, then "
             "publish."
         )
-    stated = layout.platform_of(evidence.image.document)
-    if others := [one for one in platforms if not layout.matches(stated, one)]:
+    stated = platform_of(evidence.image.document)
+    if others := [one for one in platforms if not matches(stated, one)]:
         raise Failure(
             f"Each platform must be proven (got {', '.join(others)}; {evidence.reference} is of {stated}). To fix it: "
             f"build and publish it with DOCKER_DEFAULT_PLATFORM={others[0]}, or on a machine of that platform, under a "
@@ -143,5 +139,7 @@ def _file(project: Project, output: str | None) -> Path:
     try:
         site.create(folder)
     except OSError as error:
-        raise Failure(f"{folder} can't be made: {error.strerror}.") from None
+        raise Failure(
+            f"{folder} must be a folder that can be written (got: {error.strerror}). To fix it: change its owner."
+        ) from None
     return folder / _BILL

@@ -40,6 +40,8 @@ class Lock:
     dev: Mapping[str, frozenset[str]]
     # How it relates to pyproject.toml: `fresh` where it states what it was made from, else `consistent` or `unknown`.
     inputs: str = "fresh"
+    # Of the lock's content.
+    sha256: str = ""
 
     @classmethod
     def from_selection(cls, selection: Mapping[str, Any]) -> Lock:
@@ -48,7 +50,7 @@ class Lock:
             {normalized(one["name"]): frozenset({one["version"]}) for one in selection["groups"].get(group, [])}
             for group in ("main", "dev")
         )
-        return cls(main, dev, str(selection.get("inputs", "unknown")))
+        return cls(main, dev, str(selection.get("inputs", "unknown")), selection["lock"])
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ python -m prodlock.proof.report > docs/reference/rules.md        print the rules
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from prodlock.failure import FAILED
+from prodlock.failure import CANNOT_CHECK, FAILED, Failure
 from prodlock.image.records import Image
 from prodlock.proof.rules import RULES, Finding
 
@@ -88,10 +89,27 @@ def print_report(report: Printable, *, as_json: bool) -> int:
 
 
 def print_text(text: str) -> None:
-    """Print a text whose names may not be valid in any encoding, to an output that may have 256 characters only."""
-    # As standard error does.
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding))
+    """Print a text whose names may not be valid in any encoding, to an output that may have 256 characters only.
+
+    Raises Failure, code 2, where it can't be written: without the report, there is no verdict.
+    """
+    try:
+        # As standard error does.
+        encoding = sys.stdout.encoding or "utf-8"
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        raise
+    except (OSError, AttributeError) as error:
+        reason = "it is closed"
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+            # The interpreter must not write what is left at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Failure(
+            f"Standard output must be one that the report can be written to (got: {reason}). To fix it: free some "
+            "room, or redirect the output to another file.",
+            CANNOT_CHECK,
+        ) from None
 
 
 def read_size(image: Image, seconds: float) -> dict[str, float]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Rule:
-    """A condition that a production image must meet."""
+    """A condition that an image must meet."""
 
     code: str
     title: str
@@ -24,7 +24,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Finding:
-    """A place where a rule is broken."""
+    """A place where a rule is violated."""
 
     rule: Rule
     # What was found: a distribution, a variable, the kind of a file.
@@ -217,7 +217,7 @@ WRONG_OWNER = Rule(
 EXTRA_DATA = Rule(
     "LS212",
     "Entry that carries more than its content",
-    "A device, an extended attribute, or bytes that no unpacking shows.",
+    "A device, an extended attribute, or bytes that are lost when the archive is unpacked.",
     "A step sets attributes, or the archive was changed after the build.",
     "Run `inv build`; if that does not help, remove the step that sets them.",
 )
@@ -247,7 +247,7 @@ OTHER_LAYERS = Rule(
     "Layers that a bare build does not give",
     "The files are the same, and the digests of the layers are not: times or an archive's headers differ.",
     "The image was built by other tools, or a step depends on the time.",
-    "Run `inv build`; a step that depends on the time must not.",
+    "Run `inv build`; make each step independent of the time.",
 )
 OVER_BUDGET = Rule(
     "LS217",
@@ -326,7 +326,7 @@ COMPOSE_REACH = Rule(
     "A service of the profile prod runs an image that is not built here, and has the means to change what others run: "
     "the sources, the Engine, the machine, or their processes.",
     "A tool for monitoring or a proxy that reads the Engine's socket.",
-    "Take the means from the service, or run it in a Compose project of its own.",
+    "Remove the mount, key or capability from the service, or run it in a Compose project of its own.",
 )
 
 # 5: the bill of materials.
@@ -406,10 +406,12 @@ TWO_VERSIONS = Rule(
 NOT_FROM_WHEEL = Rule(
     "LS609",
     "Distribution that is not from a locked wheel",
-    "The lock has the distribution in this version, and the image's was built from source or from another wheel: the "
-    "lock does not determine its bytes.",
-    "The lock has no wheel for this Python and platform, or an option such as `--no-binary` makes the installer build.",
-    "Lock a version that has a wheel; or build a wheel, publish it on an index of your own, and lock that.",
+    "The lock has the distribution in this version, and the image's was built from source or is from another wheel: "
+    "the lock does not determine its bytes, or the wheel is for another platform.",
+    "The lock has no wheel for this Python and platform, an option such as `--no-binary` makes the installer build, or "
+    "the environment is copied from a stage of another platform.",
+    "Lock a version that has a wheel, and install it on the image's platform; or build a wheel, publish it on an "
+    "index of your own, and lock that.",
 )
 LEFT_CACHE = Rule(
     "LS610",

@@ -114,9 +114,10 @@ def choose(tree: Tree, found: list[Candidate], named: Iterable[Reference]) -> tu
     if not best:
         invalid = next((error for path in tree.python if (error := tree.error(path))), "")
         raise Failure(
-            "The project must create an application of FastAPI, Starlette, Litestar or Quart in a module (got none"
-            f"{f', and {invalid}' if invalid else ''}). To fix it: {'correct that module, or ' if invalid else ''}name "
-            "the application, for example with `--set application=app.main:app`."
+            "The project must create an application of FastAPI, Starlette, Litestar, Quart or BlackSheep in a module "
+            f"(got none{f', and {invalid}' if invalid else ''}). To fix it: "
+            f"{'correct that module, or ' if invalid else ''}name the application, for example with `--set "
+            "application=app.main:app`."
         )
     if len(best) > 1:
         _refuse(tree, {one: f"`{one.attribute}` ({one.where})" for one in best})

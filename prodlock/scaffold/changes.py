@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,7 +59,7 @@ class Changes:
         """Return the content that a file will have, or None where there will be none."""
         return self.contents[path] if path in self.contents else self.before(path)
 
-    def diff(self, paths: Mapping[str, object] | None = None) -> Iterator[str]:
+    def diff(self, paths: Collection[str] | None = None) -> Iterator[str]:
         """Yield the lines of a unified diff of all changes, or of those of some paths."""
         for path, after in self.contents.items():
             if paths is None or path in paths:

@@ -83,7 +83,7 @@ def _finish(changes: Changes, *, dry: bool) -> None:
     read = [path for path in changes.contents if not path.startswith(f"{vendored.FOLDER}/")]
     others = len(changes.contents) - len(read)
     if dry:
-        print("\n".join(changes.diff(dict.fromkeys(read))))
+        print("\n".join(changes.diff(read)))
     width = max(29, *map(len, read)) if read else 29
     for path in read:
         before, after = changes.before(path), changes.contents[path]

@@ -27,7 +27,7 @@ _COMMENT = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^{}$]*))?\}|(\w+))")
 # Folders whose files describe something else than the service.
 ASIDE = re.compile(r"(?:^|/)(?:docs?|examples?|samples?|benchmarks?)/")
-# Compose reads an override by itself, on the machine of a developer.
+# Compose reads an override without an option, on the machine of a developer.
 _DEVELOPMENT = re.compile(r"(?:^|[._-])(?:override|dev\w*|local|tests?|testing|ci|debug)(?:[._-]|$)", re.IGNORECASE)
 # A script that a script starts.
 _DEEPEST = 3

@@ -38,5 +38,8 @@ def merge(base: str, edited: str, newer: str, version: str) -> tuple[str, int]:
         except OSError as error:
             raise Failure(f"git must be installed (got: {error.strerror}). To fix it: install git.") from None
     if done.returncode >= _ERROR or done.returncode < 0:
-        raise Failure(f"git must be able to merge texts (got: {done.stderr.decode(errors='replace').strip()}).")
+        raise Failure(
+            f"git must be able to merge texts (got: {done.stderr.decode(errors='replace').strip()}). To fix it: update "
+            "git."
+        )
     return done.stdout.decode(), done.returncode

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from prodlock import __version__, generated, generated_deploy, generated_workflow, vendored
 from prodlock.failure import Failure
-from prodlock.project import Project
+from prodlock.project import Project, plain_name
 from prodlock.scaffold.changes import Changes
 from prodlock.scaffold.data import data
 from prodlock.scaffold.init import TASKS, compose_name, refuse_present
@@ -163,8 +163,7 @@ def _merged(path: str, edited: str | None, base: str | None, newer: str) -> tupl
 def _compose_name(project: Project, changes: Changes) -> str:
     """Return the name in the Compose file, or a valid name where it has none."""
     text = changes.before(project.configuration.compose or "docker-compose.yml") or ""
-    found = re.search(r"^name: *\"?([a-z0-9][a-z0-9_-]*)\"?\s*$", text, re.MULTILINE)
-    return found[1] if found else compose_name(project.root)
+    return plain_name(text) or compose_name(project.root)
 
 
 def news(former: str) -> Iterator[str]:

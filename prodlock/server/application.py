@@ -6,13 +6,16 @@ The attribute may be dotted. It is an application, or a factory that returns one
 - without that option where it can be called without arguments and its call is not a coroutine: `def create_app():`,
   `def create_app(settings=None):`, a class whose instances are applications.
 
-An application takes `(scope, receive, send)`, which have no defaults, so that the two cannot be confused.
+An application takes `(scope, receive, send)`, which have no defaults, so that the two cannot be confused. A function
+that takes any arguments, a decorator's for example, is called as a factory unless that is a TypeError. An object whose
+parameters cannot be inspected is an application: middleware that sets its `__call__` in `__init__`, compiled code.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from prodlock.server.asgi import Application
@@ -27,14 +30,21 @@ class NoApplication(SystemExit):
 def load(reference: str, *, is_factory: bool = False) -> Application:
     """Import and return an application. Raises NoApplication; exceptions of the application's own code pass."""
     found = _imported(reference)
+    if is_factory and not _accepts(found, 0, unknown=True):
+        raise NoApplication(
+            f"The factory {reference} must be callable without arguments (got {_description(found)}). To fix it: name "
+            "a function that returns the application, or leave out --factory."
+        )
     if is_factory or _is_factory(found):
-        if not callable(found):
-            raise NoApplication(
-                f"The factory {reference} must be callable (got {_description(found)}). To fix it: name a function "
-                "that returns the application, or leave out --factory."
-            )
-        found, reference = found(), f"The result of {reference}"
+        try:
+            found, reference = found(), f"The result of {reference}"
+        except TypeError:
+            if is_factory or not _accepts_any(found):
+                raise
     if not _is_application(found):
+        if inspect.iscoroutine(found):
+            # Otherwise Python warns that it was never awaited.
+            found.close()
         raise NoApplication(
             f"{reference} must be an ASGI 3 application, callable with (scope, receive, send), or a function without "
             f"required arguments that returns one (got {_description(found)}). To fix it: name another attribute."
@@ -71,7 +81,7 @@ def _imported(reference: str) -> Any:  # noqa: ANN401 - any attribute of any mod
 
 def _is_factory(found: object) -> bool:
     """Return whether an object can be called without arguments and does not return a coroutine then."""
-    if not _accepts(found, 0):
+    if not _accepts(found, 0, unknown=False):
         return False
     # Of a class, `__call__` is what its instances do.
     call = None if inspect.isclass(found) else getattr(found, "__call__", None)  # noqa: B004 - its kind matters
@@ -79,18 +89,27 @@ def _is_factory(found: object) -> bool:
 
 
 def _is_application(found: object) -> bool:
-    return not inspect.isclass(found) and _accepts(found, 3)
+    return not inspect.isclass(found) and _accepts(found, 3, unknown=True)
 
 
-def _accepts(found: object, count: int) -> bool:
-    """Return whether an object can be called with so many positional arguments."""
+def _accepts(found: object, count: int, *, unknown: bool) -> bool:
+    """Return whether an object can be called with so many positional arguments; `unknown` where that is not known."""
     if not callable(found):
         return False
     try:
-        inspect.signature(found).bind(*(None,) * count)
+        signature = inspect.signature(found)
     except (TypeError, ValueError):
+        return unknown
+    try:
+        signature.bind(*(None,) * count)
+    except TypeError:
         return False
     return True
+
+
+def _accepts_any(found: Callable[..., object]) -> bool:
+    """Return whether a callable takes any number of positional arguments."""
+    return any(one.kind is one.VAR_POSITIONAL for one in inspect.signature(found).parameters.values())
 
 
 def _description(found: object) -> str:

@@ -31,10 +31,12 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     made.add_argument("application", metavar="MODULE:ATTRIBUTE", help="an ASGI application or a factory of one")
-    made.add_argument("--host", help="the IP address to listen on (default: all addresses; UVICORN_HOST)")
-    made.add_argument("--port", help="the port to listen on (default: 8000)")
+    made.add_argument(
+        "--host", metavar="ADDRESS", help="the IP address to listen on (default: all addresses; UVICORN_HOST)"
+    )
+    made.add_argument("--port", metavar="PORT", help="the port to listen on (default: 8000)")
     made.add_argument("--factory", action="store_true", help="call ATTRIBUTE without arguments to get the application")
-    made.add_argument("--root-path", help="the path that a proxy in front strips (UVICORN_ROOT_PATH)")
+    made.add_argument("--root-path", metavar="PATH", help="the path that a proxy in front strips (UVICORN_ROOT_PATH)")
     made.add_argument("--health", metavar="PATH", help="the path of the liveness probe (default: /health)")
     made.add_argument("--ready", metavar="PATH", help="the path of the readiness probe (default: /ready)")
     return made

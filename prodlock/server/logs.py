@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging.config
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any, TextIO
 
 from prodlock.server.settings import Settings
@@ -15,6 +17,23 @@ REQUESTS = "prodlock.request"
 SERVER = "prodlock.server"
 # An attribute of an exception that the request log has logged.
 LOGGED = "__logged__"
+# How uvicorn's own lines about a WebSocket connection begin, and those of the package websockets.
+WEBSOCKET_LINES = ('%s - "WebSocket ', "connection open", "connection closed")
+# How deep a field of a line of JSON may be nested; what is deeper is text.
+MOST_DEPTH = 8
+
+
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+def _plain(value: object, depth: int = 0) -> object:
+    """Return a value that JSON can represent: what it has no type for, such as a date or NaN, as text."""
+    if isinstance(value, Mapping) and depth < MOST_DEPTH:
+        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple) and depth < MOST_DEPTH:
+        return [_plain(item, depth + 1) for item in value]
+    is_representable = value is None or isinstance(value, str | int) or (isinstance(value, float) and isfinite(value))
+    return value if is_representable else str(value)
 
 
 class JsonFormatter(logging.Formatter):
@@ -22,16 +41,21 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
+        fields = getattr(record, "fields", {})
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **getattr(record, "fields", {}),
+            **(fields if isinstance(fields, Mapping) else {"fields": fields}),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        try:
+            return _ENCODE(line)
+        except (TypeError, ValueError, RecursionError):
+            # Of an application's own fields.
+            return _ENCODE(_plain(line))
 
 
 class BatchHandler(logging.StreamHandler[TextIO]):
@@ -67,7 +91,8 @@ class BatchHandler(logging.StreamHandler[TextIO]):
         self.acquire()
         try:
             batch, self._records, self._loop = self._records, [], None
-            if batch:
+            # A process may be started without any standard stream.
+            if batch and self.stream:
                 self.stream.write("".join(map(self._line, batch)))
                 self.stream.flush()
         except (OSError, ValueError):
@@ -87,8 +112,13 @@ class BatchHandler(logging.StreamHandler[TextIO]):
 
 
 def is_first_report(record: logging.LogRecord) -> bool:
-    """Return whether a record is not about an exception that the request log has logged: uvicorn logs it again."""
-    return not (record.exc_info and getattr(record.exc_info[1], LOGGED, False))
+    """Return whether a record of uvicorn is about what the request log does not have: it logs some of that again.
+
+    An exception, and a WebSocket connection, with the query, which may have a token, and an address of any text.
+    """
+    if record.exc_info and getattr(record.exc_info[1], LOGGED, False):
+        return False
+    return not (isinstance(record.msg, str) and record.msg.startswith(WEBSOCKET_LINES))
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -26,6 +26,10 @@ class TooManyPipelinedError(Exception):
     """More requests wait than MAX_PIPELINED. Through httptools, uvicorn answers 400 and closes the connection."""
 
 
+class HeadTooLongError(Exception):
+    """A head of more than HEAD_BYTES is complete: the connection was refused, and httptools ends its work."""
+
+
 class PipelineFlow(FlowControl):
     """Flow control that resumes reading once no request waits any more, not after each answer."""
 
@@ -89,7 +93,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Handle the end of a head. Raises TooManyPipelinedError."""
+        """Handle the end of a head. Raises HeadTooLongError or TooManyPipelinedError."""
+        # What has arrived may have a body as well.
+        if self._head_bytes > HEAD_BYTES and self._head_length() > HEAD_BYTES:
+            self._refuse(431)
+            raise HeadTooLongError
         if len(self.pipeline) >= MAX_PIPELINED:
             raise TooManyPipelinedError
         super().on_headers_complete()
@@ -111,6 +119,19 @@ class BoundedProtocol(HttpToolsProtocol):
         self._requests += 1
         self._head_bytes = 0
         super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over; answer 400 to a head that the package websockets refuses without an answer.
+
+        One with a body, with a line above 8 KiB or with more than 128 headers, for example. Such a connection would be
+        kept for ever.
+        """
+        super().handle_websocket_upgrade()
+        if getattr(getattr(self.transport.get_protocol(), "conn", None), "handshake_exc", None):
+            self._refuse(400)
+
+    def _head_length(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
 
     def _has_pending_answer(self) -> bool:
         """Return whether a request before the one that is being received still waits for its answer."""

@@ -91,7 +91,8 @@ class Exchange:
         if kind in {"http.response.start", "websocket.accept", "websocket.http.response.start"}:
             self.status = message.get("status", 0)
             others = [header for header in message.get("headers", ()) if header[0].lower() != ID_HEADER]
-            message["headers"] = [*others, (ID_HEADER, self.identifier)]
+            # A copy: an application may send one message in many responses.
+            message = {**message, "headers": [*others, (ID_HEADER, self.identifier)]}
         elif kind == "websocket.close":
             self.status = self.status or message.get("code", 1000)
         await self._send(message)
@@ -184,7 +185,8 @@ class RequestLog:
                 await exchange.answer(INTERNAL_SERVER_ERROR, "Internal Server Error")
             if begun:
                 # Only a broken connection still informs the client. uvicorn breaks it, and logs the exception again.
-                setattr(raised, LOGGED, True)
+                # Not by its own class, which may be immutable, as a frozen dataclass is.
+                BaseException.__setattr__(raised, LOGGED, True)
                 raise
         finally:
             self._lifecycle.open_requests.discard(exchange)
@@ -199,5 +201,8 @@ class RequestLog:
 
 def _is_disconnection(error: BaseException) -> bool:
     """Return whether a WebSocket handler raises because the client has left or the service stops: not an error."""
+    if isinstance(error, BaseExceptionGroup):
+        # Of a task group, whose tasks send and receive.
+        return all(map(_is_disconnection, error.exceptions))
     starlette = sys.modules.get("starlette.websockets")
     return isinstance(error, ClientDisconnected) or bool(starlette and isinstance(error, starlette.WebSocketDisconnect))

@@ -36,6 +36,8 @@ logger = logging.getLogger(SERVER)
 # The exit code where the lifespan of the application has failed: that of uvicorn's own command.
 STARTUP_FAILURE = 3
 CLOSE = (b"connection", b"close")
+# How many connections wait to be accepted.
+BACKLOG = 2048
 # How long a lifespan that is cancelled during its start has for its cleanup.
 CANCEL_SECONDS = 0.5
 # How long before the end of the grace period the process ends, whatever still runs.
@@ -64,15 +66,19 @@ def bind(host: str, port: int) -> list[socket.socket]:
             if host or error.errno not in missing:
                 for listener in bound:
                     listener.close()
-                raise SystemExit(
-                    f"The address {address} and port {port} must be free to listen on (got: {error.strerror}). To fix "
-                    "it: stop the process that listens there, or choose others by --host and --port."
-                ) from None
+                raise SystemExit(_not_free(address, port, error)) from None
     if not bound:
         raise SystemExit(
             "This machine must have IPv4 or IPv6 (got neither). To fix it: run the container with a network."
         )
     return bound
+
+
+def _not_free(address: str, port: int, error: OSError) -> str:
+    return (
+        f"The address {address} and port {port} must be free to listen on (got: {error.strerror}). To fix it: stop the "
+        "process that listens there, or choose others by --host and --port."
+    )
 
 
 def _bound(address: str, port: int) -> socket.socket:
@@ -92,9 +98,20 @@ def _bound(address: str, port: int) -> socket.socket:
 class Lifespan(uvicorn.LifespanOn):
     """uvicorn's side of the lifespan protocol, without a traceback where the application's start was cancelled."""
 
+    # Whether the server has cancelled the start.
+    is_cancelled = False
+
+    async def startup(self) -> None:
+        """Start the application."""
+        try:
+            await super().startup()
+        except asyncio.CancelledError:
+            self.is_cancelled = True
+            raise
+
     async def send(self, message: Any) -> None:  # noqa: ANN401
         """Handle a message of the application."""
-        if isinstance(sys.exc_info()[1], asyncio.CancelledError):
+        if self.is_cancelled and isinstance(sys.exc_info()[1], asyncio.CancelledError):
             message = {"type": message["type"]}
         await super().send(message)
 
@@ -103,6 +120,8 @@ class Server(uvicorn.Server):
     """uvicorn with a drain between the signal and the graceful shutdown."""
 
     lifespan: Lifespan
+    # Whether the process ends with the server.
+    ends_process = True
 
     def __init__(
         self, config: uvicorn.Config, lifecycle: Lifecycle, *, drain_seconds: float, grace_seconds: float
@@ -127,9 +146,12 @@ class Server(uvicorn.Server):
         try:
             yield
         finally:
-            # The process is ending already.
+            # The process is ending already. After a failed start nothing else bounds that: threads of the application,
+            # for example, delay the end of the interpreter.
+            if self.ends_process and not self.lifecycle.stopping:
+                self._end_process_after(self._grace_seconds - SPARE_SECONDS)
             for number in uvicorn.HANDLED_SIGNALS:
-                signal.signal(number, signal.SIG_IGN)
+                signal.signal(number, signal.SIG_IGN if self.lifecycle.stopping else self._end_at_once)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin the drain at the first signal; end it at the second.
@@ -157,8 +179,17 @@ class Server(uvicorn.Server):
         return self.started or (hasattr(self, "lifespan") and self.lifespan.startup_event.is_set())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application's lifespan, listen, and become ready."""
-        await super().startup(sockets)
+        """Start the application's lifespan, listen, and become ready. Raises SystemExit where it cannot listen."""
+        names = [listener.getsockname() for listener in sockets or []]
+        try:
+            await super().startup(sockets)
+        except OSError as error:
+            # Another process has bound the address as well, before one of them listened.
+            host, port, *_ = names[len(self.servers)]
+            await self.lifespan.shutdown()
+            raise SystemExit(_not_free(host, port, error)) from None
+        for listener in sockets or []:
+            listener.listen(BACKLOG)
         self.lifecycle.start()
 
     async def on_tick(self, counter: int) -> bool:
@@ -194,7 +225,15 @@ class Server(uvicorn.Server):
         # In a thread of its own: writing to a pipe that no process reads may block.
         _thread.start_new_thread(self._log_end, ())
         time.sleep(SPARE_SECONDS / 2)
-        os._exit(0)
+        os._exit(self._exit_code())
+
+    def _end_at_once(self, _number: int, _frame: FrameType | None) -> None:
+        os._exit(self._exit_code())
+
+    def _exit_code(self) -> int:
+        """Return the exit code of a process that does not end without help."""
+        failed = hasattr(self, "lifespan") and self.lifespan.should_exit
+        return 0 if self.lifecycle.stopping and not failed else STARTUP_FAILURE
 
     def _log_end(self) -> None:
         for request in list(self.lifecycle.open_requests):
@@ -219,6 +258,9 @@ def run(
         access_log=False,
         # Without it, uvicorn would read WEB_CONCURRENCY.
         workers=1,
+        # asyncio tries to accept so many connections at once, and logs an error for each where no file descriptor is
+        # free. `Server.startup` sets the backlog of the sockets.
+        backlog=1,
         root_path=settings.root_path,
         forwarded_allow_ips=settings.forwarded_allow_ips,
         timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type]

@@ -42,9 +42,11 @@ def _address(text: str) -> str:
 
 
 def _networks(text: str) -> str:
+    # uvicorn trusts every address only where this is the whole text.
+    if text.strip() == "*":
+        return "*"
     for item in text.split(",") if text else ():
-        if item.strip() != "*":
-            ipaddress.ip_network(item.strip())
+        ipaddress.ip_network(item.strip())
     return text
 
 

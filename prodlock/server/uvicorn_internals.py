@@ -12,14 +12,16 @@ supported versions, and `prodlock/tests/server/test_uvicorn_internals.py` fails 
 | `Server`: `main_loop()` overridden, `servers`; `ServerState`: `connections`, `tasks` | the end under `inv dev` |
 | `LifespanOn`: `shutdown()` | the same |
 | `ServerState`: `default_headers` | headers of every response |
-| `LifespanOn`: `send()` extended, `startup_event`, `should_exit` | a start that is cancelled; the exit code |
+| `LifespanOn`: `startup()`, `send()` extended, `startup_event`, `should_exit` | a start that is cancelled; exit code |
 | `HANDLED_SIGNALS` | the signals to stop |
 | `HttpToolsProtocol`: callbacks extended | limits on heads, slow clients, pipelined requests |
-| `HttpToolsProtocol`: `transport`, `flow`, `cycle`, `pipeline`, `connections`, `loop` | the state of a connection |
+| `HttpToolsProtocol`: `transport`, `flow`, `cycle`, `pipeline`, `connections`, `loop`, `url`, `headers` | its state |
 | `HttpToolsProtocol`: `parser` | data after `Connection: close` is accepted |
 | `RequestResponseCycle`: `response_started`, `response_complete`, `waiting_for_100_continue` | the same |
+| `HttpToolsProtocol`: `handle_websocket_upgrade()` extended; its successor's `conn` | broken handshakes |
+| the beginnings of its log lines about WebSocket connections | the request log has them |
 | `FlowControl`: `resume_reading()` extended, `read_paused` | reading resumes once no request waits |
-| `STATUS_LINE` | the answers 408 and 431 |
+| `STATUS_LINE` | the answers 400, 408 and 431 |
 | `ClientDisconnected` | the end of a WebSocket connection, which is not an error |
 | a head is one write of `HTTP/1.1 ...`, header names in lower case; the body is the next write | one write of both |
 """

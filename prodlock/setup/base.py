@@ -61,9 +61,9 @@ def provide(project: Project, reference: str) -> str:
 def build(project: Project, reference: str, debian_image: str = DEBIAN) -> None:
     """Build the base image from Debian's sources, which takes about 4 minutes."""
     _build_debian(project, debian_image)
-    secret = f"id=ca_bundle,src={site.environment(project)['CA_BUNDLE']}"
+    secret = site.file_secret("ca_bundle", site.environment(project)["CA_BUNDLE"])
     with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryFile() as log:
-        options = ("--secret", secret, "--build-arg", f"DEBIAN={debian_image}", "--file", str(_DOCKERFILE))
+        options = (secret, "--build-arg", f"DEBIAN={debian_image}", "--file", str(_DOCKERFILE))
         command = ("build", *options, "--tag", reference, empty)
         engine.print_command(*command)
         try:

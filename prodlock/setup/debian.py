@@ -53,8 +53,13 @@ def apt_get(*args: str) -> None:
 def mirror(label: str) -> str:
     """Return apt's mirror of the archive with a label, `Debian` or `Debian-Security`."""
     command = ("apt-get", "indextargets", "--format", "$(LABEL)\t$(REPO_URI)")
-    targets = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    for line in targets.splitlines():
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise Failure(
+            f"apt must list its sources (got: {done.stderr.strip()}). To fix it: correct /etc/apt/sources.list, then "
+            "run `inv setup` again."
+        )
+    for line in done.stdout.splitlines():
         name, _, uri = line.partition("\t")
         if name == label:
             return uri

@@ -80,7 +80,7 @@ def find(project: Project, version: str) -> tuple[list[str], str]:
         f"The image's Python, {version}, must be on this machine with its module venv (got no python{version} that "
         f"runs). To fix it: install it (`apt install python{version}-venv` where the distribution has it, "
         f"`pyenv install {version}`, `uv python install {version}`, https://www.python.org/downloads/), or let the "
-        "editor work in the dev container (.devcontainer)."
+        "editor work in a container of the dev image."
     )
 
 

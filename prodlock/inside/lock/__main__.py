@@ -40,7 +40,10 @@ def main(arguments: list[str]) -> None:
     try:
         reader = selection.reader(lock.name)
         if given.package and lock.name != "uv.lock":
-            sys.exit(f"`package` must name a member of a uv workspace (got {given.package!r} and {lock.name}).")
+            sys.exit(
+                f"`package` must name a member of a uv workspace (got {given.package!r} and {lock.name}). To fix it: "
+                "leave it out, or set `lock` to a uv.lock."
+            )
         selected = reader.select(lock, wanted)
         # One environment has both.
         everything = selection.chosen([*selected.main, *selected.everything])

@@ -16,9 +16,17 @@ from prodlock.origins.records import Bytecode, State
 from prodlock.proof import rules
 
 _TOOL_PROGRAMS = re.compile(r"(?s).*/(?:uv|uvx|pdm|poetry|pipenv|hatch|pip[\d.]*)")
-_CODE_NAME = re.compile(r"(?s).*\.(?:py[cdowx]?|_?pth|pyz|zip|so(?:\.[\d.]+)?|egg|whl|sh|bash|js|jar|exe|dll)")
-# What decides which libraries a program loads (ld.so(8)).
-_LOADER = re.compile(r"/etc/ld\.so\.(?:preload|conf(?:\.d/.*)?)")
+_CODE_NAME = re.compile(
+    r"(?s).*\.(?:py[cdowx]?|_?pth|pyz|zip|so(?:\.[\d.]+)?|egg|whl|(?:ba|c|k|z)?sh|fish|[cm]?js|p[lm]|php|rb|lua|jar|exe|dll)"
+)
+# What a shell reads when it starts (bash(1), zsh(1)), and what cron and init run (crontab(5), systemd.unit(5)).
+_RUN_BY_PLACE = re.compile(
+    r"(?s).*/\.(?:bash(?:rc|_profile|_login|_logout|_aliases)|profile|z(?:shrc|shenv|profile|login)|kshrc|t?cshrc|login)"
+    r"|/etc/(?:profile|bash\.?bashrc|zsh/.*|cron(?:tab|tabs/.*|\..+/.*)|anacrontab|inittab|rc\.local|(?:init|rc[S\d])\.d/.*)"
+    r"|/var/spool/cron/.*|(?:/etc|(?:/usr)?/lib|/usr/local/lib)/systemd/(?:system|user)/.*"
+)
+# What decides which libraries a program loads (ld.so(8)), and which one Python does (PEP 405).
+_LOADER = re.compile(r"(?s)/etc/ld\.so\.(?:preload|conf(?:\.d/.*)?)|.*/pyvenv\.cfg")
 _CODE_HEADS = (b"#!", b"\x7fELF", b"\xca\xfe\xba\xbe", b"\0asm")
 # The magic number of bytecode, which Python runs under any name (importlib/_bootstrap_external.py).
 _BYTECODE_HEAD = re.compile(rb"[\0-\xff][\x0c-\x0f]\r\n")
@@ -79,7 +87,7 @@ class Code:
             return bool(file.target and (is_package or _CODE_NAME.fullmatch(file.path) or LIBRARY.search(file.path)))
         if _BYTECODE_HEAD.match(file.head):
             return True
-        if _CODE_NAME.fullmatch(file.path) or _LOADER.fullmatch(file.path):
+        if any(form.fullmatch(file.path) for form in (_CODE_NAME, _LOADER, _RUN_BY_PLACE)):
             return True
         is_program = bool(file.mode & 0o111) and file.head.startswith(_CODE_HEADS)
         return is_program or file.head.startswith(_CODE_HEADS[1:]) or self._packs_code(file)

@@ -17,6 +17,9 @@ from prodlock.proof.rules import Finding
 
 # Variables that name what an interpreter, a shell or the loader runs.
 _RUN_BY_VARIABLE = re.compile(r"(?:PYTHON|LD_|PERL5|GUNICORN_|UVICORN_)\w*|BASH_ENV|ENV|NODE_OPTIONS|JAVA_TOOL_OPTIONS")
+# A character of a path in a command, and an address.
+_WORD = r"[^\s:=,;|&<>()\"'`]"
+_ADDRESS = re.compile(r"\b\w+://\S+")
 # What a command does that runs code which no layer has.
 _LOADS = re.compile(
     r"\b(?:curl|wget)\b[^|;&]*\|\s*(?:sudo\s+)?(?:\S*/)?(?:\w*sh|python[\d.]*|perl)\b"
@@ -39,7 +42,11 @@ def judge(case: Case, claims: set[Key]) -> Iterator[Finding]:
 def _development(instruction: str, text: str, case: Case) -> Iterator[Finding]:
     """Yield a finding for each distribution for development that a command names."""
     locked = case.evidence.locked
-    for name in sorted({normalized(word) for word in re.findall(r"[\w.-]+", text)} & set(locked.dev)):
+    # The folders of a path, and an address, start nothing.
+    paths = re.findall(rf"{_WORD}+", _ADDRESS.sub(" ", text))
+    names = (posixpath.basename(path.removesuffix("/__main__.py")) for path in paths)
+    words = {normalized(word) for name in names for word in re.findall(r"[\w.-]+", name)}
+    for name in sorted(words & set(locked.dev)):
         why = f"{instruction} names it, and {locked.file} has it for development only"
         yield Finding(rules.DEV_PROCESS, name, "configuration", credentials.masked(f"{instruction} {text}"), why)
 
@@ -59,9 +66,11 @@ def _named(commands: dict[str, str], case: Case, claims: set[Key]) -> Iterator[F
     texts = commands | {name: value for name, value in case.variables.items() if _RUN_BY_VARIABLE.fullmatch(name)}
     folder = str(case.image.config.get("WorkingDir") or "/")
     for instruction, text in texts.items():
-        for word in re.findall(r"[^\s:=,;|&<>()\"'`]+", text):
-            path = posixpath.normpath(posixpath.join("/", folder, word))
-            found.setdefault(resolved(path, links), instruction)
+        words = re.findall(rf"{_WORD}+", text)
+        # A command may change the folder.
+        folders = [folder, *(word for word in words if word.startswith("/"))]
+        for path in (posixpath.join("/", place, word) for word in words for place in folders):
+            found.setdefault(resolved(posixpath.normpath(path), links), instruction)
     for path, instruction in found.items():
         file = case.evidence.seen.get(path)
         if not file or (file.layer, path) in claims or case.origins[file.layer, path].kind is not Kind.UNEXPLAINED:

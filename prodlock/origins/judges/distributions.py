@@ -5,11 +5,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
+from functools import cached_property
 
 from prodlock.inside.lock.selection import Requirement
-from prodlock.origins import installers
+from prodlock.origins import installers, wheels
 from prodlock.origins.attribution import Key
-from prodlock.origins.environments import is_same, moved, prefix, source_path
+from prodlock.origins.environments import SITE, is_same, moved, prefix, source_path
 from prodlock.origins.judges import leftovers
 from prodlock.origins.judges.case import Case
 from prodlock.origins.records import Installed, Kind
@@ -24,6 +25,8 @@ TOOLS = frozenset(
         "twine", "uv", "uv-build", "virtualenv", "wheel",
     }
 )  # fmt: skip
+# The standard library of Debian's own interpreter.
+_DEBIAN_LIBRARY = "/usr/lib/python3"
 # Where uv unpacks wheels and sources in its cache.
 _UNPACKED = re.compile(r".*/(?:archive|sdists)-v\d+/.*")
 
@@ -87,20 +90,37 @@ class _Judgement:
         """Return the rule that a distribution breaks, and how."""
         main = self.evidence.locked.main.get(one.name)
         in_base = self._is_of_base(one)
-        if one.name in self.evidence.own or (in_base and not self._is_imported(one, main)):
+        is_judged = not (one.name in self.evidence.own or self._is_of_system(one, main))
+        if not is_judged or (in_base and not self._is_imported(one, main)):
             return None
         if not main:
             return self._beside_lock(one)
         if not is_same(one.version, main.version):
             return rules.OTHER_VERSION, f"the lock has {main.version}"
         if in_base or (one.layer, one.info) in self.evidence.wheels:
-            return self._deleted(one)
+            return self._for_another_platform(one) or self._deleted(one)
         if one.editable:
             return rules.EDITABLE, f"imported from {one.address}"
         return (
             rules.NOT_FROM_WHEEL,
             "it is not a wheel of the lock: it was built from source, or elsewhere",
         )
+
+    @cached_property
+    def _is_musl(self) -> bool:
+        """Whether the image's C library is musl, whose loader has this name."""
+        return any(path.startswith("/lib/ld-musl-") for path in self.evidence.seen)
+
+    def _for_another_platform(self, one: Installed) -> tuple[Rule, str] | None:
+        """Return the finding about a distribution whose wheel the image's interpreter can't import."""
+        wheel, place = self.evidence.wheels.get((one.layer, one.info)), SITE.fullmatch(one.site)
+        python = self.evidence.python
+        if place and "." in place["version"]:
+            # An image may have further interpreters.
+            python = python._replace(version=place["version"])
+        if not wheel or wheels.fits(wheel.file, python, is_musl=self._is_musl):
+            return None
+        return rules.NOT_FROM_WHEEL, f"{wheel.file} is for another Python or platform than the image's"
 
     def _is_of_base(self, one: Installed) -> bool:
         """Return whether the base image has a distribution; a later layer may have it again, at the same place."""
@@ -158,9 +178,22 @@ class _Judgement:
                 count += 1
         return count or 1
 
+    def _is_of_system(self, one: Installed, main: Requirement | None) -> bool:
+        """Return whether a distribution is a Debian package's, and a locked one of its name is not affected by it.
+
+        That is so for one that another package vendors, and where the service does not run in Debian's interpreter.
+        """
+        is_vendored = not SITE.fullmatch(one.site)
+        is_apart = main is not None and not self.evidence.python.library.startswith(_DEBIAN_LIBRARY)
+        return (is_vendored or is_apart) and self._is_of_debian(one)
+
     def missing(self) -> Iterator[Finding]:
         """Yield a finding for each locked distribution that the image does not have in any version."""
-        present = {one.name for one in self.installed if not one.deleted}
+        present = {
+            one.name
+            for one in self.installed
+            if not one.deleted and not self._is_of_system(one, self.evidence.locked.main.get(one.name))
+        }
         for name, locked in self.evidence.locked.main.items():
             if name not in present and name not in self.evidence.own:
                 why = f"{self.evidence.locked.file} has it, and no environment of the image does"
@@ -175,10 +208,10 @@ class _Judgement:
             wheel = self.evidence.wheels.get((one.layer, one.info))
             if not wheel or one.deleted:
                 continue
-            found: dict[str, list[str]] = {}
-            for path, member, script in installers.places(wheel, one.site, self.evidence.python):
-                # A header may be at one of two places.
-                found.setdefault(member.sha256 + path.rpartition("/")[2] * script, []).append(path)
+            found: dict[int, list[str]] = {}
+            for path, member, _ in installers.places(wheel, one.site, self.evidence.python):
+                # A header may be at one of several places. Files of one content are members of their own.
+                found.setdefault(id(member), []).append(path)
             absent = [paths[0] for paths in found.values() if not any(path in self.evidence.seen for path in paths)]
             absent += [
                 path
@@ -195,7 +228,8 @@ class _Judgement:
         """Yield a finding for each distribution of which a container sees two versions."""
         seen: dict[str, dict[str, Installed]] = {}
         for one in self.installed:
-            if not one.deleted and one.name not in TOOLS and not leftovers.cache(one.info):
+            is_apart = self._is_of_system(one, self.evidence.locked.main.get(one.name))
+            if not one.deleted and one.name not in TOOLS and not leftovers.cache(one.info) and not is_apart:
                 seen.setdefault(one.name, {})[one.version] = one
         for name, versions in seen.items():
             if len(versions) > 1:

@@ -10,6 +10,7 @@ from prodlock.origins.attribution import ARCHIVE, CACHED
 from prodlock.origins.judges.case import Verdict
 from prodlock.origins.records import Kind, Origin
 from prodlock.proof import rules
+from prodlock.proof.judges import credentials
 
 _CACHE = re.compile(
     r"(?P<top>/tmp|/var/tmp|/var/cache/(?!debconf|fontconfig|ldconfig)[^/]+|/var/lib/apt/lists|(?:/[^/]+)*?/\.cache(?:/[^/]+)?"
@@ -21,6 +22,7 @@ _CACHE = re.compile(
 _CACHE_PARTS = ("/.", "-v", "/tmp", "/var/")  # noqa: S108 - parts of paths in an image
 _PROJECT_DATA = re.compile(
     r".*/(?:\.git|\.hg|\.svn|\.github|\.idea|\.vscode)(?:/.*|$)"
+    r"|.*/\.envrc|.*/\.(?:(?:ba|z)?sh|mysql|psql|python|sqlite)_history"
     r"|.*/\.env(?:\.(?!example$|sample$|template$|dist$)[^/]*)?"
     r"|.*/(?:\.netrc|_netrc|\.pypirc|\.pgpass|\.npmrc|\.htpasswd|id_(?:rsa|dsa|ecdsa|ed25519)|credentials(?:\.json)?"
     r"|secrets?\.(?:json|toml|ya?ml|env))|.*\.(?:p12|pfx|jks)"
@@ -46,7 +48,7 @@ def judge(file: File, origin: Origin) -> Verdict | None:
         return rules.LEFT_CACHE, "cache", top, "left by an installer or a build"
     if origin.kind is Kind.WHEEL and origin.what.endswith((ARCHIVE, CACHED)):
         return rules.LEFT_CACHE, "locked wheels", posixpath.dirname(path), "left by an installer"
-    if origin.kind in _OWN and _PROJECT_DATA.fullmatch(path):
+    if origin.kind in _OWN and (_PROJECT_DATA.fullmatch(path) or credentials.FILES.search(path)):
         top = re.sub(r"(/\.(?:git|hg|svn|github|idea|vscode))/.*", r"\1", path)
         return rules.PROJECT_DATA, "repository data or secret", top, "not needed to run"
     if origin.kind is Kind.REPOSITORY and _TESTS.fullmatch(origin.what):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from prodlock.origins.attribution import Key
@@ -14,6 +15,10 @@ from prodlock.proof.rules import Finding
 # How much of a file is searched for credentials.
 _SEARCHED_BYTES = 1 << 20
 _OWN = {Kind.REPOSITORY, Kind.UNEXPLAINED}
+# Settings of installers, in which the address of a package index may have a login.
+_SETTINGS = re.compile(
+    r"(?s).*/(?:pip\.conf|uv\.toml|poetry\.toml|pypoetry/[^/]+\.toml|pdm\.toml|\.condarc|sources\.list(?:\.d/[^/]+)?)"
+)
 
 
 def judge(case: Case, claims: set[Key]) -> Iterator[Finding]:
@@ -23,8 +28,11 @@ def judge(case: Case, claims: set[Key]) -> Iterator[Finding]:
         if origin.kind not in _OWN or not 0 < file.size <= _SEARCHED_BYTES or (file.layer, file.path) in claims:
             continue
         content = case.evidence.subject.content(file) if file.sha256 else b""
-        if b"\0" in content[:1024] or not any(marker in content for marker in credentials.MARKERS):
+        if b"\0" in content[:1024]:
             continue
-        for kind in credentials.formatted(content):
+        kinds = credentials.formatted(content)
+        if _SETTINGS.fullmatch(file.path):
+            kinds = credentials.found(content.decode(errors="replace"))
+        for kind in kinds:
             why = "everyone who has the image can read it"
             yield case.finding((rules.SECRET, kind, file.path, why), file.layer)

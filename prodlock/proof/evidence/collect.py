@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from prodlock import generated, source
 from prodlock.configuration import Configuration
 from prodlock.docker import compose, engine, registry
-from prodlock.failure import CANNOT_CHECK, Failure
+from prodlock.failure import CANNOT_CHECK, Failure, unreadable
 from prodlock.image import reader
 from prodlock.image.records import File, Image
 from prodlock.project import Project
@@ -68,7 +68,7 @@ def collect(project: Project, reference: str | None, *, whole: bool) -> Evidence
     except OSError as error:
         # Without a file name it is the temporary one that an image is saved to.
         name = error.filename or "The image"
-        raise Failure(f"{name} can't be read: {error.strerror or error}.", CANNOT_CHECK) from None
+        raise Failure(unreadable(name, error), CANNOT_CHECK) from None
 
 
 def _collect(
@@ -82,6 +82,9 @@ def _collect(
 
         vendored.check(project)
     source.refuse_unavailable(project, project.configuration.sources)
+    if whole:
+        # The narrow check asks for traces of the dev group alone, wherever the sources come from.
+        source.refuse_submodules(project, project.configuration.sources)
     name = compose.project_name(project)
     file = images.saved_file(reference)
     dev, prod = f"{name}:dev", reference or f"{name}:prod"
@@ -92,6 +95,7 @@ def _collect(
     name_of_prod = images.names(project, dev, *([] if file else [prod]))[-1]
     if whole and not file:
         # Before anything is built for the comparison.
+        source.refuse_converted(project, committing.result())
         refuse_other_commit(project, prod, name_of_prod.labels, committing.result())
     # Most of the time passes while the Engine packs prod: all that concerns dev is done meanwhile.
     with file.open("rb") if file else tempfile.TemporaryFile() as archive, ThreadPoolExecutor() as pool:
@@ -117,21 +121,22 @@ def _collect(
         trusted = must_be.contents.provides if must_be else forbids.allows
         image = reader.read(prod, archive, hashed, trusted, forbids.is_relevant)
         if whole and file:
+            source.refuse_converted(project, commit)
             refuse_other_commit(project, prod, image.config.get("Labels") or {}, commit)
     return Evidence(
-        name,
-        prod,
-        image.identifier if file else name_of_prod.identifier,
-        image,
-        dev,
-        dev_files,
-        selected,
-        shipped,
-        forbids,
-        project.configuration,
-        commit,
-        must_be,
-        dev_system,
+        name=name,
+        reference=prod,
+        identifier=image.identifier if file else name_of_prod.identifier,
+        image=image,
+        dev=dev,
+        dev_files=dev_files,
+        lock=selected,
+        sources=shipped,
+        forbidden=forbids,
+        configuration=project.configuration,
+        commit=commit,
+        expected=must_be,
+        dev_system=dev_system,
     )
 
 

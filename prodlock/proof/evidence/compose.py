@@ -25,7 +25,7 @@ _EMPTY = f"sha256:{hashlib.sha256(bytes(1024)).hexdigest()}"
 
 def collect(project: Project) -> ComposeProject:
     """Return the Compose project, and what it refers to. Raises Failure where that can't be found out."""
-    base, *overrides = (file.name for file in compose.files(project))
+    base, *overrides = compose.names(project)
     name, origins = compose.project_name(project), (one.origin for one in sources.copies(project) if one.is_plain)
     document = resolve(project)
     found = ComposeProject(
@@ -65,7 +65,7 @@ def resolve(
     document = _config(project, *compose.command(project, compose.PROD[1]), *files, options=options, env=env)
     if compose.PROD[0] not in (document.get("services") or {}):
         raise Failure(
-            f"{compose.files(project)[0].name} must have a service {compose.PROD[0]} in the profile {compose.PROD[1]} "
+            f"{compose.names(project)[0]} must have a service {compose.PROD[0]} in the profile {compose.PROD[1]} "
             "(got none). To fix it: compare the file with this project's own."
         )
     return document
@@ -73,7 +73,7 @@ def resolve(
 
 def _resolve_alone(project: Project, whole: ComposeProject) -> ComposeProject | None:
     """Return the project without its override file, or None where Compose can't resolve the first file alone."""
-    files = [f"--file={file.name}" for file in compose.files(project)]
+    files = [f"--file={name}" for name in compose.names(project)]
     command = [one for one in compose.command(project, compose.PROD[1]) if one not in files[1:]]
     try:
         document = _config(project, *command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from prodlock import generated_deploy, service
 from prodlock.docker import compose, engine, stages
@@ -15,13 +15,31 @@ from prodlock.proof.judges import deployment, kubernetes, variables
 from prodlock.proof.judges.deployment import OPEN, PROXIED, PROXY_FILE, RELEASE, STACK, Deployment, RunSettings
 from prodlock.proof.judges.kubernetes import KUBERNETES
 
+# How the program reports that kustomize failed.
+_KUSTOMIZE = "kustomize: error: "
 _VALIDATE = ("python", "/srv/manifests.py")
 # Where IMAGE is not set: only the form of the image's name is judged.
 _EXAMPLE = "registry.example/quotes@sha256:" + "0" * 64
 
 
-def collect(project: Project) -> Deployment:
-    """Return what the files state. Raises Failure, or what parsing raises, where they can't be resolved."""
+class Resolved(NamedTuple):
+    """The files in deploy/ as their own tools resolve them."""
+
+    # Of Compose: the service alone, with the proxy, and the services of a release.
+    own: Mapping[str, Any]
+    proxied: Mapping[str, Any]
+    released: Mapping[str, Any]
+    # Of Swarm and Kubernetes: what prodlock/inside/manifests.py prints.
+    document: Mapping[str, Any]
+
+    @property
+    def invalid(self) -> list[str]:
+        """What the schemas do not allow, a sentence each."""
+        return [f"{KUBERNETES}: {sentence}" for sentence in self.document["invalid"]]
+
+
+def resolve(project: Project) -> Resolved:
+    """Resolve the files. Raises Failure, or what parsing raises, where they can't be resolved."""
     refuse_absent(project)
     settings = {"IMAGE": project.environment.get("IMAGE", _EXAMPLE)}
     own = composed.resolve(project)["services"][compose.PROD[0]]
@@ -29,23 +47,34 @@ def collect(project: Project) -> Deployment:
     released = composed.resolve(project, RELEASE, env=settings)["services"]
     stack = engine.output(project, "stack", "config", f"--compose-file={STACK}", echo=True, env=settings)
     options = (f"--volume={project.root / generated_deploy.FOLDER}:/deploy:ro", "--interactive", "--network=none")
-    printed = engine.output(
-        project, "run", "--rm", *options, stages.build(project, "deploy"), *_VALIDATE, given=stack.encode(), echo=True
-    )
-    document = json.loads(printed)
-    stacked, objects = document["stack"]["services"][compose.PROD[0]], document["objects"]
-    written = document["written"]["services"]
+    command = ("run", "--rm", *options, stages.build(project, "deploy"), *_VALIDATE)
+    try:
+        printed = engine.output(project, *command, given=stack.encode(), echo=True)
+    except Failure as failure:
+        raise _of_kustomize(failure) from None
+    return Resolved(own, proxied, released, json.loads(printed))
+
+
+def collect(project: Project, resolved: Resolved) -> Deployment:
+    """Return what the resolved files state. Raises ValueError, LookupError, TypeError or AttributeError for others."""
+    own, proxied, released, document = resolved
+    services, written = document["stack"]["services"], document["written"]["services"]
+    if compose.PROD[0] not in services:
+        message = f"no service {compose.PROD[0]} in {STACK}"
+        raise ValueError(message)
+    stacked = services[compose.PROD[0]]
+    objects, examples = _without_nulls(document["objects"]), _without_nulls(document["examples"])
     described = project.configuration
     paths = generated_deploy.probed_paths(described)
     image = deployment.of_image(_text(project, described.dockerfile), *paths)
     plain, proxy = deployment.of_compose(own), deployment.of_proxy(_text(project, PROXY_FILE))
     behind_proxy = RunSettings(forwarded=deployment.PROXY)
-    base, read = compose.files(project)[0].name, composed.settings_variables(project)
+    base, read = compose.names(project)[0], composed.settings_variables(project)
     others = {
         base: RunSettings(forwarded=plain.forwarded),
-        PROXIED: deployment.of_proxied(proxied["services"][compose.PROD[0]], _subnets(proxied)),
+        PROXIED: deployment.of_proxied(proxied["services"][compose.PROD[0]], _subnets(proxied, PROXIED)),
         PROXY_FILE: proxy,
-        STACK: deployment.of_stack(stacked, _subnets(document["stack"])),
+        STACK: deployment.of_stack(stacked, _subnets(document["stack"], STACK)),
         KUBERNETES: deployment.of_kubernetes(objects),
     }
     if described.server:
@@ -62,14 +91,14 @@ def collect(project: Project) -> Deployment:
             RELEASE: str(released[compose.PROD[0]].get("image", "")),
         },
         objects,
-        [f"{KUBERNETES}: {sentence}" for sentence in document["invalid"]],
+        resolved.invalid,
         {name: service.dropped(base, compose.PROD[0], name) for name in service.not_handed_on(own, read)},
-        document["stack"]["services"],
+        services,
         [
             deployment.Command(one.name, one.words, one.once, generated_deploy.kubernetes_name(one.name))
             for one in described.commands
         ],
-        examples=document["examples"],
+        examples=examples,
         variables=[
             variables.of_compose(base, composed.resolve(project, interpolate=False)["services"][compose.PROD[0]]),
             variables.of_stack(STACK, stacked, written[compose.PROD[0]]),
@@ -81,6 +110,15 @@ def collect(project: Project) -> Deployment:
     )
 
 
+def _of_kustomize(failure: Failure) -> Failure:
+    """Return the failure of prodlock/inside/manifests.py, with a remedy where kustomize can't build the files."""
+    _, is_of_kustomize, reason = str(failure).partition(_KUSTOMIZE)
+    if not is_of_kustomize:
+        return failure
+    got = " ".join(reason.split())
+    return Failure(f"{KUBERNETES} must be files that kustomize can build (got: {got}). To fix it: correct them.")
+
+
 def refuse_absent(project: Project) -> None:
     """Raise Failure where deploy/ lacks a file."""
     for path in (STACK, f"{KUBERNETES}/kustomization.yaml", PROXY_FILE, PROXIED, RELEASE):
@@ -88,10 +126,26 @@ def refuse_absent(project: Project) -> None:
             raise Failure(f"{path} must exist (got no such file). To fix it: run `prodlock upgrade --deploy`.")
 
 
-def _subnets(document: Mapping[str, Any]) -> list[str]:
+def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return JSON without keys that have no value: Kubernetes takes them as absent."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(one) for key, one in value.items() if one is not None}
+    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
+
+
+def _subnets(document: Mapping[str, Any], file: str) -> list[str]:
     """Return the subnets of the network that a Compose or stack file gives its services."""
-    return [str(one["subnet"]) for one in document["networks"]["default"]["ipam"]["config"]]
+    network = (document.get("networks") or {}).get("default") or {}
+    found = (network.get("ipam") or {}).get("config") or ()
+    if not found:
+        message = f"no subnet of the network `default` in {file}"
+        raise ValueError(message)
+    return [str(one["subnet"]) for one in found]
 
 
 def _text(project: Project, path: str) -> str:
-    return (project.root / path).read_text(encoding="utf-8")
+    try:
+        return (project.root / path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        message = f"{path}, which is not text in UTF-8"
+        raise ValueError(message) from None

@@ -58,7 +58,9 @@ def selected(dev: str, files: Iterable[File], name: str, content: bytes) -> Lock
 
 def stale(image: str, difference: str) -> Failure:
     """Return the failure for an image that was built from another lock, other sources or another commit."""
-    return Failure(f"{image} is stale: {difference}. Run `inv build`, then check again.", CANNOT_CHECK)
+    return Failure(
+        f"{image} must not be stale (got: {difference}). To fix it: run `inv build`, then check again.", CANNOT_CHECK
+    )
 
 
 def _unreadable(name: str, error: Exception) -> Failure:

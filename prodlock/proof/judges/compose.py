@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from prodlock import variables
-from prodlock.image.records import Declaration
+from prodlock.image.records import Declaration, matches, platform_of
 from prodlock.proof import rules
 from prodlock.proof.judges import mounts
 from prodlock.proof.records import ComposeProject, ExpectedContents
@@ -152,7 +152,9 @@ def _dockerfile(value: str, context: _Context) -> Iterator[_Violation]:
 
 def _arguments(value: Mapping[str, Any], _context: _Context) -> Iterator[_Violation]:
     for name in sorted(set(value) - set(ARGUMENTS)):
-        yield _Violation(rules.COMPOSE_IMAGE, f"build.args {name}", "is built with an argument that production has not")
+        yield _Violation(
+            rules.COMPOSE_IMAGE, f"build.args {name}", "is built with an argument that production does not have"
+        )
 
 
 def _platforms(value: list[str], context: _Context) -> Iterator[_Violation]:
@@ -161,10 +163,9 @@ def _platforms(value: list[str], context: _Context) -> Iterator[_Violation]:
 
 
 def _platform(value: str, context: _Context) -> Iterator[_Violation]:
-    document = context.declaration.document
-    parts = [document.get(name) or "" for name in ("os", "architecture", "variant")]
-    if value not in {"/".join(parts[:2]), "/".join(parts).rstrip("/")}:
-        yield _Violation(rules.COMPOSE_IMAGE, f"platform {value}", f"runs that instead of {'/'.join(parts[:2])}")
+    declared = platform_of(context.declaration.document)
+    if not matches(declared, value):
+        yield _Violation(rules.COMPOSE_IMAGE, f"platform {value}", f"runs that instead of {declared}")
 
 
 def _as_declared(key: str, setting: str, default: str | list[str]) -> _Judge:
@@ -302,9 +303,7 @@ def _reached(source: str, target: str, context: _Context) -> Iterator[_Violation
     """Judge a place of this machine that is mounted into another image."""
     shipped = [f"{context.project.root}/{path}" for path in context.project.sources]
     if any(mounts.is_within(source, path) or mounts.is_within(path, source) for path in shipped):
-        yield _Violation(
-            rules.COMPOSE_REACH, f"{source}:{target}", "mounts the service's sources into an image of others"
-        )
+        yield _Violation(rules.COMPOSE_REACH, f"{source}:{target}", "mounts the service's sources into another image")
     elif mounts.controls_engine(source):
         yield _Violation(rules.COMPOSE_REACH, f"{source}:{target}", "mounts it, by which the Engine can be controlled")
 
@@ -469,7 +468,7 @@ BUILD: _Table = {
     "dockerfile_inline": "is built by another Dockerfile",
     "entitlements": "is built with more rights than the Engine's default",
     "isolation": "is built with another isolation than the Engine's default",
-    "labels": "is built with labels that production has not",
+    "labels": "is built with labels that production does not have",
     "privileged": "is built with more rights than the Engine's default",
     "ssh": "is built with keys of the machine's",
     "tags": "gives the image further names, which others may run or build on",
@@ -488,7 +487,7 @@ DEPLOY: _Table = {
     "update_config": None,
 }
 
-# Keys by which a service with an image of others can reach production's containers or the machine.
+# Keys by which a service with another image can reach production's containers or the machine.
 FOREIGN: _Table = {
     "cap_add": _capabilities,
     "cgroup": _namespace("cgroup"),

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from prodlock.image.records import File, Image
 from prodlock.proof import rules
-from prodlock.proof.judges.paths import is_within
+from prodlock.proof.judges.paths import is_below
 from prodlock.proof.records import GENERATED, HOME, SOURCES, ExpectedContents, ExpectedEntry
 from prodlock.proof.rules import Finding, Rule
 
@@ -45,7 +45,7 @@ def unexpected(file: File, expected: ExpectedContents) -> Verdict:
         return None
     path = topmost(file.path, expected)
     folder = path.rpartition("/")[0]
-    if is_within(folder, HOME) and any(entry.source in {SOURCES, GENERATED} for entry in expected.at(folder)):
+    if is_below(folder, HOME) and any(entry.source in {SOURCES, GENERATED} for entry in expected.at(folder)):
         rule = rules.UNACCOUNTED_SOURCE
     else:
         rule = next((rule for place, rule in _UNACCOUNTED if place.match(path)), rules.UNACCOUNTED)
@@ -165,7 +165,7 @@ def missing(image: Image, expected: ExpectedContents) -> list[Finding]:
             one.kind if len(group) == 1 else "files",
             one.path if len(group) == 1 else folder,
             "",
-            f"must be there and is not: {source} has it",
+            f"it is missing, and {source} has it",
             len(group),
         )
         for (folder, source), group in lost.items()
@@ -186,7 +186,9 @@ def differing(prod: Iterable[File], dev: Iterable[File]) -> list[Finding]:
     shipped = {file.path: file for file in prod if not (file.packed or file.directory)}
     tested = {file.path: file for file in dev if not (file.packed or file.directory)}
     return [
-        Finding(rules.UNTESTED, "file", path, "", "dev has another content there: what was tested is not what ships")
+        Finding(
+            rules.UNTESTED, "file", path, "", "its content in dev is another one: what was tested is not what ships"
+        )
         for path in sorted(shipped.keys() & tested.keys())
         if (shipped[path].sha256, shipped[path].target) != (tested[path].sha256, tested[path].target)
     ]

@@ -145,6 +145,8 @@ _NAMED = re.compile(
     r"(?<![\w.$-])(?<!\$\{)(?P<option>--?)?(?P<name>[A-Za-z_][\w.-]*)"
     r"(?:\\?[\"']?(?P<sign>=|:\s{0,5}|\s{1,5}[=:]\s{1,5})|(?P<space>[\"']?,?\s{1,5}|[\"'],(?=[\"'])))"
 )
+# A distribution with its version (PEP 508).
+_PIN = re.compile(r"[a-z][\w.-]*==\d+(?:\.\w+)*(?![\w=+/-])")
 _QUOTED = re.compile(r"(?P<quote>\\?[\"'])(?P<value>.*?)(?<!\\)(?P=quote)", re.DOTALL)
 _BARE = re.compile(r"[^\s\"'`]+")
 # In these instructions a history has values without their quotation marks: one ends where the next name begins.
@@ -208,6 +210,7 @@ _HARMLESS = re.compile(
     r"|\*+|\.\*.*|x{3,}|\.{3}|-+|<[^<>]*>|\{\{.*\}\}|%\w+%|\$\w+|\$\(.*|\$\{\w+(?::?\?[^}]*|:?[-=+])?\}|\\+\$.*|`.*"
     r"|(?:id|type|src|source|env)=\S*|[01]"
     r"|(?:file://)?/(?:var/)?(?:run/)?secrets(?:/.*)?|(?:vault|arn|ssm|op|awssm|gcpsm|sm):\S*"
+    r"|dummy|fake|placeholder|unused"
     r"|true|false|yes|no|on|off|none|null|undefined|nil|redacted|\[redacted\]|\[?masked\]?",
     re.IGNORECASE | re.DOTALL,
 )
@@ -223,7 +226,9 @@ _HARMLESS_FOR = {
 # Files that contain credentials and little else, by the end of their path.
 FILES = re.compile(
     r"/(?:\.aws/credentials|\.azure/[^/]*(?:token|profile)[^/]*|\.docker/config\.json|\.dockercfg|\.git-credentials"
-    r"|\.htpasswd|\.kube/config|\.my\.cnf|\.netrc|\.pgpass|\.pypirc|\.ssh/id_[^/.]+|id_(?:rsa|dsa|ecdsa|ed25519)|[^/]+\.(?:p12|pfx|jks|ppk|kdbx))"
+    r"|\.htpasswd|\.kube/config|\.my\.cnf|\.netrc|\.pgpass|\.pypirc|\.ssh/id_[^/.]+|id_(?:rsa|dsa|ecdsa|ed25519)"
+    r"|application_default_credentials\.json|apt/auth\.conf(?:\.d/[^/]+)?|pypoetry/auth\.toml"
+    r"|[^/]+\.(?:p12|pfx|jks|ppk|kdbx))$"
 )
 
 
@@ -342,7 +347,7 @@ def _in_assignments(text: str) -> Iterator[_Span]:
         else:
             quoted = _QUOTED.match(text, start)
             value = quoted or _BARE.match(text, start)
-        if not value:
+        if not value or _PIN.match(text, match.start()):
             continue
         span = quoted.span("value") if quoted else value.span()
         given = text[slice(*span)]

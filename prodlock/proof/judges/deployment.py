@@ -12,13 +12,19 @@ from typing import Any, NamedTuple
 
 from prodlock.proof.judges import kubernetes, variables
 from prodlock.proof.judges.compose import PRODUCTION
-from prodlock.proof.judges.kubernetes import KUBERNETES
+from prodlock.proof.judges.kubernetes import KUBERNETES, Object
 
 STACK, PROXY_FILE, PROXIED = "deploy/stack.yml", "deploy/haproxy.cfg", "deploy/proxy.yml"
 RELEASE = "deploy/release.yml"
 _DIGEST_REFERENCE = re.compile(r".+@sha256:[0-9a-f]{64}")
 _SETS_SCHEME = r"^\s*http-request set-header x-forwarded-proto %\[ssl_fc,iif\(https,http\)\]( unless outer scheme)?$"
 _UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "k": 10**3, "M": 10**6, "G": 10**9}
+
+# What the restricted Pod Security Standard allows: kinds of volumes, and a capability.
+_VOLUMES = {
+    "name", "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret",
+}  # fmt: skip
+_BINDS_PORTS = "NET_BIND_SERVICE"
 
 # A setting; None where a document does not have such a setting at all.
 Value = str | float | tuple[str, ...] | None
@@ -46,6 +52,7 @@ class RunSettings(NamedTuple):
     cpus: Value = None
     read_only: Value = None
     dropped: Value = None
+    added: Value = None
     # Who is trusted with a client's address and scheme, and the path that a proxy strips.
     forwarded: Value = None
     root_path: Value = None
@@ -54,6 +61,25 @@ class RunSettings(NamedTuple):
     once: Value = None
     # The image, where another workload has the same one.
     image: Value = None
+
+
+# How messages name each of them.
+LABELS = RunSettings(
+    port="the port",
+    user="the user and group",
+    health="the path of the liveness probe",
+    ready="the path of the readiness probe",
+    grace="the grace period in seconds",
+    memory="the memory limit in bytes",
+    cpus="the limit of CPU cores",
+    read_only="the read-only root",
+    dropped="the dropped capabilities",
+    forwarded="the sender of trusted forwarded headers",
+    root_path="the stripped path",
+    command="the command",
+    once="`once`",
+    image="the image",
+)
 
 
 class Command(NamedTuple):
@@ -112,10 +138,10 @@ def judge(evidence: Deployment) -> list[str]:
 
 def of_image(dockerfile: str, health: str, ready: str) -> RunSettings:
     """Return the settings of the image: from the Dockerfile's last stage, and the paths of the probes, if any."""
-    last = re.split(r"^FROM ", dockerfile, flags=re.MULTILINE)[-1]
+    last = re.split(r"^\s*FROM\s", dockerfile, flags=re.MULTILINE | re.IGNORECASE)[-1]
     return RunSettings(
-        port=int(_found(r"^EXPOSE (\d+)", last)),
-        user=_found(r"^USER (\S+)", last),
+        port=int(_found(r"^\s*EXPOSE\s+(\d+)", last, "EXPOSE with a port in the Dockerfile's last stage")),
+        user=_found(r"^\s*USER\s+(\S+)", last, "USER in the Dockerfile's last stage"),
         health=health or CONNECTION,
         ready=ready or CONNECTION,
     )
@@ -123,9 +149,13 @@ def of_image(dockerfile: str, health: str, ready: str) -> RunSettings:
 
 def of_proxy(configuration: str) -> RunSettings:
     """Return the settings that HAProxy's configuration expects of its servers."""
-    asked = re.search(r"^\s*option httpchk GET (\S+)", configuration, re.MULTILINE)
+    # Another backend may have other servers.
+    sections = re.split(r"^(?=[a-z])", configuration, flags=re.MULTILINE)
+    server = re.compile(rf"^\s*server\S* .*\b{PRODUCTION}:", re.MULTILINE)
+    backend = next(filter(server.search, sections), configuration)
+    asked = re.search(r"^\s*option httpchk GET (\S+)", backend, re.MULTILINE)
     return RunSettings(
-        port=int(_found(r"^\s*server\S* .*:(\d+)", configuration)),
+        port=int(_found(r"^\s*server\S* .*:(\d+)", backend, f"server with a port in {PROXY_FILE}")),
         ready=asked[1] if asked else CONNECTION,
         # Then the header that a client sends is replaced.
         forwarded=PROXY if re.search(_SETS_SCHEME, configuration, re.MULTILINE) else EVERYONE,
@@ -143,7 +173,8 @@ def of_compose(service: Mapping[str, Any]) -> RunSettings:
         memory=_number(service.get("mem_limit")),
         cpus=_number(service.get("cpus")),
         read_only=bool(service.get("read_only")),
-        dropped=tuple(service.get("cap_drop") or ()),
+        dropped=_capabilities(service.get("cap_drop")),
+        added=_capabilities(service.get("cap_add")),
         forwarded=PROXY if "FORWARDED_ALLOW_IPS" in environment else OPEN,
         root_path=environment.get("UVICORN_ROOT_PATH") or "",
         command=_words(service),
@@ -167,7 +198,8 @@ def of_stack(service: Mapping[str, Any], subnets: Iterable[str]) -> RunSettings:
         memory=_number(limits.get("memory")) or OPEN,
         cpus=_number(limits.get("cpus")) or OPEN,
         read_only=bool(service.get("read_only")),
-        dropped=tuple(service.get("cap_drop") or ()),
+        dropped=_capabilities(service.get("cap_drop")),
+        added=_capabilities(service.get("cap_add")),
         forwarded=_forwarded(environment, subnets),
         root_path=environment.get("UVICORN_ROOT_PATH") or "",
         command=_words(service),
@@ -188,9 +220,8 @@ def of_stack_command(service: Mapping[str, Any]) -> RunSettings:
     )
 
 
-def of_kubernetes(objects: Iterable[Mapping[str, Any]]) -> RunSettings:
+def of_kubernetes(objects: Sequence[Object]) -> RunSettings:
     """Return the settings of the service's Deployment."""
-    objects = tuple(objects)
     return _of_workload(kubernetes.service(objects), objects)
 
 
@@ -203,20 +234,21 @@ def of_kubernetes_command(workload: kubernetes.Workload) -> RunSettings:
 def _of_workload(workload: kubernetes.Workload, objects: Sequence[Mapping[str, Any]]) -> RunSettings:
     """Return the settings of a pod. Its grace period begins before the signal, with `preStop`."""
     pod, container = workload.pod, kubernetes.container(workload)
-    security, context = pod.get("securityContext", {}), container.get("securityContext", {})
+    context = _security(pod, container)
     limits = container.get("resources", {}).get("limits", {})
     environment = variables.of_kubernetes(KUBERNETES, container, objects).values
     before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     return RunSettings(
         port=container["ports"][0]["containerPort"] if container.get("ports") else NONE,
-        user=f"{security.get('runAsUser')}:{security.get('runAsGroup')}",
+        user=f"{context.get('runAsUser')}:{context.get('runAsGroup')}",
         health=_probed(container, "livenessProbe"),
         ready=_probed(container, "readinessProbe"),
         grace=pod.get("terminationGracePeriodSeconds", 30) - before,
         memory=_number(limits.get("memory")) or OPEN,
         cpus=_number(limits.get("cpu")) or OPEN,
         read_only=bool(context.get("readOnlyRootFilesystem")),
-        dropped=tuple(context.get("capabilities", {}).get("drop", ())),
+        dropped=_capabilities(context.get("capabilities", {}).get("drop")),
+        added=_capabilities(context.get("capabilities", {}).get("add")),
         # The cluster's networks are not in its files.
         forwarded=_forwarded(environment, ()),
         root_path=environment.get("UVICORN_ROOT_PATH") or "",
@@ -242,39 +274,81 @@ def merged(*settings: RunSettings) -> RunSettings:
 def differences(reference: RunSettings, others: Mapping[str, RunSettings], base: str) -> Iterator[str]:
     """Yield a sentence for each setting in which a file, by its name, differs from the Compose file's."""
     for name, settings in others.items():
-        for field, wanted, given in zip(RunSettings._fields, reference, settings, strict=True):
+        for label, wanted, given in zip(LABELS, reference, settings, strict=True):
             if given is not None and given != wanted:
-                yield f"{name}: {field} is {given}, and must be {wanted} as with {base}."
+                yield (
+                    f"{name}: {label} must be {_shown(wanted)}, as with {base} (got {_shown(given)}). To fix it: "
+                    "change one of the two."
+                )
+
+
+def _shown(value: Value) -> str:
+    """Return a setting for a message."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return " ".join(value) or NONE
+    return f"{value:.15g}" if isinstance(value, float) else str(value) or NONE
 
 
 def unpinned_images(images: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence for each file that does not name its image by digest: a tag may be another image tomorrow."""
     for name, image in images.items():
         if not _DIGEST_REFERENCE.fullmatch(image):
-            yield f"{name}: the image is {image or 'not named'}, and must be named by its digest (NAME@sha256:...)."
+            yield (
+                f"{name}: the image must be named by its digest, NAME@sha256:... (got {image or NONE}). To fix it: "
+                "take the name that `inv publish` prints."
+            )
 
 
-def unmet_restrictions(objects: Iterable[Mapping[str, Any]], commands: Iterable[Command] = ()) -> Iterator[str]:
+def unmet_restrictions(objects: Sequence[Object], commands: Iterable[Command] = ()) -> Iterator[str]:
     """Yield a sentence for each requirement of the restricted standard that a judged workload does not meet.
 
     https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
     """
-    objects = tuple(objects)
     service, others = kubernetes.service(objects), _commands(objects, commands)
     for place, workload in ((KUBERNETES, service), *((f"{KUBERNETES}, {name}", one) for name, one in others.items())):
-        pod, container = workload.pod, kubernetes.container(workload)
-        security, context = pod.get("securityContext", {}), container.get("securityContext", {})
-        volumes = pod.get("volumes", ())
-        met = {
-            "runAsNonRoot": security.get("runAsNonRoot") is True,
-            "seccompProfile": security.get("seccompProfile", {}).get("type") == "RuntimeDefault",
-            "allowPrivilegeEscalation": context.get("allowPrivilegeEscalation") is False,
-            "capabilities": "ALL" in context.get("capabilities", {}).get("drop", ()),
-            "volumes": all(set(volume) <= {"name", "emptyDir", "configMap", "secret"} for volume in volumes),
-        }
-        for requirement, is_met in met.items():
-            if not is_met:
-                yield f"{place}: {requirement} is not what the restricted Pod Security Standard demands."
+        own = kubernetes.container(workload)
+        yield from (_unmet(place, name) for name in _unmet_by_pod(workload.pod))
+        for one in kubernetes.containers(workload):
+            holder = place if one is own else f"{place}, {one.get('name')}"
+            yield from (_unmet(holder, name) for name in _unmet_by_container(workload.pod, one))
+
+
+def _unmet(place: str, requirement: str) -> str:
+    return (
+        f"{place}: {requirement} must be what the restricted Pod Security Standard demands (got another value, or "
+        "none). To fix it: see https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted."
+    )
+
+
+def _unmet_by_pod(pod: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the requirements that a pod does not meet, whatever its containers are."""
+    yield from (name for name in ("hostIPC", "hostNetwork", "hostPID") if pod.get(name))
+    if not all(set(volume) <= _VOLUMES for volume in pod.get("volumes", ())):
+        yield "volumes"
+
+
+def _unmet_by_container(pod: Mapping[str, Any], container: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the requirements that a container of a pod does not meet."""
+    context, capabilities = _security(pod, container), container.get("securityContext", {}).get("capabilities", {})
+    met = {
+        "runAsNonRoot": context.get("runAsNonRoot") is True,
+        "runAsUser": context.get("runAsUser") != 0,
+        "seccompProfile": context.get("seccompProfile", {}).get("type") in {"Localhost", "RuntimeDefault"},
+        "appArmorProfile": context.get("appArmorProfile", {}).get("type") != "Unconfined",
+        "allowPrivilegeEscalation": context.get("allowPrivilegeEscalation") is False,
+        "privileged": not context.get("privileged"),
+        "procMount": context.get("procMount", "Default") == "Default",
+        "capabilities": "ALL" in capabilities.get("drop", ()) and {*capabilities.get("add", ())} <= {_BINDS_PORTS},
+        "hostPort": not any(port.get("hostPort") for port in container.get("ports", ())),
+    }
+    yield from (requirement for requirement, is_met in met.items() if not is_met)
+
+
+def _security(pod: Mapping[str, Any], container: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the security context of a container: its own keys take precedence over those of its pod."""
+    return {**pod.get("securityContext", {}), **container.get("securityContext", {})}
 
 
 def wrong_commands(evidence: Deployment) -> Iterator[str]:
@@ -332,7 +406,10 @@ def built_releases(services: Mapping[str, Any], commands: Iterable[Command]) -> 
         if given.get("build") or given.get("pull_policy") == "build":
             yield f"{RELEASE}: {name} must not be built (got a build). To fix it: restore `build: !reset null`."
         if given.get("image") != image:
-            yield f"{RELEASE}: the image of {name} is {given.get('image')}, and must be {image} as with {PRODUCTION}."
+            yield (
+                f"{RELEASE}: the image of {name} must be {image}, as with {PRODUCTION} (got {given.get('image')}). To "
+                "fix it: restore `<<: *release`."
+            )
         if given.get("pull_policy") == "never":
             yield f"{RELEASE}: {name} must be pulled (got pull_policy: never). To fix it: restore `<<: *release`."
 
@@ -346,16 +423,14 @@ def undeclared_services(services: Mapping[str, Any], commands: Iterable[Command]
             yield _undeclared(STACK, name)
 
 
-def undeclared_workloads(objects: Iterable[Mapping[str, Any]], commands: Iterable[Command]) -> Iterator[str]:
+def undeclared_workloads(objects: Sequence[Object], commands: Iterable[Command]) -> Iterator[str]:
     """Yield a sentence for each container that runs the production image and is not that of a declared command."""
-    objects = tuple(objects)
     service = kubernetes.service(objects)
     production = _repository(kubernetes.container(service))
-    declared = (service, *_commands(objects, commands).values())
+    declared = [kubernetes.container(one) for one in (service, *_commands(objects, commands).values())]
     for workload in kubernetes.workloads(objects):
-        main = () if workload in declared else workload.pod["containers"]
-        for container in (*main, *(workload.pod.get("initContainers") or ())):
-            if _repository(container) == production:
+        for container in kubernetes.containers(workload):
+            if _repository(container) == production and not any(container is one for one in declared):
                 yield _undeclared(KUBERNETES, f"{workload.kind} {workload.name}, {container.get('name')}")
 
 
@@ -367,19 +442,18 @@ def _ours(evidence: Deployment) -> tuple[kubernetes.Workload, ...]:
 
 def _undeclared(file: str, name: str) -> str:
     return (
-        f"{file}: {name} runs the production image, and must be one of `commands` in [tool.prodlock] (got none of that "
-        "name). To fix it: declare or remove it."
+        f"{file}: {name}, which runs the production image, must be one of `commands` in [tool.prodlock] (got none of "
+        "that name). To fix it: declare or remove it."
     )
 
 
-def image(objects: Iterable[Mapping[str, Any]]) -> str:
+def image(objects: Sequence[Object]) -> str:
     """Return the image that the service's Deployment runs."""
-    return str(kubernetes.service(objects).pod["containers"][0].get("image", ""))
+    return str(kubernetes.container(kubernetes.service(objects)).get("image", ""))
 
 
-def _commands(objects: Iterable[Mapping[str, Any]], commands: Iterable[Command]) -> dict[str, kubernetes.Workload]:
+def _commands(objects: Sequence[Object], commands: Iterable[Command]) -> dict[str, kubernetes.Workload]:
     """Return the workloads of the declared commands that have one, by the command's name."""
-    objects = tuple(objects)
     service = kubernetes.service(objects)
     by_name = {one.name: one for one in kubernetes.workloads(objects) if one != service}
     return {one.name: by_name[one.workload] for one in commands if one.workload in by_name}
@@ -388,6 +462,11 @@ def _commands(objects: Iterable[Mapping[str, Any]], commands: Iterable[Command])
 def _repository(container: Mapping[str, Any]) -> str:
     """Return the name of an image, without tag and digest."""
     return re.sub(r"@.*|:[^/]*$", "", str(container.get("image") or ""))
+
+
+def _capabilities(names: Iterable[str] | None) -> tuple[str, ...]:
+    """Return capabilities as Kubernetes writes them."""
+    return tuple(name.upper().removeprefix("CAP_") for name in names or ())
 
 
 def _words(service: Mapping[str, Any]) -> tuple[str, ...]:
@@ -399,15 +478,15 @@ def _probed(container: Mapping[str, Any], probe: str) -> str:
     """Return the path of a probe."""
     given = container.get(probe) or {}
     if "httpGet" in given:
-        return str(given["httpGet"].get("path", ""))
+        return str(given["httpGet"].get("path") or "/")
     return CONNECTION if "tcpSocket" in given else "a command" if given else NONE
 
 
-def _found(pattern: str, text: str) -> str:
-    """Return the group of a pattern in a text. Raises ValueError where the pattern does not match."""
-    match = re.search(pattern, text, re.MULTILINE)
+def _found(pattern: str, text: str, what: str) -> str:
+    """Return the group of a pattern in a text. Raises ValueError, with what it is for, where it does not match."""
+    match = re.search(pattern, text, re.MULTILINE | re.IGNORECASE)
     if not match:
-        message = f"nothing like {pattern}"
+        message = f"no {what}"
         raise ValueError(message)
     return match[1]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from prodlock.image.records import File
 from prodlock.proof.judges import credentials, paths, tools
-from prodlock.proof.judges.paths import in_site_packages, is_within
+from prodlock.proof.judges.paths import in_site_packages, is_below
 from prodlock.proof.records import HOME, VENV, Lock, Sources, module_of, normalized
 
 # Python source files, and all files that the interpreter imports.
@@ -127,7 +127,7 @@ class Forbidden:
         if match and match.lastgroup:
             owner = match[match.lastgroup] if match.lastgroup == "owner" else match.lastgroup
             return None if normalized(owner) in self.locked else normalized(owner)
-        # Of some tools the variables are listed one by one: their names are words of other trades as well.
+        # Of some tools the variables are listed one by one: their names are used in other fields as well.
         others = {command: owner for command, owner in self.scripts.items() if owner not in tools.VARIABLES.groupindex}
         return next((owner for command, owner in others.items() if _is_named_after(name, command)), None)
 
@@ -158,13 +158,13 @@ def derive(dev: Iterable[File], lock: Lock, sources: Sources) -> Forbidden:
     main = {path: files[path] for path, name in owners.items() if name in lock.main}
     dev_only = {path: name for path, name in owners.items() if path not in main and ".dist-info/" not in path}
     shipped = {path: file for path, file in files.items() if sources.include(path)}
-    unshipped = {path: file for path, file in files.items() if is_within(path, HOME) and path not in shipped}
+    unshipped = {path: file for path, file in files.items() if is_below(path, HOME) and path not in shipped}
 
     main_imports = {_import_name(path) for path in main}
     imports = {
         path: name
         for path, name in dev_only.items()
-        if not is_within(path, f"{VENV}/bin") and _import_name(path) not in main_imports
+        if not is_below(path, f"{VENV}/bin") and _import_name(path) not in main_imports
     }
     contents = {files[path].sha256: name for path, name in dev_only.items() if files[path].size >= _TRACEABLE_BYTES}
     own_contents = {
@@ -176,7 +176,7 @@ def derive(dev: Iterable[File], lock: Lock, sources: Sources) -> Forbidden:
         distributions=frozenset(recorded.values()) - set(lock.main),
         packages={_import_name(path): name for path, name in imports.items() if _is_in_package(path)},
         modules={_import_name(path): name for path, name in imports.items() if not _is_in_package(path)},
-        scripts={paths.name(path): name for path, name in dev_only.items() if is_within(path, f"{VENV}/bin")},
+        scripts={paths.name(path): name for path, name in dev_only.items() if is_below(path, f"{VENV}/bin")},
         contents=_without(own_contents, shipped.values()) | _without(contents, main.values()),
         allowed=frozenset((path, file.sha256) for path, file in main.items()),
         sources=sources,

@@ -12,6 +12,8 @@ KUBERNETES = "deploy/k8s"
 # The name of the service's Deployment.
 DEPLOYMENT = "api"
 Object = Mapping[str, Any]
+# How the message about a mounted token ends.
+_FALSE = "false (got another value, or none). To fix it: set it to false."
 
 
 class Workload(NamedTuple):
@@ -35,19 +37,20 @@ def judge(objects: Sequence[Object], ours: Sequence[Workload]) -> Iterator[str]:
     yield from unknown_references(objects, ours)
 
 
-def workloads(objects: Iterable[Object]) -> Iterator[Workload]:
+def workloads(objects: Sequence[Object]) -> Iterator[Workload]:
     """Yield the objects that run pods."""
     for one in objects:
         kind, spec = one["kind"], one.get("spec") or {}
         if kind == "CronJob":
             spec = spec["jobTemplate"]["spec"]
-        if kind == "Pod" or "template" in spec:
-            template = one if kind == "Pod" else spec["template"]
+        template = one if kind == "Pod" else spec.get("template") or {}
+        # A kind that is not Kubernetes' own may have a template of something else, such as a Secret.
+        if "containers" in (template.get("spec") or {}):
             labels = template.get("metadata", {}).get("labels") or {}
             yield Workload(kind, name(one), labels, template["spec"])
 
 
-def service(objects: Iterable[Object]) -> Workload:
+def service(objects: Sequence[Object]) -> Workload:
     """Return the Deployment of the service: by its name where there are several. Raises ValueError where it lacks."""
     found = [one for one in workloads(objects) if one.kind == "Deployment"]
     named = [one for one in found if one.name == DEPLOYMENT] or found
@@ -58,10 +61,21 @@ def service(objects: Iterable[Object]) -> Workload:
 
 
 def container(workload: Workload) -> Mapping[str, Any]:
-    """Return the container of a pod. Raises ValueError where it has several."""
-    found: Mapping[str, Any]
-    (found,) = workload.pod["containers"]
-    return found
+    """Return the container that a workload is about: by the workload's name where sidecars run beside it.
+
+    Raises ValueError where none of several has that name.
+    """
+    found: Sequence[Mapping[str, Any]] = workload.pod["containers"]
+    named = [one for one in found if one.get("name") == workload.name] or found
+    if len(named) != 1:
+        message = f"{len(found)} containers in the {workload.kind} {workload.name}, none of which is called so"
+        raise ValueError(message)
+    return named[0]
+
+
+def containers(workload: Workload) -> tuple[Mapping[str, Any], ...]:
+    """Return all containers of a pod, also those that run before the others."""
+    return (*workload.pod["containers"], *(workload.pod.get("initContainers") or ()))
 
 
 def name(one: Object) -> str:
@@ -69,7 +83,7 @@ def name(one: Object) -> str:
     return str(one.get("metadata", {}).get("name", ""))
 
 
-def of_kind(objects: Iterable[Object], kind: str) -> Iterator[Object]:
+def of_kind(objects: Sequence[Object], kind: str) -> Iterator[Object]:
     """Yield the objects of a kind."""
     return (one for one in objects if one["kind"] == kind)
 
@@ -97,12 +111,11 @@ def _meets(value: str | None, operator: str, values: Sequence[str]) -> bool:
     }[operator]
 
 
-def unselected_pods(objects: Iterable[Object]) -> Iterator[str]:
+def unselected_pods(objects: Sequence[Object]) -> Iterator[str]:
     """Yield a sentence for each object that selects the pods of no workload, or of several.
 
     Those of the service must be selected by one of each kind that there is.
     """
-    objects = tuple(objects)
     ours, all_workloads = service(objects), tuple(workloads(objects))
     for kind in ("NetworkPolicy", "PodDisruptionBudget", "Service"):
         chosen = []
@@ -113,12 +126,21 @@ def unselected_pods(objects: Iterable[Object]) -> Iterator[str]:
             selected = [each for each in all_workloads if selects(_selector(one), each.labels)]
             chosen.append(selected)
             if not selected:
-                yield f"{KUBERNETES}: the {kind} {name(one)} selects no pods."
+                yield (
+                    f"{KUBERNETES}: the {kind} {name(one)} must select the pods of a workload (got none). To fix it: "
+                    "correct its selector."
+                )
             if len(selected) > 1 and kind != "NetworkPolicy":
                 names = ", ".join(each.name for each in selected)
-                yield f"{KUBERNETES}: the {kind} {name(one)} selects the pods of several workloads ({names})."
+                yield (
+                    f"{KUBERNETES}: the {kind} {name(one)} must select the pods of one workload (got {names}). To fix "
+                    "it: correct its selector."
+                )
         if all(chosen) and chosen and not any(ours in selected for selected in chosen):
-            yield f"{KUBERNETES}: no {kind} selects the pods of the Deployment {ours.name}."
+            yield (
+                f"{KUBERNETES}: a {kind} must select the pods of the Deployment {ours.name} (got none). To fix it: "
+                "correct its selector."
+            )
 
 
 def _selector(one: Object) -> Mapping[str, Any] | None:
@@ -130,21 +152,24 @@ def _selector(one: Object) -> Mapping[str, Any] | None:
     selector: Mapping[str, Any] = spec.get("selector") or {}
     if one["kind"] == "Service":
         return {"matchLabels": selector} if selector else None
+    if spec.get("selector") == {}:
+        # That of all pods (https://kubernetes.io/docs/reference/kubernetes-api/policy-resources/pod-disruption-budget-v1/).
+        return selector
     return selector if selector.get("matchLabels") or selector.get("matchExpressions") else None
 
 
-def unspread_pods(objects: Iterable[Object]) -> Iterator[str]:
+def unspread_pods(objects: Sequence[Object]) -> Iterator[str]:
     """Yield a sentence for each topology constraint that does not count the pods that it is to spread."""
     for workload in workloads(objects):
         for one in workload.pod.get("topologySpreadConstraints") or ():
             if not selects(one.get("labelSelector"), workload.labels):
                 yield (
                     f"{_place(workload)}: the labelSelector of topologySpreadConstraints, {one.get('topologyKey')}, "
-                    "must match the labels of its own pods (got others)."
+                    "must match the labels of its own pods (got others). To fix it: correct it."
                 )
 
 
-def mounted_tokens(objects: Iterable[Object], ours: Iterable[Workload]) -> Iterator[str]:
+def mounted_tokens(objects: Sequence[Object], ours: Iterable[Workload]) -> Iterator[str]:
     """Yield a sentence for each account and each pod that mounts a token, which gives access to the cluster's API."""
     accounts = {name(one): one for one in of_kind(objects, "ServiceAccount")}
     reported = set()
@@ -152,19 +177,18 @@ def mounted_tokens(objects: Iterable[Object], ours: Iterable[Workload]) -> Itera
         used, own = _account(workload), workload.pod.get("automountServiceAccountToken")
         if used in accounts and accounts[used].get("automountServiceAccountToken") is not False:
             if used not in reported:
-                yield f"{KUBERNETES}: automountServiceAccountToken of the ServiceAccount {used} must be false."
+                yield f"{KUBERNETES}: automountServiceAccountToken of the ServiceAccount {used} must be {_FALSE}"
             reported.add(used)
         # The pod's own key takes precedence over that of its account.
         if own or (own is None and used not in accounts):
-            yield f"{_place(workload)}: automountServiceAccountToken must be false."
+            yield f"{_place(workload)}: automountServiceAccountToken must be {_FALSE}"
 
 
-def closed_ports(objects: Iterable[Object]) -> Iterator[str]:
+def closed_ports(objects: Sequence[Object]) -> Iterator[str]:
     """Yield a sentence where the policies that select the service's pods do not let a request in to a port of it.
 
     https://kubernetes.io/docs/concepts/services-networking/network-policies/
     """
-    objects = tuple(objects)
     ours = service(objects)
     # Ingress is implied where the types are not listed.
     specs = [
@@ -175,9 +199,13 @@ def closed_ports(objects: Iterable[Object]) -> Iterator[str]:
     rules = [rule for spec in specs for rule in spec.get("ingress") or ()]
     # A rule without ports opens all.
     opened: list[Mapping[str, Any]] = [port for rule in rules for port in rule.get("ports") or [{}]]
-    for port in _ports(ours) if specs else ():
+    # A sidecar may serve the pod alone.
+    for port in container(ours).get("ports") or () if specs else ():
         if not any(_opens(one, port) for one in opened):
-            yield f"{KUBERNETES}: no NetworkPolicy lets requests in to the port {port['containerPort']} of {ours.name}."
+            yield (
+                f"{KUBERNETES}: a NetworkPolicy must let requests in to the port {port['containerPort']} of "
+                f"{ours.name} (got none that does). To fix it: add the port to its `ingress`."
+            )
 
 
 def _opens(given: Mapping[str, Any], port: Mapping[str, Any]) -> bool:
@@ -190,9 +218,8 @@ def _opens(given: Mapping[str, Any], port: Mapping[str, Any]) -> bool:
     return wanted in {None, port.get("name")}
 
 
-def unknown_references(objects: Iterable[Object], ours: Iterable[Workload]) -> Iterator[str]:
+def unknown_references(objects: Sequence[Object], ours: Iterable[Workload]) -> Iterator[str]:
     """Yield a sentence for each name that no object has: of a port, Service, workload, account or ConfigMap."""
-    objects = tuple(objects)
     yield from _of_services(objects)
     yield from _of_ingresses(objects)
     runs = {(one.kind, one.name) for one in workloads(objects)}
@@ -210,8 +237,7 @@ def unknown_references(objects: Iterable[Object], ours: Iterable[Workload]) -> I
                 yield _unknown(holder, "a ConfigMap", given.get("name", ""))
 
 
-def _of_services(objects: Iterable[Object]) -> Iterator[str]:
-    objects = tuple(objects)
+def _of_services(objects: Sequence[Object]) -> Iterator[str]:
     for one in of_kind(objects, "Service"):
         for workload in workloads(objects):
             ports = {value for port in _ports(workload) for value in (port["containerPort"], port.get("name"))}
@@ -220,8 +246,7 @@ def _of_services(objects: Iterable[Object]) -> Iterator[str]:
                     yield _unknown(f"the Service {name(one)}", f"a port of the {workload.kind} {workload.name}", target)
 
 
-def _of_ingresses(objects: Iterable[Object]) -> Iterator[str]:
-    objects = tuple(objects)
+def _of_ingresses(objects: Sequence[Object]) -> Iterator[str]:
     ports = {
         name(one): [value for port in one["spec"].get("ports") or () for value in (port["port"], port.get("name"))]
         for one in of_kind(objects, "Service")
@@ -240,18 +265,12 @@ def _of_ingresses(objects: Iterable[Object]) -> Iterator[str]:
 
 
 def _unknown(holder: str, kind: str, given: object) -> str:
-    return f"{KUBERNETES}: {holder} must name {kind} of these files (got {given})."
-
-
-def config_maps(workload: Workload) -> list[str]:
-    """Return the names of the ConfigMaps whose entries are all variables of a workload's container."""
-    sources = (one.get("configMapRef") for one in container(workload).get("envFrom") or ())
-    return [str(one.get("name", "")) for one in sources if one]
+    return f"{KUBERNETES}: {holder} must name {kind} of these files (got {given}). To fix it: correct the name."
 
 
 def _config_maps(workload: Workload) -> Iterator[Mapping[str, Any]]:
     """Yield the references of a pod to ConfigMaps: of variables, and of volumes."""
-    for one in (*workload.pod["containers"], *(workload.pod.get("initContainers") or ())):
+    for one in containers(workload):
         sources = [given.get("configMapRef") for given in one.get("envFrom") or ()]
         sources += [(given.get("valueFrom") or {}).get("configMapKeyRef") for given in one.get("env") or ()]
         yield from filter(None, sources)

@@ -13,7 +13,7 @@ from prodlock.image.records import HEAD_BYTES, File, Image, is_library
 from prodlock.proof import rules
 from prodlock.proof.judges import credentials, paths, tools
 from prodlock.proof.judges.forbidden import IMPORTABLE_FILES, PYTHON_FILES, Forbidden
-from prodlock.proof.judges.paths import in_site_packages, is_within
+from prodlock.proof.judges.paths import in_site_packages, is_below
 from prodlock.proof.records import HOME, Lock, module_of, normalized
 from prodlock.proof.rules import Finding, Rule
 
@@ -186,7 +186,7 @@ def _as_script(file: File, forbidden: Forbidden, context: _Context) -> _Hit | No
         return _Hit(rules.DEV_COMMAND, linked, file.path, f"a link to {file.target}") if linked else None
     owner = forbidden.scripts.get(paths.name(file.path))
     if owner and (file.path.split("/")[-2] in {"bin", "sbin"} or file.mode & 0o111) and file.size:
-        return _Hit(rules.DEV_COMMAND, owner, file.path, "a script of it")
+        return _Hit(rules.DEV_COMMAND, owner, file.path, "a script of this distribution")
     names = _run_by(file, forbidden, context)
     if not names:
         return None
@@ -276,7 +276,7 @@ def _as_tool_file(file: File, forbidden: Forbidden) -> _Hit | None:
         owner = forbidden.tool_owner(part)
         if owner:
             path = "/".join(parts[: number + 1])
-            is_of_main = any(is_within(one, path) for one, _ in forbidden.allowed) if file.directory else False
+            is_of_main = any(is_below(one, path) for one, _ in forbidden.allowed) if file.directory else False
             if is_of_main or _is_of_main(file, forbidden):
                 return None
             return _Hit(rules.TOOL_TRACE, owner, path, "a name that only this tool uses")
@@ -299,7 +299,11 @@ def _as_secret(file: File, forbidden: Forbidden) -> Iterator[_Hit]:
 
 def _as_content(file: File, forbidden: Forbidden) -> _Hit | None:
     owner = forbidden.contents.get(file.sha256)
-    return _Hit(rules.DEV_CONTENT, owner, file.path, "its content, byte for byte, is a file of it") if owner else None
+    return (
+        _Hit(rules.DEV_CONTENT, owner, file.path, "it equals, byte for byte, a file of this distribution")
+        if owner
+        else None
+    )
 
 
 def _as_own_file(file: File, forbidden: Forbidden) -> _Hit | None:
@@ -308,9 +312,9 @@ def _as_own_file(file: File, forbidden: Forbidden) -> _Hit | None:
     for number, part in enumerate(parts if is_suspicious else ()):
         if part in {".git", ".env"} or part.startswith(".env."):
             return _Hit(rules.PRIVATE_FILE, part, "/".join(parts[: number + 1]), "it does not belong in an image")
-    if is_within(file.path, HOME) and not forbidden.sources.include(file.path):
+    if is_below(file.path, HOME) and not forbidden.sources.include(file.path):
         # In a folder of which the sources are a part, the next folder or file is the leak.
-        depth = 4 if any(is_within(place, "/".join(parts[:3])) for place in forbidden.sources.copied) else 3
+        depth = 4 if any(is_below(place, "/".join(parts[:3])) for place in forbidden.sources.copied) else 3
         path = "/".join(parts[:depth])
         return _Hit(rules.PROJECT_FILE, path.removeprefix(f"{HOME}/"), path, f"only the sources belong in {HOME}")
     return None

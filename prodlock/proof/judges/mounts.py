@@ -29,7 +29,11 @@ _SYSTEM = (
 )  # fmt: skip
 # Shared memory, which some browsers and databases take of the machine.
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - of the machine
-_SOCKETS = frozenset({"containerd.sock", "docker.sock", "docker_engine", "podman.sock"})
+_SOCKETS = frozenset(
+    {"containerd.sock", "docker.raw.sock", "docker.sock", "docker.sock.raw", "docker_engine", "podman.sock"}
+)
+# Folders in which an Engine without root and Docker Desktop have their sockets.
+_OF_SOCKETS = re.compile(r"/run/user(?:/\d+)?|.*/\.docker(?:/run)?")
 # The number of links that a path may lead through on Linux.
 _MOST_LINKS = 40
 
@@ -104,13 +108,19 @@ def host_places(mount: Mapping[str, Any], project: ComposeProject) -> Iterator[s
 def _devices(volume: Mapping[str, Any]) -> list[str]:
     """Return the paths that the local driver passes to mount(8) for a named volume."""
     options = volume.get("driver_opts") or {}
-    named = [str(options.get("device") or ""), *re.split(r"[,=:]", str(options.get("o") or ""))]
+    device, others = str(options.get("device") or ""), str(options.get("o") or "")
+    if {"bind", "rbind"} & {*others.split(",")} and not re.match(r"/|[A-Za-z]:\\", device):
+        # The Engine runs in the root folder. Compose resolves a relative path only where the driver is named.
+        device = f"/{device}"
+    named = [device, *re.split(r"[,=:]", others)]
     return [place for place in named if place.startswith("/") or re.match(r"[A-Za-z]:\\", place)]
 
 
 def controls_engine(place: str) -> bool:
     """Return whether a place of this machine controls the Engine."""
-    return _parts(place)[-1] in _SOCKETS or any(is_within(place, one) or is_within(one, place) for one in _CONTROL)
+    parts = _parts(place)
+    is_socket = parts[-1] in _SOCKETS or bool(_OF_SOCKETS.fullmatch("/".join(parts)))
+    return is_socket or any(is_within(place, one) or is_within(one, place) for one in _CONTROL)
 
 
 def is_of_system(place: str) -> bool:

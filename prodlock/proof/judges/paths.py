@@ -10,7 +10,7 @@ _METADATA_FOLDER = re.compile(r"/([^/!]+?)-([^/!-]+)(?:-py[\d.][^/!]*)?\.(?:dist
 _ARCHIVE = re.compile(r"/([A-Za-z0-9][\w.]*?)-(\d[^/!-]*)(?:-[^/!]+)?\.(?:whl|tar\.gz|zip)(?:!|$)")
 
 
-def is_within(path: str, folder: str) -> bool:
+def is_below(path: str, folder: str) -> bool:
     """Return whether a path is below a folder."""
     return path.startswith(folder + "/")
 

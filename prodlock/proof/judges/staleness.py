@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from prodlock.image.records import File
-from prodlock.proof.judges.paths import distribution, is_within
+from prodlock.proof.judges.paths import distribution, is_below
 from prodlock.proof.records import HOME, VENV, Sources
 
 
@@ -19,7 +19,7 @@ def changed_lock(files: Iterable[str], groups: Iterable[Mapping[str, frozenset[s
     """Return how the distributions of an environment, by its paths, differ from the lock's groups, or ``."""
     installed: dict[str, set[str]] = {}
     for path in files:
-        if is_within(path, VENV) and (found := distribution(path)):
+        if is_below(path, VENV) and (found := distribution(path)):
             installed.setdefault(found[0], set()).add(found[1])
     for group in groups:
         for name, versions in group.items():

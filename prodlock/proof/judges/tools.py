@@ -52,7 +52,7 @@ SECTION = re.compile(
     re.MULTILINE,
 )
 
-# Variables that these tools read. COVERAGE and BLACK are words of other trades as well.
+# Variables that these tools read. COVERAGE and BLACK are used in other fields as well.
 VARIABLES = re.compile(
     r"(?P<owner>PYTEST|MYPY|RUFF|TOX|NOX|HYPOTHESIS|IPYTHON|PRE_COMMIT|FLAKE8|PYLINT|PYRIGHT|DEBUGPY)(?:_\w*)?"
     r"|(?P<coverage>COVERAGE_(?:CORE|DEBUG\w*|FILE|PROCESS_\w+|RCFILE|RUN)|COV_CORE_\w+)"

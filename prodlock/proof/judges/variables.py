@@ -13,6 +13,10 @@ _JUDGED = frozenset({"FORWARDED_ALLOW_IPS", "UVICORN_ROOT_PATH"})
 _GRACE = "APP_STOP_GRACE_SECONDS"
 # A value that Compose and Swarm take from their environment; `$$` is a dollar sign.
 _INTERPOLATED = re.compile(r"(?<!\$)(?:\$\$)*\$(?!\$)")
+# A reference to another variable of the container in Kubernetes, where `$$` is a dollar sign as well.
+_EXPANDED = re.compile(r"(?<!\$)(?:\$\$)*\$\(")
+# The sources of values that describe a pod (https://kubernetes.io/docs/concepts/workloads/pods/downward-api/).
+_OWN = {"fieldRef", "resourceFieldRef"}
 
 
 class Variables(NamedTuple):
@@ -23,6 +27,8 @@ class Variables(NamedTuple):
     # Whether the file has a place where a site sets any other variable, and any other secret.
     has_settings: bool = False
     has_secrets: bool = False
+    # Those that no other system can have, such as the address of a pod.
+    own: Collection[str] = ()
 
 
 def of_compose(file: str, service: Mapping[str, Any]) -> Variables:
@@ -47,13 +53,16 @@ def of_kubernetes(file: str, container: Mapping[str, Any], objects: Sequence[Map
     for source in sources:
         given = maps.get((source.get("configMapRef") or {}).get("name"), {})
         values |= {f"{source.get('prefix') or ''}{name}": str(value) for name, value in given.items()}
+    own = set()
     for one in container.get("env") or ():
+        if _OWN & (one.get("valueFrom") or {}).keys():
+            own.add(one["name"])
         reference = (one.get("valueFrom") or {}).get("configMapKeyRef") or {}
         # Without a value and a source it is empty.
         value = "" if "valueFrom" not in one else maps.get(reference.get("name"), {}).get(reference.get("key"))
-        values[one["name"]] = str(one["value"]) if "value" in one else value
+        values[one["name"]] = _expanded(str(one["value"])) if "value" in one else value
     has_settings, has_secrets = (any(key in source for source in sources) for key in ("configMapRef", "secretRef"))
-    return Variables(file, values, has_settings, has_secrets)
+    return Variables(file, values, has_settings, has_secrets, frozenset(own))
 
 
 def differences(reference: Variables, others: Sequence[Variables], secrets: Collection[str]) -> Iterator[str]:
@@ -64,6 +73,8 @@ def differences(reference: Variables, others: Sequence[Variables], secrets: Coll
     files = (reference, *others)
     for name in sorted({name for one in files for name in one.values}):
         given = [one for one in files if name in one.values]
+        if all(name in one.own for one in given):
+            continue
         constants = [one for one in given if one.values[name] is not None]
         example = (constants or given)[0]
         for one in files:
@@ -83,6 +94,8 @@ def differences(reference: Variables, others: Sequence[Variables], secrets: Coll
 def missing(service: Variables, command: Variables) -> Iterator[str]:
     """Yield a sentence for each variable that a file hands on to the service, and not as well to a command."""
     for name, value in sorted(service.values.items()):
+        if name in service.own:
+            continue
         if name not in command.values:
             yield _missing(command.file, name, service)
         elif command.values[name] != value:
@@ -93,7 +106,10 @@ def wrong_grace(files: Sequence[Variables], seconds: object) -> Iterator[str]:
     """Yield a sentence for each file that gives the service another grace period than the orchestrator."""
     for one in files:
         if (given := one.values.get(_GRACE)) is not None and _number(given) != seconds:
-            yield f"{one.file}: {_GRACE} is {given}, and must be {seconds}, the grace period of the files."
+            yield (
+                f"{one.file}: {_GRACE} must be {seconds}, the grace period of the files (got {given}). To fix it: "
+                "change both alike."
+            )
 
 
 def _missing(file: str, name: str, example: Variables) -> str:
@@ -104,7 +120,10 @@ def _missing(file: str, name: str, example: Variables) -> str:
 
 
 def _other(given: Variables, name: str, example: Variables) -> str:
-    return f"{given.file}: {name} is {_shown(name, given)}, and must be {_shown(name, example)} as with {example.file}."
+    return (
+        f"{given.file}: {name} must be {_shown(name, example)}, as with {example.file} (got {_shown(name, given)}). To "
+        "fix it: change one of the two."
+    )
 
 
 def _shown(name: str, given: Variables) -> str:
@@ -127,6 +146,11 @@ def _pairs(environment: object) -> Iterator[tuple[str, str | None]]:
 
 def _constant(value: str | None) -> str | None:
     return None if value is None or _INTERPOLATED.search(value) else value.replace("$$", "$")
+
+
+def _expanded(value: str) -> str | None:
+    """Return a value of a container's variable, or None where it depends on another one."""
+    return None if _EXPANDED.search(value) else value.replace("$$(", "$(")
 
 
 def _number(text: str) -> float | None:

@@ -201,8 +201,8 @@ def fuzz(image: str, container: str, examples: int, seed: int) -> int:
 
 
 def test_generated_requests_get_documented_answers_only(service: str, full_length: bool) -> None:  # noqa: FBT001
-    """500 valid and invalid requests are generated from the OpenAPI document, or 10,000 with `--all`."""
-    examples, seeds = (2000, range(5)) if full_length else (500, range(1))
+    """300 valid and invalid requests are generated from the OpenAPI document, or 10,000 with `--all`."""
+    examples, seeds = (2000, range(5)) if full_length else (300, range(1))
     image = stages.build(Project(ROOT), "fuzz")
     try:
         with ThreadPoolExecutor(2) as pool:

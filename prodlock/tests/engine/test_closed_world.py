@@ -272,7 +272,7 @@ def test_proof_finds_what_is_hidden(
     hide, path = PLACES[place]
     folder = own_folder(place)
     if is_trap(contents[kind], place):
-        with pytest.raises(Failure, match=r"a trap|a header"):
+        with pytest.raises(Failure, match=r"hostile|a header"):
             found(facts, *hide(contents[kind], folder))
         return
     findings = hidden(kind)[place]
@@ -532,7 +532,7 @@ def test_proof_refuses_an_image_of_another_commit(repository: Path) -> None:
     git(repository, "commit", "--quiet", "--allow-empty", "--message=y")
     done = inv("check-prod", cwd=repository)
     assert done.returncode == 2
-    assert "is stale: it was made from" in done.stderr
+    assert "must not be stale (got: it was made from" in done.stderr
     # Nothing is built for a comparison that will not be made.
     assert "docker build" not in done.stderr
 
@@ -672,7 +672,7 @@ def test_proof_finds_compose_settings_that_change_what_runs(copy: Path, tmp_path
     edit(copy / "pyproject.toml", "environment = []", 'environment = ["DATABASE_URL"]')
     done = inv("check-prod", cwd=copy)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Compose runs images of others as well, which are not judged: db (postgres:16)." in done.stdout
+    assert "Compose runs other images as well, which are not judged: db (postgres:16)." in done.stdout
 
 
 UNUSABLE = {

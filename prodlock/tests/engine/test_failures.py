@@ -52,7 +52,7 @@ def test_tasks_explain_a_missing_docker(verb: list[str], tmp_path: Path) -> None
 def test_tasks_explain_a_stopped_engine(verb: list[str]) -> None:
     """The message states how to start it."""
     said = sentence(inv(*verb, DOCKER_HOST="unix:///nowhere/docker.sock"))
-    assert "The Docker Engine is not running. To fix it: start it" in said
+    assert "The Docker Engine must be running (got no answer). To fix it: start it" in said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user who may not use the socket")
@@ -171,7 +171,7 @@ def test_build_refuses_a_source_distribution(copy: Path) -> None:
     (copy / "poetry.lock").write_text(text.replace("[[package]]", f"{entry}[[package]]", 1), encoding="utf-8")
     said = message(inv("build", cwd=copy))
     assert ", stage main, step 1/1" in said
-    assert said.splitlines()[-1].startswith("The package index serves no wheel of docopt==0.6.2 for this platform")
+    assert said.splitlines()[-1].startswith("The package index must serve a wheel of docopt==0.6.2 for this platform")
 
 
 def test_build_explains_an_unreachable_index(copy: Path) -> None:
@@ -179,7 +179,9 @@ def test_build_explains_an_unreachable_index(copy: Path) -> None:
     install_again(copy)
     said = message(inv("build", cwd=copy, INDEX_URL="http://127.0.0.1:9/simple"))
     assert " && python /installer/install.py wheels" in said
-    assert said.splitlines()[-1].startswith("The build can't reach the package index. To fix it: check the network")
+    assert said.splitlines()[-1].startswith(
+        "The package index must be reachable from the build (got no connection). To fix"
+    )
 
 
 # What is changed of the Dockerfile, and the message. All of it fails in the last steps: the others are cached.
@@ -196,14 +198,14 @@ BROKEN = {
     "a killed process": (
         "RUN sh -c 'kill -9 $$'; exit $?",
         "at Dockerfile:{line}, stage app, step 2/3, `RUN sh -c 'kill -9 $$'; exit $?`, with exit code 137",
-        "The step was killed, which happens when memory runs out. To fix it: give Docker more memory, or stop other "
-        "programs.",
+        "The step must run to its end (got: killed, which happens when memory runs out). To fix it: give Docker more "
+        "memory, or stop other programs.",
     ),
     "a full file system": (
         "RUN --mount=type=tmpfs,target=/small,size=4096 head -c 100000 /dev/zero > /small/x",
         "at Dockerfile:{line}, stage app, step 2/3, `RUN head -c 100000 /dev/zero > /small/x`, with exit code 1: head:",
-        "A file system that the step writes to is full. To fix it: free space (`docker system df` shows what Docker "
-        "uses, `df` the disks).",
+        "The file systems that the step writes to must have room (got a full one). To fix it: free space (`docker "
+        "system df` shows what Docker uses, `df` the disks).",
     ),
     "an unknown instruction": (
         "FOO bar",
@@ -318,7 +320,7 @@ def test_check_refuses_an_absent_image() -> None:
     done = inv("check-prod-has-no-pytest", "--image=nope")
     assert (
         sentence(done)
-        == "There is no image nope on this Engine. To fix it: build this project's images with `inv build`."
+        == "The Engine must have the image nope (got none). To fix it: build this project's images with `inv build`."
     )
     assert (done.returncode, done.stdout) == (2, "")
 
@@ -326,7 +328,7 @@ def test_check_refuses_an_absent_image() -> None:
 def test_check_refuses_images_that_were_never_built() -> None:
     """Before the first `inv build` there is nothing to check."""
     done = inv("check-prod-has-no-pytest", PRODLOCK_PROJECT="prodlock-never")
-    assert sentence(done).startswith("There is no image prodlock-never:dev on this Engine. To fix it: build ")
+    assert sentence(done).startswith("The Engine must have the image prodlock-never:dev (got none). To fix it: build ")
     assert done.returncode == 2
 
 
@@ -336,7 +338,10 @@ def test_check_refuses_the_image_of_another_project() -> None:
     docker("build", "--quiet", f"--tag={foreign}", "-", input="FROM python:3.13-slim-trixie\nCMD true\n")
     done = inv("check-prod-has-no-pytest", f"--image={foreign}")
     docker("rmi", foreign)
-    assert sentence(done) == f"{foreign} is not an image of this project: it has no /srv/app."
+    assert sentence(done) == (
+        f"{foreign} must be an image of this project (got one without /srv/app). To fix it: name another image, or run "
+        "`inv build`."
+    )
     assert done.returncode == 2
 
 
@@ -345,7 +350,10 @@ def test_check_refuses_a_stale_image(copy: Path) -> None:
     assert inv("build", cwd=copy).returncode == 0
     (copy / "app" / "new.py").write_text("x = 1\n", encoding="utf-8")
     done = inv("check-prod-has-no-pytest", cwd=copy)
-    assert sentence(done) == f"{COPY}:dev is stale: app/new.py has changed since. Run `inv build`, then check again."
+    assert sentence(done) == (
+        f"{COPY}:dev must not be stale (got: app/new.py has changed since). To fix it: run `inv build`, then check "
+        "again."
+    )
     assert done.returncode == 2
 
 
@@ -361,7 +369,9 @@ def test_checks_refuse_another_image_in_the_place_of_dev(other: str, name: str) 
     finally:
         docker("tag", kept, DEV)
         docker("rmi", kept)
-    assert sentence(done).startswith(f"{DEV} is stale: it has no /srv/selection.json, which every build of this")
+    assert sentence(done).startswith(
+        f"{DEV} must not be stale (got: it has no /srv/selection.json, which every build of "
+    )
     assert done.returncode == 2
     assert "docker build" not in done.stderr
 
@@ -371,7 +381,7 @@ def test_check_refuses_a_dev_group_without_pytest(copy: Path) -> None:
     assert inv("poetry", "--", "remove", "--lock", "--group", "dev", "pytest", "pytest-cov", cwd=copy).returncode == 0
     assert inv("build", cwd=copy).returncode == 0
     done = inv("check-prod-has-no-pytest", cwd=copy)
-    assert sentence(done).startswith(f"The probe does not find pytest in {COPY}:dev, where it must be: ")
+    assert sentence(done).startswith(f"The check must find pytest in {COPY}:dev first (got no trace)")
     assert done.returncode == 2
 
 
@@ -438,7 +448,8 @@ def test_build_refuses_a_distribution_without_a_hash(copy: Path) -> None:
 def test_tasks_refuse_a_dry_run() -> None:
     """What would be surprising is refused: Invoke's --dry can't hold back what Invoke does not run."""
     assert sentence(inv("--dry", "build")) == (
-        "These tasks have no dry run: each prints the docker command that it runs."
+        "Tasks must be run without --dry (got --dry). To fix it: leave it out; each task prints the docker commands "
+        "that it runs."
     )
 
 

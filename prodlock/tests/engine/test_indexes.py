@@ -203,12 +203,12 @@ def test_a_wrong_password_is_explained_and_not_printed(
     lock(copy, two, named=False)
     wrong = uuid4().hex
     done = inv("build", cwd=copy, **settings | {"EXTRA_INDEX_URL": two.with_login.replace(two.password, wrong)})
-    assert sentence(done).startswith("The package index refuses the build. To fix it: ")
+    assert sentence(done).startswith("The package index must let the build in (got a refusal). To fix it: ")
     assert wrong not in done.stdout + done.stderr
     logins = Path(settings["NETRC"])
     logins.write_text(logins.read_text(encoding="utf-8").replace(one.password, wrong), encoding="utf-8")
     done = inv("build", cwd=copy, **settings | {"EXTRA_INDEX_URL": two.address})
-    assert sentence(done).startswith("The package index refuses the build. To fix it: ")
+    assert sentence(done).startswith("The package index must let the build in (got a refusal). To fix it: ")
     assert wrong not in done.stdout + done.stderr
 
 

@@ -89,13 +89,15 @@ LEAKS = {
             f"{FROM_DEV} {SITE}/pytest-{LOCKED['pytest']}.dist-info {SITE}/httptools-0.0.dist-info", "pytest", f"{SITE}/httptools-0.0.dist-info", "COPY"
         ),
         "bytecode under another name": Leak(
-            f"RUN --mount=type=bind,from={DEV},source={SITE}/_pytest,target=/tmp/x cp /tmp/x/__pycache__/main.*.pyc /opt/a",
+            f"RUN --mount=type=bind,from={DEV},source={SITE}/_pytest,target=/tmp/x cp /tmp/x/__pycache__/main.*.pyc "
+            "/opt/a",
             "pytest", "/opt/a", "cp /tmp/x",
         ),
         "modules under another name": Leak(f"{FROM_DEV} {SITE}/_pytest /opt/lib/quality", "pytest", "/opt/lib/quality/main.py", "COPY"),
         "bytecode without a source": Leak(
             f"RUN --mount=type=bind,from={DEV},source={SITE}/pytest,target=/tmp/pytest mkdir -p /opt/compiled/pytest"
-            " && python -c \"import py_compile; py_compile.compile('/tmp/pytest/__init__.py', '/opt/compiled/pytest/__init__.pyc')\"",
+            " && python -c \"import py_compile; py_compile.compile('/tmp/pytest/__init__.py', "
+            "'/opt/compiled/pytest/__init__.pyc')\"",
             "pytest", "/opt/compiled/pytest", "py_compile",
         ),
         "a hard link": Leak(
@@ -312,7 +314,7 @@ def test_report_names_finding_path_reason_and_instruction(context: Path) -> None
     lines = done.stdout.splitlines()
     leaks = [line for line in lines if line.startswith("LEAK ")]
     assert (
-        "LEAK pytest: /opt/x/main.py, layer 5: its content, byte for byte, is a file of it [LS106]; "
+        "LEAK pytest: /opt/x/main.py, layer 5: it equals, byte for byte, a file of this distribution [LS106]; "
         f"brought by: COPY {SITE}/_pytest /opt/x # buildkit"
     ) in leaks
     (advice,) = (line for line in lines if line.startswith("LS106 "))

@@ -94,7 +94,10 @@ def test_what_poetry_installs_is_built_and_judged(other_lock: Path) -> None:
         file.write("# changed\n")
     for name in ("check-prod-has-no-pytest", "check-prod"):
         done = inv(name, cwd=other_lock)
-        said = f"{COPY}:dev is stale: poetry.lock has changed since. Run `inv build`, then check again."
+        said = (
+            f"{COPY}:dev must not be stale (got: poetry.lock has changed since). To fix it: run `inv build`, then "
+            "check again."
+        )
         assert (done.returncode, sentence(done)) == (2, said)
         # Nothing is built to find that out.
         assert "docker build" not in done.stderr

@@ -199,7 +199,7 @@ def test_an_image_that_the_registry_does_not_have_is_reported(
 
 def test_a_tag_is_not_pulled(published: Published) -> None:
     """It may name another image by now."""
-    with pytest.raises(Failure, match="There is no image") as raised:
+    with pytest.raises(Failure, match="The Engine must have the image") as raised:
         check.prove(Project(ROOT), f"{published.registry}/{NAME}:1.0")
     assert raised.value.code == CANNOT_CHECK
 
@@ -257,7 +257,7 @@ def test_a_stale_image_and_one_of_uncommitted_sources_are_not_published(registry
     file.write_text(f"{file.read_text(encoding='utf-8')}\n# A change.\n", encoding="utf-8")
     try:
         done = inv("publish", f"--to={registry}/stale/quotes:1.0")
-        assert "is stale" in sentence(done)
+        assert "must not be stale" in sentence(done)
         assert done.returncode == CANNOT_CHECK
         assert inv("build").returncode == 0
         done = inv("publish", f"--to={registry}/stale/quotes:1.0")

@@ -50,7 +50,7 @@ def restart_all(replicas: list[str], rounds: int) -> Clients:
 
 def test_a_rolling_restart_loses_no_request(proxy_image: str, full_length: bool) -> None:  # noqa: FBT001
     """Restarts of both replicas lose no request; without the drain, the control, they lose some."""
-    rounds, plain_rounds = (50, 10) if full_length else (5, 5)
+    rounds, plain_rounds = (50, 10) if full_length else (3, 3)
     with proxied(proxy_image) as replicas:
         kept = restart_all(replicas, rounds)
     with proxied(proxy_image, APP_DRAIN_SECONDS="0") as replicas:

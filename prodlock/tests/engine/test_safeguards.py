@@ -68,7 +68,7 @@ PINNED = {
         "requirements/poetry.txt",
         ["poetry", "--", "--version"],
         "tool",
-        "with the sha256 in poetry.lock or in the tool's requirements (got another)",
+        "with the sha256 in the lock or in the tool's requirements (got another)",
     ),
 }
 
@@ -127,9 +127,7 @@ def test_another_index_can_serve_locked_files_only(copy: Path, monkeypatch: pyte
         lock.write_text(f'{text[:end]}\n{source}reference = "x"\n{text[end:]}', encoding="utf-8")
         printed = message(inv("build", cwd=copy))
         server.shutdown()
-    assert printed.splitlines()[-1].startswith(
-        "The package index must serve h11==0.16.0 with the sha256 in poetry.lock"
-    )
+    assert printed.splitlines()[-1].startswith("The package index must serve h11==0.16.0 with the sha256 in the lock")
 
 
 def test_an_unreachable_debian_mirror_stops_the_build() -> None:

@@ -64,8 +64,8 @@ def test_a_second_serve_is_refused_and_the_first_goes_on() -> None:
         for options in ([f"--port={SECOND_PORT}", "--detach"], [f"--port={PORT}", "--detach"]):
             done = inv("serve", *options)
             assert sentence(done) == (
-                f"Production already runs: {PROJECT}-api-prod-1 on http://localhost:{PORT}, started from {ROOT}. "
-                "To stop it: `inv stop`."
+                f"Production must not be running yet (got {PROJECT}-api-prod-1 on http://localhost:{PORT}, started "
+                f"from {ROOT}). To fix it: stop that with `inv stop`."
             )
             assert done.stderr.count("\n") == 1
         assert answers()
@@ -98,7 +98,7 @@ def test_another_checkout_of_the_same_name_leaves_the_first_alone(copy: Path) ->
     # The container is started from ROOT, under the name of the copy.
     with serving():
         message = sentence(inv("serve", "--detach", f"--port={SECOND_PORT}", cwd=copy))
-        assert message.endswith(f"started from {ROOT}. To stop it: `inv stop` in {ROOT}.")
+        assert message.endswith(f"started from {ROOT}). To fix it: stop that with `inv stop` in {ROOT}.")
         for task, left in (("stop", "Not stopped"), ("clean", "Not removed")):
             done = inv(task, cwd=copy)
             assert done.returncode == 0
@@ -131,8 +131,8 @@ def test_a_container_of_docker_run_with_the_same_name_is_left_alone() -> None:
     try:
         message = sentence(inv("serve", "--detach", f"--port={PORT}"))
         assert message == (
-            f"Production already runs: {name} (running), started with `docker run`. To stop it: "
-            f"`docker rm --force {name}`."
+            f"Production must not be running yet (got {name} (running), started with `docker run`). To fix it: stop "
+            f"that with `docker rm --force {name}`."
         )
         assert inv("stop").returncode == 0
         assert running(name)

@@ -124,7 +124,7 @@ def test_a_base_image_can_be_a_file_or_a_layout(image: Path) -> None:
 def test_an_image_that_the_engine_lacks_is_refused() -> None:
     """Docker's error has the same meaning in several versions."""
     with (
-        pytest.raises(Failure, match=f"There is no image, file or OCI layout {NAME}-none:1") as failure,
+        pytest.raises(Failure, match=f"{NAME}-none:1 must be an image of the Engine") as failure,
         images.open_image(Project(), f"{NAME}-none:1", None),
     ):
         pass

@@ -50,9 +50,9 @@ HTTPServer(("0.0.0.0", int(sys.argv[1])), Handler).serve_forever()
 class Rerun(Program):
     """The supervisor of a tree's own serving command, started in the folder `backend`."""
 
-    def __init__(self, root: Path, *command: str, **environment: str) -> None:
+    def __init__(self, root: Path, *command: str, command_port: int = 0, **environment: str) -> None:
         self.module = root / "serve.py"
-        self.port, inner = free_port(), free_port()
+        self.port, inner = free_port(), command_port or free_port()
         words = command or (sys.executable, "../serve.py", str(inner))
         super().__init__(
             *("-m", "prodlock.loop.rerun", str(self.port), str(inner), *words),
@@ -101,9 +101,9 @@ def root(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def rerunning(root: Path, *command: str, **environment: str) -> Iterator[Rerun]:
+def rerunning(root: Path, *command: str, command_port: int = 0, **environment: str) -> Iterator[Rerun]:
     """Run the supervisor, and end it and its workers afterwards."""
-    program = Rerun(root, *command, **environment)
+    program = Rerun(root, *command, command_port=command_port, **environment)
     try:
         yield program
     finally:
@@ -202,12 +202,48 @@ def test_a_changed_lock_is_reported(root: Path) -> None:
         program.wait_for("press Ctrl-C and run `inv dev` again.")
 
 
-def test_a_program_that_does_not_exist_is_reported(root: Path) -> None:
-    """In one line, with exit code 1."""
-    program = Rerun(root, "absent-x")
+@pytest.mark.parametrize(
+    ("name", "reason"), [("absent-x", "No such file"), ("../script", "Exec format error"), ("..", "Permission denied")]
+)
+def test_a_program_that_cannot_be_run_is_reported(root: Path, name: str, reason: str) -> None:
+    """In one line, with exit code 1. A script needs a first line that names its interpreter."""
+    (root / "script").write_text("echo started\n", encoding="utf-8")
+    (root / "script").chmod(0o755)
+    program = Rerun(root, name)
     assert program.end() == 1
     (line,) = program.lines
-    assert line.startswith("`server` in [tool.prodlock] must name a program of the image (got absent-x: No such file")
+    assert line.startswith(f"`server` in [tool.prodlock] must name a program of the image (got {name}: {reason}")
+
+
+def test_a_program_that_a_save_removes_is_started_once_it_is_back(root: Path) -> None:
+    """A change of branches does that. Until then, requests get the reason."""
+    source, program = root / "serve.py", root / "program.py"
+    source.write_text(f"#!{sys.executable}\n{SERVER}", encoding="utf-8")
+    source.chmod(0o755)
+    source.rename(program)
+    inner = free_port()
+    with rerunning(root, "../program.py", str(inner), command_port=inner) as running:
+        assert running.get() == (200, "first")
+        program.rename(source)
+        status, _ = running.answer_with("The command cannot be started (No such file or directory).")
+        assert status == 500
+        source.rename(program)
+        assert running.answer_with("first") == (200, "first")
+
+
+def test_a_port_that_is_taken_is_reported(root: Path) -> None:
+    """In one line, with exit code 1; the command is not started."""
+    with socket.create_server(("0.0.0.0", 0)) as taken:  # noqa: S104
+        port = taken.getsockname()[1]
+        command = (sys.executable, "-c", "print('started', flush=True)")
+        program = Program(
+            *("-m", "prodlock.loop.rerun", str(port), str(free_port()), *command),
+            cwd=root / "backend",
+            environment={"PYTHONPATH": REPOSITORY},
+        )
+        assert program.end() == 1
+    (line,) = program.lines
+    assert line.startswith(f"Port {port} must be free to listen on (got: Address already in use). To fix it: ")
 
 
 def test_the_program_needs_no_server(root: Path) -> None:

@@ -144,6 +144,23 @@ def test_a_run_that_dies_is_an_outcome(tree: Path) -> None:
     assert (found["code"], found["counts"]) == (-11, {})
 
 
+@pytest.mark.parametrize(
+    ("statement", "code", "reason"),
+    [
+        ("raise SystemExit('X must be set')", 1, "SystemExit: X must be set"),
+        ("raise SystemExit(7)", 7, "SystemExit: 7"),
+        ("raise SystemExit(0)", 1, "SystemExit: 0"),
+    ],
+)
+def test_a_configuration_that_ends_the_run_is_a_failure_with_its_reason(
+    tree: Path, statement: str, code: int, reason: str
+) -> None:
+    """No test has run: also where the exit code is 0."""
+    (found, _), printed = run(tree, {"conftest.py": statement, "test_a.py": "def test_a(): pass\n"})
+    assert (found["code"], sum(found["counts"].values())) == (code, 0)
+    assert reason in printed
+
+
 def test_packages_are_preloaded_and_modules_of_the_tree_are_not(tree: Path, packages: Path) -> None:
     """The second run finds the package imported, and imports the tree's modules again."""
     (packages / "outside.py").touch()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from prodlock.tests.loop.test_rerun import has_ended
 from prodlock.tests.program import Program, free_port
 
 APPLICATION = """
@@ -195,6 +196,24 @@ def test_a_library_that_starts_a_thread_is_not_preloaded(
         running.save('"first"', '"second"')
         assert running.answer_with("second")[0] == 200
         assert running.stop()[0] == 0
+
+
+def test_a_process_that_the_application_starts_does_not_stop_the_reload(root: Path, port: int) -> None:
+    """It inherits what its parent has open, and ends with its parent at the next save."""
+    worker = (
+        "import multiprocessing, time\n"
+        "WORKER = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,), daemon=True)\n"
+        "WORKER.start()\nprint('worker', WORKER.pid, flush=True)\n"
+    )
+    (root / "service.py").write_text(worker + APPLICATION, encoding="utf-8")
+    with started(root, port) as running:
+        time.sleep(0.2)
+        running.save('"first"', '"second"')
+        assert running.answer_with("second")[0] == 200
+        first, second = (int(line.split()[1]) for line in running.lines if line.startswith("worker "))
+        assert (has_ended(first), has_ended(second)) == (True, False)
+        assert running.stop()[0] == 0
+    assert has_ended(second)
 
 
 def add_slow_route(server: Server) -> None:

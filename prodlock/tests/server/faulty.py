@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,7 +25,11 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     try:
         if kind == "waits":
             await asyncio.sleep(LONG)
-        if kind == "fails":
+        if kind == "fails beside a thread":
+            threading.Thread(target=time.sleep, args=(LONG,)).start()
+        if kind == "cancels":
+            raise asyncio.CancelledError("the database is not there")
+        if kind.startswith("fails") and kind != "fails at the end":
             raise RuntimeError("the database is not there")
         yield
         if kind == "fails at the end":

@@ -62,6 +62,24 @@ class Asgi2:
         self.scope = scope
 
 
+class Middleware:
+    """An application whose instances have a `__call__` of their own, as Sentry's middleware."""
+
+    __slots__ = ("__call__",)
+
+    def __init__(self) -> None:
+        self.__call__ = asgi
+
+
+def wrapped(function: Any) -> Any:  # noqa: ANN401
+    """Return what a decorator without `functools.wraps` makes of a function."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
 @pytest.fixture(autouse=True)
 def module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """A module that holds all of these."""
@@ -71,20 +89,23 @@ def module(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
         create_later=create_later, wsgi=wsgi, Asgi2=Asgi2, nothing=None, text="app",
         partial=functools.partial(create_with_settings, None), cached=functools.cache(create),
         bound=types.SimpleNamespace(app=asgi), returns_none=lambda: None,
-        with_defaults=with_defaults, needs_one=needs_one,
+        with_defaults=with_defaults, needs_one=needs_one, middleware=Middleware(), wrapped_asgi=wrapped(asgi),
+        wrapped_create=wrapped(create),
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "made_up", made)
     return made
 
 
-@pytest.mark.parametrize("name", ["asgi", "instance", "bound.app"])
+@pytest.mark.parametrize("name", ["asgi", "instance", "bound.app", "middleware", "wrapped_asgi"])
 def test_an_application_is_used_unchanged(module: types.ModuleType, name: str) -> None:
-    """A function, an object, and an attribute of an attribute."""
+    """A function, an object, an attribute of an attribute, and objects whose parameters are not known."""
     assert application.load(f"made_up:{name}") == functools.reduce(getattr, name.split("."), cast("Any", module))
 
 
 @pytest.mark.parametrize("option", [{}, {"is_factory": True}])
-@pytest.mark.parametrize("name", ["create", "create_with_settings", "partial", "cached", "with_defaults"])
+@pytest.mark.parametrize(
+    "name", ["create", "create_with_settings", "partial", "cached", "with_defaults", "wrapped_create"]
+)
 def test_a_function_without_required_arguments_is_a_factory(name: str, option: dict[str, bool]) -> None:
     """With the option and without."""
     assert application.load(f"made_up:{name}", **option) is asgi
@@ -102,10 +123,20 @@ def test_any_other_attribute_is_refused(name: str) -> None:
         application.load(f"made_up:{name}")
 
 
-def test_a_factory_must_be_callable() -> None:
-    """--factory of an attribute that cannot be called."""
-    with pytest.raises(application.NoApplication, match=r"The factory made_up:text must be callable \(got an object"):
-        application.load("made_up:text", is_factory=True)
+@pytest.mark.parametrize(("name", "got"), [("text", "an object of type str"), ("asgi", "asgi")])
+def test_a_factory_must_be_callable(name: str, got: str) -> None:
+    """--factory of an attribute that cannot be called, or of the application itself."""
+    with pytest.raises(
+        application.NoApplication,
+        match=rf"The factory made_up:{name} must be callable without arguments \(got {got}\)\. .*leave out --factory",
+    ):
+        application.load(f"made_up:{name}", is_factory=True)
+
+
+def test_a_coroutine_function_is_not_a_factory() -> None:
+    """With the option, its coroutine is refused: without a warning that it was never awaited."""
+    with pytest.raises(application.NoApplication, match=r"must be an ASGI 3 .*\(got an object of type coroutine\)"):
+        application.load("made_up:create_later", is_factory=True)
 
 
 @pytest.mark.parametrize("reference", ["made_up", "made_up:", ":asgi", "", "made_up:asgi()", "made up:asgi", "..a:b"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import io
+import json
 import logging
 import time
 import weakref
@@ -13,6 +15,9 @@ import pytest
 
 from prodlock.server import logs
 from prodlock.tests.server import clock
+
+CIRCULAR: dict[str, object] = {}
+CIRCULAR["self"] = CIRCULAR
 
 
 class Stream(io.StringIO):
@@ -171,3 +176,27 @@ def test_a_line_that_cannot_be_formatted_loses_no_other(
     clock.run(serve())
     assert stream.writes == ["a\nc\n"]
     assert "Logging error" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"when": dt.date(2026, 1, 2)}, {"when": "2026-01-02"}),
+        ({"ratio": float("nan"), "most": float("inf"), "least": 0.5}, {"ratio": "nan", "most": "inf", "least": 0.5}),
+        ({"kinds": [{1}, None], (1, 2): True}, {"kinds": ["{1}", None], "(1, 2)": True}),
+        (["a"], {"fields": ["a"]}),
+        (CIRCULAR, {}),
+    ],
+    ids=["date", "not a number", "set and tuple", "list", "circular"],
+)
+def test_fields_that_json_cannot_represent_are_text(fields: object, expected: dict[str, object]) -> None:
+    """The line is valid JSON and is not lost."""
+    record = logging.LogRecord("x", logging.INFO, "", 0, "ordered", None, None)
+    record.fields = fields
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    line = json.loads(logs.JsonFormatter().format(record), parse_constant=refuse)
+    assert line["message"] == "ordered"
+    assert expected.items() <= line.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -137,6 +138,97 @@ def test_a_lifespan_that_fails_at_its_start_is_reported() -> None:
         assert process.end() == 3
     assert "RuntimeError: the database is not there" in process.printed
     assert process.lines[-1].endswith("Application startup failed. Exiting.\n")
+
+
+@pytest.mark.parametrize("stop", [True, False])
+def test_a_start_that_fails_ends_though_a_thread_goes_on(stop: bool) -> None:  # noqa: FBT001
+    """With exit code 3: at once by a signal, else at the end of the grace period."""
+    with running("fails beside a thread") as (process, _):
+        process.wait_for("Application startup failed. Exiting.")
+        time.sleep(0.2)
+        code, seconds = process.stop() if stop else (process.end(), 0)
+    assert code == 3
+    assert seconds < 1
+
+
+def test_a_start_that_cancels_itself_is_reported() -> None:
+    """Only where the server has cancelled it is the traceback left out."""
+    with running("cancels") as (process, _):
+        assert process.end() == 3
+    assert "CancelledError: the database is not there" in process.printed
+
+
+def test_an_address_that_is_taken_during_the_start_is_one_message(tmp_path: Path) -> None:
+    """Two servers are started at once, for example. The end of the lifespan runs; the exit code is 1."""
+    port = free_port()
+    (tmp_path / "taking.py").write_text(
+        "import socket\n"
+        "from contextlib import asynccontextmanager\n"
+        "from starlette.applications import Starlette\n"
+        "@asynccontextmanager\n"
+        "async def lifespan(app):\n"
+        f"    with socket.create_server(('127.0.0.1', {port})):\n"
+        "        yield\n"
+        "    print('lifespan ends', flush=True)\n"
+        "app = Starlette(lifespan=lifespan)\n",
+        encoding="utf-8",
+    )
+    command = ("-m", "prodlock.server", "taking:app", "--host=127.0.0.1", f"--port={port}")
+    process = Process(*command, PYTHONPATH=str(tmp_path))
+    try:
+        assert process.end() == 1
+    finally:
+        process.kill()
+    assert process.lines[-1].startswith(f"The address 127.0.0.1 and port {port} must be free to listen on (got: ")
+    assert "lifespan ends\n" in process.printed
+    assert "Traceback" not in process.printed
+
+
+def test_a_service_runs_without_standard_streams() -> None:
+    """A supervisor may have closed them."""
+    port = free_port()
+    arguments = [sys.executable, "-m", "prodlock.server", FAULTY, f"--port={port}"]
+    process = Process(
+        "-c", f"import os\nfor number in range(3): os.close(number)\nos.execv({arguments[0]!r}, {arguments})"
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while not ask(port, "/", seconds=5).startswith(b"HTTP/1.1 200 "):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert process.stop()[0] == 0
+    finally:
+        process.kill()
+
+
+def test_connections_beyond_the_limit_of_open_files_wait() -> None:
+    """Once a second the log has an error; then they are answered."""
+    port = free_port()
+    script = (
+        "import resource, runpy, sys\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))\n"
+        f"sys.argv[1:] = [{FAULTY!r}, '--port={port}']\n"
+        "runpy.run_module('prodlock.server', run_name='__main__')"
+    )
+    process = Process("-c", script)
+    try:
+        process.wait_for("startup complete")
+        time.sleep(0.2)
+        with ExitStack() as stack:
+            connections = [stack.enter_context(asking(port, "/")) for _ in range(40)]
+            process.wait_for("socket.accept() out of system resource")
+            time.sleep(1.5)
+            answered = [one for one in connections if _has_answer(one)]
+            assert 0 < len(answered) < len(connections)
+            for one in answered:
+                one.close()
+            waiting = connections[len(answered)]
+            waiting.settimeout(20)
+            assert waiting.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert process.stop()[0] == 0
+    finally:
+        process.kill()
+    assert process.printed.count("out of system resource") < 20
 
 
 def test_a_lifespan_that_fails_at_its_end_is_reported() -> None:

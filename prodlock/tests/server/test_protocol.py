@@ -80,6 +80,22 @@ def test_a_head_or_a_trailer_without_an_end_is_refused(start: bytes) -> None:
     assert b"HTTP/1.1 431 " in answered(start, *[b"y" * 10_000] * 7, pause=0.01)
 
 
+@pytest.mark.parametrize(
+    ("part", "status"),
+    [
+        (GET + b"X: " + b"y" * 70_000 + b"\r\n\r\n", b"431"),
+        (GET + b"X: yyyy\r\n" * 8_000 + b"\r\n", b"431"),
+        (b"GET /" + b"y" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"431"),
+        (GET + b"X: " + b"y" * 60_000 + b"\r\n\r\n", b"200"),
+        (POST + b"X: " + b"y" * 60_000 + b"\r\nContent-Length: 100000\r\n\r\n" + b" " * 100_000, b"422"),
+    ],
+    ids=["a header", "many headers", "a path", "below the limit", "with a body"],
+)
+def test_the_limit_on_a_head_does_not_depend_on_its_parts(part: bytes, status: bytes) -> None:
+    """It may arrive as a whole, and with a body."""
+    assert answered(part).startswith(b"HTTP/1.1 " + status)
+
+
 def test_many_headers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their sum is limited."""
     monkeypatch.setattr(protocol, "HEAD_BYTES", 1000)
@@ -138,6 +154,30 @@ SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
 def test_a_request_never_gets_the_answer_of_another(parts: tuple[bytes, ...]) -> None:
     """A client that waits for a slow answer has not stalled, whatever else it has sent."""
     assert re.findall(rb"HTTP/1.1 ([2-5]\d+)", answered(*parts, pause=0.01))[0] == b"200"
+
+
+HANDSHAKE = (
+    b"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("rest", "status"),
+    [
+        (b"\r\n", b"403"),
+        # Older releases of uvicorn ignore the body.
+        (b"Content-Length: 3\r\n\r\nabc", b"40[03]"),
+        (b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"40[03]"),
+        (b"Cookie: " + b"x" * 9000 + b"\r\n\r\n", b"400"),
+        (b"X: y\r\n" * 130 + b"\r\n", b"400"),
+    ],
+    ids=["valid", "a body", "chunks", "a long header", "many headers"],
+)
+def test_every_websocket_handshake_is_answered(rest: bytes, status: bytes) -> None:
+    """The connection of one that the package websockets refuses in silence would be kept for ever."""
+    pytest.importorskip("websockets")
+    assert re.match(b"HTTP/1.1 %b " % status, answered(HANDSHAKE + rest))
 
 
 @pytest.mark.parametrize(("count", "status"), [(protocol.MAX_PIPELINED, b"200"), (protocol.MAX_PIPELINED + 2, b"400")])

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import json
 import logging
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
+from types import MappingProxyType
 
 import pytest
 from fastapi import BackgroundTasks, FastAPI, HTTPException, Request, Response, WebSocket
 from starlette.responses import StreamingResponse
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from prodlock.server import logs
 from prodlock.server.asgi import Message, Receive, Scope, Send
@@ -372,3 +376,71 @@ def test_a_websocket_client_that_has_disconnected_is_not_an_error(caplog: pytest
     asyncio.run(serve())
     (line,) = lines(caplog)
     assert (line.levelname, line.exc_info) == ("INFO", None)
+
+
+@pytest.mark.parametrize(
+    ("raised", "level"),
+    [
+        ([WebSocketDisconnect(1001)], "INFO"),
+        ([WebSocketDisconnect(1001), ExceptionGroup("inner", [ClientDisconnected()])], "INFO"),
+        ([WebSocketDisconnect(1001), RuntimeError("a secret detail")], "ERROR"),
+    ],
+)
+def test_a_disconnection_in_a_group_of_tasks_is_not_an_error(
+    caplog: pytest.LogCaptureFixture, raised: list[Exception], level: str
+) -> None:
+    """One task receives and another sends; an exception of another kind beside it is an error."""
+    caplog.set_level("INFO")
+
+    async def grouped(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise ExceptionGroup("unhandled errors in a TaskGroup", raised)
+
+    async def serve() -> None:
+        scope = {"type": "websocket", "path": "/", "headers": []}
+        with contextlib.suppress(ExceptionGroup):
+            await RequestLog(grouped, Lifecycle(), Paths())(scope, None, None)  # type: ignore[arg-type]
+
+    asyncio.run(serve())
+    (line,) = lines(caplog)
+    assert (line.levelname, bool(line.exc_info)) == (level, level == "ERROR")
+
+
+async def nothing() -> Message:
+    """Receive nothing."""
+    return {"type": "http.disconnect"}
+
+
+def test_an_immutable_exception_is_raised_again_unchanged() -> None:
+    """A frozen dataclass takes no attribute."""
+
+    @dataclasses.dataclass(frozen=True)
+    class FrozenError(Exception):
+        number: int
+
+    async def breaks(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        raise FrozenError(5)
+
+    async def send(_message: Message) -> None:
+        pass
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    with pytest.raises(FrozenError):
+        asyncio.run(RequestLog(breaks, Lifecycle(), Paths())(scope, nothing, send))
+
+
+def test_the_message_of_an_application_is_not_changed() -> None:
+    """It may be the same in many responses, at the same time."""
+    start = {"type": "http.response.start", "status": 200, "headers": ((b"a", b"b"),)}
+    sent: list[Message] = []
+
+    async def constant(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send(MappingProxyType(start))  # type: ignore[arg-type]
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"x-request-id", b"asked")]}
+    asyncio.run(RequestLog(constant, Lifecycle(), Paths())(scope, nothing, send))
+    assert sent[0]["headers"] == [(b"a", b"b"), (b"x-request-id", b"asked")]
+    assert start["headers"] == ((b"a", b"b"),)

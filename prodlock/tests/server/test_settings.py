@@ -116,6 +116,9 @@ def test_the_variables_can_be_listed_with_the_standard_library_alone() -> None:
         ("UVICORN_ROOT_PATH", "/ä"),
         ("FORWARDED_ALLOW_IPS", "10.0.0.1/8"),
         ("FORWARDED_ALLOW_IPS", "10.0.0.0/8,proxy"),
+        ("FORWARDED_ALLOW_IPS", "*, 10.0.0.0/8"),
+        ("FORWARDED_ALLOW_IPS", "*,*"),
+        ("FORWARDED_ALLOW_IPS", "10.0.0.0/8,"),
     ],
 )
 def test_a_wrong_value_is_reported(variable: str, value: str) -> None:
@@ -132,11 +135,17 @@ def test_a_wrong_value_is_reported(variable: str, value: str) -> None:
         ("UVICORN_ROOT_PATH", "root_path", "/api/v1"),
         ("FORWARDED_ALLOW_IPS", "forwarded_allow_ips", "10.0.0.0/8, 2001:db8::1"),
         ("FORWARDED_ALLOW_IPS", "forwarded_allow_ips", "*"),
+        ("FORWARDED_ALLOW_IPS", "forwarded_allow_ips", ""),
     ],
 )
 def test_the_servers_variables_set_the_fields(variable: str, field: str, value: str) -> None:
     """They have uvicorn's names."""
     assert getattr(Settings.read({variable: value}), field) == value
+
+
+def test_a_space_beside_the_asterisk_has_no_meaning() -> None:
+    """Uvicorn would take it for the name of a host, and trust none."""
+    assert Settings.read({"FORWARDED_ALLOW_IPS": " * "}).forwarded_allow_ips == "*"
 
 
 def test_a_variable_of_uvicorn_that_is_not_read_is_found() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from prodlock.server import requirements
+from prodlock.server import logs, requirements
 from prodlock.server import uvicorn_internals as uvicorn
 
 METHODS = {
@@ -23,6 +23,7 @@ METHODS = {
     "Server.on_tick": "(self, counter)",
     "Server.main_loop": "(self)",
     "Server.run": "(self, sockets)",
+    "LifespanOn.startup": "(self)",
     "LifespanOn.send": "(self, message)",
     "LifespanOn.shutdown": "(self)",
     "HttpToolsProtocol.connection_made": "(self, transport)",
@@ -34,16 +35,22 @@ METHODS = {
     "HttpToolsProtocol.on_body": "(self, body)",
     "HttpToolsProtocol.on_message_complete": "(self)",
     "HttpToolsProtocol.on_response_complete": "(self)",
+    "HttpToolsProtocol.handle_websocket_upgrade": "(self)",
     "FlowControl.__init__": "(self, transport)",
     "FlowControl.resume_reading": "(self)",
 }
 COROUTINES = {
-    "Server.startup", "Server.shutdown", "Server.on_tick", "Server.main_loop", "LifespanOn.send", "LifespanOn.shutdown",
+    "Server.startup", "Server.shutdown", "Server.on_tick", "Server.main_loop", "LifespanOn.startup", "LifespanOn.send",
+    "LifespanOn.shutdown",
 }  # fmt: skip
 # What the methods call, in the order that the server relies on.
 CALLS = {
     "Server.serve": ["self.capture_signals", "self._serve"],
     "Server._serve": ["config.lifespan_class", "self.startup", "self.main_loop", "self.shutdown"],
+    "LifespanOn.startup": ["self.startup_event.wait"],
+    "Server.startup": ["self.lifespan.startup", "loop.create_server", "self.servers.append"],
+    "HttpToolsProtocol.handle_websocket_upgrade": ["protocol.data_received", "self.transport.set_protocol"],
+    "HttpToolsProtocol.data_received": ["self.handle_websocket_upgrade"],
     "HttpToolsProtocol.on_headers_complete": ["self.flow.pause_reading", "self.pipeline.appendleft"],
 }  # fmt: skip
 
@@ -102,6 +109,13 @@ def test_a_response_has_the_expected_state() -> None:
     source = inspect.getsource(uvicorn.RequestResponseCycle.__init__)
     for name in ("response_started", "response_complete", "waiting_for_100_continue"):
         assert f"self.{name} = " in source
+
+
+def test_its_lines_about_websocket_connections_begin_as_expected() -> None:
+    """Each implementation has three; the log leaves them out."""
+    for module in Path(inspect.getfile(uvicorn.Server)).parent.glob("protocols/websockets/*_impl.py"):
+        source = module.read_text(encoding="utf-8")
+        assert source.count(f"'{logs.WEBSOCKET_LINES[0]}") == source.count('"WebSocket %s"') == 3
 
 
 def test_the_constants_have_the_expected_values() -> None:

@@ -150,8 +150,8 @@ ERROR: failed to solve: process "/bin/sh -c echo hello" did not complete success
 def test_the_line_and_file_in_buildkits_excerpt_are_used() -> None:
     """`docker build` prints both; the project's own Dockerfile is not read."""
     assert describe(EXCERPT, "") == (
-        "The build failed at prodlock/setup/base.Dockerfile:5, stage one, step 3/3, `RUN --network=none echo hello`, with exit "
-        "code 3: hello"
+        "The build failed at prodlock/setup/base.Dockerfile:5, stage one, step 3/3, `RUN --network=none echo hello`, "
+        "with exit code 3: hello"
     )
 
 
@@ -190,7 +190,8 @@ def test_the_line_and_file_in_buildkits_excerpt_are_used() -> None:
         (
             "write /var/lib/docker/tmp/x: no space left on device",
             "The build failed: write /var/lib/docker/tmp/x: no space left on device\n"
-            "The Engine's disk is full. To fix it: free space (`docker system df` shows what Docker uses).",
+            "The Engine's disk must have room (got a full one). To fix it: free space (`docker system df` shows what "
+            "Docker uses).",
         ),
     ],
 )
@@ -263,7 +264,9 @@ def test_a_killed_step_gets_a_remedy() -> None:
     """137 is 128 + SIGKILL."""
     message = describe(failed("Killed", code=137), DOCKERFILE)
     assert message is not None
-    assert message.splitlines()[-1].startswith("The step was killed, which happens when memory runs out")
+    assert message.splitlines()[-1].startswith(
+        "The step must run to its end (got: killed, which happens when memory runs out)"
+    )
 
 
 # The beginning of the remedy; the instruction, and the output of its program in a real run.
@@ -282,7 +285,7 @@ KNOWN = {
         CHECK,
         "pyproject.toml changed significantly since poetry.lock was last generated",
     ),
-    "The package index must serve idna==3.7 with the sha256 in poetry.lock or in the tool's": (
+    "The package index must serve idna==3.7 with the sha256 in the lock or in the tool's": (
         UV,
         """\
 Using Python 3.13.5 environment at: /opt/venv
@@ -296,7 +299,7 @@ error: Failed to download `idna==3.7`
          Computed:
            sha256:82fee1fc78add43492d3a1898bfa6d8a904cc97d8427f683ed8e798d07761aa0""",
     ),
-    "The package index presents a certificate": (
+    "The package index must present a certificate": (
         UV,
         """\
 error: Failed to fetch: https://index.example/simple/idna/
@@ -304,7 +307,7 @@ error: Failed to fetch: https://index.example/simple/idna/
   cause: client error (Connect)
   cause: invalid peer certificate: UnknownIssuer""",
     ),
-    "The build can't reach the package index": (
+    "The package index must be reachable from the build": (
         UV,
         """\
 error: Request failed after 3 retries in 4.3s
@@ -314,7 +317,7 @@ error: Request failed after 3 retries in 4.3s
   cause: tcp connect error
   cause: Connection refused (os error 111)""",
     ),
-    "The package index refuses the build. To fix it: name it with a user and a password": (
+    "The package index must let the build in (got a refusal). To fix it: name it with a user and a password": (
         UV,
         """\
 error: No solution found when resolving dependencies
@@ -322,7 +325,7 @@ error: No solution found when resolving dependencies
 
 hint: An index URL (http://127.0.0.1:8877/simple) could not be queried due to a lack of valid authentication credentials (401 Unauthorized)""",
     ),
-    "The package index refuses the build": (
+    "The package index must let the build in": (
         UV,
         """\
 error: No solution found when resolving dependencies
@@ -330,13 +333,13 @@ error: No solution found when resolving dependencies
 
 hint: An index (http://127.0.0.1:8877/simple) returned a 403 Forbidden error. Check that the index URL is correct and the credentials are valid.""",
     ),
-    "The package index does not have every distribution in poetry.lock": (
+    "The package index must have every distribution in the lock": (
         UV,
         """\
 error: No solution found when resolving dependencies
   cause: Because there is no version of idna==99.0 and you require idna==99.0, we can conclude that your requirements are unsatisfiable.""",
     ),
-    "The package index serves no wheel of numpy==1.21.0 for this platform": (
+    "The package index must serve a wheel of numpy==1.21.0 for this platform": (
         UV,
         """\
 error: No solution found when resolving dependencies
@@ -344,7 +347,7 @@ error: No solution found when resolving dependencies
 
 hint: Wheels are required for `numpy` because building from source is disabled for all packages (i.e., with `--no-build`)""",
     ),
-    "The package index serves no wheel of pywin32==306 for this platform": (
+    "The package index must serve a wheel of pywin32==306 for this platform": (
         UV,
         """\
 error: No solution found when resolving dependencies
@@ -352,16 +355,16 @@ error: No solution found when resolving dependencies
 
 hint: You require CPython 3.13 (`cp313`), but we only found wheels for `pywin32` (v306) with the following Python ABI tags: `cp311`, `cp312`""",
     ),
-    "The build can't reach the package index. To fix it: check": (
+    "The package index must be reachable from the build (got no connection). To fix it: check": (
         PIP,
         f"{RETRIES.format(1)}{REFUSED}\n{RETRIES.format(0)}{REFUSED}\n{NO_MATCH}",
     ),
-    "The package index presents a certificate that": (
+    "The package index must present a certificate that": (
         PIP,
         f"{RETRIES.format(0)}{UNTRUSTED}\nCould not fetch URL https://index.example/simple/uv/: There was a problem "
         f"confirming the ssl certificate: HTTPSConnectionPool(host='index.example', port=443) - skipping\n{NO_MATCH}",
     ),
-    "The package index must serve uv==0.13.8 with the sha256 in poetry.lock or": (
+    "The package index must serve uv==0.13.8 with the sha256 in the lock or": (
         PIP,
         """\
 ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you have updated the package versions, please update the hashes. Otherwise, examine the package contents carefully; someone may have tampered with them.
@@ -370,19 +373,19 @@ ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you
              Got        82fee1fc78add43492d3a1898bfa6d8a904cc97d8427f683ed8e798d07761aa0
 """,
     ),
-    "Debian has no package nopepkg": (APT, "Reading state information...\nE: Unable to locate package nopepkg"),
-    "The build can't reach the Debian mirror": (
+    "Debian must have the package nopepkg": (APT, "Reading state information...\nE: Unable to locate package nopepkg"),
+    "The Debian mirror must be reachable from the build": (
         APT,
         """\
 E: Failed to fetch http://mirror.example/debian/dists/trixie/InRelease  Temporary failure resolving 'mirror.example'
 E: Some index files failed to download. They have been ignored, or old ones used instead.""",
     ),
-    "This Engine can't run programs of that platform": (UV, "exec /bin/sh: exec format error"),
-    "A file system that the step writes to is full": (
+    "The Engine must be able to run programs of that platform": (UV, "exec /bin/sh: exec format error"),
+    "The file systems that the step writes to must have room": (
         UV,
         "head: error writing 'standard output': No space left on device",
     ),
-    "A file system that the step writes to is full. To": (UV, "OSError: [Errno 28] No space left on device: '/x'"),
+    "The file systems that the step writes to must have room (got": (UV, "OSError: [Errno 28] No space left on device: '/x'"),
 }  # fmt: skip
 
 
@@ -430,7 +433,7 @@ def test_the_same_words_of_another_program_give_no_remedy(tool: str) -> None:
     for instruction, text in KNOWN.values():
         if instruction == tool:
             message = describe(failed(*text.splitlines(), step="main 1/1] RUN make install"), DOCKERFILE)
-            assert all(line.startswith(("This Engine", "A file system")) for line in remedies(message))
+            assert all(line.startswith(("The Engine must be able", "The file systems")) for line in remedies(message))
 
 
 def test_instructions_have_stage_line_and_text() -> None:
@@ -475,4 +478,6 @@ def test_a_frontend_that_cannot_be_pulled_gets_its_line_and_a_remedy() -> None:
     excerpt = "Dockerfile:1\n--------------------\n   1 | >>> # syntax=registry.example/x:1\n--------------------\n"
     first, remedy = str(describe(f"failed to solve: {error}", DOCKERFILE, excerpt)).splitlines()
     assert first == f"The build failed at Dockerfile:1, `# syntax=registry.example/x:1`: {error}"
-    assert remedy.startswith("The frontend that `# syntax=` names can't be pulled. To fix it: remove the line")
+    assert remedy.startswith(
+        "The frontend that `# syntax=` names must be an image that can be pulled (got none). To fix it: remove"
+    )

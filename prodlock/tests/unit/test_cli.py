@@ -29,16 +29,19 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert (end.value.code, capsys.readouterr().out) == (0, f"prodlock {__version__}\n")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["init", "--help"], ["upgrade", "--help"]])
-def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    """Those of the command and of each subcommand."""
+@pytest.mark.parametrize("command", ["check", "init", "upgrade", "verify"])
+def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """Those of each command."""
     with pytest.raises(SystemExit) as end:
-        cli.main(arguments)
+        cli.main([command, "--help"])
     assert end.value.code == 0
-    assert "exit codes:\n  0    no finding; the files are written\n" in capsys.readouterr().out
+    meaning = "no finding" if command in {"check", "verify"} else "written"
+    assert f"exit codes:\n  0    {meaning}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [[], ["checks"], ["check", "--images=x"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["checks"], ["check", "--images=x"], ["verify", "x", "--explain=/", "--json"]]
+)
 def test_an_invalid_command_line_exits_with_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     """Standard error has the usage and the reason."""
     with pytest.raises(SystemExit) as end:
@@ -103,6 +106,6 @@ def test_a_folder_without_a_project_is_refused(
     """A folder that `--root` names must be the project's own."""
     monkeypatch.chdir(tmp_path)
     assert cli.main(["check"]) == CANNOT_CHECK
-    assert capsys.readouterr().err.startswith(f"{tmp_path} or a folder above it must have a Compose file and")
+    assert capsys.readouterr().err.startswith(f"{tmp_path} or a folder above it must have pyproject.toml, with")
     assert cli.main(["check", f"--root={project / 'app'}"]) == CANNOT_CHECK
-    assert capsys.readouterr().err.startswith(f"{project / 'app'} must have a Compose file and pyproject.toml (got")
+    assert capsys.readouterr().err.startswith(f"{project / 'app'} must have pyproject.toml, with [tool.prodlock]")

@@ -95,6 +95,15 @@ def test_command_names_files_folder_project_and_profiles(folder: Path) -> None:
     assert compose.command(Project(), "prod") == (*prefix, "--file=docker-compose.override.yml", *rest)
 
 
+def test_the_compose_file_may_be_in_a_folder(folder: Path) -> None:
+    """Also where the project has another one of that name."""
+    (folder / "ops").mkdir()
+    (folder / "ops" / "docker-compose.yml").write_text("name: inner\n", encoding="utf-8")
+    (folder / "pyproject.toml").write_text('[tool.prodlock]\ncompose = "ops/docker-compose.yml"\n', encoding="utf-8")
+    options = ("--file=ops/docker-compose.yml", "--project-directory=.", "--project-name=inner")
+    assert compose.command(Project()) == ("compose", *options)
+
+
 def test_files_are_those_that_compose_finds_first(folder: Path) -> None:
     """The Compose file and the override, in the order that Compose documents."""
     for name in ("docker-compose.yaml", "compose.yaml", "docker-compose.override.yaml", "compose.override.yml"):
@@ -195,6 +204,16 @@ def test_a_container_of_other_compose_files_has_a_stop_command_with_these(folder
     assert not containers.parse(Project(), line(files=f"{folder}/deploy/docker-compose.yml")).standard
 
 
+def test_a_folder_may_have_a_comma_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose separates the files in its label by commas as well."""
+    folder = tmp_path / "a,b"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    container = containers.parse(Project(), line(files=f"{folder}/docker-compose.yml,{folder}/proxy.yml"))
+    assert container.files == (f"{folder}/docker-compose.yml", f"{folder}/proxy.yml")
+    assert containers.parse(Project(), line()).standard
+
+
 def test_a_container_of_docker_run_is_removed_by_name() -> None:
     """It has no labels of Compose."""
     container = containers.parse(
@@ -208,6 +227,22 @@ def test_a_container_of_docker_run_is_removed_by_name() -> None:
 def test_a_container_of_compose_run_is_not_one_of_serve() -> None:
     """`inv stop` leaves running tests alone."""
     assert not containers.parse(Project(), line(one_off="True")).standard
+
+
+def test_a_further_ctrl_c_does_not_disturb_a_removal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal sends it to docker as well. A container that another command has removed is accepted."""
+    commands = []
+
+    def output(_: Project, *args: str, shielded: bool = False, **__: object) -> str:
+        commands.append(args[0])
+        assert shielded
+        if args[0] == "stop":
+            raise Failure("No such container.")
+        return ""
+
+    monkeypatch.setattr(engine, "output", output)
+    containers.remove(Project(), [containers.parse(Project(), line())], "shop")
+    assert commands == ["stop", "ps", "network"]
 
 
 @pytest.mark.parametrize(

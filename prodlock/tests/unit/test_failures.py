@@ -17,10 +17,10 @@ PRINTED = {
         "docker: permission denied while trying to connect to the docker API at unix:///var/run/docker.sock\n\n"
         "Run 'docker run --help' for more information\n"
     ),
-    "The Docker Engine is not running": (
+    "The Docker Engine must be running": (
         "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?\n"
     ),
-    "The Docker Engine is not running. To fix it: start it": (
+    "The Docker Engine must be running (got no answer). To fix it: start it": (
         'error during connect: Get "http://host.example:2375/v1.45/version": dial tcp: lookup host.example: '
         "no such host\n"
     ),
@@ -29,6 +29,13 @@ PRINTED = {
     ),
     "/srv/.env must have lines NAME=VALUE that Compose can read (got, near line 8: unexpected character).": (
         'failed to read /srv/.env: line 8: unexpected character "\'" in variable name "\'secret"\n'
+    ),
+    ".env must be text in UTF-8 (got a NUL character": "setenv: invalid argument\n",
+    "DB must be set (got no value, which /srv/.env requires: a database). To fix it: set it in the environment": (
+        "failed to read /srv/.env: required variable DB is missing a value: a database\n"
+    ),
+    "DB must be set (got no value, which services.api-prod.environment.DB requires). To fix it: set": (
+        "error while interpolating services.api-prod.environment.DB: required variable DB is missing a value\n"
     ),
     "Docker Compose v2 and Buildx must be installed": (
         "unknown flag: --short\n\nUsage:  docker [OPTIONS] COMMAND [ARG...]\n"
@@ -74,8 +81,8 @@ PRINTED = {
     "The name of an image must be NAME, NAME:TAG or NAME@sha256:DIGEST, in lower case (got another). To fix it": (
         "Error response from daemon: invalid reference format\n"
     ),
-    "There is no image nope on this": "Error response from daemon: No such image: nope:latest\n",
-    "There is no image nope:1 on this": "Error response from daemon: No such image: nope:1",
+    "The Engine must have the image nope (got none)": "Error response from daemon: No such image: nope:latest\n",
+    "The Engine must have the image nope:1 (got none)": "Error response from daemon: No such image: nope:1",
 }
 
 

@@ -35,8 +35,8 @@ def test_the_files_of_this_repository_are_rendered(name: str) -> None:
 
 
 def test_the_variables_of_the_server_are_those_that_it_reads() -> None:
-    """Compose hands on each of them."""
-    assert set(settings.VARIABLES) <= set(generated.SERVER_VARIABLES)
+    """Compose hands on each of them, and no other one."""
+    assert set(settings.VARIABLES) == set(generated.SERVER_VARIABLES)
 
 
 def test_rendered_files_pass(tmp_path: Path) -> None:
@@ -84,14 +84,19 @@ def test_an_upgrade_that_is_not_finished_stops_a_build(tmp_path: Path, file: str
         generated.check(project)
 
 
-@pytest.mark.parametrize("line", ["# Handed on", "APP_LOG_FORMAT:", "# An allow-list", "pids_limit"])
+@pytest.mark.parametrize(
+    "line", ["# Two images", "# An allow-list", "name: shop", "APP_LOG_FORMAT", "stop_grace_period", "pids_limit"]
+)
 def test_other_lines_are_the_users(tmp_path: Path, line: str) -> None:
-    """Comments, variables and what is the same in every project may be changed."""
+    """Comments, the name, variables and what is the same in every project may be changed."""
     project = write(tmp_path)
+    removed = 0
     for name in NAMES:
         lines = (tmp_path / name).read_text(encoding="utf-8").splitlines()
         kept = [one for one in lines if line not in one]
         (tmp_path / name).write_text("\n".join(kept), encoding="utf-8")
+        removed += len(lines) - len(kept)
+    assert removed
     generated.check(project)
 
 

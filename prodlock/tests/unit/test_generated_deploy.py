@@ -150,8 +150,8 @@ def test_what_a_command_needs_before_an_update_has_a_label() -> None:
 
 def test_a_release_takes_its_image_from_the_environment() -> None:
     """So do the commands, which Compose otherwise never pulls."""
-    found = rendered(Configuration(commands=(WORKER, Command("on", ("x",), once=True)), compose="prod.yml"))[RELEASE]
-    assert found.endswith('    build: !reset null\n  worker: *release\n  "on": *release\n')
+    found = rendered(Configuration(commands=(WORKER, MIGRATE), compose="prod.yml"))[RELEASE]
+    assert found.endswith("    build: !reset null\n  worker: *release\n  migrate: *release\n")
     assert "-f prod.yml -f deploy/release.yml" in found
 
 
@@ -194,7 +194,7 @@ def test_commands_have_counterparts() -> None:
 def test_names_are_those_that_kubernetes_allows(name: str, expected: str) -> None:
     """YAML reads none of them as a number or a boolean."""
     assert generated_deploy.kubernetes_name(name) == expected
-    assert generated_deploy.kubernetes_name(name * 30)[31:] == ""
+    assert len(generated_deploy.kubernetes_name(name * 30)) <= 30
 
 
 @pytest.mark.parametrize("names", [("api",), ("proxy",), ("a_b", "a-b"), ("x" * 31 + "a", "x" * 31 + "b")])
@@ -246,6 +246,15 @@ def test_edits_of_deploy_are_merged(tmp_path: Path) -> None:
     before = texts(root)
     assert upgrade(root, "--deploy") == 0
     assert texts(root) == before
+
+
+@pytest.mark.parametrize("line", ["name: 'shop'", 'name:  "shop"', "name: shop  # not the folder's"])
+def test_deploy_has_the_name_of_the_compose_project(tmp_path: Path, line: str) -> None:
+    """However Compose lets it be written."""
+    root = moved_in(tmp_path, deploy=False)
+    edit(root / "docker-compose.yml", "name: shop", line)
+    assert upgrade(root, "--deploy") == 0
+    assert "  name: shop\n" in (root / "deploy/k8s/namespace.yaml").read_text(encoding="utf-8")
 
 
 def test_removed_files_of_deploy_are_written_again(tmp_path: Path) -> None:

@@ -74,6 +74,39 @@ def test_sources_that_do_not_exist_are_refused(root: Path) -> None:
         source.refuse_unavailable(Project(root), ["app", "data"])
 
 
+def test_a_submodule_in_the_sources_must_be_generated(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No commit of this repository has its files. What is generated ships without one."""
+    source.refuse_submodules(Project(root), ["app", "missing"])
+    other = tmp_path_factory.mktemp("other")
+    identity = ("-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "protocol.file.allow=always")
+    (other / "shared.py").write_text("", encoding="utf-8")
+    for folder, words in (
+        (other, ("init", "--quiet")),
+        (other, ("add", "--all")),
+        (other, ("commit", "--quiet", "--message=x")),
+        (root, ("submodule", "--quiet", "add", str(other), "app/shared")),
+        (root, ("commit", "--quiet", "--message=x")),
+    ):
+        subprocess.run(["git", *identity, *words], cwd=folder, check=True)  # noqa: S607
+    with pytest.raises(
+        Failure, match=r"`sources` .*\(got app/shared, of a submodule\)\. To fix it: name it in `generated`"
+    ):
+        source.refuse_submodules(Project(root), ["app"])
+    changed = source.commit(Project(root))
+    assert changed
+    assert changed.changes
+    text = PYPROJECT.format("", '"dist", "app/shared"')
+    (root / "pyproject.toml").write_text(text, encoding="utf-8")
+    subprocess.run(["git", *identity, "commit", "--quiet", "--all", "--message=x"], cwd=root, check=True)  # noqa: S607
+    project = Project(root)
+    source.refuse_submodules(project, ["app"])
+    commit = source.commit(project)
+    assert commit
+    assert commit.changes == 0
+    with source.build_tree(project, commit) as tree:
+        assert (tree / "app/shared/shared.py").is_file()
+
+
 def test_generated_files_are_an_origin_of_their_own() -> None:
     """Files beside them are sources."""
     rows = [[f"/srv/{path}", "file", 0o644, "0", 1, (0, 0), SOURCES, True] for path in ("dist/a", "dist2/a", "app/a")]

@@ -75,7 +75,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     digest = hashlib.sha256(Index.wheel).hexdigest()
     (tmp_path / "uv.txt").write_text(f"uv==1.0 \\\n    --hash=sha256:{digest}\n", encoding="utf-8")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         address = f"http://user:p%40ss@127.0.0.1:{server.server_port}/simple"
         (tmp_path / "index_url").write_text(address, encoding="utf-8")
         yield address

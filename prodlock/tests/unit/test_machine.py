@@ -48,8 +48,10 @@ def test_setup_names_what_to_install_on_an_unsupported_system() -> None:
 def test_setup_does_not_reinstall_a_stopped_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Docker Desktop is installed and must be started, as the message states."""
     monkeypatch.setattr(debian, "is_installed", lambda program: program == "docker")
-    monkeypatch.setattr(machine, "engine_error", lambda _: "The Docker Engine is not running. To fix it: start it.")
-    with pytest.raises(Failure, match=r"not running\. To fix it: start it"):
+    monkeypatch.setattr(
+        machine, "engine_error", lambda _: "The Docker Engine must be running (got no answer). To fix it: start it."
+    )
+    with pytest.raises(Failure, match=r"To fix it: start it"):
         machine.install(Project(), ["Engine"])
 
 
@@ -88,7 +90,7 @@ def test_the_build_of_the_base_image_hides_its_log(
     """It prints its command and its progress."""
     build_base(monkeypatch, None)
     command, first, last = capfd.readouterr().err.splitlines()
-    assert command.startswith("$ docker build --secret id=ca_bundle,src=")
+    assert command.startswith("$ docker build --secret=id=ca_bundle,src=")
     assert first == "Building python:3.13-slim-trixie (about 4 minutes): started"
     assert last.startswith("Building python:3.13-slim-trixie (about 4 minutes): done, ")
 
@@ -149,6 +151,16 @@ def test_the_mirror_is_apts_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert debian.mirror("Debian-Security") == "http://mirror.example/debian-security/"
     with pytest.raises(Failure, match=r"^apt must have a mirror of the archive 'Ubuntu'"):
         debian.mirror("Ubuntu")
+
+
+def test_an_apt_that_fails_is_reported_with_its_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """For example one whose list of sources is broken."""
+    apt = tmp_path / "apt-get"
+    apt.write_text("#!/bin/sh\necho 'E: Malformed line 1 in source list' >&2\nexit 100\n", encoding="ascii")
+    apt.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Failure, match=r"^apt must .* \(got: E: Malformed line 1 in source list\)\. To fix it: "):
+        debian.mirror("Debian")
 
 
 def test_the_base_image_is_read_from_the_dockerfile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from prodlock.docker import engine, registry
@@ -32,7 +34,7 @@ def test_a_reference_has_a_registry_a_name_and_maybe_a_tag(text: str, parts: tup
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "nothing"),
+        ("", "it is empty"),
         ("quotes", "it has no registry"),
         ("quotes:1.0", "it has no registry"),
         ("team/quotes", "it has no registry"),
@@ -47,7 +49,7 @@ def test_a_reference_has_a_registry_a_name_and_maybe_a_tag(text: str, parts: tup
         ("registry.example/Quotes", "upper-case letters"),
         ("registry.example/quotes:", "the tag is missing"),
         ("registry.example/quotes:-x", "the tag has other characters"),
-        (f"registry.example/quotes:{'x' * 129}", "the tag has other characters"),
+        (f"registry.example/quotes:{'x' * 129}", "the tag has more than 128 characters"),
         ("registry.example/quotes:ä", "the tag has other characters"),
         ("registry.example/a//b", "the name has other characters"),
         ("registry.example/a/", "the name has other characters"),
@@ -116,6 +118,18 @@ def test_a_refusal_gets_one_message_with_its_remedy(printed: str, message: str) 
     assert "(got: E" not in found or "EOF" in found
 
 
+@pytest.mark.parametrize(
+    ("printed", "got"), [("", "nothing"), ("progress\n\x1b[31mERROR: something else\x1b[0m\n", "something else")]
+)
+def test_a_manifest_that_is_not_returned_is_reported(monkeypatch: pytest.MonkeyPatch, printed: str, got: str) -> None:
+    """With the last line that docker printed."""
+    monkeypatch.setattr(engine, "result", lambda *_, **__: (1, "", printed))
+    with pytest.raises(
+        Failure, match=rf"must return what was pushed to x, with its digest \(got {got}\)\. To fix it: "
+    ):
+        registry._read(Project(), TO, "x", "--raw")
+
+
 def test_an_unknown_line_has_no_message_of_its_own() -> None:
     """It is repeated as the program printed it."""
     assert registry.failure(TO, "x", "something else") is None
@@ -181,7 +195,7 @@ def test_an_engine_that_is_not_running_is_not_a_registry_that_does_not_answer(mo
         return 1, "", "No such image" if args[0] == "image" else stopped
 
     monkeypatch.setattr(engine, "result", result)
-    with pytest.raises(Failure, match="The Docker Engine is not running"):
+    with pytest.raises(Failure, match="The Docker Engine must be running"):
         registry.pull_missing(Project(), NAMED)
 
 
@@ -194,19 +208,41 @@ def test_a_password_in_a_reference_is_not_repeated() -> None:
 
 @pytest.mark.parametrize(("before", "undo"), [("", ["image rm"]), ("sha256:0", ["image rm", "tag sha256:0"])])
 def test_an_interrupted_push_leaves_no_tag_of_its_own(monkeypatch: pytest.MonkeyPatch, before: str, undo: str) -> None:
-    """A tag of the user is restored."""
+    """A tag of the user is restored. A further Ctrl-C interrupts neither the tag nor its removal."""
     commands: list[str] = []
 
-    def result(_: Project, *args: str, **__: object) -> tuple[int, str, str]:
+    def output(_: Project, *args: str, shielded: bool = False, **__: object) -> str:
+        assert shielded
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         commands.append(" ".join(args))
-        return (0 if before else 1), before, ""
+        return ""
 
     def interrupted(*_: object, **__: object) -> tuple[int, str]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine, "result", result)
-    monkeypatch.setattr(engine, "output", lambda *_, **__: "")
+    monkeypatch.setattr(engine, "result", lambda *_, **__: ((0 if before else 1), before, ""))
+    monkeypatch.setattr(engine, "output", output)
     monkeypatch.setattr(engine, "shown", interrupted)
     with pytest.raises(KeyboardInterrupt):
         registry.push(Project(), registry.Image("sha256:1", "sha256:1", ()), TO, "1")
-    assert commands[1:] == [f"{command} registry.example/team/quotes:1" for command in undo]
+    assert commands == [f"{command} registry.example/team/quotes:1" for command in ("tag sha256:1", *undo)]
+
+
+def test_a_tag_that_can_not_be_restored_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The push has its own result, and the rest is restored nevertheless."""
+    commands: list[str] = []
+
+    def output(_: Project, *args: str, **__: object) -> str:
+        commands.append(args[0])
+        if args[:2] == ("image", "rm"):
+            raise Failure("It is in use.")
+        return ""
+
+    monkeypatch.setattr(engine, "result", lambda *_, **__: (0, "sha256:0", ""))
+    monkeypatch.setattr(engine, "output", output)
+    with registry.tagged(Project(), "sha256:1", "registry.example/quotes:1"):
+        pass
+    assert capsys.readouterr().err == "Not restored: the tag registry.example/quotes:1 (It is in use.)\n"
+    assert commands == ["tag", "image", "tag"]

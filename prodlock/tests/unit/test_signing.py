@@ -20,6 +20,8 @@ read -r registry
 case $registry in
     user.example) echo '{"ServerURL": "x", "Username": "me", "Secret": "s3cret"}' ;;
     token.example) echo '{"ServerURL": "x", "Username": "<token>", "Secret": "s3cret"}' ;;
+    text.example) echo "s3cret" ;;
+    list.example) echo '["s3cret"]' ;;
     none.example) echo "credentials not found in native keychain"; exit 1 ;;
     *) echo "s3cret"; exit 1 ;;
 esac
@@ -66,20 +68,26 @@ def test_cosign_gets_the_login_of_one_registry(
     assert signing.logins(project(tmp_path, document), registry) == found
 
 
+@pytest.mark.parametrize("registry", ["other.example", "text.example", "list.example"])
+def test_a_helper_that_returns_no_login_is_named(tmp_path: Path, registry: str) -> None:
+    """Not the configuration, which is valid. What a helper prints may be a password."""
+    with pytest.raises(Failure, match=f"`docker-credential-x` must return the login for {registry} ") as raised:
+        signing.logins(project(tmp_path, {"credsStore": "x"}), registry)
+    assert "s3cret" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [
         ("{", "config.json must be Docker's configuration"),
         ({"auths": 1}, "config.json must be Docker's configuration"),
         ({"credsStore": "absent"}, "`docker-credential-absent`, which Docker's configuration names, must be a program"),
-        ({"credsStore": "x"}, "`docker-credential-x` must return the login for other.example"),
     ],
 )
-def test_a_login_that_can_not_be_read_is_reported_without_it(tmp_path: Path, document: object, message: str) -> None:
-    """What a helper prints may be a password."""
-    with pytest.raises(Failure, match=message) as raised:
+def test_a_login_that_can_not_be_read_is_reported(tmp_path: Path, document: object, message: str) -> None:
+    """The message names the file or the program."""
+    with pytest.raises(Failure, match=message):
         signing.logins(project(tmp_path, document), "other.example")
-    assert "s3cret" not in str(raised.value)
 
 
 def test_there_may_be_no_configuration_of_docker(tmp_path: Path) -> None:
@@ -95,7 +103,9 @@ def test_there_may_be_no_configuration_of_docker(tmp_path: Path) -> None:
         (".", "Is a directory"),
         ("binary", "it is not a text"),
         ("public", "which has none"),
-        ("env://NONE", "set NONE"),
+        ("env://NONE", "must name a variable"),
+        ("env://", "must name a variable"),
+        ("env://MY-KEY", "must name a variable"),
         ("env://PUBLIC", "which has none"),
     ],
 )
@@ -140,13 +150,15 @@ def test_a_key_and_its_password_are_passed_by_name(tmp_path: Path, monkeypatch: 
 def test_a_password_is_required_without_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty one counts; at a terminal it is asked for."""
     (tmp_path / "key").write_text(KEY, encoding="ascii")
-    monkeypatch.setattr("sys.stdin", io.StringIO())
-    with pytest.raises(Failure, match="COSIGN_PASSWORD must be set where there is no terminal"):
-        signing.prepare(project(tmp_path, {}), str(tmp_path / "key"), "a.example")
+    # Without any standard input, there is no object for it.
+    for given in (None, io.StringIO()):
+        monkeypatch.setattr("sys.stdin", given)
+        with pytest.raises(Failure, match="COSIGN_PASSWORD must be set where there is no terminal"):
+            signing.prepare(project(tmp_path, {}), str(tmp_path / "key"), "a.example")
     monkeypatch.setattr(engine, "result", lambda *_, env, **__: (0, env["COSIGN_PASSWORD"], ""))
     monkeypatch.setattr(stages, "build", lambda *_: "image")
-    given = project(tmp_path, {}, COSIGN_PASSWORD="")
-    assert not signing.prepare(given, str(tmp_path / "key"), "a.example").public
+    empty = project(tmp_path, {}, COSIGN_PASSWORD="")
+    assert not signing.prepare(empty, str(tmp_path / "key"), "a.example").public
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("getpass.getpass", lambda _: "typed")
     assert signing.prepare(project(tmp_path, {}), str(tmp_path / "key"), "a.example").public == "typed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import ssl
 import sys
@@ -249,3 +250,20 @@ def test_the_authorities_that_python_trusts_are_exported_where_no_file_has_them(
         assert written.count("BEGIN CERTIFICATE") == len(trusting.get_ca_certs())
     assert len(context.get_ca_certs()) > 0
     assert (bare / "own" / ".gitignore").read_text(encoding="ascii") == "*\n"
+
+
+def test_a_folder_that_another_task_makes_meanwhile_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two tasks may write reports at the same time."""
+    folder = tmp_path / "reports"
+    site.create(folder)
+    assert (folder / ".gitignore").read_text(encoding="ascii") == "*\n"
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    site.create(folder)
+
+
+def test_a_file_of_a_build_may_have_a_comma_in_its_name() -> None:
+    """Docker reads the option as a line of CSV."""
+    (option, *_) = site.secrets({"CA_BUNDLE": '/Acme, Inc/"ca".pem', "NETRC": ""})
+    assert next(csv.reader([option.removeprefix("--secret=")])) == ["id=ca_bundle", 'src=/Acme, Inc/"ca".pem']

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,123 @@ from prodlock import site, source
 from prodlock.failure import Failure
 from prodlock.project import Project
 from prodlock.source import Commit
+
+Git = Callable[..., None]
+
+
+@pytest.fixture
+def git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Git:
+    """A function that runs git in a folder, without this user's configuration."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+
+    def run(folder: Path, *args: str) -> None:
+        user = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+        subprocess.run(["git", *user, *args], cwd=folder, check=True, capture_output=True)  # noqa: S607
+
+    return run
+
+
+def commit(git: Git, folder: Path, *options: str) -> None:
+    """Make a repository of a folder, with a project in it."""
+    folder.mkdir()
+    for name, text in {"pyproject.toml": "size-budget-mb = 70\n", "poetry.lock": "locked\n"}.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message=x", *options)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows allows no such names")
+@pytest.mark.parametrize("name", ["a\nb", "a\u2028b", " a ", "a\x0cb\n"])
+def test_a_repository_may_be_in_a_folder_of_any_name(tmp_path: Path, git: Git, name: str) -> None:
+    """Also in one with a line break."""
+    commit(git, tmp_path / name)
+    found = source.commit(Project(tmp_path / name))
+    assert found
+    assert found.changes == 0
+    assert source.head(Project(tmp_path / name)) == found.revision
+
+
+def test_git_names_the_folder_that_a_user_must_trust(tmp_path: Path, git: Git, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one of the repository: git trusts no project below it by the project's folder."""
+    commit(git, tmp_path / "the repository")
+    project = tmp_path / "the repository" / "services" / "api"
+    project.mkdir(parents=True)
+    # A git that refuses as it does where another user owns the files.
+    program = tmp_path / "programs" / "git"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho fatal: detected dubious ownership >&2\nexit 128\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    with pytest.raises(Failure, match=r"safe\.directory '[^']*/the repository'`, or make"):
+        source.commit(Project(project))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the program that signs is a shell script")
+@pytest.mark.parametrize("setting", [(), ("log.showSignature", "true"), ("log.showRoot", "false")])
+def test_settings_of_git_do_not_hide_the_lock_of_a_setting(tmp_path: Path, git: Git, setting: tuple[str, ...]) -> None:
+    """A user's configuration may print the signature of each commit, or no difference of the first one."""
+    signer = tmp_path / "signer"
+    signer.write_text(
+        "#!/bin/sh\ncat > /dev/null\necho '[GNUPG:] SIG_CREATED ' >&2\necho signature\n", encoding="utf-8"
+    )
+    signer.chmod(0o755)
+    (tmp_path / ".gitconfig").write_text(f"[gpg]\nprogram = {signer}\n", encoding="utf-8")
+    commit(git, tmp_path / "project", "--gpg-sign=x")
+    if setting:
+        git(tmp_path / "project", "config", *setting)
+    assert source.locked_since(Project(tmp_path / "project"), "size-budget-mb") == "locked\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "attributes", "settings"),
+    [
+        (b"locked\r\n", "", [("core.autocrlf", "true")]),
+        (b"locked\r\n", "* text=auto eol=crlf\n", []),
+        (b"large\n", "*.lock filter=store\n", [("filter.store.clean", "echo locked")]),
+    ],
+)
+def test_what_git_converts_is_refused_with_a_remedy(
+    tmp_path: Path, git: Git, content: bytes, attributes: str, settings: list[tuple[str, str]]
+) -> None:
+    """`git status` reports no change, and the image is not made of the commit's bytes."""
+    root = tmp_path / "project"
+    commit(git, root)
+    (root / ".git" / "info" / "attributes").write_text(attributes, encoding="utf-8")
+    for one in settings:
+        git(root, "config", *one)
+    source.refuse_converted(Project(root), source.commit(Project(root)))
+    (root / "poetry.lock").write_bytes(content)
+    found = source.commit(Project(root))
+    assert found
+    assert found.changes == 1
+    with pytest.raises(Failure, match=r"\(got poetry\.lock, which git converts\)\. To fix it: check out with core"):
+        source.refuse_converted(Project(root), found)
+    # An edit is reported by git, and found by the proof.
+    (root / "poetry.lock").unlink()
+    source.refuse_converted(Project(root), found)
+    git(root, "config", "filter.store.clean", "cat")
+    (root / "poetry.lock").write_bytes(b"another\n")
+    source.refuse_converted(Project(root), found)
+
+
+def test_a_converted_file_may_be_generated(tmp_path: Path, git: Git) -> None:
+    """A model in Git LFS, for example: the commit has its name alone. An edit of it is a change."""
+    root = tmp_path / "project"
+    commit(git, root)
+    (root / "pyproject.toml").write_text('[tool.prodlock]\ngenerated = ["poetry.lock"]\n', encoding="utf-8")
+    (root / ".git" / "info" / "attributes").write_text("*.lock filter=store\n", encoding="utf-8")
+    git(root, "commit", "--quiet", "--all", "--message=x")
+    (root / "poetry.lock").write_text("large", encoding="utf-8")
+    for clean, changes in (("echo locked", 0), ("echo edited", 1), ("cat", 1)):
+        git(root, "config", "filter.store.clean", clean)
+        found = source.commit(Project(root))
+        assert found
+        assert found.changes == changes
 
 
 @pytest.mark.parametrize(

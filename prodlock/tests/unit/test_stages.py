@@ -1,12 +1,18 @@
-"""The options of the tools' containers."""
+"""The options of the tools' containers, and the tests of Prodlock on the host."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from prodlock.docker import stages
+from prodlock.docker import linters, own_tests, stages
 from prodlock.project import Project
 
 SETTINGS = {"EXTRA_INDEX_URL": "https://user:p%40ss@one.example/simple https://two.example/simple"}
@@ -30,3 +36,83 @@ def test_poetry_reports_an_invalid_project_file(tmp_path: Path, text: str) -> No
     """No login is given for it."""
     (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
     assert stages.poetry_logins(Project(tmp_path, {}), SETTINGS) == {}
+
+
+@pytest.mark.parametrize(
+    ("linter", "linted"),
+    [
+        ("hadolint", {"Dockerfile", "images/my base.Dockerfile"}),
+        ("shellcheck", {".ci/run", "bin/start it"}),
+    ],
+)
+def test_linters_get_the_files_of_the_project(tmp_path: Path, linter: str, linted: set[str]) -> None:
+    """Names may have spaces. Environments and packages of JavaScript are others' files."""
+    names = ("Dockerfile", "images/my base.Dockerfile", ".ci/run", "bin/start it", "bin/a.py")
+    first = {"Dockerfile": "FROM scratch\n", ".py": "#!/usr/bin/python3\n"}
+    for folder in ("", ".venv/", ".venv-images/", "frontend/node_modules/x/"):
+        for name in names:
+            place = tmp_path / f"{folder}{name}"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            text = next((text for end, text in first.items() if name.endswith(end)), "#!/bin/sh\n")
+            place.write_text(text, encoding="ascii")
+    program = tmp_path / "node_modules" / linter
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n', encoding="ascii")
+    program.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", "-c", linters.LINTERS[linter]],
+        cwd=tmp_path,
+        env={"PATH": f"{program.parent}:{os.environ['PATH']}"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert {line.removeprefix("./") for line in done.stdout.splitlines()} == linted
+
+
+@pytest.mark.parametrize("commands", [linters.LINTERS, linters.FIXERS])
+def test_the_spelling_of_others_is_neither_checked_nor_changed(commands: dict[str, str]) -> None:
+    """The other linters leave out these packages without an option."""
+    assert "--skip=node_modules" in commands["codespell"].split()
+
+
+# Instead of the environment's interpreter: pytest that removes its containers after an interruption.
+PYTEST = f"""\
+#!{sys.executable}
+import pathlib, time
+try:
+    pathlib.Path("started").touch()
+    time.sleep(30)
+except KeyboardInterrupt:
+    time.sleep(0.5)
+    pathlib.Path("removed").touch()
+"""
+RUN = """\
+from prodlock.docker import own_tests
+from prodlock.failure import interrupt_on_termination
+from prodlock.project import Project
+interrupt_on_termination()
+own_tests.run(Project(), [])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize(("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)])
+def test_interrupted_tests_end_before_the_task(tmp_path: Path, send: Callable[[int, int], None], number: int) -> None:
+    """A terminal sends Ctrl-C to both; a signal to the task alone is passed on."""
+    interpreter = tmp_path / own_tests.FOLDER / "bin" / "python"
+    interpreter.parent.mkdir(parents=True)
+    interpreter.write_text(PYTEST, encoding="utf-8")
+    interpreter.chmod(0o755)
+    locked = (stages.INSIDE / "requirements" / "test.txt").read_bytes()
+    (tmp_path / own_tests.FOLDER / "installed.txt").write_bytes(locked)
+    path = {"PYTHONPATH": str(stages.INSIDE.parents[1])}
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN], cwd=tmp_path, env=os.environ | path, start_new_session=True, stderr=subprocess.PIPE
+    ) as task:
+        while not (tmp_path / "started").exists():
+            assert task.poll() is None
+            time.sleep(0.02)
+        send(task.pid, number)
+        task.wait(20)
+        assert (tmp_path / "removed").exists()

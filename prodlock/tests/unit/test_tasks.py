@@ -36,6 +36,21 @@ def test_every_option_has_help(name: str) -> None:
     assert {option.replace("-", "_") for option in HELP[name]} == set(options)
 
 
+@pytest.mark.parametrize("command", [["invoke", "help"], ["prodlock", "upgrade", "--dry-run"]])
+@pytest.mark.parametrize("buffered", [{}, {"PYTHONUNBUFFERED": "1"}])
+def test_an_ended_reader_of_the_output_causes_no_traceback(command: list[str], buffered: dict[str, str]) -> None:
+    """As with `| head`: the rest is not written, also where it is written at the end alone."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | buffered
+    reader, writer = os.pipe()
+    os.close(reader)
+    root = Path(tasks.__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=root, env=environment, check=False, stdout=writer, stderr=subprocess.PIPE
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_the_tasks_include_the_documented_ones() -> None:
     """The README names them."""
     documented = {"setup", "build", "serve", "stop", "test", "check-prod-has-no-pytest", "clean"}

@@ -105,7 +105,7 @@ def installers() -> list[list[str]]:
     texts += [path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "prodlock/inside").rglob("*.sh"))]
     commands = [command for text in texts for command in re.split(r"&&|\n", text) if not command.startswith("#")]
     found = [shlex.split(command) for command in commands if re.search(r"\bpip (install|sync|download)\b", command)]
-    for name in ("prodlock/inside/install.py", "prodlock/docker/stages.py", "prodlock/setup/virtualenv.py"):
+    for name in ("prodlock/inside/install.py", "prodlock/docker/own_tests.py", "prodlock/setup/virtualenv.py"):
         tree = ast.parse((REPOSITORY / name).read_text(encoding="utf-8"))
         lists = [node.elts for node in ast.walk(tree) if isinstance(node, ast.List)]
         words = [[str(one.value) for one in elements if isinstance(one, ast.Constant)] for elements in lists]

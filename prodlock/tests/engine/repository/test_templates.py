@@ -54,6 +54,7 @@ def seen(tag: str) -> list[str]:
     ]
 
 
+@pytest.mark.full_length
 @pytest.mark.usefixtures("poetry")
 @pytest.mark.parametrize("way", WAYS)
 def test_documented_comparison_matches_the_images(way: str) -> None:

@@ -216,7 +216,7 @@ def test_a_layer_without_end_blocks_is_read() -> None:
 )
 def test_a_layer_that_is_not_the_images_is_refused(pack: Callable[[bytes], bytes]) -> None:
     """What was not read to the last byte can't be called clean."""
-    with pytest.raises(Failure, match="can't be read"):
+    with pytest.raises(Failure, match=r"must be (readable|uncompressed)"):
         read(tar({"a": b"one", "b": b"two"}), pack=pack)
 
 
@@ -344,7 +344,7 @@ def test_an_archive_that_goes_too_deep_is_refused() -> None:
 )
 def test_a_broken_archive_is_refused(broken: bytes) -> None:
     """Exit code 2 and a sentence, not a traceback."""
-    with stored(broken) as archive, pytest.raises(Failure, match=r"The archive of x:1 can't be read") as failure:
+    with stored(broken) as archive, pytest.raises(Failure, match=r"The archive of x:1 must be readable") as failure:
         reader.read("x:1", archive, lambda _: True)
     assert failure.value.code == CANNOT_CHECK
 
@@ -361,11 +361,11 @@ HOSTILE = {
     "a way out": (entry("../../etc/passwd"), "outside of the image"),
     "a way out below a folder": (entry("a/../../x"), "outside of the image"),
     "an absurd size": (entry("x", size=1 << 60), "more than there is"),
-    "a size below nothing": (entry("x", size=-1), "can't be read"),
+    "a size below nothing": (entry("x", size=-1), "must be readable"),
     "holes": (entry("x", type=tarfile.GNUTYPE_SPARSE), "holes"),
-    "a name of 17 MB": (entry("././@LongLink", type=tarfile.GNUTYPE_LONGNAME, size=17 << 20), "a trap"),
-    "extended headers of 17 MB": (entry("x", type=tarfile.XHDTYPE, size=17 << 20), "a trap"),
-    "extended headers without an end": (entry("x", type=tarfile.XHDTYPE)[:512] * 2000, "a trap"),
+    "a name of 17 MB": (entry("././@LongLink", type=tarfile.GNUTYPE_LONGNAME, size=17 << 20), "broken or hostile"),
+    "extended headers of 17 MB": (entry("x", type=tarfile.XHDTYPE, size=17 << 20), "broken or hostile"),
+    "extended headers without an end": (entry("x", type=tarfile.XHDTYPE)[:512] * 2000, "broken or hostile"),
 }
 
 
@@ -388,7 +388,10 @@ def test_a_hostile_layer_is_refused(kind: str) -> None:
 )  # fmt: skip
 def test_a_hostile_manifest_is_refused(manifest: bytes) -> None:
     """Whatever it is instead."""
-    with stored(tar({"manifest.json": manifest})) as archive, pytest.raises(Failure, match="can't be read") as failure:
+    with (
+        stored(tar({"manifest.json": manifest})) as archive,
+        pytest.raises(Failure, match="must be readable") as failure,
+    ):
         reader.read("x:1", archive, lambda _: True)
     assert failure.value.code == CANNOT_CHECK
 
@@ -440,7 +443,7 @@ def test_an_index_that_leads_to_the_same_image_is_read(kind: str) -> None:
 )
 def test_an_index_that_leads_to_another_image_is_refused(manifests: dict[str, dict[str, object]]) -> None:
     """One Engine goes by index.json, another by manifest.json: they would load different images."""
-    with indexed(manifests) as archive, pytest.raises(Failure, match="can't be read") as failure:
+    with indexed(manifests) as archive, pytest.raises(Failure, match="must be readable") as failure:
         reader.read("x:1", archive, lambda _: True)
     assert failure.value.code == CANNOT_CHECK
 
@@ -483,7 +486,7 @@ def test_a_full_disk_is_reported_as_such(monkeypatch: pytest.MonkeyPatch, pack: 
     with saved(tar({"a.gz": gzip.compress(b"content")}), pack=pack) as archive:
         monkeypatch.setattr("tempfile.SpooledTemporaryFile", lambda _: Full())
         monkeypatch.setattr("tempfile.TemporaryFile", Full)
-        with pytest.raises(Failure, match=r"no room to unpack .*TMPDIR") as failure:
+        with pytest.raises(Failure, match=r"room to unpack .*TMPDIR") as failure:
             reader.read("x:1", archive, lambda _: True)
     assert failure.value.code == CANNOT_CHECK
 
@@ -671,7 +674,7 @@ def test_a_configuration_of_other_types_is_refused(document: dict[str, object]) 
         "c": json.dumps({"rootfs": {"diff_ids": []}} | document).encode(),
         "manifest.json": b'[{"Config": "c", "Layers": []}]',
     }
-    with stored(tar(packed)) as archive, pytest.raises(Failure, match="can't be read") as failure:
+    with stored(tar(packed)) as archive, pytest.raises(Failure, match="must be readable") as failure:
         reader.read("x:1", archive, lambda _: True)
     assert failure.value.code == CANNOT_CHECK
 
@@ -712,7 +715,7 @@ def test_a_name_in_another_case_is_refused(name: str, old: bytes, new: bytes) ->
     """Docker reads it as the known name; other readers overlook it."""
     with renamed(name, old, old) as archive:
         assert reader.read("x:1", archive, lambda _: True).files
-    with renamed(name, old, new) as archive, pytest.raises(Failure, match="can't be read"):
+    with renamed(name, old, new) as archive, pytest.raises(Failure, match="must be readable"):
         reader.read("x:1", archive, lambda _: True)
 
 

@@ -146,7 +146,7 @@ def test_memory_is_released_and_read_again(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_a_layer_that_is_not_the_images_is_refused(pack: Callable[[bytes], bytes]) -> None:
     """As the checks refuse it."""
-    with saved(*LAYERS, pack=pack) as archive, pytest.raises(Failure, match="can't be read") as failure:
+    with saved(*LAYERS, pack=pack) as archive, pytest.raises(Failure, match="must be readable") as failure:
         contents(archive)
     assert failure.value.code == CANNOT_CHECK
 
@@ -175,7 +175,7 @@ def test_an_error_of_the_caller_is_not_one_of_the_archive() -> None:
 def test_two_images_in_an_archive_are_refused() -> None:
     """`docker save A B` writes both."""
     files = {"manifest.json": b'[{"Config": "a", "Layers": []}, {"Config": "b", "Layers": []}]'}
-    with stored(tar(files)) as archive, pytest.raises(Failure, match="it has 2 images, not one"):
+    with stored(tar(files)) as archive, pytest.raises(Failure, match=r"it has 2 images, not one.*save it alone"):
         contents(archive)
 
 
@@ -239,7 +239,7 @@ def test_an_archive_that_ends_too_soon_is_refused_when_it_is_opened(end: int) ->
     """The process that wrote it may have failed, and has its own message."""
     with saved(*LAYERS) as archive, ExitStack() as kept, stored(whole(archive).rstrip(b"\0")[:end]) as short:
         layers = opened.follow(short, lambda: True, kept)
-        with pytest.raises(Failure, match="can't be read"):
+        with pytest.raises(Failure, match="must be readable"):
             contents(short, layers=layers)
 
 

@@ -130,7 +130,7 @@ def served(host: str = "127.0.0.1") -> Iterator[Served]:
             """Print nothing."""
 
     with http.server.ThreadingHTTPServer((host, 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         index.address = f"http://{host}:{server.server_port}/simple"
         yield index
         server.shutdown()

@@ -107,7 +107,10 @@ def evidence(  # noqa: PLR0913 - what an origin is derived from
     installed = tuple(find(image, layers))
     by_version = {(wheel.name, wheel.version): wheel for wheel in wheels}
     locked = {wheel.name: requirement(wheel.name, wheel.version) for wheel in wheels}
-    files = {sha256(content): path for path, content in (repository or {}).items() if content}
+    files: dict[str, list[str]] = {}
+    for path, content in (repository or {}).items():
+        if content:
+            files.setdefault(sha256(content), []).append(path)
     empty = frozenset(path for path, content in (repository or {}).items() if not content)
     return Evidence(
         image,

@@ -98,6 +98,19 @@ def test_a_known_content_where_it_is_run_as_something_else_is_found(path: str, c
     assert path.partition(" ")[0] in {place for _, place in codes(CLEAN | APP | {path: content})}
 
 
+@pytest.mark.parametrize("name", ["main", "this"])
+def test_bytecode_of_another_module_is_found(name: str) -> None:
+    """Known bytecode is compared with the source beside it, as any other is."""
+    compiled = {f"{LIBRARY}/__pycache__/this.cpython-313.pyc": b"code"}
+    path = f"/app/app/__pycache__/{name}.cpython-313.pyc"
+    image = subject(BASE | compiled, CLEAN | APP | {path: b"code", "/opt/v/lib/python3.13/this.pyc": b"x"})
+    given = evidence(image, [WHEEL], repository=REPOSITORY)
+    assert ("LS617", path) in found(given)
+    # The control: a copy of the library at another place.
+    copy = {"/opt/v" + next(iter(compiled)).removeprefix("/usr/local"): b"code"}
+    assert found(evidence(subject(BASE | compiled, CLEAN | copy), [WHEEL])) == set()
+
+
 @pytest.mark.parametrize(
     ("path", "target"),
     [
@@ -135,7 +148,7 @@ def test_a_link_to_data_with_the_name_of_code_is_found() -> None:
     ],
 )
 def test_dpkgs_records_explain_nothing_where_debian_installs_nothing(folder: str) -> None:
-    """They are the image's own word."""
+    """Only the image states them."""
     path = "/etc/ld.so.preload" if folder.endswith("..") else f"{folder}/evil.so"
     given = {(1, path): Package("libc6", "2"), (1, "/usr/lib/libpq.so.5"): Package("libpq5", "17")}
     layer = CLEAN | {path: b"\x7fELF", "/usr/lib/libpq.so.5": b"\x7fELF"}
@@ -206,6 +219,52 @@ def test_code_with_an_unusual_name_is_found(path: str) -> None:
     assert codes(CLEAN | {path: b"#!x = 1\n"})
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/root/.bashrc",
+        "/home/app/.profile",
+        "/etc/profile",
+        "/etc/bash.bashrc",
+        "/etc/zsh/zshenv",
+        "/etc/crontab",
+        "/etc/cron.d/job",
+        "/etc/crontabs/root",
+        "/var/spool/cron/crontabs/root",
+        "/etc/init.d/job",
+        "/etc/systemd/system/job.service",
+        "/app/x.mjs",
+        "/app/x.pl",
+    ],
+)
+def test_code_that_its_place_or_another_program_runs_is_found(path: str) -> None:
+    """A shell's startup file, what cron and init run, and scripts of other languages. The repository's are its own."""
+    assert codes(CLEAN | {path: b"curl https://index.example\n"}) == {("LS617", path)}
+    assert codes(CLEAN | {path: REPOSITORY["README.md"]}) == set()
+    assert codes(CLEAN | {"/app/profile": b"data", "/app/crontab": b"data", "/app/x.html": b"data"}) == set()
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "expected"),
+    [
+        ("/etc/pip.conf", b"[global]\nindex-url = https://u:hunter2@index.example/simple\n", "LS111"),
+        ("/root/.config/uv/uv.toml", b'[[index]]\nurl = "https://u:hunter2@index.example/"\n', "LS111"),
+        ("/app/poetry.toml", b'[http-basic.x]\nusername = "u"\npassword = "hunter2"\n', "LS111"),
+        ("/etc/pip.conf", b"[global]\nindex-url = https://index.example/simple\nuser = yes\n", ""),
+        ("/app/uv.toml", b'index-strategy = "first-index"\nkeyring-provider = "subprocess"\n', ""),
+        ("/root/.docker/config.json", b'{"auths": {}}', "LS612"),
+        ("/root/.bash_history", b"ls\n", "LS612"),
+        ("/app/.envrc", b"export A=1\n", "LS612"),
+        ("/root/.git-credentials", b"https://index.example\n", "LS612"),
+        ("/root/.config/pypoetry/auth.toml", b"[http-basic]\n", "LS612"),
+        ("/root/.ssh/id_ed25519.pub", b"ssh-ed25519 AAAA\n", ""),
+    ],
+)
+def test_settings_with_a_login_are_found(path: str, content: bytes, expected: str) -> None:
+    """Of installers and of clients of registries; settings without one are data."""
+    assert codes(CLEAN | {path: content}) == ({(expected, path)} if expected else set())
+
+
 def test_bytecode_without_a_name_of_bytecode_is_found() -> None:
     """`python FILE` runs it by its magic number."""
     assert ("LS617", "/app/data.bin") in codes(CLEAN | {"/app/data.bin": b"\xf3\r\r\n" + bytes(12)})
@@ -217,6 +276,7 @@ def test_bytecode_without_a_name_of_bytecode_is_found() -> None:
         {"Cmd": ["python", "/app/data.txt"]},
         {"Entrypoint": ["/bin/sh", "-c", ". /app/data.txt && exec shop"]},
         {"Cmd": ["python", "data.txt"], "WorkingDir": "/app"},
+        {"Cmd": ["sh", "-c", "cd /app && . ./data.txt"], "WorkingDir": "/srv"},
         {"Healthcheck": {"Test": ["CMD-SHELL", "python ./data.txt"]}, "WorkingDir": "/app/"},
         {"Env": ["PYTHONSTARTUP=/app/data.txt"]},
         {"Env": ["BASH_ENV=/app/data.txt"]},
@@ -283,6 +343,18 @@ def test_a_command_that_loads_code_is_found(command: str) -> None:
 def test_an_ordinary_command_has_no_findings(command: str) -> None:
     """The control: shells, health checks and migrations."""
     assert codes(CLEAN, config={"Cmd": ["/bin/sh", "-c", command]}) == set()
+
+
+@pytest.mark.parametrize("folder", ["/usr/local", "/usr/local/bin"])
+def test_a_configuration_beside_the_interpreter_is_found(folder: str) -> None:
+    """The file pyvenv.cfg of a virtual environment, there, leads the base image's Python to another library."""
+    layer = CLEAN | {f"{folder}/pyvenv.cfg": b"home = /opt/other/bin\n"}
+    assert {path for _, path in codes(layer)} == {f"{folder}/pyvenv.cfg"}
+
+
+def test_an_unknown_setting_of_an_environment_is_found() -> None:
+    """Python reads the file before anything else."""
+    assert codes(CLEAN | {"/opt/v/pyvenv.cfg": b"home = /usr/local/bin\nother\n"}) == {("LS617", "/opt/v/pyvenv.cfg")}
 
 
 def test_scripts_of_a_newer_environment_are_not_proven() -> None:

@@ -11,8 +11,9 @@ from typing import Literal
 import pytest
 
 from prodlock.image.records import File
-from prodlock.origins.records import Bytecode, Copied, Kind, Package, State, Subject
+from prodlock.origins.records import Bytecode, Copied, Kind, Member, Package, State, Subject
 from prodlock.tests.unit.origins.subjects import (
+    PYTHON,
     SITE,
     distribution,
     evidence,
@@ -65,6 +66,27 @@ def test_changed_added_and_missing_files_of_a_distribution() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("content", [b"", b"# License\n"])
+def test_a_missing_file_whose_content_another_one_has_is_found(content: bytes) -> None:
+    """An empty `__init__.py` as well: another file of the distribution does not replace it."""
+    shop, wheel = distribution("shop", "1.0", {f"shop/{name}.py": content for name in ("__init__", "a", "b")})
+    shop.pop(f"{SITE}/shop/__init__.py")
+    assert found(evidence(subject(BASE, shop), [wheel])) == {("LS607", f"{SITE}/shop/__init__.py")}
+
+
+def test_a_header_is_at_one_of_its_places() -> None:
+    """Installers put headers into different folders; one that is at none is missing."""
+    shop, wheel = distribution("shop", "1.0", {"shop/a.py": b"a = 1\n"})
+    names = ("a.h", "b.h")
+    headers = {f"shop-1.0.data/headers/{name}": Member(sha256(b"int x;\n"), 7) for name in names}
+    wheel = replace(wheel, members={**wheel.members, **headers})
+    places = {name: f"/usr/local/include/site/python3.13/shop/{name}" for name in names}
+    complete = shop | dict.fromkeys(places.values(), b"int x;\n")
+    assert found(evidence(subject(BASE, complete), [wheel])) == set()
+    complete.pop(places["b.h"])
+    assert {code for code, _ in found(evidence(subject(BASE, complete), [wheel]))} == {"LS607"}
+
+
 def test_distributions_that_the_lock_does_not_have() -> None:
     """Outside of it, for development, in another version, tools, and one without its wheel: a finding each."""
     files = dict(CLEAN)
@@ -77,6 +99,20 @@ def test_distributions_that_the_lock_does_not_have() -> None:
         ("LS603", f"{SITE}/pytest-9.dist-info"), ("LS611", f"{SITE}/pip-25.dist-info"),
         ("LS609", f"{SITE}/built-1.dist-info"),
     }  # fmt: skip
+
+
+def test_a_wheel_for_another_platform_is_found() -> None:
+    """A build stage of the machine's own platform installs it, where the image is for another one."""
+    for machine, expected in (("x86_64", set()), ("aarch64", {("LS609", f"{SITE}/shop-1.0.dist-info")})):
+        wheel = replace(WHEEL, file="shop-1.0-cp313-cp313-manylinux_2_17_x86_64.whl")
+        python = PYTHON._replace(environment={"platform_machine": machine})
+        assert found(replace(evidence(subject(BASE, CLEAN), [wheel]), python=python)) == expected
+        # The environment of another interpreter has wheels for that one.
+        other = {path.replace("3.13/", "3.12/"): content for path, content in CLEAN.items()}
+        wheel = replace(wheel, file=wheel.file.replace("313", "312"))
+        assert ("LS609" in str(found(replace(evidence(subject(BASE, other), [wheel]), python=python)))) is bool(
+            expected
+        )
 
 
 def test_a_distribution_stands_for_its_commands_of_another_layer() -> None:
@@ -136,6 +172,39 @@ def test_the_repositorys_files_are_explained_at_any_path() -> None:
     assert seen["/code/app/main.py"].what == "app/main.py"
     assert seen["/code/app/__init__.py"].kind is Kind.REPOSITORY
     assert found(given) == {("LS606", f"{SITE}/x.py"), ("LS617", "/code/other/__init__.py")}
+
+
+def test_files_of_one_content_are_distinguished_by_their_paths() -> None:
+    """A file that equals a test of the repository is not a test, and one of the project's package has its own name."""
+    text = b"# License\n"
+    repository = {
+        "docs/x.json": b"{}",
+        "tests/x.json": b"{}",
+        "web/x.json": b"{}",
+        "a/__init__.py": text,
+        "a/b.py": text,
+    }
+    image = {"/code/web/x.json": b"{}", "/srv/x.json": b"{}", "/code/tests/x.json": b"{}"}
+    seen = origins(evidence(subject(BASE, image), repository=repository))
+    assert [seen[path].what for path in image] == ["web/x.json", "docs/x.json", "tests/x.json"]
+    assert found(evidence(subject(BASE, image), repository=repository)) == {("LS612", "/code/tests/x.json")}
+    own, _ = distribution("api", "0.1", {"a/__init__.py": text, "a/b.py": text})
+    given = evidence(subject(BASE, own), repository=repository, own=frozenset({"api"}))
+    assert found(given) == set()
+    assert origins(given)[f"{SITE}/a/b.py"].what == "a/b.py"
+
+
+def test_a_copy_of_a_wheels_file_is_explained_outside_of_environments() -> None:
+    """As Django's collectstatic makes them, also with a digest in the name. In an environment it is a finding."""
+    shop, wheel = distribution("shop", "1.0", {"shop/a.py": b"a = 1\n", "shop/static/x.js": b"let x\n"})
+    copies = {"/code/static/x.js": b"let x\n", "/code/static/x.0a1b.js": b"let x\n"}
+    given = evidence(subject(BASE, shop | copies), [wheel])
+    assert {origins(given)[path] for path in copies} == {(Kind.WHEEL, "shop 1.0", True)}
+    assert found(given) == set()
+    changed = {"/code/static/x.js": b"let y\n", f"{SITE}/y.js": b"let x\n", "/code/other.py": b"a = 1\n"}
+    assert found(evidence(subject(BASE, shop | changed), [wheel])) == {
+        ("LS617", "/code/static/x.js"), ("LS606", f"{SITE}/y.js"), ("LS617", "/code/other.py"),
+    }  # fmt: skip
 
 
 def test_leftovers_are_found() -> None:
@@ -213,11 +282,19 @@ def test_rights_that_the_base_image_does_not_give_are_found() -> None:
 
 
 def test_a_command_of_the_image_that_is_for_development_is_found() -> None:
-    """Also in a health check."""
+    """Also in a health check; an address, or the folder of another file, may have its name."""
     image = subject(BASE, CLEAN)
-    config = {"Healthcheck": {"Test": ["CMD", "python", "-m", "pytest"]}, "Cmd": ["shop"]}
-    image = replace(image, image=replace(image.image, config=config))
-    assert found(evidence(image, [WHEEL], dev=[requirement("pytest", "9")])) == {("LS110", "configuration")}
+    for command, expected in (
+        (["python", "-m", "pytest"], True),
+        (["sh", "-c", "exec /opt/v/bin/pytest -q"], True),
+        (["python", "/opt/v/lib/pytest/__main__.py"], True),
+        (["curl", "--fail", "http://localhost/api/pytest"], False),
+        (["python", "/app/pytest/main.py"], False),
+    ):
+        config = {"Healthcheck": {"Test": ["CMD", *command]}, "Cmd": ["shop"]}
+        image = replace(image, image=replace(image.image, config=config))
+        given = evidence(image, [WHEEL], dev=[requirement("pytest", "9")])
+        assert found(given) == ({("LS110", "configuration")} if expected else set())
 
 
 def test_other_files_are_findings_with_strict_alone() -> None:
@@ -264,6 +341,27 @@ def test_files_of_debian_packages_are_recorded_and_not_proven() -> None:
     given = evidence(subject(BASE, {path: b"\x7fELF"}), debian={(1, path): Package("libpq5", "17")})
     assert origins(given)[path] == (Kind.DEBIAN, "libpq5 17", False)
     assert found(given) == set()
+
+
+def test_distributions_of_debian_packages_are_judged_for_debians_interpreter() -> None:
+    """Packages such as supervisor bring other versions of locked names, for an interpreter of their own."""
+    place = "/usr/lib/python3/dist-packages"
+    files = distribution("shop", "0.9", {"shop/a.py": b"a"}, place)[0]
+    files |= distribution("pytest", "8", {"pytest.py": b"p"}, f"{place}/setuptools/_vendor")[0]
+    dev = [requirement("pytest", "9")]
+    records = {(1, path): Package("python3-x", "1") for path in files}
+    given = evidence(subject(BASE, CLEAN | files), [WHEEL], dev=dev, debian=records)
+    assert found(given) == set()
+    # In place of the locked one it is a finding, and so is a package for development.
+    assert found(evidence(subject(BASE, files), [WHEEL], dev=dev, debian=records)) == {("LS604", "shop")}
+    runner = distribution("pytest", "8", {"pytest.py": b"p"}, place)[0]
+    records = {(1, path): Package("python3-pytest", "1") for path in runner}
+    given = evidence(subject(BASE, CLEAN | runner), [WHEEL], dev=dev, debian=records)
+    assert found(given) == {("LS603", f"{place}/pytest-8.dist-info")}
+    python = PYTHON._replace(library="/usr/lib/python3.13")
+    records = {(1, path): Package("python3-x", "1") for path in files}
+    given = replace(evidence(subject(BASE, CLEAN | files), [WHEEL], dev=dev, debian=records), python=python)
+    assert {code for code, _ in found(given)} == {"LS602", "LS608"}
 
 
 def test_debians_records_account_for_nothing_in_the_folders_of_installers() -> None:

@@ -130,6 +130,12 @@ def test_a_missing_path_is_refused_with_the_nearest(path: str, nearest: str) -> 
     assert str(failure.value).endswith(f"such as {nearest}")
 
 
+def test_no_path_is_refused() -> None:
+    """An unset variable of a shell is not the root folder."""
+    with pytest.raises(Failure, match=r"^--explain must be .* \(got nothing\)\. To fix it: name one"):
+        explain("", report())
+
+
 def test_a_rule_is_explained() -> None:
     """In capitals or not, without an image too; an unknown code is refused."""
     rule = rules.RULES[0]

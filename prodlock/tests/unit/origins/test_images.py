@@ -148,7 +148,7 @@ def test_without_a_base_image_one_must_be_given(engine: StandIn, tmp_path: Path)
     """Before the image is saved; and in the same words where there is no Engine."""
     engine.add((APP, VENV), "alone:1")
     shop = project(engine, tmp_path)
-    assert refusal(shop, "alone:1").startswith("A base image must be given: no local image has the first layers of")
+    assert refusal(shop, "alone:1").startswith("A base image must be given (got no local image with the first")
     assert not [call for call in engine.calls if call.startswith("save")]
     file = archive(tmp_path, APP, VENV)
     assert refusal(project(None, tmp_path), file) == refusal(shop, file)
@@ -160,7 +160,9 @@ def test_a_base_image_that_is_not_one_is_refused(shop: Project, tmp_path: Path) 
         message = refusal(shop, "shop:1", base)
         assert f"--base must be the image that shop:1 was built on (got {base}, which has other layers" in message
     assert "(got shop:1, which has all layers of shop:1)" in refusal(shop, "shop:1", "shop:1")
-    assert "There is no image, file or OCI layout python:3" in refusal(shop, "shop:1", "python:3")
+    assert "python:3 must be an image of the Engine, a saved file or an OCI layout" in refusal(
+        shop, "shop:1", "python:3"
+    )
 
 
 def test_an_image_without_a_layer_of_the_base_image_may_have_copies_of_its_files(
@@ -211,7 +213,7 @@ def test_a_folder_may_have_the_name_of_an_image(shop: Project, tmp_path: Path, m
 
 def test_an_image_that_does_not_exist_has_one_message(shop: Project, tmp_path: Path) -> None:
     """It may have been meant as a file."""
-    assert refusal(shop, "shop.tar").startswith("There is no image, file or OCI layout shop.tar.")
+    assert refusal(shop, "shop.tar").startswith("shop.tar must be an image of the Engine, a saved file or")
     assert "`docker` or `podman` must be a program on PATH" in refusal(project(None, tmp_path), "shop:1")
 
 
@@ -224,7 +226,7 @@ def test_a_failed_save_is_reported_as_docker_reports_it(shop: Project, engine: S
 def test_an_image_of_other_layers_than_the_engine_states_is_refused(shop: Project, engine: StandIn) -> None:
     """The base image was found by what the Engine states."""
     engine.add(SHOP, "odd:1", stated=(SYSTEM, PYTHON, APP))
-    assert "odd:1 has other layers than the Engine states" in refusal(shop, "odd:1", "scratch")
+    assert "odd:1 must have the layers that the Engine states (got others)" in refusal(shop, "odd:1", "scratch")
 
 
 def test_a_file_that_is_not_an_image_is_refused(shop: Project, tmp_path: Path) -> None:
@@ -232,13 +234,15 @@ def test_a_file_that_is_not_an_image_is_refused(shop: Project, tmp_path: Path) -
     (tmp_path / "poetry.lock").write_text("x" * 1000, encoding="utf-8")
     (tmp_path / "empty").touch()
     for name in ("poetry.lock", "empty"):
-        assert "can't be read" in refusal(shop, str(tmp_path / name), "scratch")
+        assert "must be readable (got" in refusal(shop, str(tmp_path / name), "scratch")
 
 
 @pytest.mark.parametrize("platform", ["arm64", "linux/", "linux/arm/v7/x", "a b/c", "--x"])
 def test_a_platform_that_is_not_one_is_refused(shop: Project, platform: str) -> None:
     """Before anything is read."""
-    assert f"--platform must be such as linux/amd64 (got {platform!r})" in refusal(shop, "shop:1", platform=platform)
+    assert f"--platform must be OS/ARCHITECTURE, such as linux/amd64 (got {platform!r})" in refusal(
+        shop, "shop:1", platform=platform
+    )
 
 
 def test_an_image_of_another_platform_than_the_given_one_is_refused(shop: Project, tmp_path: Path) -> None:

@@ -224,8 +224,10 @@ def test_another_name_is_refused(tmp_path: Path) -> None:
     root = project(tmp_path, {"Pipfile.lock": "{}"})
     with pytest.raises(Failure, match=r"must be a poetry\.lock, .* name another with --lock"):
         locks.read(root, [root / "Pipfile.lock"], (), (), python())
-    with pytest.raises(Failure, match=r"must be a lock for the image .*No such file"):
-        locks.read(root, [root / "requirements.txt"], (), (), python())
+    for name in ("requirements.txt", "", "."):
+        with pytest.raises(Failure, match=r"^The lock must be a file that exists \(got .+\)\. To fix it") as raised:
+            locks.read(root, [root / name], (), (), python())
+        assert raised.value.code == CANNOT_CHECK
 
 
 def test_a_list_of_development_without_hashes_is_left_out(tmp_path: Path) -> None:

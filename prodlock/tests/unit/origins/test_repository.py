@@ -11,6 +11,7 @@ import pytest
 
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.origins import repository
+from prodlock.origins.records import Repository
 from prodlock.project import Project
 
 
@@ -41,14 +42,19 @@ def project(tmp_path: Path) -> Project:
     return Project(top / "service")
 
 
+def paths(found: Repository) -> set[str]:
+    """Return the paths of all files that have content."""
+    return {path for content in found.files.values() for path in content}
+
+
 def test_the_files_of_the_whole_commit_are_read(project: Project) -> None:
     """Those of folders above the project too; empty files are listed apart, and links not at all."""
     found = repository.read(project)
     revision = git(project.root, "rev-parse", "HEAD")
     assert found.name == f"commit {revision[:7]}"
-    assert found.files[sha256(b"main\n")] == "service/main.py"
-    assert found.files[sha256(b"shared\n")] == "shared.py"
-    assert set(found.files.values()) == {"service/main.py", "shared.py"}
+    assert found.files[sha256(b"main\n")] == ["service/main.py"]
+    assert found.files[sha256(b"shared\n")] == ["shared.py"]
+    assert paths(found) == {"service/main.py", "shared.py"}
     assert found.empty == {"empty.py"}
 
 
@@ -68,7 +74,7 @@ def test_texts_count_with_the_line_ends_of_windows(project: Project) -> None:
     git(project.root, "add", ".")
     git(project.root, "commit", "--quiet", "--message=x")
     found = repository.read(project)
-    assert found.files[sha256(b"main\r\n")] == "service/main.py"
+    assert found.files[sha256(b"main\r\n")] == ["service/main.py"]
     assert sha256(b"\0\r\n") not in found.files
 
 
@@ -89,7 +95,7 @@ def test_a_file_that_git_lfs_keeps_counts_by_its_pointer(project: Project) -> No
     (project.root / "model.bin").write_text(pointer, encoding="utf-8")
     git(project.root, "add", ".")
     git(project.root, "commit", "--quiet", "--message=x")
-    assert repository.read(project).files[digest] == "service/model.bin"
+    assert repository.read(project).files[digest] == ["service/model.bin"]
 
 
 def test_large_files_are_read_where_the_image_has_their_size(project: Project) -> None:
@@ -103,10 +109,20 @@ def test_large_files_are_read_where_the_image_has_their_size(project: Project) -
     assert sha256(content) in repository.read(project, ["."], {len(content)}).files
 
 
+def test_every_path_of_a_content_is_kept(project: Project) -> None:
+    """Also where two files differ in their line ends alone."""
+    for name in ("a.py", "b.py"):
+        (project.root / name).write_bytes(b"x\n")
+    (project.root / "c.py").write_bytes(b"x\r\n")
+    found = repository.read(project, ["."]).files
+    assert found[sha256(b"x\n")] == ["a.py", "b.py"]
+    assert found[sha256(b"x\r\n")] == ["a.py", "b.py", "c.py"]
+
+
 def test_portions_give_every_content(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large repository is read by several commands."""
     monkeypatch.setattr("prodlock.source._PORTION", 1)
-    assert set(repository.read(project).files.values()) == {"service/main.py", "shared.py"}
+    assert paths(repository.read(project)) == {"service/main.py", "shared.py"}
 
 
 def test_a_project_without_a_commit_has_no_files(tmp_path: Path) -> None:
@@ -127,16 +143,17 @@ def test_given_folders_are_read_from_the_working_tree(project: Project) -> None:
     (project.root / "src/empty.py").write_bytes(b"")
     found = repository.read(project, ["src"])
     assert found.name == "the working tree (src)"
-    assert set(found.files.values()) == {"src/a.py", "src/deep/e.py"}
+    assert paths(found) == {"src/a.py", "src/deep/e.py"}
     assert found.empty == {"src/empty.py"}
-    assert set(repository.read(project, ["f.py", "../shared.py"]).files.values()) == {"f.py", "../shared.py"}
+    assert paths(repository.read(project, ["f.py", "../shared.py"])) == {"f.py", "../shared.py"}
 
 
 def test_a_source_that_does_not_exist_is_refused(project: Project) -> None:
     """The message names it."""
-    with pytest.raises(Failure, match=r"^--source must be a folder or file that exists \(got nowhere\)") as raised:
-        repository.read(project, ["nowhere"])
-    assert raised.value.code == CANNOT_CHECK
+    for name, got in (("nowhere", "nowhere"), ("", "nothing")):
+        with pytest.raises(Failure, match=rf"^--source must be a folder or file that exists \(got {got}\)") as raised:
+            repository.read(project, [name])
+        assert raised.value.code == CANNOT_CHECK
 
 
 @pytest.mark.parametrize("lost", ["HEAD:shared.py", "HEAD", "HEAD^{tree}", ""])

@@ -12,7 +12,7 @@ import pytest
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.inside.lock.selection import Requirement
 from prodlock.origins import cache, index, wheels
-from prodlock.origins.records import Installed, Member, Wheel
+from prodlock.origins.records import Installed, Member, Python, Wheel
 from prodlock.tests.unit.origins.indexes import Served, packed, requirement, served, sha256, wheel
 
 CP313 = ("cp313-cp313-manylinux_2_17_x86_64", "cp313-cp313-manylinux2014_x86_64")
@@ -116,6 +116,42 @@ def test_of_equal_wheels_the_one_that_pip_prefers_is_chosen() -> None:
     assert wheels.choose(installed("py3-none-any"), Requirement("x", "1.0", _hashed(*files))) == _digit(2)
     pair = ("x-1.0-cp3-abi3-manylinux_2_5_x86_64.whl", "x-1.0-cp3-abi3-manylinux_2_28_x86_64.whl")
     assert wheels.choose(installed("cp3-abi3-linux_x86_64"), Requirement("x", "1.0", _hashed(*pair))) == _digit(1)
+
+
+@pytest.mark.parametrize(
+    ("tag", "expected"),
+    [
+        ("py3-none-any", True),
+        ("py2.py3-none-any", True),
+        ("cp313-cp313-manylinux_2_17_x86_64.manylinux2014_x86_64", True),
+        ("cp39-abi3-manylinux_2_28_x86_64", True),
+        ("py3-none-manylinux1_x86_64", True),
+        ("cp313-cp313-linux_x86_64", True),
+        ("cp312-cp312-manylinux_2_17_x86_64", False),
+        ("cp313-cp313t-manylinux_2_17_x86_64", False),
+        ("cp314-abi3-manylinux_2_17_x86_64", False),
+        ("cp313-cp313-manylinux_2_17_aarch64", False),
+        ("cp313-cp313-musllinux_1_2_x86_64", False),
+        ("cp313-cp313-macosx_11_0_x86_64", False),
+        ("cp313-cp313-win_amd64", False),
+        ("pp310-pypy310_pp73-manylinux_2_17_x86_64", False),
+    ],
+)
+def test_a_wheel_is_for_an_interpreter_and_a_platform(tag: str, expected: bool) -> None:  # noqa: FBT001
+    """Of another version, machine or C library, the image can't import it."""
+    python = Python("3.13.5", "/usr/local/lib/python3.13", {"platform_machine": "x86_64"})
+    assert wheels.fits(f"x-1-{tag}.whl", python, is_musl=False) is expected
+    assert wheels.fits("x-1-cp313-cp313-musllinux_1_2_x86_64.whl", python, is_musl=True)
+    assert not wheels.fits("x-1-cp313-cp313-manylinux_2_17_x86_64.whl", python, is_musl=True)
+
+
+def test_arm_and_free_threading_have_wheels_of_their_own() -> None:
+    """The names of the machine and of the interpreter."""
+    arm = Python("3.13.0rc1", "/usr/local/lib/python3.13", {"platform_machine": "armv7l"})
+    assert wheels.fits("x-1-cp313-cp313-linux_armv6l.whl", arm, is_musl=False)
+    free = Python("3.13.5", "/usr/local/lib/python3.13t", {"platform_machine": "aarch64"})
+    assert wheels.fits("x-1-cp313-cp313t-manylinux_2_17_aarch64.whl", free, is_musl=False)
+    assert not wheels.fits("x-1-cp313-cp313-manylinux_2_17_aarch64.whl", free, is_musl=False)
 
 
 def test_only_a_sha256_selects() -> None:

@@ -22,7 +22,7 @@ from prodlock.inside.lock.selection import SCHEMA
 from prodlock.project import Project
 from prodlock.proof import check, rules
 from prodlock.proof.evidence import collect, compose, images, lock
-from prodlock.proof.report import Report, print_report
+from prodlock.proof.report import Report, print_report, print_text
 from prodlock.proof.rules import Finding
 
 
@@ -220,6 +220,16 @@ def test_names_of_any_encoding_are_printed(monkeypatch: pytest.MonkeyPatch) -> N
     )
     assert print_report(report, as_json=False) == FAILED
     assert rb"LEAK a file: /\u65e5\udcff" in printed.getvalue()
+
+
+@pytest.mark.parametrize("name", ["/dev/full", ""])
+def test_a_report_that_cannot_be_written_is_a_failure(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """On a full disk, and where standard output is closed: the exit code must not be that of findings."""
+    with open(name, "w", encoding="utf-8") if name else contextlib.nullcontext() as output:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdout", output)
+        with pytest.raises(Failure, match=r"^Standard output must be .* \(got: .+\)\. To fix it: ") as raised:
+            print_text("report")
+        assert raised.value.code == CANNOT_CHECK
 
 
 LOCK = b'[[package]]\r\nname = "a"\r\nversion = "1"\r\ngroups = ["main"]\r\n'

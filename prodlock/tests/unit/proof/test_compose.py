@@ -312,6 +312,19 @@ def test_build_keys_that_do_not_change_the_content_are_not_findings() -> None:
     assert found({"build": None, "image": "docker.io/library/x:prod"}) == []
 
 
+@pytest.mark.parametrize("name", ["amd64", "linux/x86_64", "Linux/AMD64", "linux/x86-64", "x86_64"])
+def test_a_platform_may_have_any_name_that_docker_takes(name: str) -> None:
+    """Of the service, and of its build."""
+    assert found({"platform": name, "build": BUILT | {"platforms": [name]}}) == []
+
+
+@pytest.mark.parametrize("name", ["linux/aarch64", "arm64", "windows/amd64", "linux/amd64/v3", "linux/386"])
+def test_another_platform_is_found(name: str) -> None:
+    """With each of its names."""
+    (finding,) = found({"platform": name})
+    assert (finding.what, finding.why[-30:]) == (f"platform {name}", "runs that instead of linux/amd64"[-30:])
+
+
 def test_the_allowed_build_arguments_are_those_of_inv_build() -> None:
     """One list in two files."""
     given = source.arguments(Project(), source.Commit("0" * 40, 0, 0))
@@ -471,7 +484,18 @@ def test_a_mount_of_the_working_tree_is_found(mount: dict[str, Any], what: str) 
 
 
 @pytest.mark.parametrize(
-    "place", ["/run/docker.sock", "/run", "/var/lib/docker/overlay2", "/run/user/1000/docker.sock"]
+    "place",
+    [
+        "/run/docker.sock",
+        "/run",
+        "/var/lib/docker/overlay2",
+        "/run/user/1000/docker.sock",
+        "/run/user/1000",
+        "/run/user/",
+        "/home/x/.docker/run",
+        "/home/x/.docker",
+        "/var/run/docker.sock.raw",
+    ],
 )
 def test_a_mount_that_controls_the_engine_is_found(place: str) -> None:
     """In a service of this project and in one of others."""
@@ -578,7 +602,17 @@ def test_another_image_that_can_write_to_the_system_is_found(place: str, *, writ
 
 
 @pytest.mark.parametrize(
-    "place", ["/etc/letsencrypt", "/etc/localtime", "/usr/share/x", "/dev/shm", "/srv/data", "/var/lib/x"]
+    "place",
+    [
+        "/dev/shm",
+        "/etc/letsencrypt",
+        "/etc/localtime",
+        "/home/x/.docker/config.json",
+        "/run/user/1000/bus",
+        "/srv/data",
+        "/usr/share/x",
+        "/var/lib/x",
+    ],
 )
 def test_another_image_may_write_to_data(place: str) -> None:
     """Such as certificates that it renews."""

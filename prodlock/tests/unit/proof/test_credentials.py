@@ -53,7 +53,7 @@ def test_a_similar_name_does_not_make_a_secret(name: str) -> None:
     [
         "", "$TOKEN", "${TOKEN}", "${TOKEN:?unset}", "${TOKEN:-}", "$(cat /run/secrets/x)", "/run/secrets/db", "true",
         "no", "None", "***", "xxxx", "<your token>", "{{ token }}", "vault:secret/db", "arn:aws:x", "0", "REDACTED",
-        '""',
+        '""', "dummy", "placeholder",
     ],
 )  # fmt: skip
 def test_a_placeholder_is_not_a_secret(value: str) -> None:
@@ -277,6 +277,7 @@ def test_a_secret_is_found_and_masked_where_it_stands(text: str, shown: str) -> 
         "htpasswd -c users me",
         "redis-cli -h r ping",
         "",
+        "RUN pip install google-auth==2.40.3 'azure-keyvault-secrets==4.9'",
     ],
 )
 def test_an_ordinary_text_is_not_changed(text: str) -> None:

@@ -69,8 +69,13 @@ OBJECTS: list[dict[str, Any]] = [
         "spec": {"selector": {"matchLabels": {"name": "x"}}},
     },
 ]  # fmt: skip
+# A container beside that of the service, with a port for its pod alone.
+SIDECAR: dict[str, Any] = {
+    "name": "sidecar", "image": "collector:1", "ports": [{"containerPort": 4317}],
+    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+}  # fmt: skip
 REFERENCE = deployment.RunSettings(
-    8000, "10001:10001", "/health", "/ready", 10, 256 << 20, 1, read_only=True, dropped=("ALL",),
+    8000, "10001:10001", "/health", "/ready", 10, 256 << 20, 1, read_only=True, dropped=("ALL",), added=(),
     forwarded=deployment.PROXY, root_path="", command=(), once=False,
 )  # fmt: skip
 
@@ -85,6 +90,11 @@ def container(objects: list[dict[str, Any]]) -> dict[str, Any]:
     """Return its container."""
     found: dict[str, Any] = pod(objects)["containers"][0]
     return found
+
+
+def label(field: str) -> str:
+    """Return the name of a setting in a message."""
+    return str(getattr(deployment.LABELS, field, field))
 
 
 def test_equal_settings_are_not_findings() -> None:
@@ -151,7 +161,7 @@ def test_another_setting_is_a_finding(change: Callable[[list[dict[str, Any]]], o
     (sentence,) = deployment.differences(
         REFERENCE, {"deploy/k8s": deployment.of_kubernetes(objects)}, "docker-compose.yml"
     )
-    assert sentence.startswith(f"deploy/k8s: {field} is ")
+    assert sentence.startswith(f"deploy/k8s: {label(field)} must be ")
 
 
 @pytest.mark.parametrize(
@@ -165,6 +175,7 @@ def test_another_setting_is_a_finding(change: Callable[[list[dict[str, Any]]], o
         ({"stop_grace_period": "1m30s"}, "grace"),
         ({"read_only": False}, "read_only"),
         ({"cap_drop": []}, "dropped"),
+        ({"cap_add": ["SYS_ADMIN"]}, "added"),
         ({"deploy": {"resources": {"limits": {"cpus": "1", "memory": "1G"}}}}, "memory"),
         ({"environment": {}}, "forwarded"),
         ({"environment": {"FORWARDED_ALLOW_IPS": "0.0.0.0/0"}}, "forwarded"),
@@ -180,7 +191,30 @@ def test_another_setting_of_a_stack_is_a_finding(change: dict[str, Any], field: 
     (sentence,) = deployment.differences(
         REFERENCE, {"deploy/stack.yml": deployment.of_stack(STACK | change, SUBNETS)}, "docker-compose.yml"
     )
-    assert f": {field} is " in sentence
+    assert f": {label(field)} must be " in sentence
+
+
+def test_capabilities_are_compared_as_docker_reads_them() -> None:
+    """In any case, with or without the prefix."""
+    assert deployment.of_stack(STACK | {"cap_drop": ["all"]}, SUBNETS) == deployment.of_stack(STACK, SUBNETS)
+    assert deployment.of_stack({"cap_add": ["cap_chown"]}, SUBNETS).added == ("CHOWN",)
+
+
+def test_another_backend_of_the_proxy_is_not_compared() -> None:
+    """Only the one with the replicas is the service's."""
+    other = "backend files\n    option httpchk GET /\n    server files 10.0.0.1:80\n"
+    assert deployment.of_proxy(other + PROXY) == deployment.of_proxy(PROXY + other) == deployment.of_proxy(PROXY)
+
+
+def test_instructions_of_the_dockerfile_are_read_in_any_case() -> None:
+    """Of its last stage. One that lacks is named."""
+    other = DOCKERFILE.lower().replace("expose 8000", "  expose  8000/tcp")
+    assert deployment.of_image(other, "/", "/") == deployment.of_image(DOCKERFILE, "/", "/")
+    for text, what in ((DOCKERFILE.replace("EXPOSE 8000", "EXPOSE $PORT"), "EXPOSE"), ("FROM x\nEXPOSE 1\n", "USER")):
+        with pytest.raises(ValueError, match=f"^no {what} .*in the Dockerfile's last stage$"):
+            deployment.of_image(text, "/", "/")
+    with pytest.raises(ValueError, match=r"^no server with a port in deploy/haproxy\.cfg$"):
+        deployment.of_proxy("backend service\n")
 
 
 def test_another_port_of_the_proxy_is_a_finding() -> None:
@@ -194,7 +228,7 @@ def test_a_proxy_that_trusts_any_scheme_is_a_finding() -> None:
     (sentence,) = deployment.differences(
         REFERENCE, {"proxy": deployment.of_proxy(PROXY.replace("set-header", "add-header"))}, "docker-compose.yml"
     )
-    assert "forwarded is every client" in sentence
+    assert "must be the proxy's network, as with docker-compose.yml (got every client)" in sentence
 
 
 @pytest.mark.parametrize(
@@ -220,15 +254,70 @@ def test_an_image_without_a_digest_is_a_finding(name: str) -> None:
         lambda objects: pod(objects)["securityContext"].pop("seccompProfile"),
         lambda objects: container(objects)["securityContext"].pop("allowPrivilegeEscalation"),
         lambda objects: container(objects)["securityContext"].update(capabilities={"drop": ["KILL"]}),
+        lambda objects: container(objects)["securityContext"]["capabilities"].update(add=["SYS_ADMIN"]),
+        lambda objects: container(objects)["securityContext"].update(privileged=True),
+        lambda objects: container(objects)["securityContext"].update(procMount="Unmasked"),
+        lambda objects: container(objects)["securityContext"].update(runAsNonRoot=False),
+        lambda objects: container(objects)["securityContext"].update(runAsUser=0),
+        lambda objects: container(objects)["securityContext"].update(seccompProfile={"type": "Unconfined"}),
+        lambda objects: container(objects)["securityContext"].update(appArmorProfile={"type": "Unconfined"}),
+        lambda objects: container(objects)["ports"][0].update(hostPort=80),
+        lambda objects: pod(objects).update(hostNetwork=True),
+        lambda objects: pod(objects).update(hostPID=True),
+        lambda objects: pod(objects).update(hostIPC=True),
         lambda objects: pod(objects)["volumes"].append({"name": "host", "hostPath": {"path": "/"}}),
+        lambda objects: pod(objects)["containers"].append({**SIDECAR, "securityContext": {}}),
+        lambda objects: pod(objects).update(initContainers=[{**SIDECAR, "securityContext": {}}]),
     ],
 )
 def test_an_unmet_restriction_is_a_finding(change: Callable[[list[dict[str, Any]]], object]) -> None:
     """Of the restricted standard."""
     assert list(deployment.unmet_restrictions(OBJECTS)) == []
     objects = copy.deepcopy(OBJECTS)
+    container(objects)["name"] = "api"
     change(objects)
-    assert len(list(deployment.unmet_restrictions(objects))) == 1
+    found = {one.partition(": ")[0] for one in deployment.unmet_restrictions(objects)}
+    assert found in ({"deploy/k8s"}, {"deploy/k8s, sidecar"})
+
+
+@pytest.mark.parametrize(
+    "kind", ["csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"]
+)
+def test_a_volume_that_the_restricted_standard_allows_is_not_a_finding(kind: str) -> None:
+    """Such as one for uploads, or one with secrets of a cloud."""
+    objects = copy.deepcopy(OBJECTS)
+    pod(objects)["volumes"].append({"name": "more", kind: {}})
+    assert list(deployment.unmet_restrictions(objects)) == []
+
+
+def test_a_container_may_have_the_security_context_of_its_pod() -> None:
+    """Its own keys take precedence: then the user is another one."""
+    objects = copy.deepcopy(OBJECTS)
+    container(objects)["securityContext"].update(pod(objects).pop("securityContext"))
+    assert list(deployment.unmet_restrictions(objects)) == []
+    assert deployment.of_kubernetes(objects) == REFERENCE
+    pod(objects)["securityContext"] = {"runAsUser": 1}
+    assert deployment.of_kubernetes(objects) == REFERENCE
+    container(objects)["securityContext"]["runAsUser"] = 2
+    assert deployment.of_kubernetes(objects).user == "2:10001"
+
+
+def test_sidecars_are_not_compared_with_the_service() -> None:
+    """The container with the name of its workload is the service's."""
+    for place in (0, 1):
+        objects = copy.deepcopy(OBJECTS)
+        container(objects)["name"] = "api"
+        pod(objects)["containers"].insert(place, SIDECAR)
+        assert deployment.of_kubernetes(objects) == REFERENCE
+        assert deployment.image(objects) == DIGEST
+        assert list(deployment.unmet_restrictions(objects)) == []
+        assert list(deployment.undeclared_workloads(objects, ())) == []
+        pod(objects)["containers"][place] = {**SIDECAR, "image": DIGEST}
+        (sentence,) = deployment.undeclared_workloads(objects, ())
+        assert sentence.startswith("deploy/k8s: Deployment api, sidecar, which runs the production image")
+        pod(objects)["containers"][1 - place]["name"] = "quotes"
+        with pytest.raises(ValueError, match="2 containers in the Deployment api, none of which is called so"):
+            deployment.image(objects)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("10s", 10), ("1m30s", 90), ("1h", 3600), ("500ms", 0.5), (None, None)])
@@ -285,8 +374,8 @@ def judged(objects: list[dict[str, Any]], stacked: dict[str, Any]) -> list[str]:
 def test_counterparts_of_commands_are_not_findings() -> None:
     """Also of one whose name Kubernetes does not allow. The service is found by its name."""
     assert judged(all_objects(), services()) == []
-    assert deployment.of_kubernetes(reversed(all_objects())) == REFERENCE
-    assert deployment.image(reversed(all_objects())) == DIGEST
+    assert deployment.of_kubernetes(all_objects()[::-1]) == REFERENCE
+    assert deployment.image(all_objects()[::-1]) == DIGEST
 
 
 def test_a_command_without_a_counterpart_is_a_finding() -> None:
@@ -320,7 +409,7 @@ def test_another_setting_of_a_command_in_the_stack_is_a_finding(change: dict[str
     stacked = services()
     stacked["a_worker"] |= change
     (sentence,) = judged(all_objects(), stacked)
-    assert sentence.startswith(f"deploy/stack.yml, a_worker: {field} is ")
+    assert sentence.startswith(f"deploy/stack.yml, a_worker: {label(field)} must be ")
 
 
 @pytest.mark.parametrize(
@@ -346,14 +435,14 @@ def test_another_setting_of_a_command_in_kubernetes_is_a_finding(
     objects = all_objects()
     change(objects[3]["spec"]["template"]["spec"], objects[3])
     (sentence,) = judged(objects, services())
-    assert sentence.startswith(f"deploy/k8s, a_worker: {field} is ")
+    assert sentence.startswith(f"deploy/k8s, a_worker: {label(field)} must be ")
 
 
 def test_a_service_that_is_not_declared_is_a_finding() -> None:
     """Other images, such as a database, are not."""
     others = {"db": {"image": "postgres:17"}, "beat": {"image": DIGEST.partition("@")[0] + ":1"}}
     (sentence,) = judged(all_objects(), services() | others)
-    assert sentence.startswith("deploy/stack.yml: beat runs the production image, and must be one of `commands`")
+    assert sentence.startswith("deploy/stack.yml: beat, which runs the production image, must be one of `commands`")
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "Job", "CronJob", "Pod"])
@@ -365,7 +454,7 @@ def test_a_workload_that_is_not_declared_is_a_finding(kind: str) -> None:
     if kind == "Pod":
         other["spec"] = other["spec"]["template"]["spec"]
     (sentence,) = judged([*all_objects(), other], services())
-    assert sentence.startswith(f"deploy/k8s: {kind} b-beat, b-beat runs the production image")
+    assert sentence.startswith(f"deploy/k8s: {kind} b-beat, b-beat, which runs the production image")
     text = repr(other).replace(DIGEST, "postgres:17")
     assert judged([*all_objects(), ast.literal_eval(text)], services()) == []
 
@@ -373,9 +462,9 @@ def test_a_workload_that_is_not_declared_is_a_finding(kind: str) -> None:
 def test_a_container_before_the_service_is_a_finding() -> None:
     """A command that no declaration has runs before it."""
     objects = all_objects()
-    pod(objects)["initContainers"] = [{"name": "first", "image": DIGEST}, {"name": "wait", "image": "busybox"}]
+    pod(objects)["initContainers"] = [SIDECAR | {"name": "first", "image": DIGEST}, SIDECAR]
     (sentence,) = judged(objects, services())
-    assert sentence.startswith("deploy/k8s: Deployment api, first runs the production image")
+    assert sentence.startswith("deploy/k8s: Deployment api, first, which runs the production image")
 
 
 def test_several_deployments_without_that_of_the_service_are_refused() -> None:
@@ -419,19 +508,20 @@ def test_all_findings_of_a_deployment_are_reported() -> None:
     )
     findings = deployment.judge(evidence)
     parts = (
-        "a schema", "add `APP_NEW`", "port is 1", "x:1", "runAsNonRoot", "the Service api selects no pods",
-        "deploy/stack.yml: A is 2, and must be 1", "deploy/release.yml: api-prod must not be built",
+        "a schema", "add `APP_NEW`", "the port must be", "x:1", "runAsNonRoot",
+        "the Service api must select the pods", "deploy/stack.yml: A must be 1, as with compose.yaml (got 2)",
+        "deploy/release.yml: api-prod must not be built",
     )  # fmt: skip
     assert len(findings) == len(parts)
     assert all(part in finding for part, finding in zip(parts, findings, strict=True))
-    assert findings[2].endswith("as with compose.yaml.")
+    assert findings[2].endswith("as with compose.yaml (got 1). To fix it: change one of the two.")
 
 
 @pytest.mark.parametrize(
     ("name", "change", "part"),
     [
         ("api-prod", {"build": {"context": "."}}, "api-prod must not be built"),
-        ("worker", {"image": "x:2"}, "the image of worker is x:2, and must be x:1"),
+        ("worker", {"image": "x:2"}, "the image of worker must be x:1, as with api-prod (got x:2)"),
         ("worker", {"pull_policy": "never"}, "worker must be pulled"),
     ],
 )

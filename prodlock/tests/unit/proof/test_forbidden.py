@@ -37,10 +37,10 @@ def test_the_groups_of_a_selection_are_read() -> None:
     """Names are normalized; a group of which nothing was selected is empty."""
     shared = {"name": "Any_IO", "version": "1", "sha256": ["12"]}
     groups = {"main": [shared], "dev": [shared, {"name": "pytest", "version": "9", "sha256": []}]}
-    assert Lock.from_selection({"groups": groups, "inputs": "consistent"}) == Lock(
-        {"any-io": frozenset({"1"})}, {"any-io": frozenset({"1"}), "pytest": frozenset({"9"})}, "consistent"
+    assert Lock.from_selection({"groups": groups, "inputs": "consistent", "lock": "34"}) == Lock(
+        {"any-io": frozenset({"1"})}, {"any-io": frozenset({"1"}), "pytest": frozenset({"9"})}, "consistent", "34"
     )
-    assert Lock.from_selection({"groups": {"main": [shared]}}).dev == {}
+    assert Lock.from_selection({"groups": {"main": [shared]}, "lock": "34"}).dev == {}
 
 
 def test_distributions_of_main_by_an_extra_alone_are_forbidden() -> None:
@@ -68,7 +68,7 @@ def test_distributions_of_main_by_an_extra_alone_are_forbidden() -> None:
         ]
         for group in ("main", "dev")
     }
-    lock = Lock.from_selection({"groups": groups})
+    lock = Lock.from_selection({"groups": groups, "lock": "34"})
     assert leaks.denied(lock, ["pytest"], "poetry.lock") == []
     assert derive(DEV, lock, SOURCES).distributions >= {"pytest", "packaging"}
     assert "anyio" not in derive(DEV, lock, SOURCES).distributions

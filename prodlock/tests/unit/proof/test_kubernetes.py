@@ -11,6 +11,8 @@ import pytest
 from prodlock.proof.judges import kubernetes
 
 LABELS = {"name": "shop"}
+# A selector of other pods.
+OTHER = {"matchLabels": {"name": "z"}}
 Objects = dict[str, dict[str, Any]]
 
 
@@ -90,17 +92,17 @@ def test_objects_that_refer_to_each_other_are_not_findings() -> None:
     [
         (
             lambda objects: objects["policy"]["spec"].update(podSelector={"matchLabels": {"name": "other"}}),
-            "the NetworkPolicy api selects no pods.",
+            "the NetworkPolicy api must select the pods of a workload (got none).",
         ),
         (
             lambda objects: objects["policy"]["spec"]["podSelector"].update(
                 matchExpressions=[{"key": "name", "operator": "DoesNotExist"}]
             ),
-            "the NetworkPolicy api selects no pods.",
+            "the NetworkPolicy api must select the pods of a workload (got none).",
         ),
         (
             lambda objects: objects["account"].pop("automountServiceAccountToken"),
-            "automountServiceAccountToken of the ServiceAccount api must be false.",
+            "automountServiceAccountToken of the ServiceAccount api must be false (got",
         ),
         (
             lambda objects: pod(objects)["topologySpreadConstraints"][0]["labelSelector"].update(
@@ -149,7 +151,7 @@ def test_an_object_that_refers_to_nothing_is_a_finding(change: Callable[[Objects
     findings = changed(change)
     assert [one for one in findings if sentence in one], findings
     # A pod whose account is not there has no account that mounts no token, either: its own key decides.
-    assert len(findings) == (2 if "selects no pods" in sentence else 1)
+    assert len(findings) == (2 if "must select" in sentence else 1)
 
 
 @pytest.mark.parametrize(
@@ -166,25 +168,65 @@ def test_an_object_that_refers_to_nothing_is_a_finding(change: Callable[[Objects
 def test_policies_that_let_no_request_in_are_a_finding(change: Callable[[Objects], object]) -> None:
     """The policy of all pods closes what no other one opens. Without any policy all is open."""
     (sentence,) = changed(change)
-    assert sentence == "deploy/k8s: no NetworkPolicy lets requests in to the port 8000 of api."
+    assert sentence == (
+        "deploy/k8s: a NetworkPolicy must let requests in to the port 8000 of api (got none that does). To fix it: add "
+        "the port to its `ingress`."
+    )
     assert changed(lambda objects: (objects.pop("policy"), objects.pop("default"))) == []
 
 
 def test_a_pod_that_mounts_a_token_is_a_finding() -> None:
     """By its own key, which takes precedence, or with the account that every namespace has."""
     assert changed(lambda objects: pod(objects).pop("automountServiceAccountToken")) == []
-    sentence = "deploy/k8s, api: automountServiceAccountToken must be false."
+    sentence = (
+        "deploy/k8s, api: automountServiceAccountToken must be false (got another value, or none). To fix it: set it "
+        "to false."
+    )
     assert changed(lambda objects: pod(objects).update(automountServiceAccountToken=True)) == [sentence]
     default = {"serviceAccountName": "default", "automountServiceAccountToken": None}
     assert changed(lambda objects: pod(objects).update(default)) == [sentence]
 
 
-@pytest.mark.parametrize("selector", [None, {}, {"name": "z"}, {"matchLabels": {"name": "z"}}])
-@pytest.mark.parametrize("place", ["service", "budget"])
+@pytest.mark.parametrize(
+    ("place", "selector"),
+    [
+        *(
+            (place, one)
+            for place in ("service", "budget")
+            for one in (None, {"name": "z"}, {"matchLabels": {"a": "z"}})
+        ),
+        ("service", {}),
+    ],
+)
 def test_an_object_that_selects_no_pod_is_a_finding(place: str, selector: dict[str, Any] | None) -> None:
     """Kubernetes reports no error for it."""
     (sentence,) = changed(lambda objects: objects[place]["spec"].update(selector=selector))
-    assert sentence == f"deploy/k8s: the {OBJECTS[place]['kind']} api selects no pods."
+    assert sentence == (
+        f"deploy/k8s: the {OBJECTS[place]['kind']} api must select the pods of a workload (got none). To fix it: "
+        "correct its selector."
+    )
+
+
+def test_an_empty_selector_of_a_budget_is_that_of_all_pods() -> None:
+    """Of its namespace, which has those of the service alone."""
+    assert changed(lambda objects: objects["budget"]["spec"].update(selector={})) == []
+
+
+def test_only_a_template_with_containers_is_a_workload() -> None:
+    """A kind that is not Kubernetes' own has a template of a Secret, for example."""
+    template = {"metadata": {"name": "x"}, "type": "Opaque"}
+    assert judged(OBJECTS | {"sealed": an_object("SealedSecret", {"template": template})}) == []
+
+
+def test_the_port_of_a_sidecar_may_be_closed() -> None:
+    """It serves its pod alone."""
+    objects = copy.deepcopy(OBJECTS)
+    pod(objects)["containers"][0]["name"] = "api"
+    pod(objects)["containers"].append({"name": "sidecar", "ports": [{"containerPort": 4317}]})
+    assert judged(objects) == []
+    pod(objects)["containers"][0]["ports"] = [{"name": "http", "containerPort": 8000}, {"containerPort": 9000}]
+    (sentence,) = judged(objects)
+    assert "the port 9000 of api" in sentence
 
 
 def test_a_service_selects_the_pods_of_one_workload() -> None:
@@ -192,11 +234,13 @@ def test_a_service_selects_the_pods_of_one_workload() -> None:
     objects = copy.deepcopy(OBJECTS) | {"worker": workload("worker", {"name": "worker"})}
     assert judged(objects) == []
     objects["service"]["spec"]["selector"] = {"name": "worker"}
-    assert judged(objects) == ["deploy/k8s: no Service selects the pods of the Deployment api."]
+    assert judged(objects) == [
+        "deploy/k8s: a Service must select the pods of the Deployment api (got none). To fix it: correct its selector."
+    ]
     objects = copy.deepcopy(OBJECTS) | {"worker": workload("worker", LABELS)}
     sentences = judged(objects)
     assert len(sentences) == 2
-    assert "deploy/k8s: the Service api selects the pods of several workloads (api, worker)." in sentences
+    assert "the Service api must select the pods of one workload (got api, worker)." in "".join(sentences)
 
 
 def test_a_service_that_leads_out_of_the_cluster_is_accepted() -> None:

@@ -35,6 +35,25 @@ def test_links_are_followed_as_the_engine_does() -> None:
     assert mounts.resolve("/x/z", links).endswith("/z")
 
 
+@pytest.mark.parametrize(
+    ("device", "o", "places"),
+    [
+        ("/w/app", "bind", {"/w/app"}),
+        ("w/app", "bind", {"/w/app"}),
+        ("./w/app", "ro,bind", {"/./w/app"}),
+        ("w/app", "rbind", {"/w/app"}),
+        (r"C:\w", "bind", {r"C:\w"}),
+        ("overlay", "lowerdir=/w/app,upperdir=/u", {"/w/app", "/u"}),
+        (":/export", "addr=10.0.0.1,rw", set()),
+        ("tmpfs", "size=1m", set()),
+    ],
+)
+def test_a_volume_shows_the_places_that_its_driver_mounts(device: str, o: str, places: set[str]) -> None:
+    """The Engine takes a relative path as one below its root folder."""
+    document = {"volumes": {"x": {"driver_opts": {"type": "none", "o": o, "device": device}}}}
+    assert mounts.places(document) == places
+
+
 def test_all_mounted_places_of_the_machine_are_listed() -> None:
     """So that each can be looked at without symlinks."""
     volumes = [{"type": "bind", "source": "/a", "target": "/x"}, {"type": "volume", "source": "data", "target": "/y"}]

@@ -25,10 +25,10 @@ def test_a_distribution_is_recognized_by_its_metadata_or_archive(path: str, foun
 
 
 def test_parts_of_paths() -> None:
-    """A folder is not within itself, and bytecode is in the folder of its module."""
-    assert paths.is_within("/srv/app/x", "/srv/app")
-    assert not paths.is_within("/srv/app", "/srv/app")
-    assert not paths.is_within("/srv/apples/x", "/srv/app")
+    """A folder is not below itself, and bytecode is in the folder of its module."""
+    assert paths.is_below("/srv/app/x", "/srv/app")
+    assert not paths.is_below("/srv/app", "/srv/app")
+    assert not paths.is_below("/srv/apples/x", "/srv/app")
     assert paths.name("/srv/app/x.py") == "x.py"
     assert paths.in_site_packages("/a/site-packages/b/c.py") == ["b", "c.py"]
     assert paths.in_site_packages("/a/site-packages/__pycache__/b.pyc") == ["b.pyc"]

@@ -13,9 +13,10 @@ import pytest
 from prodlock import __version__
 from prodlock.failure import FAILED, Failure
 from prodlock.project import Project
-from prodlock.proof import publish
+from prodlock.proof import check, publish
 from prodlock.proof.check import Proof
 from prodlock.proof.evidence.collect import Evidence
+from prodlock.proof.records import Lock
 from prodlock.proof.report import Report
 from prodlock.source import Commit
 from prodlock.tests.unit.proof.examples import image
@@ -32,6 +33,7 @@ def evidence(commit: Commit | None = CLEAN, platform: str = "linux/amd64") -> Ev
         "image": replace(image(), document=stated, identifier="sha256:1"),
         "commit": commit,
         "configuration": SimpleNamespace(lock="poetry.lock"),
+        "lock": Lock({}, {}, sha256="a" * 64),
     }
     return cast("Evidence", SimpleNamespace(**given))
 
@@ -40,8 +42,8 @@ def evidence(commit: Commit | None = CLEAN, platform: str = "linux/amd64") -> Ev
     ("to", "platforms", "output", "message"),
     [
         ("quotes", [], None, "--to must be REGISTRY/NAME"),
-        ("localhost:1/quotes", ["arm64"], None, "--platform must be such as linux/amd64"),
-        ("localhost:1/quotes", [""], None, "--platform must be such as linux/amd64"),
+        ("localhost:1/quotes", ["arm64"], None, "--platform must be OS/ARCHITECTURE, such as linux/amd64"),
+        ("localhost:1/quotes", [""], None, "--platform must be OS/ARCHITECTURE, such as linux/amd64"),
         ("localhost:1/quotes", [], "", "--output must be the name of a file"),
         ("localhost:1/quotes", [], "none/sbom.json", "none/sbom.json must be in an existing folder"),
     ],
@@ -85,12 +87,18 @@ def test_the_commit_is_the_tag_where_none_is_given() -> None:
         publish._commit_tag(evidence(None))
 
 
-def test_the_verdict_states_what_was_proven(tmp_path: Path) -> None:
-    """Image, configuration, commit, lock, rules, tool, exit code."""
-    (tmp_path / "poetry.lock").write_bytes(b"a lock")
-    (tmp_path / "pyproject.toml").write_text('[tool.prodlock]\nlock = "poetry.lock"\n', encoding="utf-8")
+def test_a_bill_of_materials_that_can_not_be_written_is_a_failure(tmp_path: Path) -> None:
+    """With the remedy; nothing has been pushed by then."""
+    with pytest.raises(Failure, match=r"must be writable \(got: Is a directory\)\. To fix it: "):
+        check.write(tmp_path, "{}")
+    with pytest.raises(Failure, match=r"reports must be a folder that can be written \(got: .*\)\. To fix it: "):
+        publish._file(Project(tmp_path / "removed", {}), None)
+
+
+def test_the_verdict_states_what_was_proven() -> None:
+    """Image, configuration, commit, lock, rules, tool, exit code; the lock of the proof, not one that follows it."""
     report = Report("quotes:prod", "sha256:1", (), "is proven", {}, {"rebuilt": True})
-    stated = publish.verdict(Project(tmp_path, {}), Proof(evidence(), report), "registry.example/quotes@sha256:2")
+    stated = publish.verdict(Proof(evidence(), report), "registry.example/quotes@sha256:2")
     assert stated.pop("time").endswith("Z")
     rules = Path("docs/reference/rules.md").read_bytes()
     assert stated == {
@@ -98,7 +106,7 @@ def test_the_verdict_states_what_was_proven(tmp_path: Path) -> None:
         "configuration": "sha256:1",
         "platform": "linux/amd64",
         "commit": "c" * 40,
-        "lock": {"name": "poetry.lock", "sha256": hashlib.sha256(b"a lock").hexdigest()},
+        "lock": {"name": "poetry.lock", "sha256": "a" * 64},
         "checker": {"name": "prodlock", "version": __version__, "rules": hashlib.sha256(rules).hexdigest()},
         "exitCode": 0,
         "verdict": "is proven",

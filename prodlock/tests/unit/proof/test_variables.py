@@ -49,10 +49,10 @@ def test_the_same_variables_are_not_findings(
         ({}, {}, {"APP_COLOUR": ...}, "k8s: APP_COLOUR must be handed on as with compose.yaml"),
         ({}, {}, {"DATABASE_URL": ...}, "k8s: DATABASE_URL must be handed on as with compose.yaml"),
         ({"APP_LEVEL": ...}, {}, {}, "compose.yaml: APP_LEVEL must be handed on as with stack"),
-        ({}, {"APP_COLOUR": "blue"}, {}, "stack: APP_COLOUR is blue, and must be red as with compose.yaml."),
-        ({}, {}, {"APP_COLOUR": ""}, "k8s: APP_COLOUR is empty, and must be red as with compose.yaml."),
-        ({}, {"APP_COLOUR": None}, {}, "stack: APP_COLOUR is left open, and must be red as with compose.yaml."),
-        ({}, {"APP_LEVEL": "info"}, {"APP_LEVEL": "debug"}, "k8s: APP_LEVEL is debug, and must be info as with stack."),
+        ({}, {"APP_COLOUR": "blue"}, {}, "stack: APP_COLOUR must be red, as with compose.yaml (got blue)."),
+        ({}, {}, {"APP_COLOUR": ""}, "k8s: APP_COLOUR must be red, as with compose.yaml (got empty)."),
+        ({}, {"APP_COLOUR": None}, {}, "stack: APP_COLOUR must be red, as with compose.yaml (got left open)."),
+        ({}, {"APP_LEVEL": "info"}, {"APP_LEVEL": "debug"}, "k8s: APP_LEVEL must be info, as with stack (got debug)."),
         ({}, {"APP_LEVEL": "info"}, {}, "k8s: APP_LEVEL must be handed on as with stack (got no such variable). To fix "
          "it: add it with the value of stack, info."),
         ({"FORWARDED_ALLOW_IPS": None}, {}, {}, "stack: FORWARDED_ALLOW_IPS must be handed on"),
@@ -72,6 +72,31 @@ def test_no_message_has_a_password() -> None:
     found += judged({"API_TOKEN": "hunter2-3f9a"}, {"API_TOKEN": "swordfish-77"}, {"API_TOKEN": None})
     assert len(found) == 3
     assert not re.search("hunter2|swordfish", "".join(found))
+
+
+@pytest.mark.parametrize("source", ["fieldRef", "resourceFieldRef"])
+def test_a_variable_that_describes_a_pod_is_of_kubernetes_alone(source: str) -> None:
+    """No other system can hand it on, and a command need not have it. Another source is the site's."""
+    container = {"env": [{"name": "POD", "valueFrom": {source: {}}}]}
+    given = variables.of_kubernetes("k8s", container, [])
+    compose = Variables("compose.yaml", {})
+    assert list(variables.differences(compose, [compose._replace(file="stack"), given], ())) == []
+    assert list(variables.missing(given, variables.of_kubernetes("k8s, worker", {}, []))) == []
+    # One that the others have as well is compared as before.
+    assert list(variables.differences(compose._replace(values={"POD": None}), [given], ())) == []
+    (found,) = variables.differences(compose._replace(values={"POD": "x"}), [given], ())
+    assert found.startswith("k8s: POD must be x, as with compose.yaml (got left open)")
+    container["env"][0]["valueFrom"] = {"secretKeyRef": {}}
+    assert len(list(variables.differences(compose, [variables.of_kubernetes("k8s", container, [])], ()))) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("http://$(NODE):4317", None), ("$$(X)", "$(X)"), ("$X", "$X"), ("$$$(X)", None)]
+)
+def test_kubernetes_expands_references_to_other_variables(value: str, expected: str | None) -> None:
+    """Then the site sets the value. A dollar sign that is doubled begins no reference."""
+    container = {"env": [{"name": "A", "value": value}]}
+    assert variables.of_kubernetes("k8s", container, []).values == {"A": expected}
 
 
 def test_a_deployment_without_a_config_map_must_name_each_variable() -> None:
@@ -129,5 +154,5 @@ def test_a_command_lacks_what_the_service_has() -> None:
     other = worker._replace(values={"APP_LEVEL": "debug", "APP_COLOUR": "red"})
     sentences = list(variables.missing(STACK, other))
     assert [one.partition(" ")[0] for one in sentences] == ["stack,"] * 2
-    assert "APP_LEVEL is debug, and must be left open as with stack." in sentences[0]
+    assert "APP_LEVEL must be left open, as with stack (got debug)." in sentences[0]
     assert "DATABASE_URL must be handed on" in sentences[1]
