@@ -25,6 +25,7 @@ _SHELLS = frozenset({"sh", "bash", "dash", "ash"})
 _SEPARATORS = "&|;\n"
 _COMMENT = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^{}$]*))?\}|(\w+))")
+_HEREDOC = re.compile(r"""<<-?["']?([A-Za-z_]\w*)""")
 # Folders whose files describe something else than the service.
 ASIDE = re.compile(r"(?:^|/)(?:docs?|examples?|samples?|benchmarks?)/")
 # Compose reads an override without an option, on the machine of a developer.
@@ -184,9 +185,23 @@ class Deployment:
 def instructions(text: str) -> Iterator[tuple[str, str]]:
     """Yield the instructions of a Dockerfile with their arguments."""
     joined = re.sub(r"\\[ \t]*\r?\n(?:\s*#.*\n)*", " ", text)
-    for line in joined.splitlines():
+    lines = iter(joined.splitlines())
+    for line in lines:
         if found := re.match(r"\s*([A-Za-z]+)\s+(.*)", line):
-            yield found[1].upper(), found[2].strip()
+            kind, arguments = found[1].upper(), found[2].strip()
+            # The lines of a here-document, which RUN executes and COPY writes.
+            for end in _HEREDOC.findall(arguments) if kind in {"RUN", "COPY", "ADD"} else ():
+                body = "\n".join(_until(lines, end))
+                arguments += f"\n{body}" if kind == "RUN" else ""
+            yield kind, arguments
+
+
+def _until(lines: Iterator[str], end: str) -> Iterator[str]:
+    """Yield the lines before one with a text."""
+    for line in lines:
+        if line.strip() == end:
+            return
+        yield line
 
 
 def is_of_development(path: str) -> bool:

@@ -253,6 +253,7 @@ def test_groups_of_a_list_are_those_that_it_has(tmp_path: Path, locked: str, exp
         ("pip install --no-cache-dir '.[postgres]'", ["postgres"]),
         ("pip install /app[postgres,other]", ["other", "postgres"]),
         ("uv sync --all-extras", ["other", "postgres"]),
+        ("<<EOF\nset -e\nuv sync --extra postgres\nEOF\nCOPY <<-'END' /x\nRUN uv sync --all-extras\nEND", ["postgres"]),
         ("pip install uvicorn[postgres]", []),
         ("uv sync", []),
     ],
