@@ -72,7 +72,8 @@ def requirements(text: str, included: Iterable[str] = ()) -> Iterator[Requiremen
                     "index serves, with hashes (`uv pip compile --generate-hashes`, `pip-compile --generate-hashes`)."
                 )
                 raise ValueError(message)
-            hashes = tuple(("", digest) for digest in HASH.findall(stripped))
+            # pip compares digests without their case.
+            hashes = tuple(("", digest.lower()) for digest in HASH.findall(stripped))
             name = normalized(pin["name"])
             if not hashes:
                 message = (

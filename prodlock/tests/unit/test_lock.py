@@ -495,6 +495,12 @@ def test_a_kernel_whose_release_is_not_a_version_is_compared_as_a_text(
     assert selection.holds("platform_release >= '5'", environment={"platform_release": "10.1"})
 
 
+def test_a_digest_of_a_list_is_read_without_its_case() -> None:
+    """As pip compares it."""
+    (one,) = requirements.requirements("a==1 --hash=sha256:00FF\n")
+    assert selection.record(one)["sha256"] == ["00ff"]
+
+
 def test_what_development_adds_is_found_beside_the_lock(tmp_path: Path) -> None:
     """The first name that exists counts."""
     for lock, other in (("pylock.toml", "pylock.dev.toml"), ("a.txt", "a-dev.txt"), ("b.txt", "dev-b.txt")):
