@@ -400,7 +400,7 @@ with socket.create_connection(("cache", 6379), 5) as client:
         edit(orders.root / "docker-compose.yml", '["python", "-m", "orders.worker"]', '["python", "-m", "http.server"]')
         done = inv("check-prod", "--json", cwd=orders.root, **ENVIRONMENT)
         assert done.returncode == 2
-        assert '`command: ["python", "-m", "orders.worker"]`' in done.stderr
+        assert 'got no line `worker: {<<: *prod, command: ["python", "-m", "orders.worker"]' in done.stderr
 
 
 @pytest.mark.usefixtures("restored")
