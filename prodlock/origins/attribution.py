@@ -320,9 +320,16 @@ class _Attributor:
         if name in {"_virtualenv.py", "_virtualenv.pth"} and file.sha256:
             known = installers.skeleton_digest(content(file), "\0") in installers.SKELETONS
             return Origin(Kind.INSTALLER, "virtualenv") if known else None
-        if name.endswith(".pth") and file.sha256 and self._is_own_path(folder, content(file)):
-            return Origin(Kind.INSTALLER, "the project's own sources")
-        return None
+        return Origin(Kind.INSTALLER, "the project's own sources") if self._is_own_editable(file) else None
+
+    def _is_own_editable(self, file: File) -> bool:
+        """Return whether a file is one with which the project's own distributions are editable."""
+        folder, _, name = file.path.rpartition("/")
+        if not name.endswith(".pth") or not file.sha256:
+            return name.startswith("__editable___") and self._is_own_finder(file)
+        content = self.evidence.subject.content(file)
+        finder = self.evidence.seen.get(f"{folder}/{installers.finder_of(content)}.py")
+        return self._is_own_path(folder, content) or (finder is not None and self._is_own_finder(finder))
 
     def _is_activation_of_base(self, name: str, text: bytes) -> bool:
         """Return whether a script is what the base image's module venv makes."""
@@ -336,12 +343,30 @@ class _Attributor:
 
     def _is_own_path(self, site: str, content: bytes) -> bool:
         """Return whether a .pth file only adds folders, with which the project's own distributions are editable."""
-        if not any(one.name in self.evidence.own for one in self.evidence.installed if one.site == site):
-            return False
         lines = [line.strip() for line in content.decode(errors="replace").splitlines() if line.strip()]
+        return (
+            self._has_own(site)
+            and bool(lines)
+            and all(re.fullmatch(r"/[^\0;]*", line) and line.rstrip("/") in self._folders for line in lines)
+        )
+
+    def _is_own_finder(self, file: File) -> bool:
+        """Return whether a module of setuptools only adds packages, with which the project's own are editable."""
+        folders = installers.editable_folders(self.evidence.subject.content(file)) if file.sha256 else []
+        return (
+            self._has_own(posixpath.dirname(file.path))
+            and bool(folders)
+            and all(folder in self._folders or f"{folder}.py" in self.evidence.seen for folder in folders)
+        )
+
+    def _has_own(self, site: str) -> bool:
+        return any(one.name in self.evidence.own for one in self.evidence.installed if one.site == site)
+
+    @cached_property
+    def _folders(self) -> frozenset[str]:
+        """The folders that have files, and those above them."""
         folders = {posixpath.dirname(file.path) for file in self.evidence.files}
-        above = {part for folder in folders for part in (folder, posixpath.dirname(folder))}
-        return bool(lines) and all(re.fullmatch(r"/[^\0;]*", line) and line.rstrip("/") in above for line in lines)
+        return frozenset(part for folder in folders for part in (folder, posixpath.dirname(folder)))
 
     def _of_repository(self, file: File) -> Origin | None:
         paths = self.evidence.repository.files.get(file.sha256, ())

@@ -96,9 +96,14 @@ _MINOR = re.compile(rb"python3\.\d+")
 _PROMPT = re.compile(rb"(?<=VIRTUAL_ENV_PROMPT=)[\w./@+-]*(?=[\s\"']|$)")
 # A variable of the environment of a process that activate_this.py may not set.
 _VARIABLE = re.compile(rb"environ\[[\"'](?!VIRTUAL_ENV)")
+# The module by which setuptools makes packages editable that a folder alone does not: what differs in it, and the
+# .pth file that installs it.
+_FINDER_FOLDERS = re.compile(rb"(?m)^((?:MAPPING|NAMESPACES)(?:: dict\[str, (?:str|list\[str\])\])?) = (\{.*\})$")
+_FINDER_NAME = re.compile(rb"(?m)^(PATH_PLACEHOLDER = )'[\w.+-]*'")
+_INSTALLS_FINDER = re.compile(rb"import (__editable___\w+_finder); \1\.install\(\)\n?")
 # The newest versions of which SKELETONS has the scripts.
 _NEWEST = {b"uv": (0, 13), b"virtualenv": (21, 15)}
-# What uv and virtualenv write into an environment.
+# What uv, virtualenv and setuptools write into an environment.
 SKELETONS = frozenset(
     line.partition(" ")[0]
     for line in Path(__file__).with_name("skeletons.txt").read_text(encoding="ascii").splitlines()
@@ -260,6 +265,25 @@ def skeleton_digest(content: bytes, environment: str, prompts: Iterable[str] = (
         for line in plain.split(b"\n")
     )
     return hashlib.sha256(b"\n".join(lines)).hexdigest()
+
+
+def finder_of(path_file: bytes) -> str:
+    """Return the name of the module of setuptools that a .pth file installs, and does nothing else, or nothing."""
+    match = _INSTALLS_FINDER.fullmatch(path_file)
+    return match[1].decode() if match else ""
+
+
+def editable_folders(finder: bytes) -> list[str]:
+    """Return the folders that a module of setuptools imports editable packages from; none for any other module."""
+    plain = _FINDER_NAME.sub(rb"\1''", _FINDER_FOLDERS.sub(rb"\1 = {}", finder))
+    if hashlib.sha256(plain).hexdigest() not in SKELETONS:
+        return []
+    try:
+        mappings = [ast.literal_eval(literal.decode()) for _, literal in _FINDER_FOLDERS.findall(finder)]
+    except (SyntaxError, ValueError):
+        return []
+    values = [value for mapping in mappings if isinstance(mapping, dict) for value in mapping.values()]
+    return [str(one) for value in values for one in (value if isinstance(value, list) else [value])]
 
 
 def is_newer(configuration: bytes) -> bool:

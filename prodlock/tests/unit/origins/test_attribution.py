@@ -6,11 +6,13 @@ import io
 import tarfile
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Literal
 
 import pytest
 
 from prodlock.image.records import File
+from prodlock.origins import installers
 from prodlock.origins.records import Bytecode, Copied, Kind, Member, Package, State, Subject
 from prodlock.tests.unit.origins.subjects import (
     PYTHON,
@@ -333,6 +335,40 @@ def test_an_editable_installation_of_the_project_itself_is_explained() -> None:
     evil = own | {f"{SITE}/_shop.pth": b"/code\nimport evil\n", "/code/app/main.py": b"main"}
     given = evidence(subject(BASE, evil), repository=repository, own=frozenset({"shop-api"}))
     assert ("LS606", f"{SITE}/_shop.pth") in found(given)
+
+
+def test_a_finder_of_setuptools_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that no version writes, that leads to another folder, or of another distribution is a finding."""
+    form = "import sys\nMAPPING = {}\nNAMESPACES: dict[str, list[str]] = {}\nPATH_PLACEHOLDER = '{}' + '.x'\n"
+    plain = form.format("{}", "{}", "").encode()
+    monkeypatch.setattr("prodlock.origins.installers.SKELETONS", {sha256(plain)})
+    name, repository = "__editable___api_0_1_finder", {"app/main.py": b"main"}
+    own, _ = distribution("api", "0.1", {"__editable__.api-0.1.pth": f"import {name}; {name}.install()\n".encode()})
+    place, pth = f"{SITE}/{name}.py", f"{SITE}/__editable__.api-0.1.pth"
+
+    def findings(text: str, names: str = "api", files: Mapping[str, bytes] = MappingProxyType({})) -> set[str]:
+        layer = own | {place: text.encode(), "/code/app/main.py": b"main"} | dict(files)
+        given = evidence(subject(BASE, layer), repository=repository, own=frozenset({names}))
+        return {path for _, path in found(given)} & {place, pth}
+
+    text = form.format({"app": "/code/app"}, {"app.x": ["/code/app"]}, "__editable__.api-0.1.finder")
+    assert findings(text) == set()
+    # The finding about that distribution stands for the other file, which its record has.
+    assert findings(text, "other") == {place}
+    for other in (text + "import evil\n", text.replace("/code/app", "/evil"), text.replace("'/code", "1 or '/code")):
+        assert findings(other) == {place, pth}
+    assert findings(text, files={pth: f"import evil; import {name}; {name}.install()\n".encode()}) == {pth}
+
+
+def test_the_finders_of_setuptools_have_a_form() -> None:
+    """What differs between projects is left out of the digest."""
+    written = b"MAPPING = {'a': '/app/a'}\nNAMESPACES = {'a.b': ['/app/a/b']}\nPATH_PLACEHOLDER = 'x' + '.y'\n"
+    assert installers.editable_folders(written) == []
+    assert (
+        installers.finder_of(b"import __editable___a_finder; __editable___a_finder.install()")
+        == "__editable___a_finder"
+    )
+    assert installers.finder_of(b"import __editable___a_finder; __editable___b_finder.install()") == ""
 
 
 def test_files_of_debian_packages_are_recorded_and_not_proven() -> None:
