@@ -190,7 +190,7 @@ def test_a_failing_engine_is_not_evidence_of_an_absent_image(
 
 def test_a_bill_of_materials_needs_an_existing_folder(tmp_path: Path) -> None:
     """It is required before the proof starts."""
-    with pytest.raises(Failure, match=rf"\(there is no folder {tmp_path}/missing\)") as failure:
+    with pytest.raises(Failure, match=rf"\(got no folder {tmp_path}/missing\)") as failure:
         check.sbom(Project(), None, str(tmp_path / "missing" / "bill.json"))
     assert failure.value.code == CANNOT_CHECK
 
@@ -223,7 +223,7 @@ def test_names_of_any_encoding_are_printed(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("name", ["/dev/full", ""])
-def test_a_report_that_cannot_be_written_is_a_failure(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_report_that_cannot_be_written_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """On a full disk, and where standard output is closed: the exit code must not be that of findings."""
     with open(name, "w", encoding="utf-8") if name else contextlib.nullcontext() as output:  # noqa: PTH123
         monkeypatch.setattr(sys, "stdout", output)
@@ -252,15 +252,39 @@ def test_the_lock_is_read_from_devs_selection() -> None:
 @pytest.mark.parametrize(
     ("files", "error"),
     [
-        ([], "x:dev is stale: it has no /srv/selection.json, which every build of this project's dev image writes."),
-        ([selection()._replace(path="/opt/venv/selection.json")], "x:dev is stale: it has no /srv/selection.json"),
-        ([selection(lock="56")], "x:dev is stale: poetry.lock has changed since. Run `inv build`, then check again."),
-        ([selection(schema=0)], "x:dev is stale: its /srv/selection.json is of another version of this project's"),
-        ([selection(groups=[])], "x:dev is stale: its /srv/selection.json can't be read"),
-        ([selection(groups={"main": [{"name": "a"}]})], "x:dev is stale: its /srv/selection.json can't be read"),
-        ([selection(groups={"main": [{"name": 1, "version": []}]})], "x:dev is stale: its /srv/selection.json can't"),
-        ([File("/srv/selection.json", head=b"[]")], "x:dev is stale: its /srv/selection.json can't be read"),
-        ([File("/srv/selection.json", head=b"\xff{")], "x:dev is stale: its /srv/selection.json can't be read"),
+        (
+            [],
+            "x:dev must not be stale (got: it has no /srv/selection.json, which every build of this project's dev",
+        ),
+        (
+            [selection()._replace(path="/opt/venv/selection.json")],
+            "x:dev must not be stale (got: it has no /srv/selection.json",
+        ),
+        (
+            [selection(lock="56")],
+            "x:dev must not be stale (got: poetry.lock has changed since). To fix it: run `inv build`",
+        ),
+        (
+            [selection(schema=0)],
+            "x:dev must not be stale (got: its /srv/selection.json is of another version of this project's",
+        ),
+        ([selection(groups=[])], "x:dev must not be stale (got: its /srv/selection.json can't be read"),
+        (
+            [selection(groups={"main": [{"name": "a"}]})],
+            "x:dev must not be stale (got: its /srv/selection.json can't be read",
+        ),
+        (
+            [selection(groups={"main": [{"name": 1, "version": []}]})],
+            "x:dev must not be stale (got: its /srv/selection.json can't",
+        ),
+        (
+            [File("/srv/selection.json", head=b"[]")],
+            "x:dev must not be stale (got: its /srv/selection.json can't be read",
+        ),
+        (
+            [File("/srv/selection.json", head=b"\xff{")],
+            "x:dev must not be stale (got: its /srv/selection.json can't be read",
+        ),
     ],
 )
 def test_a_dev_image_of_another_lock_is_stale(files: list[File], error: str) -> None:
