@@ -144,10 +144,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.add_argument("--strict", action="store_true", help="report every file that nothing accounts for")
     verify.add_argument("--all", action="store_true", help="print every finding; with --json, every file")
-    form = verify.add_mutually_exclusive_group()
-    form.add_argument(
+    verify.add_argument(
         "--explain", metavar="PATH", help="print the origin of a path in every layer, or a rule by its code"
     )
+    form = verify.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print the report as JSON")
     form.add_argument("--sarif", action="store_true", help="print the findings in SARIF, for code scanning")
     verify.add_argument("--html", metavar="FILE", type=Path, help="write a page with a picture of the image as well")

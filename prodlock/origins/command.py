@@ -83,17 +83,21 @@ def run(project: Project, reference: str, options: Options, output: Output) -> i
         from prodlock.origins import page  # noqa: PLC0415
 
         page.write(report, output.html)
+    shown = report
     if output.explain is not None:
         from prodlock.origins import explain  # noqa: PLC0415
 
-        print_text("\n".join(explain.explain(output.explain, report)))
-        return report.code
+        if not (output.json or output.sarif):
+            print_text("\n".join(explain.explain(output.explain, report)))
+            return report.code
+        shown = explain.narrowed(output.explain, report)
     if output.sarif:
         from prodlock.origins import sarif  # noqa: PLC0415
 
-        print_text(json.dumps(sarif.document(report), indent=2))
-        return report.code
-    return print_report(report, as_json=output.json)
+        print_text(json.dumps(sarif.document(shown), indent=2))
+    else:
+        print_report(shown, as_json=output.json)
+    return report.code
 
 
 def verify(project: Project, reference: str, options: Options | None = None) -> VerifyReport:

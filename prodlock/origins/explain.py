@@ -6,6 +6,8 @@ import difflib
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TypeAlias
 
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image.records import File
@@ -16,6 +18,8 @@ from prodlock.proof import rules
 from prodlock.proof.rules import Finding
 
 _CODE = re.compile(r"LS\d{3}", re.IGNORECASE)
+# Files and links, each with its origin.
+_Files: TypeAlias = tuple[tuple[File, Origin], ...]
 # How many other paths a message names, and how many are compared.
 _NEAREST = 5
 _COMPARED = 2000
@@ -27,21 +31,49 @@ def explain(target: str, report: VerifyReport) -> list[str]:
     Raises Failure where the image has no such path, and where no rule has the code.
     """
     if is_rule(target):
-        found = [finding for finding in report.findings if finding.rule.code == target.upper()]
-        return _printable([*explain_rule(target), *_findings(found, report)])
+        return _printable([*explain_rule(target), *_findings(_of_rule(target, report), report)])
+    path, files, within = _found(target, report)
+    return _printable(
+        [*(_file(path, files, report) if files else ()), *(_folder(path, within, report) if within else ())]
+    )
+
+
+def narrowed(target: str, report: VerifyReport) -> VerifyReport:
+    """Return the report on one path in the image, with every file, or on a rule. Raises Failure as `explain` does."""
+    if is_rule(target):
+        explain_rule(target)
+        return replace(report, findings=tuple(_of_rule(target, report)))
+    path, files, within = _found(target, report)
+    attribution = replace(report.attribution, files=(*files, *within))
+    return replace(report, attribution=attribution, findings=tuple(_of_path(path, report)), everything=True)
+
+
+def _of_path(path: str, report: VerifyReport) -> list[Finding]:
+    """Return the findings on a path, and on what is within it."""
+    return [one for one in report.findings if one.path.startswith(_prefix(path)) or _concerns(one.path, path)]
+
+
+def _of_rule(code: str, report: VerifyReport) -> list[Finding]:
+    return [finding for finding in report.findings if finding.rule.code == code.upper()]
+
+
+def _found(target: str, report: VerifyReport) -> tuple[str, _Files, _Files]:
+    """Return a path in its common form, the files that have it, and those within it. Raises Failure without any."""
     if not target:
         message = "--explain must be the code of a rule or a path in the image (got nothing). To fix it: name one."
         raise Failure(message, CANNOT_CHECK)
     # A name may have a line break or another control character in it, which the report escapes.
     path = posixpath.normpath(f"/{target.lstrip('/')}")
-    files = [(file, origin) for file, origin in report.attribution.files if file.path == path]
-    prefix = f"{path.rstrip('/')}/"
-    within = tuple(one for one in report.attribution.files if one[0].path.startswith(prefix))
+    files = tuple(one for one in report.attribution.files if one[0].path == path)
+    within = tuple(one for one in report.attribution.files if one[0].path.startswith(_prefix(path)))
     if not files and not within:
         raise Failure(_missing(path, report.attribution), CANNOT_CHECK)
-    return _printable(
-        [*(_file(path, files, report) if files else ()), *(_folder(path, within, report) if within else ())]
-    )
+    return path, files, within
+
+
+def _prefix(path: str) -> str:
+    """Return how the paths within a folder begin."""
+    return f"{path.rstrip('/')}/"
 
 
 def is_rule(target: str) -> bool:
@@ -65,7 +97,7 @@ def _printable(lines: Sequence[str]) -> list[str]:
     return [text.printable(line) for line in lines]
 
 
-def _file(path: str, files: Sequence[tuple[File, Origin]], report: VerifyReport) -> Iterator[str]:
+def _file(path: str, files: _Files, report: VerifyReport) -> Iterator[str]:
     """Yield the origin of a path in each layer that has it."""
     yield path
     for number, (file, origin) in enumerate(files):
@@ -90,15 +122,13 @@ def _file(path: str, files: Sequence[tuple[File, Origin]], report: VerifyReport)
         yield from (f"    {line}" for line in _findings(found, report, with_layer=False))
 
 
-def _folder(path: str, within: tuple[tuple[File, Origin], ...], report: VerifyReport) -> Iterator[str]:
+def _folder(path: str, within: _Files, report: VerifyReport) -> Iterator[str]:
     """Yield what a folder has of each kind of origin."""
     size = text.size(sum(file.size for file, _ in within))
     layers = ", ".join(f"{layer + 1}" for layer in sorted({file.layer for file, _ in within}))
     yield f"{path}: {text.count(len(within), 'file')}, {size}, in {'layers' if ',' in layers else 'layer'} {layers}"
     yield from table(summary.rows(Attribution(within, {})))
-    prefix = f"{path.rstrip('/')}/"
-    found = [finding for finding in report.findings if finding.path.startswith(prefix) or _concerns(finding.path, path)]
-    yield from _findings(found, report)
+    yield from _findings(_of_path(path, report), report)
 
 
 def _findings(findings: Sequence[Finding], report: VerifyReport, *, with_layer: bool = True) -> Iterator[str]:
@@ -147,7 +177,7 @@ def _missing(path: str, attribution: Attribution) -> str:
     near = [one for one in paths if one.endswith(path)] or [one for one in paths if _base(one) == _base(path)]
     if not near:
         above = next((one for one in _parents(path) if _has(one, paths)), "/")
-        prefix = f"{above.rstrip('/')}/"
+        prefix = _prefix(above)
         names = {one[len(prefix) :].partition("/")[0] for one in paths if one.startswith(prefix)}
         wrong = path[len(prefix) :].partition("/")[0]
         near = [prefix + name for name in difflib.get_close_matches(wrong, sorted(names)[:_COMPARED])] or [above]
@@ -163,5 +193,4 @@ def _base(path: str) -> str:
 
 
 def _has(folder: str, paths: dict[str, None]) -> bool:
-    prefix = f"{folder.rstrip('/')}/"
-    return any(path.startswith(prefix) for path in paths)
+    return any(path.startswith(_prefix(folder)) for path in paths)

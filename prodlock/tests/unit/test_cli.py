@@ -39,9 +39,7 @@ def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str], comma
     assert f"exit codes:\n  0    {meaning}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["checks"], ["check", "--images=x"], ["verify", "x", "--explain=/", "--json"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["checks"], ["check", "--images=x"], ["verify", "x", "--sarif", "--json"]])
 def test_an_invalid_command_line_exits_with_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     """Standard error has the usage and the reason."""
     with pytest.raises(SystemExit) as end:

@@ -8,7 +8,7 @@ import pytest
 
 from prodlock.failure import Failure
 from prodlock.image.records import File
-from prodlock.origins.explain import explain, explain_rule, is_rule
+from prodlock.origins.explain import explain, explain_rule, is_rule, narrowed
 from prodlock.origins.records import Bytecode, State
 from prodlock.proof import rules
 from prodlock.tests.unit.origins.examples import (
@@ -54,6 +54,25 @@ def test_a_path_is_normalized(written: str) -> None:
     """With and without a slash; a file of the base image names it."""
     lines = explain(written, report())
     assert lines[:2] == ["/usr/bin/env", "  layer 1 of the base image python:3.13-slim: ADD file:0 in /"]
+
+
+def test_the_report_is_narrowed_to_a_path_or_a_rule() -> None:
+    """For JSON and SARIF: every file of the path, and the findings on it."""
+    found = report(
+        finding(CHANGED, "", 2, path="/code/.env", why="still ships", files=1),
+        finding(EXTRA, "", 1, path=f"{SITE}/x.py", why="unknown", files=1),
+        files=[(ENV, REPOSITORY), (file(f"{SITE}/x.py", 1, b"x"), UNEXPLAINED)],
+    )
+    for target, paths in (("/code", ["/code/main.py", "/code/.env"]), ("code/.env", ["/code/.env"])):
+        data = narrowed(target, found).data()
+        assert [one["path"] for one in data["files"]] == paths
+        assert [one["path"] for one in data["findings"]] == ["/code/.env"]
+    data = narrowed("ls605", found).data()
+    assert [one["path"] for one in data["findings"]] == ["/code/.env"]
+    assert "files" not in data
+    for wrong in ("/absent", "LS999", ""):
+        with pytest.raises(Failure, match=r"^--explain must be"):
+            narrowed(wrong, found)
 
 
 def test_a_file_that_a_later_layer_has_again_is_explained() -> None:
