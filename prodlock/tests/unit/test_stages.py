@@ -87,7 +87,10 @@ except KeyboardInterrupt:
     time.sleep(0.5)
     pathlib.Path("removed").touch()
 """
+# In the background, a shell makes a program ignore Ctrl-C, and so what that starts.
 RUN = """\
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from prodlock.docker import own_tests
 from prodlock.failure import interrupt_on_termination
 from prodlock.project import Project
