@@ -1,7 +1,7 @@
 """Copy what a build and production need of Prodlock into a project's folder `prodlock`, and compare the copy.
 
 So a bare `docker build .` works in a clone, and the same commit gives the same image. Python files are copied without
-comments and docstrings, a line for each statement: the installed package has the readable source.
+comments and docstrings, in as few lines as possible: the installed package has the readable source.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 import textwrap
 import tokenize
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from prodlock import __version__
@@ -39,6 +39,8 @@ _ALL_FORMATS = set(_FORMATS.values())
 # Tokens that are not code.
 _NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 _OPENING, _CLOSING = {"(", "[", "{"}, {")", "]", "}"}
+# How a statement begins that can't follow the head of a block in its line (https://docs.python.org/3/reference/compound_stmts.html).
+_COMPOUND = re.compile(r"\s*(?:@|(?:async|class|def|for|if|match|try|while|with)\b)")
 
 
 def files(configuration: Configuration) -> dict[str, str]:
@@ -66,7 +68,7 @@ def _copied(path: Path) -> str:
 
 
 def compact(source: str) -> str:
-    """Return Python source with one line for each statement, and without comments, docstrings and blank lines.
+    """Return Python source without comments, docstrings and blank lines, with at most one line for each statement.
 
     The result depends on the source alone, not on the version of Python that runs this.
     """
@@ -79,7 +81,8 @@ def compact(source: str) -> str:
             continue
         (row, column), (last_row, last_column) = token.start, token.end
         if token.type == tokenize.NEWLINE:
-            compacted.append(f"{line.rstrip()}\n" if line.strip() else "")
+            if line.strip():
+                compacted.append(line.rstrip())
             line, previous = "", None
             continue
         if previous is None:
@@ -92,7 +95,20 @@ def compact(source: str) -> str:
             text = "".join(rows[row - 1 : last_row])
             line += text[column : len(text) - len(rows[last_row - 1]) + last_column]
         previous = token
-    return "".join(compacted)
+    return "".join(f"{line}\n" for line in _joined(compacted))
+
+
+def _joined(statements: Sequence[str]) -> Iterator[str]:
+    """Yield statements and heads of blocks; a statement that is alone in its block follows the head in its line."""
+    depths = [*(len(one) - len(one.lstrip()) for one in statements), 0]
+    is_joined = False
+    for number, head in enumerate(statements):
+        if is_joined:
+            is_joined = False
+            continue
+        body = "".join(statements[number + 1 : number + 2])
+        is_joined = head.endswith(":") and depths[number + 2] < depths[number + 1] and not _COMPOUND.match(body)
+        yield f"{head} {body.lstrip()}" if is_joined else head
 
 
 def _docstrings(source: str) -> set[tuple[int, int]]:

@@ -58,7 +58,7 @@ def test_a_vendored_program_has_the_code_of_the_installed_one(path: Path) -> Non
 def test_the_comparison_of_code_notices_a_change() -> None:
     """The control of the test above."""
     source = 'def f():\n    """Text."""\n    return (1,\n        2)  # two\n'
-    assert vendored.compact(source) == "def f():\n    return (1, 2)\n"
+    assert vendored.compact(source) == "def f(): return (1, 2)\n"
     assert without_docstrings("def f():\n    return (1, 3)\n") != without_docstrings(source)
 
 
@@ -72,10 +72,13 @@ def test_the_comparison_of_code_notices_a_change() -> None:
         "class E(Exception):\n    '''Needed.'''\n",
         "x = 1 + \\\n    2\n",
         "async def f():\n    async with a as b, c as d:\n        await b\n",
+        "for x in y:\n    if x: pass\n    else: break\nelse:\n    while x:\n        x()\n",
+        "def f():\n    'Docstring.'\n    if x:\n        return {1: 2}\n    match = 1\n",
+        "try:\n    import a\nexcept E:\n    @b\n    def f():\n        pass\n",
     ],
 )
 def test_any_form_of_code_is_kept(source: str) -> None:
-    """Strings that look like comments, broken lines, bodies of a docstring alone."""
+    """Strings that look like comments, broken lines, bodies of a docstring alone, blocks of one statement."""
     assert without_docstrings(vendored.compact(source)) == without_docstrings(source)
 
 
