@@ -148,7 +148,7 @@ def test_serve_removes_the_exited_container_of_a_killed_serve() -> None:
         process.wait()
     name = f"{PROJECT}-api-prod-1"
     assert running(name)
-    assert "To stop it: `inv stop`." in sentence(inv("serve", "--detach", f"--port={PORT}"))
+    assert "To fix it: stop that with `inv stop`." in sentence(inv("serve", "--detach", f"--port={PORT}"))
     docker("stop", name)
     with serving():
         assert answers()
