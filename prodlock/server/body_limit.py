@@ -14,8 +14,9 @@ class BodyTooLarge(Exception):
 class BodyLimit:
     """ASGI layer: answer 413 to a body of more than `most` bytes.
 
-    A body whose length is announced is refused before the application is called. Any other body is counted, and the
-    application's answer is replaced, because an application may handle `BodyTooLarge` in its own way.
+    A body whose announced length is too large is refused before the application is called; httptools reads no more than
+    that length. A chunked body is counted, and the application's answer is replaced, because an application may handle
+    `BodyTooLarge` in its own way.
     """
 
     def __init__(self, app: Application, most: int) -> None:
@@ -27,10 +28,13 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        headers = dict(scope["headers"])
         # httptools has refused a length that is not a number in ASCII digits.
-        if int(length) > self._most:
+        if int(headers.get(b"content-length", b"0")) > self._most:
             await _refuse(send)
+            return
+        if b"transfer-encoding" not in headers:
+            await self.app(scope, receive, send)
             return
         request = _Request(receive, send, self._most)
         try:

@@ -137,7 +137,11 @@ class Exchange:
         if note:
             fields["note"] = note
             line += ": %(note)s"
-        logger.log(level, line, fields, exc_info=error, extra={"fields": fields})
+        raised = (type(error), error, error.__traceback__) if error else None
+        # Without a look for the caller, which is this line in any case.
+        record = logging.getLogRecordFactory()(REQUESTS, level, __file__, 0, line, (fields,), raised)
+        record.fields = fields
+        logger.handle(record)
 
 
 class RequestLog:

@@ -86,7 +86,7 @@ def test_the_log_has_the_status_that_the_client_received(
 
 
 def sent_by(app: Application) -> list[Message]:
-    """Return what an application within a limit of one byte sends for a body of two."""
+    """Return what an application within a limit of one byte sends for a chunked body of two."""
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -95,7 +95,8 @@ def sent_by(app: Application) -> list[Message]:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(BodyLimit(app, 1)({"type": "http", "headers": []}, receive, send))
+    scope: Scope = {"type": "http", "headers": [(b"transfer-encoding", b"chunked")]}
+    asyncio.run(BodyLimit(app, 1)(scope, receive, send))
     return sent
 
 
@@ -124,3 +125,18 @@ def test_a_body_that_grows_too_large_after_the_response_has_begun_is_an_exceptio
 
     with pytest.raises(BodyTooLarge):
         sent_by(echoes)
+
+
+def test_a_request_without_a_chunked_body_costs_no_layer() -> None:
+    """The parser reads no more than the announced length: the application gets the server's own functions."""
+    given: list[object] = []
+
+    async def notes(_scope: Scope, *functions: object) -> None:
+        given.extend(functions)
+
+    async def unused() -> Message:
+        raise AssertionError
+
+    functions = (unused, unused)
+    asyncio.run(BodyLimit(notes, 1)({"type": "http", "headers": [(b"content-length", b"1")]}, *functions))  # type: ignore[arg-type]
+    assert tuple(given) == functions
