@@ -112,7 +112,8 @@ def known_cause(args: Sequence[str], code: int, output: str) -> str:
     """Return the message for the known cause of a failed `docker` command, or an empty string for another one."""
     if args[:1] == ("run",) and code < RUN_FAILED:
         return ""
-    found = ((cause, re.search(cause.line, printable(output), re.MULTILINE)) for cause in _CAUSES)
+    text = printable(output)
+    found = ((cause, re.search(cause.line, text, re.MULTILINE)) for cause in _CAUSES)
     return next((cause.message.format(**match.groupdict()) for cause, match in found if match), "")
 
 

@@ -95,7 +95,6 @@ def _collect(
     name_of_prod = images.names(project, dev, *([] if file else [prod]))[-1]
     if whole and not file:
         # Before anything is built for the comparison.
-        source.refuse_converted(project, committing.result())
         refuse_other_commit(project, prod, name_of_prod.labels, committing.result())
     # Most of the time passes while the Engine packs prod: all that concerns dev is done meanwhile.
     with file.open("rb") if file else tempfile.TemporaryFile() as archive, ThreadPoolExecutor() as pool:
@@ -121,7 +120,6 @@ def _collect(
         trusted = must_be.contents.provides if must_be else forbids.allows
         image = reader.read(prod, archive, hashed, trusted, forbids.is_relevant)
         if whole and file:
-            source.refuse_converted(project, commit)
             refuse_other_commit(project, prod, image.config.get("Labels") or {}, commit)
     return Evidence(
         name=name,
@@ -158,8 +156,10 @@ def refuse_other_commit(
 ) -> None:
     """Raise Failure where an image's label states that it was made from another commit of this repository.
 
-    An image without that label can still be compared, byte for byte.
+    And where git converts what a build reads: then it is made of no commit's bytes. An image without that label can
+    still be compared, byte for byte.
     """
+    source.refuse_converted(project, commit)
     labelled = labels.get(_REVISION, "")
     wanted = source.arguments(project, commit).get("REVISION", "")
     if labelled != wanted and source.has_commit(project, labelled.removesuffix("-dirty")):

@@ -74,6 +74,7 @@ LABELS = RunSettings(
     cpus="the limit of CPU cores",
     read_only="the read-only root",
     dropped="the dropped capabilities",
+    added="the added capabilities",
     forwarded="the sender of trusted forwarded headers",
     root_path="the stripped path",
     command="the command",

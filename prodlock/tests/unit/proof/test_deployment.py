@@ -302,6 +302,15 @@ def test_a_container_may_have_the_security_context_of_its_pod() -> None:
     assert deployment.of_kubernetes(objects).user == "2:10001"
 
 
+def test_every_setting_has_a_name_for_messages() -> None:
+    """A difference names it."""
+    assert None not in deployment.LABELS
+    (sentence,) = deployment.differences(
+        deployment.RunSettings(added=()), {"x": deployment.RunSettings(added=("SYS_ADMIN",))}, "y"
+    )
+    assert sentence.startswith("x: the added capabilities must be none, as with y (got SYS_ADMIN).")
+
+
 def test_sidecars_are_not_compared_with_the_service() -> None:
     """The container with the name of its workload is the service's."""
     for place in (0, 1):
