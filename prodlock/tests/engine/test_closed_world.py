@@ -588,7 +588,7 @@ services:
   api-tests:
     profiles: !reset []
   proxy:
-    image: haproxy:3.0
+    image: haproxy:3.2
     pid: service:api-prod
 volumes:
   code:

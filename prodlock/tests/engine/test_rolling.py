@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
-from prodlock.tests.engine.conftest import DEV, PORT, PROJECT, ROOT, Clients, answers, docker, inspected, until
+from prodlock.tests.engine.conftest import BASE, DEV, PORT, PROJECT, ROOT, Clients, answers, docker, inspected, until
 
 FILES = ("--file=docker-compose.yml", "--file=deploy/proxy.yml", "--profile=prod")
 CLIENTS = 100
@@ -59,6 +59,21 @@ def test_a_rolling_restart_loses_no_request(proxy_image: str, full_length: bool)
     assert kept.lost == []
     assert kept.answered > 200 * rounds
     assert plain.lost
+
+
+def test_replicas_that_do_not_accept_yet_fail_no_request(proxy_image: str) -> None:
+    """The DNS names a container from its start on, long before a service that imports much accepts connections."""
+    alias = (f"--network={PROJECT}_default", "--network-alias=api-prod")
+    with proxied(proxy_image), ExitStack() as stack:
+        clients = Clients(CLIENTS)
+        with clients.asking():
+            for _ in range(12):
+                starting = docker("run", "--detach", *alias, BASE, "sleep", "60").stdout.strip()
+                stack.callback(docker, "rm", "--force", starting)
+            time.sleep(3)
+    print(f"{clients.answered} requests, {len(clients.lost)} lost")
+    assert clients.lost == []
+    assert clients.answered > 1_000
 
 
 def test_the_proxy_refuses_large_bodies_and_sets_request_ids(proxy_image: str) -> None:

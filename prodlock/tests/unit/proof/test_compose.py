@@ -624,7 +624,7 @@ def test_another_image_is_listed_and_not_a_finding() -> None:
     """A proxy with its configuration, a database with its data: these images are not judged."""
     others: dict[str, Any] = {
         "proxy": {
-            "image": "haproxy:3.0",
+            "image": "haproxy:3.2",
             "volumes": [{"type": "bind", "source": "/w/deploy/haproxy.cfg", "target": "/usr/local/etc/haproxy.cfg"}],
             "command": ["haproxy"],
             "cap_drop": ["ALL"],
@@ -642,7 +642,7 @@ def test_another_image_is_listed_and_not_a_finding() -> None:
     }
     assert found({}, **others) == []
     whole = project({"api-prod": SERVICE} | others)
-    assert compose.unjudged(whole) == {"db": "postgres:16", "proxy": "haproxy:3.0"}
+    assert compose.unjudged(whole) == {"db": "postgres:16", "proxy": "haproxy:3.2"}
 
 
 def test_a_finding_names_the_file_that_it_comes_from() -> None:

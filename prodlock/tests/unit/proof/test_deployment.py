@@ -367,7 +367,7 @@ def services() -> dict[str, Any]:
         "api-prod": STACK | {"image": DIGEST},
         "a_worker": common | {"command": ["celery", "worker"]},
         "migrate": common | {"command": ["alembic", "up"], "deploy": STACK["deploy"] | {"mode": "replicated-job"}},
-        "proxy": {"image": "haproxy:3.0"},
+        "proxy": {"image": "haproxy:3.2"},
     }
 
 
