@@ -35,7 +35,7 @@ from prodlock.loop.changes import SOURCES, Tree, summary
 from prodlock.loop.preload import Preloader, imported
 from prodlock.loop.processes import descendants
 from prodlock.loop.terminal import Terminal
-from prodlock.server import application, command, logs, server
+from prodlock.server import application, command, listeners, logs, server
 from prodlock.server.asgi import Application
 from prodlock.server.settings import Settings
 
@@ -43,7 +43,6 @@ logger = logging.getLogger("prodlock.loop")
 
 # How long a child has for the requests in flight and the end of its lifespan.
 _STOP_SECONDS = 0.3
-_BACKLOG = 2048
 # How long an import may take until the log names the place.
 _PATIENCE_SECONDS = 5
 # The signals that end the supervisor.
@@ -90,9 +89,9 @@ class Supervisor:
         self.debugging = os.environ.get("PRODLOCK_DEBUG") == "1"
         preloading = not self.debugging and os.environ.get("PRODLOCK_PRELOAD") != "0"
         self.preloader = Preloader(self.root) if preloading else None
-        self.sockets = server.bind(self.settings.host, self.settings.port)
+        self.sockets = listeners.bind(self.settings.host, self.settings.port)
         for listener in self.sockets:
-            listener.listen(_BACKLOG)
+            listener.listen(listeners.BACKLOG)
         # The child, whether it was started to answer with a reason, and the end of a pipe on which it reports the
         # modules that it has imported.
         self.child = 0

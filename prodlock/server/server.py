@@ -9,7 +9,6 @@ from __future__ import annotations
 import _thread
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import signal
@@ -25,6 +24,7 @@ from prodlock.server.asgi import Application
 from prodlock.server.body_limit import BodyLimit
 from prodlock.server.head import Head
 from prodlock.server.lifecycle import Lifecycle
+from prodlock.server.listeners import ACCEPTED_AT_ONCE, BACKLOG, bind, not_free
 from prodlock.server.logs import SERVER
 from prodlock.server.probes import Paths, Probes
 from prodlock.server.protocol import BoundedProtocol
@@ -36,8 +36,6 @@ logger = logging.getLogger(SERVER)
 # The exit code where the lifespan of the application has failed: that of uvicorn's own command.
 STARTUP_FAILURE = 3
 CLOSE = (b"connection", b"close")
-# How many connections wait to be accepted.
-BACKLOG = 2048
 # How long a lifespan that is cancelled during its start has for its cleanup.
 CANCEL_SECONDS = 0.5
 # How long before the end of the grace period the process ends, whatever still runs.
@@ -49,50 +47,6 @@ def layered(app: Application, lifecycle: Lifecycle, settings: Settings) -> Reque
     limited = BodyLimit(app, settings.max_body_bytes)
     paths = Paths(settings.health, settings.ready)
     return RequestLog(Probes(Head(limited), lifecycle, paths), lifecycle, paths)
-
-
-def bind(host: str, port: int) -> list[socket.socket]:
-    """Bind a socket for each address family, or for one address alone. None of them listens yet.
-
-    Two sockets instead of one for both families: that one would report IPv4 clients as `::ffff:192.0.2.1`.
-    A family that the machine does not have is left out. Raises SystemExit where no address can be bound.
-    """
-    bound: list[socket.socket] = []
-    missing = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
-    for address in [host] if host else ["0.0.0.0", "::"]:  # noqa: S104
-        try:
-            bound.append(_bound(address, port))
-        except OSError as error:
-            if host or error.errno not in missing:
-                for listener in bound:
-                    listener.close()
-                raise SystemExit(_not_free(address, port, error)) from None
-    if not bound:
-        raise SystemExit(
-            "This machine must have IPv4 or IPv6 (got neither). To fix it: run the container with a network."
-        )
-    return bound
-
-
-def _not_free(address: str, port: int, error: OSError) -> str:
-    return (
-        f"The address {address} and port {port} must be free to listen on (got: {error.strerror}). To fix it: stop the "
-        "process that listens there, or choose others by --host and --port."
-    )
-
-
-def _bound(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.socket(family)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind((address, port))
-    except OSError:
-        listener.close()
-        raise
-    return listener
 
 
 class Lifespan(uvicorn.LifespanOn):
@@ -187,7 +141,7 @@ class Server(uvicorn.Server):
             # Another process has bound the address as well, before one of them listened.
             host, port, *_ = names[len(self.servers)]
             await self.lifespan.shutdown()
-            raise SystemExit(_not_free(host, port, error)) from None
+            raise SystemExit(not_free(host, port, error)) from None
         for listener in sockets or []:
             listener.listen(BACKLOG)
         self.lifecycle.start()
@@ -258,9 +212,8 @@ def run(
         access_log=False,
         # Without it, uvicorn would read WEB_CONCURRENCY.
         workers=1,
-        # asyncio tries to accept so many connections at once, and logs an error for each where no file descriptor is
-        # free. `Server.startup` sets the backlog of the sockets.
-        backlog=1,
+        # What asyncio takes for its backlog. `Server.startup` sets that of the sockets.
+        backlog=ACCEPTED_AT_ONCE,
         root_path=settings.root_path,
         forwarded_allow_ips=settings.forwarded_allow_ips,
         timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type]

@@ -198,10 +198,10 @@ def until(condition: Callable[[], bool], seconds: float) -> float:
     return time.monotonic() - started
 
 
-def answers(path: str = "/ready", port: int = PORT) -> bool:
-    """Return whether the service answers 200."""
+def answers(path: str = "/ready", port: int = PORT, timeout: float = 2) -> bool:
+    """Return whether the service answers 200 within so many seconds."""
     try:
-        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=2).status_code == 200
+        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=timeout).status_code == 200
     except httpx.TransportError:
         return False
 

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -229,6 +230,38 @@ def test_connections_beyond_the_limit_of_open_files_wait() -> None:
     finally:
         process.kill()
     assert process.printed.count("out of system resource") < 20
+
+
+def test_new_connections_do_not_wait_for_each_other() -> None:
+    """A busy loop takes a while for each round of its events: in one it accepts all connections that wait."""
+    asked = b"GET /busy?seconds=0.005 HTTP/1.1\r\nHost: x\r\n\r\n"
+    with serving() as (_, port), ExitStack() as stack:
+        others = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(10)]
+        new = threading.Event()
+        # As many as requests of the others that are answered meanwhile.
+        answered = []
+
+        def repeat(connection: socket.socket) -> None:
+            while not new.is_set():
+                connection.sendall(asked)
+                answered.append(connection.recv(4096))
+
+        threads = [threading.Thread(target=repeat, args=(one,)) for one in others]
+        for thread in threads:
+            thread.start()
+        try:
+            time.sleep(0.3)
+            before = len(answered)
+            connections = [stack.enter_context(asking(port, "/")) for _ in range(50)]
+            assert all(one.recv(4096).startswith(b"HTTP/1.1 200 ") for one in connections)
+            meanwhile = len(answered) - before
+        finally:
+            new.set()
+            for thread in threads:
+                thread.join()
+    assert all(one.startswith(b"HTTP/1.1 200 ") for one in answered)
+    # One connection in each round of the ten others would be 500.
+    assert meanwhile < 250
 
 
 def test_a_lifespan_that_fails_at_its_end_is_reported() -> None:

@@ -1,4 +1,4 @@
-"""The sockets of the server. `test_process.py` runs it as a process."""
+"""The sockets that the server listens on. `test_process.py` runs it as a process."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import socket
 
 import pytest
 
-from prodlock.server import server
+from prodlock.server import listeners
 
 
 def test_the_server_listens_on_ipv4_and_ipv6() -> None:
     """On a socket for each, so that IPv4 clients keep their addresses."""
-    sockets = server.bind("", 0)
+    sockets = listeners.bind("", 0)
     try:
         found = [listener.getsockname()[0] for listener in sockets]
     finally:
@@ -31,11 +31,11 @@ def test_a_machine_without_ipv6_is_served_on_ipv4(monkeypatch: pytest.MonkeyPatc
             raise OSError(code, "no IPv6")
         return socket.create_server((address, port))
 
-    monkeypatch.setattr(server, "_bound", bound)
-    (listener,) = server.bind("", 0)
+    monkeypatch.setattr(listeners, "_bound", bound)
+    (listener,) = listeners.bind("", 0)
     listener.close()
     with pytest.raises(SystemExit, match=r"The address :: and port 0 must be free to listen on \(got: no IPv6\)"):
-        server.bind("::", 0)
+        listeners.bind("::", 0)
 
 
 def test_a_machine_without_a_network_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,6 +44,6 @@ def test_a_machine_without_a_network_is_reported(monkeypatch: pytest.MonkeyPatch
     def bound(_address: str, _port: int) -> socket.socket:
         raise OSError(errno.EAFNOSUPPORT, "none")
 
-    monkeypatch.setattr(server, "_bound", bound)
+    monkeypatch.setattr(listeners, "_bound", bound)
     with pytest.raises(SystemExit, match=r"must have IPv4 or IPv6 \(got neither\)"):
-        server.bind("", 0)
+        listeners.bind("", 0)
