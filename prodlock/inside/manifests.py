@@ -2,6 +2,7 @@
 
 Prints JSON: the Swarm stack from standard input, which is YAML, and before the interpolation; the Kubernetes objects
 that kustomize builds from /deploy/k8s, those of an example that it does not list, and the violations of their schemas.
+Or the message where a file cannot be resolved, as `refused`.
 """
 
 from __future__ import annotations
@@ -22,29 +23,53 @@ DEPLOY = Path("/deploy")
 EXAMPLE = DEPLOY / "k8s" / "ingress.yaml"
 
 
+class InvalidError(Exception):
+    """A file cannot be resolved. The text is the message."""
+
+
 def main() -> None:
-    """Print the stack, the objects and the violations."""
-    command = ["/usr/bin/kubectl", "kustomize", str(DEPLOY / "k8s")]
-    built = subprocess.run(command, check=False, capture_output=True, text=True)
-    if built.returncode:
-        # prodlock/proof/evidence/deployment.py reads it, and adds the remedy.
-        sys.exit(f"kustomize: {built.stderr.strip()}")
-    objects = parsed(built.stdout)
+    """Print the stack, the objects and the violations; where a file cannot be resolved, the message."""
+    try:
+        found = resolved()
+    except InvalidError as error:
+        found = {"refused": str(error)}
+    json.dump(found, sys.stdout, default=str)
+
+
+def resolved() -> dict[str, Any]:
+    """Return the stack, the objects and the violations. Raises InvalidError."""
+    objects = built()
     present = {identity(one) for one in objects}
     try:
         written = parsed(EXAMPLE.read_text(encoding="utf-8")) if EXAMPLE.is_file() else []
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
-        got = " ".join(str(error).split())
-        sys.exit(f"{EXAMPLE} must have objects of Kubernetes (got: {got}). To fix it: correct or remove it.")
+        remedy = "To fix it: correct or remove it."
+        message = f"{EXAMPLE.relative_to('/')} must have objects of Kubernetes (got: {one_line(str(error))}). {remedy}"
+        raise InvalidError(message) from None
     examples = [one for one in written if identity(one) not in present]
-    found = {
+    return {
         "stack": yaml.safe_load(sys.stdin),
         "written": yaml.safe_load((DEPLOY / "stack.yml").read_text(encoding="utf-8")),
         "objects": objects,
         "examples": examples,
         "invalid": violations([*objects, *examples]),
     }
-    json.dump(found, sys.stdout, default=str)
+
+
+def built() -> list[dict[str, Any]]:
+    """Return the objects that kustomize builds. Raises InvalidError."""
+    command = ["/usr/bin/kubectl", "kustomize", str(DEPLOY / "k8s")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        reason = one_line(done.stderr).removeprefix("error: ")
+        message = f"deploy/k8s must be files that kustomize can build (got: {reason}). To fix it: correct them."
+        raise InvalidError(message)
+    return parsed(done.stdout)
+
+
+def one_line(text: str) -> str:
+    """Return a text in one line."""
+    return " ".join(text.split())
 
 
 def parsed(text: str) -> list[dict[str, Any]]:

@@ -16,7 +16,6 @@ from prodlock.proof.judges.deployment import OPEN, PROXIED, PROXY_FILE, RELEASE,
 from prodlock.proof.judges.kubernetes import KUBERNETES
 
 # How the program reports that kustomize failed.
-_KUSTOMIZE = "kustomize: error: "
 _VALIDATE = ("python", "/srv/manifests.py")
 # Where IMAGE is not set: only the form of the image's name is judged.
 _EXAMPLE = "registry.example/quotes@sha256:" + "0" * 64
@@ -48,11 +47,10 @@ def resolve(project: Project) -> Resolved:
     stack = engine.output(project, "stack", "config", f"--compose-file={STACK}", echo=True, env=settings)
     options = (f"--volume={project.root / generated_deploy.FOLDER}:/deploy:ro", "--interactive", "--network=none")
     command = ("run", "--rm", *options, stages.build(project, "deploy"), *_VALIDATE)
-    try:
-        printed = engine.output(project, *command, given=stack.encode(), echo=True)
-    except Failure as failure:
-        raise _of_kustomize(failure) from None
-    return Resolved(own, proxied, released, json.loads(printed))
+    document = json.loads(engine.output(project, *command, given=stack.encode(), echo=True))
+    if "refused" in document:
+        raise Failure(document["refused"])
+    return Resolved(own, proxied, released, document)
 
 
 def collect(project: Project, resolved: Resolved) -> Deployment:
@@ -108,15 +106,6 @@ def collect(project: Project, resolved: Resolved) -> Deployment:
         written=written,
         released=released,
     )
-
-
-def _of_kustomize(failure: Failure) -> Failure:
-    """Return the failure of prodlock/inside/manifests.py, with a remedy where kustomize can't build the files."""
-    _, is_of_kustomize, reason = str(failure).partition(_KUSTOMIZE)
-    if not is_of_kustomize:
-        return failure
-    got = " ".join(reason.split())
-    return Failure(f"{KUBERNETES} must be files that kustomize can build (got: {got}). To fix it: correct them.")
 
 
 def refuse_absent(project: Project) -> None:

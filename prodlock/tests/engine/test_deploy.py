@@ -215,6 +215,22 @@ def test_deploy_check_refuses_a_stack_that_no_schema_allows(copy: Path) -> None:
     assert "cap_drop must be a list" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("kustomization.yaml", "account.yaml, ", "absent.yaml, ", "deploy/k8s must be files that kustomize can build"),
+        ("ingress.yaml", "kind: Ingress", "sort: Ingress", "deploy/k8s/ingress.yaml must have objects of Kubernetes"),
+    ],
+)
+def test_deploy_check_refuses_files_of_no_objects(copy: Path, file: str, old: str, new: str, message: str) -> None:
+    """One message with the reason; exit code 2."""
+    edit(copy / "deploy" / "k8s" / file, old, new)
+    done = inv("deploy-check", cwd=copy)
+    assert done.returncode == 2
+    assert done.stderr.strip().startswith(f"{message} (got: ")
+    assert "Traceback" not in done.stderr
+
+
 # Two commands, added to this repository's own configuration.
 COMMANDS = """
 [tool.prodlock.commands]

@@ -67,18 +67,6 @@ def test_an_unreadable_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         deploy.check(Project(tmp_path, {}))
 
 
-def test_files_that_kustomize_cannot_build_get_a_remedy() -> None:
-    """Its reason is repeated in one line. Other failures are not changed."""
-    failure = Failure(
-        "`docker run` failed with exit code 1. Its last lines:\n    kustomize: error: yaml:\n      line 1"
-    )
-    assert str(deployment._of_kustomize(failure)) == (
-        "deploy/k8s must be files that kustomize can build (got: yaml: line 1). To fix it: correct them."
-    )
-    other = Failure("The Docker Engine is not running.")
-    assert deployment._of_kustomize(other) is other
-
-
 def test_a_key_without_a_value_is_absent() -> None:
     """As Kubernetes reads it: a user has commented out all that was below it."""
     given = {"a": None, "b": [{"c": None, "d": 0}, None], "e": {"f": None}, "g": False, "h": ""}
