@@ -236,8 +236,18 @@ REFUSED: dict[str, tuple[str, str, str, str, str]] = {
         "click @ git+https://user:hunter2@g.example/c\nclick==",
         "each line must be NAME==VERSION with hashes (got 'click @ git+https://g.example/c')",
     ),
-    "editable, requirements": ("requirements", "requirements.txt", "^click==", "-e .\nclick==", "(got '-e .')"),
-    "another file": ("requirements", "requirements.txt", "^click==", "-r x.txt\nclick==", "(got '-r x.txt')"),
+    **{
+        f"{line}, requirements": ("requirements", "requirements.txt", "^click==", f"{line}\nclick==", message)
+        for line, message in {
+            "-e .": "(got '-e .'). To fix it: remove the line: `sources` of [tool.prodlock] ships",
+            "--editable=libs/x": "To fix it: remove the line: `sources` of [tool.prodlock] ships",
+            "./libs/x": "To fix it: remove the line: `sources` of [tool.prodlock] ships",
+            ".[fast]": "To fix it: remove the line: `sources` of [tool.prodlock] ships",
+            "-r x.txt": "(got '-r x.txt'). To fix it: lock all files into one list",
+            "-c constraints.txt": "(got '-c constraints.txt'). To fix it: lock with the constraints",
+            "--no-index": "(got '--no-index'). To fix it: remove the option",
+        }.items()
+    },
     "a range": ("requirements", "requirements.txt", "^click==", "click>=", "each line must be NAME==VERSION"),
     "no hash, requirements": ("requirements", "requirements.txt", "^click==", "a==1\nclick==", "a==1 must have hashes"),
     "no hash, uv": ("uv", "uv.lock", r'(click-[^"]*whl", )hash = "[^"]*", ', r"\1", "must have hashes (got none, or"),
