@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,8 @@ _MIGRATIONS = (("alembic", "upgrade"), ("aerich", "upgrade"))
 _NAMES = re.compile(r".*(?:worker|scheduler|beat|consumer|cron|clock|jobs?|queue|listener).*")
 _IMAGES = re.compile(r"(?:docker\.io/)?(?:library/)?(?:postgres|redis|valkey/valkey|mysql|mariadb|rabbitmq|mongo)"
                      r"(?::[\w.-]+)?")  # fmt: skip
+# What a service of tests alone has in its name, its file's or its profiles'.
+_TESTS = re.compile(r"test|\bci\b|\be2e\b")
 
 
 @dataclass
@@ -80,7 +83,8 @@ def services(deployment: Deployment, taken: Iterable[str]) -> tuple[dict[str, st
         for name, keys in one.items():
             image = deployment.expanded(keys.get("image", yaml.Value()).text)
             # A database of tests is not one of production.
-            if _IMAGES.fullmatch(image) and _is_service(name) and name not in taken and "test" not in name:
+            of_tests = _TESTS.search(f"{name} {posixpath.basename(path)} {' '.join(keys.get('profiles', ()))}")
+            if _IMAGES.fullmatch(image) and _is_service(name) and name not in taken and not of_tests:
                 found.setdefault(name, image)
                 place = place or path
     return found, place

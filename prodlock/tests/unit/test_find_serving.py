@@ -165,7 +165,7 @@ def test_a_compose_file_of_development_does_not_decide(tmp_path: Path, name: str
 
 
 def test_databases_and_queues_of_compose_are_found(tmp_path: Path) -> None:
-    """By the name of their service; not those of tests, nor other images."""
+    """By the name of their service; not those of tests, by name, profile or file, nor other images."""
     compose = """
 services:
   api: {build: .}
@@ -177,12 +177,16 @@ services:
     image: redis:${REDIS:-8}
   test-db:
     image: postgres:17
+  queue:
+    image: rabbitmq:4
+    profiles: [testing]
   proxy:
     image: traefik
 volumes:
   data:
 """
-    found = find_in(tmp_path, {"main.py": APP, "docker-compose.yml": compose})
+    of_tests = dict.fromkeys(("docker-compose.test.yml", "compose.ci.yaml"), "services:\n  mail:\n    image: mongo:8\n")
+    found = find_in(tmp_path, {"main.py": APP, "docker-compose.yml": compose, **of_tests})
     assert found.keys["services"] == {"db": "postgres:17", "cache": "redis:8"}
 
 
