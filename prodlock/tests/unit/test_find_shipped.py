@@ -400,3 +400,10 @@ def test_given_sources_may_have_any_form_of_a_path(tmp_path: Path) -> None:
     assert find_in(tmp_path, {"main.py": APP}, {"sources": ["./main.py"]}).all["application"] == "main:app"
     (tmp_path / "main.py").unlink()
     assert find_in(tmp_path, {"app/main.py": APP}, {"sources": ["app/"]}).all["application"] == "app.main:app"
+
+
+def test_the_packages_of_the_application_ship_with_what_they_import(tmp_path: Path) -> None:
+    """Python runs `shop/__init__.py` when it imports `shop.main`."""
+    files = {"shop/__init__.py": "import os, conf\nos.environ['A']\n", "shop/main.py": APP, "conf.py": ""}
+    found = find_in(tmp_path, files)
+    assert (found.all["sources"], found.all["environment"]) == (["conf.py", "shop"], ["A"])
