@@ -17,6 +17,7 @@ from prodlock.scaffold import (
     jobs,
     layout,
     locks,
+    metadata,
     pyprojects,
     pythons,
     reads,
@@ -119,6 +120,16 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
             f"Not installed, because most are needed in a build alone: the Debian packages {', '.join(packages)} "
             f"({_places(packages.values())}). Name those that the service or its tests need in ARG PACKAGES of "
             "Prodlock's Dockerfile."
+        )
+    if places := list(metadata.reads(tree, paths)):
+        found.notes.append(
+            "Images have the sources of the project, not its installed distribution, whose metadata is read at "
+            f"{', '.join(places)}. To fix it: catch PackageNotFoundError there, or read the version from a module."
+        )
+    if tree.folders_aside:
+        found.notes.append(
+            "Not read, because they are submodules of git or symbolic links to folders: "
+            f"{', '.join(tree.folders_aside)}. Add those that the service needs to `sources`."
         )
     commands = {name: command for name, (command, _) in further.commands.items()}
     found.decide("commands", commands, _places(where for _, where in further.commands.values()))
