@@ -26,6 +26,8 @@ _SEPARATORS = "&|;\n"
 _COMMENT = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^{}$]*))?\}|(\w+))")
 _HEREDOC = re.compile(r"""<<-?["']?([A-Za-z_]\w*)""")
+# The address in a configuration of Gunicorn or Hypercorn.
+_BIND = re.compile(r"""^\s*bind\s*=\s*\[?\s*["'][^"'\s]*:(\d+)["']""", re.MULTILINE)
 # Folders whose files describe something else than the service.
 ASIDE = re.compile(r"(?:^|/)(?:docs?|examples?|samples?|benchmarks?)/")
 # Compose reads an override without an option, on the machine of a developer.
@@ -89,6 +91,8 @@ class Deployment:
         option = r"(?:--port[= ]|-p |(?:--bind|-b)[= ]\S*?:)(\d+)\b"
         if served and (found := re.search(option, " ".join(served.words))):
             yield int(found[1]), served.where
+        elif served and (path := self._configuration(served)) and (found := _BIND.search(self._tree.text(path))):
+            yield int(found[1]), path
         for path in self.dockerfiles:
             for kind, text in instructions(self._tree.text(path)):
                 if kind == "EXPOSE" and (number := re.match(r"(\d+)(?:/tcp)?(?:\s|$)", self.expanded(text))):
@@ -97,6 +101,12 @@ class Deployment:
             for name, keys in services.items():
                 if "build" in keys or (served and (served.path, served.name) == (path, name)):
                     yield from self._published(keys.get("ports", Value(items=())), f"ports of {name} in {path}")
+
+    def _configuration(self, served: Declared) -> str:
+        """Return the file that Gunicorn or Hypercorn reads its address from, or an empty string."""
+        named = re.search(r"(?:--config[= ]|-c )(?:file:)?(?:\S*/)?(\S+)", " ".join(served.words))
+        name = named[1] if named else "gunicorn.conf.py" if served.program == "gunicorn" else ""
+        return next(iter(self._tree.named(re.escape(name))), "") if name else ""
 
     def _published(self, ports: Value, where: str) -> Iterator[tuple[int, str]]:
         """Yield the ports in a container that a Compose file publishes."""

@@ -128,6 +128,12 @@ def test_a_lock_without_a_server_is_refused(tmp_path: Path) -> None:
         ({"Dockerfile": "FROM x\nENV PORT=9000\nEXPOSE $PORT\n"}, 9000),
         ({"Dockerfile": 'FROM x\nEXPOSE 1\nCMD ["uvicorn", "main:app", "--port", "9000"]\n'}, 9000),
         ({"Procfile": "web: gunicorn -b :9000 -k uvicorn.W main:app\n"}, 9000),
+        ({"Procfile": "web: hypercorn -c h.toml main:app\n", "h.toml": 'bind = ["[::]:9000"]\n'}, 9000),
+        (
+            {"Procfile": "web: gunicorn -c file:etc/g.py -k uvicorn.W main:app\n", "etc/g.py": "bind = ':9000'\n"},
+            9000,
+        ),
+        ({"Procfile": "web: gunicorn -k uvicorn.W main:app\n", "gunicorn.conf.py": "bind = '0:9000'\n"}, 9000),
         ({"compose.yml": "services:\n  api:\n    build: .\n    ports:\n      - '80:9000'\n"}, 9000),
         ({"compose.yml": "services:\n  api:\n    build: .\n    ports: ['127.0.0.1:${P:-80}:9000/tcp']\n"}, 9000),
         (
