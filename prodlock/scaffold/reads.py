@@ -87,9 +87,13 @@ def _read(module: ast.Module, helpers: AbstractSet[str]) -> Iterator[tuple[str, 
     """Yield the variables that a module reads by name."""
     nodes = list(ast.walk(module))
     environ = _Environ(nodes)
+    # With the prefix of the variables.
     readers = {
-        name for name, value, _ in assigned(nodes) if isinstance(value, ast.Call) and last(value.func) in _READERS
+        name: text(keyword(value, "env_prefix", "prefix")) or ""
+        for name, value, _ in assigned(nodes)
+        if isinstance(value, ast.Call) and last(value.func) in _READERS
     }
+    inner = _prefixed(nodes)
     imported = {
         one.asname or one.name
         for node in nodes
@@ -98,21 +102,35 @@ def _read(module: ast.Module, helpers: AbstractSet[str]) -> Iterator[tuple[str, 
         if one.name in {"config", "env"}
     }
     for node in nodes:
-        keys = [environ.key(node)]
+        keys, prefix = [environ.key(node)], ""
         if isinstance(node, ast.Call):
             called = node.func
             # `env.str("X")`
             owner = last(called.value) if isinstance(called, ast.Attribute) else last(called)
             by_helper = last(called) in helpers and (isinstance(called, ast.Name) or last(called) not in _METHODS)
-            if owner in readers or last(called) in imported or by_helper or (owner in imported and owner == "env"):
+            if last(called) != "prefixed" and (
+                owner in readers or last(called) in imported or by_helper or (owner in imported and owner == "env")
+            ):
+                prefix = readers.get(owner, "") + inner.get(node, "")
                 keys += node.args[:1]
             # Options of typer and click, one or several.
             named = keyword(node, "envvar")
             keys += named.elts if isinstance(named, ast.List | ast.Tuple) else [named]
         for key in keys:
             name = text(key)
-            if name and _NAME.fullmatch(name):
-                yield name, getattr(node, "lineno", 0)
+            if name and _NAME.fullmatch(prefix + name):
+                yield prefix + name, getattr(node, "lineno", 0)
+
+
+def _prefixed(nodes: Iterable[ast.AST]) -> dict[ast.AST, str]:
+    """Return the prefixes of the expressions in blocks such as `with env.prefixed("X_"):`."""
+    found: dict[ast.AST, str] = {}
+    for node in (one for one in nodes if isinstance(one, ast.With)):
+        for given in (item.context_expr for item in node.items):
+            if isinstance(given, ast.Call) and last(given.func) == "prefixed" and given.args:
+                for inner in (one for statement in node.body for one in ast.walk(statement)):
+                    found[inner] = found.get(inner, "") + (text(given.args[0]) or "")
+    return found
 
 
 class _Settings:

@@ -31,6 +31,12 @@ OWN_SERVER = {"requirements.txt": HASHED.replace("httptools", "other")}
         ("import os\nclass E:\n    def get(self, key):\n        return os.environ[key]\n{}.get('A')\n", []),
         ("typer.Option(..., envvar='A'), click.option('--b', envvar=['B', 'C'])\n", ["A", "B", "C"]),
         ("from environs import Env\ne = Env()\ne('A'), e.str('B'), e.int('C', 1)\n", ["A", "B", "C"]),
+        (
+            "import environs\ne = environs.Env(prefix='X_')\ne('A')\nwith e.prefixed('Y_'):\n    e('B')\n"
+            "    with e.prefixed('Z_'):\n        e.int('C')\n",
+            ["X_A", "X_Y_B", "X_Y_Z_C"],
+        ),
+        ("from starlette.config import Config\nc = Config(env_prefix='X_')\nc('A'), c.get('B')\n", ["X_A", "X_B"]),
         ("from environs import env\nenv.str('A'), env('B')\n", ["A", "B"]),
         ("from decouple import config\nconfig('A', default=1)\nconfig('B', cast=int)\n", ["A", "B"]),
         ("from starlette.config import Config\nread = Config('.env')\nread('A', cast=bool)\n", ["A"]),
