@@ -102,6 +102,13 @@ class Deployment:
                 if "build" in keys or (served and (served.path, served.name) == (path, name)):
                     yield from self._published(keys.get("ports", Value(items=())), f"ports of {name} in {path}")
 
+    def variables(self) -> Iterator[tuple[str, str]]:
+        """Yield the variables that Compose files give to what they build, with the files; not those of development."""
+        for path, services in self.compose.items():
+            for keys in services.values():
+                if "build" in keys and not is_of_development(path):
+                    yield from ((one.partition("=")[0], path) for one in keys.get("environment", Value(items=())))
+
     def _configuration(self, served: Declared) -> str:
         """Return the file that Gunicorn or Hypercorn reads its address from, or an empty string."""
         named = re.search(r"(?:--config[= ]|-c )(?:file:)?(?:\S*/)?(\S+)", " ".join(served.words))

@@ -114,7 +114,7 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     _probes(project, paths, deployment, found)
     # A given base image may have a version of Python that this tool does not list.
     found.decide("base", *(("", "") if "base" in found.given else pythons.base(tree, project.place, deployment)))
-    _environment(tree, paths, found)
+    _environment(tree, paths, deployment, found)
     if packages := installs.packages(tree, deployment):
         found.notes.append(
             f"Not installed, because most are needed in a build alone: the Debian packages {', '.join(packages)} "
@@ -275,7 +275,7 @@ def _server(application: applications.Candidate, lock: locks.Lock, deployment: D
         found.notes.append(f"The service starts with its own command, because {reason}. {serving.LOST}")
 
 
-def _environment(tree: Tree, paths: Iterable[str], found: Found) -> None:
+def _environment(tree: Tree, paths: Iterable[str], deployment: Deployment, found: Found) -> None:
     """Decide the variables that Compose hands on."""
     read = reads.environment(tree, paths)
     names = {name: where for name, where in read.items() if not variables.decides_code(name)}
@@ -283,6 +283,12 @@ def _environment(tree: Tree, paths: Iterable[str], found: Found) -> None:
         found.notes.append(
             f"Not handed on, because such variables decide which code runs: {', '.join(withheld)}. Production has the "
             "default, or needs another name."
+        )
+    unread = {name: path for name, path in deployment.variables() if name not in read and reads.is_variable(name)}
+    if unread and "environment" not in found.given:
+        found.notes.append(
+            f"Not handed on, because no module reads them: {', '.join(sorted(unread))} ({_places(unread.values())}). "
+            "Add those that a library reads to `environment`."
         )
     found.decide("environment", list(names), _places(one.rpartition(":")[0] for one in names.values()))
 

@@ -29,9 +29,14 @@ def environment(tree: Tree, paths: Iterable[str]) -> dict[str, str]:
     helpers = {name for path in paths for name in _helpers(tree.module(path))}
     for path in paths:
         for name, line in (*_read(tree.module(path), helpers), *settings.fields(path)):
-            if variables.VARIABLE.fullmatch(name) and not _USUAL.fullmatch(name):
+            if is_variable(name):
                 found.setdefault(name, f"{path}:{line}")
     return dict(sorted(found.items()))
+
+
+def is_variable(name: str) -> bool:
+    """Return whether a name is one of a variable that a container does not have in any case."""
+    return bool(variables.VARIABLE.fullmatch(name)) and not _USUAL.fullmatch(name)
 
 
 class _Environ:

@@ -74,6 +74,26 @@ def test_variables_are_found_in_each_usual_form(tmp_path: Path, text: str, expec
     assert find_in(tmp_path, {"main.py": APP + text}).all["environment"] == expected
 
 
+@pytest.mark.parametrize(
+    "environment",
+    ["      - A=1\n      - B\n      - TZ=UTC\n", "      A: 1\n      B:\n      TZ: UTC\n", " {A: 1, B: 2}\n"],
+)
+def test_a_variable_of_compose_that_no_module_reads_is_reported(tmp_path: Path, environment: str) -> None:
+    """A library may read it; not one of another service, nor of development."""
+    given = "" if "{" in environment else "\n"
+    compose = f"services:\n  api:\n    build: .\n    environment:{given}{environment}"
+    files = {
+        "main.py": APP + "import os\nos.environ['A']\n",
+        "compose.yaml": f"{compose}  db:\n    image: postgres:17\n    environment: [C=1]\n",
+        "compose.override.yaml": compose.replace("B", "D"),
+    }
+    found = find_in(tmp_path, files)
+    assert found.keys["environment"] == ["A"]
+    (note,) = found.notes
+    assert "no module reads them: B (compose.yaml). Add those that a library reads to `environment`" in note
+    assert find_in(tmp_path, files, {"environment": ["A"]}).notes == []
+
+
 def test_a_variable_that_decides_which_code_runs_is_reported(tmp_path: Path) -> None:
     """Shells execute the file that ENV names, so Compose does not hand it on."""
     found = find_in(tmp_path, {"main.py": APP + SETTINGS + "class S(BaseSettings):\n    env: str = 'x'\n    a: int\n"})

@@ -251,12 +251,12 @@ services:
         ("api:\n    command:\n    - run\n    - *image", {"command": ["run", "shop:1"]}),
         (
             "api:\n    <<: [*own, *flow]",
-            {"build": ".", "command": "uvicorn shop:app", "environment": "{X: a, Y: b}", "image": "shop:1",
+            {"build": ".", "command": "uvicorn shop:app", "environment": ["X", "Y"], "image": "shop:1",
              "ports": ["80:8000"]},
         ),
         (
             "api:\n    <<:\n      - *flow\n      - *app",
-            {"build": ".", "command": "uvicorn shop:app", "environment": "{X: a, Y: b}", "image": "redis:8",
+            {"build": ".", "command": "uvicorn shop:app", "environment": ["X", "Y"], "image": "redis:8",
              "ports": ["1:2", "3:4"]},
         ),
         ("api: &api\n    image: a\n  second:\n    <<: *api\n    <<: *api", {"image": "a"}),
