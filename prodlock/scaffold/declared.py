@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import configparser
+import contextlib
 import itertools
 import json
 import posixpath
@@ -76,7 +78,9 @@ class Deployment:
             if kind in {"ENV", "ARG"}
             for name, value in re.findall(r"""(\w+)=("[^"]*"|'[^']*'|\S+)""", text)
         }
-        listed = [*self._of_dockerfiles(), *self._of_procfiles(), *self._of_compose()]
+        listed = [
+            *self._of_dockerfiles(), *self._of_procfiles(), *self._of_supervisors(), *self._of_compose()
+        ]  # fmt: skip
         deployed = [one for one in listed if not is_of_development(one.path)]
         self.commands: list[Declared] = [one for command in deployed for one in self._followed(command, 0)]
         developed = [one for one in listed if one not in deployed]
@@ -88,9 +92,13 @@ class Deployment:
 
     def ports(self, served: Declared | None) -> Iterator[tuple[int, str]]:
         """Yield the ports of the service with their places, the most certain one first."""
+        last: list[tuple[int, str]] = []
         option = r"(?:--port[= ]|-p |(?:--bind|-b)[= ]\S*?:)(\d+)\b"
         if served and (found := re.search(option, " ".join(served.words))):
-            yield int(found[1]), served.where
+            # The one of a developer's machine is a guess.
+            last = [(int(found[1]), served.where)]
+            if served.is_deployed:
+                yield last.pop()
         elif served and (path := self._configuration(served)) and (found := _BIND.search(self._tree.text(path))):
             yield int(found[1]), path
         for path in self.dockerfiles:
@@ -101,6 +109,7 @@ class Deployment:
             for name, keys in services.items():
                 if "build" in keys or (served and (served.path, served.name) == (path, name)):
                     yield from self._published(keys.get("ports", Value(items=())), f"ports of {name} in {path}")
+        yield from last
 
     def variables(self) -> Iterator[tuple[str, str]]:
         """Yield the variables that Compose files give to what they build, with the files; not those of development."""
@@ -142,11 +151,22 @@ class Deployment:
                 yield from self._split(value, Declared((), path, f"{kind} of {path}"))
 
     def _of_procfiles(self) -> Iterator[Declared]:
-        for path in self._tree.named("Procfile"):
+        for path in self._tree.named(r"Procfile(?:\..*)?"):
             for line in self._tree.text(path).splitlines():
                 name, colon, text = line.partition(":")
                 if colon and not name.strip().startswith("#"):
                     yield from self._split(Value(text), Declared((), path, path, name.strip()))
+
+    def _of_supervisors(self) -> Iterator[Declared]:
+        for path in self._tree.named(r"supervisor[^/]*\.(?:conf|ini)"):
+            parser = configparser.RawConfigParser(strict=False)
+            with contextlib.suppress(configparser.Error):
+                parser.read_string(self._tree.text(path))
+            for section in parser.sections():
+                kind, _, name = section.partition(":")
+                if kind == "program":
+                    command = parser.get(section, "command", fallback="").replace("\n", " ")
+                    yield from self._split(Value(command), Declared((), path, path, name))
 
     def _of_compose(self) -> Iterator[Declared]:
         for path, services in self.compose.items():

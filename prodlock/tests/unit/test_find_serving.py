@@ -165,6 +165,8 @@ def test_a_compose_file_of_development_does_not_decide(tmp_path: Path, name: str
     base = own.replace(" --reload --port 9999", " --port 7000").replace(" -l debug", "")
     found = find_in(tmp_path, {**files, "compose.yaml": base})
     assert (found.all["port"], found.all["commands"]) == (7000, {"worker": "celery -A main worker"})
+    base = base.replace("    command: uvicorn main:app --port 7000\n", "    build: .\n    ports: ['80:6000']\n")
+    assert find_in(tmp_path, {**files, "compose.yaml": base}).all["port"] == 6000
     (tmp_path / "compose.yaml").unlink()
     found = find_in(tmp_path, files)
     assert (found.all["port"], found.all["commands"]) == (9999, {"worker": "celery -A main worker -l debug"})
