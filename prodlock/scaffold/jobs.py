@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from prodlock import configuration
-from prodlock.scaffold import yaml
+from prodlock.scaffold import pyprojects, yaml
 from prodlock.scaffold.declared import Declared, Deployment
 from prodlock.scaffold.shipped import Project
 
@@ -60,6 +60,15 @@ def find(project: Project, deployment: Deployment) -> Jobs:
                 _add(jobs, one.name, {text: one})
         else:
             _add(jobs, name, texts)
+    scripts = _scripts(project)
+    for one in deployment.commands:
+        if one.is_deployed and one.program in scripts and _NAMES.fullmatch(one.name):
+            module = scripts[one.program].partition(":")[0]
+            jobs.notes.append(
+                f"`commands` has no {one.name}, because images do not have the project's own scripts (got "
+                f"`{shlex.join(one.words)}`, {one.where}). If production has it, start its module, for example with "
+                f"`--set 'commands={{{one.name} = \"python -m {module}\"}}'`."
+            )
     return jobs
 
 
@@ -109,6 +118,15 @@ def _kind(project: Project, one: Declared) -> str:
         started = words[2:3] if words[1:2] == ("-m",) else words[1:2]
         return one.name if any(modules(project, map(shlex.quote, started))) else ""
     return ""
+
+
+def _scripts(project: Project) -> dict[str, str]:
+    """Return the scripts that an installation of the project has, with what each starts."""
+    found: dict[str, str] = {}
+    for _, content in pyprojects.own(project.tree, project.place):
+        for keys in (("project", "scripts"), ("tool", "poetry", "scripts")):
+            found |= {name: one for name, one in pyprojects.table(content, *keys).items() if isinstance(one, str)}
+    return found
 
 
 def _add(jobs: Jobs, name: str, texts: dict[str, Declared]) -> None:

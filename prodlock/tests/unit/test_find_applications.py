@@ -302,6 +302,33 @@ def test_several_workers_are_services_of_their_own(tmp_path: Path) -> None:
     assert found.keys["commands"] == {f"{name}": f"celery -A app.jobs worker -Q {name}" for name in ("high", "low")}
 
 
+def test_programs_of_supervisor_are_found(tmp_path: Path) -> None:
+    """A Dockerfile starts supervisord, which starts the service and its worker."""
+    files = {
+        "main.py": APP,
+        "app/jobs.py": "",
+        "requirements.txt": hashed("celery"),
+        "etc/supervisord.conf": "[supervisord]\nnodaemon=true\n[program:api]\ncommand=uvicorn main:app --port 9000\n"
+        "[program:w]\ncommand = celery -A app.jobs\n  worker -c 2\n",
+        "etc/supervisor.conf": "not valid",
+    }
+    found = find_in(tmp_path, files)
+    assert (found.all["port"], found.all["commands"]) == (9000, {"worker": "celery -A app.jobs worker -c 2"})
+
+
+@pytest.mark.parametrize("table", ["project", "tool.poetry"])
+def test_a_worker_that_is_a_script_of_the_project_is_reported(tmp_path: Path, table: str) -> None:
+    """No image has it, because none installs the project."""
+    files = {
+        "main.py": APP,
+        "pyproject.toml": f'[{table}.scripts]\nshop = "main:run"\nshop-jobs = "app.jobs:main"\n',
+        "Procfile": "web: shop\nworker: shop-jobs --all\n",
+    }
+    (note,) = find_in(tmp_path, files).notes
+    assert "no worker, because images do not have the project's own scripts (got `shop-jobs --all`, Procfile)" in note
+    assert """--set 'commands={worker = "python -m app.jobs"}'""" in note
+
+
 def test_a_worker_that_needs_a_shell_is_reported(tmp_path: Path) -> None:
     """Production has no shell; a variable with a default does not need one."""
     files = {"main.py": APP, "Procfile": "worker: arq $SETTINGS\n"}
