@@ -129,7 +129,8 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     if tree.folders_aside:
         found.notes.append(
             "Not read, because they are submodules of git or symbolic links to folders: "
-            f"{', '.join(tree.folders_aside)}. Add those that the service needs to `sources`."
+            f"{', '.join(tree.folders_aside)}. To fix it: name submodules that the service needs in `generated`, and "
+            "import what is in a linked folder by the folder's own name."
         )
     commands = {name: command for name, (command, _) in further.commands.items()}
     found.decide("commands", commands, _places(where for _, where in further.commands.values()))

@@ -181,4 +181,4 @@ def test_a_submodule_or_a_linked_folder_is_reported(tmp_path: Path) -> None:
     ):
         subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
     found = find_in(tmp_path, {"main.py": APP, "shared/x.py": ""})
-    assert any("Not read" in one and ": common, lib. Add those" in one for one in found.notes)
+    assert any("Not read" in one and ": common, lib. To fix it" in one for one in found.notes)
