@@ -22,7 +22,7 @@ _USUAL = frozenset({"main", "app", "asgi", "server", "wsgi", "__init__", "__main
 _ASIDE = re.compile(
     r"(?:^|/)(?:docs?|docs_src|examples?|scripts?|samples?|benchmarks?|migrations|alembic)/|^setup\.py$"
 )
-_REFERENCE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)(?:\(\))?")
+_REFERENCE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)(?:\((.*)\))?")
 
 
 class Candidate(NamedTuple):
@@ -61,8 +61,7 @@ def references(tree: Tree, deployment: Deployment) -> list[Reference]:
         if named := _REFERENCE.fullmatch(str(entry)):
             found.append(Reference(named[1], named[2], path, path))
     for path in tree.python:
-        if "uvicorn.run" in tree.text(path):
-            found += _run(tree, path)
+        found += _run(tree, path)
     return found
 
 
@@ -122,6 +121,19 @@ def choose(tree: Tree, found: list[Candidate], named: Iterable[Reference]) -> tu
     if len(best) > 1:
         _refuse(tree, {one: f"`{one.attribute}` ({one.where})" for one in best})
     return best[0], best[0].where
+
+
+def calls(tree: Tree, deployment: Deployment, factory: Candidate) -> Iterator[str]:
+    """Yield the calls of a factory with arguments, which no server repeats, with their places."""
+    for command in deployment.servers():
+        for word in command.words[1:]:
+            if (named := _REFERENCE.fullmatch(word)) and named[2] == factory.attribute and named[3]:
+                yield f"`{word}` ({command.where})"
+    for path in tree.python:
+        for node in _runs(tree, path):
+            one = node.args[0]
+            if isinstance(one, ast.Call) and last(one.func) == factory.attribute and (one.args or one.keywords):
+                yield f"`{ast.unparse(one)}` ({path}:{one.lineno})"
 
 
 def named_files(paths: Iterable[str], module: str) -> list[str]:
@@ -185,10 +197,16 @@ def _bound(module: ast.Module) -> set[str]:
 
 def _run(tree: Tree, path: str) -> Iterator[Reference]:
     """Yield the applications that calls of `uvicorn.run` name."""
-    for node in ast.walk(tree.module(path)):
+    for node in _runs(tree, path):
+        if named := _REFERENCE.fullmatch(text(node.args[0]) or ""):
+            yield Reference(named[1], named[2], path, f"{path}:{node.lineno}", weight=2)
+
+
+def _runs(tree: Tree, path: str) -> Iterator[ast.Call]:
+    """Yield the calls of `uvicorn.run` in a module."""
+    for node in ast.walk(tree.module(path)) if "uvicorn.run" in tree.text(path) else ():
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "uvicorn.run" and node.args:
-            named = _REFERENCE.fullmatch(text(node.args[0]) or "")
-            yield from [Reference(named[1], named[2], path, f"{path}:{node.lineno}", weight=2)] if named else []
+            yield node
 
 
 def _best(found: Iterable[Candidate]) -> list[Candidate]:

@@ -109,6 +109,12 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     port, where = next(ports, (configuration.Configuration.port, "the default"))
     found.decide("port", port, where)
     _server(application, lock, deployment, found)
+    calls = [] if found.all["server"] else list(applications.calls(tree, deployment, application))
+    if application.is_factory and calls:
+        found.notes.append(
+            f"The server calls {found.all['application']} without arguments (the project has {_places(calls)}). To fix "
+            "it: give it the arguments in a module, such as `app = ...`, and name that with `--set application=...`."
+        )
     further = _commands(project, lock, deployment, found)
     paths = _sources(project, application, further, found)
     _probes(project, paths, deployment, found)

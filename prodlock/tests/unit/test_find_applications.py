@@ -302,6 +302,23 @@ def test_several_workers_are_services_of_their_own(tmp_path: Path) -> None:
     assert found.keys["commands"] == {f"{name}": f"celery -A app.jobs worker -Q {name}" for name in ("high", "low")}
 
 
+@pytest.mark.parametrize(
+    ("files", "call"),
+    [
+        ({"Procfile": "web: gunicorn -k uvicorn.W \"main:build('prod')\"\n"}, "`main:build('prod')` (Procfile)"),
+        ({"run.py": "import uvicorn\nuvicorn.run(build(env='prod'), port=1)\n"}, "`build(env='prod')` (run.py:2)"),
+        ({"Procfile": "web: gunicorn -k uvicorn.W 'main:build()'\n"}, ""),
+        ({"run.py": "import uvicorn\nuvicorn.run(build())\nuvicorn.run(other(1))\n"}, ""),
+    ],
+)
+def test_arguments_of_a_factory_are_reported(tmp_path: Path, files: dict[str, str], call: str) -> None:
+    """The server of production passes none."""
+    factory = "from fastapi import FastAPI\ndef build(env='dev') -> FastAPI:\n    return FastAPI()\n"
+    found = find_in(tmp_path, {"main.py": factory, **files})
+    assert found.all["application"] == "main:build"
+    assert [f"without arguments (the project has {call})" in one for one in found.notes] == [True] * bool(call)
+
+
 def test_programs_of_supervisor_are_found(tmp_path: Path) -> None:
     """A Dockerfile starts supervisord, which starts the service and its worker."""
     files = {
