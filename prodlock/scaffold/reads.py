@@ -99,6 +99,7 @@ def _read(module: ast.Module, helpers: AbstractSet[str]) -> Iterator[tuple[str, 
         if isinstance(value, ast.Call) and last(value.func) in _READERS
     }
     inner = _prefixed(nodes)
+    constants = {name: text(value) for name, value, _ in assigned(module.body)}
     imported = {
         one.asname or one.name
         for node in nodes
@@ -122,7 +123,7 @@ def _read(module: ast.Module, helpers: AbstractSet[str]) -> Iterator[tuple[str, 
             named = keyword(node, "envvar")
             keys += named.elts if isinstance(named, ast.List | ast.Tuple) else [named]
         for key in keys:
-            name = text(key)
+            name = constants.get(key.id) if isinstance(key, ast.Name) else text(key)
             if name and _NAME.fullmatch(prefix + name):
                 yield prefix + name, getattr(node, "lineno", 0)
 
@@ -157,7 +158,11 @@ class _Settings:
             if one.name == "BaseSettings" and one.asname
         }
         # The texts that modules assign, for an `env_prefix` with a name.
-        self._texts = {name: given for name, value, _ in assigned(node for _, node in nodes) if (given := text(value))}
+        self._texts = {
+            name: value
+            for name, value, _ in assigned(node for _, node in nodes)
+            if text(value) or isinstance(value, ast.BinOp | ast.JoinedStr)
+        }
         bases = {last(base) for one in self._classes.values() for _, node in one for base in node.bases}
         called = {last(node.func) for _, node in nodes if isinstance(node, ast.Call)}
         # The fields of a class that others inherit from are read with the prefixes of these.
@@ -210,15 +215,16 @@ class _Settings:
     def _is_settings(self, lineage: list[ast.ClassDef]) -> bool:
         return any(last(base) in self._settings for one in lineage for base in one.bases)
 
-    def _text(self, node: ast.expr | None) -> str:
+    def _text(self, node: ast.expr | None, depth: int = 0) -> str:
         """Return the text that an expression gives, with the texts of the names in it."""
+        parts: list[ast.expr] = []
         if isinstance(node, ast.BinOp):
-            return self._text(node.left) + self._text(node.right)
-        if isinstance(node, ast.JoinedStr):
-            return "".join(map(self._text, node.values))
-        if isinstance(node, ast.FormattedValue):
-            return self._text(node.value)
-        return text(node) or (self._texts.get(last(node), "") if node else "")
+            parts = [node.left, node.right]
+        elif isinstance(node, ast.JoinedStr):
+            parts = [one.value if isinstance(one, ast.FormattedValue) else one for one in node.values]
+        elif isinstance(node, ast.Name | ast.Attribute) and last(node) in self._texts and depth < _DEEPEST:
+            parts = [self._texts[last(node)]]
+        return text(node) or "".join(self._text(one, depth + 1) for one in parts)
 
 
 def _options(node: ast.ClassDef) -> dict[str, ast.expr]:

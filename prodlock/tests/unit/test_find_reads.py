@@ -29,6 +29,8 @@ OWN_SERVER = {"requirements.txt": HASHED.replace("httptools", "other")}
         ("import os as o\nfrom os import environ as e, getenv as g\no.environ['A'], e['B'], g('C')\n", ["A", "B", "C"]),
         ("import os\ndef need(key, x=None):\n    return os.environ[key]\nneed('A'), other('B')\n", ["A"]),
         ("import os\nclass E:\n    def get(self, key):\n        return os.environ[key]\n{}.get('A')\n", []),
+        ("import os\nNAME = 'A'\nos.environ[NAME], os.getenv(OTHER)\n", ["A"]),
+        (SETTINGS + "A = 'X'\nP = A + '_'\nclass S(BaseSettings, env_prefix=f'{P}Y_'):\n    a: int\n", ["X_Y_A"]),
         ("typer.Option(..., envvar='A'), click.option('--b', envvar=['B', 'C'])\n", ["A", "B", "C"]),
         ("from environs import Env\ne = Env()\ne('A'), e.str('B'), e.int('C', 1)\n", ["A", "B", "C"]),
         (
