@@ -26,7 +26,8 @@ _MODULES = SERVERS | {"celery", "arq", "rq", "dramatiq", "taskiq", "alembic", "a
 _SHELLS = frozenset({"sh", "bash", "dash", "ash"})
 _SEPARATORS = "&|;\n"
 _COMMENT = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
-_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^{}$]*))?\}|(\w+))")
+# Compose hands `$$` on as `$`.
+_VARIABLE = re.compile(r"\$\$?(?:\{(\w+)(?::?-([^{}$]*))?\}|(\w+))")
 _HEREDOC = re.compile(r"""<<-?["']?([A-Za-z_]\w*)""")
 # The address in a configuration of Gunicorn or Hypercorn.
 _BIND = re.compile(r"""^\s*bind\s*=\s*\[?\s*["'][^"'\s]*:(\d+)["']""", re.MULTILINE)
@@ -143,8 +144,8 @@ class Deployment:
         for path in self.dockerfiles:
             last = {kind: text for kind, text in instructions(self._tree.text(path)) if kind in {"CMD", "ENTRYPOINT"}}
             entry, command = (_listed(last.get(kind, "")) for kind in ("ENTRYPOINT", "CMD"))
-            if entry and command and PurePosixPath(entry[0]).name in _MODULES:
-                last = {"ENTRYPOINT": json.dumps([*entry, *command])}
+            if len(joined := _joined(Value(items=tuple(entry)), Value(items=tuple(command)))) == 1:
+                last = {"ENTRYPOINT": json.dumps([*joined[0]])}
             for kind, text in last.items():
                 listed = _listed(text)
                 value = Value(items=tuple(listed)) if listed else Value(text)
@@ -171,8 +172,9 @@ class Deployment:
     def _of_compose(self) -> Iterator[Declared]:
         for path, services in self.compose.items():
             for name, keys in services.items():
-                for key in ("entrypoint", "command"):
-                    yield from self._split(keys.get(key, Value()), Declared((), path, path, name))
+                entry, command = (keys.get(key, Value()) for key in ("entrypoint", "command"))
+                for value in _joined(entry, command):
+                    yield from self._split(value, Declared((), path, path, name))
 
     def _of_development(self) -> Iterator[Declared]:
         for path in self._tree.named(r"Makefile|[^/]*\.sh"):
@@ -256,6 +258,14 @@ def _strings(value: object) -> Iterator[str]:
     elif isinstance(value, Mapping | list):
         for one in value.values() if isinstance(value, Mapping) else value:
             yield from _strings(one)
+
+
+def _joined(entry: Value, command: Value) -> list[Value]:
+    """Return an entrypoint and a command, as one where the entrypoint is a program of Python and takes arguments."""
+    words, more = ([*one] if one.items is not None else next(_words(one.text), []) for one in (entry, command))
+    if words and more and re.fullmatch(r"python[\d.]*|" + "|".join(_MODULES), PurePosixPath(words[0]).name):
+        return [Value(items=(*words, *more))]
+    return [entry, command]
 
 
 def _listed(text: str) -> list[str]:

@@ -25,8 +25,11 @@ _WORKERS = {
 _MIGRATIONS = (("alembic", "upgrade"), ("aerich", "upgrade"))
 # Services that start a module of the project's own, by their names.
 _NAMES = re.compile(r".*(?:worker|scheduler|beat|consumer|cron|clock|jobs?|queue|listener).*")
-_IMAGES = re.compile(r"(?:docker\.io/)?(?:library/)?(?:postgres|redis|valkey/valkey|mysql|mariadb|rabbitmq|mongo)"
-                     r"(?::[\w.-]+)?")  # fmt: skip
+# Of any registry; Bitnami's images keep their data in other folders.
+_IMAGES = re.compile(
+    r"(?!.*bitnami)(?:[\w.:-]+/)*(?:postgres|postgis|pgvector|redis|valkey|mysql|mariadb|rabbitmq|mongo)(?::[\w.-]+)?"
+    r"(?:@sha256:[0-9a-f]+)?"
+)
 # What a service of tests alone has in its name, its file's or its profiles'.
 _TESTS = re.compile(r"test|\bci\b|\be2e\b")
 

@@ -267,6 +267,8 @@ def test_modules_that_texts_name_ship(tmp_path: Path, text: str, expected: list[
         ("taskiq worker app.jobs:broker", "taskiq", {"worker": "taskiq worker app.jobs:broker"}),
         ("python -m app.jobs", "x", {"queue-worker": "python -m app.jobs"}),
         ("python app/jobs.py", "x", {"queue-worker": "python app/jobs.py"}),
+        ('["app.jobs", "a b"]\n    entrypoint: [python, -m]', "x", {"queue-worker": "python -m app.jobs 'a b'"}),
+        ("app.jobs\n    entrypoint: python -m", "x", {"queue-worker": "python -m app.jobs"}),
         ("python -m http.server", "x", {}),
         ("flower", "x", {}),
     ],

@@ -128,6 +128,10 @@ def test_a_lock_without_a_server_is_refused(tmp_path: Path) -> None:
         ({"Dockerfile": "FROM x\nENV PORT=9000\nEXPOSE $PORT\n"}, 9000),
         ({"Dockerfile": 'FROM x\nEXPOSE 1\nCMD ["uvicorn", "main:app", "--port", "9000"]\n'}, 9000),
         ({"Procfile": "web: gunicorn -b :9000 -k uvicorn.W main:app\n"}, 9000),
+        (
+            {"compose.yml": "services:\n  api:\n    command: sh -c 'uvicorn main:app --port $${PORT:-9000}'\n"},
+            9000,
+        ),
         ({"Procfile": "web: hypercorn -c h.toml main:app\n", "h.toml": 'bind = ["[::]:9000"]\n'}, 9000),
         (
             {"Procfile": "web: gunicorn -c file:etc/g.py -k uvicorn.W main:app\n", "etc/g.py": "bind = ':9000'\n"},
@@ -196,6 +200,23 @@ volumes:
     of_tests = dict.fromkeys(("docker-compose.test.yml", "compose.ci.yaml"), "services:\n  mail:\n    image: mongo:8\n")
     found = find_in(tmp_path, {"main.py": APP, "docker-compose.yml": compose, **of_tests})
     assert found.keys["services"] == {"db": "postgres:17", "cache": "redis:8"}
+
+
+@pytest.mark.parametrize(
+    ("image", "is_found"),
+    [
+        ("docker.io/library/postgres:17-alpine@sha256:00ff", True),
+        ("registry.example:5000/base/pgvector:pg17", True),
+        ("postgis/postgis:16-3.4", True),
+        ("bitnami/redis", False),
+        ("prom/redis-exporter:1", False),
+        ("${REGISTRY}/postgres", False),
+    ],
+)
+def test_images_of_databases_have_any_registry(tmp_path: Path, image: str, is_found: bool) -> None:  # noqa: FBT001
+    """By the last part of their name."""
+    found = find_in(tmp_path, {"main.py": APP, "compose.yml": f"services:\n  db:\n    image: {image}\n"})
+    assert found.all["services"] == ({"db": image} if is_found else {})
 
 
 @pytest.mark.parametrize(
