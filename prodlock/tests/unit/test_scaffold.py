@@ -280,7 +280,17 @@ def test_nothing_is_overwritten(tmp_path: Path, end: str) -> None:
     assert {name: content.decode() for name, content in texts(tmp_path).items()} == found
 
 
-@pytest.mark.parametrize("name", ["Dockerfile", ".dockerignore"])
+@pytest.mark.parametrize("path", ["tasks/__init__.py", "tasks/jobs.py"])
+def test_a_folder_of_tasks_is_not_hidden(tmp_path: Path, path: str) -> None:
+    """Python imports a package before a module of its name, and a module before a folder of modules."""
+    for name in ("main.py", path):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    contents = init.plan(tmp_path, KEYS, "x").contents
+    assert (init.TASKS in contents, "tasks.py" in contents) == (True, False)
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "dockerfile", "Containerfile", ".dockerignore"])
 def test_either_file_of_docker_gives_both_another_name(tmp_path: Path, name: str) -> None:
     """An ignore file of the user's would count for Prodlock's Dockerfile too, and the other way round."""
     (tmp_path / name).write_text("x\n", encoding="utf-8")
