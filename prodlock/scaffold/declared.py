@@ -17,7 +17,7 @@ from prodlock.scaffold import pyprojects, yaml
 from prodlock.scaffold.tree import Tree, is_test, join
 from prodlock.scaffold.yaml import Value
 
-DOCKERFILES = r"(?:.*\.)?Dockerfile(?:\..*)?"
+DOCKERFILES = r"(?:.*[._-])?(?:[Dd]ockerfile|Containerfile)(?:\.(?!py$|md$).*|[_-][\w-]*)?"
 COMPOSE = r"(?:docker-)?compose(?:[.-][^/]*)?\.ya?ml"
 SERVERS = frozenset({"uvicorn", "gunicorn", "hypercorn", "granian", "daphne", "fastapi"})
 _RUNNERS = (("poetry", "run"), ("uv", "run"), ("pipenv", "run"), ("pdm", "run"), ("exec",))

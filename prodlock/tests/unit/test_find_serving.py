@@ -203,6 +203,22 @@ volumes:
 
 
 @pytest.mark.parametrize(
+    ("name", "port"),
+    [
+        ("Containerfile", 9000),
+        ("docker/dockerfile", 9000),
+        ("Dockerfile-prod", 9000),
+        ("api.Dockerfile", 9000),
+        ("app/dockerfile_parser.py", 8000),
+        ("Dockerfile.md", 8000),
+    ],
+)
+def test_dockerfiles_have_each_usual_name(tmp_path: Path, name: str, port: int) -> None:
+    """Docker's own, that of Podman, and those with a purpose."""
+    assert find_in(tmp_path, {"main.py": APP, name: "FROM x\nEXPOSE 9000\n"}).all["port"] == port
+
+
+@pytest.mark.parametrize(
     ("image", "is_found"),
     [
         ("docker.io/library/postgres:17-alpine@sha256:00ff", True),
