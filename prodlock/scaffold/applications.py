@@ -87,7 +87,7 @@ def candidates(tree: Tree) -> list[Candidate]:
         Candidate(path, name, is_factory, f"{path}:{line}")
         for path, one in readers.items()
         for name, (line, is_factory) in one.applications(factories).items()
-        if (_stem(path), name) not in mounted
+        if not any(name == one and module and named_files([path], module) for module, one in mounted)
     ]
 
 
@@ -248,7 +248,9 @@ class _Module:
         created: set[str] = set()
         found: dict[str, tuple[int, bool]] = {}
         wrapped: set[str] = set()
-        imported = {name for name, origin in self._imported.items() if origin in elsewhere}
+        imported = {
+            name for name, (module, own) in self._imported.items() if (module.rpartition(".")[2], own) in elsewhere
+        }
         for name, value, line in assigned(self._body):
             if self._is_application(value, created, imported):
                 names = {one.id for one in ast.walk(value) if isinstance(one, ast.Name)}
@@ -264,7 +266,7 @@ class _Module:
         if isinstance(node, ast.ImportFrom):
             module = node.module or ""
             for name in node.names:
-                self._imported[name.asname or name.name] = (module.rpartition(".")[2], name.name)
+                self._imported[name.asname or name.name] = (module, name.name)
                 if module.split(".")[0] in _MODULES and name.name in _CLASSES:
                     self._classes.add(name.asname or name.name)
         elif isinstance(node, ast.Import):
@@ -305,7 +307,8 @@ class _Module:
                     if isinstance(one, ast.Name):
                         yield self._imported.get(one.id, ("", one.id))
                     elif isinstance(one, ast.Attribute):
-                        yield last(one.value), one.attr
+                        owner = last(one.value)
+                        yield ".".join(self._imported.get(owner, (owner,))).lstrip("."), one.attr
 
 
 def _requires(arguments: ast.arguments) -> bool:

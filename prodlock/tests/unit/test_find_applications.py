@@ -377,3 +377,19 @@ def test_a_port_that_is_not_valid_is_not_taken(tmp_path: Path) -> None:
     """It is a placeholder of the file that has it."""
     files = {"main.py": APP, "Procfile": "web: uvicorn main:app --port 99999\n"}
     assert find_in(tmp_path, files).all["port"] == 8000
+
+
+@pytest.mark.parametrize(
+    ("importing", "mounted"),
+    [
+        ("from pkg.admin.app import app as admin", "admin"),
+        ("from ..admin.app import app as admin", "admin"),
+        ("from pkg.admin import app as module", "module.app"),
+        ("from ..admin import app as module", "module.app"),
+    ],
+)
+def test_an_application_is_not_one_that_it_mounts(tmp_path: Path, importing: str, mounted: str) -> None:
+    """Their modules may have the same name."""
+    files = {f"pkg/{name}/app.py": APP for name in ("admin", "public")}
+    files["pkg/public/app.py"] += f"{importing}\napp.mount('/admin', {mounted})\n"
+    assert find_in(tmp_path, files).all["application"] == "pkg.public.app:app"
