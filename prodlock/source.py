@@ -274,7 +274,7 @@ def refuse_unavailable(project: Project, sources: Iterable[str]) -> None:
             f"`sources` in [tool.prodlock] must be files and folders of the project (got {', '.join(names)}, which "
             f"{'does' if len(names) == 1 else 'do'} not exist). To fix it: correct the path, or remove it."
         )
-    if names := _ignored(project, paths):
+    if names := ignored(project, paths):
         raise Failure(
             f"`sources` in [tool.prodlock] must be files and folders that git keeps (got {', '.join(names)}, which git "
             "ignores). To fix it: name it in `generated` where another build makes it, or remove it from .gitignore."
@@ -319,7 +319,7 @@ def _converted(project: Project, paths: Iterable[str], committed: Mapping[str, t
     return [path for path, name in zip(asked, names, strict=True) if committed[path][1] == name]
 
 
-def _ignored(project: Project, paths: list[str]) -> list[str]:
+def ignored(project: Project, paths: list[str]) -> list[str]:
     """Return those of paths that git ignores."""
     if not repository(project.root):
         return []

@@ -22,7 +22,7 @@ _USUAL = frozenset({"main", "app", "asgi", "server", "wsgi", "__init__", "__main
 _ASIDE = re.compile(
     r"(?:^|/)(?:docs?|docs_src|examples?|scripts?|samples?|benchmarks?|migrations|alembic)/|^setup\.py$"
 )
-_REFERENCE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)(?:\(\))?")
+_REFERENCE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)(?:\((.*)\))?")
 
 
 class Candidate(NamedTuple):
@@ -61,8 +61,7 @@ def references(tree: Tree, deployment: Deployment) -> list[Reference]:
         if named := _REFERENCE.fullmatch(str(entry)):
             found.append(Reference(named[1], named[2], path, path))
     for path in tree.python:
-        if "uvicorn.run" in tree.text(path):
-            found += _run(tree, path)
+        found += _run(tree, path)
     return found
 
 
@@ -88,7 +87,7 @@ def candidates(tree: Tree) -> list[Candidate]:
         Candidate(path, name, is_factory, f"{path}:{line}")
         for path, one in readers.items()
         for name, (line, is_factory) in one.applications(factories).items()
-        if (_stem(path), name) not in mounted
+        if not any(name == one and module and named_files([path], module) for module, one in mounted)
     ]
 
 
@@ -122,6 +121,19 @@ def choose(tree: Tree, found: list[Candidate], named: Iterable[Reference]) -> tu
     if len(best) > 1:
         _refuse(tree, {one: f"`{one.attribute}` ({one.where})" for one in best})
     return best[0], best[0].where
+
+
+def calls(tree: Tree, deployment: Deployment, factory: Candidate) -> Iterator[str]:
+    """Yield the calls of a factory with arguments, which no server repeats, with their places."""
+    for command in deployment.servers():
+        for word in command.words[1:]:
+            if (named := _REFERENCE.fullmatch(word)) and named[2] == factory.attribute and named[3]:
+                yield f"`{word}` ({command.where})"
+    for path in tree.python:
+        for node in _runs(tree, path):
+            one = node.args[0]
+            if isinstance(one, ast.Call) and last(one.func) == factory.attribute and (one.args or one.keywords):
+                yield f"`{ast.unparse(one)}` ({path}:{one.lineno})"
 
 
 def named_files(paths: Iterable[str], module: str) -> list[str]:
@@ -185,10 +197,16 @@ def _bound(module: ast.Module) -> set[str]:
 
 def _run(tree: Tree, path: str) -> Iterator[Reference]:
     """Yield the applications that calls of `uvicorn.run` name."""
-    for node in ast.walk(tree.module(path)):
+    for node in _runs(tree, path):
+        if named := _REFERENCE.fullmatch(text(node.args[0]) or ""):
+            yield Reference(named[1], named[2], path, f"{path}:{node.lineno}", weight=2)
+
+
+def _runs(tree: Tree, path: str) -> Iterator[ast.Call]:
+    """Yield the calls of `uvicorn.run` in a module."""
+    for node in ast.walk(tree.module(path)) if "uvicorn.run" in tree.text(path) else ():
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "uvicorn.run" and node.args:
-            named = _REFERENCE.fullmatch(text(node.args[0]) or "")
-            yield from [Reference(named[1], named[2], path, f"{path}:{node.lineno}", weight=2)] if named else []
+            yield node
 
 
 def _best(found: Iterable[Candidate]) -> list[Candidate]:
@@ -230,7 +248,9 @@ class _Module:
         created: set[str] = set()
         found: dict[str, tuple[int, bool]] = {}
         wrapped: set[str] = set()
-        imported = {name for name, origin in self._imported.items() if origin in elsewhere}
+        imported = {
+            name for name, (module, own) in self._imported.items() if (module.rpartition(".")[2], own) in elsewhere
+        }
         for name, value, line in assigned(self._body):
             if self._is_application(value, created, imported):
                 names = {one.id for one in ast.walk(value) if isinstance(one, ast.Name)}
@@ -246,7 +266,7 @@ class _Module:
         if isinstance(node, ast.ImportFrom):
             module = node.module or ""
             for name in node.names:
-                self._imported[name.asname or name.name] = (module.rpartition(".")[2], name.name)
+                self._imported[name.asname or name.name] = (module, name.name)
                 if module.split(".")[0] in _MODULES and name.name in _CLASSES:
                     self._classes.add(name.asname or name.name)
         elif isinstance(node, ast.Import):
@@ -287,7 +307,8 @@ class _Module:
                     if isinstance(one, ast.Name):
                         yield self._imported.get(one.id, ("", one.id))
                     elif isinstance(one, ast.Attribute):
-                        yield last(one.value), one.attr
+                        owner = last(one.value)
+                        yield ".".join(self._imported.get(owner, (owner,))).lstrip("."), one.attr
 
 
 def _requires(arguments: ast.arguments) -> bool:

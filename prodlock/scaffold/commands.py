@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from prodlock import __version__, generated, generated_workflow, service, vendored
+from prodlock import __version__, generated, generated_workflow, service, source, vendored
 from prodlock.failure import FAILED, Failure
 from prodlock.project import Project
 from prodlock.scaffold import example, find
@@ -101,3 +101,13 @@ def _finish(changes: Changes, *, dry: bool) -> None:
         print("Nothing was written.")
     else:
         changes.apply()
+        written = [path for path, text in changes.contents.items() if text is not None]
+        if ignored := source.ignored(Project(changes.root), written):
+            listed = ", ".join(ignored[:3]) + (
+                f" and {len(ignored) - 3} more" if len(ignored) > len(ignored[:3]) else ""
+            )
+            print(
+                f"git must keep what is written (got {listed}, which git ignores). To fix it: add exceptions to "
+                ".gitignore, such as `!/prodlock/**`.",
+                file=sys.stderr,
+            )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import configparser
+import contextlib
 import itertools
 import json
 import posixpath
@@ -15,7 +17,7 @@ from prodlock.scaffold import pyprojects, yaml
 from prodlock.scaffold.tree import Tree, is_test, join
 from prodlock.scaffold.yaml import Value
 
-DOCKERFILES = r"(?:.*\.)?Dockerfile(?:\..*)?"
+DOCKERFILES = r"(?:.*[._-])?(?:[Dd]ockerfile|Containerfile)(?:\.(?!py$|md$).*|[_-][\w-]*)?"
 COMPOSE = r"(?:docker-)?compose(?:[.-][^/]*)?\.ya?ml"
 SERVERS = frozenset({"uvicorn", "gunicorn", "hypercorn", "granian", "daphne", "fastapi"})
 _RUNNERS = (("poetry", "run"), ("uv", "run"), ("pipenv", "run"), ("pdm", "run"), ("exec",))
@@ -24,8 +26,11 @@ _MODULES = SERVERS | {"celery", "arq", "rq", "dramatiq", "taskiq", "alembic", "a
 _SHELLS = frozenset({"sh", "bash", "dash", "ash"})
 _SEPARATORS = "&|;\n"
 _COMMENT = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
-_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^{}$]*))?\}|(\w+))")
+# Compose hands `$$` on as `$`.
+_VARIABLE = re.compile(r"\$\$?(?:\{(\w+)(?::?-([^{}$]*))?\}|(\w+))")
 _HEREDOC = re.compile(r"""<<-?["']?([A-Za-z_]\w*)""")
+# The address in a configuration of Gunicorn or Hypercorn.
+_BIND = re.compile(r"""^\s*bind\s*=\s*\[?\s*["'][^"'\s]*:(\d+)["']""", re.MULTILINE)
 # Folders whose files describe something else than the service.
 ASIDE = re.compile(r"(?:^|/)(?:docs?|examples?|samples?|benchmarks?)/")
 # Compose reads an override without an option, on the machine of a developer.
@@ -74,7 +79,9 @@ class Deployment:
             if kind in {"ENV", "ARG"}
             for name, value in re.findall(r"""(\w+)=("[^"]*"|'[^']*'|\S+)""", text)
         }
-        listed = [*self._of_dockerfiles(), *self._of_procfiles(), *self._of_compose()]
+        listed = [
+            *self._of_dockerfiles(), *self._of_procfiles(), *self._of_supervisors(), *self._of_compose()
+        ]  # fmt: skip
         deployed = [one for one in listed if not is_of_development(one.path)]
         self.commands: list[Declared] = [one for command in deployed for one in self._followed(command, 0)]
         developed = [one for one in listed if one not in deployed]
@@ -86,9 +93,15 @@ class Deployment:
 
     def ports(self, served: Declared | None) -> Iterator[tuple[int, str]]:
         """Yield the ports of the service with their places, the most certain one first."""
+        last: list[tuple[int, str]] = []
         option = r"(?:--port[= ]|-p |(?:--bind|-b)[= ]\S*?:)(\d+)\b"
         if served and (found := re.search(option, " ".join(served.words))):
-            yield int(found[1]), served.where
+            # The one of a developer's machine is a guess.
+            last = [(int(found[1]), served.where)]
+            if served.is_deployed:
+                yield last.pop()
+        elif served and (path := self._configuration(served)) and (found := _BIND.search(self._tree.text(path))):
+            yield int(found[1]), path
         for path in self.dockerfiles:
             for kind, text in instructions(self._tree.text(path)):
                 if kind == "EXPOSE" and (number := re.match(r"(\d+)(?:/tcp)?(?:\s|$)", self.expanded(text))):
@@ -97,6 +110,20 @@ class Deployment:
             for name, keys in services.items():
                 if "build" in keys or (served and (served.path, served.name) == (path, name)):
                     yield from self._published(keys.get("ports", Value(items=())), f"ports of {name} in {path}")
+        yield from last
+
+    def variables(self) -> Iterator[tuple[str, str]]:
+        """Yield the variables that Compose files give to what they build, with the files; not those of development."""
+        for path, services in self.compose.items():
+            for keys in services.values():
+                if "build" in keys and not is_of_development(path):
+                    yield from ((one.partition("=")[0], path) for one in keys.get("environment", Value(items=())))
+
+    def _configuration(self, served: Declared) -> str:
+        """Return the file that Gunicorn or Hypercorn reads its address from, or an empty string."""
+        named = re.search(r"(?:--config[= ]|-c )(?:file:)?(?:\S*/)?(\S+)", " ".join(served.words))
+        name = named[1] if named else "gunicorn.conf.py" if served.program == "gunicorn" else ""
+        return next(iter(self._tree.named(re.escape(name))), "") if name else ""
 
     def _published(self, ports: Value, where: str) -> Iterator[tuple[int, str]]:
         """Yield the ports in a container that a Compose file publishes."""
@@ -117,25 +144,37 @@ class Deployment:
         for path in self.dockerfiles:
             last = {kind: text for kind, text in instructions(self._tree.text(path)) if kind in {"CMD", "ENTRYPOINT"}}
             entry, command = (_listed(last.get(kind, "")) for kind in ("ENTRYPOINT", "CMD"))
-            if entry and command and PurePosixPath(entry[0]).name in _MODULES:
-                last = {"ENTRYPOINT": json.dumps([*entry, *command])}
+            if len(joined := _joined(Value(items=tuple(entry)), Value(items=tuple(command)))) == 1:
+                last = {"ENTRYPOINT": json.dumps([*joined[0]])}
             for kind, text in last.items():
                 listed = _listed(text)
                 value = Value(items=tuple(listed)) if listed else Value(text)
                 yield from self._split(value, Declared((), path, f"{kind} of {path}"))
 
     def _of_procfiles(self) -> Iterator[Declared]:
-        for path in self._tree.named("Procfile"):
+        for path in self._tree.named(r"Procfile(?:\..*)?"):
             for line in self._tree.text(path).splitlines():
                 name, colon, text = line.partition(":")
                 if colon and not name.strip().startswith("#"):
                     yield from self._split(Value(text), Declared((), path, path, name.strip()))
 
+    def _of_supervisors(self) -> Iterator[Declared]:
+        for path in self._tree.named(r"supervisor[^/]*\.(?:conf|ini)"):
+            parser = configparser.RawConfigParser(strict=False)
+            with contextlib.suppress(configparser.Error):
+                parser.read_string(self._tree.text(path))
+            for section in parser.sections():
+                kind, _, name = section.partition(":")
+                if kind == "program":
+                    command = parser.get(section, "command", fallback="").replace("\n", " ")
+                    yield from self._split(Value(command), Declared((), path, path, name))
+
     def _of_compose(self) -> Iterator[Declared]:
         for path, services in self.compose.items():
             for name, keys in services.items():
-                for key in ("entrypoint", "command"):
-                    yield from self._split(keys.get(key, Value()), Declared((), path, path, name))
+                entry, command = (keys.get(key, Value()) for key in ("entrypoint", "command"))
+                for value in _joined(entry, command):
+                    yield from self._split(value, Declared((), path, path, name))
 
     def _of_development(self) -> Iterator[Declared]:
         for path in self._tree.named(r"Makefile|[^/]*\.sh"):
@@ -219,6 +258,14 @@ def _strings(value: object) -> Iterator[str]:
     elif isinstance(value, Mapping | list):
         for one in value.values() if isinstance(value, Mapping) else value:
             yield from _strings(one)
+
+
+def _joined(entry: Value, command: Value) -> list[Value]:
+    """Return an entrypoint and a command, as one where the entrypoint is a program of Python and takes arguments."""
+    words, more = ([*one] if one.items is not None else next(_words(one.text), []) for one in (entry, command))
+    if words and more and re.fullmatch(r"python[\d.]*|" + "|".join(_MODULES), PurePosixPath(words[0]).name):
+        return [Value(items=(*words, *more))]
+    return [entry, command]
 
 
 def _listed(text: str) -> list[str]:

@@ -17,6 +17,7 @@ from prodlock.scaffold import (
     jobs,
     layout,
     locks,
+    metadata,
     pyprojects,
     pythons,
     reads,
@@ -108,17 +109,34 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     port, where = next(ports, (configuration.Configuration.port, "the default"))
     found.decide("port", port, where)
     _server(application, lock, deployment, found)
+    calls = [] if found.all["server"] else list(applications.calls(tree, deployment, application))
+    if application.is_factory and calls:
+        found.notes.append(
+            f"The server calls {found.all['application']} without arguments (the project has {_places(calls)}). To fix "
+            "it: give it the arguments in a module, such as `app = ...`, and name that with `--set application=...`."
+        )
     further = _commands(project, lock, deployment, found)
     paths = _sources(project, application, further, found)
     _probes(project, paths, deployment, found)
     # A given base image may have a version of Python that this tool does not list.
     found.decide("base", *(("", "") if "base" in found.given else pythons.base(tree, project.place, deployment)))
-    _environment(tree, paths, found)
+    _environment(tree, paths, deployment, found)
     if packages := installs.packages(tree, deployment):
         found.notes.append(
             f"Not installed, because most are needed in a build alone: the Debian packages {', '.join(packages)} "
             f"({_places(packages.values())}). Name those that the service or its tests need in ARG PACKAGES of "
             "Prodlock's Dockerfile."
+        )
+    if places := list(metadata.reads(tree, paths)):
+        found.notes.append(
+            "Images have the sources of the project, not its installed distribution, whose metadata is read at "
+            f"{', '.join(places)}. To fix it: catch PackageNotFoundError there, or read the version from a module."
+        )
+    if tree.folders_aside:
+        found.notes.append(
+            "Not read, because they are submodules of git or symbolic links to folders: "
+            f"{', '.join(tree.folders_aside)}. To fix it: name submodules that the service needs in `generated`, and "
+            "import what is in a linked folder by the folder's own name."
         )
     commands = {name: command for name, (command, _) in further.commands.items()}
     found.decide("commands", commands, _places(where for _, where in further.commands.values()))
@@ -264,7 +282,7 @@ def _server(application: applications.Candidate, lock: locks.Lock, deployment: D
         found.notes.append(f"The service starts with its own command, because {reason}. {serving.LOST}")
 
 
-def _environment(tree: Tree, paths: Iterable[str], found: Found) -> None:
+def _environment(tree: Tree, paths: Iterable[str], deployment: Deployment, found: Found) -> None:
     """Decide the variables that Compose hands on."""
     read = reads.environment(tree, paths)
     names = {name: where for name, where in read.items() if not variables.decides_code(name)}
@@ -272,6 +290,12 @@ def _environment(tree: Tree, paths: Iterable[str], found: Found) -> None:
         found.notes.append(
             f"Not handed on, because such variables decide which code runs: {', '.join(withheld)}. Production has the "
             "default, or needs another name."
+        )
+    unread = {name: path for name, path in deployment.variables() if name not in read and reads.is_variable(name)}
+    if unread and "environment" not in found.given:
+        found.notes.append(
+            f"Not handed on, because no module reads them: {', '.join(sorted(unread))} ({_places(unread.values())}). "
+            "Add those that a library reads to `environment`."
         )
     found.decide("environment", list(names), _places(one.rpartition(":")[0] for one in names.values()))
 

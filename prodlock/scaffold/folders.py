@@ -11,7 +11,17 @@ from prodlock.scaffold.modules import Modules, assigned, keyword, last, text
 from prodlock.scaffold.tree import is_inside, is_test
 
 # Classes with an argument that names folders.
-_READERS = {"Jinja2Templates": "directory", "StaticFiles": "directory", "FileSystemLoader": "searchpath"}
+_READERS = {
+    "Jinja2Templates": "directory",
+    "StaticFiles": "directory",
+    "FileSystemLoader": "searchpath",
+    # Litestar's.
+    "TemplateConfig": "directory",
+    "create_static_files_router": "directories",
+    "StaticFilesConfig": "directories",
+}
+# The options of Quart that name folders beside the module, and their defaults.
+_BESIDE = (("static_folder", "static"), ("template_folder", "templates"))
 # Functions and methods that return the path that they are given.
 _SAME = frozenset({
     "Path", "PurePath", "PosixPath", "resolve", "absolute", "abspath", "realpath", "normpath", "as_posix", "str",
@@ -49,7 +59,7 @@ class Folders:
         while waiting:
             node = waiting.pop()
             read = [value for one in _read(node) if (value := self._value(one, path)) is not None]
-            read += self._files(node, path)
+            read += [*self._files(node, path), *self._beside(node, path)]
             joined = self._value(node, path) if _joins(node) else None
             line = getattr(node, "lineno", 0)
             yield from ((one, line) for one in read)
@@ -72,6 +82,16 @@ class Folders:
             whole = re.compile("[^/]+".join(map(re.escape, name.split("*"))))
             if any(whole.fullmatch(file) for file in self._modules.tree.files):
                 yield f"/{folder}"
+
+    def _beside(self, node: ast.AST, path: str) -> Iterator[str]:
+        """Yield the folders that an application of Quart reads."""
+        if isinstance(node, ast.Call) and last(node.func) == "Quart":
+            for option, default in _BESIDE:
+                given = keyword(node, option)
+                value = self._value(given, path) if given else default
+                place = posixpath.join(f"/{posixpath.dirname(path)}", value or "")
+                if value and self._exists(place):
+                    yield place
 
     def _pattern(self, node: ast.AST, path: str, depth: int = 0) -> str:
         """Return the path that an expression gives, with a star for each part that is not certain."""

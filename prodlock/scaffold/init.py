@@ -54,7 +54,7 @@ def plan(root: Path, keys: Mapping[str, object], name: str, *, deploy: bool = Fa
     where a source does not exist or is ignored by git, or where a file can't be read.
     """
     given = dict(keys)
-    if any(os.path.lexists(root / file) for file in ("Dockerfile", ".dockerignore")):
+    if any(os.path.lexists(root / file) for file in ("Dockerfile", "dockerfile", "Containerfile", ".dockerignore")):
         given.setdefault("dockerfile", DOCKERFILE)
     if any(os.path.lexists(root / file) for file in COMPOSE_FILES):
         given.setdefault("compose", COMPOSE)
@@ -90,7 +90,8 @@ def describe(
             f"{taken[0]} must not exist yet, for Prodlock to write it (got one). To fix it: give another name with "
             "the keys `dockerfile` and `compose`, or leave them out."
         )
-    tasks = TASKS if os.path.lexists(root / "tasks.py") else "tasks.py"
+    # A package `tasks` comes before a module of this name, which would hide a folder without `__init__.py`.
+    tasks = TASKS if any(os.path.lexists(root / name) for name in ("tasks.py", "tasks")) else "tasks.py"
     further = generated_deploy.files(described, name, facts.variables) if deploy else {}
     further |= generated_workflow.files(root, tasks, is_own=False) if workflow else {}
     refuse_present(root, further)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from prodlock import configuration
-from prodlock.scaffold import yaml
+from prodlock.scaffold import pyprojects, yaml
 from prodlock.scaffold.declared import Declared, Deployment
 from prodlock.scaffold.shipped import Project
 
@@ -24,8 +25,13 @@ _WORKERS = {
 _MIGRATIONS = (("alembic", "upgrade"), ("aerich", "upgrade"))
 # Services that start a module of the project's own, by their names.
 _NAMES = re.compile(r".*(?:worker|scheduler|beat|consumer|cron|clock|jobs?|queue|listener).*")
-_IMAGES = re.compile(r"(?:docker\.io/)?(?:library/)?(?:postgres|redis|valkey/valkey|mysql|mariadb|rabbitmq|mongo)"
-                     r"(?::[\w.-]+)?")  # fmt: skip
+# Of any registry; Bitnami's images keep their data in other folders.
+_IMAGES = re.compile(
+    r"(?!.*bitnami)(?:[\w.:-]+/)*(?:postgres|postgis|pgvector|redis|valkey|mysql|mariadb|rabbitmq|mongo)(?::[\w.-]+)?"
+    r"(?:@sha256:[0-9a-f]+)?"
+)
+# What a service of tests alone has in its name, its file's or its profiles'.
+_TESTS = re.compile(r"test|\bci\b|\be2e\b")
 
 
 @dataclass
@@ -57,6 +63,15 @@ def find(project: Project, deployment: Deployment) -> Jobs:
                 _add(jobs, one.name, {text: one})
         else:
             _add(jobs, name, texts)
+    scripts = _scripts(project)
+    for one in deployment.commands:
+        if one.is_deployed and one.program in scripts and _NAMES.fullmatch(one.name):
+            module = scripts[one.program].partition(":")[0]
+            jobs.notes.append(
+                f"`commands` has no {one.name}, because images do not have the project's own scripts (got "
+                f"`{shlex.join(one.words)}`, {one.where}). If production has it, start its module, for example with "
+                f"`--set 'commands={{{one.name} = \"python -m {module}\"}}'`."
+            )
     return jobs
 
 
@@ -80,7 +95,8 @@ def services(deployment: Deployment, taken: Iterable[str]) -> tuple[dict[str, st
         for name, keys in one.items():
             image = deployment.expanded(keys.get("image", yaml.Value()).text)
             # A database of tests is not one of production.
-            if _IMAGES.fullmatch(image) and _is_service(name) and name not in taken and "test" not in name:
+            of_tests = _TESTS.search(f"{name} {posixpath.basename(path)} {' '.join(keys.get('profiles', ()))}")
+            if _IMAGES.fullmatch(image) and _is_service(name) and name not in taken and not of_tests:
                 found.setdefault(name, image)
                 place = place or path
     return found, place
@@ -105,6 +121,15 @@ def _kind(project: Project, one: Declared) -> str:
         started = words[2:3] if words[1:2] == ("-m",) else words[1:2]
         return one.name if any(modules(project, map(shlex.quote, started))) else ""
     return ""
+
+
+def _scripts(project: Project) -> dict[str, str]:
+    """Return the scripts that an installation of the project has, with what each starts."""
+    found: dict[str, str] = {}
+    for _, content in pyprojects.own(project.tree, project.place):
+        for keys in (("project", "scripts"), ("tool", "poetry", "scripts")):
+            found |= {name: one for name, one in pyprojects.table(content, *keys).items() if isinstance(one, str)}
+    return found
 
 
 def _add(jobs: Jobs, name: str, texts: dict[str, Declared]) -> None:

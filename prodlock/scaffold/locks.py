@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from prodlock import generated
@@ -98,9 +98,24 @@ def _lacking(tree: Tree, place: str, lists: Sequence[str]) -> tuple[str, str]:
         return f"{join(place, ignored[0])}, which git ignores", "remove it from .gitignore, and commit it"
     if others := [name for name in _OTHERS if tree.has(join(place, name))]:
         return join(place, others[0]), _OTHERS[others[0]]
+    if above := _above(tree.root):
+        return (
+            f"none, and {above}",
+            f"run `prodlock init` in {above.parent}, which has the lock of this project as well",
+        )
     if any(pyprojects.at(content, "tool", "poetry") for _, content in pyprojects.own(tree, place)):
         return "none", "run `poetry lock`"
     return "none", "lock the dependencies with `poetry lock`, `uv lock` or `pip lock`"
+
+
+def _above(root: Path) -> Path | None:
+    """Return the lock of the workspace that a folder of a repository is in, or None."""
+    for folder in (root.resolve(), *root.resolve().parents):
+        if found := next((folder / name for name in _NAMES if (folder / name).is_file()), None):
+            return found
+        if (folder / ".git").exists():
+            break
+    return None
 
 
 def read(tree: Tree, lock: str, application: str, installed: Installed, given: Mapping[str, object]) -> Lock:

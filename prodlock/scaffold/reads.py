@@ -29,9 +29,14 @@ def environment(tree: Tree, paths: Iterable[str]) -> dict[str, str]:
     helpers = {name for path in paths for name in _helpers(tree.module(path))}
     for path in paths:
         for name, line in (*_read(tree.module(path), helpers), *settings.fields(path)):
-            if variables.VARIABLE.fullmatch(name) and not _USUAL.fullmatch(name):
+            if is_variable(name):
                 found.setdefault(name, f"{path}:{line}")
     return dict(sorted(found.items()))
+
+
+def is_variable(name: str) -> bool:
+    """Return whether a name is one of a variable that a container does not have in any case."""
+    return bool(variables.VARIABLE.fullmatch(name)) and not _USUAL.fullmatch(name)
 
 
 class _Environ:
@@ -87,9 +92,14 @@ def _read(module: ast.Module, helpers: AbstractSet[str]) -> Iterator[tuple[str, 
     """Yield the variables that a module reads by name."""
     nodes = list(ast.walk(module))
     environ = _Environ(nodes)
+    # With the prefix of the variables.
     readers = {
-        name for name, value, _ in assigned(nodes) if isinstance(value, ast.Call) and last(value.func) in _READERS
+        name: text(keyword(value, "env_prefix", "prefix")) or ""
+        for name, value, _ in assigned(nodes)
+        if isinstance(value, ast.Call) and last(value.func) in _READERS
     }
+    inner = _prefixed(nodes)
+    constants = {name: text(value) for name, value, _ in assigned(module.body)}
     imported = {
         one.asname or one.name
         for node in nodes
@@ -98,21 +108,35 @@ def _read(module: ast.Module, helpers: AbstractSet[str]) -> Iterator[tuple[str, 
         if one.name in {"config", "env"}
     }
     for node in nodes:
-        keys = [environ.key(node)]
+        keys, prefix = [environ.key(node)], ""
         if isinstance(node, ast.Call):
             called = node.func
             # `env.str("X")`
             owner = last(called.value) if isinstance(called, ast.Attribute) else last(called)
             by_helper = last(called) in helpers and (isinstance(called, ast.Name) or last(called) not in _METHODS)
-            if owner in readers or last(called) in imported or by_helper or (owner in imported and owner == "env"):
+            if last(called) != "prefixed" and (
+                owner in readers or last(called) in imported or by_helper or (owner in imported and owner == "env")
+            ):
+                prefix = readers.get(owner, "") + inner.get(node, "")
                 keys += node.args[:1]
             # Options of typer and click, one or several.
             named = keyword(node, "envvar")
             keys += named.elts if isinstance(named, ast.List | ast.Tuple) else [named]
         for key in keys:
-            name = text(key)
-            if name and _NAME.fullmatch(name):
-                yield name, getattr(node, "lineno", 0)
+            name = constants.get(key.id) if isinstance(key, ast.Name) else text(key)
+            if name and _NAME.fullmatch(prefix + name):
+                yield prefix + name, getattr(node, "lineno", 0)
+
+
+def _prefixed(nodes: Iterable[ast.AST]) -> dict[ast.AST, str]:
+    """Return the prefixes of the expressions in blocks such as `with env.prefixed("X_"):`."""
+    found: dict[ast.AST, str] = {}
+    for node in (one for one in nodes if isinstance(one, ast.With)):
+        for given in (item.context_expr for item in node.items):
+            if isinstance(given, ast.Call) and last(given.func) == "prefixed" and given.args:
+                for inner in (one for statement in node.body for one in ast.walk(statement)):
+                    found[inner] = found.get(inner, "") + (text(given.args[0]) or "")
+    return found
 
 
 class _Settings:
@@ -134,7 +158,11 @@ class _Settings:
             if one.name == "BaseSettings" and one.asname
         }
         # The texts that modules assign, for an `env_prefix` with a name.
-        self._texts = {name: given for name, value, _ in assigned(node for _, node in nodes) if (given := text(value))}
+        self._texts = {
+            name: value
+            for name, value, _ in assigned(node for _, node in nodes)
+            if text(value) or isinstance(value, ast.BinOp | ast.JoinedStr)
+        }
         bases = {last(base) for one in self._classes.values() for _, node in one for base in node.bases}
         called = {last(node.func) for _, node in nodes if isinstance(node, ast.Call)}
         # The fields of a class that others inherit from are read with the prefixes of these.
@@ -187,15 +215,16 @@ class _Settings:
     def _is_settings(self, lineage: list[ast.ClassDef]) -> bool:
         return any(last(base) in self._settings for one in lineage for base in one.bases)
 
-    def _text(self, node: ast.expr | None) -> str:
+    def _text(self, node: ast.expr | None, depth: int = 0) -> str:
         """Return the text that an expression gives, with the texts of the names in it."""
+        parts: list[ast.expr] = []
         if isinstance(node, ast.BinOp):
-            return self._text(node.left) + self._text(node.right)
-        if isinstance(node, ast.JoinedStr):
-            return "".join(map(self._text, node.values))
-        if isinstance(node, ast.FormattedValue):
-            return self._text(node.value)
-        return text(node) or (self._texts.get(last(node), "") if node else "")
+            parts = [node.left, node.right]
+        elif isinstance(node, ast.JoinedStr):
+            parts = [one.value if isinstance(one, ast.FormattedValue) else one for one in node.values]
+        elif isinstance(node, ast.Name | ast.Attribute) and last(node) in self._texts and depth < _DEEPEST:
+            parts = [self._texts[last(node)]]
+        return text(node) or "".join(self._text(one, depth + 1) for one in parts)
 
 
 def _options(node: ast.ClassDef) -> dict[str, ast.expr]:

@@ -14,7 +14,7 @@ from prodlock.scaffold.declared import Declared
 # What serves on all addresses and on the port of a container: the options of each server that name them already, and
 # the one to add.
 _ADDRESS, _PORT = ({"--host", "--uds", "--fd"}, "--host=0.0.0.0"), ({"--port"}, "--port={port}")
-_BOUND = ({"-b", "--bind", "-c", "--config"}, "--bind=0.0.0.0:{port}")
+_BOUND = ({"-b", "--bind"}, "--bind=0.0.0.0:{port}")
 _BIND = {
     "uvicorn": (_ADDRESS, _PORT),
     "fastapi": (_ADDRESS, _PORT),

@@ -70,7 +70,16 @@ def find(project: Project, starts: Iterable[str], files: Iterable[str]) -> Shipp
     """Return what ships: all that modules import and name, with files that commands need."""
     tree, files = project.tree, list(files)
     scripts = [one for one in tree.python if any(is_inside(one, file) for file in files)]
-    found = Shipped(project.modules.closure([*starts, *scripts], project.folders))
+    started = [*starts, *scripts]
+    # An import of a module runs the packages that it is in.
+    packages = [
+        file
+        for one in started
+        for parent in PurePosixPath(one).parents
+        if not any(is_inside(folder, parent.as_posix()) for folder in project.folders)
+        and tree.has(file := join(parent.as_posix(), "__init__.py"))
+    ]
+    found = Shipped(project.modules.closure([*started, *packages], project.folders))
     outside = [one for one in found.modules if not any(is_inside(one, file) for file in files)]
     sources = {*files, *layout.tops(outside, project.folders)}
     for path, where in Folders(project.modules, found.modules, project.folders, project.place).named().items():

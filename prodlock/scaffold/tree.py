@@ -44,6 +44,10 @@ class Tree:
         self.files = sorted(
             path for path in self._all if not self._is_pruned(posixpath.dirname(path)) and self._is_file(path)
         )
+        # Folders that git lists as files: submodules, and symbolic links to folders.
+        self.folders_aside = sorted(
+            path for path in self._all if path[-1] != "/" and not self._is_pruned(path) and (root / path).is_dir()
+        )
         self._all = frozenset(self.files)
         self.python = [path for path in self.files if path.endswith(".py") and not is_test(path)]
         self._folders = frozenset(

@@ -87,7 +87,13 @@ class _Node:
 def services(text: str) -> dict[str, dict[str, Value]]:
     """Return the keys of each service."""
     top = _parsed(text).get("services", _Node(0)).mapping()
-    return {name: {key: one.value() for key, one in _extended(name, top).items()} for name in top}
+    return {name: {key: _value(key, one) for key, one in _extended(name, top).items()} for name in top}
+
+
+def _value(key: str, node: _Node) -> Value:
+    """Return the value of a key; that of `environment` is a list of names where it is a mapping."""
+    names = tuple(node.mapping()) if key == "environment" else ()
+    return Value(items=names) if names else node.value()
 
 
 def _extended(name: str, services: Mapping[str, _Node], seen: frozenset[str] = frozenset()) -> dict[str, _Node]:

@@ -28,6 +28,32 @@ INCLUDED = re.compile(r"(?:-r|-c|--requirement|--constraint)[=\s]?\s*(\S+)")
 # Options that are the installer's own, or change nothing for wheels with hashes.
 IGNORED = re.compile(r"--(?:require-hashes|only-binary|prefer-binary|pre|trusted-host)\b")
 
+# What else a line may be, and what to do about it.
+REMEDIES = (
+    (
+        re.compile(r"-e\b|--editable\b|file:|\.{0,2}/|\.+(?:\[|$)"),
+        "remove the line: `sources` of [tool.prodlock] ships the project's own code",
+    ),
+    (
+        re.compile(r"-c|--constraint"),
+        "lock with the constraints (`uv pip compile --generate-hashes --constraints FILE`), and remove the line: "
+        "locked versions need none",
+    ),
+    (
+        re.compile(r"-r|--requirement"),
+        "lock all files into one list (`uv pip compile --generate-hashes FILE FILE --output-file LIST`)",
+    ),
+    (
+        re.compile("-"),
+        "remove the option: the options that a list may have are those that name package indexes and hashes",
+    ),
+    (
+        re.compile(""),
+        "lock what a package index serves, with hashes (`uv pip compile --generate-hashes`, `pip-compile "
+        "--generate-hashes`)",
+    ),
+)
+
 
 def select(lock: Path, wanted: Wanted) -> Selection:
     """Return what pip installs of a list, and of that of development. Raises ValueError where a list is refused."""
@@ -67,10 +93,8 @@ def requirements(text: str, included: Iterable[str] = ()) -> Iterator[Requiremen
             if not pin:
                 # An address may have a password.
                 shown = re.sub(r"//[^/@\s]*@", "//", HASH.sub("", stripped))
-                message = (
-                    f"each line must be NAME==VERSION with hashes (got {shown!r}). To fix it: lock what a package "
-                    "index serves, with hashes (`uv pip compile --generate-hashes`, `pip-compile --generate-hashes`)."
-                )
+                remedy = next(text for pattern, text in REMEDIES if pattern.match(stripped))
+                message = f"each line must be NAME==VERSION with hashes (got {shown!r}). To fix it: {remedy}."
                 raise ValueError(message)
             # pip compares digests without their case.
             hashes = tuple(("", digest.lower()) for digest in HASH.findall(stripped))

@@ -253,6 +253,13 @@ def compare(lock: Table, root: Table, described: Mapping[str, Table], folder: Pa
     for key, name in (("constraints", "constraint-dependencies"), ("overrides", "override-dependencies")):
         if not same(manifest.get(key, []), own.get(name, [])):
             _stale(f"{name} of [tool.uv]")
+    # The root of a workspace may be no project.
+    _compare_conflicts(lock, described if "project" in root else {"": root, **described})
+    for key, name in (("supported-markers", "environments"), ("required-markers", "required-environments")):
+        listed = own.get(name, [])
+        both = (lock.get(key, []), [listed] if isinstance(listed, str) else listed)
+        if any(_hold(both[0], one) != _hold(both[1], one) for one in _environments(lock["requires-python"])):
+            _stale(f"{name} of [tool.uv]")
     return "unknown" if dynamic else "fresh"
 
 
@@ -310,6 +317,37 @@ def _compare_groups(locked: Table, table: Table, same: Callable[..., bool]) -> N
     for name in declared | set(locked) | ({"dev"} if legacy else set()):
         if not same(locked.get(name, []), [*group(table, name), *(legacy if name == "dev" else [])]):
             _stale(f"the group {name}")
+
+
+def _compare_conflicts(lock: Table, described: Mapping[str, Table]) -> None:
+    """Compare the extras, groups and members that can't be installed together."""
+    declared = {
+        _conflict(one, member) for member, table in described.items() for one in _uv(table).get("conflicts", [])
+    }
+    locked = {_conflict(one) for one in lock.get("conflicts", [])}
+    # uv adds conflicts of the groups that include a declared one.
+    including = {
+        (member, "", normalized(name))
+        for member, table in described.items()
+        for name, listed in table.get("dependency-groups", {}).items()
+        if any(isinstance(one, Mapping) for one in listed)
+    }
+    if declared - locked or any(not one & including for one in locked - declared):
+        _stale("conflicts of [tool.uv]")
+
+
+def _conflict(items: Iterable[Table], member: str = "") -> frozenset[tuple[str, str, str]]:
+    """Return the members, extras and groups of a conflict, normalized; a member's own may name no package."""
+    return frozenset(
+        (normalized(one.get("package", member)), normalized(one.get("extra", "")), normalized(one.get("group", "")))
+        for one in items
+    )
+
+
+def _hold(markers: Iterable[str], environment: Mapping[str, str]) -> bool | None:
+    """Return whether one of some markers holds in an environment, or None where there are none."""
+    found = [holds(one, environment=environment) for one in markers]
+    return any(found) if found else None
 
 
 def _stale(changed: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -141,3 +142,43 @@ def test_no_type_of_a_key_gives_a_traceback(tmp_path: Path, name: str, value: st
         (tmp_path / name).write_text(f"{path} = {value}\n")
         with contextlib.suppress(Failure):
             find(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("module", "place"),
+    [
+        ("from importlib.metadata import version\nv = version('Shop_api')\n", "shop/__init__.py:2"),
+        ("import importlib.metadata as m\nv = m.version(__package__)\n", "shop/__init__.py:2"),
+        ("from importlib import metadata\nv = metadata.metadata('shop-api')['Summary']\n", "shop/__init__.py:2"),
+        ("import pkg_resources\nv = pkg_resources.get_distribution('shop.api').version\n", "shop/__init__.py:2"),
+        (
+            "from importlib.metadata import version\ntry:\n    v = version('shop-api')\nexcept Exception:\n    ...\n",
+            "",
+        ),
+        ("from importlib.metadata import version\nv = version('fastapi')\n", ""),
+        ("from .v import version\nv = version('shop-api')\n", ""),
+    ],
+)
+def test_a_read_of_the_projects_own_metadata_is_reported(tmp_path: Path, module: str, place: str) -> None:
+    """No image has it, because none installs the project; not where the error is caught."""
+    project = {"pyproject.toml": '[project]\nname = "shop-api"\n', "shop/__init__.py": module, "shop/main.py": APP}
+    notes = [one for one in find_in(tmp_path, project).notes if "metadata" in one]
+    assert [f"is read at {place}. To fix it: catch PackageNotFoundError" in one for one in notes] == [True] * bool(
+        place
+    )
+
+
+def test_a_submodule_or_a_linked_folder_is_reported(tmp_path: Path) -> None:
+    """Its modules are not read, so that they are not among the sources."""
+    (tmp_path / "common").symlink_to("shared", target_is_directory=True)
+    (tmp_path / "lib").mkdir()
+    commit = "git -c user.name=x -c user.email=x@example.org commit --quiet --allow-empty --message=x"
+    for folder, command in (
+        (tmp_path, "git init --quiet"),
+        (tmp_path / "lib", "git init --quiet"),
+        (tmp_path / "lib", commit),
+        (tmp_path, "git add lib"),
+    ):
+        subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    found = find_in(tmp_path, {"main.py": APP, "shared/x.py": ""})
+    assert any("Not read" in one and ": common, lib. To fix it" in one for one in found.notes)

@@ -267,6 +267,8 @@ def test_modules_that_texts_name_ship(tmp_path: Path, text: str, expected: list[
         ("taskiq worker app.jobs:broker", "taskiq", {"worker": "taskiq worker app.jobs:broker"}),
         ("python -m app.jobs", "x", {"queue-worker": "python -m app.jobs"}),
         ("python app/jobs.py", "x", {"queue-worker": "python app/jobs.py"}),
+        ('["app.jobs", "a b"]\n    entrypoint: [python, -m]', "x", {"queue-worker": "python -m app.jobs 'a b'"}),
+        ("app.jobs\n    entrypoint: python -m", "x", {"queue-worker": "python -m app.jobs"}),
         ("python -m http.server", "x", {}),
         ("flower", "x", {}),
     ],
@@ -302,6 +304,50 @@ def test_several_workers_are_services_of_their_own(tmp_path: Path) -> None:
     assert found.keys["commands"] == {f"{name}": f"celery -A app.jobs worker -Q {name}" for name in ("high", "low")}
 
 
+@pytest.mark.parametrize(
+    ("files", "call"),
+    [
+        ({"Procfile": "web: gunicorn -k uvicorn.W \"main:build('prod')\"\n"}, "`main:build('prod')` (Procfile)"),
+        ({"run.py": "import uvicorn\nuvicorn.run(build(env='prod'), port=1)\n"}, "`build(env='prod')` (run.py:2)"),
+        ({"Procfile": "web: gunicorn -k uvicorn.W 'main:build()'\n"}, ""),
+        ({"run.py": "import uvicorn\nuvicorn.run(build())\nuvicorn.run(other(1))\n"}, ""),
+    ],
+)
+def test_arguments_of_a_factory_are_reported(tmp_path: Path, files: dict[str, str], call: str) -> None:
+    """The server of production passes none."""
+    factory = "from fastapi import FastAPI\ndef build(env='dev') -> FastAPI:\n    return FastAPI()\n"
+    found = find_in(tmp_path, {"main.py": factory, **files})
+    assert found.all["application"] == "main:build"
+    assert [f"without arguments (the project has {call})" in one for one in found.notes] == [True] * bool(call)
+
+
+def test_programs_of_supervisor_are_found(tmp_path: Path) -> None:
+    """A Dockerfile starts supervisord, which starts the service and its worker."""
+    files = {
+        "main.py": APP,
+        "app/jobs.py": "",
+        "requirements.txt": hashed("celery"),
+        "etc/supervisord.conf": "[supervisord]\nnodaemon=true\n[program:api]\ncommand=uvicorn main:app --port 9000\n"
+        "[program:w]\ncommand = celery -A app.jobs\n  worker -c 2\n",
+        "etc/supervisor.conf": "not valid",
+    }
+    found = find_in(tmp_path, files)
+    assert (found.all["port"], found.all["commands"]) == (9000, {"worker": "celery -A app.jobs worker -c 2"})
+
+
+@pytest.mark.parametrize("table", ["project", "tool.poetry"])
+def test_a_worker_that_is_a_script_of_the_project_is_reported(tmp_path: Path, table: str) -> None:
+    """No image has it, because none installs the project."""
+    files = {
+        "main.py": APP,
+        "pyproject.toml": f'[{table}.scripts]\nshop = "main:run"\nshop-jobs = "app.jobs:main"\n',
+        "Procfile": "web: shop\nworker: shop-jobs --all\n",
+    }
+    (note,) = find_in(tmp_path, files).notes
+    assert "no worker, because images do not have the project's own scripts (got `shop-jobs --all`, Procfile)" in note
+    assert """--set 'commands={worker = "python -m app.jobs"}'""" in note
+
+
 def test_a_worker_that_needs_a_shell_is_reported(tmp_path: Path) -> None:
     """Production has no shell; a variable with a default does not need one."""
     files = {"main.py": APP, "Procfile": "worker: arq $SETTINGS\n"}
@@ -331,3 +377,19 @@ def test_a_port_that_is_not_valid_is_not_taken(tmp_path: Path) -> None:
     """It is a placeholder of the file that has it."""
     files = {"main.py": APP, "Procfile": "web: uvicorn main:app --port 99999\n"}
     assert find_in(tmp_path, files).all["port"] == 8000
+
+
+@pytest.mark.parametrize(
+    ("importing", "mounted"),
+    [
+        ("from pkg.admin.app import app as admin", "admin"),
+        ("from ..admin.app import app as admin", "admin"),
+        ("from pkg.admin import app as module", "module.app"),
+        ("from ..admin import app as module", "module.app"),
+    ],
+)
+def test_an_application_is_not_one_that_it_mounts(tmp_path: Path, importing: str, mounted: str) -> None:
+    """Their modules may have the same name."""
+    files = {f"pkg/{name}/app.py": APP for name in ("admin", "public")}
+    files["pkg/public/app.py"] += f"{importing}\napp.mount('/admin', {mounted})\n"
+    assert find_in(tmp_path, files).all["application"] == "pkg.public.app:app"

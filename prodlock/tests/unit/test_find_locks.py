@@ -49,6 +49,19 @@ def test_a_lock_that_cannot_be_installed_is_refused(tmp_path: Path, files: dict[
         find_in(tmp_path, {"unlocked": "", **files})
 
 
+def test_a_member_of_a_workspace_is_moved_in_where_its_lock_is(tmp_path: Path) -> None:
+    """The lock is in a folder above it, of the same repository."""
+    (tmp_path / "uv.lock").write_text(uv_lock(), encoding="utf-8")
+    member = tmp_path / "services/api"
+    with pytest.raises(
+        Failure, match=rf"got none, and {tmp_path}/uv.lock\). To fix it: run `prodlock init` in {tmp_path},"
+    ):
+        find_in(member, {"main.py": APP, "unlocked": ""})
+    (member / ".git").touch()
+    with pytest.raises(Failure, match=r"got none\)"):
+        find_in(member, {"main.py": APP, "unlocked": ""})
+
+
 @pytest.mark.parametrize(
     "files",
     [

@@ -29,8 +29,16 @@ OWN_SERVER = {"requirements.txt": HASHED.replace("httptools", "other")}
         ("import os as o\nfrom os import environ as e, getenv as g\no.environ['A'], e['B'], g('C')\n", ["A", "B", "C"]),
         ("import os\ndef need(key, x=None):\n    return os.environ[key]\nneed('A'), other('B')\n", ["A"]),
         ("import os\nclass E:\n    def get(self, key):\n        return os.environ[key]\n{}.get('A')\n", []),
+        ("import os\nNAME = 'A'\nos.environ[NAME], os.getenv(OTHER)\n", ["A"]),
+        (SETTINGS + "A = 'X'\nP = A + '_'\nclass S(BaseSettings, env_prefix=f'{P}Y_'):\n    a: int\n", ["X_Y_A"]),
         ("typer.Option(..., envvar='A'), click.option('--b', envvar=['B', 'C'])\n", ["A", "B", "C"]),
         ("from environs import Env\ne = Env()\ne('A'), e.str('B'), e.int('C', 1)\n", ["A", "B", "C"]),
+        (
+            "import environs\ne = environs.Env(prefix='X_')\ne('A')\nwith e.prefixed('Y_'):\n    e('B')\n"
+            "    with e.prefixed('Z_'):\n        e.int('C')\n",
+            ["X_A", "X_Y_B", "X_Y_Z_C"],
+        ),
+        ("from starlette.config import Config\nc = Config(env_prefix='X_')\nc('A'), c.get('B')\n", ["X_A", "X_B"]),
         ("from environs import env\nenv.str('A'), env('B')\n", ["A", "B"]),
         ("from decouple import config\nconfig('A', default=1)\nconfig('B', cast=int)\n", ["A", "B"]),
         ("from starlette.config import Config\nread = Config('.env')\nread('A', cast=bool)\n", ["A"]),
@@ -66,6 +74,26 @@ OWN_SERVER = {"requirements.txt": HASHED.replace("httptools", "other")}
 def test_variables_are_found_in_each_usual_form(tmp_path: Path, text: str, expected: list[str]) -> None:
     """The standard library, environs, decouple, starlette and pydantic; not those of the system or of Python."""
     assert find_in(tmp_path, {"main.py": APP + text}).all["environment"] == expected
+
+
+@pytest.mark.parametrize(
+    "environment",
+    ["      - A=1\n      - B\n      - TZ=UTC\n", "      A: 1\n      B:\n      TZ: UTC\n", " {A: 1, B: 2}\n"],
+)
+def test_a_variable_of_compose_that_no_module_reads_is_reported(tmp_path: Path, environment: str) -> None:
+    """A library may read it; not one of another service, nor of development."""
+    given = "" if "{" in environment else "\n"
+    compose = f"services:\n  api:\n    build: .\n    environment:{given}{environment}"
+    files = {
+        "main.py": APP + "import os\nos.environ['A']\n",
+        "compose.yaml": f"{compose}  db:\n    image: postgres:17\n    environment: [C=1]\n",
+        "compose.override.yaml": compose.replace("B", "D"),
+    }
+    found = find_in(tmp_path, files)
+    assert found.keys["environment"] == ["A"]
+    (note,) = found.notes
+    assert "no module reads them: B (compose.yaml). Add those that a library reads to `environment`" in note
+    assert find_in(tmp_path, files, {"environment": ["A"]}).notes == []
 
 
 def test_a_variable_that_decides_which_code_runs_is_reported(tmp_path: Path) -> None:

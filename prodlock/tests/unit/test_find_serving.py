@@ -128,6 +128,16 @@ def test_a_lock_without_a_server_is_refused(tmp_path: Path) -> None:
         ({"Dockerfile": "FROM x\nENV PORT=9000\nEXPOSE $PORT\n"}, 9000),
         ({"Dockerfile": 'FROM x\nEXPOSE 1\nCMD ["uvicorn", "main:app", "--port", "9000"]\n'}, 9000),
         ({"Procfile": "web: gunicorn -b :9000 -k uvicorn.W main:app\n"}, 9000),
+        (
+            {"compose.yml": "services:\n  api:\n    command: sh -c 'uvicorn main:app --port $${PORT:-9000}'\n"},
+            9000,
+        ),
+        ({"Procfile": "web: hypercorn -c h.toml main:app\n", "h.toml": 'bind = ["[::]:9000"]\n'}, 9000),
+        (
+            {"Procfile": "web: gunicorn -c file:etc/g.py -k uvicorn.W main:app\n", "etc/g.py": "bind = ':9000'\n"},
+            9000,
+        ),
+        ({"Procfile": "web: gunicorn -k uvicorn.W main:app\n", "gunicorn.conf.py": "bind = '0:9000'\n"}, 9000),
         ({"compose.yml": "services:\n  api:\n    build: .\n    ports:\n      - '80:9000'\n"}, 9000),
         ({"compose.yml": "services:\n  api:\n    build: .\n    ports: ['127.0.0.1:${P:-80}:9000/tcp']\n"}, 9000),
         (
@@ -159,13 +169,15 @@ def test_a_compose_file_of_development_does_not_decide(tmp_path: Path, name: str
     base = own.replace(" --reload --port 9999", " --port 7000").replace(" -l debug", "")
     found = find_in(tmp_path, {**files, "compose.yaml": base})
     assert (found.all["port"], found.all["commands"]) == (7000, {"worker": "celery -A main worker"})
+    base = base.replace("    command: uvicorn main:app --port 7000\n", "    build: .\n    ports: ['80:6000']\n")
+    assert find_in(tmp_path, {**files, "compose.yaml": base}).all["port"] == 6000
     (tmp_path / "compose.yaml").unlink()
     found = find_in(tmp_path, files)
     assert (found.all["port"], found.all["commands"]) == (9999, {"worker": "celery -A main worker -l debug"})
 
 
 def test_databases_and_queues_of_compose_are_found(tmp_path: Path) -> None:
-    """By the name of their service; not those of tests, nor other images."""
+    """By the name of their service; not those of tests, by name, profile or file, nor other images."""
     compose = """
 services:
   api: {build: .}
@@ -177,13 +189,50 @@ services:
     image: redis:${REDIS:-8}
   test-db:
     image: postgres:17
+  queue:
+    image: rabbitmq:4
+    profiles: [testing]
   proxy:
     image: traefik
 volumes:
   data:
 """
-    found = find_in(tmp_path, {"main.py": APP, "docker-compose.yml": compose})
+    of_tests = dict.fromkeys(("docker-compose.test.yml", "compose.ci.yaml"), "services:\n  mail:\n    image: mongo:8\n")
+    found = find_in(tmp_path, {"main.py": APP, "docker-compose.yml": compose, **of_tests})
     assert found.keys["services"] == {"db": "postgres:17", "cache": "redis:8"}
+
+
+@pytest.mark.parametrize(
+    ("name", "port"),
+    [
+        ("Containerfile", 9000),
+        ("docker/dockerfile", 9000),
+        ("Dockerfile-prod", 9000),
+        ("api.Dockerfile", 9000),
+        ("app/dockerfile_parser.py", 8000),
+        ("Dockerfile.md", 8000),
+    ],
+)
+def test_dockerfiles_have_each_usual_name(tmp_path: Path, name: str, port: int) -> None:
+    """Docker's own, that of Podman, and those with a purpose."""
+    assert find_in(tmp_path, {"main.py": APP, name: "FROM x\nEXPOSE 9000\n"}).all["port"] == port
+
+
+@pytest.mark.parametrize(
+    ("image", "is_found"),
+    [
+        ("docker.io/library/postgres:17-alpine@sha256:00ff", True),
+        ("registry.example:5000/base/pgvector:pg17", True),
+        ("postgis/postgis:16-3.4", True),
+        ("bitnami/redis", False),
+        ("prom/redis-exporter:1", False),
+        ("${REGISTRY}/postgres", False),
+    ],
+)
+def test_images_of_databases_have_any_registry(tmp_path: Path, image: str, is_found: bool) -> None:  # noqa: FBT001
+    """By the last part of their name."""
+    found = find_in(tmp_path, {"main.py": APP, "compose.yml": f"services:\n  db:\n    image: {image}\n"})
+    assert found.all["services"] == ({"db": image} if is_found else {})
 
 
 @pytest.mark.parametrize(
@@ -241,12 +290,12 @@ services:
         ("api:\n    command:\n    - run\n    - *image", {"command": ["run", "shop:1"]}),
         (
             "api:\n    <<: [*own, *flow]",
-            {"build": ".", "command": "uvicorn shop:app", "environment": "{X: a, Y: b}", "image": "shop:1",
+            {"build": ".", "command": "uvicorn shop:app", "environment": ["X", "Y"], "image": "shop:1",
              "ports": ["80:8000"]},
         ),
         (
             "api:\n    <<:\n      - *flow\n      - *app",
-            {"build": ".", "command": "uvicorn shop:app", "environment": "{X: a, Y: b}", "image": "redis:8",
+            {"build": ".", "command": "uvicorn shop:app", "environment": ["X", "Y"], "image": "redis:8",
              "ports": ["1:2", "3:4"]},
         ),
         ("api: &api\n    image: a\n  second:\n    <<: *api\n    <<: *api", {"image": "a"}),

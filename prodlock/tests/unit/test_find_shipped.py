@@ -132,6 +132,9 @@ def test_data_and_migrations_ship(tmp_path: Path) -> None:
         "from app.config import settings\nStaticFiles(directory=settings.assets)",
         "StaticFiles(directory=os.path.join(os.getcwd(), 'assets'))",
         "text = (Path(__file__).parent.parent / 'assets' / 'x.css').read_text()",
+        "TemplateConfig(directory='assets', engine=x)",
+        "create_static_files_router('/static', directories=['assets'])",
+        "Quart(__name__, static_folder='../assets')",
     ],
 )
 def test_folders_of_data_are_found_in_each_usual_form(tmp_path: Path, code: str) -> None:
@@ -145,6 +148,21 @@ def test_folders_of_data_are_found_in_each_usual_form(tmp_path: Path, code: str)
     # The module of settings names the whole folder.
     found = find_in(tmp_path, files).keys["sources"]
     assert found in (expected, ["app", "assets"])
+
+
+@pytest.mark.parametrize(
+    ("options", "folders"),
+    [
+        ("", ["static", "templates"]),
+        (", static_folder='a'", ["a", "templates"]),
+        (", static_folder=None", ["templates"]),
+    ],
+)
+def test_folders_of_quart_are_found(tmp_path: Path, options: str, folders: list[str]) -> None:
+    """They are beside the module of the application."""
+    code = f"from quart import Quart\napp = Quart(__name__{options})\n"
+    files = {"main.py": code, "static/x": "", "templates/x": "", "a/x": "", "requirements.txt": hashed("hypercorn")}
+    assert find_in(tmp_path, files).keys["sources"] == sorted(["main.py", *folders])
 
 
 @pytest.mark.parametrize(
@@ -400,3 +418,10 @@ def test_given_sources_may_have_any_form_of_a_path(tmp_path: Path) -> None:
     assert find_in(tmp_path, {"main.py": APP}, {"sources": ["./main.py"]}).all["application"] == "main:app"
     (tmp_path / "main.py").unlink()
     assert find_in(tmp_path, {"app/main.py": APP}, {"sources": ["app/"]}).all["application"] == "app.main:app"
+
+
+def test_the_packages_of_the_application_ship_with_what_they_import(tmp_path: Path) -> None:
+    """Python runs `shop/__init__.py` when it imports `shop.main`."""
+    files = {"shop/__init__.py": "import os, conf\nos.environ['A']\n", "shop/main.py": APP, "conf.py": ""}
+    found = find_in(tmp_path, files)
+    assert (found.all["sources"], found.all["environment"]) == (["conf.py", "shop"], ["A"])

@@ -236,8 +236,18 @@ REFUSED: dict[str, tuple[str, str, str, str, str]] = {
         "click @ git+https://user:hunter2@g.example/c\nclick==",
         "each line must be NAME==VERSION with hashes (got 'click @ git+https://g.example/c')",
     ),
-    "editable, requirements": ("requirements", "requirements.txt", "^click==", "-e .\nclick==", "(got '-e .')"),
-    "another file": ("requirements", "requirements.txt", "^click==", "-r x.txt\nclick==", "(got '-r x.txt')"),
+    **{
+        f"{line}, requirements": ("requirements", "requirements.txt", "^click==", f"{line}\nclick==", message)
+        for line, message in {
+            "-e .": "(got '-e .'). To fix it: remove the line: `sources` of [tool.prodlock] ships",
+            "--editable=libs/x": "To fix it: remove the line: `sources` of [tool.prodlock] ships",
+            "./libs/x": "To fix it: remove the line: `sources` of [tool.prodlock] ships",
+            ".[fast]": "To fix it: remove the line: `sources` of [tool.prodlock] ships",
+            "-r x.txt": "(got '-r x.txt'). To fix it: lock all files into one list",
+            "-c constraints.txt": "(got '-c constraints.txt'). To fix it: lock with the constraints",
+            "--no-index": "(got '--no-index'). To fix it: remove the option",
+        }.items()
+    },
     "a range": ("requirements", "requirements.txt", "^click==", "click>=", "each line must be NAME==VERSION"),
     "no hash, requirements": ("requirements", "requirements.txt", "^click==", "a==1\nclick==", "a==1 must have hashes"),
     "no hash, uv": ("uv", "uv.lock", r'(click-[^"]*whl", )hash = "[^"]*", ', r"\1", "must have hashes (got none, or"),
@@ -313,6 +323,40 @@ def test_a_lock_that_cannot_be_installed_is_refused(tmp_path: Path, case: str) -
     assert not (folder / "out").exists()
 
 
+# A project with conflicting groups, of which another group includes one, and its lock as uv 0.13 writes it.
+CONFLICTING = """[project]
+name = "shop"
+version = "1"
+requires-python = ">=3.11"
+[dependency-groups]
+g_1 = []
+new = []
+all = [{include-group = "new"}]
+[tool.uv]
+environments = "sys_platform == 'linux'"
+conflicts = [[{group = "New"}, {package = "Shop", group = "G_1"}]]
+"""
+CONFLICTS = """version = 1
+requires-python = ">=3.11"
+supported-markers = ["sys_platform == 'linux'"]
+conflicts = [[
+    { package = "shop", group = "g-1" },
+    { package = "shop", group = "new" },
+], [
+    { package = "shop", group = "all" },
+    { package = "shop", group = "g-1" },
+]]
+[[package]]
+name = "shop"
+version = "1"
+source = { virtual = "." }
+[package.metadata.requires-dev]
+all = []
+g-1 = []
+new = []
+"""
+
+
 # By edit of a workspace: the file, the text, its replacement, and what has changed, or `` for a fresh lock.
 EDITS: dict[str, tuple[str, str, str, str]] = {
     "nothing": ("pyproject.toml", "", "", ""),
@@ -342,6 +386,24 @@ EDITS: dict[str, tuple[str, str, str, str]] = {
         '[tool.uv]\nconstraint-dependencies = ["idna<3"]\n[tool.uv.work',
         "constraint",
     ),
+    "conflicts": (
+        "pyproject.toml",
+        "[tool.uv.work",
+        '[tool.uv]\nconflicts = [[{extra = "client"}, {group = "dev"}]]\n[tool.uv.work',
+        "conflicts of [tool.uv]",
+    ),
+    "a member's conflicts": (
+        "backend/pyproject.toml",
+        "[project]",
+        '[tool.uv]\nconflicts = [[{extra = "fast"}, {package = "orders", extra = "client"}]]\n[project]',
+        "conflicts of [tool.uv]",
+    ),
+    "the environments": (
+        "pyproject.toml",
+        "[tool.uv.work",
+        "[tool.uv]\nenvironments = [\"sys_platform == 'linux'\"]\n[tool.uv.work",
+        "environments of [tool.uv]",
+    ),
     "a member's requirement": ("backend/pyproject.toml", "click>=8", "click>=7", "a requirement of backend"),
     "a member's name": ("lib/pyproject.toml", '"orders-lib"', '"orders-library"', "the member orders-library"),
 }
@@ -360,6 +422,21 @@ def test_a_uv_lock_is_fresh_until_an_input_changes(tmp_path: Path, edit: str) ->
         assert f"uv.lock must match pyproject.toml (got one generated before {changed}" in done.stderr
         assert "To fix it: run `inv uv -- lock`" in done.stderr
     assert (done.returncode != 0) == bool(changed), done.stderr
+
+
+def test_conflicts_of_a_uv_lock_are_compared_by_their_meaning(tmp_path: Path) -> None:
+    """Their order and the spelling of names do not matter; uv adds those of groups that include a declared one."""
+    (tmp_path / "uv.lock").write_text(CONFLICTS, encoding="utf-8")
+    file = tmp_path / "pyproject.toml"
+    file.write_text(CONFLICTING, encoding="utf-8")
+    assert run(tmp_path / "uv.lock").returncode == 0
+    declared = 'conflicts = [[{group = "New"}, {package = "Shop", group = "G_1"}]]'
+    assert declared in CONFLICTING
+    for changed in ("", declared.replace("New", "all"), declared.replace("]]", ', {group = "all"}]]')):
+        file.write_text(CONFLICTING.replace(declared, changed), encoding="utf-8")
+        assert "before conflicts of [tool.uv] changed" in run(tmp_path / "uv.lock").stderr, changed
+    file.write_text(CONFLICTING.replace("'linux'", "'win32'"), encoding="utf-8")
+    assert "before environments of [tool.uv] changed" in run(tmp_path / "uv.lock").stderr
 
 
 def test_a_new_member_makes_a_uv_lock_stale(tmp_path: Path) -> None:

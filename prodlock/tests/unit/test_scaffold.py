@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from prodlock.project import Project
 from prodlock.scaffold import init, toml, upgrade
 from prodlock.scaffold.changes import Changes
 from prodlock.scaffold.merge import merge
+from prodlock.tests.unit.existing import APP, HASHED
 
 KEYS = {"application": "main:app", "sources": ["main.py"], "environment": ["TOKEN"]}
 Captured = pytest.CaptureFixture[str]
@@ -278,7 +280,17 @@ def test_nothing_is_overwritten(tmp_path: Path, end: str) -> None:
     assert {name: content.decode() for name, content in texts(tmp_path).items()} == found
 
 
-@pytest.mark.parametrize("name", ["Dockerfile", ".dockerignore"])
+@pytest.mark.parametrize("path", ["tasks/__init__.py", "tasks/jobs.py"])
+def test_a_folder_of_tasks_is_not_hidden(tmp_path: Path, path: str) -> None:
+    """Python imports a package before a module of its name, and a module before a folder of modules."""
+    for name in ("main.py", path):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    contents = init.plan(tmp_path, KEYS, "x").contents
+    assert (init.TASKS in contents, "tasks.py" in contents) == (True, False)
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "dockerfile", "Containerfile", ".dockerignore"])
 def test_either_file_of_docker_gives_both_another_name(tmp_path: Path, name: str) -> None:
     """An ignore file of the user's would count for Prodlock's Dockerfile too, and the other way round."""
     (tmp_path / name).write_text("x\n", encoding="utf-8")
@@ -443,6 +455,23 @@ def test_a_name_that_yaml_reads_as_another_value_is_quoted(tmp_path: Path, name:
     assert f'\nname: "{name}"\n'.encode() in before["docker-compose.yml"]
     assert upgraded(tmp_path) == 0
     assert texts(tmp_path) == before
+
+
+def test_written_files_that_git_ignores_are_reported(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit would not have them; a .gitignore may list what is kept alone."""
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)  # noqa: S607
+    (tmp_path / ".gitignore").write_text("*\n!/main.py\n!/requirements.txt\n!/tasks.py\n", encoding="utf-8")
+    for name, text in {"main.py": APP, "requirements.txt": HASHED}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["init"]) == 0
+    message = capsys.readouterr().err
+    assert message.startswith("git must keep what is written (got ")
+    assert "pyproject.toml" in message
+    assert "tasks.py" not in message
+    assert message.endswith("To fix it: add exceptions to .gitignore, such as `!/prodlock/**`.\n")
 
 
 def test_a_dry_run_writes_nothing(root: Path, capsys: Captured) -> None:
