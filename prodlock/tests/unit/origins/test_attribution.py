@@ -153,6 +153,13 @@ def test_a_distribution_that_a_later_layer_deletes_still_ships() -> None:
     }  # fmt: skip
 
 
+def test_a_layer_that_hides_all_layers_below_is_heeded() -> None:
+    """An opaque whiteout of the root folder."""
+    image = {path: content for path, content in CLEAN.items() if path.startswith(SITE)}
+    given = evidence(subject(BASE, image, {"/.wh..wh..opq": b""}), [WHEEL])
+    assert {code for code, _ in found(given)} == {"LS604", "LS613"}
+
+
 def test_two_versions_are_found() -> None:
     """In two environments."""
     other, _ = distribution("shop", "2.0", {"shop/a.py": b"a = 2\n"}, site="/opt/v/lib/python3.13/site-packages")
