@@ -273,9 +273,12 @@ class _Attributor:
             held = (self.evidence.seen.get(place) for place in (path, moved(path, one.site)))
             return any(file and file.sha256 and installers.encoded(file.sha256) == digest for file in held)
 
-        allowed = (path for path, _, _ in installers.places(wheel, one.site, self.evidence.python))
+        places = list(installers.places(wheel, one.site, self.evidence.python))
+        # Their first line may have been changed since, as pipx does: they are judged by their own contents.
+        commands = {path for path, _ in self._scripts(one)} | {path for path, _, script in places if script}
         record = rows(content.decode(errors="replace"), posixpath.dirname(one.info))
-        return installers.is_record_of(record, wheel, allowed, has)
+        rest = {path: digest for path, digest in record.items() if path not in commands}
+        return installers.is_record_of(rest, wheel, (path for path, _, _ in places), has)
 
     def _scripts(self, one: Installed) -> Iterable[tuple[str, str]]:
         """Return the paths of the commands that a distribution declares, each with its entry point."""
@@ -315,12 +318,18 @@ class _Attributor:
             is_known = digest in installers.SKELETONS or self._is_activation_of_base(name, text)
             # Of a version that is newer than this program, nothing is known: its scripts are named, and not proven.
             return Origin(Kind.INSTALLER, top, proven=is_known) if is_known or top in self._newer else None
-        if file.sha256 == EMPTY and _UV_LOCK.fullmatch(file.path):
+        is_lock = _UV_LOCK.fullmatch(file.path) or (name == ".lock" and folder in self._targets)
+        if file.sha256 == EMPTY and is_lock:
             return Origin(Kind.INSTALLER, "uv")
         if name in {"_virtualenv.py", "_virtualenv.pth"} and file.sha256:
             known = installers.skeleton_digest(content(file), "\0") in installers.SKELETONS
             return Origin(Kind.INSTALLER, "virtualenv") if known else None
         return Origin(Kind.INSTALLER, "the project's own sources") if self._is_own_editable(file) else None
+
+    @cached_property
+    def _targets(self) -> frozenset[str]:
+        """The folders that `uv pip install --target` and `--prefix` have installed to, and left a lock in."""
+        return frozenset(folder for site in self.evidence.sites for folder in (site, prefix(site)))
 
     def _is_own_editable(self, file: File) -> bool:
         """Return whether a file is one with which the project's own distributions are editable."""

@@ -272,6 +272,25 @@ def test_the_empty_locks_that_uv_leaves_are_explained() -> None:
     assert {path for path, origin in seen.items() if origin.kind is Kind.INSTALLER} == {*left}
 
 
+@pytest.mark.parametrize(("site", "folder"), [("/vendor", "/vendor"), ("/v/lib/python3.13/site-packages", "/v")])
+def test_the_empty_lock_of_uv_in_a_target_or_a_prefix_is_explained(site: str, folder: str) -> None:
+    """One with content, or in a folder without distributions, is not."""
+    shop, wheel = distribution("shop", "1.0", {"shop/a.py": b"a = 1\n"}, site=site)
+    assert found(evidence(subject(BASE, shop | {f"{folder}/.lock": b""}), [wheel]), strict=True) == set()
+    other = {f"{folder}/.lock": b"x", "/data/.lock": b""}
+    assert {path for _, path in found(evidence(subject(BASE, shop | other), [wheel]), strict=True)} == {*other}
+
+
+def test_a_record_may_have_the_digest_that_a_command_had_when_it_was_installed() -> None:
+    """Of pipx and in moved environments, its first line is another one. It is judged by its own content."""
+    record = f"{SITE}/shop-1.0.dist-info/RECORD"
+    rows = b"../../../bin/shop,sha256=abc,1\n"
+    given = evidence(subject(BASE, CLEAN | {record: CLEAN[record] + rows}), [WHEEL])
+    assert found(given, strict=True) == set()
+    evil = evidence(subject(BASE, CLEAN | {record: CLEAN[record] + rows, "/usr/local/bin/shop 755": b"evil"}), [WHEEL])
+    assert ("LS616", "/usr/local/bin/shop") in found(evil)
+
+
 def test_wheels_of_one_folder_are_one_finding() -> None:
     """A step that copies all wheels from a build stage is one cause."""
     wheels = {f"/wheels/{name}-1-py3-none-any.whl": b"PK\x03\x04 " + name.encode() for name in ("a", "b")}
