@@ -162,13 +162,11 @@ class _Attributor:
         self._infos: dict[str, list[Installed]] = {}
         for one in evidence.installed:
             self._infos.setdefault(one.info, []).append(one)
+        self._programs = {posixpath.basename(path) for path in self._base if COMMANDS.fullmatch(path)}
         # What a wheel declares comes before what the project itself does.
         ordered = sorted(evidence.installed, key=lambda one: (one.layer, one.info) in evidence.wheels)
         self._commands = {path: entry for one in ordered for path, entry in self._scripts(one)}
-        self._programs = {
-            *(posixpath.basename(path) for path in self._base if COMMANDS.fullmatch(path)),
-            *(name for wheel in evidence.wheels.values() for name in wheel.commands),
-        }
+        self._programs |= {name for wheel in evidence.wheels.values() for name in wheel.commands}
         self._modules = sys.stdlib_module_names | {
             name.partition("/")[0].partition(".")[0] for wheel in evidence.wheels.values() for name in wheel.members
         }
@@ -289,7 +287,9 @@ class _Attributor:
             file = self.evidence.seen.get(f"{one.info}/entry_points.txt")
             text = self.evidence.subject.content(file).decode(errors="replace") if file and file.sha256 else ""
             with contextlib.suppress(configparser.Error):
-                commands = dict(installers.declared(text))
+                # Its metadata is not proven: it may not have the name of a command of the base image.
+                declared = installers.declared(text)
+                commands = {name: entry for name, entry in declared if name not in self._programs}
         return [(f"{prefix(one.site)}/bin/{name}", entry) for name, entry in commands.items()]
 
     def _of_command(self, file: File) -> Origin | None:

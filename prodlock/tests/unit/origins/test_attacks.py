@@ -188,6 +188,16 @@ def test_the_project_itself_declares_no_command_of_a_wheel() -> None:
     assert {code for code, _ in codes(CLEAN | APP | OWN | entries | script)} == {"LS616"}
 
 
+@pytest.mark.parametrize("name", ["python3", "sh"])
+def test_the_project_itself_declares_no_command_of_the_base_image(name: str) -> None:
+    """Its metadata is only recorded, and a user means the base image's command."""
+    entries = f"{SITE}/api-0.1.dist-info/entry_points.txt"
+    script = SCRIPT.replace(b"shop.a", b"pty").replace(b"main", b"spawn").replace(b"__spawn__", b"__main__")
+    for command, expected in ((name, {("LS616", f"/usr/local/bin/{name}")}), ("job", set())):
+        declared = {entries: f"[console_scripts]\n{command} = pty:spawn\n".encode()}
+        assert codes(CLEAN | APP | OWN | declared | {f"/usr/local/bin/{command} 755": script}) == expected
+
+
 def test_a_record_of_a_later_layer_is_compared_as_well() -> None:
     """Each RECORD by its own content."""
     record = f"{SITE}/shop-1.0.dist-info/RECORD"
