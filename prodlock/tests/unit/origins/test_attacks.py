@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from prodlock.origins.records import Package
+from prodlock.tests.unit.image.examples import zipped
 from prodlock.tests.unit.origins.subjects import SITE, Contents, distribution, evidence, found, subject
 from prodlock.tests.unit.origins.test_attribution import SCRIPT
 
@@ -196,6 +197,13 @@ def test_the_project_itself_declares_no_command_of_the_base_image(name: str) -> 
     for command, expected in ((name, {("LS616", f"/usr/local/bin/{name}")}), ("job", set())):
         declared = {entries: f"[console_scripts]\n{command} = pty:spawn\n".encode()}
         assert codes(CLEAN | APP | OWN | declared | {f"/usr/local/bin/{command} 755": script}) == expected
+
+
+def test_a_zip_with_code_behind_other_content_is_found() -> None:
+    """Python runs and imports it under any name, such as a zipapp without permission to run."""
+    for head in (b"#!/usr/bin/env python3\n", b"text" * 100):
+        assert codes(CLEAN | {"/app/tool": head + zipped({"__main__.py": b"evil"})}) == {("LS617", "/app/tool")}
+        assert codes(CLEAN | {"/app/data": head + zipped({"a.csv": b"1"}), "/app/end": head + b"PK\5\6"}) == set()
 
 
 def test_a_record_of_a_later_layer_is_compared_as_well() -> None:
