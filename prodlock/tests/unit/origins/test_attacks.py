@@ -312,9 +312,10 @@ def test_files_of_a_folder_on_path_are_commands() -> None:
 
 
 def test_entries_that_engines_unpack_differently_are_found() -> None:
-    """A deletion with content, a deletion of what the same layer has, and a file below a link."""
+    """A deletion with content, one of what the same layer has, one without a name, and a file below a link."""
     assert codes(CLEAN | {"/app/.wh.x": b"content"}) == {("LS212", "/app/.wh.x")}
     assert codes(CLEAN | {"/app/.wh.x": b"", "/app/x": b"data"}) == {("LS212", "/app/.wh.x")}
+    assert codes(CLEAN | {"/app/.wh.": b""}) == {("LS212", "/app/.wh.")}
     assert codes(CLEAN | {"/app/link": b"-> /data"}, {"/app/link/x": b"data"}) == {("LS212", "/app/link/x")}
     assert codes(CLEAN | {"/app/link": b"-> /data"}, {"/app/.wh.link": b""}) == {("LS613", "/app/link")}
 
