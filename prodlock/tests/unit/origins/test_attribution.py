@@ -13,10 +13,12 @@ import pytest
 
 from prodlock.image.records import File
 from prodlock.origins import installers
+from prodlock.origins.findings import judge
 from prodlock.origins.records import Bytecode, Copied, Kind, Member, Package, State, Subject
 from prodlock.tests.unit.origins.subjects import (
     PYTHON,
     SITE,
+    attributed,
     distribution,
     evidence,
     found,
@@ -151,6 +153,9 @@ def test_a_distribution_that_a_later_layer_deletes_still_ships() -> None:
     assert found(evidence(subject(BASE, CLEAN, deleted), [WHEEL])) == {
         ("LS604", "shop"), ("LS613", f"{SITE}/shop-1.0.dist-info"), ("LS613", "/usr/local/bin/shop"),
     }  # fmt: skip
+    given = evidence(subject(BASE, CLEAN, deleted), [WHEEL])
+    whys = {one.why for one in judge(given, attributed(given), strict=False) if one.what == "shop 1.0"}
+    assert "layer 3 deletes it" in whys
 
 
 def test_a_layer_that_hides_all_layers_below_is_heeded() -> None:
