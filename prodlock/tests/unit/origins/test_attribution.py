@@ -165,6 +165,17 @@ def test_a_layer_that_hides_all_layers_below_is_heeded() -> None:
     assert {code for code, _ in found(given)} == {"LS604", "LS613"}
 
 
+@pytest.mark.parametrize("whiteout", [f"{SITE}/shop/.wh..wh..opq", f"{SITE}/.wh.shop"])
+def test_a_file_that_a_layer_deletes_and_has_again_is_not_deleted(whiteout: str) -> None:
+    """As where a step installs a distribution again. Another one that it deletes is a finding."""
+    again = {path: content for path, content in CLEAN.items() if path.startswith(f"{SITE}/shop/")}
+    assert found(evidence(subject(BASE, CLEAN, {whiteout: b""}, again), [WHEEL])) == set()
+    if whiteout.endswith("opq"):
+        assert found(evidence(subject(BASE, CLEAN, {whiteout: b""} | again), [WHEEL])) == set()
+    more = CLEAN | {f"{SITE}/shop/more.txt": b"x"}
+    assert ("LS613", f"{SITE}/shop/more.txt") in found(evidence(subject(BASE, more, {whiteout: b""}, again), [WHEEL]))
+
+
 def test_two_versions_are_found() -> None:
     """In two environments."""
     other, _ = distribution("shop", "2.0", {"shop/a.py": b"a = 2\n"}, site="/opt/v/lib/python3.13/site-packages")
