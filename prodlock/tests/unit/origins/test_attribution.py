@@ -176,6 +176,13 @@ def test_a_file_that_a_layer_deletes_and_has_again_is_not_deleted(whiteout: str)
     assert ("LS613", f"{SITE}/shop/more.txt") in found(evidence(subject(BASE, more, {whiteout: b""}, again), [WHEEL]))
 
 
+def test_commands_of_a_local_packages_folder_are_beside_its_modules() -> None:
+    """As PDM installs without an environment (PEP 582)."""
+    folder = "/code/__pypackages__/3.13"
+    shop, wheel = distribution("shop", "1.0", {"shop/a.py": b"a = 1\n"}, f"{folder}/lib", {"shop": "shop.a:main"})
+    assert found(evidence(subject(BASE, shop | {f"{folder}/bin/shop 755": SCRIPT}), [wheel]), strict=True) == set()
+
+
 def test_two_versions_are_found() -> None:
     """In two environments."""
     other, _ = distribution("shop", "2.0", {"shop/a.py": b"a = 2\n"}, site="/opt/v/lib/python3.13/site-packages")
