@@ -37,7 +37,7 @@ EMPTY = hashlib.sha256(b"").hexdigest()
 # What is added to a distribution's name and version where a file is its wheel, or a copy in a cache.
 ARCHIVE, CACHED = ", the archive", ", in a cache"
 # What useradd(8) and its like write.
-_ACCOUNTS = {
+ACCOUNTS = {
     f"/etc/{name}{end}" for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid") for end in ("", "-")
 }
 # A line of these files: a name, and of a user or group a number that is not root's (passwd(5)).
@@ -404,7 +404,7 @@ class _Attributor:
         in_environment = any(file.path.startswith(f"{folder}/") for folder in self._environments)
         if package and debian.PLACES.fullmatch(file.path) and not in_environment:
             return Origin(Kind.DEBIAN, f"{package.name} {package.version}".strip(), proven=False)
-        if file.path in _ACCOUNTS and file.sha256:
+        if file.path in ACCOUNTS and file.sha256:
             return Origin(Kind.DEBIAN, "accounts", proven=self._adds_accounts(file))
         return None
 

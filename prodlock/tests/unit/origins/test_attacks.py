@@ -283,6 +283,21 @@ def test_settings_with_a_login_are_found(path: str, content: bytes, expected: st
     assert codes(CLEAN | {path: content}) == ({(expected, path)} if expected else set())
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"root:$6$salt$0123456789abcdef:20000:0:99999:7:::", {("LS111", "/etc/shadow")}),
+        (b"app:$y$j9T$salt$0123456789abcdef:20000:0:99999:7:::", {("LS111", "/etc/shadow")}),
+        (b"app:!:20000:0:99999:7:::", set()),
+        (b"app:*:20000:0:99999:7:::", set()),
+    ],
+)
+def test_the_hash_of_a_password_is_found(line: bytes, expected: set[tuple[str, str]]) -> None:
+    """As `chpasswd` writes it: who has the image can look for the password."""
+    assert codes(CLEAN | {"/etc/shadow": b"root:*:1::::::\n" + line + b"\n"}) == expected
+    assert codes(CLEAN | {"/etc/shadow": b"-> /app/shadow"}) == set()
+
+
 def test_bytecode_without_a_name_of_bytecode_is_found() -> None:
     """`python FILE` runs it by its magic number."""
     assert ("LS617", "/app/data.bin") in codes(CLEAN | {"/app/data.bin": b"\xf3\r\r\n" + bytes(12)})
