@@ -53,6 +53,9 @@ def read(saved: Tar) -> Documents:
 
 def of_saved(saved: Tar, members: Mapping[str, tarfile.TarInfo]) -> Documents:
     """Return the documents of the one image in an archive of `docker save`, by its entries."""
+    if "manifest.json" not in members:
+        message = "no manifest.json, which `docker save` writes and `docker export` does not"
+        raise tarfile.ReadError(message)
     manifests = parsed(_document(saved, members["manifest.json"]), _SAVED)
     if len(manifests) != 1:
         message = f"it has {len(manifests)} images, not one"
@@ -73,7 +76,10 @@ def checked(configuration: bytes, layers: Sequence[Tar], stored: Sequence[str] =
     document = parsed(configuration, CONFIGURATION)
     _check_types(document)
     diff_ids = document["rootfs"]["diff_ids"]
-    return Documents(configuration, document, tuple(zip(layers, diff_ids, strict=True)), tuple(stored))
+    if len(layers) != len(diff_ids):
+        message = f"{len(layers)} layers, and digests of {len(diff_ids)}"
+        raise tarfile.ReadError(message)
+    return Documents(configuration, document, tuple(zip(layers, diff_ids, strict=False)), tuple(stored))
 
 
 def _linked(members: Mapping[str, tarfile.TarInfo], name: str) -> tarfile.TarInfo:
@@ -181,7 +187,7 @@ def _check_names(value: object, known: Mapping[str, str]) -> None:
 
 
 def _check_types(document: Any) -> None:  # noqa: ANN401
-    """Raise TypeError where a value of a configuration has another type than the specification requires."""
+    """Raise ReadError where a text of a configuration is not one, and TypeError or AttributeError for other values."""
     settings, steps = document.get("config") or {}, document.get("history") or []
     texts = [document.get(name, "") for name in ("architecture", "created", "os")]
     texts += [step.get(name, "") for step in steps for name in ("comment", "created", "created_by")]
@@ -191,4 +197,4 @@ def _check_types(document: Any) -> None:  # noqa: ANN401
     texts += (settings.get("Healthcheck") or {}).get("Test") or []
     if not all(isinstance(text, str) for text in texts):
         message = "a setting that is not text"
-        raise TypeError(message)
+        raise tarfile.ReadError(message)

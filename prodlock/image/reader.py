@@ -161,6 +161,9 @@ def read_folder(archive: IO[bytes], *, above: str) -> tuple[File, ...]:
 def _printable(error: Exception) -> str:
     """Return an error's message, fit to be printed: a name in a hostile archive may not be text."""
     text = f"it has no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+    if isinstance(error, AttributeError | TypeError | IndexError):
+        # Python's own words for it do not help.
+        text = "documents that are not an image's"
     return text.encode(errors="backslashreplace").decode()[:200]
 
 

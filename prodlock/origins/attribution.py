@@ -37,7 +37,7 @@ EMPTY = hashlib.sha256(b"").hexdigest()
 # What is added to a distribution's name and version where a file is its wheel, or a copy in a cache.
 ARCHIVE, CACHED = ", the archive", ", in a cache"
 # What useradd(8) and its like write.
-_ACCOUNTS = {
+ACCOUNTS = {
     f"/etc/{name}{end}" for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid") for end in ("", "-")
 }
 # A line of these files: a name, and of a user or group a number that is not root's (passwd(5)).
@@ -162,13 +162,11 @@ class _Attributor:
         self._infos: dict[str, list[Installed]] = {}
         for one in evidence.installed:
             self._infos.setdefault(one.info, []).append(one)
+        self._programs = {posixpath.basename(path) for path in self._base if COMMANDS.fullmatch(path)}
         # What a wheel declares comes before what the project itself does.
         ordered = sorted(evidence.installed, key=lambda one: (one.layer, one.info) in evidence.wheels)
         self._commands = {path: entry for one in ordered for path, entry in self._scripts(one)}
-        self._programs = {
-            *(posixpath.basename(path) for path in self._base if COMMANDS.fullmatch(path)),
-            *(name for wheel in evidence.wheels.values() for name in wheel.commands),
-        }
+        self._programs |= {name for wheel in evidence.wheels.values() for name in wheel.commands}
         self._modules = sys.stdlib_module_names | {
             name.partition("/")[0].partition(".")[0] for wheel in evidence.wheels.values() for name in wheel.members
         }
@@ -273,9 +271,12 @@ class _Attributor:
             held = (self.evidence.seen.get(place) for place in (path, moved(path, one.site)))
             return any(file and file.sha256 and installers.encoded(file.sha256) == digest for file in held)
 
-        allowed = (path for path, _, _ in installers.places(wheel, one.site, self.evidence.python))
+        places = list(installers.places(wheel, one.site, self.evidence.python))
+        # Their first line may have been changed since, as pipx does: they are judged by their own contents.
+        commands = {path for path, _ in self._scripts(one)} | {path for path, _, script in places if script}
         record = rows(content.decode(errors="replace"), posixpath.dirname(one.info))
-        return installers.is_record_of(record, wheel, allowed, has)
+        rest = {path: digest for path, digest in record.items() if path not in commands}
+        return installers.is_record_of(rest, wheel, (path for path, _, _ in places), has)
 
     def _scripts(self, one: Installed) -> Iterable[tuple[str, str]]:
         """Return the paths of the commands that a distribution declares, each with its entry point."""
@@ -286,7 +287,9 @@ class _Attributor:
             file = self.evidence.seen.get(f"{one.info}/entry_points.txt")
             text = self.evidence.subject.content(file).decode(errors="replace") if file and file.sha256 else ""
             with contextlib.suppress(configparser.Error):
-                commands = dict(installers.declared(text))
+                # Its metadata is not proven: it may not have the name of a command of the base image.
+                declared = installers.declared(text)
+                commands = {name: entry for name, entry in declared if name not in self._programs}
         return [(f"{prefix(one.site)}/bin/{name}", entry) for name, entry in commands.items()]
 
     def _of_command(self, file: File) -> Origin | None:
@@ -315,12 +318,18 @@ class _Attributor:
             is_known = digest in installers.SKELETONS or self._is_activation_of_base(name, text)
             # Of a version that is newer than this program, nothing is known: its scripts are named, and not proven.
             return Origin(Kind.INSTALLER, top, proven=is_known) if is_known or top in self._newer else None
-        if file.sha256 == EMPTY and _UV_LOCK.fullmatch(file.path):
+        is_lock = _UV_LOCK.fullmatch(file.path) or (name == ".lock" and folder in self._targets)
+        if file.sha256 == EMPTY and is_lock:
             return Origin(Kind.INSTALLER, "uv")
         if name in {"_virtualenv.py", "_virtualenv.pth"} and file.sha256:
             known = installers.skeleton_digest(content(file), "\0") in installers.SKELETONS
             return Origin(Kind.INSTALLER, "virtualenv") if known else None
         return Origin(Kind.INSTALLER, "the project's own sources") if self._is_own_editable(file) else None
+
+    @cached_property
+    def _targets(self) -> frozenset[str]:
+        """The folders that `uv pip install --target` and `--prefix` have installed to, and left a lock in."""
+        return frozenset(folder for site in self.evidence.sites for folder in (site, prefix(site)))
 
     def _is_own_editable(self, file: File) -> bool:
         """Return whether a file is one with which the project's own distributions are editable."""
@@ -395,7 +404,7 @@ class _Attributor:
         in_environment = any(file.path.startswith(f"{folder}/") for folder in self._environments)
         if package and debian.PLACES.fullmatch(file.path) and not in_environment:
             return Origin(Kind.DEBIAN, f"{package.name} {package.version}".strip(), proven=False)
-        if file.path in _ACCOUNTS and file.sha256:
+        if file.path in ACCOUNTS and file.sha256:
             return Origin(Kind.DEBIAN, "accounts", proven=self._adds_accounts(file))
         return None
 

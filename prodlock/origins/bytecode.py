@@ -75,6 +75,8 @@ class _Compiled(NamedTuple):
     copies: tuple[File, ...]
     # Of the code without its path; empty where the path was not found.
     digest: str
+    # Whether Python may use it: its header names the time of a copy, or a hash.
+    is_used: bool
 
     @property
     def key(self) -> tuple[int, str]:
@@ -243,6 +245,9 @@ def _read(file: File, sources: Mapping[str, Sequence[File]], content: Content, e
         return Bytecode(State.DIFFERENT, copies[0])
     named = data[8:HEADER]
     possible = [copy for copy in copies if flags != _BY_TIME or _time_and_size(copy, content) == named]
+    is_used = bool(possible)
+    # Builders that set the time of each file leave bytecode of another time: equal code is harmless.
+    possible = possible or [copy for copy in copies if _time_and_size(copy, content)[4:] == named[4:]]
     if not possible:
         return Bytecode(State.STALE, copies[0])
     body = data[HEADER:]
@@ -258,6 +263,7 @@ def _read(file: File, sources: Mapping[str, Sequence[File]], content: Content, e
         current=_hashed(copies[0], content),
         copies=tuple(_hashed(copy, content) for copy in possible),
         digest=digest,
+        is_used=is_used,
     )
 
 
@@ -378,7 +384,8 @@ def _judge(
         # runs, but for the bytecode of Debian's beside it: what the image states of its version may be forged.
         is_debian = one.file.path.startswith(_DEBIAN) and not python.library.startswith(_DEBIAN)
         same = (interpreter.of_base and not is_debian) or f"{interpreter.version}.".startswith(f"{python.version}.")
-        other = Bytecode(State.DIFFERENT if same else State.UNVERIFIED, possible[0][0])
+        differs = State.DIFFERENT if one.is_used else State.STALE
+        other = Bytecode(differs if same else State.UNVERIFIED, possible[0][0])
         found[one.key] = one.equal_to(copy) if copy else other
     return found
 

@@ -26,6 +26,8 @@ BYTECODE_FOLDER = "/__pycache__"
 _TAG = re.compile(r"\.(?=cpython-|pypy|graalpy)")
 # Folders that Python imports from, whether or not they have a distribution.
 SITE = re.compile(r"(?s)(?P<prefix>.*)/lib(?:64)?/python(?P<version>3(?:\.\d+)?)/(?:site|dist)-packages")
+# The folder that PDM installs modules to without an environment (PEP 582).
+_LOCAL_PACKAGES = re.compile(r"(?s)(?P<prefix>.*/__pypackages__/3\.\d+)/lib")
 # The folder of an interpreter: its standard library, and all that is below it.
 LIBRARY = re.compile(r"/lib(?:64)?/python3\.\d+t?(?:/|$)")
 
@@ -116,7 +118,7 @@ def prefix(site: str) -> str:
 
     Beside the modules themselves, as `pip install --target` does, where the folder is not site-packages.
     """
-    match = SITE.fullmatch(site)
+    match = SITE.fullmatch(site) or _LOCAL_PACKAGES.fullmatch(site)
     # Debian's own Python installs what pip brings to /usr/local.
     return match["prefix"] if match else site
 

@@ -94,6 +94,16 @@ _ACTIVATION = re.compile(r"(?:[Aa]ctivate(?:_this)?|deactivate|pydoc)(?:\.(?:bat
 _QUOTED = re.compile(rb"([\"'])[\w .()/@+-]*\1")
 _MINOR = re.compile(rb"python3\.\d+")
 _PROMPT = re.compile(rb"(?<=VIRTUAL_ENV_PROMPT=)[\w./@+-]*(?=[\s\"']|$)")
+# How the activation scripts of `uv venv --relocatable` find their environment, and what other ones have there.
+_RELOCATABLE = (
+    (b"""''"$(dirname -- "$(dirname -- "$(realpath -- "$SCRIPT_PATH")")")"''""", b"''"),
+    (b"""''"$(dirname -- "$(CDPATH= cd -- "$(dirname -- "$SCRIPT_PATH")" > /dev/null && echo "$PWD")")"''""", b"''"),
+    (b"""''(dirname -- (dirname -- (realpath -- (status -f))))''""", b"''"),
+    (b"""''"$(dirname -- "$(cd "$(dirname -- "$(status -f)")"; and pwd)")"''""", b"''"),
+    (b"virtual_env = (path self | path dirname | path dirname)", b"virtual_env = ''"),
+    (b'@for %%i in ("%~dp0..") do', b'@for %%i in ("") do'),
+    (b'if [ "true" = "true" ]; then', b'if [ "false" = "true" ]; then'),
+)
 # A variable of the environment of a process that activate_this.py may not set.
 _VARIABLE = re.compile(rb"environ\[[\"'](?!VIRTUAL_ENV)")
 # The module by which setuptools makes packages editable that a folder alone does not: what differs in it, and the
@@ -253,6 +263,8 @@ def skeleton_digest(content: bytes, environment: str, prompts: Iterable[str] = (
     """
     path = environment.encode(errors="surrogateescape")
     plain = _MINOR.sub(b"python3", content.replace(path, b"") if re.fullmatch(_PLAIN, path) else content)
+    for relocatable, other in _RELOCATABLE:
+        plain = plain.replace(relocatable, other)
     for prompt in (one.encode(errors="surrogateescape") for one in prompts):
         if re.fullmatch(_BETWEEN, prompt):
             plain = re.sub(rb"([\"'])(x?)" + re.escape(prompt) + rb"\1", rb"\1\2\1", plain)

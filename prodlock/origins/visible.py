@@ -49,11 +49,10 @@ class Layers:
 
     def _hiding(self, folder: str) -> tuple[int, ...]:
         """Return the layers that hide what a folder has in the layers below."""
-        if not folder:
-            return ()
         if folder not in self._hidden:
             own = (*self._removed.get(folder, ()), *self._emptied.get(folder, ()))
-            self._hidden[folder] = own + self._hiding(folder.rpartition("/")[0])
+            # The root has no folder above.
+            self._hidden[folder] = own + (self._hiding(folder.rpartition("/")[0]) if folder else ())
         return self._hidden[folder]
 
     def is_seen(self, path: str, layer: int) -> bool:

@@ -40,7 +40,7 @@ def select(lock: Path, wanted: Wanted) -> Selection:
         message = "pyproject.toml changed significantly since poetry.lock was last generated"
         raise SystemExit(message)
     if any("groups" not in package for package in parsed.get("package", [])):
-        message = "it names no groups. To fix it: run `inv poetry -- lock`."
+        message = "it names no groups, which Poetry 2 writes. To fix it: run `inv poetry -- lock`."
         raise ValueError(message)
     groups = declared_groups(described)
     existing = {"main", "dev", *groups, *(name for package in parsed.get("package", []) for name in package["groups"])}

@@ -30,6 +30,8 @@ _LOADER = re.compile(r"(?s)/etc/ld\.so\.(?:preload|conf(?:\.d/.*)?)|.*/pyvenv\.c
 _CODE_HEADS = (b"#!", b"\x7fELF", b"\xca\xfe\xba\xbe", b"\0asm")
 # The magic number of bytecode, which Python runs under any name (importlib/_bootstrap_external.py).
 _BYTECODE_HEAD = re.compile(rb"[\0-\xff][\x0c-\x0f]\r\n")
+# How large a file may be that is searched for a zip behind other content.
+_SEARCHED_BYTES = 64 << 20
 
 
 class Code:
@@ -94,9 +96,11 @@ class Code:
 
     def _packs_code(self, file: File) -> bool:
         """Return whether a file is an archive that has code, or one that is too large to find out."""
-        if not archives.looks_packed(file.head):
+        if not archives.looks_packed(file.head) and file.size > _SEARCHED_BYTES:
             return False
         content = io.BytesIO(self.evidence.subject.content(file))
+        if not archives.is_archive(content, file.size):
+            return False
         try:
             members = archives.members(content, file.size, archives.Budget.of(file.size))
             return any(_CODE_NAME.fullmatch(f"/{name}") or _is_nested(name) for name, _, _ in members)

@@ -82,7 +82,8 @@ class _Judgement:
                 continue
             count = self.claim(one)
             rule, why = verdict
-            if by := self.evidence.layers.deletion(one.info, one.layer):
+            by = self.evidence.layers.deletion(one.info, one.layer)
+            if by is not None and rule is not rules.STILL_SHIPS:
                 why += f"; layer {by + 1} deletes it, and it still ships"
             yield self.case.finding((rule, f"{one.name} {one.version}", one.info, why), one.layer, count)
 

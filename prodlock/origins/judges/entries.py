@@ -25,6 +25,9 @@ def judge(case: Case) -> Iterator[Finding]:
             removed = entries.get(f"{folder}/{name.removeprefix(WHITEOUT)}", ())
             if file.size or file.target:
                 yield case.finding((rules.EXTRA_DATA, "entry", file.path, "a deletion has content"), file.layer)
+            elif name == WHITEOUT:
+                why = "a deletion without a name, for which some Engines delete the folder"
+                yield case.finding((rules.EXTRA_DATA, "entry", file.path, why), file.layer)
             elif any(one.layer == file.layer and not one.directory for one in removed):
                 why = "its layer has what it deletes"
                 yield case.finding((rules.EXTRA_DATA, "entry", file.path, why), file.layer)

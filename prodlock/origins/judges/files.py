@@ -62,7 +62,9 @@ def _file(file: File, origin: Origin, case: Case, code: Code, *, strict: bool) -
     if verdict := leftovers.judge(file, origin):
         rule, what, place, why = verdict
         return rule, what, place, why if by is None else f"{why}; layer {by + 1} deletes it, and it still ships"
-    if by is not None:
+    held = case.evidence.seen.get(file.path)
+    # The layer that deletes a file, or a later one, may have it again: a step has installed it anew.
+    if by is not None and not (held and held.layer >= by and (held.sha256, held.target) == (file.sha256, file.target)):
         folder = posixpath.dirname(file.path)
         return rules.STILL_SHIPS, "deleted files", folder, f"layer {by + 1} deletes what this layer has"
     if origin.kind is not Kind.UNEXPLAINED:

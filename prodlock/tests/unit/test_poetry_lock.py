@@ -307,7 +307,7 @@ def test_the_program_reads_this_projects_own_lock(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entry", "error"),
     [
-        ("", "it names no groups. To fix it: run `inv poetry -- lock`."),
+        ("", "it names no groups, which Poetry 2 writes. To fix it: run `inv poetry -- lock`."),
         ('groups = ["main"]\nmarkers = "x"\n', "the marker of a==1 can't be evaluated here: "),
     ],
 )

@@ -340,6 +340,28 @@ def test_an_archive_that_goes_too_deep_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("files", "got"),
+    [
+        ({"usr/bin/python": b"x"}, r"no manifest\.json, which `docker save` writes and `docker export` does not"),
+        ({"manifest.json": b"7"}, "documents that are not an image's"),
+        ({"manifest.json": b"[7]"}, "documents that are not an image's"),
+        (
+            {"manifest.json": b'[{"Config": "c", "Layers": []}]', "c": b'{"rootfs": {"diff_ids": ["x"]}}'},
+            "0 layers, and digests of 1",
+        ),
+        (
+            {"manifest.json": b'[{"Config": "c", "Layers": []}]', "c": b'{"config": {"Env": [7]}}'},
+            "a setting that is not text",
+        ),
+    ],
+)
+def test_the_cause_is_named_where_an_archive_is_not_an_image(files: dict[str, bytes], got: str) -> None:
+    """In the terms of the specification, not of Python."""
+    with stored(tar(files)) as archive, pytest.raises(Failure, match=rf"must be readable \(got: {got}\)"):
+        reader.read("x:1", archive, lambda _: True)
+
+
+@pytest.mark.parametrize(
     "broken", [b"", b"nonsense" * 100, tar({"manifest.json": b"[]"}), tar({"manifest.json": b"{"})]
 )
 def test_a_broken_archive_is_refused(broken: bytes) -> None:

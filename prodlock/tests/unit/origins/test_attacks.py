@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from prodlock.origins.records import Package
+from prodlock.tests.unit.image.examples import zipped
 from prodlock.tests.unit.origins.subjects import SITE, Contents, distribution, evidence, found, subject
 from prodlock.tests.unit.origins.test_attribution import SCRIPT
 
@@ -188,6 +189,23 @@ def test_the_project_itself_declares_no_command_of_a_wheel() -> None:
     assert {code for code, _ in codes(CLEAN | APP | OWN | entries | script)} == {"LS616"}
 
 
+@pytest.mark.parametrize("name", ["python3", "sh"])
+def test_the_project_itself_declares_no_command_of_the_base_image(name: str) -> None:
+    """Its metadata is only recorded, and a user means the base image's command."""
+    entries = f"{SITE}/api-0.1.dist-info/entry_points.txt"
+    script = SCRIPT.replace(b"shop.a", b"pty").replace(b"main", b"spawn").replace(b"__spawn__", b"__main__")
+    for command, expected in ((name, {("LS616", f"/usr/local/bin/{name}")}), ("job", set())):
+        declared = {entries: f"[console_scripts]\n{command} = pty:spawn\n".encode()}
+        assert codes(CLEAN | APP | OWN | declared | {f"/usr/local/bin/{command} 755": script}) == expected
+
+
+def test_a_zip_with_code_behind_other_content_is_found() -> None:
+    """Python runs and imports it under any name, such as a zipapp without permission to run."""
+    for head in (b"#!/usr/bin/env python3\n", b"text" * 100):
+        assert codes(CLEAN | {"/app/tool": head + zipped({"__main__.py": b"evil"})}) == {("LS617", "/app/tool")}
+        assert codes(CLEAN | {"/app/data": head + zipped({"a.csv": b"1"}), "/app/end": head + b"PK\5\6"}) == set()
+
+
 def test_a_record_of_a_later_layer_is_compared_as_well() -> None:
     """Each RECORD by its own content."""
     record = f"{SITE}/shop-1.0.dist-info/RECORD"
@@ -265,6 +283,21 @@ def test_settings_with_a_login_are_found(path: str, content: bytes, expected: st
     assert codes(CLEAN | {path: content}) == ({(expected, path)} if expected else set())
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"root:$6$salt$0123456789abcdef:20000:0:99999:7:::", {("LS111", "/etc/shadow")}),
+        (b"app:$y$j9T$salt$0123456789abcdef:20000:0:99999:7:::", {("LS111", "/etc/shadow")}),
+        (b"app:!:20000:0:99999:7:::", set()),
+        (b"app:*:20000:0:99999:7:::", set()),
+    ],
+)
+def test_the_hash_of_a_password_is_found(line: bytes, expected: set[tuple[str, str]]) -> None:
+    """As `chpasswd` writes it: who has the image can look for the password."""
+    assert codes(CLEAN | {"/etc/shadow": b"root:*:1::::::\n" + line + b"\n"}) == expected
+    assert codes(CLEAN | {"/etc/shadow": b"-> /app/shadow"}) == set()
+
+
 def test_bytecode_without_a_name_of_bytecode_is_found() -> None:
     """`python FILE` runs it by its magic number."""
     assert ("LS617", "/app/data.bin") in codes(CLEAN | {"/app/data.bin": b"\xf3\r\r\n" + bytes(12)})
@@ -294,9 +327,10 @@ def test_files_of_a_folder_on_path_are_commands() -> None:
 
 
 def test_entries_that_engines_unpack_differently_are_found() -> None:
-    """A deletion with content, a deletion of what the same layer has, and a file below a link."""
+    """A deletion with content, one of what the same layer has, one without a name, and a file below a link."""
     assert codes(CLEAN | {"/app/.wh.x": b"content"}) == {("LS212", "/app/.wh.x")}
     assert codes(CLEAN | {"/app/.wh.x": b"", "/app/x": b"data"}) == {("LS212", "/app/.wh.x")}
+    assert codes(CLEAN | {"/app/.wh.": b""}) == {("LS212", "/app/.wh.")}
     assert codes(CLEAN | {"/app/link": b"-> /data"}, {"/app/link/x": b"data"}) == {("LS212", "/app/link/x")}
     assert codes(CLEAN | {"/app/link": b"-> /data"}, {"/app/.wh.link": b""}) == {("LS613", "/app/link")}
 

@@ -13,10 +13,12 @@ import pytest
 
 from prodlock.image.records import File
 from prodlock.origins import installers
+from prodlock.origins.findings import judge
 from prodlock.origins.records import Bytecode, Copied, Kind, Member, Package, State, Subject
 from prodlock.tests.unit.origins.subjects import (
     PYTHON,
     SITE,
+    attributed,
     distribution,
     evidence,
     found,
@@ -151,6 +153,34 @@ def test_a_distribution_that_a_later_layer_deletes_still_ships() -> None:
     assert found(evidence(subject(BASE, CLEAN, deleted), [WHEEL])) == {
         ("LS604", "shop"), ("LS613", f"{SITE}/shop-1.0.dist-info"), ("LS613", "/usr/local/bin/shop"),
     }  # fmt: skip
+    given = evidence(subject(BASE, CLEAN, deleted), [WHEEL])
+    whys = {one.why for one in judge(given, attributed(given), strict=False) if one.what == "shop 1.0"}
+    assert "layer 3 deletes it" in whys
+
+
+def test_a_layer_that_hides_all_layers_below_is_heeded() -> None:
+    """An opaque whiteout of the root folder."""
+    image = {path: content for path, content in CLEAN.items() if path.startswith(SITE)}
+    given = evidence(subject(BASE, image, {"/.wh..wh..opq": b""}), [WHEEL])
+    assert {code for code, _ in found(given)} == {"LS604", "LS613"}
+
+
+@pytest.mark.parametrize("whiteout", [f"{SITE}/shop/.wh..wh..opq", f"{SITE}/.wh.shop"])
+def test_a_file_that_a_layer_deletes_and_has_again_is_not_deleted(whiteout: str) -> None:
+    """As where a step installs a distribution again. Another one that it deletes is a finding."""
+    again = {path: content for path, content in CLEAN.items() if path.startswith(f"{SITE}/shop/")}
+    assert found(evidence(subject(BASE, CLEAN, {whiteout: b""}, again), [WHEEL])) == set()
+    if whiteout.endswith("opq"):
+        assert found(evidence(subject(BASE, CLEAN, {whiteout: b""} | again), [WHEEL])) == set()
+    more = CLEAN | {f"{SITE}/shop/more.txt": b"x"}
+    assert ("LS613", f"{SITE}/shop/more.txt") in found(evidence(subject(BASE, more, {whiteout: b""}, again), [WHEEL]))
+
+
+def test_commands_of_a_local_packages_folder_are_beside_its_modules() -> None:
+    """As PDM installs without an environment (PEP 582)."""
+    folder = "/code/__pypackages__/3.13"
+    shop, wheel = distribution("shop", "1.0", {"shop/a.py": b"a = 1\n"}, f"{folder}/lib", {"shop": "shop.a:main"})
+    assert found(evidence(subject(BASE, shop | {f"{folder}/bin/shop 755": SCRIPT}), [wheel]), strict=True) == set()
 
 
 def test_two_versions_are_found() -> None:
@@ -263,6 +293,25 @@ def test_the_empty_locks_that_uv_leaves_are_explained() -> None:
     other = {"/tmp/uv-0a1c.lock": b"x", "/tmp/uv-x.txt": b""}
     seen = origins(evidence(subject(BASE, left | other)))
     assert {path for path, origin in seen.items() if origin.kind is Kind.INSTALLER} == {*left}
+
+
+@pytest.mark.parametrize(("site", "folder"), [("/vendor", "/vendor"), ("/v/lib/python3.13/site-packages", "/v")])
+def test_the_empty_lock_of_uv_in_a_target_or_a_prefix_is_explained(site: str, folder: str) -> None:
+    """One with content, or in a folder without distributions, is not."""
+    shop, wheel = distribution("shop", "1.0", {"shop/a.py": b"a = 1\n"}, site=site)
+    assert found(evidence(subject(BASE, shop | {f"{folder}/.lock": b""}), [wheel]), strict=True) == set()
+    other = {f"{folder}/.lock": b"x", "/data/.lock": b""}
+    assert {path for _, path in found(evidence(subject(BASE, shop | other), [wheel]), strict=True)} == {*other}
+
+
+def test_a_record_may_have_the_digest_that_a_command_had_when_it_was_installed() -> None:
+    """Of pipx and in moved environments, its first line is another one. It is judged by its own content."""
+    record = f"{SITE}/shop-1.0.dist-info/RECORD"
+    rows = b"../../../bin/shop,sha256=abc,1\n"
+    given = evidence(subject(BASE, CLEAN | {record: CLEAN[record] + rows}), [WHEEL])
+    assert found(given, strict=True) == set()
+    evil = evidence(subject(BASE, CLEAN | {record: CLEAN[record] + rows, "/usr/local/bin/shop 755": b"evil"}), [WHEEL])
+    assert ("LS616", "/usr/local/bin/shop") in found(evil)
 
 
 def test_wheels_of_one_folder_are_one_finding() -> None:

@@ -112,6 +112,34 @@ def test_files_of_an_environment_are_the_same_for_every_path_and_prompt() -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "plain"),
+    [
+        (
+            b"""VIRTUAL_ENV=''"$(dirname -- "$(dirname -- "$(realpath -- "$SCRIPT_PATH")")")"''""",
+            b"VIRTUAL_ENV='/opt/v'",
+        ),
+        (
+            b"""set -gx VIRTUAL_ENV ''(dirname -- (dirname -- (realpath -- (status -f))))''""",
+            b"set -gx VIRTUAL_ENV '/opt/v'",
+        ),
+        (
+            b"const virtual_env = (path self | path dirname | path dirname)",
+            b"const virtual_env = '/opt/v'",
+        ),
+        (
+            b'@for %%i in ("%~dp0..") do @set "VIRTUAL_ENV=%%~fi"',
+            b'@for %%i in ("/opt/v") do @set "VIRTUAL_ENV=%%~fi"',
+        ),
+    ],
+)
+def test_scripts_of_an_environment_that_can_be_moved_are_the_same_as_others(line: bytes, plain: bytes) -> None:
+    """As `uv venv --relocatable` writes them. The control: another command in its place changes the digest."""
+    expected = installers.skeleton_digest(plain, "/opt/v")
+    assert installers.skeleton_digest(line, "/opt/v") == expected
+    assert installers.skeleton_digest(line.replace(b"dir", b"evil").replace(b"~dp0..", b"x"), "/opt/v") != expected
+
+
 def test_the_standard_librarys_activation_script_has_a_form() -> None:
     """It is its template with other values."""
     form = installers.activation_form(b"VIRTUAL_ENV=__VENV_DIR__\nPS1=__VENV_PROMPT__x\n")

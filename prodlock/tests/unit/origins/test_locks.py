@@ -173,6 +173,15 @@ def test_a_lock_that_does_not_match_is_refused(tmp_path: Path, kind: str, edit: 
         assert f"`{kind} lock`" in found
 
 
+def test_a_lock_of_an_old_poetry_is_refused_with_the_version_that_is_needed(tmp_path: Path) -> None:
+    """The `poetry lock` of an older version writes the same again."""
+    root = Path(shutil.copytree(LOCKS / "poetry", tmp_path / "poetry"))
+    lock = root / "poetry.lock"
+    lines = lock.read_text(encoding="utf-8").splitlines(keepends=True)
+    lock.write_text("".join(line for line in lines if not line.startswith("groups = ")), encoding="utf-8")
+    assert "(got: it names no groups, which Poetry 2 writes). To fix it: run `poetry lock`." in refused(root)
+
+
 def test_a_lock_without_its_project_is_refused(tmp_path: Path) -> None:
     """It could not be compared."""
     shutil.copy(LOCKS / "poetry/poetry.lock", tmp_path)
