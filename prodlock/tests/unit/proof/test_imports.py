@@ -61,6 +61,9 @@ def names(source: bytes | str) -> list[str]:
         ("from . import a\nfrom .b import c\nfrom .. import d", []),
         ('"""import a"""\n# import b\nx = "import c"', []),
         ("find_spec('a')", []),
+        ("import_string('a.b')\npydoc.locate('c')\nimport_from_string('d:e')", ["a.b", "c", "d"]),
+        ("import_module(os.getenv('X', 'a'))", ["a"]),
+        ("create_subprocess_exec(sys.executable, '-m', 'a')\nos.execlp('python', 'python', '-m', 'b')", ["a", "b"]),
     ],
 )
 def test_each_form_of_import_is_read(source: str, expected: list[str]) -> None:
@@ -94,6 +97,12 @@ def test_each_form_of_import_is_read(source: str, expected: list[str]) -> None:
         ("if 'linux' == sys.platform or sys.platform.startswith(x) or sys.platform in 3:\n    import a", ["a"]),
         ("if sys.platform.startswith(('x', 1)) or os.name == 'x' == y or sys.version_info < 3:\n    import a", ["a"]),
         ("if sys.version_info < ('a',) or sys.version_info[0] < 3:\n    import a", ["a"]),
+        ("if sys.version_info[0] < 3 or sys.version_info.major == 2:\n    import a", []),
+        ("if sys.version_info <= (3, 10) or sys.version_info[:2] <= (3, 10):\n    import a", []),
+        ("if version_info > (3, 10):\n    import a\nelse:\n    import b", ["a"]),
+        ("if sys.version_info[:2] == (3, 12):\n    import a\nif sys.version_info == x:\n    import b", ["a", "b"]),
+        ("if sys.platform.startswith(('win', 'cygwin')):\n    import a\nelse:\n    import b", ["b"]),
+        ("if platform.python_implementation() == 'PyPy' or sys.implementation.name != 'cpython':\n    import a", []),
     ],
 )
 def test_what_no_image_runs_is_left_out(source: str, expected: list[str]) -> None:
@@ -135,6 +144,9 @@ def test_an_import_whose_failure_is_handled_is_optional(handler: str) -> None:
         "if (spec := find_spec('a')) is not None:\n    import a",
         "if find_spec('a'):\n    def f():\n        import a",
         "if sys.modules.get('a'):\n    import a",
+        "HAS = bool(find_spec('a'))\nif HAS:\n    import a",
+        "x = find_spec('a') and import_module('a')",
+        "x = not find_spec('a') or import_module('a')",
         "def f():\n    if find_spec('a') is None:\n        return\n    import a",
         "def f():\n    try:\n        import a\n    except ImportError:\n        return\n    from a import b",
     ],
@@ -158,6 +170,7 @@ def test_other_conditional_imports_are_optional(source: str) -> None:
         "if not find_spec('b'):\n    import a",
         "if 'b' not in sys.modules:\n    import a",
         "if x or find_spec('a'):\n    import a",
+        "x = find_spec('a') or import_module('a')",
         "if find_spec('b') is None:\n    raise SystemExit\nimport a",
         "try:\n    pass\nexcept ImportError:\n    b = None\nif b:\n    import a",
         "b = x is not None\nif b:\n    import a",
