@@ -403,7 +403,7 @@ def _of_platform(test: ast.Compare | ast.Call) -> bool | None:
         # `sys.platform.startswith("win")`
         called, given = test.func, _literal(test.args[0]) if test.args else None
         system = _SYSTEM.get(ast.unparse(called.value)) if isinstance(called, ast.Attribute) else None
-        starts = given if isinstance(given, tuple) else (given,)
+        starts: tuple[object, ...] = given if isinstance(given, tuple) else (given,)
         is_known = system and _last_name(called) == "startswith" and all(isinstance(one, str) for one in starts)
         return any(str(system).startswith(str(one)) for one in starts) if is_known else None
     if len(test.ops) != 1:
