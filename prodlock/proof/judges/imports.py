@@ -417,10 +417,12 @@ def _of_platform(test: ast.Compare | ast.Call) -> bool | None:
 def _of_version(part: str | None, operator: ast.cmpop, other: object) -> bool | None:
     """Return whether a comparison of a part of Python's version holds in each image, or None for another one."""
     compare = _COMPARED.get(type(operator)) if isinstance(other, tuple | int) else None
-    found = {"[0]": [3], ".major": [3], "[:2]": [one[:2] for one in _PYTHONS]}.get(part or "", _PYTHONS)
+    parts: Mapping[str | None, Sequence[object]] = {
+        None: _PYTHONS, "[0]": [3], ".major": [3], "[:2]": [one[:2] for one in _PYTHONS],
+    }  # fmt: skip
     try:
         # As Python compares tuples: (3, 11, 0) is greater than (3, 11).
-        held = {compare(one, other) for one in found} if compare else set()
+        held = {compare(one, other) for one in parts[part]} if compare else set()
     except TypeError:
         return None
     return held.pop() if len(held) == 1 else None
