@@ -20,11 +20,22 @@ _DIGEST_REFERENCE = re.compile(r".+@sha256:[0-9a-f]{64}")
 _SETS_SCHEME = r"^\s*http-request set-header x-forwarded-proto %\[ssl_fc,iif\(https,http\)\]( unless outer scheme)?$"
 _UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "k": 10**3, "M": 10**6, "G": 10**9}
 
-# What the restricted Pod Security Standard allows: kinds of volumes, and a capability.
+# What the restricted Pod Security Standard allows: kernel parameters, types of SELinux, kinds of volumes, a capability.
+_SYSCTLS = {
+    "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range", "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem", "net.ipv4.tcp_syncookies", "net.ipv4.tcp_wmem",
+}  # fmt: skip
+_SELINUX = {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
 _VOLUMES = {
     "name", "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret",
 }  # fmt: skip
 _BINDS_PORTS = "NET_BIND_SERVICE"
+# The annotations that set a container's profile before Kubernetes 1.30, and the profiles that the standard allows.
+_APPARMOR, _PROFILES = "container.apparmor.security.beta.kubernetes.io/", ("runtime/default", "localhost/")
+# The probes and hooks that may ask another host than their own pod.
+_PROBES, _HOOKS = ("livenessProbe", "readinessProbe", "startupProbe"), ("postStart", "preStop")
 
 # A setting; None where a document does not have such a setting at all.
 Value = str | float | tuple[str, ...] | None
@@ -310,10 +321,11 @@ def unmet_restrictions(objects: Sequence[Object], commands: Iterable[Command] = 
     service, others = kubernetes.service(objects), _commands(objects, commands)
     for place, workload in ((KUBERNETES, service), *((f"{KUBERNETES}, {name}", one) for name, one in others.items())):
         own = kubernetes.container(workload)
-        yield from (_unmet(place, name) for name in _unmet_by_pod(workload.pod))
+        found = [(place, name) for name in _unmet_by_pod(workload)]
         for one in kubernetes.containers(workload):
             holder = place if one is own else f"{place}, {one.get('name')}"
-            yield from (_unmet(holder, name) for name in _unmet_by_container(workload.pod, one))
+            found += [(holder, name) for name in _unmet_by_container(workload.pod, one)]
+        yield from (_unmet(*one) for one in dict.fromkeys(found))
 
 
 def _unmet(place: str, requirement: str) -> str:
@@ -323,11 +335,33 @@ def _unmet(place: str, requirement: str) -> str:
     )
 
 
-def _unmet_by_pod(pod: Mapping[str, Any]) -> Iterator[str]:
+def _unmet_by_pod(workload: kubernetes.Workload) -> Iterator[str]:
     """Yield the requirements that a pod does not meet, whatever its containers are."""
+    pod = workload.pod
+    context = pod.get("securityContext", {})
     yield from (name for name in ("hostIPC", "hostNetwork", "hostPID") if pod.get(name))
     if not all(set(volume) <= _VOLUMES for volume in pod.get("volumes", ())):
         yield "volumes"
+    if not all(one.get("name") in _SYSCTLS for one in context.get("sysctls", ())):
+        yield "sysctls"
+    profiles = (value for name, value in workload.annotations.items() if name.startswith(_APPARMOR))
+    if not all(str(one).startswith(_PROFILES) for one in profiles):
+        yield "the annotation of AppArmor"
+    yield from _unmet_by_context(context)
+
+
+def _unmet_by_context(context: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the security context of a pod, or of a container, must not set, even where nothing inherits it."""
+    selinux = context.get("seLinuxOptions", {})
+    met = {
+        "runAsNonRoot": context.get("runAsNonRoot") is not False,
+        "runAsUser": context.get("runAsUser") != 0,
+        "seccompProfile": context.get("seccompProfile", {}).get("type") != "Unconfined",
+        "appArmorProfile": context.get("appArmorProfile", {}).get("type") != "Unconfined",
+        "seLinuxOptions": selinux.get("type", "") in _SELINUX and not selinux.get("user") and not selinux.get("role"),
+        "windowsOptions": not context.get("windowsOptions", {}).get("hostProcess"),
+    }
+    yield from (requirement for requirement, is_met in met.items() if not is_met)
 
 
 def _unmet_by_container(pod: Mapping[str, Any], container: Mapping[str, Any]) -> Iterator[str]:
@@ -335,16 +369,27 @@ def _unmet_by_container(pod: Mapping[str, Any], container: Mapping[str, Any]) ->
     context, capabilities = _security(pod, container), container.get("securityContext", {}).get("capabilities", {})
     met = {
         "runAsNonRoot": context.get("runAsNonRoot") is True,
-        "runAsUser": context.get("runAsUser") != 0,
         "seccompProfile": context.get("seccompProfile", {}).get("type") in {"Localhost", "RuntimeDefault"},
-        "appArmorProfile": context.get("appArmorProfile", {}).get("type") != "Unconfined",
         "allowPrivilegeEscalation": context.get("allowPrivilegeEscalation") is False,
         "privileged": not context.get("privileged"),
         "procMount": context.get("procMount", "Default") == "Default",
         "capabilities": "ALL" in capabilities.get("drop", ()) and {*capabilities.get("add", ())} <= {_BINDS_PORTS},
         "hostPort": not any(port.get("hostPort") for port in container.get("ports", ())),
+        "the host of a probe or a hook": not any(map(_asked_host, _handlers(container))),
     }
     yield from (requirement for requirement, is_met in met.items() if not is_met)
+    yield from _unmet_by_context(container.get("securityContext", {}))
+
+
+def _handlers(container: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the probes and hooks of a container."""
+    yield from (container.get(name, {}) for name in _PROBES)
+    yield from (container.get("lifecycle", {}).get(name, {}) for name in _HOOKS)
+
+
+def _asked_host(handler: Mapping[str, Any]) -> bool:
+    """Return whether a probe or a hook names a host: the node would connect to it."""
+    return any(handler.get(kind, {}).get("host") for kind in ("httpGet", "tcpSocket"))
 
 
 def _security(pod: Mapping[str, Any], container: Mapping[str, Any]) -> Mapping[str, Any]:

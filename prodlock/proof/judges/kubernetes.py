@@ -23,6 +23,7 @@ class Workload(NamedTuple):
     name: str
     labels: Mapping[str, str]
     pod: Mapping[str, Any]
+    annotations: Mapping[str, str] = {}
 
 
 def judge(objects: Sequence[Object], ours: Sequence[Workload]) -> Iterator[str]:
@@ -46,8 +47,8 @@ def workloads(objects: Sequence[Object]) -> Iterator[Workload]:
         template = one if kind == "Pod" else spec.get("template") or {}
         # A kind that is not Kubernetes' own may have a template of something else, such as a Secret.
         if "containers" in (template.get("spec") or {}):
-            labels = template.get("metadata", {}).get("labels") or {}
-            yield Workload(kind, name(one), labels, template["spec"])
+            given = template.get("metadata", {})
+            yield Workload(kind, name(one), given.get("labels") or {}, template["spec"], given.get("annotations") or {})
 
 
 def service(objects: Sequence[Object]) -> Workload:
@@ -74,8 +75,9 @@ def container(workload: Workload) -> Mapping[str, Any]:
 
 
 def containers(workload: Workload) -> tuple[Mapping[str, Any], ...]:
-    """Return all containers of a pod, also those that run before the others."""
-    return (*workload.pod["containers"], *(workload.pod.get("initContainers") or ()))
+    """Return all containers of a pod, also those that run before the others, and those that a user adds later."""
+    further = (workload.pod.get(kind) or () for kind in ("initContainers", "ephemeralContainers"))
+    return (*workload.pod["containers"], *(one for each in further for one in each))
 
 
 def name(one: Object) -> str:

@@ -268,6 +268,30 @@ def test_an_image_without_a_digest_is_a_finding(name: str) -> None:
         lambda objects: pod(objects)["volumes"].append({"name": "host", "hostPath": {"path": "/"}}),
         lambda objects: pod(objects)["containers"].append({**SIDECAR, "securityContext": {}}),
         lambda objects: pod(objects).update(initContainers=[{**SIDECAR, "securityContext": {}}]),
+        lambda objects: pod(objects).update(ephemeralContainers=[{**SIDECAR, "securityContext": {}}]),
+        lambda objects: pod(objects)["securityContext"].update(sysctls=[{"name": "kernel.msgmax", "value": "1"}]),
+        lambda objects: pod(objects)["securityContext"].update(seLinuxOptions={"type": "spc_t"}),
+        lambda objects: pod(objects)["securityContext"].update(seLinuxOptions={"role": "system_r"}),
+        lambda objects: container(objects)["securityContext"].update(seLinuxOptions={"user": "system_u"}),
+        lambda objects: container(objects)["securityContext"].update(windowsOptions={"hostProcess": True}),
+        lambda objects: container(objects)["livenessProbe"]["httpGet"].update(host="127.0.0.1"),
+        lambda objects: container(objects).update(startupProbe={"tcpSocket": {"host": "10.0.0.1"}}),
+        lambda objects: container(objects)["lifecycle"].update(postStart={"httpGet": {"host": "x"}}),
+        lambda objects: objects[1]["spec"]["template"]["metadata"].update(
+            annotations={"container.apparmor.security.beta.kubernetes.io/api": "unconfined"}
+        ),
+        *(
+            lambda objects, key=key, loose=loose, strict=strict: (
+                pod(objects)["securityContext"].update({key: loose}),
+                container(objects)["securityContext"].update({key: strict}),
+            )
+            for key, loose, strict in (
+                ("runAsUser", 0, 10001),
+                ("runAsNonRoot", False, True),
+                ("seccompProfile", {"type": "Unconfined"}, {"type": "RuntimeDefault"}),
+                ("appArmorProfile", {"type": "Unconfined"}, {"type": "RuntimeDefault"}),
+            )
+        ),
     ],
 )
 def test_an_unmet_restriction_is_a_finding(change: Callable[[list[dict[str, Any]]], object]) -> None:
@@ -276,8 +300,24 @@ def test_an_unmet_restriction_is_a_finding(change: Callable[[list[dict[str, Any]
     objects = copy.deepcopy(OBJECTS)
     container(objects)["name"] = "api"
     change(objects)
-    found = {one.partition(": ")[0] for one in deployment.unmet_restrictions(objects)}
-    assert found in ({"deploy/k8s"}, {"deploy/k8s, sidecar"})
+    sentences = list(deployment.unmet_restrictions(objects))
+    assert {one.partition(": ")[0] for one in sentences} in ({"deploy/k8s"}, {"deploy/k8s, sidecar"})
+    assert len(sentences) == len({*sentences})
+
+
+def test_what_the_restricted_standard_allows_is_not_a_finding() -> None:
+    """Kernel parameters that are the pod's own, types of SELinux, profiles of AppArmor."""
+    objects = copy.deepcopy(OBJECTS)
+    pod(objects)["securityContext"].update(
+        sysctls=[{"name": "net.ipv4.tcp_keepalive_time", "value": "60"}],
+        seLinuxOptions={"type": "container_t", "level": "s0:c1,c2", "user": ""},
+    )
+    container(objects)["livenessProbe"]["httpGet"]["host"] = ""
+    objects[1]["spec"]["template"]["metadata"]["annotations"] = {
+        "container.apparmor.security.beta.kubernetes.io/api": "runtime/default",
+        "prometheus.io/scrape": "true",
+    }
+    assert list(deployment.unmet_restrictions(objects)) == []
 
 
 @pytest.mark.parametrize(
