@@ -527,7 +527,7 @@ def test_a_secret_or_a_config_that_changes_code_is_found(more: dict[str, Any], w
     "name",
     [
         "PATH", "PYTHONPATH", "PYTHONSTARTUP", "LD_PRELOAD", "OPENSSL_CONF", "OPENSSL_MODULES", "UVICORN_APP_DIR",
-        "UVICORN_RELOAD", "UVICORN_LOG_CONFIG", "GCONV_PATH",
+        "UVICORN_RELOAD", "UVICORN_LOG_CONFIG", "GCONV_PATH", "BASH_ENV", "GUNICORN_CMD_ARGS",
     ],
 )  # fmt: skip
 def test_a_variable_that_decides_which_code_runs_is_found(name: str) -> None:
@@ -538,7 +538,7 @@ def test_a_variable_that_decides_which_code_runs_is_found(name: str) -> None:
         assert "decides which code runs" in finding.why
 
 
-@pytest.mark.parametrize("name", ["APP_OTHER", "app_name", "UVICORN_WORKERS", "DATABASE_URL", "DEBUG", ""])
+@pytest.mark.parametrize("name", ["APP_OTHER", "app_name", "UVICORN_WORKERS", "DATABASE_URL", "DEBUG", "ENV", ""])
 def test_an_unlisted_variable_is_found(name: str) -> None:
     """Unless pyproject.toml allows it."""
     (finding,) = found({"environment": {name: "hidden"}})
