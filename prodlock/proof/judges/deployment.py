@@ -34,8 +34,6 @@ _VOLUMES = {
 _BINDS_PORTS = "NET_BIND_SERVICE"
 # The annotations that set a container's profile before Kubernetes 1.30, and the profiles that the standard allows.
 _APPARMOR, _PROFILES = "container.apparmor.security.beta.kubernetes.io/", ("runtime/default", "localhost/")
-# The probes and hooks that may ask another host than their own pod.
-_PROBES, _HOOKS = ("livenessProbe", "readinessProbe", "startupProbe"), ("postStart", "preStop")
 
 # A setting; None where a document does not have such a setting at all.
 Value = str | float | tuple[str, ...] | None
@@ -375,16 +373,10 @@ def _unmet_by_container(pod: Mapping[str, Any], container: Mapping[str, Any]) ->
         "procMount": context.get("procMount", "Default") == "Default",
         "capabilities": "ALL" in capabilities.get("drop", ()) and {*capabilities.get("add", ())} <= {_BINDS_PORTS},
         "hostPort": not any(port.get("hostPort") for port in container.get("ports", ())),
-        "the host of a probe or a hook": not any(map(_asked_host, _handlers(container))),
+        "the host of a probe or a hook": not any(map(_asked_host, kubernetes.handlers(container))),
     }
     yield from (requirement for requirement, is_met in met.items() if not is_met)
     yield from _unmet_by_context(container.get("securityContext", {}))
-
-
-def _handlers(container: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the probes and hooks of a container."""
-    yield from (container.get(name, {}) for name in _PROBES)
-    yield from (container.get("lifecycle", {}).get(name, {}) for name in _HOOKS)
 
 
 def _asked_host(handler: Mapping[str, Any]) -> bool:
