@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from prodlock.proof.judges import kubernetes, variables
+from prodlock.proof.judges import kubernetes, replaced, variables
 from prodlock.proof.judges.compose import PRODUCTION
 from prodlock.proof.judges.kubernetes import KUBERNETES, Object
 
@@ -139,6 +139,7 @@ def judge(evidence: Deployment) -> list[str]:
         *unmet_restrictions(evidence.objects, evidence.commands),
         *kubernetes.judge((*evidence.objects, *evidence.examples), _ours(evidence)),
         *other_variables(evidence),
+        *other_programs(evidence),
         *built_releases(evidence.released, evidence.commands),
         *wrong_commands(evidence),
         *undeclared_services(evidence.services, evidence.commands),
@@ -434,6 +435,21 @@ def other_variables(evidence: Deployment) -> Iterator[str]:
                 f"{KUBERNETES}, {command.name}", kubernetes.container(workload), evidence.objects
             )
             yield from variables.missing(by_file[KUBERNETES], given)
+
+
+def other_programs(evidence: Deployment) -> Iterator[str]:
+    """Yield a sentence for each mount and key by which the service or a command does not run the image unchanged."""
+    for name in (PRODUCTION, *(command.name for command in evidence.commands)):
+        place = STACK if name == PRODUCTION else f"{STACK}, {name}"
+        yield from replaced.of_stack(place, evidence.services.get(name) or {})
+    workloads = {"": kubernetes.service(evidence.objects), **_commands(evidence.objects, evidence.commands)}
+    for name, workload in workloads.items():
+        yield from replaced.of_container(
+            f"{KUBERNETES}, {name}" if name else KUBERNETES, kubernetes.container(workload)
+        )
+    health = (evidence.services.get(PRODUCTION) or {}).get("healthcheck") or {}
+    if health.get("test") or health.get("disable"):
+        yield f"{STACK}: healthcheck must be what the image declares (got another one). To fix it: remove the key."
 
 
 def built_releases(services: Mapping[str, Any], commands: Iterable[Command]) -> Iterator[str]:

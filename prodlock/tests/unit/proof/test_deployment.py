@@ -487,6 +487,66 @@ def test_another_setting_of_a_command_in_kubernetes_is_a_finding(
     assert sentence.startswith(f"deploy/k8s, a_worker: {label(field)} must be ")
 
 
+@pytest.mark.parametrize("name", ["api-prod", "a_worker"])
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"volumes": [{"type": "bind", "source": "/x", "target": "/srv/app"}]}, "(got /srv/app, below /srv"),
+        ({"configs": [{"source": "x", "target": "/opt/venv/x.pth"}]}, "(got /opt/venv/x.pth, below /opt"),
+        ({"configs": [{"source": "etc"}]}, "(got /etc, below /etc"),
+        ({"secrets": [{"source": "x", "target": "/etc/ld.so.preload"}]}, "(got /etc/ld.so.preload, below /etc"),
+        ({"tmpfs": "/usr/lib:size=1m"}, "(got /usr/lib, below /usr"),
+        ({"init": True}, ": init must be what the image declares"),
+        ({"working_dir": "/tmp"}, ": working_dir must be what the image declares"),
+        ({"stop_signal": "SIGKILL"}, ": stop_signal must be what the image declares"),
+    ],
+)
+def test_a_stack_that_does_not_run_the_image_unchanged_is_a_finding(
+    name: str, change: dict[str, Any], part: str
+) -> None:
+    """By a mount over code, or by a key."""
+    stacked = services()
+    stacked[name] |= change
+    (sentence,) = judged(all_objects(), stacked)
+    assert sentence.startswith("deploy/stack.yml" if name == "api-prod" else f"deploy/stack.yml, {name}")
+    assert part in sentence
+
+
+@pytest.mark.parametrize("index", [1, 3])
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"volumeMounts": [{"name": "tmp", "mountPath": "/srv/app/templates"}]}, "(got /srv/app/templates, below /srv"),
+        ({"workingDir": "/tmp"}, ": workingDir must be what the image declares"),
+        ({"lifecycle": {"postStart": {"exec": {"command": ["sh"]}}}}, ": lifecycle.postStart must be what the image"),
+    ],
+)
+def test_a_pod_that_does_not_run_the_image_unchanged_is_a_finding(
+    index: int, change: dict[str, Any], part: str
+) -> None:
+    """The same for Kubernetes, of the service and of a command."""
+    objects = all_objects()
+    objects[index]["spec"]["template"]["spec"]["containers"][0].update(change)
+    (sentence,) = judged(objects, services())
+    assert sentence.startswith("deploy/k8s: " if index == 1 else "deploy/k8s, a_worker: ")
+    assert part in sentence
+
+
+def test_data_and_times_of_checks_are_not_findings() -> None:
+    """Mounts where the image has no code; a health check whose command is the image's."""
+    objects, stacked = all_objects(), services()
+    container(objects)["volumeMounts"] = [{"name": "tmp", "mountPath": path} for path in ("/tmp", "/data", "/run/x")]
+    stacked["api-prod"] |= {
+        "healthcheck": {"interval": "5s"},
+        "volumes": [{"type": "tmpfs", "target": "/tmp"}, {"type": "volume", "source": "x", "target": "/var/lib/x"}],
+        "secrets": [{"source": "x"}, {"source": "x", "target": "y"}],
+    }
+    assert judged(objects, stacked) == []
+    stacked["api-prod"]["healthcheck"] = {"test": ["CMD", "true"]}
+    (sentence,) = judged(objects, stacked)
+    assert sentence.startswith("deploy/stack.yml: healthcheck must be what the image declares")
+
+
 def test_a_service_that_is_not_declared_is_a_finding() -> None:
     """Other images, such as a database, are not."""
     others = {"db": {"image": "postgres:17"}, "beat": {"image": DIGEST.partition("@")[0] + ":1"}}
