@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from prodlock.origins.attribution import Key
@@ -15,10 +14,6 @@ from prodlock.proof.rules import Finding
 # How much of a file is searched for credentials.
 _SEARCHED_BYTES = 1 << 20
 _OWN = {Kind.REPOSITORY, Kind.UNEXPLAINED}
-# Settings of installers, in which the address of a package index may have a login.
-_SETTINGS = re.compile(
-    r"(?s).*/(?:pip\.conf|uv\.toml|poetry\.toml|pypoetry/[^/]+\.toml|pdm\.toml|\.condarc|sources\.list(?:\.d/[^/]+)?)"
-)
 
 
 def judge(case: Case, claims: set[Key]) -> Iterator[Finding]:
@@ -31,7 +26,7 @@ def judge(case: Case, claims: set[Key]) -> Iterator[Finding]:
         if b"\0" in content[:1024]:
             continue
         kinds = credentials.formatted(content)
-        if _SETTINGS.fullmatch(file.path):
+        if credentials.SETTINGS.search(file.path):
             kinds = credentials.found(content.decode(errors="replace"))
         for kind in kinds:
             why = "everyone who has the image can read it"

@@ -232,6 +232,11 @@ FILES = re.compile(
     r"|application_default_credentials\.json|apt/auth\.conf(?:\.d/[^/]+)?|pypoetry/auth\.toml"
     r"|[^/]+\.(?:p12|pfx|jks|ppk|kdbx))$"
 )
+# Settings of installers, in which the address of a package index may have a login, and lists of variables.
+SETTINGS = re.compile(
+    r"/(?:pip\.conf|uv\.toml|poetry\.toml|pypoetry/[^/]+\.toml|pdm\.toml|\.condarc|sources\.list(?:\.d/[^/]+)?|netrc"
+    r"|\.envrc|[^/]+\.env)$"
+)
 
 
 class _Span(NamedTuple):

@@ -37,7 +37,7 @@ _STARTING = {
 }
 # Functions whose arguments are the words of a command line.
 _SPAWNING = {"create_subprocess_exec", "execl", "execle", "execlp", "execlpe", "spawnl", "spawnle", "spawnlp"}
-_STARTED = re.compile(r"\bpython[\d.]*(?:\s+-[A-Za-ln-z]\S*)*\s+-m\s*([\w.]+)")
+_STARTED = re.compile(r"\bpython[\d.]*(?:\s+-[A-Za-ln-z]\S*)*\s+-[bBdEiIOPqsSuvx]*m\s*([\w.]+)")
 # Methods that return values of a dictionary, and `os.getenv`.
 _OF_DICT = {"get", "getenv", "items", "pop", "values"}
 _ENDING = {"exit", "_exit", "quit"}
