@@ -495,6 +495,11 @@ def test_a_mount_of_the_working_tree_is_found(mount: dict[str, Any], what: str) 
         "/home/x/.docker/run",
         "/home/x/.docker",
         "/var/run/docker.sock.raw",
+        "/run/podman",
+        "/run/buildkit/buildkitd.sock",
+        "/run/crio",
+        "/home/x/.colima/default",
+        "/home/x/.orbstack/run",
     ],
 )
 def test_a_mount_that_controls_the_engine_is_found(place: str) -> None:
@@ -590,7 +595,8 @@ def test_another_image_that_reaches_production_is_found(key: str) -> None:
     [
         ("/", False), ("/etc", True), ("/etc/docker", True), ("/etc/systemd/system", True), ("/usr", True),
         ("/usr/local", True), ("/usr/bin/runc", True), ("/root", True), ("/var/spool", True), ("/proc", True),
-        ("/sys/fs/cgroup", True), ("/dev", True),
+        ("/sys/fs/cgroup", True), ("/dev", True), ("/etc/passwd", True), ("/etc/sudoers.d", True),
+        ("/etc/crontab", True), ("/etc/ssh/sshd_config", True), ("/run/systemd/private", True),
     ],
 )  # fmt: skip
 def test_another_image_that_can_write_to_the_system_is_found(place: str, *, writable: bool) -> None:
