@@ -38,6 +38,9 @@ _STARTING = {
 # Functions whose arguments are the words of a command line.
 _SPAWNING = {"create_subprocess_exec", "execl", "execle", "execlp", "execlpe", "spawnl", "spawnle", "spawnlp"}
 _STARTED = re.compile(r"\bpython[\d.]*(?:\s+-[A-Za-ln-z]\S*)*\s+-[bBdEiIOPqsSuvx]*m\s*([\w.]+)")
+# Keys whose value names a class or a function of a module, by its dotted name.
+_FACTORIES = {"class", "()"}
+_DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 # Methods that return values of a dictionary, and `os.getenv`.
 _OF_DICT = {"get", "getenv", "items", "pop", "values"}
 _ENDING = {"exit", "_exit", "quit"}
@@ -314,6 +317,11 @@ class _Reader:
             yield Import(node.module, node.lineno, tuple(alias.name for alias in node.names))
         elif isinstance(node, ast.Call):
             yield from self._called(node)
+        elif isinstance(node, ast.Dict):
+            # `{"class": "a.Handler"}`, as logging.config reads it.
+            for key, value in zip(node.keys, node.values, strict=True):
+                if isinstance(key, ast.Constant) and key.value in _FACTORIES:
+                    yield from (Import(text, node.lineno) for text in self._strings(value) if _DOTTED.fullmatch(text))
         elif isinstance(node, ast.List | ast.Tuple):
             # `[sys.executable, "-m", "a"]`
             words = [one.value if isinstance(one, ast.Constant) else None for one in node.elts]

@@ -56,6 +56,7 @@ def names(source: bytes | str) -> list[str]:
         ("subprocess.run([sys.executable, '-m', 'a.b', '-q'])", ["a.b"]),
         ("os.execv(python, (python, '-m', 'a'))\nos.system('python3.13 -I -m b.c -q')", ["a", "b.c"]),
         ("os.system('python3 -Im a')", ["a"]),
+        ("{'h': {'class': 'a.B', 'x': 'c.D'}, 'f': {'()': 'e.f.G'}, 'i': {'class': 'j'}, **k}", ["a.B", "e.f.G"]),
         ("x = 'python -m a'\nprint('python -m b')\nparser.add_argument('-m', 'c')\n['-m', d]", []),
         ("'{0.x}'.format('a')\nimport_module('{0.x}{'.format('a'))\nimport_module('%d' % 'a')", []),
         ("import_module('%999999999s' % 'a')\nimport_module('{:999999999}'.format('a'))", []),
