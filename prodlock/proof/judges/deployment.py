@@ -140,6 +140,7 @@ def judge(evidence: Deployment) -> list[str]:
         *kubernetes.judge((*evidence.objects, *evidence.examples), _ours(evidence)),
         *other_variables(evidence),
         *other_programs(evidence),
+        *wrong_startup(evidence),
         *built_releases(evidence.released, evidence.commands),
         *wrong_commands(evidence),
         *undeclared_services(evidence.services, evidence.commands),
@@ -450,6 +451,17 @@ def other_programs(evidence: Deployment) -> Iterator[str]:
     health = (evidence.services.get(PRODUCTION) or {}).get("healthcheck") or {}
     if health.get("test") or health.get("disable"):
         yield f"{STACK}: healthcheck must be what the image declares (got another one). To fix it: remove the key."
+
+
+def wrong_startup(evidence: Deployment) -> Iterator[str]:
+    """Yield a sentence where the startup probe asks another path than the other probes: the service may not have it."""
+    given = _probed(kubernetes.container(kubernetes.service(evidence.objects)), "startupProbe")
+    paths = [str(evidence.reference.health), str(evidence.reference.ready)]
+    if given.startswith("/") and given not in paths:
+        yield (
+            f"{KUBERNETES}: the path of the startup probe must be {' or '.join(dict.fromkeys(paths))}, as with the "
+            f"other probes (got {given}). To fix it: correct the path."
+        )
 
 
 def built_releases(services: Mapping[str, Any], commands: Iterable[Command]) -> Iterator[str]:

@@ -532,6 +532,19 @@ def test_a_pod_that_does_not_run_the_image_unchanged_is_a_finding(
     assert part in sentence
 
 
+def test_a_startup_probe_asks_a_path_of_the_other_probes() -> None:
+    """Or only connects. With another path no pod would become ready."""
+    objects = all_objects()
+    for path in ("/health", "/ready"):
+        container(objects)["startupProbe"] = {"httpGet": {"path": path}}
+        assert judged(objects, services()) == []
+    container(objects)["startupProbe"] = {"tcpSocket": {"port": 8000}}
+    assert judged(objects, services()) == []
+    container(objects)["startupProbe"] = {"httpGet": {"path": "/healthz"}}
+    (sentence,) = judged(objects, services())
+    assert sentence.startswith("deploy/k8s: the path of the startup probe must be /health or /ready, as with")
+
+
 def test_data_and_times_of_checks_are_not_findings() -> None:
     """Mounts where the image has no code; a health check whose command is the image's."""
     objects, stacked = all_objects(), services()
