@@ -251,7 +251,7 @@ def _of_workload(workload: kubernetes.Workload, objects: Sequence[Mapping[str, A
     environment = variables.of_kubernetes(KUBERNETES, container, objects).values
     before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     return RunSettings(
-        port=container["ports"][0]["containerPort"] if container.get("ports") else NONE,
+        port=_port(container),
         user=f"{context.get('runAsUser')}:{context.get('runAsGroup')}",
         health=_probed(container, "livenessProbe"),
         ready=_probed(container, "readinessProbe"),
@@ -538,6 +538,14 @@ def _capabilities(names: Iterable[str] | None) -> tuple[str, ...]:
 def _words(service: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the words that replace what the image declares, as Compose and Swarm resolve them."""
     return (*(service.get("entrypoint") or ()), *(service.get("command") or ()))
+
+
+def _port(container: Mapping[str, Any]) -> Value:
+    """Return the port of a container that its readiness probe asks, such as beside one for metrics, or the first."""
+    ports, probe = container.get("ports") or (), container.get("readinessProbe") or {}
+    asked = (probe.get("httpGet") or probe.get("tcpSocket") or {}).get("port")
+    numbers = [one["containerPort"] for one in ports if asked in {one.get("name", ""), one["containerPort"]}]
+    return next(iter([*numbers, *(one["containerPort"] for one in ports)]), NONE)
 
 
 def _probed(container: Mapping[str, Any], probe: str) -> str:

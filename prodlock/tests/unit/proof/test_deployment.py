@@ -532,6 +532,15 @@ def test_a_pod_that_does_not_run_the_image_unchanged_is_a_finding(
     assert part in sentence
 
 
+def test_the_port_of_a_container_with_several_is_the_one_that_is_probed() -> None:
+    """By its name or its number; another one may be for metrics."""
+    objects = copy.deepcopy(OBJECTS)
+    container(objects)["ports"] = [{"name": "metrics", "containerPort": 9090}, {"name": "http", "containerPort": 8000}]
+    for port, expected in (("http", 8000), (8000, 8000), ("metrics", 9090), (9090, 9090), (1, 9090)):
+        container(objects)["readinessProbe"]["httpGet"]["port"] = port
+        assert deployment.of_kubernetes(objects).port == expected
+
+
 def test_a_startup_probe_asks_a_path_of_the_other_probes() -> None:
     """Or only connects. With another path no pod would become ready."""
     objects = all_objects()
