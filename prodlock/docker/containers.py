@@ -100,18 +100,22 @@ def remove(project: Project, containers: Iterable[Container], name: str) -> None
     """Stop containers within their grace periods, remove them, and remove the project's unused networks.
 
     Volumes that have a name stay. Interruptions are ignored meanwhile. The newest container must come first: Compose
-    starts a dependency before the service that needs it.
+    starts a dependency before the service that needs it. Raises Failure, once all others are removed, where a container
+    can't be.
     """
+    failures: list[str] = []
     with engine.undisturbed():
         for container in containers:
             try:
                 engine.output(project, "stop", container.identifier, echo=True, shielded=True)
                 engine.output(project, "rm", "--force", "--volumes", container.identifier, echo=True, shielded=True)
-            except Failure:
+            except Failure as failure:
                 # Another command may have removed it meanwhile.
                 if container.identifier in {one.identifier for one in list_all(project)}:
-                    raise
+                    failures.append(str(failure))
         remove_unused_networks(project, name)
+    if failures:
+        raise Failure("\n".join(failures))
 
 
 def remove_unused_networks(project: Project, name: str) -> None:

@@ -68,7 +68,7 @@ def _locking_tool(project: Project, command: list[str], settings: Mapping[str, s
     bundle = site.EXPORTED.as_posix()
     variables = ["--env=HOME=/tmp", *(f"--env={name}" for name in settings), f"--env=CA_BUNDLE=/srv/{bundle}"]
     if given["NETRC"]:
-        variables.append(f"--volume={given['NETRC']}:/run/secrets/netrc:ro")
+        variables.append(mounted(Path(given["NETRC"]), "/run/secrets/netrc", ":ro"))
     run = ("run", "--rm", "--init", *on_working_tree(project), *variables, image, "online", *command)
     return engine.run(project, *run, env=settings)
 
@@ -93,7 +93,7 @@ def audit(project: Project) -> str:
     address = site.audit_url(project)
     image = build(project, "audit")
     site.export(project, Path(site.environment(project)["CA_BUNDLE"]).read_bytes())
-    options = [f"--volume={project.root / site.EXPORTED}:/run/secrets/ca_bundle:ro", *_as_this_user()]
+    options = [mounted(project.root / site.EXPORTED, "/run/secrets/ca_bundle", ":ro"), *_as_this_user()]
     if urlsplit(address).hostname in _LOOPBACK:
         options.append("--network=host")
     # The address is passed by name, because it may contain a password.
@@ -147,7 +147,20 @@ def _locks(project: Project) -> Iterator[str]:
 
 def on_working_tree(project: Project, rights: str = "") -> list[str]:
     """Return the options that mount the working tree in a container, and run it as this user."""
-    return [f"--volume={project.root}:{generated.HOME}{rights}", f"--workdir={generated.HOME}", *_as_this_user()]
+    return [mounted(project.root, generated.HOME, rights), f"--workdir={generated.HOME}", *_as_this_user()]
+
+
+def mounted(source: Path, target: str, rights: str = "") -> str:
+    """Return the option of `docker run`, and of `docker compose run`, that mounts a path of this machine.
+
+    Raises Failure for a path with a colon, which separates the option's parts; Compose has no other option.
+    """
+    if ":" in os.path.splitdrive(source)[1]:
+        raise Failure(
+            f"A path that Docker mounts must have no colon (got {source}). To fix it: move or clone it to another "
+            "folder."
+        )
+    return f"--volume={source}:{target}{rights}"
 
 
 def in_home(project: Project) -> list[str]:
@@ -165,7 +178,8 @@ def in_home(project: Project) -> list[str]:
         return options
     folders = generated.import_path(described)
     paths = ":".join((_PACKAGES, *folders))
-    return [*options, f"--volume={INSIDE.parent}:{_PACKAGES}/prodlock:ro", f"--env=PYTHONPATH={paths}"]
+    package = mounted(INSIDE.parent, f"{_PACKAGES}/prodlock", ":ro")
+    return [*options, package, f"--env=PYTHONPATH={paths}"]
 
 
 def _as_this_user() -> list[str]:

@@ -278,13 +278,13 @@ class _Reader:
         has_further, groups = bool(further), [*groups, *further]
         if self.path.endswith("poetry.lock"):
             wanted = {normalized(one) for one in extras}
-            return [one for one in poetry.requirements(self._content, groups) if _needed(one, wanted)]
+            return list(_needed(poetry.requirements(self._content, groups), wanted))
         if self.path.endswith("uv.lock"):
             graph = uv.Graph(self._content, uv.targets(self._content, dict(self._root), package))
             return graph.installed(extras, groups, {}, lambda *_, **__: True)
         if self.path.endswith(".toml"):
             active = {normalized(one) for one in (*groups, *extras, *pyprojects.texts(self._content, "default-groups"))}
-            return [one for one in pylock.requirements(self._content) if _needed(one, active)]
+            return list(_needed(pylock.requirements(self._content), active))
         listed = list(requirements.requirements(self._tree.text(self.path)))
         for path in generated.locks(self._tree.root, self.path)[1:] if has_further else ():
             # It may name the first one.
@@ -374,10 +374,16 @@ class _Reader:
         return "", self._root
 
 
-def _needed(one: Requirement, extras: set[str]) -> bool:
-    """Return whether a requirement is not one of other extras, or groups, only."""
-    named = {normalized(found["name"] or found["name2"]) for found in selection.EXTRA.finditer(one.marker)}
-    return not named or bool(named & extras)
+def _needed(requirements: Iterable[Requirement], extras: set[str]) -> Iterator[Requirement]:
+    """Yield the requirements that are not of other extras, or groups, only.
+
+    Raises ValueError for one that does not come from a package index.
+    """
+    for one in requirements:
+        named = {normalized(found["name"] or found["name2"]) for found in selection.EXTRA.finditer(one.marker)}
+        if not named or named & extras:
+            selection.refuse_foreign(one)
+            yield one
 
 
 def _names(tree: Tree, path: str) -> Iterator[str]:

@@ -15,7 +15,6 @@ from prodlock.inside.lock.selection import (
     Selection,
     Wanted,
     chosen,
-    foreign,
     group,
     index,
     known,
@@ -72,8 +71,7 @@ def declared_groups(described: Mapping[str, Any]) -> dict[str, bool]:
 def requirements(lock: Mapping[str, Any], groups: Iterable[str]) -> Iterator[Requirement]:
     """Yield the requirements of groups of a parsed poetry.lock, for all environments.
 
-    A package may have several versions, each for other environments. Raises ValueError for a distribution that does not
-    come from a package index.
+    A package may have several versions, each for other environments.
     """
     names = {normalized(name) for name in groups}
     for package in lock.get("package", []):
@@ -81,12 +79,11 @@ def requirements(lock: Mapping[str, Any], groups: Iterable[str]) -> Iterator[Req
         # `optional` decides nothing: Poetry also sets it for a package that only an extra excludes, and installs that.
         needed = [one for one in package["groups"] if normalized(one) in names]
         source = package.get("source", {"type": "pypi"})
-        if needed and source["type"] not in INDEXES:
-            raise ValueError(foreign(f"{name}=={version}", source["type"]))
+        origin = "" if source["type"] in INDEXES else source["type"]
         files = tuple((file["file"], file["hash"]) for file in package["files"])
-        address = index(source["url"]) if source["type"] == "legacy" else ""
+        address = index(source["url"]) if needed and source["type"] == "legacy" else ""
         for one in needed:
-            yield Requirement(name, version, files, marker(package.get("markers", ""), one), address)
+            yield Requirement(name, version, files, marker(package.get("markers", ""), one), address, origin)
 
 
 def marker(markers: str | Mapping[str, str], group: str) -> str:

@@ -16,7 +16,6 @@ from prodlock.inside.lock.selection import (
     chosen,
     consistent,
     default_index,
-    foreign,
     holds,
     index,
     known,
@@ -63,7 +62,7 @@ def _suitable(lock: Mapping[str, Any], environment: Mapping[str, str] | None) ->
 def requirements(lock: Mapping[str, Any]) -> Iterator[Requirement]:
     """Yield the requirements of a parsed lock, for all environments.
 
-    Raises ValueError for a lock of another version, and for a distribution that does not come from a package index.
+    Raises ValueError for a lock of another version.
     """
     version = str(lock.get("lock-version"))
     if version.partition(".")[0] != "1":
@@ -75,8 +74,9 @@ def requirements(lock: Mapping[str, Any]) -> Iterator[Requirement]:
             # The project itself.
             continue
         marker = package.get("marker", "")
-        if origin := next((key for key in ("vcs", "directory", "archive") if key in package), None):
-            raise ValueError(foreign(name, origin))
+        if origin := next((key for key in ("vcs", "directory", "archive") if key in package), ""):
+            yield Requirement(name, "", (), marker, origin=origin)
+            continue
         files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
         address = package.get("index", "")
         address = "" if address.rstrip("/") == default_index().rstrip("/") else index(address)

@@ -65,6 +65,8 @@ class Requirement(NamedTuple):
     marker: str = ""
     # The addresses of its indexes, separated by spaces; an empty string for the default one.
     address: str = ""
+    # Where it comes from if not from an index, such as `git`: then it can't be installed.
+    origin: str = ""
 
 
 class Selection(NamedTuple):
@@ -137,8 +139,12 @@ def chosen(
             message = f"the marker of {one.name}=={one.version} can't be evaluated here: {error}"
             raise ValueError(message) from None
         if wanted:
+            refuse_foreign(one)
             if (same := found.setdefault(normalized(one.name), one._replace(marker=""))).version != one.version:
-                message = f"it has {one.name} {same.version} and {one.version} for one environment"
+                message = (
+                    f"it has {one.name} {same.version} and {one.version} for one environment. To fix it: lock again, "
+                    "with the versions of the runtime as constraints of those for development."
+                )
                 raise ValueError(message)
             # One line of the installer's list: nothing in it may begin another one.
             words = " ".join((one.name, one.version, *(digest for _, digest in one.files)))
@@ -168,6 +174,12 @@ def foreign(distribution: str, origin: str) -> str:
         f"{distribution} must come from a package index (got {origin}). To fix it: lock a release that an index "
         "serves, for example a wheel on an index of your own."
     )
+
+
+def refuse_foreign(one: Requirement) -> None:
+    """Raise ValueError for a requirement that does not come from a package index."""
+    if one.origin:
+        raise ValueError(foreign(f"{one.name}=={one.version}" if one.version else one.name, one.origin))
 
 
 def default_index() -> str:

@@ -15,10 +15,6 @@ from prodlock.proof.rules import Finding
 # How much of a file is searched for credentials.
 _SEARCHED_BYTES = 1 << 20
 _OWN = {Kind.REPOSITORY, Kind.UNEXPLAINED}
-# Settings of installers, in which the address of a package index may have a login.
-_SETTINGS = re.compile(
-    r"(?s).*/(?:pip\.conf|uv\.toml|poetry\.toml|pypoetry/[^/]+\.toml|pdm\.toml|\.condarc|sources\.list(?:\.d/[^/]+)?)"
-)
 # An account with a password, of shadow(5) and gshadow(5).
 _HASHED = re.compile(rb"(?m)^[^:\n]+:!?\$[^:\n]+:")
 
@@ -37,7 +33,7 @@ def judge(case: Case, claims: set[Key]) -> Iterator[Finding]:
         if b"\0" in content[:1024]:
             continue
         kinds = credentials.formatted(content)
-        if _SETTINGS.fullmatch(file.path):
+        if credentials.SETTINGS.search(file.path):
             kinds = credentials.found(content.decode(errors="replace"))
         for kind in kinds:
             why = "everyone who has the image can read it"

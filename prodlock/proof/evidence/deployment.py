@@ -45,7 +45,8 @@ def resolve(project: Project) -> Resolved:
     proxied = composed.resolve(project, PROXIED)
     released = composed.resolve(project, RELEASE, env=settings)["services"]
     stack = engine.output(project, "stack", "config", f"--compose-file={STACK}", echo=True, env=settings)
-    options = (f"--volume={project.root / generated_deploy.FOLDER}:/deploy:ro", "--interactive", "--network=none")
+    tree = stages.mounted(project.root / generated_deploy.FOLDER, "/deploy", ":ro")
+    options = (tree, "--interactive", "--network=none")
     command = ("run", "--rm", *options, stages.build(project, "deploy"), *_VALIDATE)
     document = json.loads(engine.output(project, *command, given=stack.encode(), echo=True))
     if "refused" in document:

@@ -20,8 +20,11 @@ from prodlock.proof.records import Sources
 _STAGE = "sources"
 _FROM = re.compile(r"FROM\s+(?:--\S+\s+)*\S+(?:\s+AS\s+(?P<name>\S+))?", re.IGNORECASE)
 _COPY = re.compile(r"(?:COPY|ADD)\s+(?P<options>(?:--\S+\s+)*)(?P<paths>.+)", re.IGNORECASE)
-# What only a build resolves: other contexts and stages, patterns, variables, JSON, here-documents.
-_UNRESOLVED = re.compile(r"--from=|[*?\[$\"]|<<|://")
+# What only a build resolves: other contexts and stages, options that leave out files or keep their folders, patterns,
+# variables, JSON, here-documents, archives that ADD extracts.
+_UNRESOLVED = re.compile(
+    r"--(?:from|exclude)=|--parents\b|[*?\[$\"]|<<|://|^\s*ADD\s.*\.(?:tar|tgz|tbz2?|txz)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ _IN_OPTION = re.compile(
     r"|\bsshpass\s+-p\s*[\"']?(?P<password>[^\s\"']+)"
     r"|\bdocker\s+login\b[^\n;&|]{0,2000}?[\s\"']-p(?:[\s=]*|[\"'],?\s{0,5})[\"']?(?P<login>[^\s\"']+)"
     r"|\b(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\n;&|]{0,2000}?[\s\"']-p(?P<sql>[^\s\"']+)"
-    r"|\b(?:az\s+login|twine\s+upload|useradd|usermod)\b[^\n;&|]{0,2000}?[\s\"']-p[\s=]*[\"']?(?P<upload>[^\s\"']+)"
+    r"|\b(?:az\s+login|mongo(?:sh|dump|restore|import|export)?|twine\s+upload|useradd|usermod)\b[^\n;&|]{0,2000}?[\s\"']-p[\s=]*[\"']?(?P<upload>[^\s\"']+)"
     r"|\b(?:sqlcmd|bcp|unzip|zip)\b[^\n;&|]{0,2000}?\s-P\s*[\"']?(?P<sqlserver>[^\s\"']+)"
     r"|\bldap(?:add|delete|modify|passwd|search|whoami)\b[^\n;&|]{0,2000}?\s-w\s*[\"']?(?P<ldap>[^\s\"']+)"
     r"|\b(?:smbclient|smbget|rpcclient)\b[^\n;&|]{0,2000}?\s-U[\s=]*[\"']?(?P<smb>[^\s%\"']+%[^\s\"']+)"
@@ -134,7 +134,9 @@ _IN_OPTION = re.compile(
     r"|\bpoetry\s+config\s+(?:http-basic\.\S+\s+\S+|pypi-token\.\S+)\s+[\"']?(?P<poetry>[^\s\"']+)"
     r"|\baws\s+configure\s+set\s+\S*secret_access_key\s+[\"']?(?P<aws>[^\s\"']+)"
     r"|:_(?:authToken|auth|password)[\s=]+[\"']?(?P<npm>[^\s\"']{8,})"
-    r"|\bmachine\s+\S+\s+login\s+\S+\s+password\s+(?P<machine>[^\s\"']+)"
+    r"|\bmachine(?:\s|\\n)+\S+?(?:\s|\\n)+login(?:\s|\\n)+\S+?(?:\s|\\n)+password\s+(?P<machine>[^\s\"'\\]+)"
+    r"|\brabbitmqctl\b[^\n;&|]{0,2000}?\s(?:add_user|change_password)\s+\S+\s+[\"']?(?P<rabbit>[^\s\"']+)"
+    r"|\b(?:vault\s+login|snyk\s+auth)\s+(?!-)[\"']?(?P<token>[^\s\"'=]+)(?!\S)"
     # What is written to a program's standard input.
     r"|\b(?:echo|printf)\s+(?:-\w+\s+)?[\"']?(?P<input>[^\s\"'|]+)[\"']?\s*\|\s*(?:sudo\s+)?"
     r"(?:chpasswd|passwd\s+--stdin|docker\s+login\b[^\n;&|]{0,2000}--password-stdin)"
@@ -166,7 +168,7 @@ _SECRET = frozenset(
 _SECRET_ENDS = (
     "PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "APIKEY", "SECRETKEY", "PRIVATEKEY", "ACCESSKEY",
     "SIGNINGKEY", "ENCRYPTIONKEY", "MASTERKEY", "SSHKEY", "AUTHKEY", "SIGNKEY", "PRIVKEY",
-    "DBPASS", "USERPASS", "ROOTPASS", "CREDENTIALS",
+    "DBPASS", "USERPASS", "ROOTPASS", "STOREPASS", "KEYPASS", "CREDENTIALS",
 )  # fmt: skip
 # Words that do only at the end of a name, and only if the value is not a plain word.
 _SECRET_LAST = frozenset({"AUTH", "FERNET", "KEY", "KEYS", "PEPPER", "SALT"})
@@ -207,7 +209,7 @@ _ABOUT = frozenset(
 _SWITCHING = frozenset({"ALLOW", "DISABLE", "DISABLED", "NO", "SKIP", "WITHOUT"})
 # Values that are not secrets under any name: nothing, a reference, a switch, a placeholder.
 _HARMLESS = re.compile(
-    r"|\*+|\.\*.*|x{3,}|\.{3}|-+|<[^<>]*>|\{\{.*\}\}|%\w+%|\$\w+|\$\(.*|\$\{\w+(?::?\?[^}]*|:?[-=+])?\}|\\+\$.*|`.*"
+    r"|[*!]+|\.\*.*|x{3,}|\.{3}|-+|<[^<>]*>|\{\{.*\}\}|%\w+%|%\(\w+\)s|\$\w+|\$\(.*|\$\{\w+(?::?\?[^}]*|:?[-=+])?\}|\\+\$.*|`.*"
     r"|(?:id|type|src|source|env)=\S*|[01]"
     r"|(?:file://)?/(?:var/)?(?:run/)?secrets(?:/.*)?|(?:vault|arn|ssm|op|awssm|gcpsm|sm):\S*"
     r"|dummy|fake|placeholder|unused"
@@ -229,6 +231,11 @@ FILES = re.compile(
     r"|\.htpasswd|\.kube/config|\.my\.cnf|\.netrc|\.pgpass|\.pypirc|\.ssh/id_[^/.]+|id_(?:rsa|dsa|ecdsa|ed25519)"
     r"|application_default_credentials\.json|apt/auth\.conf(?:\.d/[^/]+)?|pypoetry/auth\.toml"
     r"|[^/]+\.(?:p12|pfx|jks|ppk|kdbx))$"
+)
+# Settings of installers, in which the address of a package index may have a login, and lists of variables.
+SETTINGS = re.compile(
+    r"/(?:pip\.conf|uv\.toml|poetry\.toml|pypoetry/[^/]+\.toml|pdm\.toml|\.condarc|sources\.list(?:\.d/[^/]+)?|netrc"
+    r"|\.envrc|[^/]+\.env)$"
 )
 
 
@@ -264,8 +271,8 @@ def is_named(name: str, value: str | None) -> bool:
         secret = before not in _PUBLIC_KEY
     elif any(word in _SECRET or word.endswith(_SECRET_ENDS) for word in words):
         harmless = next((form for known, form in _HARMLESS_FOR.items() if last in known), None)
-        # PWD alone is the working directory.
-        secret = words != ["PWD"]
+        # PWD alone is the working directory; Pwd is in connection strings.
+        secret = name != "PWD"
     else:
         harmless, secret = _PLAIN, last in _SECRET_LAST
     # An unknown value counts as a plain word where the name may have one.

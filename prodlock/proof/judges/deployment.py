@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from prodlock.proof.judges import kubernetes, variables
+from prodlock.proof.judges import kubernetes, replaced, variables
 from prodlock.proof.judges.compose import PRODUCTION
 from prodlock.proof.judges.kubernetes import KUBERNETES, Object
 
@@ -20,11 +20,20 @@ _DIGEST_REFERENCE = re.compile(r".+@sha256:[0-9a-f]{64}")
 _SETS_SCHEME = r"^\s*http-request set-header x-forwarded-proto %\[ssl_fc,iif\(https,http\)\]( unless outer scheme)?$"
 _UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "k": 10**3, "M": 10**6, "G": 10**9}
 
-# What the restricted Pod Security Standard allows: kinds of volumes, and a capability.
+# What the restricted Pod Security Standard allows: kernel parameters, types of SELinux, kinds of volumes, a capability.
+_SYSCTLS = {
+    "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range", "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem", "net.ipv4.tcp_syncookies", "net.ipv4.tcp_wmem",
+}  # fmt: skip
+_SELINUX = {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
 _VOLUMES = {
     "name", "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret",
 }  # fmt: skip
 _BINDS_PORTS = "NET_BIND_SERVICE"
+# The annotations that set a container's profile before Kubernetes 1.30, and the profiles that the standard allows.
+_APPARMOR, _PROFILES = "container.apparmor.security.beta.kubernetes.io/", ("runtime/default", "localhost/")
 
 # A setting; None where a document does not have such a setting at all.
 Value = str | float | tuple[str, ...] | None
@@ -130,6 +139,8 @@ def judge(evidence: Deployment) -> list[str]:
         *unmet_restrictions(evidence.objects, evidence.commands),
         *kubernetes.judge((*evidence.objects, *evidence.examples), _ours(evidence)),
         *other_variables(evidence),
+        *other_programs(evidence),
+        *wrong_startup(evidence),
         *built_releases(evidence.released, evidence.commands),
         *wrong_commands(evidence),
         *undeclared_services(evidence.services, evidence.commands),
@@ -240,7 +251,7 @@ def _of_workload(workload: kubernetes.Workload, objects: Sequence[Mapping[str, A
     environment = variables.of_kubernetes(KUBERNETES, container, objects).values
     before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     return RunSettings(
-        port=container["ports"][0]["containerPort"] if container.get("ports") else NONE,
+        port=_port(container),
         user=f"{context.get('runAsUser')}:{context.get('runAsGroup')}",
         health=_probed(container, "livenessProbe"),
         ready=_probed(container, "readinessProbe"),
@@ -310,10 +321,11 @@ def unmet_restrictions(objects: Sequence[Object], commands: Iterable[Command] = 
     service, others = kubernetes.service(objects), _commands(objects, commands)
     for place, workload in ((KUBERNETES, service), *((f"{KUBERNETES}, {name}", one) for name, one in others.items())):
         own = kubernetes.container(workload)
-        yield from (_unmet(place, name) for name in _unmet_by_pod(workload.pod))
+        found = [(place, name) for name in _unmet_by_pod(workload)]
         for one in kubernetes.containers(workload):
             holder = place if one is own else f"{place}, {one.get('name')}"
-            yield from (_unmet(holder, name) for name in _unmet_by_container(workload.pod, one))
+            found += [(holder, name) for name in _unmet_by_container(workload.pod, one)]
+        yield from (_unmet(*one) for one in dict.fromkeys(found))
 
 
 def _unmet(place: str, requirement: str) -> str:
@@ -323,11 +335,33 @@ def _unmet(place: str, requirement: str) -> str:
     )
 
 
-def _unmet_by_pod(pod: Mapping[str, Any]) -> Iterator[str]:
+def _unmet_by_pod(workload: kubernetes.Workload) -> Iterator[str]:
     """Yield the requirements that a pod does not meet, whatever its containers are."""
+    pod = workload.pod
+    context = pod.get("securityContext", {})
     yield from (name for name in ("hostIPC", "hostNetwork", "hostPID") if pod.get(name))
     if not all(set(volume) <= _VOLUMES for volume in pod.get("volumes", ())):
         yield "volumes"
+    if not all(one.get("name") in _SYSCTLS for one in context.get("sysctls", ())):
+        yield "sysctls"
+    profiles = (value for name, value in workload.annotations.items() if name.startswith(_APPARMOR))
+    if not all(str(one).startswith(_PROFILES) for one in profiles):
+        yield "the annotation of AppArmor"
+    yield from _unmet_by_context(context)
+
+
+def _unmet_by_context(context: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the security context of a pod, or of a container, must not set, even where nothing inherits it."""
+    selinux = context.get("seLinuxOptions", {})
+    met = {
+        "runAsNonRoot": context.get("runAsNonRoot") is not False,
+        "runAsUser": context.get("runAsUser") != 0,
+        "seccompProfile": context.get("seccompProfile", {}).get("type") != "Unconfined",
+        "appArmorProfile": context.get("appArmorProfile", {}).get("type") != "Unconfined",
+        "seLinuxOptions": selinux.get("type", "") in _SELINUX and not selinux.get("user") and not selinux.get("role"),
+        "windowsOptions": not context.get("windowsOptions", {}).get("hostProcess"),
+    }
+    yield from (requirement for requirement, is_met in met.items() if not is_met)
 
 
 def _unmet_by_container(pod: Mapping[str, Any], container: Mapping[str, Any]) -> Iterator[str]:
@@ -335,16 +369,21 @@ def _unmet_by_container(pod: Mapping[str, Any], container: Mapping[str, Any]) ->
     context, capabilities = _security(pod, container), container.get("securityContext", {}).get("capabilities", {})
     met = {
         "runAsNonRoot": context.get("runAsNonRoot") is True,
-        "runAsUser": context.get("runAsUser") != 0,
         "seccompProfile": context.get("seccompProfile", {}).get("type") in {"Localhost", "RuntimeDefault"},
-        "appArmorProfile": context.get("appArmorProfile", {}).get("type") != "Unconfined",
         "allowPrivilegeEscalation": context.get("allowPrivilegeEscalation") is False,
         "privileged": not context.get("privileged"),
         "procMount": context.get("procMount", "Default") == "Default",
         "capabilities": "ALL" in capabilities.get("drop", ()) and {*capabilities.get("add", ())} <= {_BINDS_PORTS},
         "hostPort": not any(port.get("hostPort") for port in container.get("ports", ())),
+        "the host of a probe or a hook": not any(map(_asked_host, kubernetes.handlers(container))),
     }
     yield from (requirement for requirement, is_met in met.items() if not is_met)
+    yield from _unmet_by_context(container.get("securityContext", {}))
+
+
+def _asked_host(handler: Mapping[str, Any]) -> bool:
+    """Return whether a probe or a hook names a host: the node would connect to it."""
+    return any(handler.get(kind, {}).get("host") for kind in ("httpGet", "tcpSocket"))
 
 
 def _security(pod: Mapping[str, Any], container: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -397,6 +436,32 @@ def other_variables(evidence: Deployment) -> Iterator[str]:
                 f"{KUBERNETES}, {command.name}", kubernetes.container(workload), evidence.objects
             )
             yield from variables.missing(by_file[KUBERNETES], given)
+
+
+def other_programs(evidence: Deployment) -> Iterator[str]:
+    """Yield a sentence for each mount and key by which the service or a command does not run the image unchanged."""
+    for name in (PRODUCTION, *(command.name for command in evidence.commands)):
+        place = STACK if name == PRODUCTION else f"{STACK}, {name}"
+        yield from replaced.of_stack(place, evidence.services.get(name) or {})
+    workloads = {"": kubernetes.service(evidence.objects), **_commands(evidence.objects, evidence.commands)}
+    for name, workload in workloads.items():
+        yield from replaced.of_container(
+            f"{KUBERNETES}, {name}" if name else KUBERNETES, kubernetes.container(workload)
+        )
+    health = (evidence.services.get(PRODUCTION) or {}).get("healthcheck") or {}
+    if health.get("test") or health.get("disable"):
+        yield f"{STACK}: healthcheck must be what the image declares (got another one). To fix it: remove the key."
+
+
+def wrong_startup(evidence: Deployment) -> Iterator[str]:
+    """Yield a sentence where the startup probe asks another path than the other probes: the service may not have it."""
+    given = _probed(kubernetes.container(kubernetes.service(evidence.objects)), "startupProbe")
+    paths = [str(evidence.reference.health), str(evidence.reference.ready)]
+    if given.startswith("/") and given not in paths:
+        yield (
+            f"{KUBERNETES}: the path of the startup probe must be {' or '.join(dict.fromkeys(paths))}, as with the "
+            f"other probes (got {given}). To fix it: correct the path."
+        )
 
 
 def built_releases(services: Mapping[str, Any], commands: Iterable[Command]) -> Iterator[str]:
@@ -473,6 +538,14 @@ def _capabilities(names: Iterable[str] | None) -> tuple[str, ...]:
 def _words(service: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the words that replace what the image declares, as Compose and Swarm resolve them."""
     return (*(service.get("entrypoint") or ()), *(service.get("command") or ()))
+
+
+def _port(container: Mapping[str, Any]) -> Value:
+    """Return the port of a container that its readiness probe asks, such as beside one for metrics, or the first."""
+    ports, probe = container.get("ports") or (), container.get("readinessProbe") or {}
+    asked = (probe.get("httpGet") or probe.get("tcpSocket") or {}).get("port")
+    numbers = [one["containerPort"] for one in ports if asked in {one.get("name", ""), one["containerPort"]}]
+    return next(iter([*numbers, *(one["containerPort"] for one in ports)]), NONE)
 
 
 def _probed(container: Mapping[str, Any], probe: str) -> str:

@@ -7,17 +7,20 @@ import contextlib
 import functools
 import io
 import itertools
+import operator
 import re
 import tokenize
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 # Exceptions whose handler is reached where a module is missing.
 _CAUGHT = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 # Functions that import the module that their first argument names.
-_IMPORTING = {"import_module", "__import__", "run_module", "resolve_name"}
+_IMPORTING = {
+    "__import__", "import_from_string", "import_module", "import_string", "locate", "resolve_name", "run_module",
+}  # fmt: skip
 # Functions that run the source that their first argument is.
 _RUNNING = {"exec", "eval", "compile"}
 # Functions that run a command line, and a module in one.
@@ -32,15 +35,29 @@ _STARTING = {
     "run",
     "system",
 }
-_STARTED = re.compile(r"\bpython[\d.]*(?:\s+-[A-Za-ln-z]\S*)*\s+-m\s*([\w.]+)")
-# Methods that return values of a dictionary.
-_OF_DICT = {"get", "items", "pop", "values"}
+# Functions whose arguments are the words of a command line.
+_SPAWNING = {"create_subprocess_exec", "execl", "execle", "execlp", "execlpe", "spawnl", "spawnle", "spawnlp"}
+_STARTED = re.compile(r"\bpython[\d.]*(?:\s+-[A-Za-ln-z]\S*)*\s+-[bBdEiIOPqsSuvx]*m\s*([\w.]+)")
+# Keys whose value names a class or a function of a module, by its dotted name.
+_FACTORIES = {"class", "()"}
+_DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
+# Methods that return values of a dictionary, and `os.getenv`.
+_OF_DICT = {"get", "getenv", "items", "pop", "values"}
 _ENDING = {"exit", "_exit", "quit"}
+# The version of Python, or a part of it, and how it is compared.
+_VERSION = re.compile(r"(?:sys\.)?version_info(?P<part>\[0\]|\.major|\[:2\])?")
+_COMPARED: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.GtE: operator.ge,
+    ast.Gt: operator.gt,
+}  # fmt: skip
 # Variables that are true for type checkers alone.
 _TYPING = {"TYPE_CHECKING", "MYPY"}
 # What each image has: its system, and at least this Python.
-_SYSTEM = {"sys.platform": "linux", "os.name": "posix", "platform.system()": "Linux"}
-_OLDEST_PYTHON = (3, 11)
+_SYSTEM = {
+    "sys.platform": "linux", "os.name": "posix", "platform.system()": "Linux", "sys.implementation.name": "cpython",
+    "platform.python_implementation()": "CPython",
+}  # fmt: skip
+_PYTHONS = [(3, minor, 0) for minor in range(11, 100)]
 _ASSIGNING = (ast.Assign, ast.AnnAssign, ast.NamedExpr)
 # A format without widths, which may be immense.
 _PLAIN_FORM = re.compile(r"(?:[^%{}]|%s|\{\w*\})*")
@@ -212,6 +229,12 @@ class _Reader:
                 yield from self.read(node.items, present)
                 suppressed = any(_suppresses_absence(item.context_expr) for item in node.items)
                 yield from self.read(node.body, present | (_MEANWHILE if suppressed else _NONE))
+            elif isinstance(node, ast.BoolOp):
+                # `find_spec("a") and import_module("a")`
+                decided = present
+                for value in node.values:
+                    yield from self.read([value], decided)
+                    decided |= self._present(value)[isinstance(node.op, ast.Or)]
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
                 # Its body runs later, outside of the `try` that it is defined in.
                 yield from self.read(ast.iter_child_nodes(node), present - _MEANWHILE)
@@ -253,6 +276,8 @@ class _Reader:
             called = test.func
             of = _last_name(called.value) if isinstance(called, ast.Attribute) else ""
             there = _EVERY if _last_name(called) == "find_spec" or of == "modules" else _NONE
+            if _last_name(called) == "bool" and test.args:
+                there, absent = self._present(test.args[0])
         return there, absent
 
     def _compared(self, test: ast.Compare) -> tuple[_Modules, _Modules]:
@@ -292,6 +317,11 @@ class _Reader:
             yield Import(node.module, node.lineno, tuple(alias.name for alias in node.names))
         elif isinstance(node, ast.Call):
             yield from self._called(node)
+        elif isinstance(node, ast.Dict):
+            # `{"class": "a.Handler"}`, as logging.config reads it.
+            for key, value in zip(node.keys, node.values, strict=True):
+                if isinstance(key, ast.Constant) and key.value in _FACTORIES:
+                    yield from (Import(text, node.lineno) for text in self._strings(value) if _DOTTED.fullmatch(text))
         elif isinstance(node, ast.List | ast.Tuple):
             # `[sys.executable, "-m", "a"]`
             words = [one.value if isinstance(one, ast.Constant) else None for one in node.elts]
@@ -301,6 +331,8 @@ class _Reader:
     def _called(self, node: ast.Call) -> Iterator[Import]:
         """Yield what a call imports or runs."""
         called = _last_name(node.func)
+        if called in _SPAWNING:
+            yield from self._imports(ast.Tuple(node.args, lineno=node.lineno))
         for text in self._given(node, 0, "name", "mod_name"):
             if called in self._importing:
                 packages = self._given(node, 1, "package") if text.startswith(".") else [""]
@@ -379,18 +411,29 @@ def _of_platform(test: ast.Compare | ast.Call) -> bool | None:
         # `sys.platform.startswith("win")`
         called, given = test.func, _literal(test.args[0]) if test.args else None
         system = _SYSTEM.get(ast.unparse(called.value)) if isinstance(called, ast.Attribute) else None
-        return (
-            system.startswith(given)
-            if system and _last_name(test.func) == "startswith" and isinstance(given, str)
-            else None
-        )
+        starts: tuple[object, ...] = given if isinstance(given, tuple) else (given,)
+        is_known = system and _last_name(called) == "startswith" and all(isinstance(one, str) for one in starts)
+        return any(str(system).startswith(str(one)) for one in starts) if is_known else None
     if len(test.ops) != 1:
         return None
     left, right = ast.unparse(test.left), _literal(test.comparators[0])
-    if left in {"sys.version_info", "sys.version_info[:2]"}:
-        is_known = isinstance(right, tuple) and all(isinstance(one, int) for one in right) and right <= _OLDEST_PYTHON
-        return isinstance(test.ops[0], ast.GtE) if is_known and isinstance(test.ops[0], ast.GtE | ast.Lt) else None
+    if version := _VERSION.fullmatch(left):
+        return _of_version(version["part"], test.ops[0], right)
     return _of_system(_SYSTEM.get(left), test.ops[0], right)
+
+
+def _of_version(part: str | None, operator: ast.cmpop, other: object) -> bool | None:
+    """Return whether a comparison of a part of Python's version holds in each image, or None for another one."""
+    compare = _COMPARED.get(type(operator)) if isinstance(other, tuple | int) else None
+    parts: Mapping[str | None, Sequence[object]] = {
+        None: _PYTHONS, "[0]": [3], ".major": [3], "[:2]": [one[:2] for one in _PYTHONS],
+    }  # fmt: skip
+    try:
+        # As Python compares tuples: (3, 11, 0) is greater than (3, 11).
+        held = {compare(one, other) for one in parts[part]} if compare else set()
+    except TypeError:
+        return None
+    return held.pop() if len(held) == 1 else None
 
 
 def _of_system(system: str | None, operator: ast.cmpop, other: object) -> bool | None:

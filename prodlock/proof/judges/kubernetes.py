@@ -12,6 +12,8 @@ KUBERNETES = "deploy/k8s"
 # The name of the service's Deployment.
 DEPLOYMENT = "api"
 Object = Mapping[str, Any]
+# What asks a container.
+_PROBES, _HOOKS = ("livenessProbe", "readinessProbe", "startupProbe"), ("postStart", "preStop")
 # How the message about a mounted token ends.
 _FALSE = "false (got another value, or none). To fix it: set it to false."
 
@@ -23,6 +25,9 @@ class Workload(NamedTuple):
     name: str
     labels: Mapping[str, str]
     pod: Mapping[str, Any]
+    annotations: Mapping[str, str] = {}
+    # How it finds its pods; a Job and a Pod need none.
+    selector: Mapping[str, Any] = {}
 
 
 def judge(objects: Sequence[Object], ours: Sequence[Workload]) -> Iterator[str]:
@@ -46,8 +51,9 @@ def workloads(objects: Sequence[Object]) -> Iterator[Workload]:
         template = one if kind == "Pod" else spec.get("template") or {}
         # A kind that is not Kubernetes' own may have a template of something else, such as a Secret.
         if "containers" in (template.get("spec") or {}):
-            labels = template.get("metadata", {}).get("labels") or {}
-            yield Workload(kind, name(one), labels, template["spec"])
+            given, selector = template.get("metadata", {}), spec.get("selector") or {}
+            labels, annotations = given.get("labels") or {}, given.get("annotations") or {}
+            yield Workload(kind, name(one), labels, template["spec"], annotations, selector)
 
 
 def service(objects: Sequence[Object]) -> Workload:
@@ -74,8 +80,15 @@ def container(workload: Workload) -> Mapping[str, Any]:
 
 
 def containers(workload: Workload) -> tuple[Mapping[str, Any], ...]:
-    """Return all containers of a pod, also those that run before the others."""
-    return (*workload.pod["containers"], *(workload.pod.get("initContainers") or ()))
+    """Return all containers of a pod, also those that run before the others, and those that a user adds later."""
+    further = (workload.pod.get(kind) or () for kind in ("initContainers", "ephemeralContainers"))
+    return (*workload.pod["containers"], *(one for each in further for one in each))
+
+
+def handlers(container: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the probes and hooks of a container."""
+    yield from (container.get(name) or {} for name in _PROBES)
+    yield from ((container.get("lifecycle") or {}).get(name) or {} for name in _HOOKS)
 
 
 def name(one: Object) -> str:
@@ -117,10 +130,16 @@ def unselected_pods(objects: Sequence[Object]) -> Iterator[str]:
     Those of the service must be selected by one of each kind that there is.
     """
     ours, all_workloads = service(objects), tuple(workloads(objects))
+    for workload in all_workloads:
+        if workload.selector and not selects(workload.selector, workload.labels):
+            yield (
+                f"{_place(workload)}: the selector of the {workload.kind} must match the labels of its own pods (got "
+                "others). To fix it: correct it."
+            )
     for kind in ("NetworkPolicy", "PodDisruptionBudget", "Service"):
         chosen = []
         for one in of_kind(objects, kind):
-            if (one.get("spec") or {}).get("type") == "ExternalName":
+            if (one.get("spec") or {}).get("type") == "ExternalName" or name(one) in _with_addresses(objects):
                 # It leads out of the cluster, for example to a database.
                 continue
             selected = [each for each in all_workloads if selects(_selector(one), each.labels)]
@@ -141,6 +160,14 @@ def unselected_pods(objects: Sequence[Object]) -> Iterator[str]:
                 f"{KUBERNETES}: a {kind} must select the pods of the Deployment {ours.name} (got none). To fix it: "
                 "correct its selector."
             )
+
+
+def _with_addresses(objects: Sequence[Object]) -> set[str]:
+    """Return the Services whose addresses are listed, since no pods have them."""
+    slices = of_kind(objects, "EndpointSlice")
+    labels = (one["metadata"].get("labels") or {} for one in slices)
+    listed = {str(one.get("kubernetes.io/service-name")) for one in labels}
+    return {*map(name, of_kind(objects, "Endpoints")), *listed}
 
 
 def _selector(one: Object) -> Mapping[str, Any] | None:
@@ -219,7 +246,7 @@ def _opens(given: Mapping[str, Any], port: Mapping[str, Any]) -> bool:
 
 
 def unknown_references(objects: Sequence[Object], ours: Iterable[Workload]) -> Iterator[str]:
-    """Yield a sentence for each name that no object has: of a port, Service, workload, account or ConfigMap."""
+    """Yield a sentence for each name that no object has: of a port, Service, workload, account, volume or ConfigMap."""
     yield from _of_services(objects)
     yield from _of_ingresses(objects)
     runs = {(one.kind, one.name) for one in workloads(objects)}
@@ -235,6 +262,30 @@ def unknown_references(objects: Sequence[Object], ours: Iterable[Workload]) -> I
         for given in _config_maps(workload):
             if given.get("name") not in maps and not given.get("optional"):
                 yield _unknown(holder, "a ConfigMap", given.get("name", ""))
+        yield from (_unknown(holder, "a volume", one) for one in _unknown_volumes(workload))
+        for one in containers(workload):
+            yield from (_unknown(f"a probe of {holder}", "a port", port) for port in _unknown_ports(one))
+
+
+def _unknown_volumes(workload: Workload) -> list[str]:
+    """Return the volumes that a pod's containers mount, and that it does not have."""
+    if workload.kind == "StatefulSet":
+        # It may have templates of volumes.
+        return []
+    have = {one["name"] for one in workload.pod.get("volumes") or ()}
+    mounted = (mount["name"] for one in containers(workload) for mount in one.get("volumeMounts") or ())
+    return sorted({*mounted} - have)
+
+
+def _unknown_ports(one: Mapping[str, Any]) -> Iterator[object]:
+    """Yield the ports that a container's probes and hooks ask, and that it does not have; a sidecar may list none."""
+    listed = one.get("ports") or ()
+    ports = {value for port in listed for value in (port["containerPort"], port.get("name"))}
+    for handler in handlers(one):
+        for kind in ("httpGet", "tcpSocket", "grpc"):
+            port = (handler.get(kind) or {}).get("port")
+            if port is not None and port not in ports and (listed or isinstance(port, str)):
+                yield port
 
 
 def _of_services(objects: Sequence[Object]) -> Iterator[str]:
@@ -278,12 +329,13 @@ def _config_maps(workload: Workload) -> Iterator[Mapping[str, Any]]:
 
 
 def _account(workload: Workload) -> str:
-    """Return the name of the account that a pod runs as."""
-    return str(workload.pod.get("serviceAccountName") or "default")
+    """Return the name of the account that a pod runs as. The second key is the older one."""
+    return str(workload.pod.get("serviceAccountName") or workload.pod.get("serviceAccount") or "default")
 
 
 def _ports(workload: Workload) -> Iterator[Mapping[str, Any]]:
-    for one in workload.pod["containers"]:
+    # A sidecar may be among the containers that start before the others.
+    for one in containers(workload):
         yield from one.get("ports") or ()
 
 

@@ -197,6 +197,11 @@ def _as_script(file: File, forbidden: Forbidden, context: _Context) -> _Hit | No
 def _run_by(file: File, forbidden: Forbidden, context: _Context) -> list[str]:
     """Return the modules and commands of dev distributions that a script imports or starts."""
     shebang = file.head.partition(b"\n")[0].decode(errors="replace") if file.head.startswith(b"#!") else ""
+    if shebang:
+        # `#!/opt/venv/bin/pytest`, `#!/usr/bin/env -S python -m pytest`
+        words = [paths.name(word) for word in shebang.removeprefix("#!").split()]
+        if named := [word for word in words if word in forbidden.scripts] or started(shebang, forbidden):
+            return named
     if file.path.endswith(PYTHON_FILES) or not (shebang or file.path.endswith(_SHELL_FILES)):
         # `_as_importing` reads Python files.
         return []
@@ -209,7 +214,11 @@ def _run_by(file: File, forbidden: Forbidden, context: _Context) -> list[str]:
 def started(script: str, forbidden: Forbidden) -> list[str]:
     """Return the modules of dev distributions that a script or a command line imports, or starts by `python -m`."""
     # No pattern may match across lines: a file of empty lines would take hours.
-    names = re.findall(r"^[ \t]*(?:from|import)[ \t]+(\w+)|(?:^|[ \t])-m[ \t]*(\w+)", script, re.MULTILINE)
+    names = re.findall(
+        r"(?:^[ \t]*|[ \t]-c[ \t]*[\"'][ \t]*)(?:from|import)[ \t]+(\w+)|(?:^|[ \t])-[bBdEiIOPqsSuvx]*m[ \t]*(\w+)",
+        script,
+        re.MULTILINE,
+    )
     return [name for pair in names for name in pair if name in forbidden.packages or name in forbidden.modules]
 
 
@@ -290,6 +299,8 @@ def _as_tool_file(file: File, forbidden: Forbidden) -> _Hit | None:
 def _as_secret(file: File, forbidden: Forbidden) -> Iterator[_Hit]:
     """Find credentials by the format of the content, or by the name of the file that holds them."""
     kinds = credentials.formatted(file.head) if b"\0" not in file.head and _is_whole(file) else []
+    if credentials.SETTINGS.search(file.path):
+        kinds = credentials.found(file.head.decode(errors="replace"))
     why = "a file that everyone who has the image can read contains it"
     if not kinds and file.size and credentials.FILES.search(file.path):
         kinds, why = [paths.name(file.path)], "a file of this name contains credentials"

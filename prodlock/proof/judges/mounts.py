@@ -20,20 +20,35 @@ _DATA = frozenset({"mnt", "run", "tmp", "var"})
 # Files that the Engine mounts into each container.
 _OF_ENGINE = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
 # Places that control the Engine, and so all that containers run.
-_CONTROL = ("/run/docker.sock", "/run/containerd", "/var/lib/containerd", "/var/lib/docker")
+_CONTROL = (
+    "/run/buildkit", "/run/containerd", "/run/crio", "/run/docker.sock", "/run/podman", "/var/lib/containerd",
+    "/var/lib/docker",
+)  # fmt: skip
 # Folders with the machine's programs, with what it starts, and with the interfaces of its kernel.
 _SYSTEM = (
-    "/bin", "/boot", "/dev", "/etc/containerd", "/etc/cron.d", "/etc/docker", "/etc/init.d", "/etc/systemd", "/lib",
-    "/lib64", "/proc", "/root/.docker", "/root/.ssh", "/sbin", "/sys", "/usr/bin", "/usr/lib", "/usr/libexec",
+    "/bin", "/boot", "/dev", "/etc/containerd", "/etc/cron.d", "/etc/cron.daily", "/etc/cron.hourly",
+    "/etc/cron.monthly", "/etc/cron.weekly", "/etc/crontab", "/etc/docker", "/etc/init.d", "/etc/ld.so.conf.d",
+    "/etc/ld.so.preload", "/etc/pam.d", "/etc/passwd", "/etc/profile.d", "/etc/rc.local", "/etc/shadow", "/etc/ssh",
+    "/etc/sudoers", "/etc/sudoers.d", "/etc/systemd", "/etc/udev", "/lib", "/lib64", "/opt/containerd", "/proc",
+    "/root/.docker", "/root/.ssh", "/run/systemd", "/sbin", "/sys", "/usr/bin", "/usr/lib", "/usr/libexec",
     "/usr/local/bin", "/usr/sbin", "/var/spool/cron",
 )  # fmt: skip
 # Shared memory, which some browsers and databases take of the machine.
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - of the machine
 _SOCKETS = frozenset(
-    {"containerd.sock", "docker.raw.sock", "docker.sock", "docker.sock.raw", "docker_engine", "podman.sock"}
+    {
+        "buildkitd.sock",
+        "containerd.sock",
+        "crio.sock",
+        "docker.raw.sock",
+        "docker.sock",
+        "docker.sock.raw",
+        "docker_engine",
+        "podman.sock",
+    }
 )
-# Folders in which an Engine without root and Docker Desktop have their sockets.
-_OF_SOCKETS = re.compile(r"/run/user(?:/\d+)?|.*/\.docker(?:/run)?")
+# Folders in which an Engine without root, Docker Desktop and the like have their sockets.
+_OF_SOCKETS = re.compile(r"/run/user(?:/\d+)?|.*/\.(?:docker|orbstack)(?:/run)?|.*/\.rd|.*/\.colima(?:/[^/]+)?")
 # The number of links that a path may lead through on Linux.
 _MOST_LINKS = 40
 

@@ -6,8 +6,8 @@ import re
 
 from prodlock.proof.records import normalized
 
-_METADATA_FOLDER = re.compile(r"/([^/!]+?)-([^/!-]+)(?:-py[\d.][^/!]*)?\.(?:dist-info|egg-info|egg)(?:/|$)")
-_ARCHIVE = re.compile(r"/([A-Za-z0-9][\w.]*?)-(\d[^/!-]*)(?:-[^/!]+)?\.(?:whl|tar\.gz|zip)(?:!|$)")
+_METADATA_FOLDER = re.compile(r"/([^/!]+?)-((?:\d+!)?[^/!-]+)(?:-py[\d.][^/!]*)?\.(?:dist-info|egg-info|egg)(?:/|$)")
+_ARCHIVE = re.compile(r"/([A-Za-z0-9][\w.]*?)-((?:\d+!)?\d[^/!-]*)(?:-[^/!]+)?\.(?:whl|tar\.gz|zip)(?:!|$)")
 
 
 def is_below(path: str, folder: str) -> bool:

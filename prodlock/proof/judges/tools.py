@@ -47,8 +47,8 @@ OF_COMMAND = (".{}_cache", ".{}rc", "{}.ini", ".{}.ini")
 # Files that many tools share: their sections have owners.
 SHARED = ("pyproject.toml", "setup.cfg")
 SECTION = re.compile(
-    rb"^[ \t]*\[(?:tool[.:])?(?:\")?"
-    rb"(pytest|coverage|mypy|ruff|tox|nox|hypothesis|flake8|pylint|isort|black|bandit|pyright)(?:\")?[\].:_]",
+    rb"^[ \t]*\[(?:tool[.:])?[\"']?"
+    rb"(pytest|coverage|mypy|ruff|tox|nox|hypothesis|flake8|pylint|isort|black|bandit|pyright)[\"']?[\].:_]",
     re.MULTILINE,
 )
 

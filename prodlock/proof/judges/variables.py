@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from prodlock.proof.judges import credentials
+from prodlock.variables import decides_code
 
 # Those whose values are compared by what they mean: the trusted proxies and the stripped path.
 _JUDGED = frozenset({"FORWARDED_ALLOW_IPS", "UVICORN_ROOT_PATH"})
@@ -66,13 +67,16 @@ def of_kubernetes(file: str, container: Mapping[str, Any], objects: Sequence[Map
 
 
 def differences(reference: Variables, others: Sequence[Variables], secrets: Collection[str]) -> Iterator[str]:
-    """Yield a sentence for each variable that a file lacks or gives another constant.
+    """Yield a sentence for each variable that a file lacks or gives another constant, or that decides which code runs.
 
     The first file with a constant is the example of the others. Takes the variables that a Secret has by default.
     """
     files = (reference, *others)
     for name in sorted({name for one in files for name in one.values}):
         given = [one for one in files if name in one.values]
+        if decides_code(name) and name not in reference.values:
+            yield from (_deciding(one.file, name) for one in given)
+            continue
         if all(name in one.own for one in given):
             continue
         constants = [one for one in given if one.values[name] is not None]
@@ -100,6 +104,9 @@ def missing(service: Variables, command: Variables) -> Iterator[str]:
             yield _missing(command.file, name, service)
         elif command.values[name] != value:
             yield _other(command, name, service)
+    for name in sorted(command.values.keys() - service.values.keys()):
+        if decides_code(name):
+            yield _deciding(command.file, name)
 
 
 def wrong_grace(files: Sequence[Variables], seconds: object) -> Iterator[str]:
@@ -110,6 +117,13 @@ def wrong_grace(files: Sequence[Variables], seconds: object) -> Iterator[str]:
                 f"{one.file}: {_GRACE} must be {seconds}, the grace period of the files (got {given}). To fix it: "
                 "change both alike."
             )
+
+
+def _deciding(file: str, name: str) -> str:
+    return (
+        f"{file}: {name} must not be set, because it decides which code runs (got a value). To fix it: remove it, or "
+        "set it in the Dockerfile."
+    )
 
 
 def _missing(file: str, name: str, example: Variables) -> str:

@@ -245,6 +245,27 @@ def test_a_further_ctrl_c_does_not_disturb_a_removal(monkeypatch: pytest.MonkeyP
     assert commands == ["stop", "ps", "network"]
 
 
+def test_a_container_that_cannot_be_stopped_does_not_keep_others_from_being_removed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The failure is raised at the end, with the networks removed."""
+    commands = []
+    lines = [line(identifier="a"), line(identifier="b"), line(identifier="c")]
+
+    def output(_: Project, *args: str, **__: object) -> str:
+        commands.append((args[0], args[-1]))
+        if args[0] == "stop" and args[-1] != "b":
+            message = f"{args[-1]} can't be stopped."
+            raise Failure(message)
+        return "\n".join(lines) if args[0] == "ps" else ""
+
+    monkeypatch.setattr(engine, "output", output)
+    with pytest.raises(Failure, match=r"^a can't be stopped\.\nc can't be stopped\.$"):
+        containers.remove(Project(), [containers.parse(Project(), one) for one in lines], "shop")
+    assert ("rm", "b") in commands
+    assert commands[-1][0] == "network"
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [

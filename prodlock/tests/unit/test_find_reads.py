@@ -97,11 +97,12 @@ def test_a_variable_of_compose_that_no_module_reads_is_reported(tmp_path: Path, 
 
 
 def test_a_variable_that_decides_which_code_runs_is_reported(tmp_path: Path) -> None:
-    """Shells execute the file that ENV names, so Compose does not hand it on."""
-    found = find_in(tmp_path, {"main.py": APP + SETTINGS + "class S(BaseSettings):\n    env: str = 'x'\n    a: int\n"})
-    assert found.keys["environment"] == ["A"]
+    """Bash executes the file that BASH_ENV names, so Compose does not hand it on. ENV is often the stage."""
+    text = APP + SETTINGS + "class S(BaseSettings):\n    bash_env: str = 'x'\n    a: int\n    env: str = 'x'\n"
+    found = find_in(tmp_path, {"main.py": text})
+    assert found.keys["environment"] == ["A", "ENV"]
     (note,) = found.notes
-    assert note.startswith("Not handed on, because such variables decide which code runs: ENV (main.py:5).")
+    assert note.startswith("Not handed on, because such variables decide which code runs: BASH_ENV (main.py:5).")
 
 
 def test_variables_of_modules_that_do_not_ship_are_left_out(tmp_path: Path) -> None:

@@ -306,6 +306,27 @@ REFUSED: dict[str, tuple[str, str, str, str, str]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("kind", "package"),
+    [
+        (
+            "poetry",
+            'name = "g"\nversion = "1"\ngroups = ["main"]\nfiles = []\nmarkers = "{}"\nsource = {{type = "git"}}\n',
+        ),
+        ("pylock", 'name = "g"\nmarker = "{}"\nvcs = {{type = "git", url = "https://g.example/g"}}\n'),
+    ],
+)
+def test_a_distribution_of_another_environment_may_come_from_anywhere(tmp_path: Path, kind: str, package: str) -> None:
+    """Only what is installed must come from a package index."""
+    lock = copied(tmp_path, kind) / LOCK_OF[kind]
+    text = lock.read_text(encoding="utf-8")
+    table = "[[package]]" if kind == "poetry" else "[[packages]]"
+    for marker, code in (("sys_platform == 'win32'", 0), ("extra == 'other'", 0), ("sys_platform != 'win32'", 1)):
+        lock.write_text(text.replace(table, f"{table}\n{package.format(marker)}\n{table}", 1), encoding="utf-8")
+        done = run(lock)
+        assert (done.returncode, "must come from a package index" in done.stderr) == (code, bool(code)), done.stderr
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_lock_that_cannot_be_installed_is_refused(tmp_path: Path, case: str) -> None:
     """One message, without a traceback and without a password; no list is written."""

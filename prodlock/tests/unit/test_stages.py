@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from prodlock.docker import linters, own_tests, stages
+from prodlock.failure import Failure
 from prodlock.project import Project
 
 SETTINGS = {"EXTRA_INDEX_URL": "https://user:p%40ss@one.example/simple https://two.example/simple"}
@@ -29,6 +30,14 @@ def test_poetry_is_given_the_logins_of_its_sources(tmp_path: Path) -> None:
         "POETRY_HTTP_BASIC_OUR_INDEX_USERNAME": "user",
         "POETRY_HTTP_BASIC_OUR_INDEX_PASSWORD": "p@ss",
     }
+
+
+def test_a_checkout_whose_path_has_a_colon_is_refused(tmp_path: Path) -> None:
+    """Docker would take what follows it as the path in the container."""
+    (option, *_) = stages.on_working_tree(Project(tmp_path, {}), ":ro")
+    assert option == f"--volume={tmp_path}:/srv:ro"
+    with pytest.raises(Failure, match=r"must have no colon \(got .*/a:b\)\. To fix it: move or clone it"):
+        stages.on_working_tree(Project(tmp_path / "a:b", {}))
 
 
 @pytest.mark.parametrize("text", ["", "[tool.poetry]\nsource = 1\n", "[[tool.poetry.source]]\nname = 1\n", "x ="])

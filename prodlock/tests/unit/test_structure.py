@@ -53,8 +53,8 @@ JUDGES = (
 )
 PURE = {
     "__future__", "ast", "collections", "configparser", "contextlib", "csv", "dataclasses", "enum", "fnmatch",
-    "functools", "hashlib", "io", "itertools", "json", "prodlock", "pathlib", "posixpath", "re", "sys", "tokenize",
-    "typing", "urllib", "warnings",
+    "functools", "hashlib", "io", "itertools", "json", "operator", "prodlock", "pathlib", "posixpath", "re", "sys",
+    "tokenize", "typing", "urllib", "warnings",
 }  # fmt: skip
 WRITES_ENVIRONMENT = re.compile(
     r"environ(\[[^]]*\] *([|+]?=[^=])|\.(update|setdefault|pop|popitem|clear)\b| *\|=)"

@@ -495,6 +495,11 @@ def test_a_mount_of_the_working_tree_is_found(mount: dict[str, Any], what: str) 
         "/home/x/.docker/run",
         "/home/x/.docker",
         "/var/run/docker.sock.raw",
+        "/run/podman",
+        "/run/buildkit/buildkitd.sock",
+        "/run/crio",
+        "/home/x/.colima/default",
+        "/home/x/.orbstack/run",
     ],
 )
 def test_a_mount_that_controls_the_engine_is_found(place: str) -> None:
@@ -527,7 +532,7 @@ def test_a_secret_or_a_config_that_changes_code_is_found(more: dict[str, Any], w
     "name",
     [
         "PATH", "PYTHONPATH", "PYTHONSTARTUP", "LD_PRELOAD", "OPENSSL_CONF", "OPENSSL_MODULES", "UVICORN_APP_DIR",
-        "UVICORN_RELOAD", "UVICORN_LOG_CONFIG", "GCONV_PATH",
+        "UVICORN_RELOAD", "UVICORN_LOG_CONFIG", "GCONV_PATH", "BASH_ENV", "GUNICORN_CMD_ARGS",
     ],
 )  # fmt: skip
 def test_a_variable_that_decides_which_code_runs_is_found(name: str) -> None:
@@ -538,7 +543,7 @@ def test_a_variable_that_decides_which_code_runs_is_found(name: str) -> None:
         assert "decides which code runs" in finding.why
 
 
-@pytest.mark.parametrize("name", ["APP_OTHER", "app_name", "UVICORN_WORKERS", "DATABASE_URL", "DEBUG", ""])
+@pytest.mark.parametrize("name", ["APP_OTHER", "app_name", "UVICORN_WORKERS", "DATABASE_URL", "DEBUG", "ENV", ""])
 def test_an_unlisted_variable_is_found(name: str) -> None:
     """Unless pyproject.toml allows it."""
     (finding,) = found({"environment": {name: "hidden"}})
@@ -590,7 +595,8 @@ def test_another_image_that_reaches_production_is_found(key: str) -> None:
     [
         ("/", False), ("/etc", True), ("/etc/docker", True), ("/etc/systemd/system", True), ("/usr", True),
         ("/usr/local", True), ("/usr/bin/runc", True), ("/root", True), ("/var/spool", True), ("/proc", True),
-        ("/sys/fs/cgroup", True), ("/dev", True),
+        ("/sys/fs/cgroup", True), ("/dev", True), ("/etc/passwd", True), ("/etc/sudoers.d", True),
+        ("/etc/crontab", True), ("/etc/ssh/sshd_config", True), ("/run/systemd/private", True),
     ],
 )  # fmt: skip
 def test_another_image_that_can_write_to_the_system_is_found(place: str, *, writable: bool) -> None:

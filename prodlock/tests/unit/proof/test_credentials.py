@@ -242,6 +242,12 @@ def test_similar_texts_in_a_file_are_not_secrets(text: str) -> None:
         ("unzip -P hunter2 x.zip", "unzip -P *** x.zip"),
         ("npm config set _auth dTpodW50ZXIy", "npm config set _auth ***"),
         ("ENV FERNET=0f9e8d7c6b5a4", "ENV FERNET=***"),
+        ("ENV CONN=Host=x;Username=a;Pwd=hunter2", "ENV CONN=Host=x;Username=a;Pwd=***"),
+        ("mongodump -u me -p hunter2 --archive", "mongodump -u me -p *** --archive"),
+        ("rabbitmqctl add_user me hunter2", "rabbitmqctl add_user me ***"),
+        ("keytool -storepass hunter2 -list", "keytool -storepass *** -list"),
+        ("vault login hunter2", "vault login ***"),
+        (r"printf 'machine x\nlogin me\npassword hunter2\n'", r"printf 'machine x\nlogin me\npassword ***\n'"),
     ],
 )
 def test_a_secret_is_found_and_masked_where_it_stands(text: str, shown: str) -> None:
@@ -278,6 +284,9 @@ def test_a_secret_is_found_and_masked_where_it_stands(text: str, shown: str) -> 
         "redis-cli -h r ping",
         "",
         "RUN pip install google-auth==2.40.3 'azure-keyvault-secrets==4.9'",
+        "ENV LOG_FORMAT=%(asctime)s token=%(token)s",
+        "vault login -method=oidc",
+        "useradd --password '!' app",
     ],
 )
 def test_an_ordinary_text_is_not_changed(text: str) -> None:

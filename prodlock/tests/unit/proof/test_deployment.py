@@ -268,6 +268,30 @@ def test_an_image_without_a_digest_is_a_finding(name: str) -> None:
         lambda objects: pod(objects)["volumes"].append({"name": "host", "hostPath": {"path": "/"}}),
         lambda objects: pod(objects)["containers"].append({**SIDECAR, "securityContext": {}}),
         lambda objects: pod(objects).update(initContainers=[{**SIDECAR, "securityContext": {}}]),
+        lambda objects: pod(objects).update(ephemeralContainers=[{**SIDECAR, "securityContext": {}}]),
+        lambda objects: pod(objects)["securityContext"].update(sysctls=[{"name": "kernel.msgmax", "value": "1"}]),
+        lambda objects: pod(objects)["securityContext"].update(seLinuxOptions={"type": "spc_t"}),
+        lambda objects: pod(objects)["securityContext"].update(seLinuxOptions={"role": "system_r"}),
+        lambda objects: container(objects)["securityContext"].update(seLinuxOptions={"user": "system_u"}),
+        lambda objects: container(objects)["securityContext"].update(windowsOptions={"hostProcess": True}),
+        lambda objects: container(objects)["livenessProbe"]["httpGet"].update(host="127.0.0.1"),
+        lambda objects: container(objects).update(startupProbe={"tcpSocket": {"host": "10.0.0.1"}}),
+        lambda objects: container(objects)["lifecycle"].update(postStart={"httpGet": {"host": "x"}}),
+        lambda objects: objects[1]["spec"]["template"]["metadata"].update(
+            annotations={"container.apparmor.security.beta.kubernetes.io/api": "unconfined"}
+        ),
+        *(
+            lambda objects, key=key, loose=loose, strict=strict: (
+                pod(objects)["securityContext"].update({key: loose}),
+                container(objects)["securityContext"].update({key: strict}),
+            )
+            for key, loose, strict in (
+                ("runAsUser", 0, 10001),
+                ("runAsNonRoot", False, True),
+                ("seccompProfile", {"type": "Unconfined"}, {"type": "RuntimeDefault"}),
+                ("appArmorProfile", {"type": "Unconfined"}, {"type": "RuntimeDefault"}),
+            )
+        ),
     ],
 )
 def test_an_unmet_restriction_is_a_finding(change: Callable[[list[dict[str, Any]]], object]) -> None:
@@ -276,8 +300,24 @@ def test_an_unmet_restriction_is_a_finding(change: Callable[[list[dict[str, Any]
     objects = copy.deepcopy(OBJECTS)
     container(objects)["name"] = "api"
     change(objects)
-    found = {one.partition(": ")[0] for one in deployment.unmet_restrictions(objects)}
-    assert found in ({"deploy/k8s"}, {"deploy/k8s, sidecar"})
+    sentences = list(deployment.unmet_restrictions(objects))
+    assert {one.partition(": ")[0] for one in sentences} in ({"deploy/k8s"}, {"deploy/k8s, sidecar"})
+    assert len(sentences) == len({*sentences})
+
+
+def test_what_the_restricted_standard_allows_is_not_a_finding() -> None:
+    """Kernel parameters that are the pod's own, types of SELinux, profiles of AppArmor."""
+    objects = copy.deepcopy(OBJECTS)
+    pod(objects)["securityContext"].update(
+        sysctls=[{"name": "net.ipv4.tcp_keepalive_time", "value": "60"}],
+        seLinuxOptions={"type": "container_t", "level": "s0:c1,c2", "user": ""},
+    )
+    container(objects)["livenessProbe"]["httpGet"]["host"] = ""
+    objects[1]["spec"]["template"]["metadata"]["annotations"] = {
+        "container.apparmor.security.beta.kubernetes.io/api": "runtime/default",
+        "prometheus.io/scrape": "true",
+    }
+    assert list(deployment.unmet_restrictions(objects)) == []
 
 
 @pytest.mark.parametrize(
@@ -445,6 +485,88 @@ def test_another_setting_of_a_command_in_kubernetes_is_a_finding(
     change(objects[3]["spec"]["template"]["spec"], objects[3])
     (sentence,) = judged(objects, services())
     assert sentence.startswith(f"deploy/k8s, a_worker: {label(field)} must be ")
+
+
+@pytest.mark.parametrize("name", ["api-prod", "a_worker"])
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"volumes": [{"type": "bind", "source": "/x", "target": "/srv/app"}]}, "(got /srv/app, below /srv"),
+        ({"configs": [{"source": "x", "target": "/opt/venv/x.pth"}]}, "(got /opt/venv/x.pth, below /opt"),
+        ({"configs": [{"source": "etc"}]}, "(got /etc, below /etc"),
+        ({"secrets": [{"source": "x", "target": "/etc/ld.so.preload"}]}, "(got /etc/ld.so.preload, below /etc"),
+        ({"tmpfs": "/usr/lib:size=1m"}, "(got /usr/lib, below /usr"),
+        ({"init": True}, ": init must be what the image declares"),
+        ({"working_dir": "/tmp"}, ": working_dir must be what the image declares"),
+        ({"stop_signal": "SIGKILL"}, ": stop_signal must be what the image declares"),
+    ],
+)
+def test_a_stack_that_does_not_run_the_image_unchanged_is_a_finding(
+    name: str, change: dict[str, Any], part: str
+) -> None:
+    """By a mount over code, or by a key."""
+    stacked = services()
+    stacked[name] |= change
+    (sentence,) = judged(all_objects(), stacked)
+    assert sentence.startswith("deploy/stack.yml" if name == "api-prod" else f"deploy/stack.yml, {name}")
+    assert part in sentence
+
+
+@pytest.mark.parametrize("index", [1, 3])
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"volumeMounts": [{"name": "tmp", "mountPath": "/srv/app/templates"}]}, "(got /srv/app/templates, below /srv"),
+        ({"workingDir": "/tmp"}, ": workingDir must be what the image declares"),
+        ({"lifecycle": {"postStart": {"exec": {"command": ["sh"]}}}}, ": lifecycle.postStart must be what the image"),
+    ],
+)
+def test_a_pod_that_does_not_run_the_image_unchanged_is_a_finding(
+    index: int, change: dict[str, Any], part: str
+) -> None:
+    """The same for Kubernetes, of the service and of a command."""
+    objects = all_objects()
+    objects[index]["spec"]["template"]["spec"]["containers"][0].update(change)
+    (sentence,) = judged(objects, services())
+    assert sentence.startswith("deploy/k8s: " if index == 1 else "deploy/k8s, a_worker: ")
+    assert part in sentence
+
+
+def test_the_port_of_a_container_with_several_is_the_one_that_is_probed() -> None:
+    """By its name or its number; another one may be for metrics."""
+    objects = copy.deepcopy(OBJECTS)
+    container(objects)["ports"] = [{"name": "metrics", "containerPort": 9090}, {"name": "http", "containerPort": 8000}]
+    for port, expected in (("http", 8000), (8000, 8000), ("metrics", 9090), (9090, 9090), (1, 9090)):
+        container(objects)["readinessProbe"]["httpGet"]["port"] = port
+        assert deployment.of_kubernetes(objects).port == expected
+
+
+def test_a_startup_probe_asks_a_path_of_the_other_probes() -> None:
+    """Or only connects. With another path no pod would become ready."""
+    objects = all_objects()
+    for path in ("/health", "/ready"):
+        container(objects)["startupProbe"] = {"httpGet": {"path": path}}
+        assert judged(objects, services()) == []
+    container(objects)["startupProbe"] = {"tcpSocket": {"port": 8000}}
+    assert judged(objects, services()) == []
+    container(objects)["startupProbe"] = {"httpGet": {"path": "/healthz"}}
+    (sentence,) = judged(objects, services())
+    assert sentence.startswith("deploy/k8s: the path of the startup probe must be /health or /ready, as with")
+
+
+def test_data_and_times_of_checks_are_not_findings() -> None:
+    """Mounts where the image has no code; a health check whose command is the image's."""
+    objects, stacked = all_objects(), services()
+    container(objects)["volumeMounts"] = [{"name": "tmp", "mountPath": path} for path in ("/tmp", "/data", "/run/x")]
+    stacked["api-prod"] |= {
+        "healthcheck": {"interval": "5s"},
+        "volumes": [{"type": "tmpfs", "target": "/tmp"}, {"type": "volume", "source": "x", "target": "/var/lib/x"}],
+        "secrets": [{"source": "x"}, {"source": "x", "target": "y"}],
+    }
+    assert judged(objects, stacked) == []
+    stacked["api-prod"]["healthcheck"] = {"test": ["CMD", "true"]}
+    (sentence,) = judged(objects, stacked)
+    assert sentence.startswith("deploy/stack.yml: healthcheck must be what the image declares")
 
 
 def test_a_service_that_is_not_declared_is_a_finding() -> None:

@@ -144,6 +144,26 @@ def test_objects_that_refer_to_each_other_are_not_findings() -> None:
             lambda objects: pod(objects).update(serviceAccountName="web"),
             "the Deployment api must name a ServiceAccount of these files (got web).",
         ),
+        (
+            lambda objects: pod(objects).update(serviceAccountName="", serviceAccount="web"),
+            "the Deployment api must name a ServiceAccount of these files (got web).",
+        ),
+        (
+            lambda objects: pod(objects)["containers"][0].update(volumeMounts=[{"name": "tmp", "mountPath": "/tmp"}]),
+            "the Deployment api must name a volume of these files (got tmp).",
+        ),
+        (
+            lambda objects: pod(objects)["containers"][0].update(livenessProbe={"httpGet": {"port": "web"}}),
+            "a probe of the Deployment api must name a port of these files (got web).",
+        ),
+        (
+            lambda objects: pod(objects)["containers"][0].update(startupProbe={"tcpSocket": {"port": 8080}}),
+            "a probe of the Deployment api must name a port of these files (got 8080).",
+        ),
+        (
+            lambda objects: objects["deployment"]["spec"].update(selector={"matchLabels": {"name": "web"}}),
+            "deploy/k8s, api: the selector of the Deployment must match the labels of its own pods",
+        ),
     ],
 )
 def test_an_object_that_refers_to_nothing_is_a_finding(change: Callable[[Objects], object], sentence: str) -> None:
@@ -152,6 +172,25 @@ def test_an_object_that_refers_to_nothing_is_a_finding(change: Callable[[Objects
     assert [one for one in findings if sentence in one], findings
     # A pod whose account is not there has no account that mounts no token, either: its own key decides.
     assert len(findings) == (2 if "must select" in sentence else 1)
+
+
+def test_references_within_a_pod_are_not_findings() -> None:
+    """Its labels, its volumes, its ports, also those of a container that starts before the others."""
+    objects = copy.deepcopy(OBJECTS)
+    objects["deployment"]["spec"]["selector"] = {"matchLabels": LABELS}
+    pod(objects)["volumes"] = [{"name": "tmp", "emptyDir": {}}]
+    pod(objects)["containers"][0] |= {
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+        "livenessProbe": {"httpGet": {"port": "http"}},
+        "readinessProbe": {"tcpSocket": {"port": 8000}},
+        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+    }
+    pod(objects)["initContainers"] = [
+        {"name": "sidecar", "ports": [{"name": "login", "containerPort": 4180}]},
+        {"name": "other", "startupProbe": {"grpc": {"port": 9000}}},
+    ]
+    objects["service"]["spec"]["ports"].append({"port": 81, "targetPort": "login"})
+    assert judged(objects) == []
 
 
 @pytest.mark.parametrize(
@@ -247,6 +286,12 @@ def test_a_service_that_leads_out_of_the_cluster_is_accepted() -> None:
     """A database outside, for example."""
     outside = an_object("Service", {"type": "ExternalName"}, "db")
     assert judged(OBJECTS | {"outside": outside}) == []
+    service = an_object("Service", {"ports": [{"port": 5432}]}, "db")
+    labels = {"kubernetes.io/service-name": "db"}
+    addresses = {"kind": "EndpointSlice", "metadata": {"name": "db-1", "labels": labels}}
+    assert judged(OBJECTS | {"service of addresses": service, "addresses": addresses}) == []
+    assert judged(OBJECTS | {"service of addresses": service, "addresses": an_object("Endpoints", {}, "db")}) == []
+    assert len(judged(OBJECTS | {"service of addresses": service})) == 1
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from prodlock.image.records import File
 from prodlock.proof import rules
-from prodlock.proof.judges import leaks
+from prodlock.proof.judges import credentials, leaks
 from prodlock.proof.judges.forbidden import derive
 from prodlock.proof.rules import Finding, Rule
 from prodlock.tests.unit.proof.examples import (
@@ -206,6 +206,10 @@ def test_a_vendored_distribution_belongs_to_the_one_that_vendors_it() -> None:
         (file("/opt/qa", b"#!/bin/sh\npython -mpytest\n"), "/opt/qa"),
         (file("/opt/qa", b"#!/bin/bash\nif true; then pytest; fi\n"), "/opt/qa"),
         (file("/opt/qa", b"#!/usr/bin/env sh\nA=1 env pytest -x\n"), "/opt/qa"),
+        (file("/opt/qa", b"#!/opt/venv/bin/pytest\n"), "/opt/qa"),
+        (file("/opt/qa", b"#!/usr/bin/env -S python -m pytest\n"), "/opt/qa"),
+        (file("/opt/qa", b"#!/bin/sh\npython3 -Im pytest\n"), "/opt/qa"),
+        (file("/opt/qa", b"#!/bin/sh\npython3 -c 'import pytest; pytest.main()'\n"), "/opt/qa"),
     ],
 )
 def test_links_and_scripts_that_start_a_dev_tool_are_found(planted: File, where: str) -> None:
@@ -257,6 +261,10 @@ def test_a_script_that_mentions_a_dev_tool_is_not_a_leak(script: bytes) -> None:
         (file("/srv/app/key.py", b'TOKEN = "ghp_' + b"a1" * 18 + b'"'), rules.SECRET),
         (file("/opt/x.pem", b"-----BEGIN RSA PRIVATE " + b"KEY-----\nMIIEowIBAAKCAQEA0123456789\n"), rules.SECRET),
         (file("/root/.netrc", b"machine x"), rules.SECRET),
+        (file("/etc/pip.conf", b"[global]\nindex-url = https://me:hunter2@i.example/simple\n"), rules.SECRET),
+        (file("/srv/app/prod.env", b"DB_PASSWORD=hunter2\n"), rules.SECRET),
+        (file("/srv/app/.envrc", b"export API_TOKEN=hunter2\n"), rules.SECRET),
+        (file("/srv/app/pyproject.toml", b"[tool.'pytest']\n"), rules.TOOL_TRACE),
     ],
     ids=lambda value: value.path if isinstance(value, File) else value.code,
 )  # fmt: skip
@@ -267,7 +275,14 @@ def test_imports_names_and_contents_are_evidence(planted: File, rule: Rule) -> N
     assert finding.rule is rule
     assert planted.path.startswith(finding.path)
     if planted.head:
-        assert RULES.is_relevant(planted.path, planted.head) or planted.path == "/root/.netrc"
+        by_name = credentials.FILES.search(planted.path) or credentials.SETTINGS.search(planted.path)
+        assert RULES.is_relevant(planted.path, planted.head) or by_name
+
+
+def test_settings_without_a_login_are_not_findings() -> None:
+    """An address of an index, a variable that is to be set, a reference."""
+    assert found(file("/etc/pip.conf", b"[global]\nindex-url = https://i.example/simple\n")) == []
+    assert found(file("/srv/app/example.env", b"DB_PASSWORD=\nAPI_TOKEN=${API_TOKEN}\nLEVEL=info\n")) == []
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,19 @@ def test_sources_have_the_content_of_the_working_tree(project: Project) -> None:
     assert found.include("/srv/app/new.py")
 
 
-@pytest.mark.parametrize("line", ["COPY --from=tool server /srv/server", "COPY app/*.py /srv/app/", "ADD $X /srv/app"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "COPY --from=tool server /srv/server",
+        "COPY app/*.py /srv/app/",
+        "ADD $X /srv/app",
+        "COPY --exclude=tests app /srv/app",
+        "COPY --parents app/main.py /srv/",
+        "add app.tar.gz /srv/app",
+    ],
+)
 def test_a_build_gives_what_only_a_build_resolves(project: Project, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
-    """Other contexts, patterns and variables."""
+    """Other contexts, patterns and variables, options, archives."""
     (project.root / "Dockerfile").write_text(f"FROM scratch AS sources\n{line}\n", encoding="utf-8")
 
     def write(_: Project, to: IO[bytes], *_words: str) -> None:

@@ -56,6 +56,8 @@ def test_the_same_variables_are_not_findings(
         ({}, {"APP_LEVEL": "info"}, {}, "k8s: APP_LEVEL must be handed on as with stack (got no such variable). To fix "
          "it: add it with the value of stack, info."),
         ({"FORWARDED_ALLOW_IPS": None}, {}, {}, "stack: FORWARDED_ALLOW_IPS must be handed on"),
+        ({}, {}, {"PYTHONPATH": "/x"}, "k8s: PYTHONPATH must not be set, because it decides which code runs"),
+        ({}, {"LD_PRELOAD": None}, {}, "stack: LD_PRELOAD must not be set, because it decides which code runs"),
     ],
 )  # fmt: skip
 def test_another_variable_is_a_finding(
@@ -148,9 +150,11 @@ def test_another_grace_period_is_a_finding(given: str | None, count: int) -> Non
 
 
 def test_a_command_lacks_what_the_service_has() -> None:
-    """It may have more."""
+    """It may have more, other than what decides which code runs."""
     worker = Variables("stack, worker", {**STACK.values, "MORE": "1"})
     assert list(variables.missing(STACK, worker)) == []
+    (sentence,) = variables.missing(STACK, worker._replace(values={**STACK.values, "PYTHONPATH": "/x"}))
+    assert sentence.startswith("stack, worker: PYTHONPATH must not be set")
     other = worker._replace(values={"APP_LEVEL": "debug", "APP_COLOUR": "red"})
     sentences = list(variables.missing(STACK, other))
     assert [one.partition(" ")[0] for one in sentences] == ["stack,"] * 2
