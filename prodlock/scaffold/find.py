@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 import posixpath
 import re
@@ -106,7 +107,8 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     pyprojects.check(tree, join(project.place, pyprojects.NAME))
     lock = _lock(project, application, deployment, found)
     served = next((one for one in deployment.servers() if serving.serves(one, application)), None)
-    ports = (one for one in deployment.ports(served) if 0 < one[0] <= LAST_PORT)
+    listed = itertools.chain(deployment.ports(served), applications.run_ports(tree))
+    ports = (one for one in listed if 0 < one[0] <= LAST_PORT)
     port, where = next(ports, (configuration.Configuration.port, "the default"))
     found.decide("port", port, where)
     _server(application, lock, deployment, found)

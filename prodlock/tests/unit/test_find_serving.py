@@ -142,6 +142,7 @@ def test_a_lock_without_a_server_is_refused(tmp_path: Path) -> None:
             {"compose.yml": "services:\n  api:\n    command: sh -c 'uvicorn main:app --port $${PORT:-9000}'\n"},
             9000,
         ),
+        ({"run.py": "import uvicorn\nuvicorn.run('main:app', port=9000)\nuvicorn.run(x, port=PORT)\n"}, 9000),
         ({"Procfile": "web: hypercorn -c h.toml main:app\n", "h.toml": 'bind = ["[::]:9000"]\n'}, 9000),
         (
             {"Procfile": "web: gunicorn -c file:etc/g.py -k uvicorn.W main:app\n", "etc/g.py": "bind = ':9000'\n"},
