@@ -16,7 +16,8 @@ from prodlock.scaffold.declared import Declared, Deployment
 from prodlock.scaffold.modules import Modules, assigned, keyword, last, module_name, text, top
 from prodlock.scaffold.tree import Tree, is_inside, join
 
-_CLASSES = frozenset({"FastAPI", "Starlette", "Litestar", "Quart", "BlackSheep"})
+# BlackSheep's is called Application.
+_CLASSES = frozenset({"FastAPI", "Starlette", "Litestar", "Quart", "Application"})
 _MODULES = frozenset({"fastapi", "starlette", "litestar", "quart", "blacksheep"})
 _USUAL = frozenset({"main", "app", "asgi", "server", "wsgi", "__init__", "__main__", "application"})
 _ASIDE = re.compile(
@@ -200,6 +201,15 @@ def _run(tree: Tree, path: str) -> Iterator[Reference]:
     for node in _runs(tree, path):
         if named := _REFERENCE.fullmatch(text(node.args[0]) or ""):
             yield Reference(named[1], named[2], path, f"{path}:{node.lineno}", weight=2)
+
+
+def run_ports(tree: Tree) -> Iterator[tuple[int, str]]:
+    """Yield the ports of the modules that start a server, with their places."""
+    for path in tree.python:
+        for node in _runs(tree, path):
+            port = keyword(node, "port")
+            if isinstance(port, ast.Constant) and isinstance(port.value, int):
+                yield port.value, f"{path}:{node.lineno}"
 
 
 def _runs(tree: Tree, path: str) -> Iterator[ast.Call]:

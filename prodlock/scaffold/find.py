@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 import posixpath
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +28,7 @@ from prodlock.scaffold import (
     shipped,
     toml,
 )
-from prodlock.scaffold.declared import Deployment
+from prodlock.scaffold.declared import Declared, Deployment
 from prodlock.scaffold.modules import Modules, binds, module_name
 from prodlock.scaffold.shipped import Project, Shipped
 from prodlock.scaffold.tree import Tree, is_inside, join
@@ -105,16 +107,13 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     pyprojects.check(tree, join(project.place, pyprojects.NAME))
     lock = _lock(project, application, deployment, found)
     served = next((one for one in deployment.servers() if serving.serves(one, application)), None)
-    ports = (one for one in deployment.ports(served) if 0 < one[0] <= LAST_PORT)
+    listed = itertools.chain(deployment.ports(served), applications.run_ports(tree))
+    ports = (one for one in listed if 0 < one[0] <= LAST_PORT)
     port, where = next(ports, (configuration.Configuration.port, "the default"))
     found.decide("port", port, where)
     _server(application, lock, deployment, found)
-    calls = [] if found.all["server"] else list(applications.calls(tree, deployment, application))
-    if application.is_factory and calls:
-        found.notes.append(
-            f"The server calls {found.all['application']} without arguments (the project has {_places(calls)}). To fix "
-            "it: give it the arguments in a module, such as `app = ...`, and name that with `--set application=...`."
-        )
+    if not found.all["server"]:
+        _not_repeated(tree, application, deployment, served, found)
     further = _commands(project, lock, deployment, found)
     paths = _sources(project, application, further, found)
     _probes(project, paths, deployment, found)
@@ -280,6 +279,22 @@ def _server(application: applications.Candidate, lock: locks.Lock, deployment: D
     if found.all["server"]:
         reason = f"the lock lacks what prodlock.server needs: {' and '.join(lacking)}" if lacking else "it is given"
         found.notes.append(f"The service starts with its own command, because {reason}. {serving.LOST}")
+
+
+def _not_repeated(
+    tree: Tree, application: applications.Candidate, deployment: Deployment, served: Declared | None, found: Found
+) -> None:
+    """Note what the project's own serving command has and prodlock.server's has not."""
+    if served and served.is_deployed and (root_path := re.search(r"--root-path[= ](\S+)", " ".join(served.words))):
+        found.notes.append(
+            f"The command of production has no --root-path (got {root_path[1]}, {served.where}). If a proxy strips "
+            f"this path, set UVICORN_ROOT_PATH={root_path[1]} where the service is deployed."
+        )
+    if application.is_factory and (calls := list(applications.calls(tree, deployment, application))):
+        found.notes.append(
+            f"The server calls {found.all['application']} without arguments (the project has {_places(calls)}). To fix "
+            "it: give it the arguments in a module, such as `app = ...`, and name that with `--set application=...`."
+        )
 
 
 def _environment(tree: Tree, paths: Iterable[str], deployment: Deployment, found: Found) -> None:

@@ -21,6 +21,7 @@ from prodlock.tests.unit.existing import APP, HASHED, find_in, hashed
         ("main.py", "from fastapi import FastAPI\ndef make(a):\n    return FastAPI()\napp = make(1)\n", "main:app"),
         ("main.py", "from x import Cors\n" + APP + "app = Cors(app)\n", "main:app"),
         ("main.py", APP + "class Cors: ...\nwrapped = Cors(app)\n", "main:wrapped"),
+        ("main.py", "from blacksheep import Application\napp = Application()\n", "main:app"),
         ("main.py", APP + "sub = FastAPI()\napp.mount('/sub', sub)\n", "main:app"),
         ("main.py", APP + "if __name__ == '__main__':\n    other = FastAPI()\n", "main:app"),
         ("main.py", "from fastapi import FastAPI\ntry:\n    app = FastAPI()\nfinally:\n    pass\n", "main:app"),

@@ -80,6 +80,16 @@ def test_commands_of_development_do_not_serve(tmp_path: Path) -> None:
     assert found.keys["server"] == "uvicorn main:app --host=0.0.0.0 --port=8000"
 
 
+def test_a_root_path_is_reported(tmp_path: Path) -> None:
+    """prodlock.server reads it from a variable; a command of the service's own keeps its option."""
+    files = {"main.py": APP, "Procfile": "web: uvicorn main:app --root-path=/shop\n"}
+    (note,) = find_in(tmp_path, files).notes
+    assert "no --root-path (got /shop, Procfile). If a proxy strips this path, set UVICORN_ROOT_PATH=/shop" in note
+    own = find_in(tmp_path, {**files, "requirements.txt": lock("uvicorn")})
+    assert "--root-path=/shop" in str(own.all["server"])
+    assert not any("UVICORN_ROOT_PATH" in one for one in own.notes)
+
+
 def test_a_factory_is_served_as_one(tmp_path: Path) -> None:
     """Uvicorn needs an option for it."""
     found = find_in(tmp_path, {"main.py": FACTORY, "requirements.txt": lock("uvicorn")})
@@ -132,6 +142,7 @@ def test_a_lock_without_a_server_is_refused(tmp_path: Path) -> None:
             {"compose.yml": "services:\n  api:\n    command: sh -c 'uvicorn main:app --port $${PORT:-9000}'\n"},
             9000,
         ),
+        ({"run.py": "import uvicorn\nuvicorn.run('main:app', port=9000)\nuvicorn.run(x, port=PORT)\n"}, 9000),
         ({"Procfile": "web: hypercorn -c h.toml main:app\n", "h.toml": 'bind = ["[::]:9000"]\n'}, 9000),
         (
             {"Procfile": "web: gunicorn -c file:etc/g.py -k uvicorn.W main:app\n", "etc/g.py": "bind = ':9000'\n"},
