@@ -42,6 +42,8 @@ ACCOUNTS = {
 }
 # A line of these files: a name, and of a user or group a number that is not root's (passwd(5)).
 _ACCOUNT = re.compile(rb"[a-z_][a-z0-9_-]*:(?:[^:]*:0*[1-9]\d{0,8}:[^\n]*|[!*]?::[^\n]*|\d+:\d+)")
+# A line of any of these files, such as an account of root.
+_ANY_ACCOUNT = re.compile(rb"(?:[A-Za-z_+][\w.$@-]*:[^\0]*)?")
 _LIBRARY = "/lib/python"
 # The lock of uv, which it leaves.
 _UV_LOCK = re.compile(r"/tmp/uv-(?:[\w.-]+-)?[0-9a-f]+\.lock")  # noqa: S108 - a path of the image
@@ -404,9 +406,13 @@ class _Attributor:
         in_environment = any(file.path.startswith(f"{folder}/") for folder in self._environments)
         if package and debian.PLACES.fullmatch(file.path) and not in_environment:
             return Origin(Kind.DEBIAN, f"{package.name} {package.version}".strip(), proven=False)
-        if file.path in ACCOUNTS and file.sha256:
+        if file.path in ACCOUNTS and file.sha256 and self._has_accounts(file):
             return Origin(Kind.DEBIAN, "accounts", proven=self._adds_accounts(file))
         return None
+
+    def _has_accounts(self, file: File) -> bool:
+        """Return whether each line of a file is an account or empty."""
+        return all(map(_ANY_ACCOUNT.fullmatch, self.evidence.subject.content(file).splitlines()))
 
     def _adds_accounts(self, file: File) -> bool:
         """Return whether a list of accounts is the base image's with accounts that have no rights of root added."""

@@ -44,11 +44,16 @@ X = REPOSITORY["app/x.py"]
 OWN, _ = distribution("api", "0.1", {"app/main.py": b"main = 1\n"})
 
 
-def codes(*layers: Contents, config: Mapping[str, Any] | None = None, **given: Any) -> set[tuple[str, str]]:  # noqa: ANN401
+def codes(
+    *layers: Contents,
+    config: Mapping[str, Any] | None = None,
+    strict: bool = False,
+    **given: Any,  # noqa: ANN401
+) -> set[tuple[str, str]]:
     """Return the findings about an image with these layers above the base image."""
     image = subject(BASE, *layers)
     image = replace(image, image=replace(image.image, config=config or {}))
-    return found(evidence(image, [WHEEL], repository=REPOSITORY, own=frozenset({"api"}), **given))
+    return found(evidence(image, [WHEEL], repository=REPOSITORY, own=frozenset({"api"}), **given), strict=strict)
 
 
 def test_an_ordinary_image_has_no_findings() -> None:
@@ -296,6 +301,14 @@ def test_the_hash_of_a_password_is_found(line: bytes, expected: set[tuple[str, s
     """As `chpasswd` writes it: who has the image can look for the password."""
     assert codes(CLEAN | {"/etc/shadow": b"root:*:1::::::\n" + line + b"\n"}) == expected
     assert codes(CLEAN | {"/etc/shadow": b"-> /app/shadow"}) == set()
+
+
+@pytest.mark.parametrize("content", [b"\x7fELF", b"#!/bin/sh\ncurl https://index.example\n", zipped({"a.py": b"x"})])
+def test_code_in_the_place_of_a_list_of_accounts_is_found(content: bytes) -> None:
+    """Each line is an account. Data is unexplained."""
+    assert codes(CLEAN | {"/etc/subuid- 755": content}) == {("LS617", "/etc/subuid-")}
+    assert codes(CLEAN | {"/etc/subuid-": b"data\n"}, strict=True) == {("LS618", "/etc/subuid-")}
+    assert codes(CLEAN | {"/etc/subuid-": b"app:100000:65536\n"}, strict=True) == set()
 
 
 def test_bytecode_without_a_name_of_bytecode_is_found() -> None:
