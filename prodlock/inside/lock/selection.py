@@ -136,7 +136,11 @@ def chosen(
         try:
             wanted = holds(one.marker, active, environment)
         except ValueError as error:
-            message = f"the marker of {one.name}=={one.version} can't be evaluated here: {error}"
+            got = " ".join(str(error).split())
+            message = (
+                f"the marker of {one.name}=={one.version} must be one that can be evaluated here (got: {got}). To fix "
+                "it: lock again."
+            )
             raise ValueError(message) from None
         if wanted:
             refuse_foreign(one)

@@ -641,3 +641,10 @@ def test_a_lock_without_what_development_adds_is_refused(tmp_path: Path, kind: s
     # The name of the second file may be any.
     other = shutil.copy((LOCKS / kind / further.name), tmp_path / f"other{further.suffix}")
     assert run(lock, f"--dev-lock={other}").returncode == 0
+
+
+def test_a_marker_that_cannot_be_evaluated_is_refused_in_one_line() -> None:
+    """With a remedy; the library explains it in several lines."""
+    one = selection.Requirement("a", "1", (("a.whl", "sha256:0"),), "unknown == 'x'")
+    with pytest.raises(ValueError, match=r"^the marker of a==1 must be .* \(got: [^\n]*\)\. To fix it: lock again\.$"):
+        selection.chosen([one])
