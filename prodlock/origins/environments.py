@@ -25,7 +25,7 @@ _UNUSUAL = re.compile(r"(?:^|/)(?:[./]|$)")
 BYTECODE_FOLDER = "/__pycache__"
 _TAG = re.compile(r"\.(?=cpython-|pypy|graalpy)")
 # Folders that Python imports from, whether or not they have a distribution.
-SITE = re.compile(r"(?s)(?P<prefix>.*)/lib(?:64)?/python(?P<version>3(?:\.\d+)?)/(?:site|dist)-packages")
+SITE = re.compile(r"(?s)(?P<prefix>.*)/lib(?:64)?/python(?P<version>3(?:\.\d+)?)t?/(?:site|dist)-packages")
 # The folder that PDM installs modules to without an environment (PEP 582).
 _LOCAL_PACKAGES = re.compile(r"(?s)(?P<prefix>.*/__pypackages__/3\.\d+)/lib")
 # The folder of an interpreter: its standard library, and all that is below it.

@@ -84,8 +84,12 @@ def docker(
     cwd: Path = ROOT,
     **options: Any,  # noqa: ANN401
 ) -> subprocess.CompletedProcess[str]:
-    """Run `docker ARGS` and return what it printed."""
-    return subprocess.run(["docker", *args], check=check, capture_output=True, text=True, cwd=cwd, **options)  # noqa: S607
+    """Run `docker ARGS` and return what it printed. Raises CalledProcessError, with its errors as a note."""
+    try:
+        return subprocess.run(["docker", *args], check=check, capture_output=True, text=True, cwd=cwd, **options)  # noqa: S607
+    except subprocess.CalledProcessError as failed:
+        failed.add_note(failed.stderr)
+        raise
 
 
 def inv_command(*args: str) -> list[str]:

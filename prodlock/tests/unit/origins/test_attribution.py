@@ -183,6 +183,15 @@ def test_commands_of_a_local_packages_folder_are_beside_its_modules() -> None:
     assert found(evidence(subject(BASE, shop | {f"{folder}/bin/shop 755": SCRIPT}), [wheel]), strict=True) == set()
 
 
+def test_an_environment_with_free_threading_is_one() -> None:
+    """Its folder has another name: commands are beside it, and another file in it is a finding."""
+    site = "/app/.venv/lib/python3.14t/site-packages"
+    shop, wheel = distribution("shop", "1.0", {"shop/a.py": b"a = 1\n"}, site, {"shop": "shop.a:main"})
+    image = shop | {"/app/.venv/bin/shop 755": SCRIPT}
+    assert found(evidence(subject(BASE, image), [wheel]), strict=True) == set()
+    assert found(evidence(subject(BASE, {f"{site}/x.txt": b"x"}))) == {("LS606", f"{site}/x.txt")}
+
+
 def test_two_versions_are_found() -> None:
     """In two environments."""
     other, _ = distribution("shop", "2.0", {"shop/a.py": b"a = 2\n"}, site="/opt/v/lib/python3.13/site-packages")
