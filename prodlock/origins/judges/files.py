@@ -63,11 +63,7 @@ def _file(file: File, origin: Origin, case: Case, code: Code, *, strict: bool) -
         rule, what, place, why = verdict
         return rule, what, place, why if by is None else f"{why}; layer {by + 1} deletes it, and it still ships"
     held = case.evidence.seen.get(file.path)
-<<<<<<< HEAD
-    # The layer that deletes a file, or a later one, may have it again: a step has installed it again.
-=======
     # The layer that deletes a file, or a later one, may have it again, where a step reinstalls a distribution.
->>>>>>> hb
     if by is not None and not (held and held.layer >= by and (held.sha256, held.target) == (file.sha256, file.target)):
         folder = posixpath.dirname(file.path)
         return rules.STILL_SHIPS, "deleted files", folder, f"layer {by + 1} deletes what this layer has"
