@@ -142,7 +142,7 @@ def missing(image: Image, expected: ExpectedContents) -> list[Finding]:
             continue
         folder, _, name = file.path.rpartition("/")
         if name == ".wh..wh..opq":
-            emptied[folder] = file.layer
+            emptied[folder or "/"] = file.layer
         elif name.startswith(".wh."):
             removed[f"{folder}/{name[4:]}"] = file.layer
         else:

@@ -169,6 +169,11 @@ def test_missing_files_are_found(planted: tuple[File, ...], gone: list[str]) -> 
     assert [one.path for one in contents.missing(image(*planted), EXPECTED)] == gone
 
 
+def test_a_layer_may_hide_the_whole_root_folder() -> None:
+    """Everything is missing then."""
+    assert sum(one.files for one in contents.missing(image(file("/.wh..wh..opq")), EXPECTED)) == len(PROMISED)
+
+
 def test_missing_files_of_one_folder_are_one_finding() -> None:
     """A whole distribution that is not there is not a hundred findings."""
     added = [expected_file(f"{SITE}/x/a.py", source="x 1"), expected_file(f"{SITE}/x/b.py", source="x 1")]
