@@ -3,6 +3,8 @@
 Prints JSON: the Swarm stack from standard input, which is YAML, and before the interpolation; the Kubernetes objects
 that kustomize builds from /deploy/k8s, those of an example that it does not list, and the violations of their schemas.
 Or the message where a file cannot be resolved, as `refused`.
+
+What a cluster's operators define, such as HTTPRoute, has no schema here: it is listed, and not validated.
 """
 
 from __future__ import annotations
@@ -21,6 +23,13 @@ VERSION = kubernetes_validate.latest_version()
 DEPLOY = Path("/deploy")
 # It is applied where a user adds it to the kustomization.
 EXAMPLE = DEPLOY / "k8s" / "ingress.yaml"
+# The groups of Kubernetes' own kinds whose names have a dot; all groups of others do
+# (https://kubernetes.io/docs/reference/using-api/#api-groups).
+GROUPS = {f"{name}.k8s.io" for name in (
+    "admissionregistration", "apiextensions", "apiregistration", "authentication", "authorization", "certificates",
+    "coordination", "discovery", "events", "flowcontrol.apiserver", "internal.apiserver", "networking", "node",
+    "rbac.authorization", "resource", "scheduling", "storage", "storagemigration",
+)}  # fmt: skip
 
 
 class InvalidError(Exception):
@@ -47,12 +56,14 @@ def resolved() -> dict[str, Any]:
         message = f"{EXAMPLE.relative_to('/')} must have objects of Kubernetes (got: {one_line(str(error))}). {remedy}"
         raise InvalidError(message) from None
     examples = [one for one in written if identity(one) not in present]
+    found = [*objects, *examples]
     return {
         "stack": yaml.safe_load(sys.stdin),
         "written": yaml.safe_load((DEPLOY / "stack.yml").read_text(encoding="utf-8")),
         "objects": objects,
         "examples": examples,
-        "invalid": violations([*objects, *examples]),
+        "invalid": violations([one for one in found if is_own(one)]),
+        "foreign": [" ".join(identity(one)) for one in found if not is_own(one)],
     }
 
 
@@ -90,6 +101,12 @@ def identity(one: dict[str, Any]) -> tuple[str, str]:
     return one["kind"], one["metadata"].get("name", "")
 
 
+def is_own(one: dict[str, Any]) -> bool:
+    """Return whether an object's group is one of Kubernetes itself."""
+    group, slash, _ = str(one.get("apiVersion", "")).partition("/")
+    return not slash or "." not in group or group in GROUPS
+
+
 def violations(objects: list[dict[str, Any]]) -> list[str]:
     """Return a sentence for each object that its schema does not allow."""
     invalid = []
@@ -97,7 +114,9 @@ def violations(objects: list[dict[str, Any]]) -> list[str]:
         try:
             kubernetes_validate.validate(one, VERSION, strict=True)
         except kubernetes_validate.SchemaNotFoundError:
-            invalid.append(f"{' '.join(identity(one))}: Kubernetes {VERSION} has no such kind of its own.")
+            got = f"{one.get('apiVersion')} {one['kind']}"
+            message = f"version and kind must be ones of Kubernetes {VERSION} (got {got}). To fix it: correct them."
+            invalid.append(f"{' '.join(identity(one))}: {message}")
         except kubernetes_validate.ValidationError as error:
             place = ".".join(map(str, error.path))
             invalid.append(f"{' '.join(identity(one))}: {place or 'it'}: {error.message}")

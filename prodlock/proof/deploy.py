@@ -35,8 +35,11 @@ def check(project: Project) -> int:
         findings = invalid
     for finding in findings:
         print(finding)
+    if resolved.foreign:
+        print(f"Not validated, because Kubernetes has no schema of its kind: {', '.join(resolved.foreign)}.")
     if not findings:
-        kinds = ", ".join(sorted({str(one["kind"]) for one in collected.objects}))
+        foreign = {one.partition(" ")[0] for one in resolved.foreign}
+        kinds = ", ".join(sorted({str(one["kind"]) for one in collected.objects} - foreign))
         agree = f"They, {PROXIED}, {PROXY_FILE} and {RELEASE} agree with {collected.base}."
         print(f"{STACK} and {KUBERNETES} ({kinds}) are valid. {agree}")
     return FAILED if findings else 0

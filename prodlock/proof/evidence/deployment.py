@@ -36,6 +36,11 @@ class Resolved(NamedTuple):
         """What the schemas do not allow, a sentence each."""
         return [f"{KUBERNETES}: {sentence}" for sentence in self.document["invalid"]]
 
+    @property
+    def foreign(self) -> list[str]:
+        """The objects of kinds that Kubernetes has no schema of: kind and name."""
+        return list(self.document["foreign"])
+
 
 def resolve(project: Project) -> Resolved:
     """Resolve the files. Raises Failure, or what parsing raises, where they can't be resolved."""

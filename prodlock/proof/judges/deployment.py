@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from prodlock.proof.judges import kubernetes, replaced, variables
@@ -18,7 +19,10 @@ STACK, PROXY_FILE, PROXIED = "deploy/stack.yml", "deploy/haproxy.cfg", "deploy/p
 RELEASE = "deploy/release.yml"
 _DIGEST_REFERENCE = re.compile(r".+@sha256:[0-9a-f]{64}")
 _SETS_SCHEME = r"^\s*http-request set-header x-forwarded-proto %\[ssl_fc,iif\(https,http\)\]( unless outer scheme)?$"
-_UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "k": 10**3, "M": 10**6, "G": 10**9}
+# Of quantities (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/).
+_UNITS = {"": Decimal(1), "m": Decimal("0.001")}
+_UNITS |= {unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", 1)}
+_UNITS |= {f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", 1)}
 
 # What the restricted Pod Security Standard allows: kernel parameters, types of SELinux, kinds of volumes, a capability.
 _SYSCTLS = {
@@ -567,10 +571,8 @@ def _found(pattern: str, text: str, what: str) -> str:
 
 def _number(text: object) -> float | None:
     """Return a number of bytes or cores, with or without a unit."""
-    match = re.fullmatch(r"([\d.]+)(m|[KMGT]i|[kMG])?B?", str(text))
-    if not match:
-        return None
-    return float(match[1]) / 1000 if match[2] == "m" else float(match[1]) * _UNITS.get(match[2] or "", 1)
+    match = re.fullmatch(rf"(\d+\.?\d*(?:[eE][+-]?\d{{1,2}})?)({'|'.join(_UNITS)})B?", str(text), re.ASCII)
+    return float(Decimal(match[1]) * _UNITS[match[2]]) if match else None
 
 
 def _seconds(text: object) -> float | None:

@@ -227,8 +227,23 @@ def test_deploy_check_refuses_files_of_no_objects(copy: Path, file: str, old: st
     edit(copy / "deploy" / "k8s" / file, old, new)
     done = inv("deploy-check", cwd=copy)
     assert done.returncode == 2
-    assert done.stderr.strip().startswith(f"{message} (got: ")
-    assert "Traceback" not in done.stderr
+    assert sentence(done).startswith(f"{message} (got: ")
+
+
+def test_deploy_check_accepts_kinds_of_a_clusters_operators(copy: Path) -> None:
+    """They are named as not validated; a kind that Kubernetes should have is a finding."""
+    edit(copy / "deploy" / "k8s" / "kustomization.yaml", "account.yaml, ", "account.yaml, further.yaml, ")
+    route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: api}\nspec: {}\n"
+    further = copy / "deploy" / "k8s" / "further.yaml"
+    further.write_text(route, encoding="utf-8")
+    done = inv("deploy-check", cwd=copy)
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stdout
+    assert "Not validated, because Kubernetes has no schema of its kind: HTTPRoute api.\n" in done.stdout
+    assert "HTTPRoute" not in done.stdout.splitlines()[-1]
+    further.write_text(route.replace("gateway.", ""), encoding="utf-8")
+    done = inv("deploy-check", cwd=copy)
+    assert done.returncode == 1
+    assert "(got networking.k8s.io/v1 HTTPRoute). To fix it: correct them." in done.stdout
 
 
 # Two commands, added to this repository's own configuration.

@@ -52,9 +52,9 @@ JUDGES = (
     *(f"origins/{name}.py" for name in ("attribution", "environments", "findings", "records", "summary", "visible")),
 )
 PURE = {
-    "__future__", "ast", "collections", "configparser", "contextlib", "csv", "dataclasses", "enum", "fnmatch",
-    "functools", "hashlib", "io", "itertools", "json", "operator", "prodlock", "pathlib", "posixpath", "re", "sys",
-    "tokenize", "typing", "urllib", "warnings",
+    "__future__", "ast", "collections", "configparser", "contextlib", "csv", "dataclasses", "decimal", "enum",
+    "fnmatch", "functools", "hashlib", "io", "itertools", "json", "operator", "prodlock", "pathlib", "posixpath",
+    "re", "sys", "tokenize", "typing", "urllib", "warnings",
 }  # fmt: skip
 WRITES_ENVIRONMENT = re.compile(
     r"environ(\[[^]]*\] *([|+]?=[^=])|\.(update|setdefault|pop|popitem|clear)\b| *\|=)"

@@ -18,7 +18,7 @@ STACK: dict[str, Any] = {"services": {"api-prod": {}}, "networks": {"default": {
 
 def resolved(**document: Any) -> Resolved:  # noqa: ANN401 - JSON
     """Return resolved files, valid ones unless `document` has others."""
-    whole = {"stack": STACK, "written": STACK, "objects": [], "examples": [], "invalid": []} | document
+    whole = {"stack": STACK, "written": STACK, "objects": [], "examples": [], "invalid": [], "foreign": []} | document
     return Resolved({}, STACK, {}, whole)
 
 

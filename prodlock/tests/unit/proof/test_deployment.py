@@ -686,3 +686,24 @@ def test_commands_have_the_variables_of_the_service() -> None:
         one["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "A", "value": "1"}]
     written = {name: {"environment": ["A=1"]} for name in ("a_worker", "migrate")}
     assert list(deployment.other_variables(evidence._replace(written=written))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("268435456", 268435456),
+        ("256Mi", 268435456),
+        ("1T", 1e12),
+        ("1Ei", 2**60),
+        ("2e8", 2e8),
+        ("1.5Gi", 1610612736),
+        ("350m", 0.35),
+        (2, 2),
+        ("1.2.3", None),
+        ("1Xi", None),
+        (None, None),
+    ],
+)
+def test_quantities_have_each_unit_of_kubernetes(text: object, number: float | None) -> None:
+    """A number without a unit is one of bytes or cores."""
+    assert deployment._number(text) == number
