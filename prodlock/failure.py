@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 FAILED = 1
@@ -32,18 +33,33 @@ class Terminated(KeyboardInterrupt):
     """An interruption by a signal to this process alone: no child process has received it."""
 
 
-def terminate(_number: int, _frame: FrameType | None) -> None:
-    """Handle a signal by raising Terminated."""
-    raise Terminated
+# Windows has no SIGHUP.
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def interrupt_on_termination() -> None:
-    """Let SIGTERM and a closed terminal end this program as Ctrl-C does, so that it leaves nothing running."""
-    for name in ("SIGTERM", "SIGHUP"):
-        # Windows has no SIGHUP; `nohup` ignores it on purpose.
-        number = getattr(signal, name, None)
-        if number and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, terminate)
+    """Let SIGTERM and a closed terminal end this program as Ctrl-C does, so that it leaves nothing running.
+
+    The first signal interrupts. Later ones have no effect: between the steps of the cleanup as well, a second Ctrl-C
+    would leave the rest behind.
+    """
+    _handle(_interrupt)
+
+
+def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in SIGNALS:
+        # `nohup` ignores SIGHUP on purpose, and a shell ignores Ctrl-C for what it starts in the background.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    _handle(_ignore)
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing. Unlike SIG_IGN, programs that are started do not inherit it."""
 
 
 def discard_output() -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO
 
-from prodlock.failure import Failure
+from prodlock.failure import SIGNALS, Failure
 from prodlock.project import Project
 
 # What may have an Engine; Compose and builds need Docker's.
@@ -192,9 +192,7 @@ def undisturbed() -> Iterator[None]:
         # Signals interrupt the main thread only.
         yield
         return
-    # Windows has no SIGHUP.
-    signals = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
     try:
         yield
     finally:
