@@ -15,7 +15,6 @@ from prodlock.proof.judges import deployment, kubernetes, variables
 from prodlock.proof.judges.deployment import OPEN, PROXIED, PROXY_FILE, RELEASE, STACK, Deployment, RunSettings
 from prodlock.proof.judges.kubernetes import KUBERNETES
 
-# How the program reports that kustomize failed.
 _VALIDATE = ("python", "/srv/manifests.py")
 # Where IMAGE is not set: only the form of the image's name is judged.
 _EXAMPLE = "registry.example/quotes@sha256:" + "0" * 64

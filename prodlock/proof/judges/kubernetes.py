@@ -136,10 +136,11 @@ def unselected_pods(objects: Sequence[Object]) -> Iterator[str]:
                 f"{_place(workload)}: the selector of the {workload.kind} must match the labels of its own pods (got "
                 "others). To fix it: correct it."
             )
+    without_pods = _with_addresses(objects)
     for kind in ("NetworkPolicy", "PodDisruptionBudget", "Service"):
         chosen = []
         for one in of_kind(objects, kind):
-            if (one.get("spec") or {}).get("type") == "ExternalName" or name(one) in _with_addresses(objects):
+            if (one.get("spec") or {}).get("type") == "ExternalName" or name(one) in without_pods:
                 # It leads out of the cluster, for example to a database.
                 continue
             selected = [each for each in all_workloads if selects(_selector(one), each.labels)]
