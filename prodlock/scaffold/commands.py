@@ -103,11 +103,8 @@ def _finish(changes: Changes, *, dry: bool) -> None:
         changes.apply()
         written = [path for path, text in changes.contents.items() if text is not None]
         if ignored := source.ignored(Project(changes.root), written):
-            listed = ", ".join(ignored[:3]) + (
-                f" and {len(ignored) - 3} more" if len(ignored) > len(ignored[:3]) else ""
-            )
             print(
-                f"git must keep what is written (got {listed}, which git ignores). To fix it: add exceptions to "
-                ".gitignore, such as `!/prodlock/**`.",
+                f"git must keep what is written (got {find.first(ignored)}, which git ignores). To fix it: add "
+                "exceptions to .gitignore, such as `!/prodlock/**`.",
                 file=sys.stderr,
             )

@@ -380,9 +380,14 @@ def _check_names(key: str, paths: list[str]) -> None:
             ) from None
 
 
+def first(names: list[str]) -> str:
+    """Return the first three of some names, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+
+
 def _of_tests(ships: Shipped, parts: list[str], inner: list[str]) -> str:
     """Return the note on tests in a folder of sources."""
-    listed = ", ".join(inner[:3]) + (f" and {len(inner) - 3} more" if len(inner) > len(inner[:3]) else "")
+    listed = first(inner)
     folders = ", ".join(one for one in ships.sources if one not in parts) or ships.sources[0]
     if parts == ships.sources:
         return (
