@@ -51,7 +51,10 @@ def image() -> Iterator[str]:
 
 @contextmanager
 def running(settings: dict[str, Any]) -> Iterator[str]:
-    """Run a registry on a free port of the loopback interface, and yield its address."""
+    """Run a registry on a free port of the loopback interface, and yield its address.
+
+    The Engine gives the same ports again: no name of an image with this address stays.
+    """
     script = f"echo '{_HTPASSWD}' >/tmp/htpasswd; echo '{json.dumps(settings)}' >/tmp/config.yml; "
     options = ("--detach", "--rm", "--publish=127.0.0.1::5000", "--tmpfs=/tmp:mode=1777")
     script += "exec docker-registry serve /tmp/config.yml"
@@ -59,9 +62,26 @@ def running(settings: dict[str, Any]) -> Iterator[str]:
     try:
         address = docker("port", container, "5000/tcp").stdout.split()[0]
         until(lambda: answers(address), 20)
-        yield address
+        try:
+            # Of a run that was killed.
+            _untag(address)
+            yield address
+        finally:
+            _untag(address)
     finally:
         docker("rm", "--force", container)
+
+
+def names(repository: str) -> set[str]:
+    """Return the names, by tag and by digest, that images of a repository or of a registry have on the Engine."""
+    both = "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}"
+    listed = docker("image", "ls", "--digests", f"--format={both}").stdout.split()
+    return {one for one in listed if one.startswith(repository) and not one.endswith("<none>")}
+
+
+def _untag(address: str) -> None:
+    if found := names(f"{address}/"):
+        docker("image", "rm", *found)
 
 
 def answers(address: str) -> bool:

@@ -130,7 +130,7 @@ def test_publish_prints_the_reference_by_digest(published: Published) -> None:
 
 def test_publish_leaves_no_tag_on_the_engine(published: Published) -> None:
     """Neither the tag that was asked for nor the one before it."""
-    assert published.registry not in docker("image", "ls", "--format={{.Repository}}").stdout
+    assert not registries.names(f"{published.registry}/{NAME}")
 
 
 def test_publish_writes_the_bill_of_materials(published: Published) -> None:
@@ -170,6 +170,8 @@ def test_a_published_image_is_proven_again(published: Published) -> None:
     done = inv("check-prod", f"--image={published.reference}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"$ docker pull {published.reference}" in done.stderr
+    # The positive control of test_publish_leaves_no_tag_on_the_engine.
+    assert registries.names(f"{published.registry}/{NAME}") == {published.reference}
     docker("image", "rm", published.reference)
     with origins.open_image(Project(ROOT), published.reference, "scratch") as subject:
         assert subject.image.identifier == inspected(PROD)["Id"]
@@ -331,7 +333,7 @@ def test_a_registry_that_returns_another_image_is_refused(
     assert digest.startswith("sha256:")
     with proxy.changing(response=replaced(pattern, new)), pytest.raises(Failure, match="must"):
         registries_of_docker.push(Project(ROOT), image, to, "control")
-    assert proxy.address not in docker("image", "ls", "--format={{.Repository}}").stdout
+    assert not registries.names(f"{proxy.address}/{NAME}")
 
 
 def test_a_manifest_that_is_changed_on_its_way_is_refused(proxy: Proxy, image: Image) -> None:
@@ -349,7 +351,7 @@ def test_a_push_that_is_cut_off_is_reported_and_leaves_no_tag(proxy: Proxy, imag
         registries_of_docker.push(Project(ROOT), image, to, "cut")
     assert raised.value.code == FAILED
     assert "cut" not in registries.tags(proxy.registry, NAME)
-    assert proxy.address not in docker("image", "ls", "--format={{.Repository}}").stdout
+    assert not registries.names(f"{proxy.address}/{NAME}")
 
 
 @pytest.mark.full_length
@@ -399,7 +401,7 @@ def test_a_registry_that_refuses_a_manifest_is_reported(  # noqa: PLR0913, PLR09
     to, refusal = Destination(proxy.address, NAME, ""), refusing("/manifests/", status, code, text)
     with proxy.changing(response=refusal), pytest.raises(Failure, match=message):
         registries_of_docker.push(Project(ROOT), image, to, "refused")
-    assert proxy.address not in docker("image", "ls", "--format={{.Repository}}").stdout
+    assert not registries.names(f"{proxy.address}/{NAME}")
 
 
 def test_a_login_is_required_and_handed_to_cosign(registry: str, key: Path, image: Image, tmp_path: Path) -> None:
