@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from prodlock.server.asgi import Application, Message, Receive, Scope, Send, respond
 
 CONTENT_TOO_LARGE = 413
@@ -23,19 +25,17 @@ class BodyLimit:
         self.app = app
         self._most = most
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
+        headers = dict(scope["headers"]) if scope["type"] == "http" else {}
         # httptools has refused a length that is not a number in ASCII digits.
         if int(headers.get(b"content-length", b"0")) > self._most:
-            await _refuse(send)
-            return
-        if b"transfer-encoding" not in headers:
-            await self.app(scope, receive, send)
-            return
+            return _refuse(send)
+        if b"transfer-encoding" in headers:
+            return self._serve_counted(scope, receive, send)
+        return self.app(scope, receive, send)
+
+    async def _serve_counted(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = _Request(receive, send, self._most)
         try:
             await self.app(scope, request.receive, request.send)

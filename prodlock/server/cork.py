@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 from prodlock.server.asgi import respond
@@ -22,7 +22,10 @@ MAX_JOINED_BYTES = 64 << 10
 # How many frames up the stack the response's own code is searched: below it are the layers' functions that send.
 MAX_FRAMES = 32
 
+_frame = sys._getframe  # noqa: SLF001 - public: https://docs.python.org/3/library/sys.html#sys._getframe
 _COMPLETE: set[CodeType] = {respond.__code__}
+# How far up the stack the last one was found: most often the next one is there as well.
+_DEPTH = [0]
 
 
 def _complete_responses() -> set[CodeType]:
@@ -39,12 +42,20 @@ def body_follows() -> bool:
     messages nor the head distinguish the two; the running code does.
     """
     complete = _complete_responses()
-    frame = sys._getframe(1)  # noqa: SLF001 - public by https://docs.python.org/3/library/sys.html#sys._getframe
-    for _ in range(MAX_FRAMES):
-        if frame.f_code in complete:
+    try:
+        # Python makes an object of each frame that a program asks for: of one here, of each on the way below.
+        if _frame(_DEPTH[0]).f_code in complete:
             return True
-        if frame.f_back is None:
+    except ValueError:
+        # The stack is not as deep.
+        pass
+    frame: FrameType | None = _frame(1)
+    for depth in range(1, MAX_FRAMES + 1):
+        if frame is None:
             break
+        if frame.f_code in complete:
+            _DEPTH[0] = depth
+            return True
         frame = frame.f_back
     return False
 

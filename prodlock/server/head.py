@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from prodlock.server.asgi import Application, Message, Receive, Scope, Send
 
 METHOD_NOT_ALLOWED = 405
@@ -16,12 +18,13 @@ class Head:
     def __init__(self, app: Application) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request."""
-        if scope["type"] != "http" or scope["method"] != "HEAD":
-            await self.app(scope, receive, send)
-            return
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            return self._serve_head(scope, receive, send)
+        return self.app(scope, receive, send)
 
+    async def _serve_head(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = False
 
         async def send_unless_refused(message: Message) -> None:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging.config
-from collections.abc import Mapping
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from contextvars import Context, copy_context
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, TextIO
@@ -36,6 +42,21 @@ def _plain(value: object, depth: int = 0) -> object:
     return value if is_representable else str(value)
 
 
+class TextFormatter(logging.Formatter):
+    """A line of text for each record. The local time is formatted once a second."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+        self._second = (-1, "")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - of the base class
+        """Return the time of a record as the base class does."""
+        second = int(record.created)
+        if second != self._second[0]:
+            self._second = second, time.strftime(datefmt or self.default_time_format, self.converter(second))
+        return f"{self._second[1]},{int(record.msecs):03}"
+
+
 class JsonFormatter(logging.Formatter):
     """A JSON object for each line: time (UTC, ISO 8601), level, logger, message, and `extra={"fields": ...}`."""
 
@@ -58,39 +79,110 @@ class JsonFormatter(logging.Formatter):
             return _ENCODE(_plain(line))
 
 
-class BatchHandler(logging.StreamHandler[TextIO]):
-    """A handler that writes the request log in batches: line by line, it costs as much under load as the routing.
+class Deferred:
+    """Calls that log requests, deferred so that many run in a row: between requests each takes several times as long.
 
-    A line waits for DELAY seconds or for the loop, but not behind another line for more than LATE. Every other
-    logger's lines, and warnings and errors, are written at once, behind the lines that wait. So is everything where no
-    event loop runs. At the end of the process `logging.shutdown` writes the rest: only SIGKILL loses lines.
+    A call waits for DELAY seconds or for the loop, but not behind another one for more than LATE. It runs in the
+    context of its request (https://docs.python.org/3/library/contextvars.html). Where no event loop runs, it runs at
+    once.
     """
 
     DELAY = 0.01
-    # A loop that is busy for so long runs no timer: then the next line writes those that wait.
+    # A loop that is busy for so long runs no timer: then the next call runs those that wait.
     LATE = 0.1
+
+    def __init__(self) -> None:
+        # Lines of other threads run them as well: a deque needs no lock, which such a thread could hold.
+        self._calls: deque[tuple[Context, Callable[[], None]]] = deque()
+        # When the first of them was deferred, and the loop whose timer will run them.
+        self._since = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.is_running = False
+
+    def add(self, log: Callable[[], None]) -> None:
+        """Defer a call."""
+        self._calls.append((copy_context(), log))
+        loop, now = _running_loop(), time.monotonic()
+        if loop and loop is not self._loop:
+            self._loop, self._since = loop, now
+            loop.call_later(self.DELAY, self.run)
+        elif not loop or now - self._since > self.LATE:
+            self.run()
+
+    def run(self) -> None:
+        """Run the deferred calls, and write what they have logged."""
+        self._loop = None
+        if not self._calls:
+            return
+        self.is_running = True
+        try:
+            for context, log in self._taken():
+                context.run(_guarded, log)
+        finally:
+            self.is_running = False
+            _write_batches(logging.getLogger(REQUESTS))
+
+    def _taken(self) -> Iterator[tuple[Context, Callable[[], None]]]:
+        """Take the calls one by one: another thread may take some of them."""
+        with suppress(IndexError):
+            while True:
+                yield self._calls.popleft()
+
+
+DEFERRED = Deferred()
+
+
+def _guarded(log: Callable[[], None]) -> None:
+    """Log; report an exception, such as of an application's filter, as `logging` reports a handler's."""
+    try:
+        log()
+    except Exception:  # noqa: BLE001
+        if logging.raiseExceptions and sys.stderr:
+            traceback.print_exc()
+
+
+def _write_batches(logger: logging.Logger | None) -> None:
+    """Write the batches of a logger and of those that it propagates to."""
+    while logger:
+        for handler in logger.handlers:
+            if isinstance(handler, BatchHandler):
+                handler.write()
+        logger = logger.parent if logger.propagate else None
+
+
+class BatchHandler(logging.StreamHandler[TextIO]):
+    """A handler that makes one write of what the deferred calls log.
+
+    Every other line is written at once, behind those of the requests that ended before it.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._records: list[logging.LogRecord] = []
-        # The loop whose timer will flush.
-        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Handle a record, after those of the deferred calls."""
+        # Before the base class takes the lock: the calls use other handlers, which have locks as well.
+        if record.name != REQUESTS:
+            DEFERRED.run()
+        return super().handle(record)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Add a record to the batch, and write the batch where it must not wait."""
+        """Add a record to the batch, and write the batch unless more follows at once."""
         self._records.append(record)
-        loop = _running_loop() if record.name == REQUESTS and record.levelno <= logging.INFO else None
-        if not loop or record.created - self._records[0].created > self.LATE:
-            self.flush()
-        elif loop is not self._loop:
-            self._loop = loop
-            loop.call_later(self.DELAY, self.flush)
+        if not DEFERRED.is_running:
+            self.write()
 
     def flush(self) -> None:
+        """Run the deferred calls and write the batch: `logging.shutdown` does it at the end of the process."""
+        DEFERRED.run()
+        self.write()
+
+    def write(self) -> None:
         """Write the batch."""
         self.acquire()
         try:
-            batch, self._records, self._loop = self._records, [], None
+            batch, self._records = self._records, []
             # A process may be started without any standard stream.
             if batch and self.stream:
                 self.stream.write("".join(map(self._line, batch)))
@@ -137,7 +229,7 @@ def configure(settings: Settings) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {
-                "text": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"},
+                "text": {"()": TextFormatter},
                 "json": {"()": JsonFormatter},
             },
             "filters": {"first": {"()": lambda: is_first_report}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import NamedTuple
 
 from prodlock.server.asgi import Application, Message, Receive, Scope, Send, respond
@@ -34,13 +35,14 @@ class Probes:
         self._lifecycle = lifecycle
         self._paths = paths
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request."""
-        path = requested_path(scope) if scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} else ""
-        if path not in self._paths:
-            await self.app(scope, receive, send)
-            return
-        is_readiness = path == self._paths.ready
+        if scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} and requested_path(scope) in self._paths:
+            return self._serve_probe(scope, receive, send)
+        return self.app(scope, receive, send)
+
+    async def _serve_probe(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_readiness = requested_path(scope) == self._paths.ready
         if is_readiness and not self._lifecycle.ready:
             await respond(send, 503, {"status": "not ready"})
             return

@@ -8,10 +8,12 @@ import os
 import re
 import sys
 import time
+from collections.abc import Awaitable
+from typing import NamedTuple
 
 from prodlock.server.asgi import Application, Message, Receive, Scope, Send, respond
 from prodlock.server.lifecycle import Lifecycle
-from prodlock.server.logs import LOGGED, REQUESTS
+from prodlock.server.logs import DEFERRED, LOGGED, REQUESTS
 from prodlock.server.probes import Paths, requested_path
 from prodlock.server.uvicorn_internals import ClientDisconnected
 
@@ -30,6 +32,47 @@ INTERNAL_SERVER_ERROR = 500
 STARLETTES_ANSWER = b"Internal Server Error"
 
 
+class Line(NamedTuple):
+    """What the log says of a request."""
+
+    level: int
+    # When it has ended, in ns since the epoch, and how many seconds it took.
+    ended: int
+    seconds: float
+    identifier: bytes
+    method: str
+    path: str
+    route: str
+    status: int
+    client: tuple[str, int] | None
+    note: str
+    error: BaseException | None
+
+    def log(self) -> None:
+        """Log the line."""
+        client = self.client[0] if self.client else ""
+        fields = {
+            "request_id": self.identifier.decode(),
+            "method": self.method,
+            "path": self.path,
+            "route": self.route,
+            "status": self.status,
+            "ms": round(self.seconds * 1000, 1),
+            "client": client if _SAFE_ADDRESS.fullmatch(client) else "-",
+        }
+        line = "%(method)s %(path)r %(status)s %(ms).1f ms %(client)s %(route)s %(request_id)s"
+        if self.note:
+            fields["note"] = self.note
+            line += ": %(note)s"
+        raised = (type(self.error), self.error, self.error.__traceback__) if self.error else None
+        # Without a look for the caller, which is this line in any case.
+        record = logging.getLogRecordFactory()(REQUESTS, self.level, __file__, 0, line, (fields,), raised)
+        record.fields = fields
+        record.relativeCreated += self.ended / 1e6 - record.created * 1000
+        record.created, record.msecs = self.ended / 1e9, self.ended // 1_000_000 % 1000
+        logger.handle(record)
+
+
 class Exchange:
     """A request and its response, or a WebSocket connection."""
 
@@ -46,9 +89,7 @@ class Exchange:
         self._logged = False
         # A response that may be the framework's answer to an exception, until the application returns or raises.
         self._held: list[Message] = []
-        # ASGI header names are in lower case. Starlette's mapping of headers would cost as much as the log line.
-        given = next((value for name, value in scope["headers"] if name == ID_HEADER), b"")
-        self.identifier = given if _SAFE_ID.fullmatch(given) else os.urandom(16).hex().encode()
+        self.identifier = _identifier(scope)
         # The close code of a WebSocket connection. 0 until it is known.
         self.status: int = 0
         self.is_complete = False
@@ -65,14 +106,18 @@ class Exchange:
             self.status = self.status or message.get("code", 1005)
         return message
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Send a message, or hold it where it may belong to Starlette's answer to an exception."""
         if self._held or message.get("status") == INTERNAL_SERVER_ERROR:
-            if self._is_held(message):
-                self._held.append(message)
-                return
+            return self._hold(message)
+        return self._forward(message)
+
+    async def _hold(self, message: Message) -> None:
+        if self._is_held(message):
+            self._held.append(message)
+        else:
             await self.release()
-        await self._forward(message)
+            await self._forward(message)
 
     def _is_held(self, message: Message) -> bool:
         if not self._held:
@@ -123,25 +168,25 @@ class Exchange:
         if self._logged or not logger.isEnabledFor(level):
             return
         self._logged = True
-        client = (scope.get("client") or ("",))[0]
-        fields = {
-            "request_id": self.identifier.decode(),
-            "method": scope.get("method", "WEBSOCKET"),
-            "path": scope["path"],
-            "route": getattr(scope.get("route"), "path", "-"),
-            "status": self.status,
-            "ms": round((time.perf_counter() - self._started) * 1000, 1),
-            "client": client if _SAFE_ADDRESS.fullmatch(client) else "-",
-        }
-        line = "%(method)s %(path)r %(status)s %(ms).1f ms %(client)s %(route)s %(request_id)s"
-        if note:
-            fields["note"] = note
-            line += ": %(note)s"
-        raised = (type(error), error, error.__traceback__) if error else None
-        # Without a look for the caller, which is this line in any case.
-        record = logging.getLogRecordFactory()(REQUESTS, level, __file__, 0, line, (fields,), raised)
-        record.fields = fields
-        logger.handle(record)
+        line = Line(
+            level,
+            time.time_ns(),
+            time.perf_counter() - self._started,
+            self.identifier,
+            scope.get("method", "WEBSOCKET"),
+            scope["path"],
+            getattr(scope.get("route"), "path", "-"),
+            self.status,
+            scope.get("client"),
+            note,
+            error,
+        )
+        if level > logging.INFO:
+            # The process may not live much longer.
+            DEFERRED.run()
+            line.log()
+        else:
+            DEFERRED.add(line.log)
 
 
 class RequestLog:
@@ -201,6 +246,15 @@ class RequestLog:
         task = asyncio.current_task()
         cancelled = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
         return cancelled and self._lifecycle.stopping
+
+
+def _identifier(scope: Scope) -> bytes:
+    """Return a request's id: that of the client or of the proxy, or a new one."""
+    # ASGI header names are in lower case. Starlette's mapping of headers would cost as much as the log line.
+    for name, value in scope["headers"]:
+        if name == ID_HEADER and _SAFE_ID.fullmatch(value):
+            return bytes(value)
+    return os.urandom(16).hex().encode()
 
 
 def _is_disconnection(error: BaseException) -> bool:

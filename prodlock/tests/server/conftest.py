@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from starlette.testclient import TestClient
 
 from prodlock.server.lifecycle import Lifecycle
+from prodlock.server.logs import DEFERRED
 from prodlock.server.request_log import RequestLog
 from prodlock.server.server import layered
 from prodlock.server.settings import Settings
@@ -41,6 +42,12 @@ def within_layers(app: FastAPI, **settings: int) -> RequestLog:
     lifecycle = Lifecycle()
     lifecycle.start()
     return layered(app, lifecycle, Settings(**settings))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def undeferred(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log each request at its end: pytest reads the log before the deferred calls run."""
+    monkeypatch.setattr(DEFERRED, "add", lambda log: log())
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from prodlock.server.body_limit import BodyLimit, BodyTooLarge
 from prodlock.server.logs import REQUESTS
 from prodlock.tests.server.conftest import Order, within_layers
 
+pytestmark = pytest.mark.usefixtures("undeferred")
+
 LIMIT = 100
 
 
@@ -96,7 +98,11 @@ def sent_by(app: Application) -> list[Message]:
         sent.append(message)
 
     scope: Scope = {"type": "http", "headers": [(b"transfer-encoding", b"chunked")]}
-    asyncio.run(BodyLimit(app, 1)(scope, receive, send))
+
+    async def serve() -> None:
+        await BodyLimit(app, 1)(scope, receive, send)
+
+    asyncio.run(serve())
     return sent
 
 

@@ -342,6 +342,27 @@ def test_the_head_of_an_unknown_application_is_sent_at_once() -> None:
     assert clock.run(sent_at_each_message(service())) == [0, 1]
 
 
+def test_a_complete_response_is_recognised_at_any_depth_of_the_stack() -> None:
+    """Whatever the depth of the one before it: one application has more layers than another."""
+    layers: Application = service()
+    for _ in range(3):
+        layers = passing_on(layers)
+    for app, counts in ((service(), [0, 1]), (bare, [1, 2]), (layers, [0, 1]), (bare, [1, 2]), (service(), [0, 1])):
+        assert clock.run(sent_at_each_message(app)) == counts
+
+
+def passing_on(app: Application) -> Application:
+    """Return an application within a layer that passes each message on."""
+
+    async def layer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def pass_on(message: Message) -> None:
+            await send(message)
+
+        await app(scope, receive, pass_on)
+
+    return layer
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_starlette_is_used_only_where_the_application_has_loaded_it(
     monkeypatch: pytest.MonkeyPatch, count: int

@@ -9,11 +9,14 @@ import json
 import logging
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from functools import partial
 
 import pytest
 
 from prodlock.server import logs
+from prodlock.server.logs import DEFERRED, Deferred
 from prodlock.tests.server import clock
 
 CIRCULAR: dict[str, object] = {}
@@ -51,43 +54,120 @@ def requests(stream: Stream) -> Iterator[logging.Logger]:
     logger.setLevel(before[2])
 
 
-def test_the_lines_of_the_request_log_are_written_in_batches(requests: logging.Logger, stream: Stream) -> None:
+@pytest.fixture
+def defer(requests: logging.Logger) -> Callable[[str], None]:
+    """Defer a line of the request log."""
+    return lambda line: DEFERRED.add(lambda: requests.info(line))
+
+
+def test_deferred_lines_are_written_in_batches(defer: Callable[[str], None], stream: Stream) -> None:
     """In one write and in order; later lines in another."""
 
     async def serve() -> None:
-        requests.info("a")
-        requests.info("b")
+        defer("a")
+        defer("b")
         assert stream.writes == []
-        await asyncio.sleep(2 * logs.BatchHandler.DELAY)
+        await asyncio.sleep(2 * Deferred.DELAY)
         assert stream.writes == ["a\nb\n"]
-        requests.info("c")
-        await asyncio.sleep(2 * logs.BatchHandler.DELAY)
+        defer("c")
+        await asyncio.sleep(2 * Deferred.DELAY)
 
     clock.run(serve())
     assert stream.writes == ["a\nb\n", "c\n"]
 
 
 def test_a_busy_loop_does_not_delay_lines(
-    requests: logging.Logger, stream: Stream, monkeypatch: pytest.MonkeyPatch
+    defer: Callable[[str], None], stream: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where no timer runs for a while, the next line writes those that wait."""
 
     async def serve() -> None:
-        requests.info("a")
-        moment = time.time()
-        monkeypatch.setattr(time, "time", lambda: moment + 1)
-        monkeypatch.setattr(time, "time_ns", lambda: int((moment + 1) * 1e9))
-        requests.info("b")
+        defer("a")
+        moment = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: moment + 2 * Deferred.LATE)
+        defer("b")
+        monkeypatch.undo()
         assert stream.writes == ["a\nb\n"]
 
     clock.run(serve())
 
 
-def test_the_end_of_the_process_writes_the_batch(requests: logging.Logger, stream: Stream) -> None:
+def test_a_deferred_call_runs_in_the_context_of_its_request(defer: Callable[[str], None], stream: Stream) -> None:
+    """A filter of the application may add what its middleware has set for the request, such as a tenant."""
+    tenant = ContextVar("tenant", default="none")
+
+    def add(record: logging.LogRecord) -> bool:
+        record.msg += f" of {tenant.get()}"
+        return True
+
+    async def request(name: str) -> None:
+        tenant.set(name)
+        defer("a")
+
+    async def serve() -> None:
+        logging.getLogger(logs.REQUESTS).handlers[0].addFilter(add)
+        await asyncio.gather(request("one"), request("two"))
+        await asyncio.sleep(2 * Deferred.DELAY)
+
+    clock.run(serve())
+    assert stream.writes == ["a of one\na of two\n"]
+
+
+def test_a_filter_that_raises_loses_no_other_line(
+    requests: logging.Logger, stream: Stream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An application's filter, which logging does not guard. It is reported on standard error."""
+
+    def refuse(record: logging.LogRecord) -> bool:
+        if record.msg == "b":
+            raise LookupError
+        return True
+
+    async def serve() -> None:
+        requests.handlers[0].addFilter(refuse)
+        for line in "abc":
+            DEFERRED.add(partial(requests.info, line))
+        await asyncio.sleep(2 * Deferred.DELAY)
+        DEFERRED.add(partial(requests.info, "d"))
+        await asyncio.sleep(2 * Deferred.DELAY)
+
+    clock.run(serve())
+    assert stream.writes == ["a\nc\n", "d\n"]
+    assert capsys.readouterr().err.endswith("LookupError\n")
+
+
+def test_threads_lose_no_line(defer: Callable[[str], None], stream: Stream) -> None:
+    """Their own lines run the deferred calls as well."""
+    server = logging.getLogger("tests.threads")
+    server.handlers, server.propagate = logging.getLogger(logs.REQUESTS).handlers, False
+    count = 2000
+
+    def warn() -> None:
+        for _ in range(count):
+            server.warning("thread")
+
+    async def serve() -> None:
+        threads = [asyncio.create_task(asyncio.to_thread(warn)) for _ in range(3)]
+        for number in range(count):
+            defer(f"request {number}")
+            if number % 10 == 0:
+                await asyncio.sleep(0)
+        await asyncio.gather(*threads)
+        await asyncio.sleep(2 * Deferred.DELAY)
+
+    asyncio.run(serve())
+    lines = "".join(stream.writes).splitlines()
+    assert sorted(line for line in lines if line != "thread") == sorted(f"request {number}" for number in range(count))
+    assert lines.count("thread") == 3 * count
+
+
+def test_the_end_of_the_process_writes_the_batch(
+    defer: Callable[[str], None], requests: logging.Logger, stream: Stream
+) -> None:
     """As `logging` does at the exit of the interpreter."""
 
     async def serve() -> None:
-        requests.info("a")
+        defer("a")
         assert stream.writes == []
 
     clock.run(serve())
@@ -95,45 +175,36 @@ def test_the_end_of_the_process_writes_the_batch(requests: logging.Logger, strea
     assert stream.writes == ["a\n"]
 
 
-def test_an_error_is_written_at_once_behind_the_batch(requests: logging.Logger, stream: Stream) -> None:
-    """The process may not live much longer."""
-
-    async def serve() -> None:
-        requests.info("a")
-        requests.error("b")
-        assert stream.writes == ["a\nb\n"]
-
-    clock.run(serve())
-
-
-def test_any_other_line_is_written_at_once_behind_the_batch(requests: logging.Logger, stream: Stream) -> None:
+def test_any_other_line_is_written_at_once_behind_the_batch(
+    defer: Callable[[str], None], requests: logging.Logger, stream: Stream
+) -> None:
     """The lines about the end of the server are written, however it ends."""
     server = logging.getLogger("tests.server")
     server.handlers, server.propagate = requests.handlers, False
 
     async def serve() -> None:
-        requests.info("a")
+        defer("a")
         server.warning("b")
-        assert stream.writes == ["a\nb\n"]
+        assert stream.writes == ["a\n", "b\n"]
 
     clock.run(serve())
 
 
-def test_without_an_event_loop_a_line_is_written_at_once(requests: logging.Logger, stream: Stream) -> None:
+def test_without_an_event_loop_a_line_is_written_at_once(defer: Callable[[str], None], stream: Stream) -> None:
     """In a thread, for example."""
-    requests.info("a")
+    defer("a")
     assert stream.writes == ["a\n"]
 
 
-def test_lines_of_a_loop_that_has_ended_are_written_by_the_next(requests: logging.Logger, stream: Stream) -> None:
+def test_lines_of_a_loop_that_has_ended_are_written_by_the_next(defer: Callable[[str], None], stream: Stream) -> None:
     """A loop that ends before its timer runs loses no line."""
 
     async def serve(line: str, seconds: float) -> None:
-        requests.info(line)
+        defer(line)
         await asyncio.sleep(seconds)
 
     clock.run(serve("a", 0))
-    clock.run(serve("b", 2 * logs.BatchHandler.DELAY))
+    clock.run(serve("b", 2 * Deferred.DELAY))
     assert stream.writes == ["a\nb\n"]
 
 
@@ -170,8 +241,8 @@ def test_a_line_that_cannot_be_formatted_loses_no_other(
 
     async def serve() -> None:
         for line in "abc":
-            requests.info(line)
-        await asyncio.sleep(2 * logs.BatchHandler.DELAY)
+            DEFERRED.add(partial(requests.info, line))
+        await asyncio.sleep(2 * Deferred.DELAY)
 
     clock.run(serve())
     assert stream.writes == ["a\nc\n"]
@@ -200,3 +271,12 @@ def test_fields_that_json_cannot_represent_are_text(fields: object, expected: di
     line = json.loads(logs.JsonFormatter().format(record), parse_constant=refuse)
     assert line["message"] == "ordered"
     assert expected.items() <= line.items()
+
+
+def test_the_time_of_a_text_line_is_that_of_its_record() -> None:
+    """As `logging` formats it, also where the second changes or the clock is set back."""
+    formatter, base = logs.TextFormatter(), logging.Formatter()
+    for created in (1_700_000_000.25, 1_700_000_000.75, 1_700_000_001.0, 1_699_999_999.999):
+        record = logging.LogRecord("x", logging.INFO, "", 0, "ordered", None, None)
+        record.created, record.msecs = created, created % 1 * 1000
+        assert formatter.formatTime(record) == base.formatTime(record)

@@ -18,6 +18,8 @@ from prodlock.server.lifecycle import Lifecycle
 from prodlock.server.server import layered
 from prodlock.server.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("undeferred")
+
 
 def test_the_server_answers_the_probes_of_an_application_without_probes(client: TestClient) -> None:
     """Both answer 200 between start and stop."""

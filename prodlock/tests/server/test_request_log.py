@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from types import MappingProxyType
 
@@ -22,10 +23,12 @@ from prodlock.server import logs
 from prodlock.server.asgi import Message, Receive, Scope, Send
 from prodlock.server.lifecycle import Lifecycle
 from prodlock.server.probes import Paths
-from prodlock.server.request_log import RequestLog
+from prodlock.server.request_log import Line, RequestLog
 from prodlock.server.settings import Settings
 from prodlock.server.uvicorn_internals import ClientDisconnected
 from prodlock.tests.server.conftest import within_layers
+
+pytestmark = pytest.mark.usefixtures("undeferred")
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
@@ -91,6 +94,34 @@ def test_each_request_is_one_line(client: TestClient, caplog: pytest.LogCaptureF
         "request_id": identifier, "method": "GET", "path": "/items/5", "route": "/items/{number}", "status": 200,
         "client": "testclient",
     }  # fmt: skip
+
+
+def test_a_line_has_the_time_of_its_request(caplog: pytest.LogCaptureFixture) -> None:
+    """Not that at which it is logged, which is later."""
+    before = time.time()
+    line = Line(logging.INFO, time.time_ns(), 0.5, b"id", "GET", "/", "/", 200, ("192.0.2.1", 1), note="", error=None)
+    after = time.time()
+    time.sleep(0.01)
+    with caplog.at_level(logging.INFO):
+        line.log()
+    (record,) = caplog.records
+    assert before - 0.001 <= record.created <= after + 0.001
+    assert record.msecs == line.ended // 1_000_000 % 1000
+    now = logging.LogRecord("x", logging.INFO, "", 0, "", None, None)
+    assert now.relativeCreated - record.relativeCreated == pytest.approx((now.created - record.created) * 1000, abs=1)
+    assert record.getMessage() == "GET '/' 200 500.0 ms 192.0.2.1 / id"
+
+
+def test_an_error_is_logged_at_once_behind_the_requests_before_it(
+    faulty: RequestLog, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process may not live much longer."""
+    monkeypatch.undo()
+    monkeypatch.setattr(logs.Deferred, "DELAY", 60)
+    with TestClient(faulty, raise_server_exceptions=False) as client, caplog.at_level(logging.INFO):
+        client.get("/teapot")
+        client.get("/boom")
+        assert [record.levelname for record in caplog.records if record.name == logs.REQUESTS] == ["INFO", "ERROR"]
 
 
 @pytest.mark.parametrize(("path", "route"), [("/nope", "-"), ("/orders", "/orders")])
