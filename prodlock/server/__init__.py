@@ -13,7 +13,7 @@ as well.
 | `server` | uvicorn's server with the drain and the grace period; `lifecycle` is its state |
 | `protocol`, `cork` | limits on heads and slow clients; a response's head and body in one write |
 | `request_log`, `probes`, `head`, `body_limit` | ASGI layers around the application, the outermost first |
-| `logs` | the log, as text or JSON |
+| `logs`, `batches` | the log, as text or JSON; the request log in batches |
 | `healthcheck` | the image's HEALTHCHECK |
 | `uvicorn_internals` | the one list of what is used of uvicorn beside its documented API |
 """

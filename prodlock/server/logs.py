@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging.config
-import sys
 import time
-import traceback
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from contextvars import Context, copy_context
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import isfinite
-from typing import Any, TextIO
+from typing import Any
 
+from prodlock.server.batches import BatchHandler
 from prodlock.server.settings import Settings
 
-# The loggers of the request log and of the server.
-REQUESTS = "prodlock.request"
+# The logger of the server.
 SERVER = "prodlock.server"
 # An attribute of an exception that the request log has logged.
 LOGGED = "__logged__"
@@ -79,130 +73,6 @@ class JsonFormatter(logging.Formatter):
             return _ENCODE(_plain(line))
 
 
-class Deferred:
-    """Calls that log requests, deferred so that many run in a row: between requests each takes several times as long.
-
-    A call waits for DELAY seconds or for the loop, but not behind another one for more than LATE. It runs in the
-    context of its request (https://docs.python.org/3/library/contextvars.html). Where no event loop runs, it runs at
-    once.
-    """
-
-    DELAY = 0.01
-    # A loop that is busy for so long runs no timer: then the next call runs those that wait.
-    LATE = 0.1
-
-    def __init__(self) -> None:
-        # Lines of other threads run them as well: a deque needs no lock, which such a thread could hold.
-        self._calls: deque[tuple[Context, Callable[[], None]]] = deque()
-        # When the first of them was deferred, and the loop whose timer will run them.
-        self._since = 0.0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self.is_running = False
-
-    def add(self, log: Callable[[], None]) -> None:
-        """Defer a call."""
-        self._calls.append((copy_context(), log))
-        loop, now = _running_loop(), time.monotonic()
-        if loop and loop is not self._loop:
-            self._loop, self._since = loop, now
-            loop.call_later(self.DELAY, self.run)
-        elif not loop or now - self._since > self.LATE:
-            self.run()
-
-    def run(self) -> None:
-        """Run the deferred calls, and write what they have logged."""
-        self._loop = None
-        if not self._calls:
-            return
-        self.is_running = True
-        try:
-            for context, log in self._taken():
-                context.run(_guarded, log)
-        finally:
-            self.is_running = False
-            _write_batches(logging.getLogger(REQUESTS))
-
-    def _taken(self) -> Iterator[tuple[Context, Callable[[], None]]]:
-        """Take the calls one by one: another thread may take some of them."""
-        with suppress(IndexError):
-            while True:
-                yield self._calls.popleft()
-
-
-DEFERRED = Deferred()
-
-
-def _guarded(log: Callable[[], None]) -> None:
-    """Log; report an exception, such as of an application's filter, as `logging` reports a handler's."""
-    try:
-        log()
-    except Exception:  # noqa: BLE001
-        if logging.raiseExceptions and sys.stderr:
-            traceback.print_exc()
-
-
-def _write_batches(logger: logging.Logger | None) -> None:
-    """Write the batches of a logger and of those that it propagates to."""
-    while logger:
-        for handler in logger.handlers:
-            if isinstance(handler, BatchHandler):
-                handler.write()
-        logger = logger.parent if logger.propagate else None
-
-
-class BatchHandler(logging.StreamHandler[TextIO]):
-    """A handler that makes one write of what the deferred calls log.
-
-    Every other line is written at once, behind those of the requests that ended before it.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self._records: list[logging.LogRecord] = []
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        """Handle a record, after those of the deferred calls."""
-        # Before the base class takes the lock: the calls use other handlers, which have locks as well.
-        if record.name != REQUESTS:
-            DEFERRED.run()
-        return super().handle(record)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Add a record to the batch, and write the batch unless more follows at once."""
-        self._records.append(record)
-        if not DEFERRED.is_running:
-            self.write()
-
-    def flush(self) -> None:
-        """Run the deferred calls and write the batch: `logging.shutdown` does it at the end of the process."""
-        DEFERRED.run()
-        self.write()
-
-    def write(self) -> None:
-        """Write the batch."""
-        self.acquire()
-        try:
-            batch, self._records = self._records, []
-            # A process may be started without any standard stream.
-            if batch and self.stream:
-                self.stream.write("".join(map(self._line, batch)))
-                self.stream.flush()
-        except (OSError, ValueError):
-            # Broken or closed: no process reads the log any more, and there is no other place to report that.
-            pass
-        finally:
-            self.release()
-
-    def _line(self, record: logging.LogRecord) -> str:
-        """Return a record's line, or `` where it cannot be formatted: the others are not lost with it."""
-        try:
-            # No stream accepts a lone surrogate.
-            return self.format(record).encode(errors="backslashreplace").decode() + self.terminator
-        except Exception:  # noqa: BLE001
-            self.handleError(record)
-            return ""
-
-
 def is_first_report(record: logging.LogRecord) -> bool:
     """Return whether a record of uvicorn is about what the request log does not have: it logs some of that again.
 
@@ -211,13 +81,6 @@ def is_first_report(record: logging.LogRecord) -> bool:
     if record.exc_info and getattr(record.exc_info[1], LOGGED, False):
         return False
     return not (isinstance(record.msg, str) and record.msg.startswith(WEBSOCKET_LINES))
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def configure(settings: Settings) -> None:

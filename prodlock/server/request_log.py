@@ -12,8 +12,9 @@ from collections.abc import Awaitable
 from typing import NamedTuple
 
 from prodlock.server.asgi import Application, Message, Receive, Scope, Send, respond
+from prodlock.server.batches import DEFERRED, REQUESTS
 from prodlock.server.lifecycle import Lifecycle
-from prodlock.server.logs import DEFERRED, LOGGED, REQUESTS
+from prodlock.server.logs import LOGGED
 from prodlock.server.probes import Paths, requested_path
 from prodlock.server.uvicorn_internals import ClientDisconnected
 
@@ -33,7 +34,7 @@ STARLETTES_ANSWER = b"Internal Server Error"
 
 
 class Line(NamedTuple):
-    """What the log says of a request."""
+    """A line of the request log."""
 
     level: int
     # When it has ended, in ns since the epoch, and how many seconds it took.

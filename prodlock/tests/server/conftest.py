@@ -9,8 +9,8 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.testclient import TestClient
 
+from prodlock.server.batches import DEFERRED
 from prodlock.server.lifecycle import Lifecycle
-from prodlock.server.logs import DEFERRED
 from prodlock.server.request_log import RequestLog
 from prodlock.server.server import layered
 from prodlock.server.settings import Settings

@@ -11,8 +11,8 @@ from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
 from prodlock.server.asgi import Application, Message, Receive, Scope, Send
+from prodlock.server.batches import REQUESTS
 from prodlock.server.body_limit import BodyLimit, BodyTooLarge
-from prodlock.server.logs import REQUESTS
 from prodlock.tests.server.conftest import Order, within_layers
 
 pytestmark = pytest.mark.usefixtures("undeferred")

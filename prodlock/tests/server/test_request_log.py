@@ -21,6 +21,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from prodlock.server import logs
 from prodlock.server.asgi import Message, Receive, Scope, Send
+from prodlock.server.batches import REQUESTS, Deferred
 from prodlock.server.lifecycle import Lifecycle
 from prodlock.server.probes import Paths
 from prodlock.server.request_log import Line, RequestLog
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("undeferred")
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     """Return the request log's records."""
-    return [record for record in caplog.records if record.name == logs.REQUESTS]
+    return [record for record in caplog.records if record.name == REQUESTS]
 
 
 @pytest.fixture
@@ -117,11 +118,11 @@ def test_an_error_is_logged_at_once_behind_the_requests_before_it(
 ) -> None:
     """The process may not live much longer."""
     monkeypatch.undo()
-    monkeypatch.setattr(logs.Deferred, "DELAY", 60)
+    monkeypatch.setattr(Deferred, "DELAY", 60)
     with TestClient(faulty, raise_server_exceptions=False) as client, caplog.at_level(logging.INFO):
         client.get("/teapot")
         client.get("/boom")
-        assert [record.levelname for record in caplog.records if record.name == logs.REQUESTS] == ["INFO", "ERROR"]
+        assert [record.levelname for record in caplog.records if record.name == REQUESTS] == ["INFO", "ERROR"]
 
 
 @pytest.mark.parametrize(("path", "route"), [("/nope", "-"), ("/orders", "/orders")])
