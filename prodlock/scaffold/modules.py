@@ -129,6 +129,9 @@ def assigned(body: Iterable[ast.AST]) -> Iterator[tuple[str, ast.expr, int]]:
             for target in one.targets:
                 if isinstance(target, ast.Name):
                     yield target.id, one.value, one.lineno
+                elif isinstance(target, ast.Tuple) and isinstance(one.value, ast.Tuple):
+                    pairs = zip(target.elts, one.value.elts, strict=False)
+                    yield from ((name.id, value, one.lineno) for name, value in pairs if isinstance(name, ast.Name))
         elif isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and one.value is not None:
             yield one.target.id, one.value, one.lineno
 

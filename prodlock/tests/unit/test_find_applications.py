@@ -21,6 +21,12 @@ from prodlock.tests.unit.existing import APP, HASHED, find_in, hashed
         ("main.py", "from fastapi import FastAPI\ndef make(a):\n    return FastAPI()\napp = make(1)\n", "main:app"),
         ("main.py", "from x import Cors\n" + APP + "app = Cors(app)\n", "main:app"),
         ("main.py", APP + "class Cors: ...\nwrapped = Cors(app)\n", "main:wrapped"),
+        (
+            "main.py",
+            "import socketio\n" + APP + "server = socketio.ASGIApp(socketio.AsyncServer(), app)\n",
+            "main:server",
+        ),
+        ("main.py", "from fastapi import FastAPI\napp, other = FastAPI(), 1\n", "main:app"),
         ("main.py", "from blacksheep import Application\napp = Application()\n", "main:app"),
         ("main.py", APP + "sub = FastAPI()\napp.mount('/sub', sub)\n", "main:app"),
         ("main.py", APP + "if __name__ == '__main__':\n    other = FastAPI()\n", "main:app"),
@@ -60,6 +66,8 @@ def test_two_equal_applications_are_refused_with_both_places(tmp_path: Path) -> 
         ("Makefile", "run:\n\tpoetry run uvicorn b.main:app --reload\n"),
         ("pyproject.toml", '[tool.fastapi]\nentrypoint = "b.main:app"\n'),
         ("run.py", 'import uvicorn\nuvicorn.run("b.main:app")\n'),
+        ("run.py", 'import uvicorn\nuvicorn.run(app="b.main:app")\n'),
+        ("run.py", 'from uvicorn import Config, Server\nServer(Config("b.main:app")).run()\n'),
     ],
 )
 def test_a_declared_command_decides_between_applications(tmp_path: Path, name: str, text: str) -> None:
@@ -268,6 +276,10 @@ def test_modules_that_texts_name_ship(tmp_path: Path, text: str, expected: list[
         ("taskiq worker app.jobs:broker", "taskiq", {"worker": "taskiq worker app.jobs:broker"}),
         ("python -m app.jobs", "x", {"queue-worker": "python -m app.jobs"}),
         ("python app/jobs.py", "x", {"queue-worker": "python app/jobs.py"}),
+        ("python -u -m app.jobs", "x", {"queue-worker": "python -u -m app.jobs"}),
+        ("python -Bu app/jobs.py", "x", {"queue-worker": "python -Bu app/jobs.py"}),
+        ("uv run -m app.jobs", "x", {"queue-worker": "python -m app.jobs"}),
+        ("ddtrace-run celery -A app.jobs worker", "celery", {"worker": "celery -A app.jobs worker"}),
         ('["app.jobs", "a b"]\n    entrypoint: [python, -m]', "x", {"queue-worker": "python -m app.jobs 'a b'"}),
         ("app.jobs\n    entrypoint: python -m", "x", {"queue-worker": "python -m app.jobs"}),
         ("python -m http.server", "x", {}),

@@ -144,6 +144,13 @@ def test_a_lock_without_a_server_is_refused(tmp_path: Path) -> None:
             9000,
         ),
         ({"run.py": "import uvicorn\nuvicorn.run('main:app', port=9000)\nuvicorn.run(x, port=PORT)\n"}, 9000),
+        ({"run.py": "from uvicorn import run\nrun('main:app', port=9000)\n"}, 9000),
+        ({"run.py": "from uvicorn import run as go\ngo(app='main:app', port=9000)\n"}, 9000),
+        ({"run.py": "import uvicorn as u\nu.Server(u.Config('main:app', port=9000)).run()\n"}, 9000),
+        ({"run.py": "import uvicorn\nuvicorn.run(app, port=int(os.getenv('PORT', '9000')))\n"}, 9000),
+        ({"run.py": "import uvicorn\nuvicorn.run(app, port=int(os.environ.get('PORT') or 9000))\n"}, 9000),
+        ({"run.py": "import uvicorn\nuvicorn.run(app, port=9000 if DEBUG else 80)\n"}, 8000),
+        ({"run.py": "from shop import run\nrun('main:app', port=9000)\n"}, 8000),
         ({"Procfile": "web: hypercorn -c h.toml main:app\n", "h.toml": 'bind = ["[::]:9000"]\n'}, 9000),
         (
             {"Procfile": "web: gunicorn -c file:etc/g.py -k uvicorn.W main:app\n", "etc/g.py": "bind = ':9000'\n"},
