@@ -20,6 +20,9 @@ from prodlock.scaffold.tree import Tree, is_inside, join
 _CLASSES = frozenset({"FastAPI", "Starlette", "Litestar", "Quart", "Application"})
 _MODULES = frozenset({"fastapi", "starlette", "litestar", "quart", "blacksheep"})
 _USUAL = frozenset({"main", "app", "asgi", "server", "wsgi", "__init__", "__main__", "application"})
+# What the classes of middleware, and the names of what serves, are called.
+_OUTER = re.compile(r"asgi|middleware", re.IGNORECASE)
+_OUTERMOST = frozenset({"app", "application", "asgi"})
 _ASIDE = re.compile(
     r"(?:^|/)(?:docs?|docs_src|examples?|scripts?|samples?|benchmarks?|migrations|alembic)/|^setup\.py$"
 )
@@ -253,6 +256,7 @@ class _Module:
         self._body = list(top(module.body))
         self._imported: dict[str, tuple[str, str]] = {}
         self._classes: set[str] = set()
+        self._own = {one.name for one in self._body if isinstance(one, ast.ClassDef)}
         for node in ast.walk(module):
             self._import(node)
         for statement in self._body:
@@ -278,7 +282,7 @@ class _Module:
             name for name, (module, own) in self._imported.items() if (module.rpartition(".")[2], own) in elsewhere
         }
         for name, value, line in assigned(self._body):
-            if self._is_application(value, created, imported):
+            if self._is_application(value, created, imported, name):
                 names = {one.id for one in ast.walk(value) if isinstance(one, ast.Name)}
                 wrapped |= names & (created - {name})
                 created.add(name)
@@ -300,16 +304,21 @@ class _Module:
                 if name.name.split(".")[0] in _MODULES:
                     self._classes |= {f"{name.asname or name.name}.{one}" for one in _CLASSES}
 
-    def _is_application(self, value: ast.expr | None, created: set[str], factories: Iterable[str] = ()) -> bool:
+    def _is_application(
+        self, value: ast.expr | None, created: set[str], factories: Iterable[str] = (), name: str = ""
+    ) -> bool:
         if not isinstance(value, ast.Call):
             return False
         called = ast.unparse(value.func)
         if called in self._classes or called in self.factories or called in factories:
             return True
-        # A middleware around an application.
+        # A middleware around an application: other objects take one as well, such as a client of tests.
+        outer = last(value.func)
+        if not (outer in self._own or _OUTER.search(outer) or name in {*created, *_OUTERMOST}):
+            return False
         inner = [*value.args[:2], keyword(value, "app", "asgi_app", "other_asgi_app")]
-        return last(value.func)[:1].isupper() and any(
-            (isinstance(one, ast.Name) and one.id in created) or self._is_application(one, created, factories)
+        return outer[:1].isupper() and any(
+            (isinstance(one, ast.Name) and one.id in created) or self._is_application(one, created, factories, name)
             for one in inner
         )
 
