@@ -64,7 +64,11 @@ class Modules:
         if path not in self._named:
             self._named[path] = tuple(_named(list(ast.walk(self.tree.module(path)))))
         for name in self._named[path]:
-            if (file := self.find(name, folders)) and not is_test(file):
+            if name.endswith(".*"):
+                # A value decides which modules of a package are imported.
+                places = [join(folder, name[:-2].replace(".", "/")) for folder in folders]
+                yield from (one for one in self.tree.python if posixpath.dirname(one) in places)
+            elif (file := self.find(name, folders)) and not is_test(file):
                 yield file
 
     def missing(self, path: str, folders: list[str]) -> Iterator[str]:
@@ -203,6 +207,13 @@ def _named(nodes: list[ast.AST]) -> Iterator[str]:
             name = given.partition(":")[0]
             # A text such as "config.yaml" names no module `config`.
             yield from (one for one in (name, name.rpartition(".")[0]) if "." in one)
+    for node in nodes:
+        if isinstance(node, ast.Call) and last(node.func) == "import_module" and node.args:
+            first = next(ast.iter_child_nodes(node.args[0]), None)
+            if isinstance(node.args[0], ast.JoinedStr | ast.BinOp) and (
+                package := re.fullmatch(r"([A-Za-z_]\w*(?:\.\w+)*)\.", text(first) or "")
+            ):
+                yield f"{package[1]}.*"
     for name, value, _ in assigned(nodes):
         if name.endswith("_APPS") and isinstance(value, ast.List | ast.Tuple):
             yield from filter(None, map(text, value.elts))

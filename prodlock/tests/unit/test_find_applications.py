@@ -260,6 +260,9 @@ def test_the_import_folder_is_that_of_the_imports(
         ("uvicorn.run('core.logs:app')", ["core"]),
         ("MODELS = ['core.logs', 'library.models']", ["core"]),
         ("INSTALLED_APPS = ['django.contrib.auth', 'core']", ["core"]),
+        ("importlib.import_module(f'core.{name}')", ["core"]),
+        ("import_module('core.' + name)", ["core"]),
+        ("log(f'core.{name}')", []),
         ("names = ['core', 'core.yaml', 'core', 'x.core.logs', 'tests.core', 'see core.logs']", []),
     ],
 )

@@ -40,6 +40,16 @@ OWN_SERVER = {"requirements.txt": HASHED.replace("httptools", "other")}
         ),
         ("from starlette.config import Config\nc = Config(env_prefix='X_')\nc('A'), c.get('B')\n", ["X_A", "X_B"]),
         ("from environs import env\nenv.str('A'), env('B')\n", ["A", "B"]),
+        (
+            "import environ\ne = environ.Env()\ne.db(), e.cache_url(), e.db('A')\n",
+            ["A", "CACHE_URL", "DATABASE_URL"],
+        ),
+        ("import decouple\ndecouple.config('A'), other.config('B')\n", ["A"]),
+        ("import os\nread, of = os.getenv, os.environ.get\nread('A'), of('B')\n", ["A", "B"]),
+        ("import os\ndef need(key, x=None):\n    return os.environ[key]\nneed(key='A')\n", ["A"]),
+        ("import os\nfor name in ('A', 'B'):\n    os.environ[name]\n", ["A", "B"]),
+        ("import os\n[os.environ[name] for name in ['A', 'B']]\n", ["A", "B"]),
+        ("import os\nNAMES = ['A', 'B']\nx = {name: os.getenv(name) for name in NAMES}\n", ["A", "B"]),
         ("from decouple import config\nconfig('A', default=1)\nconfig('B', cast=int)\n", ["A", "B"]),
         ("from starlette.config import Config\nread = Config('.env')\nread('A', cast=bool)\n", ["A"]),
         ("x = {'A': 1}\nx.get('A'), other('B'), names['C']\n", []),
@@ -66,6 +76,11 @@ OWN_SERVER = {"requirements.txt": HASHED.replace("httptools", "other")}
             + "class S(BaseSettings):\n"
             "    model_config = SettingsConfigDict(env_prefix='X_', env_nested_delimiter='__')\n    db: D | None\n",
             ["X_DB", "X_DB__AGAIN", "X_DB__UP", "X_DB__URL"],
+        ),
+        (
+            SETTINGS + "class S(BaseSettings, env_nested_delimiter='__'):\n    a: 'D'\n    b: Optional['D'] = None\n"
+            "class D(BaseModel):\n    c: int\n",
+            ["A", "A__C", "B", "B__C"],
         ),
         ("class D(BaseModel):\n    b: int\n" + SETTINGS + "class S(BaseSettings):\n    a: D\n", ["A"]),
         ("class S(BaseModel):\n    a: int\n", []),
