@@ -38,6 +38,7 @@ _KEYWORD = re.compile(r"then|do|else|!|\{|\(|[\w*|-]+\)")
 _PYTHON = re.compile(r"python3?(?:\.\d+)?")
 _SEPARATORS = "&|;\n"
 _COMMENT = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
+_ASSIGNED = re.compile(r"""(\w+)=("[^"]*"|'[^']*'|\S+)""")
 # Compose hands `$$` on as `$`.
 _VARIABLE = re.compile(r"\$\$?(?:\{(\w+)(?::?-([^{}$]*))?\}|(\w+))")
 _HEREDOC = re.compile(r"""<<-?["']?([A-Za-z_]\w*)""")
@@ -96,7 +97,7 @@ class Deployment:
             for path in self.dockerfiles
             for kind, text in instructions(tree.text(path))
             if kind in {"ENV", "ARG"}
-            for name, value in re.findall(r"""(\w+)=("[^"]*"|'[^']*'|\S+)""", text)
+            for name, value in _ASSIGNED.findall(text)
         }
         listed = [
             *self._of_dockerfiles(), *self._of_procfiles(), *self._of_supervisors(), *self._of_compose()
@@ -115,15 +116,10 @@ class Deployment:
 
         Takes the command that serves it, and the file of its application.
         """
-        last: list[tuple[int, str]] = []
-        option = r"(?:--port[= ]|-p |(?:--bind|-b)[= ]\S*?:)(\d+)\b"
-        if served and (found := re.search(option, " ".join(served.words))):
-            # The one of a developer's machine is a guess.
-            last = [(int(found[1]), served.where)]
-            if served.is_deployed:
-                yield last.pop()
-        elif served and (path := self._configuration(served)) and (found := _BIND.search(self._tree.text(path))):
-            yield int(found[1]), path
+        last = list(self._bound(served)) if served else []
+        # The one of a developer's machine is a guess.
+        if served and served.is_deployed:
+            yield from last
         # The image that has the command, or else each one that may be of Python.
         own = [path for path in self.dockerfiles if served and served.where.endswith(f" of {path}")]
         for path in own or (path for path in self.dockerfiles if not _is_of_others(self._tree.text(path))):
@@ -136,6 +132,17 @@ class Deployment:
                     yield from self._published(keys.get("ports", Value(items=())), f"ports of {name} in {path}")
         yield from last
 
+    def _bound(self, served: Declared) -> Iterator[tuple[int, str]]:
+        """Yield the port that a serving command names: an option, a configuration, or a variable of the image."""
+        option = r"\s(?:--port[= ]|-p ?|(?:--bind[= ]|-b[= ]?)\S*?:)(\d+)\b"
+        value = self._variables.get(f"{served.program.upper()}_PORT", "")
+        if found := re.search(option, " ".join(served.words)):
+            yield int(found[1]), served.where
+        elif (path := self._configuration(served)) and (found := _BIND.search(self._tree.text(path))):
+            yield int(found[1]), path
+        elif value.isdecimal():
+            yield int(value), served.where
+
     def variables(self, application: str) -> Iterator[tuple[str, str]]:
         """Yield the variables that Compose files give to what they build of an application, with the files.
 
@@ -145,6 +152,13 @@ class Deployment:
             for keys in services.values():
                 if self._builds(path, keys, application) and not is_of_development(path):
                     yield from ((one.partition("=")[0], path) for one in keys.get("environment", Value(items=())))
+
+    def constants(self) -> Iterator[tuple[str, str]]:
+        """Yield the variables that images of Dockerfiles have, with the files; not those of development."""
+        for path in self.dockerfiles:
+            for kind, text in () if is_of_development(path) else _deployed(self._tree.text(path)):
+                if kind == "ENV":
+                    yield from ((name, path) for name, _ in _ASSIGNED.findall(text))
 
     def _builds(self, path: str, keys: Mapping[str, Value], application: str) -> bool:
         """Return whether a service of a Compose file may build the image of an application, by the folder."""

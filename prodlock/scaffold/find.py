@@ -125,6 +125,12 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     # A given base image may have a version of Python that this tool does not list.
     found.decide("base", *(("", "") if "base" in found.given else pythons.base(tree, project.place, deployment)))
     _environment(tree, paths, deployment.variables(application.path), found)
+    handed_on = found.texts("environment")
+    if constants := {name: path for name, path in deployment.constants() if name in handed_on}:
+        found.notes.append(
+            f"Images do not have the values that Dockerfiles give to variables (got {', '.join(constants)}, "
+            f"{_places(constants.values())}). To fix it: set them in .env and where the service is deployed."
+        )
     if packages := installs.packages(tree, deployment):
         found.notes.append(
             f"Not installed, because most are needed in a build alone: the Debian packages {', '.join(packages)} "

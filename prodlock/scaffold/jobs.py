@@ -59,7 +59,13 @@ def find(project: Project, deployment: Deployment) -> Jobs:
     jobs = Jobs()
     for name, texts in declared.items():
         services = {one.name for one in texts.values()}
-        if len(texts) > 1 and len(services) == len(texts) and all(map(_is_service, services)):
+        if name == MIGRATE:
+            # Another one may be a part of the start of the server.
+            text = next(
+                (text for text, one in texts.items() if re.search(r"migrat|release", one.name)), next(iter(texts))
+            )
+            _add(jobs, name, {text: texts[text]})
+        elif len(texts) > 1 and len(services) == len(texts) and all(map(_is_service, services)):
             # Several workers, each a service of its own.
             for text, one in texts.items():
                 _add(jobs, one.name, {text: one})

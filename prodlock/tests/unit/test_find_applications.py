@@ -317,6 +317,21 @@ def test_several_workers_of_one_name_are_reported(tmp_path: Path) -> None:
     assert re.search(r"has no worker.*-Q high` \(CMD of Dockerfile\).*\(Procfile\).*--set 'commands=", found.notes[0])
 
 
+def test_a_migration_of_its_own_service_precedes_one_before_the_server(tmp_path: Path) -> None:
+    """Two services that migrate are not two commands; without a service of its own, the first one counts."""
+    api = "  api:\n    command: sh -c 'alembic upgrade heads && uvicorn main:app'\n"
+    files = {
+        "main.py": APP,
+        "alembic.ini": "[alembic]\nscript_location = alembic\n",
+        "alembic/env.py": "",
+        "requirements.txt": hashed("alembic"),
+    }
+    own = f"services:\n{api}  migrations:\n    command: alembic upgrade head\n"
+    assert find_in(tmp_path, {**files, "compose.yml": own}).all["commands"] == {"migrate": "alembic upgrade head"}
+    found = find_in(tmp_path, {**files, "compose.yml": own.replace("migrations", "other")})
+    assert (found.all["commands"], found.notes) == ({"migrate": "alembic upgrade heads"}, [])
+
+
 def test_several_workers_are_services_of_their_own(tmp_path: Path) -> None:
     """Commands of one kind whose services have different names."""
     services = "".join(f"  {name}:\n    command: celery -A app.jobs worker -Q {name}\n" for name in ("high", "low"))

@@ -203,3 +203,24 @@ def test_the_probes_of_the_server_are_not_written(tmp_path: Path) -> None:
     found = find_in(tmp_path, {"main.py": APP})
     assert (found.all["health"], found.all["ready"]) == ("/health", "/ready")
     assert not {"health", "ready"} & set(found.keys)
+
+
+def test_a_health_check_of_another_service_does_not_decide(tmp_path: Path) -> None:
+    """A command of another service may name the address of a route."""
+    files = {
+        "main.py": APP + "@app.get('/metrics')\ndef x(): ...\n@app.get('/alive')\ndef y(): ...\n",
+        "compose.yml": "services:\n  prometheus:\n    command: --web.external-url=http://localhost:9090/metrics\n"
+        "  api:\n    build: .\n    healthcheck:\n      test: [CMD, curl, 'http://localhost:80/alive']\n",
+    }
+    assert find_in(tmp_path, files).keys["health"] == "/alive"
+
+
+def test_a_variable_that_a_dockerfile_sets_is_reported(tmp_path: Path) -> None:
+    """Production reads its value from where the service is deployed; not one that no module reads."""
+    dockerfile = "FROM x AS dev\nENV B=1\nFROM x\nENV A=prod C=1 PYTHONUNBUFFERED=1\nARG B=1\n"
+    found = find_in(
+        tmp_path, {"main.py": APP + "import os\nos.environ['A'], os.getenv('B')\n", "Dockerfile": dockerfile}
+    )
+    assert found.all["environment"] == ["A", "B"]
+    (note,) = found.notes
+    assert note.startswith("Images do not have the values that Dockerfiles give to variables (got A, Dockerfile).")

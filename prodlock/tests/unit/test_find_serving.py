@@ -138,6 +138,8 @@ def test_a_lock_without_a_server_is_refused(tmp_path: Path) -> None:
         ({"Dockerfile": "FROM x\nEXPOSE 9000/tcp\n"}, 9000),
         ({"Dockerfile": "FROM x\nENV PORT=9000\nEXPOSE $PORT\n"}, 9000),
         ({"Dockerfile": 'FROM x\nEXPOSE 1\nCMD ["uvicorn", "main:app", "--port", "9000"]\n'}, 9000),
+        ({"Dockerfile": "FROM x\nENV UVICORN_PORT=9000\nCMD uvicorn main:app\n"}, 9000),
+        ({"Procfile": "web: gunicorn -b0.0.0.0:9000 -k uvicorn.W main:app\n"}, 9000),
         ({"Procfile": "web: gunicorn -b :9000 -k uvicorn.W main:app\n"}, 9000),
         (
             {"compose.yml": "services:\n  api:\n    command: sh -c 'uvicorn main:app --port $${PORT:-9000}'\n"},
