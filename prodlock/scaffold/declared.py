@@ -97,7 +97,7 @@ class Deployment:
             for path in self.dockerfiles
             for kind, text in instructions(tree.text(path))
             if kind in {"ENV", "ARG"}
-            for name, value in _ASSIGNED.findall(text)
+            for name, value in _assigned(kind, text)
         }
         listed = [
             *self._of_dockerfiles(), *self._of_procfiles(), *self._of_supervisors(), *self._of_compose()
@@ -158,7 +158,7 @@ class Deployment:
         for path in self.dockerfiles:
             for kind, text in () if is_of_development(path) else _deployed(self._tree.text(path)):
                 if kind == "ENV":
-                    yield from ((name, path) for name, _ in _ASSIGNED.findall(text))
+                    yield from ((name, path) for name, _ in _assigned(kind, text))
 
     def _builds(self, path: str, keys: Mapping[str, Value], application: str) -> bool:
         """Return whether a service of a Compose file may build the image of an application, by the folder."""
@@ -282,6 +282,12 @@ def instructions(text: str) -> Iterator[tuple[str, str]]:
                 body = "\n".join(_until(lines, end))
                 arguments += f"\n{body}" if kind == "RUN" else ""
             yield kind, arguments
+
+
+def _assigned(kind: str, text: str) -> list[tuple[str, str]]:
+    """Return the variables of ENV or ARG with their values. ENV has an older form, without a sign."""
+    name, _, value = text.partition(" ")
+    return [(name, value.strip())] if kind == "ENV" and "=" not in name else _ASSIGNED.findall(text)
 
 
 def _deployed(text: str) -> Iterator[tuple[str, str]]:

@@ -64,9 +64,12 @@ class Modules:
         if path not in self._named:
             self._named[path] = tuple(_named(list(ast.walk(self.tree.module(path)))))
         for name in self._named[path]:
-            if name.endswith(".*"):
+            if name.endswith("*"):
                 # A value decides which modules of a package are imported.
-                places = [join(folder, name[:-2].replace(".", "/")) for folder in folders]
+                bare = name[:-1].lstrip(".")
+                level = len(name) - 1 - len(bare)
+                inner = bare.rstrip(".").replace(".", "/")
+                places = [join(folder, inner) for folder in ([_package(path, level)] if level else folders)]
                 yield from (one for one in self.tree.python if posixpath.dirname(one) in places)
             elif (file := self.find(name, folders)) and not is_test(file):
                 yield file
@@ -209,14 +212,22 @@ def _named(nodes: list[ast.AST]) -> Iterator[str]:
             yield from (one for one in (name, name.rpartition(".")[0]) if "." in one)
     for node in nodes:
         if isinstance(node, ast.Call) and last(node.func) == "import_module" and node.args:
-            first = next(ast.iter_child_nodes(node.args[0]), None)
-            if isinstance(node.args[0], ast.JoinedStr | ast.BinOp) and (
-                package := re.fullmatch(r"([A-Za-z_]\w*(?:\.\w+)*)\.", text(first) or "")
-            ):
-                yield f"{package[1]}.*"
+            yield from _selected(node.args[0])
     for name, value, _ in assigned(nodes):
         if name.endswith("_APPS") and isinstance(value, ast.List | ast.Tuple):
             yield from filter(None, map(text, value.elts))
+
+
+def _selected(node: ast.expr) -> Iterator[str]:
+    """Yield the package, with a star, of the modules among which a value selects."""
+    while isinstance(node, ast.BinOp) and isinstance(node.left, ast.BinOp):
+        node = node.left
+    if isinstance(node, ast.JoinedStr | ast.BinOp):
+        first = next(ast.iter_child_nodes(node), None)
+        first = first.value if isinstance(first, ast.FormattedValue) else first
+        given = "." if isinstance(first, ast.Name) and first.id in {"__name__", "__package__"} else text(first) or ""
+        if re.fullmatch(r"\.+|\.*[A-Za-z_]\w*(?:\.\w+)*\.", given):
+            yield f"{given}*"
 
 
 def _package(path: str, level: int) -> str:

@@ -217,10 +217,28 @@ def test_a_health_check_of_another_service_does_not_decide(tmp_path: Path) -> No
 
 def test_a_variable_that_a_dockerfile_sets_is_reported(tmp_path: Path) -> None:
     """Production reads its value from where the service is deployed; not one that no module reads."""
-    dockerfile = "FROM x AS dev\nENV B=1\nFROM x\nENV A=prod C=1 PYTHONUNBUFFERED=1\nARG B=1\n"
+    dockerfile = "FROM x AS dev\nENV B=1\nFROM x\nENV C=1 PYTHONUNBUFFERED=1\nENV A prod\nARG B=1\n"
     found = find_in(
         tmp_path, {"main.py": APP + "import os\nos.environ['A'], os.getenv('B')\n", "Dockerfile": dockerfile}
     )
     assert found.all["environment"] == ["A", "B"]
     (note,) = found.notes
     assert note.startswith("Images do not have the values that Dockerfiles give to variables (got A, Dockerfile).")
+
+
+@pytest.mark.parametrize(
+    ("module", "code"),
+    [
+        ("app/main.py", "import_module(f'app.routers.{name}')"),
+        ("app/main.py", "import_module(f'.routers.{name}', __package__)"),
+        ("app/routers/load.py", "import_module('.' + name, package='app.routers')"),
+        ("app/routers/__init__.py", "import_module(f'{__name__}.{one.name}')"),
+        ("app/routers/__init__.py", "import_module(__package__ + '.' + name)"),
+    ],
+)
+def test_variables_of_modules_that_a_value_selects_are_found(tmp_path: Path, module: str, code: str) -> None:
+    """All modules of the package may be imported."""
+    files = {"app/main.py": APP, "app/routers/__init__.py": "", "app/routers/items.py": "import os\nos.environ['A']\n"}
+    files[module] = files.get(module, "") + code + "\n"
+    files["app/main.py"] += f"import {module.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}\n"
+    assert find_in(tmp_path, files).all["environment"] == ["A"]
