@@ -20,6 +20,9 @@ from prodlock.scaffold.tree import Tree, is_inside, join
 _CLASSES = frozenset({"FastAPI", "Starlette", "Litestar", "Quart", "Application"})
 _MODULES = frozenset({"fastapi", "starlette", "litestar", "quart", "blacksheep"})
 _USUAL = frozenset({"main", "app", "asgi", "server", "wsgi", "__init__", "__main__", "application"})
+# What the classes of middleware, and the names of what serves, are called.
+_OUTER = re.compile(r"asgi|middleware", re.IGNORECASE)
+_OUTERMOST = frozenset({"app", "application", "asgi"})
 _ASIDE = re.compile(
     r"(?:^|/)(?:docs?|docs_src|examples?|scripts?|samples?|benchmarks?|migrations|alembic)/|^setup\.py$"
 )
@@ -131,8 +134,7 @@ def calls(tree: Tree, deployment: Deployment, factory: Candidate) -> Iterator[st
             if (named := _REFERENCE.fullmatch(word)) and named[2] == factory.attribute and named[3]:
                 yield f"`{word}` ({command.where})"
     for path in tree.python:
-        for node in _runs(tree, path):
-            one = node.args[0]
+        for _, one in _runs(tree, path):
             if isinstance(one, ast.Call) and last(one.func) == factory.attribute and (one.args or one.keywords):
                 yield f"`{ast.unparse(one)}` ({path}:{one.lineno})"
 
@@ -197,26 +199,43 @@ def _bound(module: ast.Module) -> set[str]:
 
 
 def _run(tree: Tree, path: str) -> Iterator[Reference]:
-    """Yield the applications that calls of `uvicorn.run` name."""
-    for node in _runs(tree, path):
-        if named := _REFERENCE.fullmatch(text(node.args[0]) or ""):
+    """Yield the applications that calls of Uvicorn name."""
+    for node, application in _runs(tree, path):
+        if named := _REFERENCE.fullmatch(text(application) or ""):
             yield Reference(named[1], named[2], path, f"{path}:{node.lineno}", weight=2)
 
 
 def run_ports(tree: Tree) -> Iterator[tuple[int, str]]:
     """Yield the ports of the modules that start a server, with their places."""
     for path in tree.python:
-        for node in _runs(tree, path):
-            port = keyword(node, "port")
-            if isinstance(port, ast.Constant) and isinstance(port.value, int):
-                yield port.value, f"{path}:{node.lineno}"
+        for node, _ in _runs(tree, path):
+            # The default of a variable as well.
+            values = [
+                one.value for one in ast.walk(keyword(node, "port") or node.func) if isinstance(one, ast.Constant)
+            ]
+            ports = [int(str(one)) for one in values if re.fullmatch(r"[1-9]\d{0,4}", str(one))]
+            if len(ports) == 1:
+                yield ports[0], f"{path}:{node.lineno}"
 
 
-def _runs(tree: Tree, path: str) -> Iterator[ast.Call]:
-    """Yield the calls of `uvicorn.run` in a module."""
-    for node in ast.walk(tree.module(path)) if "uvicorn.run" in tree.text(path) else ():
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "uvicorn.run" and node.args:
-            yield node
+def _runs(tree: Tree, path: str) -> Iterator[tuple[ast.Call, ast.expr]]:
+    """Yield the calls of `uvicorn.run` and `uvicorn.Config` in a module, with their applications."""
+    if "uvicorn" not in tree.text(path):
+        return
+    nodes = list(ast.walk(tree.module(path)))
+    names = {
+        f"{one.asname or one.name}.{name}" if isinstance(node, ast.Import) else one.asname or one.name
+        for node in nodes
+        for name in ("run", "Config")
+        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.module == "uvicorn")
+        for one in node.names
+        if one.name == ("uvicorn" if isinstance(node, ast.Import) else name)
+    }
+    for node in nodes:
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in names:
+            application = node.args[0] if node.args else keyword(node, "app")
+            if application is not None:
+                yield node, application
 
 
 def _best(found: Iterable[Candidate]) -> list[Candidate]:
@@ -237,6 +256,7 @@ class _Module:
         self._body = list(top(module.body))
         self._imported: dict[str, tuple[str, str]] = {}
         self._classes: set[str] = set()
+        self._own = {one.name for one in self._body if isinstance(one, ast.ClassDef)}
         for node in ast.walk(module):
             self._import(node)
         for statement in self._body:
@@ -262,7 +282,7 @@ class _Module:
             name for name, (module, own) in self._imported.items() if (module.rpartition(".")[2], own) in elsewhere
         }
         for name, value, line in assigned(self._body):
-            if self._is_application(value, created, imported):
+            if self._is_application(value, created, imported, name):
                 names = {one.id for one in ast.walk(value) if isinstance(one, ast.Name)}
                 wrapped |= names & (created - {name})
                 created.add(name)
@@ -284,16 +304,21 @@ class _Module:
                 if name.name.split(".")[0] in _MODULES:
                     self._classes |= {f"{name.asname or name.name}.{one}" for one in _CLASSES}
 
-    def _is_application(self, value: ast.expr | None, created: set[str], factories: Iterable[str] = ()) -> bool:
+    def _is_application(
+        self, value: ast.expr | None, created: set[str], factories: Iterable[str] = (), name: str = ""
+    ) -> bool:
         if not isinstance(value, ast.Call):
             return False
         called = ast.unparse(value.func)
         if called in self._classes or called in self.factories or called in factories:
             return True
-        # A middleware around an application.
-        inner = [*value.args[:1], keyword(value, "app", "asgi_app", "other_asgi_app")]
-        return last(value.func)[:1].isupper() and any(
-            (isinstance(one, ast.Name) and one.id in created) or self._is_application(one, created, factories)
+        # A middleware around an application: other objects take one as well, such as a client of tests.
+        outer = last(value.func)
+        if not (outer in self._own or _OUTER.search(outer) or name in {*created, *_OUTERMOST}):
+            return False
+        inner = [*value.args[:2], keyword(value, "app", "asgi_app", "other_asgi_app")]
+        return outer[:1].isupper() and any(
+            (isinstance(one, ast.Name) and one.id in created) or self._is_application(one, created, factories, name)
             for one in inner
         )
 

@@ -14,23 +14,41 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from prodlock.scaffold import pyprojects, yaml
-from prodlock.scaffold.tree import Tree, is_test, join
+from prodlock.scaffold.tree import Tree, is_inside, is_test, join
 from prodlock.scaffold.yaml import Value
 
 DOCKERFILES = r"(?:.*[._-])?(?:[Dd]ockerfile|Containerfile)(?:\.(?!py$|md$).*|[_-][\w-]*)?"
 COMPOSE = r"(?:docker-)?compose(?:[.-][^/]*)?\.ya?ml"
 SERVERS = frozenset({"uvicorn", "gunicorn", "hypercorn", "granian", "daphne", "fastapi"})
-_RUNNERS = (("poetry", "run"), ("uv", "run"), ("pipenv", "run"), ("pdm", "run"), ("exec",))
+_RUNNERS = (
+    ("poetry", "run"), ("uv", "run"), ("pipenv", "run"), ("pdm", "run"), ("hatch", "run"), ("rye", "run"), ("exec",),
+)  # fmt: skip
+# Instruments, which prodlock.server does not start.
+_INSTRUMENTS = frozenset({"opentelemetry-instrument", "ddtrace-run", "newrelic-admin"})
+# Programs that start another one, behind options and names of their own.
+_LAUNCHERS = _INSTRUMENTS | {
+    "env", "nice", "nohup", "stdbuf", "tini", "dumb-init", "catatonit", "gosu", "su-exec", "setpriv", "conda",
+    "doppler",
+}  # fmt: skip
 # Programs that `python -m` starts as well.
 _MODULES = SERVERS | {"celery", "arq", "rq", "dramatiq", "taskiq", "alembic", "aerich"}
 _SHELLS = frozenset({"sh", "bash", "dash", "ash"})
+# Words of a shell before a command, and the label of a case.
+_KEYWORD = re.compile(r"then|do|else|!|\{|\(|[\w*|-]+\)")
+_PYTHON = re.compile(r"python3?(?:\.\d+)?")
 _SEPARATORS = "&|;\n"
 _COMMENT = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
+_ASSIGNED = re.compile(r"""(\w+)=("[^"]*"|'[^']*'|\S+)""")
 # Compose hands `$$` on as `$`.
 _VARIABLE = re.compile(r"\$\$?(?:\{(\w+)(?::?-([^{}$]*))?\}|(\w+))")
 _HEREDOC = re.compile(r"""<<-?["']?([A-Za-z_]\w*)""")
 # The address in a configuration of Gunicorn or Hypercorn.
 _BIND = re.compile(r"""^\s*bind\s*=\s*\[?\s*["'][^"'\s]*:(\d+)["']""", re.MULTILINE)
+# Images of frontends and proxies.
+_OTHERS = re.compile(
+    r"^\s*FROM\s+(?:--\S+\s+)?(?:\S*/)?(?:node|bun|deno|nginx[\w-]*|caddy|httpd|haproxy|traefik)(?:[:@\s]|$)",
+    re.IGNORECASE | re.MULTILINE,
+)
 # Folders whose files describe something else than the service.
 ASIDE = re.compile(r"(?:^|/)(?:docs?|examples?|samples?|benchmarks?)/")
 # Compose reads an override without an option, on the machine of a developer.
@@ -49,6 +67,8 @@ class Declared:
     name: str = ""
     # Whether a deployment runs it: other commands are those of development.
     is_deployed: bool = True
+    # The instrument that starts it.
+    instrument: str = ""
 
     @property
     def program(self) -> str:
@@ -77,7 +97,7 @@ class Deployment:
             for path in self.dockerfiles
             for kind, text in instructions(tree.text(path))
             if kind in {"ENV", "ARG"}
-            for name, value in re.findall(r"""(\w+)=("[^"]*"|'[^']*'|\S+)""", text)
+            for name, value in _assigned(kind, text)
         }
         listed = [
             *self._of_dockerfiles(), *self._of_procfiles(), *self._of_supervisors(), *self._of_compose()
@@ -91,33 +111,59 @@ class Deployment:
         """Return the commands that start a server, those of a deployment first."""
         return [one for one in self.commands if one.serves]
 
-    def ports(self, served: Declared | None) -> Iterator[tuple[int, str]]:
-        """Yield the ports of the service with their places, the most certain one first."""
-        last: list[tuple[int, str]] = []
-        option = r"(?:--port[= ]|-p |(?:--bind|-b)[= ]\S*?:)(\d+)\b"
-        if served and (found := re.search(option, " ".join(served.words))):
-            # The one of a developer's machine is a guess.
-            last = [(int(found[1]), served.where)]
-            if served.is_deployed:
-                yield last.pop()
-        elif served and (path := self._configuration(served)) and (found := _BIND.search(self._tree.text(path))):
-            yield int(found[1]), path
-        for path in self.dockerfiles:
-            for kind, text in instructions(self._tree.text(path)):
+    def ports(self, served: Declared | None, application: str) -> Iterator[tuple[int, str]]:
+        """Yield the ports of the service with their places, the most certain one first.
+
+        Takes the command that serves it, and the file of its application.
+        """
+        last = list(self._bound(served)) if served else []
+        # The one of a developer's machine is a guess.
+        if served and served.is_deployed:
+            yield from last
+        # The image that has the command, or else each one that may be of Python.
+        own = [path for path in self.dockerfiles if served and served.where.endswith(f" of {path}")]
+        for path in own or (path for path in self.dockerfiles if not _is_of_others(self._tree.text(path))):
+            for kind, text in _deployed(self._tree.text(path)):
                 if kind == "EXPOSE" and (number := re.match(r"(\d+)(?:/tcp)?(?:\s|$)", self.expanded(text))):
                     yield int(number[1]), f"EXPOSE of {path}"
         for path, services in self.compose.items():
             for name, keys in services.items():
-                if "build" in keys or (served and (served.path, served.name) == (path, name)):
+                if self._builds(path, keys, application) or (served and (served.path, served.name) == (path, name)):
                     yield from self._published(keys.get("ports", Value(items=())), f"ports of {name} in {path}")
         yield from last
 
-    def variables(self) -> Iterator[tuple[str, str]]:
-        """Yield the variables that Compose files give to what they build, with the files; not those of development."""
+    def _bound(self, served: Declared) -> Iterator[tuple[int, str]]:
+        """Yield the port that a serving command names: an option, a configuration, or a variable of the image."""
+        option = r"\s(?:--port[= ]|-p ?|(?:--bind[= ]|-b[= ]?)\S*?:)(\d+)\b"
+        value = self._variables.get(f"{served.program.upper()}_PORT", "")
+        if found := re.search(option, " ".join(served.words)):
+            yield int(found[1]), served.where
+        elif (path := self._configuration(served)) and (found := _BIND.search(self._tree.text(path))):
+            yield int(found[1]), path
+        elif value.isdecimal():
+            yield int(value), served.where
+
+    def variables(self, application: str) -> Iterator[tuple[str, str]]:
+        """Yield the variables that Compose files give to what they build of an application, with the files.
+
+        Those of development are left out.
+        """
         for path, services in self.compose.items():
             for keys in services.values():
-                if "build" in keys and not is_of_development(path):
+                if self._builds(path, keys, application) and not is_of_development(path):
                     yield from ((one.partition("=")[0], path) for one in keys.get("environment", Value(items=())))
+
+    def constants(self) -> Iterator[tuple[str, str]]:
+        """Yield the variables that images of Dockerfiles have, with the files; not those of development."""
+        for path in self.dockerfiles:
+            for kind, text in () if is_of_development(path) else _deployed(self._tree.text(path)):
+                if kind == "ENV":
+                    yield from ((name, path) for name, _ in _assigned(kind, text))
+
+    def _builds(self, path: str, keys: Mapping[str, Value], application: str) -> bool:
+        """Return whether a service of a Compose file may build the image of an application, by the folder."""
+        folder = join(posixpath.dirname(path), self.expanded(keys["build"].text)) if "build" in keys else ""
+        return bool(folder) and (is_inside(application, folder) or not self._tree.has_folder(folder))
 
     def _configuration(self, served: Declared) -> str:
         """Return the file that Gunicorn or Hypercorn reads its address from, or an empty string."""
@@ -142,7 +188,7 @@ class Deployment:
 
     def _of_dockerfiles(self) -> Iterator[Declared]:
         for path in self.dockerfiles:
-            last = {kind: text for kind, text in instructions(self._tree.text(path)) if kind in {"CMD", "ENTRYPOINT"}}
+            last = {kind: text for kind, text in _deployed(self._tree.text(path)) if kind in {"CMD", "ENTRYPOINT"}}
             entry, command = (_listed(last.get(kind, "")) for kind in ("ENTRYPOINT", "CMD"))
             if len(joined := _joined(Value(items=tuple(entry)), Value(items=tuple(command)))) == 1:
                 last = {"ENTRYPOINT": json.dumps([*joined[0]])}
@@ -209,7 +255,10 @@ class Deployment:
         """Yield the commands of a list of words, or of a line of a shell."""
         pieces = [list(value.items)] if value.items is not None else list(_words(value.text))
         for piece in pieces:
-            words = _bare([self.expanded(word) for word in piece])
+            expanded = [self.expanded(word) for word in piece]
+            words = _bare(expanded)
+            launchers = (PurePosixPath(word).name for word in expanded[: len(expanded) - len(words)])
+            place = replace(place, instrument=next(filter(_INSTRUMENTS.__contains__, launchers), place.instrument))
             shell = next((word for word in words[1:] if not word.startswith("-")), "")
             if words and PurePosixPath(words[0]).name in _SHELLS and any(
                 re.fullmatch(r"-[a-z]*c", word) for word in words[1:-1]
@@ -233,6 +282,28 @@ def instructions(text: str) -> Iterator[tuple[str, str]]:
                 body = "\n".join(_until(lines, end))
                 arguments += f"\n{body}" if kind == "RUN" else ""
             yield kind, arguments
+
+
+def _assigned(kind: str, text: str) -> list[tuple[str, str]]:
+    """Return the variables of ENV or ARG with their values. ENV has an older form, without a sign."""
+    name, _, value = text.partition(" ")
+    return [(name, value.strip())] if kind == "ENV" and "=" not in name else _ASSIGNED.findall(text)
+
+
+def _deployed(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the instructions of a Dockerfile, without the stages of development where it has others, by their names."""
+    stages: list[list[tuple[str, str]]] = [[]]
+    for kind, arguments in instructions(text):
+        if kind == "FROM":
+            stages.append([])
+        stages[-1].append((kind, arguments))
+    others = [one for one in stages if one and not is_of_development(re.split(r"\s", one[0][1])[-1])]
+    yield from itertools.chain.from_iterable(others or stages)
+
+
+def _is_of_others(text: str) -> bool:
+    """Return whether a Dockerfile is one of a frontend or a proxy, by its images."""
+    return bool(_OTHERS.search(text)) and "python" not in text.lower()
 
 
 def _until(lines: Iterator[str], end: str) -> Iterator[str]:
@@ -263,7 +334,8 @@ def _strings(value: object) -> Iterator[str]:
 def _joined(entry: Value, command: Value) -> list[Value]:
     """Return an entrypoint and a command, as one where the entrypoint is a program of Python and takes arguments."""
     words, more = ([*one] if one.items is not None else next(_words(one.text), []) for one in (entry, command))
-    if words and more and re.fullmatch(r"python[\d.]*|" + "|".join(_MODULES), PurePosixPath(words[0]).name):
+    started = _bare(list(words))
+    if words and more and (not started or (_is_program(started[0]) and started[0] not in _SHELLS)):
         return [Value(items=(*words, *more))]
     return [entry, command]
 
@@ -292,20 +364,43 @@ def _words(text: str) -> Iterator[list[str]]:
 
 
 def _bare(words: list[str]) -> list[str]:
-    """Remove assignments of variables and programs that start another one."""
+    """Remove assignments of variables, words of a shell, and programs that start another one."""
     while words:
         runner = next((one for one in _RUNNERS if tuple(words[: len(one)]) == one), None)
-        if "=" in words[0] and not words[0].startswith("-"):
+        name = PurePosixPath(words[0]).name
+        module = words.index("-m") if "-m" in words and _PYTHON.fullmatch(name) else 0
+        if ("=" in words[0] and not words[0].startswith("-")) or _KEYWORD.fullmatch(words[0]):
             words = words[1:]
-        elif runner:
-            words = words[len(runner) :]
-            # Options of `uv run` without a value.
-            while words and runner[-1] == "run" and words[0].startswith("--"):
-                words = words[1:]
-        elif (
-            re.fullmatch(r"(?:\S*/)?python3?(?:\.\d+)?", words[0]) and words[1:2] == ["-m"] and _MODULES & {*words[2:3]}
-        ):
-            words = words[2:]
+        elif runner or name in _LAUNCHERS:
+            rest = words[len(runner) if runner else 1 :]
+            # A script of the project's own has options as well.
+            words = rest if runner and rest and rest[0][:1] != "-" else _launched(rest)
+        elif "--" in words and not _is_program(name):
+            # As in `wait-for-it.sh db:5432 -- uvicorn`.
+            words = words[words.index("--") + 1 :]
+        elif module and _MODULES & {*words[module + 1 : module + 2]} and not any(map(_is_script, words[:module])):
+            words = words[module + 1 :]
         else:
             break
     return words
+
+
+def _launched(words: list[str]) -> list[str]:
+    """Return what is started behind the options of a program that starts another one, whose values are not known."""
+    if not words or _is_program(words[0]):
+        return words
+    first = next((number for number, word in enumerate(words) if _is_program(word) or _is_script(word)), 0)
+    if first:
+        return words[first:]
+    while words and words[0].startswith("-") and words[0] != "-m":
+        words = words[1:]
+    return ["python", *words] if words[:1] == ["-m"] else words
+
+
+def _is_program(word: str) -> bool:
+    name = PurePosixPath(word).name
+    return name in _MODULES | _SHELLS or bool(_PYTHON.fullmatch(name))
+
+
+def _is_script(word: str) -> bool:
+    return word.endswith((".py", ".sh"))

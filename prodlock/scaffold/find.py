@@ -107,11 +107,16 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     pyprojects.check(tree, join(project.place, pyprojects.NAME))
     lock = _lock(project, application, deployment, found)
     served = next((one for one in deployment.servers() if serving.serves(one, application)), None)
-    listed = itertools.chain(deployment.ports(served), applications.run_ports(tree))
+    listed = itertools.chain(deployment.ports(served, application.path), applications.run_ports(tree))
     ports = (one for one in listed if 0 < one[0] <= LAST_PORT)
     port, where = next(ports, (configuration.Configuration.port, "the default"))
     found.decide("port", port, where)
     _server(application, lock, deployment, found)
+    if served and served.instrument:
+        found.notes.append(
+            f"The command of production has no {served.instrument} (got one, {served.where}). To fix it: start it in "
+            "the code of the service."
+        )
     if not found.all["server"]:
         _not_repeated(tree, application, deployment, served, found)
     further = _commands(project, lock, deployment, found)
@@ -119,7 +124,13 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     _probes(project, paths, deployment, found)
     # A given base image may have a version of Python that this tool does not list.
     found.decide("base", *(("", "") if "base" in found.given else pythons.base(tree, project.place, deployment)))
-    _environment(tree, paths, deployment, found)
+    _environment(tree, paths, deployment.variables(application.path), found)
+    handed_on = found.texts("environment")
+    if constants := {name: path for name, path in deployment.constants() if name in handed_on}:
+        found.notes.append(
+            f"Images do not have the values that Dockerfiles give to variables (got {', '.join(constants)}, "
+            f"{_places(constants.values())}). To fix it: set them in .env and where the service is deployed."
+        )
     if packages := installs.packages(tree, deployment):
         found.notes.append(
             f"Not installed, because most are needed in a build alone: the Debian packages {', '.join(packages)} "
@@ -297,7 +308,7 @@ def _not_repeated(
         )
 
 
-def _environment(tree: Tree, paths: Iterable[str], deployment: Deployment, found: Found) -> None:
+def _environment(tree: Tree, paths: Iterable[str], given: Iterable[tuple[str, str]], found: Found) -> None:
     """Decide the variables that Compose hands on."""
     read = reads.environment(tree, paths)
     names = {name: where for name, where in read.items() if not variables.decides_code(name)}
@@ -306,7 +317,7 @@ def _environment(tree: Tree, paths: Iterable[str], deployment: Deployment, found
             f"Not handed on, because such variables decide which code runs: {', '.join(withheld)}. Production has the "
             "default, or needs another name."
         )
-    unread = {name: path for name, path in deployment.variables() if name not in read and reads.is_variable(name)}
+    unread = {name: path for name, path in given if name not in read and reads.is_variable(name)}
     if unread and "environment" not in found.given:
         found.notes.append(
             f"Not handed on, because no module reads them: {', '.join(sorted(unread))} ({_places(unread.values())}). "

@@ -59,7 +59,7 @@ class Folders:
         while waiting:
             node = waiting.pop()
             read = [value for one in _read(node) if (value := self._value(one, path)) is not None]
-            read += [*self._files(node, path), *self._beside(node, path)]
+            read += [*self._files(node, path), *self._beside(node, path), *self._listed(node, path)]
             joined = self._value(node, path) if _joins(node) else None
             line = getattr(node, "lineno", 0)
             yield from ((one, line) for one in read)
@@ -92,6 +92,15 @@ class Folders:
                 place = posixpath.join(f"/{posixpath.dirname(path)}", value or "")
                 if value and self._exists(place):
                     yield place
+
+    def _listed(self, node: ast.AST, path: str) -> Iterator[str]:
+        """Yield the folder of the project whose files an expression lists."""
+        if isinstance(node, ast.Call) and last(node.func) in {"glob", "rglob", "iterdir", "listdir", "scandir", "walk"}:
+            method = node.func.value if isinstance(node.func, ast.Attribute) else None
+            for one in (method, *node.args[:1], keyword(node, "path", "top")):
+                value = self._value(one, path) if one else None
+                if value and self._modules.tree.has_folder(self._place_of(value)):
+                    yield value
 
     def _pattern(self, node: ast.AST, path: str, depth: int = 0) -> str:
         """Return the path that an expression gives, with a star for each part that is not certain."""
@@ -177,6 +186,8 @@ class Folders:
 
 def _read(node: ast.AST) -> Iterator[ast.expr]:
     """Yield the arguments of a call that name folders."""
+    if isinstance(node, ast.Call) and (folder := keyword(node, "localedir")):
+        yield folder
     if isinstance(node, ast.Call) and last(node.func) in _READERS:
         value = keyword(node, _READERS[last(node.func)]) or next(iter(node.args), None)
         yield from value.elts if isinstance(value, ast.List | ast.Tuple) else [value] if value else []

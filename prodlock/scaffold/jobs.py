@@ -30,6 +30,8 @@ _IMAGES = re.compile(
     r"(?!.*bitnami)(?:[\w.:-]+/)*(?:postgres|postgis|pgvector|redis|valkey|mysql|mariadb|rabbitmq|mongo)(?::[\w.-]+)?"
     r"(?:@sha256:[0-9a-f]+)?"
 )
+# Python's options without a value.
+_FLAGS = re.compile(r"-[bBdEiIOPqsSuvx]+")
 # What a service of tests alone has in its name, its file's or its profiles'.
 _TESTS = re.compile(r"test|\bci\b|\be2e\b")
 
@@ -57,7 +59,13 @@ def find(project: Project, deployment: Deployment) -> Jobs:
     jobs = Jobs()
     for name, texts in declared.items():
         services = {one.name for one in texts.values()}
-        if len(texts) > 1 and len(services) == len(texts) and all(map(_is_service, services)):
+        if name == MIGRATE:
+            # Another one may be a part of the start of the server.
+            text = next(
+                (text for text, one in texts.items() if re.search(r"migrat|release", one.name)), next(iter(texts))
+            )
+            _add(jobs, name, {text: texts[text]})
+        elif len(texts) > 1 and len(services) == len(texts) and all(map(_is_service, services)):
             # Several workers, each a service of its own.
             for text, one in texts.items():
                 _add(jobs, one.name, {text: one})
@@ -118,7 +126,9 @@ def _kind(project: Project, one: Declared) -> str:
     if any(words[0] == program and word in words for program, word in _MIGRATIONS):
         return MIGRATE
     if one.is_deployed and _NAMES.fullmatch(one.name) and _is_service(one.name) and re.match(r"python", one.program):
-        started = words[2:3] if words[1:2] == ("-m",) else words[1:2]
+        # Behind flags such as `-u`.
+        first = next((number for number, word in enumerate(words) if number and not _FLAGS.fullmatch(word)), 0)
+        started = words[first + 1 : first + 2] if words[first] == "-m" else words[first : first + 1]
         return one.name if any(modules(project, map(shlex.quote, started))) else ""
     return ""
 

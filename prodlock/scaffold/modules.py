@@ -64,7 +64,14 @@ class Modules:
         if path not in self._named:
             self._named[path] = tuple(_named(list(ast.walk(self.tree.module(path)))))
         for name in self._named[path]:
-            if (file := self.find(name, folders)) and not is_test(file):
+            if name.endswith("*"):
+                # A value decides which modules of a package are imported.
+                bare = name[:-1].lstrip(".")
+                level = len(name) - 1 - len(bare)
+                inner = bare.rstrip(".").replace(".", "/")
+                places = [join(folder, inner) for folder in ([_package(path, level)] if level else folders)]
+                yield from (one for one in self.tree.python if posixpath.dirname(one) in places)
+            elif (file := self.find(name, folders)) and not is_test(file):
                 yield file
 
     def missing(self, path: str, folders: list[str]) -> Iterator[str]:
@@ -129,6 +136,9 @@ def assigned(body: Iterable[ast.AST]) -> Iterator[tuple[str, ast.expr, int]]:
             for target in one.targets:
                 if isinstance(target, ast.Name):
                     yield target.id, one.value, one.lineno
+                elif isinstance(target, ast.Tuple) and isinstance(one.value, ast.Tuple):
+                    pairs = zip(target.elts, one.value.elts, strict=False)
+                    yield from ((name.id, value, one.lineno) for name, value in pairs if isinstance(name, ast.Name))
         elif isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and one.value is not None:
             yield one.target.id, one.value, one.lineno
 
@@ -200,9 +210,24 @@ def _named(nodes: list[ast.AST]) -> Iterator[str]:
             name = given.partition(":")[0]
             # A text such as "config.yaml" names no module `config`.
             yield from (one for one in (name, name.rpartition(".")[0]) if "." in one)
+    for node in nodes:
+        if isinstance(node, ast.Call) and last(node.func) == "import_module" and node.args:
+            yield from _selected(node.args[0])
     for name, value, _ in assigned(nodes):
         if name.endswith("_APPS") and isinstance(value, ast.List | ast.Tuple):
             yield from filter(None, map(text, value.elts))
+
+
+def _selected(node: ast.expr) -> Iterator[str]:
+    """Yield the package, with a star, of the modules among which a value selects."""
+    while isinstance(node, ast.BinOp) and isinstance(node.left, ast.BinOp):
+        node = node.left
+    if isinstance(node, ast.JoinedStr | ast.BinOp):
+        first = next(ast.iter_child_nodes(node), None)
+        first = first.value if isinstance(first, ast.FormattedValue) else first
+        given = "." if isinstance(first, ast.Name) and first.id in {"__name__", "__package__"} else text(first) or ""
+        if re.fullmatch(r"\.+|\.*[A-Za-z_]\w*(?:\.\w+)*\.", given):
+            yield f"{given}*"
 
 
 def _package(path: str, level: int) -> str:

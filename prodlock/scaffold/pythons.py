@@ -107,7 +107,8 @@ def _used(tree: Tree, place: str, deployment: Deployment) -> Iterator[tuple[int,
     """Yield the minor versions that the project's files use, with their places."""
     for path in deployment.dockerfiles:
         for kind, text in instructions(tree.text(path)):
-            pattern = r"python\S*?[:=-]?v?3\.(\d+)"
+            # Not the version of a distribution, such as `python:3-alpine3.20`.
+            pattern = r"python(?:(?!alpine)\S)*?[:=-]?v?(?:3\.|-3)(\d+)"
             if kind in {"FROM", "ARG"} and (found := re.search(pattern, deployment.expanded(text), re.IGNORECASE)):
                 yield int(found[1]), path
     for folder in dict.fromkeys((place, ".")):

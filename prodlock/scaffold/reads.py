@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
@@ -17,6 +18,11 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _METHODS = frozenset({"get", "pop", "setdefault"})
 # Classes of environs, starlette and decouple, whose objects read a variable when they are called.
 _READERS = frozenset({"Env", "FileAwareEnv", "Config", "AutoConfig", "RepositoryEnv"})
+# The variables of django-environ's methods without a name.
+_URLS = {
+    "db": "DATABASE_URL", "db_url": "DATABASE_URL", "cache": "CACHE_URL", "cache_url": "CACHE_URL",
+    "email": "EMAIL_URL", "email_url": "EMAIL_URL", "search_url": "SEARCH_URL", "channels_url": "CHANNELS_URL",
+}  # fmt: skip
 # Classes may inherit from others.
 _DEEPEST = 8
 
@@ -56,6 +62,8 @@ class _Environ:
         self._mappings |= {name for name, value, _ in assigned(nodes) if _dotted(value) in self._mappings}
         self._functions = {f"{module}.getenv" for module in modules}
         self._functions |= {alias for module, name, alias in imported if (module, name) == ("os", "getenv")}
+        self._functions |= {f"{one}.get" for one in self._mappings}
+        self._functions |= {name for name, value, _ in assigned(nodes) if _dotted(value) in self._functions}
 
     def key(self, node: ast.AST) -> ast.expr | None:
         """Return the name of the variable that an expression reads, or None where it reads none."""
@@ -100,6 +108,7 @@ def _read(module: ast.Module, helpers: AbstractSet[str]) -> Iterator[tuple[str, 
     }
     inner = _prefixed(nodes)
     constants = {name: text(value) for name, value, _ in assigned(module.body)}
+    looped = _looped(module, nodes)
     imported = {
         one.asname or one.name
         for node in nodes
@@ -114,18 +123,37 @@ def _read(module: ast.Module, helpers: AbstractSet[str]) -> Iterator[tuple[str, 
             # `env.str("X")`
             owner = last(called.value) if isinstance(called, ast.Attribute) else last(called)
             by_helper = last(called) in helpers and (isinstance(called, ast.Name) or last(called) not in _METHODS)
+            if owner in readers and not node.args and last(called) in _URLS:
+                yield _URLS[last(called)], node.lineno
             if last(called) != "prefixed" and (
-                owner in readers or last(called) in imported or by_helper or (owner in imported and owner == "env")
+                _dotted(called) == "decouple.config"
+                or owner in readers
+                or last(called) in imported
+                or by_helper
+                or (owner in imported and owner == "env")
             ):
                 prefix = readers.get(owner, "") + inner.get(node, "")
-                keys += node.args[:1]
+                keys += node.args[:1] or [one.value for one in node.keywords[:1] if by_helper]
             # Options of typer and click, one or several.
             named = keyword(node, "envvar")
             keys += named.elts if isinstance(named, ast.List | ast.Tuple) else [named]
         for key in keys:
-            name = constants.get(key.id) if isinstance(key, ast.Name) else text(key)
-            if name and _NAME.fullmatch(prefix + name):
-                yield prefix + name, getattr(node, "lineno", 0)
+            names = [constants.get(key.id), *looped.get(key.id, ())] if isinstance(key, ast.Name) else [text(key)]
+            for name in names:
+                if name and _NAME.fullmatch(prefix + name):
+                    yield prefix + name, getattr(node, "lineno", 0)
+
+
+def _looped(module: ast.Module, nodes: Iterable[ast.AST]) -> dict[str, list[str | None]]:
+    """Return the texts that the variables of loops over lists have."""
+    lists = {name: value for name, value, _ in assigned(module.body)}
+    found: dict[str, list[str | None]] = {}
+    for node in nodes:
+        if isinstance(node, ast.For | ast.comprehension) and isinstance(node.target, ast.Name):
+            items = lists.get(node.iter.id) if isinstance(node.iter, ast.Name) else node.iter
+            if isinstance(items, ast.List | ast.Tuple | ast.Set):
+                found.setdefault(node.target.id, []).extend(map(text, items.elts))
+    return found
 
 
 def _prefixed(nodes: Iterable[ast.AST]) -> dict[ast.AST, str]:
@@ -190,7 +218,7 @@ class _Settings:
         self, path: str, annotation: ast.expr, prefix: str, delimiter: str, seen: tuple[str, ...] = ()
     ) -> Iterator[str]:
         """Yield the variables of the fields of the models that a field is annotated with."""
-        for name in (last(one) for one in ast.walk(annotation) if isinstance(one, ast.Name | ast.Attribute)):
+        for name in (last(one) for one in _walked(annotation) if isinstance(one, ast.Name | ast.Attribute)):
             if name in self._classes and name not in seen:
                 for one in self._lineage(path, self._class(path, name)):
                     for inner, field in _fields(one, prefix, aliased=prefix):
@@ -225,6 +253,14 @@ class _Settings:
         elif isinstance(node, ast.Name | ast.Attribute) and last(node) in self._texts and depth < _DEEPEST:
             parts = [self._texts[last(node)]]
         return text(node) or "".join(self._text(one, depth + 1) for one in parts)
+
+
+def _walked(annotation: ast.expr) -> Iterator[ast.AST]:
+    """Yield the nodes of an annotation, and of those that are texts in it."""
+    for node in ast.walk(annotation):
+        yield node
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError):
+            yield from ast.walk(ast.parse(text(node) or "", mode="exec"))
 
 
 def _options(node: ast.ClassDef) -> dict[str, ast.expr]:

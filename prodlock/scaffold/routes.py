@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from prodlock.scaffold.declared import Deployment
 from prodlock.scaffold.modules import Modules, assigned, keyword, last, text
+from prodlock.scaffold.yaml import Value
 
 _HEALTH = re.compile(
     r"(?:.*/)?(?:healthz?|health[-_]?check|livez?|liveness|ping|heartbeat|__heartbeat__)/?|(?:/api)?(?:/v\d+)?/status/?"
@@ -49,8 +50,15 @@ def _declared(modules: Modules, deployment: Deployment) -> Iterator[Probe]:
     """Yield the paths that health checks of the project's files ask for."""
     tree = modules.tree
     manifests = tree.named(r"[^/]*(?:deploy|k8s|pod)[^/]*\.ya?ml")
-    for path in (*deployment.dockerfiles, *deployment.compose, *manifests):
-        for found in _DECLARED.findall(tree.text(path)):
+    texts = [(path, tree.text(path)) for path in deployment.dockerfiles]
+    # What other services of a Compose file name is not a check of health.
+    checks = (
+        (path, keys.get("healthcheck", Value())) for path, one in deployment.compose.items() for keys in one.values()
+    )
+    texts += [(path, " ".join(value)) for path, value in checks]
+    texts += [(path, tree.text(path)) for path in manifests]
+    for path, one in texts:
+        for found in _DECLARED.findall(one):
             yield "".join(found), path
 
 

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from prodlock.failure import Failure
 from prodlock.scaffold import applications, jobs
@@ -80,10 +81,14 @@ def command(service: Service, declared: Iterable[Declared]) -> tuple[str, str]:
 
 def serves(one: Declared, application: applications.Candidate) -> bool:
     """Return whether a command names an application."""
+    named = list(applications.of_command(one))
+    if not named and one.program == "fastapi" and one.words[1:2] in {("run",), ("dev",)}:
+        # It looks for the application in the usual modules.
+        return PurePosixPath(application.path).name in {"main.py", "app.py", "api.py"}
     return any(
         reference.attribute in {"", application.attribute}
         and applications.named_files([application.path], reference.module)
-        for reference in applications.of_command(one)
+        for reference in named
     )
 
 

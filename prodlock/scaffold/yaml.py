@@ -91,7 +91,9 @@ def services(text: str) -> dict[str, dict[str, Value]]:
 
 
 def _value(key: str, node: _Node) -> Value:
-    """Return the value of a key; that of `environment` is a list of names where it is a mapping."""
+    """Return the value of a key. Of a mapping: the names of `environment`, a part of `build` and `healthcheck`."""
+    if inner := node.mapping().get({"build": "context", "healthcheck": "test"}.get(key, "")):
+        return inner.value()
     names = tuple(node.mapping()) if key == "environment" else ()
     return Value(items=names) if names else node.value()
 

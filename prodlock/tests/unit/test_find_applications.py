@@ -21,6 +21,16 @@ from prodlock.tests.unit.existing import APP, HASHED, find_in, hashed
         ("main.py", "from fastapi import FastAPI\ndef make(a):\n    return FastAPI()\napp = make(1)\n", "main:app"),
         ("main.py", "from x import Cors\n" + APP + "app = Cors(app)\n", "main:app"),
         ("main.py", APP + "class Cors: ...\nwrapped = Cors(app)\n", "main:wrapped"),
+        (
+            "main.py",
+            "import socketio\n" + APP + "server = socketio.ASGIApp(socketio.AsyncServer(), app)\n",
+            "main:server",
+        ),
+        ("main.py", "from fastapi import FastAPI\napp, other = FastAPI(), 1\n", "main:app"),
+        ("main.py", APP + "admin = Admin(app, engine)\nhandler = Mangum(app)\nclient = TestClient(app)\n", "main:app"),
+        ("main.py", APP + "asgi = Outer(Inner(app=app))\n", "main:asgi"),
+        ("main.py", APP + "traced = OpenTelemetryMiddleware(app)\n", "main:traced"),
+        ("main.py", APP + "def client():\n    return TestClient(FastAPI())\n", "main:app"),
         ("main.py", "from blacksheep import Application\napp = Application()\n", "main:app"),
         ("main.py", APP + "sub = FastAPI()\napp.mount('/sub', sub)\n", "main:app"),
         ("main.py", APP + "if __name__ == '__main__':\n    other = FastAPI()\n", "main:app"),
@@ -60,6 +70,8 @@ def test_two_equal_applications_are_refused_with_both_places(tmp_path: Path) -> 
         ("Makefile", "run:\n\tpoetry run uvicorn b.main:app --reload\n"),
         ("pyproject.toml", '[tool.fastapi]\nentrypoint = "b.main:app"\n'),
         ("run.py", 'import uvicorn\nuvicorn.run("b.main:app")\n'),
+        ("run.py", 'import uvicorn\nuvicorn.run(app="b.main:app")\n'),
+        ("run.py", 'from uvicorn import Config, Server\nServer(Config("b.main:app")).run()\n'),
     ],
 )
 def test_a_declared_command_decides_between_applications(tmp_path: Path, name: str, text: str) -> None:
@@ -248,6 +260,9 @@ def test_the_import_folder_is_that_of_the_imports(
         ("uvicorn.run('core.logs:app')", ["core"]),
         ("MODELS = ['core.logs', 'library.models']", ["core"]),
         ("INSTALLED_APPS = ['django.contrib.auth', 'core']", ["core"]),
+        ("importlib.import_module(f'core.{name}')", ["core"]),
+        ("import_module('core.' + name)", ["core"]),
+        ("log(f'core.{name}')", []),
         ("names = ['core', 'core.yaml', 'core', 'x.core.logs', 'tests.core', 'see core.logs']", []),
     ],
 )
@@ -268,6 +283,10 @@ def test_modules_that_texts_name_ship(tmp_path: Path, text: str, expected: list[
         ("taskiq worker app.jobs:broker", "taskiq", {"worker": "taskiq worker app.jobs:broker"}),
         ("python -m app.jobs", "x", {"queue-worker": "python -m app.jobs"}),
         ("python app/jobs.py", "x", {"queue-worker": "python app/jobs.py"}),
+        ("python -u -m app.jobs", "x", {"queue-worker": "python -u -m app.jobs"}),
+        ("python -Bu app/jobs.py", "x", {"queue-worker": "python -Bu app/jobs.py"}),
+        ("uv run -m app.jobs", "x", {"queue-worker": "python -m app.jobs"}),
+        ("ddtrace-run celery -A app.jobs worker", "celery", {"worker": "celery -A app.jobs worker"}),
         ('["app.jobs", "a b"]\n    entrypoint: [python, -m]', "x", {"queue-worker": "python -m app.jobs 'a b'"}),
         ("app.jobs\n    entrypoint: python -m", "x", {"queue-worker": "python -m app.jobs"}),
         ("python -m http.server", "x", {}),
@@ -296,6 +315,21 @@ def test_several_workers_of_one_name_are_reported(tmp_path: Path) -> None:
     found = find_in(tmp_path, files)
     assert "commands" not in found.keys
     assert re.search(r"has no worker.*-Q high` \(CMD of Dockerfile\).*\(Procfile\).*--set 'commands=", found.notes[0])
+
+
+def test_a_migration_of_its_own_service_precedes_one_before_the_server(tmp_path: Path) -> None:
+    """Two services that migrate are not two commands; without a service of its own, the first one counts."""
+    api = "  api:\n    command: sh -c 'alembic upgrade heads && uvicorn main:app'\n"
+    files = {
+        "main.py": APP,
+        "alembic.ini": "[alembic]\nscript_location = alembic\n",
+        "alembic/env.py": "",
+        "requirements.txt": hashed("alembic"),
+    }
+    own = f"services:\n{api}  migrations:\n    command: alembic upgrade head\n"
+    assert find_in(tmp_path, {**files, "compose.yml": own}).all["commands"] == {"migrate": "alembic upgrade head"}
+    found = find_in(tmp_path, {**files, "compose.yml": own.replace("migrations", "other")})
+    assert (found.all["commands"], found.notes) == ({"migrate": "alembic upgrade heads"}, [])
 
 
 def test_several_workers_are_services_of_their_own(tmp_path: Path) -> None:

@@ -427,6 +427,9 @@ def test_a_constraint_allows_versions_of_python(constraint: str, allowed: list[i
         ({"Dockerfile": "ARG V=3.11\nFROM python:${V}-slim\n"}, 11),
         ({"Dockerfile": "FROM ghcr.io/astral-sh/uv:python3.14-bookworm-slim\n", ".python-version": "3.12\n"}, 14),
         ({"Dockerfile": "FROM python:3.9\n", "pyproject.toml": '[project]\nrequires-python = ">=3.14"\n'}, 14),
+        ({"Dockerfile": "FROM python:3-alpine3.14\n"}, 13),
+        ({"Dockerfile": "FROM registry.access.redhat.com/ubi9/python-312:1\n"}, 12),
+        ({"Dockerfile": "FROM python:3.14-slim AS docs\n", "api/Dockerfile": "FROM python:3.12\n"}, 14),
         ({"Dockerfile": "FROM debian\n", "pyproject.toml": POETRY.replace("^3.12", "~3.12")}, 12),
     ],
 )

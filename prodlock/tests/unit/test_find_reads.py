@@ -40,6 +40,16 @@ OWN_SERVER = {"requirements.txt": HASHED.replace("httptools", "other")}
         ),
         ("from starlette.config import Config\nc = Config(env_prefix='X_')\nc('A'), c.get('B')\n", ["X_A", "X_B"]),
         ("from environs import env\nenv.str('A'), env('B')\n", ["A", "B"]),
+        (
+            "import environ\ne = environ.Env()\ne.db(), e.cache_url(), e.db('A')\n",
+            ["A", "CACHE_URL", "DATABASE_URL"],
+        ),
+        ("import decouple\ndecouple.config('A'), other.config('B')\n", ["A"]),
+        ("import os\nread, of = os.getenv, os.environ.get\nread('A'), of('B')\n", ["A", "B"]),
+        ("import os\ndef need(key, x=None):\n    return os.environ[key]\nneed(key='A')\n", ["A"]),
+        ("import os\nfor name in ('A', 'B'):\n    os.environ[name]\n", ["A", "B"]),
+        ("import os\n[os.environ[name] for name in ['A', 'B']]\n", ["A", "B"]),
+        ("import os\nNAMES = ['A', 'B']\nx = {name: os.getenv(name) for name in NAMES}\n", ["A", "B"]),
         ("from decouple import config\nconfig('A', default=1)\nconfig('B', cast=int)\n", ["A", "B"]),
         ("from starlette.config import Config\nread = Config('.env')\nread('A', cast=bool)\n", ["A"]),
         ("x = {'A': 1}\nx.get('A'), other('B'), names['C']\n", []),
@@ -66,6 +76,11 @@ OWN_SERVER = {"requirements.txt": HASHED.replace("httptools", "other")}
             + "class S(BaseSettings):\n"
             "    model_config = SettingsConfigDict(env_prefix='X_', env_nested_delimiter='__')\n    db: D | None\n",
             ["X_DB", "X_DB__AGAIN", "X_DB__UP", "X_DB__URL"],
+        ),
+        (
+            SETTINGS + "class S(BaseSettings, env_nested_delimiter='__'):\n    a: 'D'\n    b: Optional['D'] = None\n"
+            "class D(BaseModel):\n    c: int\n",
+            ["A", "A__C", "B", "B__C"],
         ),
         ("class D(BaseModel):\n    b: int\n" + SETTINGS + "class S(BaseSettings):\n    a: D\n", ["A"]),
         ("class S(BaseModel):\n    a: int\n", []),
@@ -188,3 +203,42 @@ def test_the_probes_of_the_server_are_not_written(tmp_path: Path) -> None:
     found = find_in(tmp_path, {"main.py": APP})
     assert (found.all["health"], found.all["ready"]) == ("/health", "/ready")
     assert not {"health", "ready"} & set(found.keys)
+
+
+def test_a_health_check_of_another_service_does_not_decide(tmp_path: Path) -> None:
+    """A command of another service may name the address of a route."""
+    files = {
+        "main.py": APP + "@app.get('/metrics')\ndef x(): ...\n@app.get('/alive')\ndef y(): ...\n",
+        "compose.yml": "services:\n  prometheus:\n    command: --web.external-url=http://localhost:9090/metrics\n"
+        "  api:\n    build: .\n    healthcheck:\n      test: [CMD, curl, 'http://localhost:80/alive']\n",
+    }
+    assert find_in(tmp_path, files).keys["health"] == "/alive"
+
+
+def test_a_variable_that_a_dockerfile_sets_is_reported(tmp_path: Path) -> None:
+    """Production reads its value from where the service is deployed; not one that no module reads."""
+    dockerfile = "FROM x AS dev\nENV B=1\nFROM x\nENV C=1 PYTHONUNBUFFERED=1\nENV A prod\nARG B=1\n"
+    found = find_in(
+        tmp_path, {"main.py": APP + "import os\nos.environ['A'], os.getenv('B')\n", "Dockerfile": dockerfile}
+    )
+    assert found.all["environment"] == ["A", "B"]
+    (note,) = found.notes
+    assert note.startswith("Images do not have the values that Dockerfiles give to variables (got A, Dockerfile).")
+
+
+@pytest.mark.parametrize(
+    ("module", "code"),
+    [
+        ("app/main.py", "import_module(f'app.routers.{name}')"),
+        ("app/main.py", "import_module(f'.routers.{name}', __package__)"),
+        ("app/routers/load.py", "import_module('.' + name, package='app.routers')"),
+        ("app/routers/__init__.py", "import_module(f'{__name__}.{one.name}')"),
+        ("app/routers/__init__.py", "import_module(__package__ + '.' + name)"),
+    ],
+)
+def test_variables_of_modules_that_a_value_selects_are_found(tmp_path: Path, module: str, code: str) -> None:
+    """All modules of the package may be imported."""
+    files = {"app/main.py": APP, "app/routers/__init__.py": "", "app/routers/items.py": "import os\nos.environ['A']\n"}
+    files[module] = files.get(module, "") + code + "\n"
+    files["app/main.py"] += f"import {module.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}\n"
+    assert find_in(tmp_path, files).all["environment"] == ["A"]

@@ -12,6 +12,7 @@ from prodlock.scaffold import yaml
 from prodlock.scaffold.yaml import Value
 from prodlock.tests.unit.existing import APP, HASHED, find_in, hashed
 
+WEB = "services:\n  web:\n    ports: ['3000:3000']\n"
 FACTORY = "from fastapi import FastAPI\ndef create_app():\n    return FastAPI()\n"
 
 
@@ -137,12 +138,21 @@ def test_a_lock_without_a_server_is_refused(tmp_path: Path) -> None:
         ({"Dockerfile": "FROM x\nEXPOSE 9000/tcp\n"}, 9000),
         ({"Dockerfile": "FROM x\nENV PORT=9000\nEXPOSE $PORT\n"}, 9000),
         ({"Dockerfile": 'FROM x\nEXPOSE 1\nCMD ["uvicorn", "main:app", "--port", "9000"]\n'}, 9000),
+        ({"Dockerfile": "FROM x\nENV UVICORN_PORT=9000\nCMD uvicorn main:app\n"}, 9000),
+        ({"Procfile": "web: gunicorn -b0.0.0.0:9000 -k uvicorn.W main:app\n"}, 9000),
         ({"Procfile": "web: gunicorn -b :9000 -k uvicorn.W main:app\n"}, 9000),
         (
             {"compose.yml": "services:\n  api:\n    command: sh -c 'uvicorn main:app --port $${PORT:-9000}'\n"},
             9000,
         ),
         ({"run.py": "import uvicorn\nuvicorn.run('main:app', port=9000)\nuvicorn.run(x, port=PORT)\n"}, 9000),
+        ({"run.py": "from uvicorn import run\nrun('main:app', port=9000)\n"}, 9000),
+        ({"run.py": "from uvicorn import run as go\ngo(app='main:app', port=9000)\n"}, 9000),
+        ({"run.py": "import uvicorn as u\nu.Server(u.Config('main:app', port=9000)).run()\n"}, 9000),
+        ({"run.py": "import uvicorn\nuvicorn.run(app, port=int(os.getenv('PORT', '9000')))\n"}, 9000),
+        ({"run.py": "import uvicorn\nuvicorn.run(app, port=int(os.environ.get('PORT') or 9000))\n"}, 9000),
+        ({"run.py": "import uvicorn\nuvicorn.run(app, port=9000 if DEBUG else 80)\n"}, 8000),
+        ({"run.py": "from shop import run\nrun('main:app', port=9000)\n"}, 8000),
         ({"Procfile": "web: hypercorn -c h.toml main:app\n", "h.toml": 'bind = ["[::]:9000"]\n'}, 9000),
         (
             {"Procfile": "web: gunicorn -c file:etc/g.py -k uvicorn.W main:app\n", "etc/g.py": "bind = ':9000'\n"},
@@ -160,6 +170,13 @@ def test_a_lock_without_a_server_is_refused(tmp_path: Path) -> None:
         ),
         ({"compose.yml": "services:\n  db:\n    image: postgres\n    ports: ['1:5432']\n"}, 8000),
         ({"compose.yml": "services:\n  api:\n    build: .\n    ports: ['1-2:3-4']\n"}, 8000),
+        ({"web/Dockerfile": "FROM node:22 AS build\nFROM nginx:1\nEXPOSE 80\n"}, 8000),
+        ({"Dockerfile": "FROM x\nCMD uvicorn main:app\n", "Dockerfile.flower": "FROM x\nEXPOSE 5555\n"}, 8000),
+        ({"Dockerfile": "FROM x AS dev\nEXPOSE 1\nFROM x\nEXPOSE 9000\nFROM x AS test\nCMD pytest\n"}, 9000),
+        ({"compose.yml": WEB + "    build: ./web\n", "web/x.js": ""}, 8000),
+        ({"compose.yml": WEB + "    build:\n      context: web\n      target: x\n", "web/x.js": ""}, 8000),
+        ({"compose.yml": WEB + "    build: {target: x, context: web}\n", "web/x.js": ""}, 8000),
+        ({"compose.yml": WEB + "    build: {context: .}\n"}, 3000),
     ],
 )
 def test_the_port_is_the_one_of_the_deployment(tmp_path: Path, files: dict[str, str], expected: int) -> None:
@@ -373,3 +390,53 @@ def test_commands_of_one_line_are_separated(tmp_path: Path) -> None:
     found = find_in(tmp_path, files).keys
     assert (found["commands"], found["port"]) == ({"migrate": "alembic upgrade head"}, 9000)
     assert re.fullmatch("app.main:app", str(found["application"]))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        '["dumb-init", "--", "uvicorn", "main:app", "--port", "9000"]',
+        '["/usr/bin/tini", "-g", "--", "python", "-u", "-m", "uvicorn", "main:app", "--port", "9000"]',
+        "env A=b nice -n 5 uvicorn main:app --port 9000",
+        "gosu app uvicorn main:app --port 9000",
+        "wait-for-it.sh -t 30 db:5432 -- uvicorn main:app --port 9000",
+        "uv run --no-sync --package shop uvicorn main:app --port 9000",
+        "uv run -m uvicorn main:app --port 9000",
+        "hatch run uvicorn main:app --port 9000",
+        "conda run --no-capture-output -n shop uvicorn main:app --port 9000",
+        "if [ $DEBUG ]; then sleep 1; else uvicorn main:app --port 9000; fi",
+        "python -X dev -m uvicorn main:app --port 9000",
+        "fastapi run --port 9000",
+        "gosu app ./start.sh",
+        "start.sh web",
+    ],
+)
+def test_a_command_that_another_program_starts_serves(tmp_path: Path, command: str) -> None:
+    """Init processes, wrappers, runners with options, and the parts of a script."""
+    script = '#!/bin/sh\ncase "$1" in\n  web) exec uvicorn main:app --port 9000 ;;\nesac\n'
+    files = {"main.py": APP, "start.sh": script, "Dockerfile": f"FROM x\nCMD {command}\n"}
+    found = find_in(tmp_path, files)
+    assert (found.all["port"], found.notes) == (9000, [])
+
+
+@pytest.mark.parametrize("entry", ['["tini", "--"]', '["uv", "run", "--no-sync", "uvicorn"]', '["dumb-init"]'])
+def test_an_entrypoint_that_starts_its_arguments_is_read_with_them(tmp_path: Path, entry: str) -> None:
+    """CMD has the arguments of ENTRYPOINT."""
+    arguments = '"main:app", "--port", "9000"' if "uvicorn" in entry else '"uvicorn", "main:app", "--port", "9000"'
+    files = {"main.py": APP, "Dockerfile": f"FROM x\nENTRYPOINT {entry}\nCMD [{arguments}]\n"}
+    assert find_in(tmp_path, files).all["port"] == 9000
+
+
+@pytest.mark.parametrize("program", ["opentelemetry-instrument --service_name x", "ddtrace-run"])
+def test_an_instrument_that_production_lacks_is_reported(tmp_path: Path, program: str) -> None:
+    """The server does not start it."""
+    files = {"main.py": APP, "Procfile": f"web: {program} uvicorn main:app --port 9000\n"}
+    found = find_in(tmp_path, files)
+    assert found.all["port"] == 9000
+    assert f"The command of production has no {program.split(maxsplit=1)[0]} (got one, Procfile)" in found.notes[0]
+
+
+def test_variables_of_another_image_are_not_reported(tmp_path: Path) -> None:
+    """A frontend that the same Compose file builds has its own."""
+    compose = WEB + "    build: web\n    environment: [NEXT_PUBLIC_URL=x]\n"
+    assert find_in(tmp_path, {"main.py": APP, "web/x.js": "", "compose.yml": compose}).notes == []
