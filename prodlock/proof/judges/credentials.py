@@ -103,6 +103,8 @@ MARKERS = (
 _IN_URL = re.compile(
     r"(?<=://)(?:[^/\s:@\"']*:[^/\s@\"']+"
     r"|(?<=https://)(?!(?:[A-Za-z.-]{1,20}|oauth2(?:accesstoken)?|__token__)@)[^/\s@\"'$]+)(?=@)"
+    # The key of a DSN of Sentry is public: programs of users contain it.
+    r"(?!@o\d+\.ingest\.)"
 )
 _SCHEMES = ("basic", "bearer", "digest", "negotiate", "token", "apikey", "aws4-hmac-sha256")
 # What a request proves itself with (RFC 9110, 11.6.2), wherever it is passed to a client.
@@ -193,31 +195,41 @@ _PUBLIC_KEY = frozenset(
 # Words at the end of a name: the value describes a secret, names one, or is its location.
 _ABOUT = frozenset(
     {
-        "ALG", "ALGO", "ALGORITHM", "ALGORITHMS", "ALLOWED", "ARN", "AUDIENCE", "BACKEND", "BITS", "BUCKET", "BYTES",
-        "CHARS", "CLASS", "COLUMN", "COUNT", "DAYS", "DIGITS", "DIR", "DIRECTORY", "DISABLED", "DURATION", "ENABLED",
-        "ENDPOINT", "ENGINE", "EXPIRATION", "EXPIRE", "EXPIRES", "EXPIRY", "FIELD", "FILE", "FILENAME", "FILES",
-        "FINGERPRINT", "FOLDER", "FORMAT", "GRACE", "HASHER", "HASHERS", "HEADER", "HELPER", "HISTORY", "HOST",
-        "HOUR", "HOURS", "ID", "IDS", "INTERVAL", "ISSUER", "KIND", "LEEWAY", "LENGTH", "LEVEL", "LIFETIME", "LIMIT",
-        "LIMITS", "LOCATION", "MANAGER", "MAX", "METHOD", "MIN", "MINUTE", "MINUTES", "MODE", "MODEL", "MODULE",
-        "MOUNT", "NAME", "NAMES", "NAMESPACE", "OPTIONS", "PARALLELISM", "PARAM", "PATH", "PATHS", "POLICY", "PORT",
-        "PREFIX", "PROJECT", "PROVIDER", "REF", "REGEX", "REGION", "REQUIRED", "ROTATION", "ROUNDS", "SCHEME", "SCOPE",
-        "SCOPES", "SECOND", "SECONDS", "SERVER", "SIZE", "SOURCE", "STDIN", "STORE", "STRENGTH", "SUFFIX", "THROUGH",
-        "TIMEOUT", "TTL", "TYPE", "TYPES", "URI", "URL", "USER", "USERNAME", "VALIDATORS", "VERSION", "WINDOW",
+        "AGE", "ALG", "ALGO", "ALGORITHM", "ALGORITHMS", "ALLOWED", "ARN", "AUDIENCE", "BACKEND", "BITS", "BUCKET",
+        "BYTES", "CHARS", "CLASS", "COLUMN", "COMPLEXITY", "CONTEXT", "COOKIE", "COUNT", "DAYS", "DIGITS", "DIR",
+        "DIRECTORY", "DISABLED", "DURATION", "ENABLED", "ENCODER", "ENDPOINT", "ENGINE", "ENV", "EXP", "EXPIRATION",
+        "EXPIRE", "EXPIRES", "EXPIRY", "FIELD", "FILE", "FILENAME", "FILES", "FILTER", "FINGERPRINT", "FOLDER",
+        "FORMAT", "GRACE", "GRANT", "HASHER", "HASHERS", "HASHING", "HEADER", "HELPER", "HISTORY", "HOST", "HOUR",
+        "HOURS", "HTTPONLY", "ID", "IDS", "INTERVAL", "ISSUER", "ITERATIONS", "KIND", "LEEWAY", "LEN", "LENGTH",
+        "LEVEL", "LIFETIME", "LIMIT", "LIMITS", "LOCATION", "MANAGER", "MARGIN", "MAX", "METHOD", "MIN", "MINUTE",
+        "MINUTES", "MODE", "MODEL", "MODULE", "MOUNT", "NAME", "NAMES", "NAMESPACE", "OPTIONS", "PARALLELISM", "PARAM",
+        "PATH", "PATHS", "POLICY", "PORT", "PREFIX", "PROJECT", "PROVIDER", "RATE", "REF", "REGEX", "REGION",
+        "REQUIRED", "RETRIES", "ROTATION", "ROUNDS", "SAMESITE", "SAMPLE", "SCHEME", "SCOPE", "SCOPES", "SECOND",
+        "SECONDS", "SERVER", "SIZE", "SKEW", "SOURCE", "STDIN", "STORE", "STRATEGY", "STRENGTH", "SUFFIX", "THRESHOLD",
+        "THROUGH", "TIMEOUT", "TRIES", "TTL", "TYPE", "TYPES", "URI", "URL", "USER", "USERNAME", "VALIDATORS",
+        "VALIDITY", "VERSION", "WINDOW",
     }
 )  # fmt: skip
 # Words at the beginning of a name: a switch. `--disabled-password`.
 _SWITCHING = frozenset({"ALLOW", "DISABLE", "DISABLED", "NO", "SKIP", "WITHOUT"})
 # Values that are not secrets under any name: nothing, a reference, a switch, a placeholder.
 _HARMLESS = re.compile(
-    r"|[*!]+|\.\*.*|x{3,}|\.{3}|-+|<[^<>]*>|\{\{.*\}\}|%\w+%|%\(\w+\)s|\$\w+|\$\(.*|\$\{\w+(?::?\?[^}]*|:?[-=+])?\}|\\+\$.*|`.*"
+    r"|[*!]+|\.\*.*|x{3,}|\.{3}|-+|<[^<>]*>|\[[a-z]+\]|\$?\{\{.*\}\}|%\w+%|%\(\w+\)s|__\w+__|@@?\w+@@?|\$\(.*|\\+\$.*|`.*"
+    # References of a shell, without a default, and what ends a command behind them.
+    r"|(?:(?:basic|bearer|token)\s+)?(?:\$+\w+|(?:\$\{\w+(?::?\?[^}]*|:?[-=+]|(?::\d|[#%/^,@])[^}]*)?\})+)[\\,)}\]]*(?:[;&|].*)?"
+    r"|os\.(?:environ|getenv)\b.*|process\.env\b.*"
     r"|(?:id|type|src|source|env)=\S*|[01]"
     r"|(?:file://)?/(?:var/)?(?:run/)?secrets(?:/.*)?|(?:vault|arn|ssm|op|awssm|gcpsm|sm):\S*"
-    r"|dummy|fake|placeholder|unused"
-    r"|true|false|yes|no|on|off|none|null|undefined|nil|redacted|\[redacted\]|\[?masked\]?",
+    r"|(?:dummy|fake|not|placeholder|unused|your)(?:[-_ ][a-z]+)*"
+    # Keys of clients, which are public.
+    r"|pk_(?:live|test)_\w+|pk\.eyJ\S*"
+    r"|(?:true|false|yes|no|on|off|none|null|undefined|nil|n/a|unset|redacted)[,;)\]}]*",
     re.IGNORECASE | re.DOTALL,
 )
-# Values that describe something: a number, a location, a plain word.
-_PLAIN = re.compile(r"-?\d{1,6}(?:\.\d+)?[a-z]{0,2}|[a-z]{1,12}|\.{0,2}/\S*|https?://\S*", re.IGNORECASE)
+# Values that describe something: a number, a location, a plain word, a fingerprint of OpenPGP.
+_PLAIN = re.compile(
+    r"-?\d{1,6}(?:\.\d+)?[a-z]{0,2}|[a-z]{1,12}|\.{0,2}/\S*|https?://\S*|alias/\S*|(?-i:[0-9A-F]{40})", re.IGNORECASE
+)
 _PLACE = re.compile(r"\.{0,2}/\S*|https?://\S*")
 # Values that are not secrets under names with these last words.
 _HARMLESS_FOR = {

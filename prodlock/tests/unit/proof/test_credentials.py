@@ -39,7 +39,9 @@ def test_a_value_is_a_secret_by_its_name(name: str) -> None:
         "DB_PASSWORD_FILE", "ACCESS_TOKEN_EXPIRE_MINUTES", "TOKEN_URL", "SECRET_NAME", "SECRET_ARN", "AUTH_MODE",
         "PASSWORD_MIN_LENGTH", "CSRF_TOKEN_HEADER", "SSH_ASKPASS", "PWD", "OLDPWD", "USER", "AUTHOR", "AUTHORITY",
         "KEYBOARD", "TURKEY", "SECRET_MANAGER_PROJECT",
-        "TOKENS_PER_MINUTE", "DISABLE_PASSWORD", "", "1", "-",
+        "TOKENS_PER_MINUTE", "DISABLE_PASSWORD", "", "1", "-", "PASSWORD_MAX_AGE", "PASSWORD_ITERATIONS",
+        "PASSWORD_HASHING", "PASSWORD_ENCODER", "TOKEN_BUCKET_RATE", "TOKEN_CLOCK_SKEW", "CSRF_TOKEN_SAMESITE",
+        "CSRF_TOKEN_COOKIE", "TOKEN_STRATEGY", "PASS_THRESHOLD", "LOW_PASS_FILTER", "API_KEY_ENV",
     ],
 )  # fmt: skip
 def test_a_similar_name_does_not_make_a_secret(name: str) -> None:
@@ -53,7 +55,9 @@ def test_a_similar_name_does_not_make_a_secret(name: str) -> None:
     [
         "", "$TOKEN", "${TOKEN}", "${TOKEN:?unset}", "${TOKEN:-}", "$(cat /run/secrets/x)", "/run/secrets/db", "true",
         "no", "None", "***", "xxxx", "<your token>", "{{ token }}", "vault:secret/db", "arn:aws:x", "0", "REDACTED",
-        '""', "dummy", "placeholder",
+        '""', "dummy", "placeholder", "$TOKEN;", "${TOKEN})", "$TOKEN&&", "$$TOKEN", "${A}${B}", "${TOKEN:0:8}",
+        "${TOKEN%%:*}", "Bearer ${TOKEN}", "${{ secrets.TOKEN }}", "__TOKEN__", "@TOKEN@", "[MASK]", "null,", "n/a",
+        "unset", "not-set", "your-token-here", "dummy-key-for-build", "os.environ[", "os.getenv(", "process.env.TOKEN",
     ],
 )  # fmt: skip
 def test_a_placeholder_is_not_a_secret(value: str) -> None:
@@ -62,7 +66,21 @@ def test_a_placeholder_is_not_a_secret(value: str) -> None:
     assert credentials.found(f'export DB_PASSWORD="{value}"; make') == []
 
 
-@pytest.mark.parametrize("value", ["${TOKEN:-hunter2}", "0815", "changeme", "/a+b/c"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "${TOKEN:-hunter2}",
+        "0815",
+        "changeme",
+        "/a+b/c",
+        "${A}hunter2",
+        "nothing2",
+        "your2cents",
+        "[a1]",
+        "not_hunter2",
+        "$apr1$H6uskkkW$IgXLP6",
+    ],
+)
 def test_other_values_are_secrets(value: str) -> None:
     """A default behind a reference, a number, a password that everyone uses."""
     assert credentials.is_named("DB_PASSWORD", value)
@@ -84,6 +102,11 @@ def test_other_values_are_secrets(value: str) -> None:
         ("BASIC_AUTH", "ldap", False),
         ("PASSWORD_SALT", "ab", True),
         ("HASH_SALT", "8f2aB0cc9d3e", True),
+        ("key", "B97B0AFCAA1A47F044F244A07FCC7D46ACCC4CF8", False),
+        ("key", "b97b0afcaa1a47f044f244a07fcc7d46accc4cf8", True),
+        ("KMS_KEY", "alias/app1", False),
+        ("MAPBOX_TOKEN", "pk.eyJ1", False),
+        ("STRIPE_KEY", "pk_live_8f2aB0cc9d3e", False),
     ],
 )
 def test_some_names_need_a_value_that_looks_like_a_secret(name: str, value: str, secret: bool) -> None:  # noqa: FBT001
@@ -247,6 +270,7 @@ def test_similar_texts_in_a_file_are_not_secrets(text: str) -> None:
         ("rabbitmqctl add_user me hunter2", "rabbitmqctl add_user me ***"),
         ("keytool -storepass hunter2 -list", "keytool -storepass *** -list"),
         ("vault login hunter2", "vault login ***"),
+        ("export TOKEN=$T;DB_PASS=hunter2", "export TOKEN=$T;DB_PASS=***"),
         (r"printf 'machine x\nlogin me\npassword hunter2\n'", r"printf 'machine x\nlogin me\npassword ***\n'"),
     ],
 )
@@ -285,6 +309,11 @@ def test_a_secret_is_found_and_masked_where_it_stands(text: str, shown: str) -> 
         "",
         "RUN pip install google-auth==2.40.3 'azure-keyvault-secrets==4.9'",
         "ENV LOG_FORMAT=%(asctime)s token=%(token)s",
+        "export TOKEN=$T; make",
+        'curl -u $U:$P; redis-cli -a $P; curl -H "Authorization: Bearer $T"; (PASS=$P) && make',
+        """python -c "import os; load(token=os.environ['TOKEN'], password=None, secret=os.getenv('X'))\"""",
+        "ENV SENTRY_DSN=https://0123456789abcdef@o447951.ingest.us.sentry.io/4506",
+        "gpg --batch --recv-keys B97B0AFCAA1A47F044F244A07FCC7D46ACCC4CF8",
         "vault login -method=oidc",
         "useradd --password '!' app",
     ],
