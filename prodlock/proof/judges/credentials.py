@@ -13,27 +13,39 @@ from typing import NamedTuple
 MASK = "***"
 # How much of a text is searched or printed in one piece.
 _LONGEST = 8192
+# The marks of the byte order with which text in UTF-16 begins, and how much of a file must have no NUL to be text.
+_WIDE = (b"\xff\xfe", b"\xfe\xff")
+_TEXT_HEAD = 1024
 
 # Formats that only credentials have, with the text that all of a format contain, for a quick search.
 _FORMATS = (
     ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[opusr]_[A-Za-z0-9]{20,255}"),
     ("a GitHub token", ("github_pat_",), r"github_pat_\w{22,255}"),
-    ("a GitLab token", ("glpat-", "gldt-", "glrt-", "glcbt-", "glptt-"), r"gl(?:pat|dt|rt|cbt|ptt)-[\w.-]{20,255}"),
+    ("a GitLab token", ("glpat-",), r"glpat-[\w.-]{20,255}"),
+    (
+        "a GitLab machine token",
+        ("gldt-", "glrt-", "glrtr-", "glcbt-", "glptt-", "glsoat-", "glft-", "glimt-", "glagent-", "gloas-", "glffct-"),
+        r"gl(?:dt|rtr?|cbt|ptt|soat|ft|imt|agent|oas|ffct)-[\w.-]{20,255}",
+    ),
+    ("a GitLab machine token", ("GR1348941",), r"GR1348941[\w-]{20}"),
     # The last is the example of the documentation.
     ("an AWS access key", ("AKIA", "ASIA"), r"A[KS]IA[A-Z0-9]{16}(?![A-Za-z0-9])(?<!EXAMPLE)"),
     (
-        "a Slack token", ("xoxa-", "xoxb-", "xoxe-", "xoxo-", "xoxp-", "xoxr-", "xoxs-", "xapp-"),
-        r"(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{10,255}",
+        "a Slack token", ("xoxa-", "xoxb-", "xoxc-", "xoxd-", "xoxe-", "xoxo-", "xoxp-", "xoxr-", "xoxs-", "xapp-"),
+        r"(?:xox[abcdeoprs]|xapp)-[A-Za-z0-9%-]{10,255}",
     ),
     ("a Slack webhook", ("hooks.slack.com/",), r"hooks\.slack\.com/(?:services|workflows|triggers)/[\w/]{20,255}"),
     ("a Discord webhook", ("/api/webhooks/",), r"/api/webhooks/\d{17,20}/[\w-]{60,100}"),
     ("a Google API key", ("AIza",), r"AIza[\w-]{35}(?![\w-])"),
     ("a Google OAuth secret", ("GOCSPX-", "ya29."), r"(?:GOCSPX-|ya29\.)[\w-]{20,255}"),
-    ("a Stripe key", ("sk_live_", "rk_live_", "whsec_"), r"(?:[rs]k_live|whsec)_[A-Za-z0-9+/=]{16,255}"),
+    (
+        "a Stripe key", ("sk_live_", "rk_live_", "sk_org_live_", "whsec_"),
+        r"(?:[rs]k_(?:org_)?live|whsec)_[A-Za-z0-9+/=]{16,255}",
+    ),
     ("an npm token", ("npm_",), r"npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])"),
     ("an npm token", (":_auth",), r"(?<=:)_auth(?:Token)?=[^\s$\"']{8,255}"),
     ("a PyPI token", ("pypi-Ag",), r"pypi-Ag[\w-]{50,2000}"),
-    ("a Docker Hub token", ("dckr_pat_",), r"dckr_pat_[\w-]{20,255}"),
+    ("a Docker Hub token", ("dckr_pat_", "dckr_oat_"), r"dckr_[op]at_[\w-]{20,255}"),
     ("a Hugging Face token", ("hf_",), r"hf_[A-Za-z]{34}(?![A-Za-z0-9])"),
     ("an Anthropic key", ("sk-ant-",), r"sk-ant-[\w-]{20,255}"),
     ("an OpenAI key", ("sk-",), r"sk-(?:proj-|svcacct-|admin-)?[\w-]{0,100}T3BlbkFJ[\w-]{20,255}"),
@@ -55,7 +67,7 @@ _FORMATS = (
     ("a Pulumi token", ("pul-",), r"pul-[0-9a-f]{40}"),
     ("a Sentry token", ("sntrys_", "sntryu_"), r"sntry[su]_[\w+/=]{40,500}"),
     ("a Grafana token", ("glsa_", "glc_"), r"(?:glsa|glc)_[\w+/=]{32,400}"),
-    ("an Atlassian token", ("ATATT3xFfGF0",), r"ATATT3xFfGF0[\w=-]{20,255}"),
+    ("an Atlassian token", ("ATATT3xFfG", "ATCTT3xFfG"), r"AT[AC]TT3xFfG[FN]0[\w=-]{20,255}"),
     ("a Tailscale key", ("tskey-",), r"tskey-(?:auth|api|client|scim|webhook)-[\w-]{12,255}"),
     ("a Postman key", ("PMAK-",), r"PMAK-[0-9a-f]{24}-[0-9a-f]{34}"),
     ("a Doppler token", ("dp.",), r"dp\.(?:audit|ct|pt|sa|scim|st)\.[\w.-]{40,80}"),
@@ -70,6 +82,23 @@ _FORMATS = (
     ("a PlanetScale token", ("pscale_",), r"pscale_(?:oauth|pw|tkn)_[\w.=-]{32,80}"),
     ("a Buildkite token", ("bkua_",), r"bkua_[0-9a-f]{40}"),
     ("a CircleCI token", ("CCIPAT_", "CCIPRJ_"), r"CCIP(?:AT|RJ)_\w{10,30}_[0-9a-f]{40}"),
+    ("an OpenRouter key", ("sk-or-",), r"sk-or-v1-[0-9a-f]{64}"),
+    ("an xAI key", ("xai-",), r"xai-[A-Za-z0-9_]{70,90}"),
+    ("a Perplexity key", ("pplx-",), r"pplx-[A-Za-z0-9]{48}"),
+    ("an Amazon Bedrock key", ("ABSK",), r"ABSK[A-Za-z0-9+/]{100,200}={0,2}"),
+    # Behind three characters and a digit.
+    ("an Azure client secret", ("Q~",), r"(?<![\w~.-])[\w~.-]{3}\dQ~[\w~.-]{31,34}(?![\w~.-])"),
+    ("a Terraform token", (".atlasv1.",), r"[A-Za-z0-9]{14}\.atlasv1\.[\w=-]{60,70}"),
+    ("a Heroku key", ("HRKU-",), r"HRKU-AA[\w-]{58}"),
+    ("a Netlify token", ("nfp_",), r"nfp_[A-Za-z0-9]{36}"),
+    ("a Fly.io token", ("fm1_", "fm2_"), r"fm[12][ar]?_[\w+/=-]{90,2000}"),
+    ("a SonarQube token", ("squ_", "sqp_", "sqa_"), r"sq[aup]_[0-9a-f]{40}"),
+    ("a Dynatrace token", ("dt0c01.", "dt0s01.", "dt0s02."), r"dt0[cs]0[12]\.[A-Z0-9]{8,24}\.[A-Z0-9]{64}"),
+    ("a Mapbox token", ("sk.eyJ",), r"sk\.eyJ[\w-]{20,200}\.[\w-]{20,40}"),
+    ("a LangSmith key", ("lsv2_",), r"lsv2_(?:pt|sk)_[0-9a-f]{32}_[0-9a-f]{10}"),
+    ("a Notion token", ("ntn_",), r"ntn_[A-Za-z0-9]{43,50}"),
+    ("an Airtable token", ("pat",), r"pat[A-Za-z0-9]{14}\.[0-9a-f]{64}"),
+    ("a Teams webhook", (".webhook.office.com/",), r"\.webhook\.office\.com/webhookb2/[\w@/-]{30,255}"),
     # `-----BEGIN ... PRIVATE KEY` in base64, as in a kubeconfig: its algorithm decides on the letters.
     (
         "a private key in base64", ("LS0tLS1CRUdJTi",),
@@ -82,11 +111,11 @@ _FORMATS = (
     # Header and payload of a JSON Web Token are JSON objects, in base64 (RFC 7519).
     ("a JSON Web Token", (".eyJ",), r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?"),
 )  # fmt: skip
-# A private key as text (RFC 7468, OpenPGP, PuTTY): its label and its content.
+# A private key as text (RFC 7468, OpenPGP, RFC 4716, PuTTY), also in code: its label and its content.
 _KEY = (
-    r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:\s|\\n|\\r){0,8}"
+    r"----[- ]BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?[- ]----(?:\s|\\n|\\r|[\"'+,]){0,40}"
     r"(?:[\w-]{1,40}: [^\n]{0,200}\s{1,4}){0,8}[A-Za-z0-9+/=]{16}"
-    r"(?:(?!-----BEGIN)[^-]|-(?!----))*(?:-----END [A-Z0-9 ]*-----)?"
+    r"(?:(?!-----BEGIN)[^-]|-(?!---))*(?:----[- ]END [A-Z0-9 ]*[- ]----)?"
     r"|PuTTY-User-Key-File-\d: [^\n]{0,200}(?:\n[^\n]{0,200}){0,60}?\nPrivate-Lines: \d+\n[A-Za-z0-9+/=\n]*"
 )
 _KEY_MARKERS = ("PRIVATE KEY", "PuTTY-User-Key-File-")
@@ -94,7 +123,7 @@ _KEY_MARKERS = ("PRIVATE KEY", "PuTTY-User-Key-File-")
 # Files that contain one of these are judged: the most common ones, since each takes time.
 MARKERS = (
     b"PRIVATE KEY", b"PuTTY-User-Key-File-", b"ghp_", b"gho_", b"ghs_", b"github_pat_", b"glpat-", b"AKIA", b"ASIA",
-    b"xoxb-", b"xoxp-", b"AIza", b"GOCSPX-", b"k_live_", b"npm_", b":_auth", b"pypi-Ag", b"dckr_pat_",
+    b"xox", b"AIza", b"GOCSPX-", b"_live_", b"npm_", b":_auth", b"pypi-Ag", b"dckr_",
     b"hooks.slack.com/", b"sk-ant-", b"T3BlbkFJ", b"SG.", b"hvs.", b".eyJ", b"AGE-SECRET-KEY-", b"AccountKey=",
     b":AA", b"LS0tLS1CRUdJTi",
 )  # fmt: skip
@@ -241,13 +270,16 @@ _HARMLESS_FOR = {
 FILES = re.compile(
     r"/(?:\.aws/credentials|\.azure/[^/]*(?:token|profile)[^/]*|\.docker/config\.json|\.dockercfg|\.git-credentials"
     r"|\.htpasswd|\.kube/config|\.my\.cnf|\.netrc|\.pgpass|\.pypirc|\.ssh/id_[^/.]+|id_(?:rsa|dsa|ecdsa|ed25519)"
-    r"|application_default_credentials\.json|apt/auth\.conf(?:\.d/[^/]+)?|pypoetry/auth\.toml"
+    r"|application_default_credentials\.json|apt/auth\.conf(?:\.d/[^/]+)?|pypoetry/auth\.toml|\.config/gh/hosts\.yml"
+    r"|containers/auth\.json|\.cargo/credentials(?:\.toml)?|gcloud/(?:credentials|access_tokens)\.db|\.vault-token|\.s3cfg"
+    r"|\.boto|rclone\.conf|\.terraform\.d/credentials\.tfrc\.json|huggingface/token|\.gem/credentials|\.databrickscfg"
     r"|[^/]+\.(?:p12|pfx|jks|ppk|kdbx))$"
 )
-# Settings of installers, in which the address of a package index may have a login, and lists of variables.
+# Settings of installers and clients, in which an address may have a login, lists of variables, and typed commands.
 SETTINGS = re.compile(
     r"/(?:pip\.conf|uv\.toml|poetry\.toml|pypoetry/[^/]+\.toml|pdm\.toml|\.condarc|sources\.list(?:\.d/[^/]+)?|netrc"
-    r"|\.envrc|[^/]+\.env)$"
+    r"|\.?npmrc|\.yarnrc(?:\.yml)?|\.?gitconfig|\.git/config|git/config|\.?wgetrc|\.curlrc|apt\.conf(?:\.d/[^/]+)?|secrets\.toml"
+    r"|\.(?:ba|z)?sh_history|\.envrc|[^/]+\.env)$"
 )
 
 
@@ -318,10 +350,17 @@ def shown(name: str, value: str) -> str:
 
 def formatted(content: bytes) -> list[str]:
     """Return the kinds of credentials in a file, by their formats alone: code is full of names of variables."""
-    if not any(marker in content for marker in MARKERS):
+    searched = decoded(content).encode() if content.startswith(_WIDE) else content
+    if b"\0" in searched[:_TEXT_HEAD] or not any(marker in searched for marker in MARKERS):
         return []
-    kinds = (span.what for span in _in_format(content.decode("latin-1")))
+    kinds = (span.what for span in _in_format(searched.decode("latin-1")))
     return [kind for kind in dict.fromkeys(kinds) if kind != "a signed address"]
+
+
+def decoded(content: bytes) -> str:
+    """Return the text of a file, or an empty one where it is not a text."""
+    text = content.decode("utf-16" if content.startswith(_WIDE) else "utf-8", errors="replace")
+    return "" if "\0" in text[:_TEXT_HEAD] else text
 
 
 def _words(name: str) -> list[str]:

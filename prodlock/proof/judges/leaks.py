@@ -298,9 +298,9 @@ def _as_tool_file(file: File, forbidden: Forbidden) -> _Hit | None:
 
 def _as_secret(file: File, forbidden: Forbidden) -> Iterator[_Hit]:
     """Find credentials by the format of the content, or by the name of the file that holds them."""
-    kinds = credentials.formatted(file.head) if b"\0" not in file.head and _is_whole(file) else []
+    kinds = credentials.formatted(file.head) if _is_whole(file) else []
     if credentials.SETTINGS.search(file.path):
-        kinds = credentials.found(file.head.decode(errors="replace"))
+        kinds = credentials.found(credentials.decoded(file.head))
     why = "a file that everyone who has the image can read contains it"
     if not kinds and file.size and credentials.FILES.search(file.path):
         kinds, why = [paths.name(file.path)], "a file of this name contains credentials"
