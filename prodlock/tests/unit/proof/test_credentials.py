@@ -413,7 +413,7 @@ def test_a_file_of_credentials_is_recognized_by_its_name(path: str) -> None:
     ],
 )  # fmt: skip
 def test_settings_in_which_an_installer_or_a_client_has_its_login_are_recognized(path: str) -> None:
-    """Their names say nothing of whether there is one."""
+    """Their names do not show whether there is one."""
     assert credentials.SETTINGS.search(path)
 
 
