@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from prodlock.image.records import WIDE
+
 MASK = "***"
 # How much of a text is searched or printed in one piece.
 _LONGEST = 8192
-# The marks of the byte order with which text in UTF-16 begins, and how much of a file must have no NUL to be text.
-_WIDE = (b"\xff\xfe", b"\xfe\xff")
+# How much of a file must have no NUL to be text.
 _TEXT_HEAD = 1024
 
 # Formats that only credentials have, with the text that all of a format contain, for a quick search.
@@ -279,7 +280,7 @@ FILES = re.compile(
 SETTINGS = re.compile(
     r"/(?:pip\.conf|uv\.toml|poetry\.toml|pypoetry/[^/]+\.toml|pdm\.toml|\.condarc|sources\.list(?:\.d/[^/]+)?|netrc"
     r"|\.?npmrc|\.yarnrc(?:\.yml)?|\.?gitconfig|\.git/config|git/config|\.?wgetrc|\.curlrc|apt\.conf(?:\.d/[^/]+)?|secrets\.toml"
-    r"|\.(?:ba|z)?sh_history|\.envrc|[^/]+\.env)$"
+    r"|\.(?:ba|z)?sh_history|\.envrc|[^/]+\.env|\.(?:flask)?env(?:[-_.~](?!(?:dist|example|sample|template)$)[^/]*)?)$"
 )
 
 
@@ -350,16 +351,26 @@ def shown(name: str, value: str) -> str:
 
 def formatted(content: bytes) -> list[str]:
     """Return the kinds of credentials in a file, by their formats alone: code is full of names of variables."""
-    searched = decoded(content).encode() if content.startswith(_WIDE) else content
-    if b"\0" in searched[:_TEXT_HEAD] or not any(marker in searched for marker in MARKERS):
+    searched = _narrow(content)
+    if b"\0" in searched[:_TEXT_HEAD] or not may_have(content):
         return []
     kinds = (span.what for span in _in_format(searched.decode("latin-1")))
     return [kind for kind in dict.fromkeys(kinds) if kind != "a signed address"]
 
 
+def may_have(content: bytes) -> bool:
+    """Return whether a file may have credentials of one of the most common formats."""
+    searched = _narrow(content)
+    return any(marker in searched for marker in MARKERS)
+
+
+def _narrow(content: bytes) -> bytes:
+    return decoded(content).encode() if content.startswith(WIDE) else content
+
+
 def decoded(content: bytes) -> str:
     """Return the text of a file, or an empty one where it is not a text."""
-    text = content.decode("utf-16" if content.startswith(_WIDE) else "utf-8", errors="replace")
+    text = content.decode("utf-16" if content.startswith(WIDE) else "utf-8", errors="replace")
     return "" if "\0" in text[:_TEXT_HEAD] else text
 
 

@@ -21,6 +21,8 @@ from prodlock.proof.rules import Finding, Rule
 _ARCHIVES = ("tar.gz", "zip")
 # A module of the standard library, whose folders the interpreter searches beside site-packages and the sources.
 _STANDARD = re.compile(r"/usr/(?:local/)?lib/python3[^/]*/(?:lib-dynload/)?([^/.]+)")
+# A file of variables; its example shows which ones there are.
+_VARIABLES = re.compile(r"\.env(?:\.(?!(?:dist|example|sample|template)$).*)?")
 # Shell scripts that need no first line to be recognized.
 _SHELL_FILES = (".sh", ".bash")
 # What may stand before a command.
@@ -321,7 +323,7 @@ def _as_own_file(file: File, forbidden: Forbidden) -> _Hit | None:
     parts = file.path.split("/")
     is_suspicious = "/.git" in file.path or "/.env" in file.path
     for number, part in enumerate(parts if is_suspicious else ()):
-        if part in {".git", ".env"} or part.startswith(".env."):
+        if part == ".git" or _VARIABLES.fullmatch(part):
             return _Hit(rules.PRIVATE_FILE, part, "/".join(parts[: number + 1]), "it does not belong in an image")
     if is_below(file.path, HOME) and not forbidden.sources.include(file.path):
         # In a folder of which the sources are a part, the next folder or file is the leak.

@@ -96,6 +96,10 @@ def test_a_leak_is_found_by_its_path(path: str, what: str, reported: str) -> Non
         "/srv/app/environment.py",
         "/opt/.environment",
         "/opt/.github/x",
+        "/srv/app/.env.example",
+        "/srv/app/.env.sample",
+        "/srv/app/.env.template",
+        "/srv/app/.env.dist",
     ],
 )
 def test_a_similar_name_is_not_a_leak(path: str) -> None:
@@ -264,6 +268,9 @@ def test_a_script_that_mentions_a_dev_tool_is_not_a_leak(script: bytes) -> None:
         (file("/etc/pip.conf", b"[global]\nindex-url = https://me:hunter2@i.example/simple\n"), rules.SECRET),
         (file("/srv/app/prod.env", b"DB_PASSWORD=hunter2\n"), rules.SECRET),
         (file("/srv/app/.envrc", b"export API_TOKEN=hunter2\n"), rules.SECRET),
+        (file("/srv/app/.env-prod", b"DB_PASSWORD=hunter2\n"), rules.SECRET),
+        (file("/srv/app/.flaskenv", b"SECRET_KEY=hunter2\n"), rules.SECRET),
+        (file("/srv/app/notes.txt", f"ghp_{'a1' * 18}".encode("utf-16")), rules.SECRET),
         (file("/srv/app/pyproject.toml", b"[tool.'pytest']\n"), rules.TOOL_TRACE),
     ],
     ids=lambda value: value.path if isinstance(value, File) else value.code,
@@ -275,14 +282,14 @@ def test_imports_names_and_contents_are_evidence(planted: File, rule: Rule) -> N
     assert finding.rule is rule
     assert planted.path.startswith(finding.path)
     if planted.head:
-        by_name = credentials.FILES.search(planted.path) or credentials.SETTINGS.search(planted.path)
-        assert RULES.is_relevant(planted.path, planted.head) or by_name
+        assert RULES.is_relevant(planted.path, planted.head) or credentials.FILES.search(planted.path)
 
 
 def test_settings_without_a_login_are_not_findings() -> None:
     """An address of an index, a variable that is to be set, a reference."""
     assert found(file("/etc/pip.conf", b"[global]\nindex-url = https://i.example/simple\n")) == []
     assert found(file("/srv/app/example.env", b"DB_PASSWORD=\nAPI_TOKEN=${API_TOKEN}\nLEVEL=info\n")) == []
+    assert found(file("/srv/app/.env-example", b"DB_PASSWORD=hunter2\n")) == []
 
 
 @pytest.mark.parametrize(
