@@ -369,6 +369,19 @@ def test_links_are_followed_as_a_system_does() -> None:
         "python -c 'exec(open(0).read())'",
         "pip install --quiet evil && shop",
         "uv sync && shop",
+        "poetry sync && shop",
+        "pipenv install && shop",
+        "pdm sync --prod && shop",
+        "apk add evil && shop",
+        "conda install -y evil && shop",
+        "npm ci && shop",
+        "uvx evil",
+        "uv tool run evil",
+        "uv run --with evil shop",
+        "pipx run evil",
+        "npx evil",
+        "git clone https://git.example/x && python x/run.py",
+        "python -c 'eval(open(0).read())'",
     ],
 )
 def test_a_command_that_loads_code_is_found(command: str) -> None:
@@ -385,6 +398,10 @@ def test_a_command_that_loads_code_is_found(command: str) -> None:
         "python -c 'import urllib.request as u; u.urlopen(\"http://localhost:8000/health\")'",
         'exec "$@"',
         "shop install",
+        "uv run --no-sync shop --with x",
+        "poetry run shop sync",
+        "python -c 'model.eval(); literal_eval(text)'",
+        "shop --npx false",
     ],
 )
 def test_an_ordinary_command_has_no_findings(command: str) -> None:
