@@ -420,7 +420,9 @@ def _in_assignments(text: str) -> Iterator[_Span]:
             continue
         span = quoted.span("value") if quoted else value.span()
         given = text[slice(*span)]
+        # In the settings of a connection, such as those of ODBC, and not the working directory.
+        name = "Pwd" if match["name"] == "PWD" and text[: match.start()].endswith(";") else match["name"]
         # A colon and one plain word may be a sentence; behind an option another one may follow.
         prose = sign == ":" and not quoted and re.fullmatch(r"[A-Za-z]{1,12}[.,]?", given)
-        if given and not prose and not (match["space"] and given.startswith("-")) and is_named(match["name"], given):
+        if given and not prose and not (match["space"] and given.startswith("-")) and is_named(name, given):
             yield _Span(*span, match["name"])

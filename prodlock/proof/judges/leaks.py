@@ -27,7 +27,10 @@ _VARIABLES = re.compile(r"\.env(?:\.(?!(?:dist|example|sample|template)$).*)?")
 _SHELL_FILES = (".sh", ".bash")
 # What may stand before a command.
 _BEFORE_COMMAND = (
-    r"(?:(?:(?:pdm|pipenv|poetry|rye|uv)[ \t]+run|command|do|else|env|exec|if|nohup|sudo|then|time|xargs)[ \t]+"
+    r"(?:(?:(?:pdm|pipenv|poetry|rye|uv)[ \t]+run|command|do|elif|else|env|exec|if|nohup|sudo|then|time|until|while"
+    r"|xargs|[!{])[ \t]+"
+    r"|(?:dumb-init|(?:gosu|su-exec)[ \t]+[\w:.-]+|ionice|nice|setsid|stdbuf|tini|timeout)"
+    r"(?:[ \t]+(?:-[\w=-]*|\d+[dhms]?)){0,5}[ \t]+"
     r"|\w{1,100}=(?:\"[^\"\n]{0,200}\"|'[^'\n]{0,200}'|[^\s;&|(\"']*)[ \t]+){0,20}"
 )
 # The rules that an unchanged file of the base image may break.
@@ -134,7 +137,7 @@ def _as_distribution(file: File, forbidden: Forbidden, lock: Lock, context: _Con
         return None
     found = (normalized(match[1]), match[2]) if match else None
     where = file.path[: match.end()].rstrip("/!") if match else file.path
-    stated = re.search(rb"^Name: *(\S+)", file.head, re.MULTILINE) if metadata else None
+    stated = re.search(rb"^Name:[ \t]*(\S+)", file.head, re.MULTILINE | re.IGNORECASE) if metadata else None
     names = {found[0]} if found else set()
     if stated:
         names.add(normalized(stated[1].decode(errors="replace")))

@@ -166,6 +166,9 @@ def test_short_content_is_not_a_leak() -> None:
 def test_a_renamed_distribution_is_found_by_its_metadata() -> None:
     """The folder has one name, METADATA another."""
     renamed = file(f"{SITE}/anyio-4.16.0.dist-info/METADATA", b"Metadata-Version: 2.4\nName: pytest\n")
+    # As Python's parser of headers reads them.
+    for line in (b"name: pytest\n", b"NAME:\tpytest\r\n"):
+        assert found(file("/opt/x/METADATA", b"Metadata-Version: 2.4\n" + line)) == [("pytest", "/opt/x/METADATA")]
     assert found(renamed) == [("pytest", f"{SITE}/anyio-4.16.0.dist-info")]
     assert found(renamed._replace(path=f"{SITE}/anyio-0.0.dist-info/METADATA")) == [
         ("pytest", f"{SITE}/anyio-0.0.dist-info")
@@ -252,6 +255,10 @@ def test_a_script_that_mentions_a_dev_tool_is_not_a_leak(script: bytes) -> None:
         (file("/opt/qa", b"#!/bin/sh\n" + b"#\n" * 1000 + b"pytest -x\n"), rules.DEV_COMMAND),
         (file("/opt/qa.sh", b"pytest -x\n"), rules.DEV_COMMAND),
         (file("/opt/qa.sh", b"poetry run pytest\n"), rules.DEV_COMMAND),
+        (file("/opt/timeout.sh", b"timeout -k 5 60s pytest\n"), rules.DEV_COMMAND),
+        (file("/opt/nice.sh", b"set -e\n{ nice -n 5 pytest; }\n"), rules.DEV_COMMAND),
+        (file("/opt/tini.sh", b"exec tini -g -- pytest\n"), rules.DEV_COMMAND),
+        (file("/opt/gosu.sh", b"if ! gosu app pytest; then\n"), rules.DEV_COMMAND),
         (file("/srv/app/pytest.ini"), rules.TOOL_TRACE),
         (file("/srv/app/conftest.py", b"x = 1"), rules.TOOL_TRACE),
         (file("/srv/app/.pytest_cache/v/x"), rules.TOOL_TRACE),
