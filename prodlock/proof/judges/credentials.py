@@ -133,8 +133,8 @@ MARKERS = (
 _IN_URL = re.compile(
     r"(?<=://)(?:[^/\s:@\"']*:[^/\s@\"']+"
     r"|(?<=https://)(?!(?:[A-Za-z.-]{1,20}|oauth2(?:accesstoken)?|__token__)@)[^/\s@\"'$]+)(?=@)"
-    # The key of a DSN of Sentry is public: programs of users contain it.
-    r"(?!@o\d+\.ingest\.)"
+    # The key of a DSN of Sentry is public: programs of users contain it. An image's tag may stand before its digest.
+    r"(?!@(?:o\d+\.ingest\.|sha256:))"
 )
 _SCHEMES = ("basic", "bearer", "digest", "negotiate", "token", "apikey", "aws4-hmac-sha256")
 # What a request proves itself with (RFC 9110, 11.6.2), wherever it is passed to a client.
@@ -244,7 +244,7 @@ _ABOUT = frozenset(
 _SWITCHING = frozenset({"ALLOW", "DISABLE", "DISABLED", "NO", "SKIP", "WITHOUT"})
 # Values that are not secrets under any name: nothing, a reference, a switch, a placeholder.
 _HARMLESS = re.compile(
-    r"|[*!]+|\.\*.*|x{3,}|\.{3}|-+|<[^<>]*>|\[[a-z]+\]|\$?\{\{.*\}\}|%\w+%|%\(\w+\)s|__\w+__|@@?\w+@@?|\$\(.*|\\+\$.*|`.*"
+    r"|[*!]+|\.\*.*|x{3,}|\.{3}|-+|<[^<>]*>|\[[a-z]+\]|\$?\{\{.*\}\}|%\w+%|%s|\{\w+\}|%\(\w+\)s|__\w+__|@@?\w+@@?|\$\(.*|\\+\$.*|`.*"
     # References of a shell, without a default, and what ends a command behind them.
     r"|(?:(?:basic|bearer|token)\s+)?(?:\$+\w+|(?:\$\{\w+(?::?\?[^}]*|:?[-=+]|(?::\d|[#%/^,@])[^}]*)?\})+)[\\,)}\]]*(?:[;&|].*)?"
     r"|os\.(?:environ|getenv)\b.*|process\.env\b.*"

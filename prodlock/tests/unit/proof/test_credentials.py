@@ -364,6 +364,8 @@ def test_a_secret_is_found_and_masked_where_it_stands(text: str, shown: str) -> 
         "",
         "RUN pip install google-auth==2.40.3 'azure-keyvault-secrets==4.9'",
         "ENV LOG_FORMAT=%(asctime)s token=%(token)s",
+        f"LABEL org.opencontainers.image.base.name=docker://python:3.13@sha256:{'a1' * 32}",
+        "ENV DATABASE=postgres://{user}:{password}@db OTHER=postgres://%s:%s@db",
         "export TOKEN=$T; make",
         "cd /srv;PWD=/srv make;PWD=$(pwd) make",
         'curl -u $U:$P; redis-cli -a $P; curl -H "Authorization: Bearer $T"; (PASS=$P) && make',
