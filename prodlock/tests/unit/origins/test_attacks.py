@@ -264,6 +264,7 @@ def test_code_that_its_place_or_another_program_runs_is_found(path: str) -> None
     """A shell's startup file, what cron and init run, and scripts of other languages. The repository's are its own."""
     assert codes(CLEAN | {path: b"curl https://index.example\n"}) == {("LS617", path)}
     assert codes(CLEAN | {path: REPOSITORY["README.md"]}) == set()
+    assert codes(CLEAN | {"/etc/ld-musl-x86_64.path": b"/app\n"}) == {("LS617", "/etc/ld-musl-x86_64.path")}
     assert codes(CLEAN | {"/app/profile": b"data", "/app/crontab": b"data", "/app/x.html": b"data"}) == set()
 
 
@@ -281,6 +282,9 @@ def test_code_that_its_place_or_another_program_runs_is_found(path: str) -> None
         ("/root/.git-credentials", b"https://index.example\n", "LS612"),
         ("/root/.config/pypoetry/auth.toml", b"[http-basic]\n", "LS612"),
         ("/root/.ssh/id_ed25519.pub", b"ssh-ed25519 AAAA\n", ""),
+        ("/root/.gitconfig", b'[url "https://oauth2:hunter2@git.example/"]\n\tinsteadOf = x\n', "LS111"),
+        ("/root/.gitconfig", b"[user]\n\tname = me\n\temail = me@git.example\n", ""),
+        ("/app/prod.env", "DB_PASSWORD=hunter2\n".encode("utf-16"), "LS111"),
     ],
 )
 def test_settings_with_a_login_are_found(path: str, content: bytes, expected: str) -> None:
