@@ -500,6 +500,11 @@ def test_a_mount_of_the_working_tree_is_found(mount: dict[str, Any], what: str) 
         "/run/crio",
         "/home/x/.colima/default",
         "/home/x/.orbstack/run",
+        "/run/host-services/docker.proxy.sock",
+        "/run/cri-dockerd.sock",
+        "/home/x/.local/share/docker",
+        "/home/x/.local/share/containers/storage",
+        "/var/lib/containers",
     ],
 )
 def test_a_mount_that_controls_the_engine_is_found(place: str) -> None:
@@ -600,6 +605,8 @@ def test_another_image_that_reaches_production_is_found(key: str) -> None:
         ("/usr/local", True), ("/usr/bin/runc", True), ("/root", True), ("/var/spool", True), ("/proc", True),
         ("/sys/fs/cgroup", True), ("/dev", True), ("/etc/passwd", True), ("/etc/sudoers.d", True),
         ("/etc/crontab", True), ("/etc/ssh/sshd_config", True), ("/run/systemd/private", True),
+        ("/etc/profile", True), ("/etc/environment", True), ("/etc/group", True), ("/usr/local/lib", True),
+        ("/etc/ld.so.conf", True), ("/etc/modprobe.d", True), ("/etc/polkit-1/rules.d", True),
     ],
 )  # fmt: skip
 def test_another_image_that_can_write_to_the_system_is_found(place: str, *, writable: bool) -> None:
