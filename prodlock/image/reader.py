@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.image import archives, documents, tar
 from prodlock.image.documents import Documents
-from prodlock.image.records import HEAD_BYTES, File, Image, Layer, is_library
+from prodlock.image.records import HEAD_BYTES, WIDE, File, Image, Layer, is_library
 from prodlock.image.tar import Region, Tar
 
 # How much of a text is kept, and how much of all texts of an image.
@@ -230,7 +230,8 @@ def _kept(path: str, options: _Options) -> int:
 
 def _text(path: str, head: bytes, content: IO[bytes] | io.RawIOBase, options: _Options) -> bytes:
     """Return the content of a text that is kept whole, or nothing. Raises Failure, code 2, where these are too many."""
-    if not options.relevant or not head or b"\0" in head or (is_library(path) and not options.has_library):
+    is_text = b"\0" not in head or head.startswith(WIDE)
+    if not options.relevant or not head or not is_text or (is_library(path) and not options.has_library):
         return b""
     text = head
     if len(head) >= HEAD_BYTES:

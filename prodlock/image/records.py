@@ -13,6 +13,8 @@ _LIBRARY = re.compile(r"/usr/(?:local/)?lib/python3\.\d+/([^/.]+)")
 ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
 # How much of a file is kept for the judges: enough for the name in a METADATA file.
 HEAD_BYTES = 1024
+# The marks of the byte order with which text in UTF-16 begins.
+WIDE = (b"\xff\xfe", b"\xfe\xff")
 
 
 class File(NamedTuple):

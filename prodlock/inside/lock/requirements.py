@@ -26,7 +26,9 @@ INDEX = re.compile(r"(?:-i|--index-url|--extra-index-url)[=\s]\s*(\S+)")
 # Another file of requirements, or constraints, which is one of the locks.
 INCLUDED = re.compile(r"(?:-r|-c|--requirement|--constraint)[=\s]?\s*(\S+)")
 # Options that are the installer's own, or change nothing for wheels with hashes.
-IGNORED = re.compile(r"--(?:require-hashes|only-binary|prefer-binary|pre|trusted-host)\b")
+IGNORED = re.compile(
+    r"(?:--(?:require-hashes|prefer-binary|pre|(?:only-binary|trusted-host)(?:=|\s+)[^\s=-]\S*)(?:\s+|$))+"
+)
 
 # What else a line may be, and what to do about it.
 REMEDIES = (
@@ -80,7 +82,7 @@ def requirements(text: str, included: Iterable[str] = ()) -> Iterator[Requiremen
     # A comment begins at the line's start or behind a space; a backslash joins lines.
     for line in re.sub(r"(?m)(?:^|[ \t])#.*$", "", text).replace("\\\r\n", " ").replace("\\\n", " ").splitlines():
         stripped = line.strip()
-        if not stripped or IGNORED.match(stripped):
+        if not stripped or IGNORED.fullmatch(stripped):
             continue
         if indexed := INDEX.fullmatch(stripped):
             named = index(indexed[1].strip("\"'"))

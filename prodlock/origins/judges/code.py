@@ -26,7 +26,7 @@ _RUN_BY_PLACE = re.compile(
     r"|/var/spool/cron/.*|(?:/etc|(?:/usr)?/lib|/usr/local/lib)/systemd/(?:system|user)/.*"
 )
 # What decides which libraries a program loads (ld.so(8)), and which one Python does (PEP 405).
-_LOADER = re.compile(r"(?s)/etc/ld\.so\.(?:preload|conf(?:\.d/.*)?)|.*/pyvenv\.cfg")
+_LOADER = re.compile(r"(?s)/etc/ld\.so\.(?:preload|conf(?:\.d/.*)?)|/etc/ld-musl-[^/]+\.path|.*/pyvenv\.cfg")
 _CODE_HEADS = (b"#!", b"\x7fELF", b"\xca\xfe\xba\xbe", b"\0asm")
 # The magic number of bytecode, which Python runs under any name (importlib/_bootstrap_external.py).
 _BYTECODE_HEAD = re.compile(rb"[\0-\xff][\x0c-\x0f]\r\n")

@@ -24,8 +24,10 @@ _ADDRESS = re.compile(r"\b\w+://\S+")
 _LOADS = re.compile(
     r"\b(?:curl|wget)\b[^|;&]*\|\s*(?:sudo\s+)?(?:\S*/)?(?:\w*sh|python[\d.]*|perl)\b"
     r"|\b(?:\w*sh\s+-c|eval)\s+[\"']?\$\(\s*(?:curl|wget)\b|<\(\s*(?:curl|wget)\b"
-    r"|\bbase64\s+(?:-d|-D|--decode)\b|\bb64decode\b|\bexec\(|\b__import__\("
-    r"|\b(?:pip[\d.]*|uv|apt|apt-get|apk|npm)\s(?:[^|;&]*\s)?install\b|\b(?:poetry\s+install|uv\s+sync)\b"
+    r"|\bbase64\s+(?:-d|-D|--decode)\b|\bb64decode\b|\bexec\(|(?<!\.)\beval\(|\b__import__\("
+    r"|\b(?:pip[\d.]*|uv|apt|apt-get|conda|dnf|mamba|microdnf|npm|pnpm|yarn|yum)\s(?:[^|;&]*\s)?install\b"
+    r"|\bapk\s(?:[^|;&]*\s)?add\b|\bnpm\s+ci\b|\b(?:pdm|pipenv|poetry|rye|uv)\s+(?:install|sync)\b|\bgit\s+clone\b"
+    r"|(?<![\w.-])(?:uvx|npx|pipx\s+run|uv\s+tool\s+run|uv\s+run\s+(?:-\S+\s+)*--with(?:-requirements)?)\s"
 )
 
 

@@ -30,11 +30,9 @@ def judge(case: Case, claims: set[Key]) -> Iterator[Finding]:
         if origin.kind not in _OWN or not 0 < file.size <= _SEARCHED_BYTES or (file.layer, file.path) in claims:
             continue
         content = case.evidence.subject.content(file) if file.sha256 else b""
-        if b"\0" in content[:1024]:
-            continue
         kinds = credentials.formatted(content)
         if credentials.SETTINGS.search(file.path):
-            kinds = credentials.found(content.decode(errors="replace"))
+            kinds = credentials.found(credentials.decoded(content))
         for kind in kinds:
             why = "everyone who has the image can read it"
             yield case.finding((rules.SECRET, kind, file.path, why), file.layer)

@@ -324,6 +324,24 @@ def _capabilities(value: Iterable[str], _context: _Context) -> Iterator[_Violati
             yield _Violation(rules.COMPOSE_REACH, "cap_add", f"has {name}, by which it may leave its container")
 
 
+def _foreign_security(value: Iterable[str], _context: _Context) -> Iterator[_Violation]:
+    for option in value:
+        if re.fullmatch(r"systempaths[:=]unconfined", option):
+            why = f"has {option}: it can write to settings of the machine's kernel"
+            yield _Violation(rules.COMPOSE_REACH, "security_opt", why)
+
+
+def _hooks(key: str) -> _Judge:
+    """Return the judge of commands that are run in a container beside its own, with rights of their own."""
+
+    def judge(value: Iterable[Mapping[str, Any]], _context: _Context) -> Iterator[_Violation]:
+        if any(one.get("privileged") for one in value):
+            why = "has a privileged command, which may do whatever the machine's administrator may"
+            yield _Violation(rules.COMPOSE_REACH, key, why)
+
+    return judge
+
+
 # What the Engine grants by default (https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities),
 # so that a service may take it back after `cap_drop: [ALL]`, and what stays within the container as well.
 _CAPABILITIES = frozenset(
@@ -496,9 +514,12 @@ FOREIGN: _Table = {
     "devices": _DEVICES,
     "ipc": _namespace("ipc"),
     "pid": _namespace("pid"),
+    "post_start": _hooks("post_start"),
+    "pre_stop": _hooks("pre_stop"),
     "privileged": "may do whatever the machine's administrator may",
     "provider": _PROVIDER,
     "secrets": _foreign_files("secrets"),
+    "security_opt": _foreign_security,
     "use_api_socket": _SOCKET,
     "userns_mode": _namespace("userns_mode"),
     "volumes": _foreign_volumes,

@@ -10,30 +10,43 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from prodlock.image.records import WIDE
+
 MASK = "***"
 # How much of a text is searched or printed in one piece.
 _LONGEST = 8192
+# How much of a file must have no NUL to be text.
+_TEXT_HEAD = 1024
 
 # Formats that only credentials have, with the text that all of a format contain, for a quick search.
 _FORMATS = (
     ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[opusr]_[A-Za-z0-9]{20,255}"),
     ("a GitHub token", ("github_pat_",), r"github_pat_\w{22,255}"),
-    ("a GitLab token", ("glpat-", "gldt-", "glrt-", "glcbt-", "glptt-"), r"gl(?:pat|dt|rt|cbt|ptt)-[\w.-]{20,255}"),
+    ("a GitLab token", ("glpat-",), r"glpat-[\w.-]{20,255}"),
+    (
+        "a GitLab machine token",
+        ("gldt-", "glrt-", "glrtr-", "glcbt-", "glptt-", "glsoat-", "glft-", "glimt-", "glagent-", "gloas-", "glffct-"),
+        r"gl(?:dt|rtr?|cbt|ptt|soat|ft|imt|agent|oas|ffct)-[\w.-]{20,255}",
+    ),
+    ("a GitLab machine token", ("GR1348941",), r"GR1348941[\w-]{20}"),
     # The last is the example of the documentation.
     ("an AWS access key", ("AKIA", "ASIA"), r"A[KS]IA[A-Z0-9]{16}(?![A-Za-z0-9])(?<!EXAMPLE)"),
     (
-        "a Slack token", ("xoxa-", "xoxb-", "xoxe-", "xoxo-", "xoxp-", "xoxr-", "xoxs-", "xapp-"),
-        r"(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{10,255}",
+        "a Slack token", ("xoxa-", "xoxb-", "xoxc-", "xoxd-", "xoxe-", "xoxo-", "xoxp-", "xoxr-", "xoxs-", "xapp-"),
+        r"(?:xox[abcdeoprs]|xapp)-[A-Za-z0-9%-]{10,255}",
     ),
     ("a Slack webhook", ("hooks.slack.com/",), r"hooks\.slack\.com/(?:services|workflows|triggers)/[\w/]{20,255}"),
     ("a Discord webhook", ("/api/webhooks/",), r"/api/webhooks/\d{17,20}/[\w-]{60,100}"),
     ("a Google API key", ("AIza",), r"AIza[\w-]{35}(?![\w-])"),
     ("a Google OAuth secret", ("GOCSPX-", "ya29."), r"(?:GOCSPX-|ya29\.)[\w-]{20,255}"),
-    ("a Stripe key", ("sk_live_", "rk_live_", "whsec_"), r"(?:[rs]k_live|whsec)_[A-Za-z0-9+/=]{16,255}"),
+    (
+        "a Stripe key", ("sk_live_", "rk_live_", "sk_org_live_", "whsec_"),
+        r"(?:[rs]k_(?:org_)?live|whsec)_[A-Za-z0-9+/=]{16,255}",
+    ),
     ("an npm token", ("npm_",), r"npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])"),
     ("an npm token", (":_auth",), r"(?<=:)_auth(?:Token)?=[^\s$\"']{8,255}"),
     ("a PyPI token", ("pypi-Ag",), r"pypi-Ag[\w-]{50,2000}"),
-    ("a Docker Hub token", ("dckr_pat_",), r"dckr_pat_[\w-]{20,255}"),
+    ("a Docker Hub token", ("dckr_pat_", "dckr_oat_"), r"dckr_[op]at_[\w-]{20,255}"),
     ("a Hugging Face token", ("hf_",), r"hf_[A-Za-z]{34}(?![A-Za-z0-9])"),
     ("an Anthropic key", ("sk-ant-",), r"sk-ant-[\w-]{20,255}"),
     ("an OpenAI key", ("sk-",), r"sk-(?:proj-|svcacct-|admin-)?[\w-]{0,100}T3BlbkFJ[\w-]{20,255}"),
@@ -55,7 +68,7 @@ _FORMATS = (
     ("a Pulumi token", ("pul-",), r"pul-[0-9a-f]{40}"),
     ("a Sentry token", ("sntrys_", "sntryu_"), r"sntry[su]_[\w+/=]{40,500}"),
     ("a Grafana token", ("glsa_", "glc_"), r"(?:glsa|glc)_[\w+/=]{32,400}"),
-    ("an Atlassian token", ("ATATT3xFfGF0",), r"ATATT3xFfGF0[\w=-]{20,255}"),
+    ("an Atlassian token", ("ATATT3xFfG", "ATCTT3xFfG"), r"AT[AC]TT3xFfG[FN]0[\w=-]{20,255}"),
     ("a Tailscale key", ("tskey-",), r"tskey-(?:auth|api|client|scim|webhook)-[\w-]{12,255}"),
     ("a Postman key", ("PMAK-",), r"PMAK-[0-9a-f]{24}-[0-9a-f]{34}"),
     ("a Doppler token", ("dp.",), r"dp\.(?:audit|ct|pt|sa|scim|st)\.[\w.-]{40,80}"),
@@ -70,6 +83,23 @@ _FORMATS = (
     ("a PlanetScale token", ("pscale_",), r"pscale_(?:oauth|pw|tkn)_[\w.=-]{32,80}"),
     ("a Buildkite token", ("bkua_",), r"bkua_[0-9a-f]{40}"),
     ("a CircleCI token", ("CCIPAT_", "CCIPRJ_"), r"CCIP(?:AT|RJ)_\w{10,30}_[0-9a-f]{40}"),
+    ("an OpenRouter key", ("sk-or-",), r"sk-or-v1-[0-9a-f]{64}"),
+    ("an xAI key", ("xai-",), r"xai-[A-Za-z0-9_]{70,90}"),
+    ("a Perplexity key", ("pplx-",), r"pplx-[A-Za-z0-9]{48}"),
+    ("an Amazon Bedrock key", ("ABSK",), r"ABSK[A-Za-z0-9+/]{100,200}={0,2}"),
+    # Behind three characters and a digit.
+    ("an Azure client secret", ("Q~",), r"(?<![\w~.-])[\w~.-]{3}\dQ~[\w~.-]{31,34}(?![\w~.-])"),
+    ("a Terraform token", (".atlasv1.",), r"[A-Za-z0-9]{14}\.atlasv1\.[\w=-]{60,70}"),
+    ("a Heroku key", ("HRKU-",), r"HRKU-AA[\w-]{58}"),
+    ("a Netlify token", ("nfp_",), r"nfp_[A-Za-z0-9]{36}"),
+    ("a Fly.io token", ("fm1_", "fm2_"), r"fm[12][ar]?_[\w+/=-]{90,2000}"),
+    ("a SonarQube token", ("squ_", "sqp_", "sqa_"), r"sq[aup]_[0-9a-f]{40}"),
+    ("a Dynatrace token", ("dt0c01.", "dt0s01.", "dt0s02."), r"dt0[cs]0[12]\.[A-Z0-9]{8,24}\.[A-Z0-9]{64}"),
+    ("a Mapbox token", ("sk.eyJ",), r"sk\.eyJ[\w-]{20,200}\.[\w-]{20,40}"),
+    ("a LangSmith key", ("lsv2_",), r"lsv2_(?:pt|sk)_[0-9a-f]{32}_[0-9a-f]{10}"),
+    ("a Notion token", ("ntn_",), r"ntn_[A-Za-z0-9]{43,50}"),
+    ("an Airtable token", ("pat",), r"pat[A-Za-z0-9]{14}\.[0-9a-f]{64}"),
+    ("a Teams webhook", (".webhook.office.com/",), r"\.webhook\.office\.com/webhookb2/[\w@/-]{30,255}"),
     # `-----BEGIN ... PRIVATE KEY` in base64, as in a kubeconfig: its algorithm decides on the letters.
     (
         "a private key in base64", ("LS0tLS1CRUdJTi",),
@@ -82,11 +112,11 @@ _FORMATS = (
     # Header and payload of a JSON Web Token are JSON objects, in base64 (RFC 7519).
     ("a JSON Web Token", (".eyJ",), r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?"),
 )  # fmt: skip
-# A private key as text (RFC 7468, OpenPGP, PuTTY): its label and its content.
+# A private key as text (RFC 7468, OpenPGP, RFC 4716, PuTTY), also in code: its label and its content.
 _KEY = (
-    r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:\s|\\n|\\r){0,8}"
+    r"----[- ]BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?[- ]----(?:\s|\\n|\\r|[\"'+,]){0,40}"
     r"(?:[\w-]{1,40}: [^\n]{0,200}\s{1,4}){0,8}[A-Za-z0-9+/=]{16}"
-    r"(?:(?!-----BEGIN)[^-]|-(?!----))*(?:-----END [A-Z0-9 ]*-----)?"
+    r"(?:(?!-----BEGIN)[^-]|-(?!---))*(?:----[- ]END [A-Z0-9 ]*[- ]----)?"
     r"|PuTTY-User-Key-File-\d: [^\n]{0,200}(?:\n[^\n]{0,200}){0,60}?\nPrivate-Lines: \d+\n[A-Za-z0-9+/=\n]*"
 )
 _KEY_MARKERS = ("PRIVATE KEY", "PuTTY-User-Key-File-")
@@ -94,7 +124,7 @@ _KEY_MARKERS = ("PRIVATE KEY", "PuTTY-User-Key-File-")
 # Files that contain one of these are judged: the most common ones, since each takes time.
 MARKERS = (
     b"PRIVATE KEY", b"PuTTY-User-Key-File-", b"ghp_", b"gho_", b"ghs_", b"github_pat_", b"glpat-", b"AKIA", b"ASIA",
-    b"xoxb-", b"xoxp-", b"AIza", b"GOCSPX-", b"k_live_", b"npm_", b":_auth", b"pypi-Ag", b"dckr_pat_",
+    b"xox", b"AIza", b"GOCSPX-", b"_live_", b"npm_", b":_auth", b"pypi-Ag", b"dckr_",
     b"hooks.slack.com/", b"sk-ant-", b"T3BlbkFJ", b"SG.", b"hvs.", b".eyJ", b"AGE-SECRET-KEY-", b"AccountKey=",
     b":AA", b"LS0tLS1CRUdJTi",
 )  # fmt: skip
@@ -103,6 +133,8 @@ MARKERS = (
 _IN_URL = re.compile(
     r"(?<=://)(?:[^/\s:@\"']*:[^/\s@\"']+"
     r"|(?<=https://)(?!(?:[A-Za-z.-]{1,20}|oauth2(?:accesstoken)?|__token__)@)[^/\s@\"'$]+)(?=@)"
+    # The key of a DSN of Sentry is public: programs of users contain it. An image's tag may stand before its digest.
+    r"(?!@(?:o\d+\.ingest\.|sha256:))"
 )
 _SCHEMES = ("basic", "bearer", "digest", "negotiate", "token", "apikey", "aws4-hmac-sha256")
 # What a request proves itself with (RFC 9110, 11.6.2), wherever it is passed to a client.
@@ -193,31 +225,41 @@ _PUBLIC_KEY = frozenset(
 # Words at the end of a name: the value describes a secret, names one, or is its location.
 _ABOUT = frozenset(
     {
-        "ALG", "ALGO", "ALGORITHM", "ALGORITHMS", "ALLOWED", "ARN", "AUDIENCE", "BACKEND", "BITS", "BUCKET", "BYTES",
-        "CHARS", "CLASS", "COLUMN", "COUNT", "DAYS", "DIGITS", "DIR", "DIRECTORY", "DISABLED", "DURATION", "ENABLED",
-        "ENDPOINT", "ENGINE", "EXPIRATION", "EXPIRE", "EXPIRES", "EXPIRY", "FIELD", "FILE", "FILENAME", "FILES",
-        "FINGERPRINT", "FOLDER", "FORMAT", "GRACE", "HASHER", "HASHERS", "HEADER", "HELPER", "HISTORY", "HOST",
-        "HOUR", "HOURS", "ID", "IDS", "INTERVAL", "ISSUER", "KIND", "LEEWAY", "LENGTH", "LEVEL", "LIFETIME", "LIMIT",
-        "LIMITS", "LOCATION", "MANAGER", "MAX", "METHOD", "MIN", "MINUTE", "MINUTES", "MODE", "MODEL", "MODULE",
-        "MOUNT", "NAME", "NAMES", "NAMESPACE", "OPTIONS", "PARALLELISM", "PARAM", "PATH", "PATHS", "POLICY", "PORT",
-        "PREFIX", "PROJECT", "PROVIDER", "REF", "REGEX", "REGION", "REQUIRED", "ROTATION", "ROUNDS", "SCHEME", "SCOPE",
-        "SCOPES", "SECOND", "SECONDS", "SERVER", "SIZE", "SOURCE", "STDIN", "STORE", "STRENGTH", "SUFFIX", "THROUGH",
-        "TIMEOUT", "TTL", "TYPE", "TYPES", "URI", "URL", "USER", "USERNAME", "VALIDATORS", "VERSION", "WINDOW",
+        "AGE", "ALG", "ALGO", "ALGORITHM", "ALGORITHMS", "ALLOWED", "ARN", "AUDIENCE", "BACKEND", "BITS", "BUCKET",
+        "BYTES", "CHARS", "CLASS", "COLUMN", "COMPLEXITY", "CONTEXT", "COOKIE", "COUNT", "DAYS", "DIGITS", "DIR",
+        "DIRECTORY", "DISABLED", "DURATION", "ENABLED", "ENCODER", "ENDPOINT", "ENGINE", "ENV", "EXP", "EXPIRATION",
+        "EXPIRE", "EXPIRES", "EXPIRY", "FIELD", "FILE", "FILENAME", "FILES", "FILTER", "FINGERPRINT", "FOLDER",
+        "FORMAT", "GRACE", "GRANT", "HASHER", "HASHERS", "HASHING", "HEADER", "HELPER", "HISTORY", "HOST", "HOUR",
+        "HOURS", "HTTPONLY", "ID", "IDS", "INTERVAL", "ISSUER", "ITERATIONS", "KIND", "LEEWAY", "LEN", "LENGTH",
+        "LEVEL", "LIFETIME", "LIMIT", "LIMITS", "LOCATION", "MANAGER", "MARGIN", "MAX", "METHOD", "MIN", "MINUTE",
+        "MINUTES", "MODE", "MODEL", "MODULE", "MOUNT", "NAME", "NAMES", "NAMESPACE", "OPTIONS", "PARALLELISM", "PARAM",
+        "PATH", "PATHS", "POLICY", "PORT", "PREFIX", "PROJECT", "PROVIDER", "RATE", "REF", "REGEX", "REGION",
+        "REQUIRED", "RETRIES", "ROTATION", "ROUNDS", "SAMESITE", "SAMPLE", "SCHEME", "SCOPE", "SCOPES", "SECOND",
+        "SECONDS", "SERVER", "SIZE", "SKEW", "SOURCE", "STDIN", "STORE", "STRATEGY", "STRENGTH", "SUFFIX", "THRESHOLD",
+        "THROUGH", "TIMEOUT", "TRIES", "TTL", "TYPE", "TYPES", "URI", "URL", "USER", "USERNAME", "VALIDATORS",
+        "VALIDITY", "VERSION", "WINDOW",
     }
 )  # fmt: skip
 # Words at the beginning of a name: a switch. `--disabled-password`.
 _SWITCHING = frozenset({"ALLOW", "DISABLE", "DISABLED", "NO", "SKIP", "WITHOUT"})
 # Values that are not secrets under any name: nothing, a reference, a switch, a placeholder.
 _HARMLESS = re.compile(
-    r"|[*!]+|\.\*.*|x{3,}|\.{3}|-+|<[^<>]*>|\{\{.*\}\}|%\w+%|%\(\w+\)s|\$\w+|\$\(.*|\$\{\w+(?::?\?[^}]*|:?[-=+])?\}|\\+\$.*|`.*"
+    r"|[*!]+|\.\*.*|x{3,}|\.{3}|-+|<[^<>]*>|\[[a-z]+\]|\$?\{\{.*\}\}|%\w+%|%s|\{\w+\}|%\(\w+\)s|__\w+__|@@?\w+@@?|\$\(.*|\\+\$.*|`.*"
+    # References of a shell, without a default, and what ends a command behind them.
+    r"|(?:(?:basic|bearer|token)\s+)?(?:\$+\w+|(?:\$\{\w+(?::?\?[^}]*|:?[-=+]|(?::\d|[#%/^,@])[^}]*)?\})+)[\\,)}\]]*(?:[;&|].*)?"
+    r"|os\.(?:environ|getenv)\b.*|process\.env\b.*"
     r"|(?:id|type|src|source|env)=\S*|[01]"
     r"|(?:file://)?/(?:var/)?(?:run/)?secrets(?:/.*)?|(?:vault|arn|ssm|op|awssm|gcpsm|sm):\S*"
-    r"|dummy|fake|placeholder|unused"
-    r"|true|false|yes|no|on|off|none|null|undefined|nil|redacted|\[redacted\]|\[?masked\]?",
+    r"|(?:dummy|fake|not|placeholder|unused|your)(?:[-_ ][a-z]+)*"
+    # Keys of clients, which are public.
+    r"|pk_(?:live|test)_\w+|pk\.eyJ\S*"
+    r"|(?:true|false|yes|no|on|off|none|null|undefined|nil|n/a|unset|redacted)[,;)\]}]*",
     re.IGNORECASE | re.DOTALL,
 )
-# Values that describe something: a number, a location, a plain word.
-_PLAIN = re.compile(r"-?\d{1,6}(?:\.\d+)?[a-z]{0,2}|[a-z]{1,12}|\.{0,2}/\S*|https?://\S*", re.IGNORECASE)
+# Values that describe something: a number, a location, a plain word, a fingerprint of OpenPGP.
+_PLAIN = re.compile(
+    r"-?\d{1,6}(?:\.\d+)?[a-z]{0,2}|[a-z]{1,12}|\.{0,2}/\S*|https?://\S*|alias/\S*|(?-i:[0-9A-F]{40})", re.IGNORECASE
+)
 _PLACE = re.compile(r"\.{0,2}/\S*|https?://\S*")
 # Values that are not secrets under names with these last words.
 _HARMLESS_FOR = {
@@ -229,13 +271,16 @@ _HARMLESS_FOR = {
 FILES = re.compile(
     r"/(?:\.aws/credentials|\.azure/[^/]*(?:token|profile)[^/]*|\.docker/config\.json|\.dockercfg|\.git-credentials"
     r"|\.htpasswd|\.kube/config|\.my\.cnf|\.netrc|\.pgpass|\.pypirc|\.ssh/id_[^/.]+|id_(?:rsa|dsa|ecdsa|ed25519)"
-    r"|application_default_credentials\.json|apt/auth\.conf(?:\.d/[^/]+)?|pypoetry/auth\.toml"
+    r"|application_default_credentials\.json|apt/auth\.conf(?:\.d/[^/]+)?|pypoetry/auth\.toml|\.config/gh/hosts\.yml"
+    r"|containers/auth\.json|\.cargo/credentials(?:\.toml)?|gcloud/(?:credentials|access_tokens)\.db|\.vault-token|\.s3cfg"
+    r"|\.boto|rclone\.conf|\.terraform\.d/credentials\.tfrc\.json|huggingface/token|\.gem/credentials|\.databrickscfg"
     r"|[^/]+\.(?:p12|pfx|jks|ppk|kdbx))$"
 )
-# Settings of installers, in which the address of a package index may have a login, and lists of variables.
+# Settings of installers and clients, in which an address may have a login, lists of variables, and typed commands.
 SETTINGS = re.compile(
     r"/(?:pip\.conf|uv\.toml|poetry\.toml|pypoetry/[^/]+\.toml|pdm\.toml|\.condarc|sources\.list(?:\.d/[^/]+)?|netrc"
-    r"|\.envrc|[^/]+\.env)$"
+    r"|\.?npmrc|\.yarnrc(?:\.yml)?|\.?gitconfig|\.git/config|git/config|\.?wgetrc|\.curlrc|apt\.conf(?:\.d/[^/]+)?|secrets\.toml"
+    r"|\.(?:ba|z)?sh_history|\.envrc|[^/]+\.env|\.(?:flask)?env(?:[-_.~](?!(?:dist|example|sample|template)$)[^/]*)?)$"
 )
 
 
@@ -306,10 +351,27 @@ def shown(name: str, value: str) -> str:
 
 def formatted(content: bytes) -> list[str]:
     """Return the kinds of credentials in a file, by their formats alone: code is full of names of variables."""
-    if not any(marker in content for marker in MARKERS):
+    searched = _narrow(content)
+    if b"\0" in searched[:_TEXT_HEAD] or not may_have(content):
         return []
-    kinds = (span.what for span in _in_format(content.decode("latin-1")))
+    kinds = (span.what for span in _in_format(searched.decode("latin-1")))
     return [kind for kind in dict.fromkeys(kinds) if kind != "a signed address"]
+
+
+def may_have(content: bytes) -> bool:
+    """Return whether a file may have credentials of one of the most common formats."""
+    searched = _narrow(content)
+    return any(marker in searched for marker in MARKERS)
+
+
+def _narrow(content: bytes) -> bytes:
+    return decoded(content).encode() if content.startswith(WIDE) else content
+
+
+def decoded(content: bytes) -> str:
+    """Return the text of a file, or an empty one where it is not a text."""
+    text = content.decode("utf-16" if content.startswith(WIDE) else "utf-8", errors="replace")
+    return "" if "\0" in text[:_TEXT_HEAD] else text
 
 
 def _words(name: str) -> list[str]:
@@ -358,7 +420,9 @@ def _in_assignments(text: str) -> Iterator[_Span]:
             continue
         span = quoted.span("value") if quoted else value.span()
         given = text[slice(*span)]
+        # In the settings of a connection, such as those of ODBC, and not the working directory.
+        name = "Pwd" if match["name"] == "PWD" and text[: match.start()].endswith(";") else match["name"]
         # A colon and one plain word may be a sentence; behind an option another one may follow.
         prose = sign == ":" and not quoted and re.fullmatch(r"[A-Za-z]{1,12}[.,]?", given)
-        if given and not prose and not (match["space"] and given.startswith("-")) and is_named(match["name"], given):
+        if given and not prose and not (match["space"] and given.startswith("-")) and is_named(name, given):
             yield _Span(*span, match["name"])

@@ -20,7 +20,7 @@ RELEASE = "deploy/release.yml"
 _DIGEST_REFERENCE = re.compile(r".+@sha256:[0-9a-f]{64}")
 _SETS_SCHEME = r"^\s*http-request set-header x-forwarded-proto %\[ssl_fc,iif\(https,http\)\]( unless outer scheme)?$"
 # Of quantities (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/).
-_UNITS = {"": Decimal(1), "m": Decimal("0.001")}
+_UNITS = {"": Decimal(1), "m": Decimal("0.001"), "u": Decimal("0.000001"), "n": Decimal("0.000000001")}
 _UNITS |= {unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", 1)}
 _UNITS |= {f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", 1)}
 
@@ -452,6 +452,12 @@ def other_programs(evidence: Deployment) -> Iterator[str]:
         yield from replaced.of_container(
             f"{KUBERNETES}, {name}" if name else KUBERNETES, kubernetes.container(workload)
         )
+        if workload.pod.get("shareProcessNamespace"):
+            place = f"{KUBERNETES}, {name}" if name else KUBERNETES
+            yield (
+                f"{place}: shareProcessNamespace must be false (got true: other containers can change the service's "
+                "processes). To fix it: remove the key."
+            )
     health = (evidence.services.get(PRODUCTION) or {}).get("healthcheck") or {}
     if health.get("test") or health.get("disable"):
         yield f"{STACK}: healthcheck must be what the image declares (got another one). To fix it: remove the key."

@@ -99,7 +99,8 @@ class Forbidden:
             return True
         if path.endswith(tools.SHARED) or self._names_one(content) or self.tool_owner(paths.name(path)):
             return True
-        return any(marker in content for marker in credentials.MARKERS)
+        # The settings of a client may have a login in each line.
+        return bool(credentials.SETTINGS.search(path)) or credentials.may_have(content)
 
     def provider(self, name: str) -> str | None:
         """Return the distribution that provides a module, by its dotted name, where no distribution of main does."""

@@ -46,7 +46,7 @@ def workloads(objects: Sequence[Object]) -> Iterator[Workload]:
     """Yield the objects that run pods."""
     for one in objects:
         kind, spec = one["kind"], one.get("spec") or {}
-        if kind == "CronJob":
+        if kind == "CronJob" and _is_of_kubernetes(one):
             spec = spec["jobTemplate"]["spec"]
         template = one if kind == "Pod" else spec.get("template") or {}
         # A kind that is not Kubernetes' own may have a template of something else, such as a Secret.
@@ -97,8 +97,14 @@ def name(one: Object) -> str:
 
 
 def of_kind(objects: Sequence[Object], kind: str) -> Iterator[Object]:
-    """Yield the objects of a kind."""
-    return (one for one in objects if one["kind"] == kind)
+    """Yield the objects of a kind of Kubernetes' own."""
+    return (one for one in objects if one["kind"] == kind and _is_of_kubernetes(one))
+
+
+def _is_of_kubernetes(one: Object) -> bool:
+    """Return whether the kind of an object is Kubernetes' own: an operator may define another one of this name."""
+    group, slash, _ = str(one.get("apiVersion", "")).rpartition("/")
+    return not slash or "." not in group or group.endswith(".k8s.io")
 
 
 def selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
@@ -210,6 +216,16 @@ def mounted_tokens(objects: Sequence[Object], ours: Iterable[Workload]) -> Itera
         # The pod's own key takes precedence over that of its account.
         if own or (own is None and used not in accounts):
             yield f"{_place(workload)}: automountServiceAccountToken must be {_FALSE}"
+        # Without an audience it is the API's; with one it is for another system, such as a cloud's.
+        if any(
+            "serviceAccountToken" in one and not one["serviceAccountToken"].get("audience")
+            for volume in workload.pod.get("volumes") or ()
+            for one in (volume.get("projected") or {}).get("sources") or ()
+        ):
+            yield (
+                f"{_place(workload)}: a projected serviceAccountToken must have an audience (got none, which gives "
+                "access to the cluster's API). To fix it: name its audience, or remove it."
+            )
 
 
 def closed_ports(objects: Sequence[Object]) -> Iterator[str]:

@@ -21,11 +21,16 @@ from prodlock.proof.rules import Finding, Rule
 _ARCHIVES = ("tar.gz", "zip")
 # A module of the standard library, whose folders the interpreter searches beside site-packages and the sources.
 _STANDARD = re.compile(r"/usr/(?:local/)?lib/python3[^/]*/(?:lib-dynload/)?([^/.]+)")
+# A file of variables; its example shows which ones there are.
+_VARIABLES = re.compile(r"\.env(?:\.(?!(?:dist|example|sample|template)$).*)?")
 # Shell scripts that need no first line to be recognized.
 _SHELL_FILES = (".sh", ".bash")
 # What may stand before a command.
 _BEFORE_COMMAND = (
-    r"(?:(?:(?:pdm|pipenv|poetry|rye|uv)[ \t]+run|command|do|else|env|exec|if|nohup|sudo|then|time|xargs)[ \t]+"
+    r"(?:(?:(?:pdm|pipenv|poetry|rye|uv)[ \t]+run|command|do|elif|else|env|exec|if|nohup|sudo|then|time|until|while"
+    r"|xargs|[!{])[ \t]+"
+    r"|(?:dumb-init|(?:gosu|su-exec)[ \t]+[\w:.-]+|ionice|nice|setsid|stdbuf|tini|timeout)"
+    r"(?:[ \t]+(?:-[\w=-]*|\d+[dhms]?)){0,5}[ \t]+"
     r"|\w{1,100}=(?:\"[^\"\n]{0,200}\"|'[^'\n]{0,200}'|[^\s;&|(\"']*)[ \t]+){0,20}"
 )
 # The rules that an unchanged file of the base image may break.
@@ -132,7 +137,7 @@ def _as_distribution(file: File, forbidden: Forbidden, lock: Lock, context: _Con
         return None
     found = (normalized(match[1]), match[2]) if match else None
     where = file.path[: match.end()].rstrip("/!") if match else file.path
-    stated = re.search(rb"^Name: *(\S+)", file.head, re.MULTILINE) if metadata else None
+    stated = re.search(rb"^Name:[ \t]*(\S+)", file.head, re.MULTILINE | re.IGNORECASE) if metadata else None
     names = {found[0]} if found else set()
     if stated:
         names.add(normalized(stated[1].decode(errors="replace")))
@@ -298,9 +303,9 @@ def _as_tool_file(file: File, forbidden: Forbidden) -> _Hit | None:
 
 def _as_secret(file: File, forbidden: Forbidden) -> Iterator[_Hit]:
     """Find credentials by the format of the content, or by the name of the file that holds them."""
-    kinds = credentials.formatted(file.head) if b"\0" not in file.head and _is_whole(file) else []
+    kinds = credentials.formatted(file.head) if _is_whole(file) else []
     if credentials.SETTINGS.search(file.path):
-        kinds = credentials.found(file.head.decode(errors="replace"))
+        kinds = credentials.found(credentials.decoded(file.head))
     why = "a file that everyone who has the image can read contains it"
     if not kinds and file.size and credentials.FILES.search(file.path):
         kinds, why = [paths.name(file.path)], "a file of this name contains credentials"
@@ -321,7 +326,7 @@ def _as_own_file(file: File, forbidden: Forbidden) -> _Hit | None:
     parts = file.path.split("/")
     is_suspicious = "/.git" in file.path or "/.env" in file.path
     for number, part in enumerate(parts if is_suspicious else ()):
-        if part in {".git", ".env"} or part.startswith(".env."):
+        if part == ".git" or _VARIABLES.fullmatch(part):
             return _Hit(rules.PRIVATE_FILE, part, "/".join(parts[: number + 1]), "it does not belong in an image")
     if is_below(file.path, HOME) and not forbidden.sources.include(file.path):
         # In a folder of which the sources are a part, the next folder or file is the leak.

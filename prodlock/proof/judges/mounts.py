@@ -22,16 +22,17 @@ _OF_ENGINE = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
 # Places that control the Engine, and so all that containers run.
 _CONTROL = (
     "/run/buildkit", "/run/containerd", "/run/crio", "/run/docker.sock", "/run/podman", "/var/lib/containerd",
-    "/var/lib/docker",
+    "/var/lib/containers", "/var/lib/docker", "/var/lib/kubelet", "/var/lib/rancher",
 )  # fmt: skip
 # Folders with the machine's programs, with what it starts, and with the interfaces of its kernel.
 _SYSTEM = (
-    "/bin", "/boot", "/dev", "/etc/containerd", "/etc/cron.d", "/etc/cron.daily", "/etc/cron.hourly",
-    "/etc/cron.monthly", "/etc/cron.weekly", "/etc/crontab", "/etc/docker", "/etc/init.d", "/etc/ld.so.conf.d",
-    "/etc/ld.so.preload", "/etc/pam.d", "/etc/passwd", "/etc/profile.d", "/etc/rc.local", "/etc/shadow", "/etc/ssh",
-    "/etc/sudoers", "/etc/sudoers.d", "/etc/systemd", "/etc/udev", "/lib", "/lib64", "/opt/containerd", "/proc",
-    "/root/.docker", "/root/.ssh", "/run/systemd", "/sbin", "/sys", "/usr/bin", "/usr/lib", "/usr/libexec",
-    "/usr/local/bin", "/usr/sbin", "/var/spool/cron",
+    "/bin", "/boot", "/dev", "/etc/anacrontab", "/etc/apt", "/etc/containerd", "/etc/cron.d", "/etc/cron.daily",
+    "/etc/cron.hourly", "/etc/cron.monthly", "/etc/cron.weekly", "/etc/crontab", "/etc/docker", "/etc/environment",
+    "/etc/group", "/etc/gshadow", "/etc/init.d", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/ld.so.preload",
+    "/etc/modprobe.d", "/etc/pam.d", "/etc/passwd", "/etc/polkit-1", "/etc/profile", "/etc/profile.d",
+    "/etc/rc.local", "/etc/shadow", "/etc/ssh", "/etc/sudoers", "/etc/sudoers.d", "/etc/systemd", "/etc/udev", "/lib",
+    "/lib64", "/opt/containerd", "/proc", "/root/.docker", "/root/.ssh", "/run/systemd", "/sbin", "/sys", "/usr/bin",
+    "/usr/lib", "/usr/libexec", "/usr/local/bin", "/usr/local/lib", "/usr/local/sbin", "/usr/sbin", "/var/spool/cron",
 )  # fmt: skip
 # Shared memory, which some browsers and databases take of the machine.
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - of the machine
@@ -39,7 +40,9 @@ _SOCKETS = frozenset(
     {
         "buildkitd.sock",
         "containerd.sock",
+        "cri-dockerd.sock",
         "crio.sock",
+        "docker.proxy.sock",
         "docker.raw.sock",
         "docker.sock",
         "docker.sock.raw",
@@ -47,8 +50,11 @@ _SOCKETS = frozenset(
         "podman.sock",
     }
 )
-# Folders in which an Engine without root, Docker Desktop and the like have their sockets.
-_OF_SOCKETS = re.compile(r"/run/user(?:/\d+)?|.*/\.(?:docker|orbstack)(?:/run)?|.*/\.rd|.*/\.colima(?:/[^/]+)?")
+# Folders in which an Engine without root, Docker Desktop and the like have their sockets, or images and containers.
+_OF_SOCKETS = re.compile(
+    r".*/\.local/share/(?:containers|docker)(?:/.*)?|/run/user(?:/\d+)?"
+    r"|.*/\.(?:docker|orbstack)(?:/run)?|.*/\.rd|.*/\.colima(?:/[^/]+)?"
+)
 # The number of links that a path may lead through on Linux.
 _MOST_LINKS = 40
 

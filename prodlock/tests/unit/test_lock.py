@@ -593,6 +593,27 @@ def test_a_kernel_whose_release_is_not_a_version_is_compared_as_a_text(
     assert selection.holds("platform_release >= '5'", environment={"platform_release": "10.1"})
 
 
+@pytest.mark.parametrize(
+    "line", ["--pre -r more.txt", "--only-binary=:all: --index-url https://i.example/simple", "--prefer-binaries"]
+)
+def test_an_option_behind_an_ignored_one_is_refused(line: str) -> None:
+    """Of one line pip takes several: a list, or an index, would be left out."""
+    with pytest.raises(ValueError, match=re.escape(f"(got {line!r})")):
+        list(requirements.requirements(f"{line}\n"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--require-hashes", "--pre", "--prefer-binary", "--only-binary :all:", "--only-binary=a,b",
+        "--trusted-host i.example", "--pre --only-binary :all:  --require-hashes",
+    ],
+)  # fmt: skip
+def test_an_option_of_the_installer_is_ignored(line: str) -> None:
+    """It changes nothing for wheels with hashes."""
+    assert list(requirements.requirements(f"  {line} # as locked\n")) == []
+
+
 def test_a_digest_of_a_list_is_read_without_its_case() -> None:
     """As pip compares it."""
     (one,) = requirements.requirements("a==1 --hash=sha256:00FF\n")

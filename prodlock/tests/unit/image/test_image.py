@@ -91,6 +91,13 @@ def test_a_relevant_text_is_kept_whole_and_hashed() -> None:
     assert kept_bytes((layer,)) == {"/a.py 0": len(TEXT), "/x.zip!/b.py 0": len(TEXT)}
 
 
+def test_a_relevant_text_in_utf_16_is_kept_whole() -> None:
+    """The mark of the byte order begins it."""
+    wide = [mark + TEXT.replace(b"#", b"#\0") for mark in (b"\xff\xfe", b"\xfe\xff")]
+    kept = {"/a.txt 0": len(wide[0]), "/b.txt 0": len(wide[1])}
+    assert kept_bytes((tar({"a.txt": wide[0], "b.txt": wide[1], "c.txt": wide[0][2:]}),)) == kept
+
+
 def test_a_very_long_text_is_kept_in_part() -> None:
     """What stands behind it is not seen."""
     assert kept_bytes((tar({"a.py": TEXT + b"#" * reader.TEXT_BYTES}),)) == {"/a.py 0": reader.TEXT_BYTES}

@@ -264,6 +264,7 @@ def test_code_that_its_place_or_another_program_runs_is_found(path: str) -> None
     """A shell's startup file, what cron and init run, and scripts of other languages. The repository's are its own."""
     assert codes(CLEAN | {path: b"curl https://index.example\n"}) == {("LS617", path)}
     assert codes(CLEAN | {path: REPOSITORY["README.md"]}) == set()
+    assert codes(CLEAN | {"/etc/ld-musl-x86_64.path": b"/app\n"}) == {("LS617", "/etc/ld-musl-x86_64.path")}
     assert codes(CLEAN | {"/app/profile": b"data", "/app/crontab": b"data", "/app/x.html": b"data"}) == set()
 
 
@@ -281,6 +282,9 @@ def test_code_that_its_place_or_another_program_runs_is_found(path: str) -> None
         ("/root/.git-credentials", b"https://index.example\n", "LS612"),
         ("/root/.config/pypoetry/auth.toml", b"[http-basic]\n", "LS612"),
         ("/root/.ssh/id_ed25519.pub", b"ssh-ed25519 AAAA\n", ""),
+        ("/root/.gitconfig", b'[url "https://oauth2:hunter2@git.example/"]\n\tinsteadOf = x\n', "LS111"),
+        ("/root/.gitconfig", b"[user]\n\tname = me\n\temail = me@git.example\n", ""),
+        ("/app/prod.env", "DB_PASSWORD=hunter2\n".encode("utf-16"), "LS111"),
     ],
 )
 def test_settings_with_a_login_are_found(path: str, content: bytes, expected: str) -> None:
@@ -369,6 +373,19 @@ def test_links_are_followed_as_a_system_does() -> None:
         "python -c 'exec(open(0).read())'",
         "pip install --quiet evil && shop",
         "uv sync && shop",
+        "poetry sync && shop",
+        "pipenv install && shop",
+        "pdm sync --prod && shop",
+        "apk add evil && shop",
+        "conda install -y evil && shop",
+        "npm ci && shop",
+        "uvx evil",
+        "uv tool run evil",
+        "uv run --with evil shop",
+        "pipx run evil",
+        "npx evil",
+        "git clone https://git.example/x && python x/run.py",
+        "python -c 'eval(open(0).read())'",
     ],
 )
 def test_a_command_that_loads_code_is_found(command: str) -> None:
@@ -385,6 +402,10 @@ def test_a_command_that_loads_code_is_found(command: str) -> None:
         "python -c 'import urllib.request as u; u.urlopen(\"http://localhost:8000/health\")'",
         'exec "$@"',
         "shop install",
+        "uv run --no-sync shop --with x",
+        "poetry run shop sync",
+        "python -c 'model.eval(); literal_eval(text)'",
+        "shop --npx false",
     ],
 )
 def test_an_ordinary_command_has_no_findings(command: str) -> None:

@@ -500,6 +500,11 @@ def test_a_mount_of_the_working_tree_is_found(mount: dict[str, Any], what: str) 
         "/run/crio",
         "/home/x/.colima/default",
         "/home/x/.orbstack/run",
+        "/run/host-services/docker.proxy.sock",
+        "/run/cri-dockerd.sock",
+        "/home/x/.local/share/docker",
+        "/home/x/.local/share/containers/storage",
+        "/var/lib/containers",
     ],
 )
 def test_a_mount_that_controls_the_engine_is_found(place: str) -> None:
@@ -572,9 +577,12 @@ FOREIGN: dict[str, tuple[Any, str]] = {
     "devices": ([{"source": "/dev/mem"}], "devices"),
     "ipc": ("service:api-prod", "ipc"),
     "pid": ("service:api-prod", "pid"),
+    "post_start": ([{"command": ["sh"]}, {"command": ["sh"], "privileged": True}], "post_start"),
+    "pre_stop": ([{"command": ["sh"], "privileged": True}], "pre_stop"),
     "privileged": (True, "privileged"),
     "provider": ({"type": "x"}, "provider"),
     "secrets": ([{"source": "app", "target": "/app.py"}], "/w/app/main.py:/app.py"),
+    "security_opt": (["no-new-privileges", "systempaths=unconfined"], "security_opt"),
     "use_api_socket": (True, "use_api_socket"),
     "userns_mode": ("host", "userns_mode"),
     "volumes": ([{"type": "bind", "source": "/link", "target": "/x"}], "/w:/x"),
@@ -597,6 +605,8 @@ def test_another_image_that_reaches_production_is_found(key: str) -> None:
         ("/usr/local", True), ("/usr/bin/runc", True), ("/root", True), ("/var/spool", True), ("/proc", True),
         ("/sys/fs/cgroup", True), ("/dev", True), ("/etc/passwd", True), ("/etc/sudoers.d", True),
         ("/etc/crontab", True), ("/etc/ssh/sshd_config", True), ("/run/systemd/private", True),
+        ("/etc/profile", True), ("/etc/environment", True), ("/etc/group", True), ("/usr/local/lib", True),
+        ("/etc/ld.so.conf", True), ("/etc/modprobe.d", True), ("/etc/polkit-1/rules.d", True),
     ],
 )  # fmt: skip
 def test_another_image_that_can_write_to_the_system_is_found(place: str, *, writable: bool) -> None:
@@ -641,6 +651,8 @@ def test_another_image_is_listed_and_not_a_finding() -> None:
             "volumes": [{"type": "volume", "source": "data", "target": "/var/lib/postgresql/data"}],
             "cap_add": ["CHOWN", "CAP_SETUID"],
             "ipc": "private",
+            "post_start": [{"command": ["chown", "postgres", "/x"], "user": "root"}],
+            "security_opt": ["no-new-privileges:true"],
             "secrets": [{"source": "key"}],
             "configs": [{"source": "text"}],
             "user": "0",

@@ -39,7 +39,9 @@ def test_a_value_is_a_secret_by_its_name(name: str) -> None:
         "DB_PASSWORD_FILE", "ACCESS_TOKEN_EXPIRE_MINUTES", "TOKEN_URL", "SECRET_NAME", "SECRET_ARN", "AUTH_MODE",
         "PASSWORD_MIN_LENGTH", "CSRF_TOKEN_HEADER", "SSH_ASKPASS", "PWD", "OLDPWD", "USER", "AUTHOR", "AUTHORITY",
         "KEYBOARD", "TURKEY", "SECRET_MANAGER_PROJECT",
-        "TOKENS_PER_MINUTE", "DISABLE_PASSWORD", "", "1", "-",
+        "TOKENS_PER_MINUTE", "DISABLE_PASSWORD", "", "1", "-", "PASSWORD_MAX_AGE", "PASSWORD_ITERATIONS",
+        "PASSWORD_HASHING", "PASSWORD_ENCODER", "TOKEN_BUCKET_RATE", "TOKEN_CLOCK_SKEW", "CSRF_TOKEN_SAMESITE",
+        "CSRF_TOKEN_COOKIE", "TOKEN_STRATEGY", "PASS_THRESHOLD", "LOW_PASS_FILTER", "API_KEY_ENV",
     ],
 )  # fmt: skip
 def test_a_similar_name_does_not_make_a_secret(name: str) -> None:
@@ -53,7 +55,9 @@ def test_a_similar_name_does_not_make_a_secret(name: str) -> None:
     [
         "", "$TOKEN", "${TOKEN}", "${TOKEN:?unset}", "${TOKEN:-}", "$(cat /run/secrets/x)", "/run/secrets/db", "true",
         "no", "None", "***", "xxxx", "<your token>", "{{ token }}", "vault:secret/db", "arn:aws:x", "0", "REDACTED",
-        '""', "dummy", "placeholder",
+        '""', "dummy", "placeholder", "$TOKEN;", "${TOKEN})", "$TOKEN&&", "$$TOKEN", "${A}${B}", "${TOKEN:0:8}",
+        "${TOKEN%%:*}", "Bearer ${TOKEN}", "${{ secrets.TOKEN }}", "__TOKEN__", "@TOKEN@", "[MASK]", "null,", "n/a",
+        "unset", "not-set", "your-token-here", "dummy-key-for-build", "os.environ[", "os.getenv(", "process.env.TOKEN",
     ],
 )  # fmt: skip
 def test_a_placeholder_is_not_a_secret(value: str) -> None:
@@ -62,7 +66,21 @@ def test_a_placeholder_is_not_a_secret(value: str) -> None:
     assert credentials.found(f'export DB_PASSWORD="{value}"; make') == []
 
 
-@pytest.mark.parametrize("value", ["${TOKEN:-hunter2}", "0815", "changeme", "/a+b/c"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "${TOKEN:-hunter2}",
+        "0815",
+        "changeme",
+        "/a+b/c",
+        "${A}hunter2",
+        "nothing2",
+        "your2cents",
+        "[a1]",
+        "not_hunter2",
+        "$apr1$H6uskkkW$IgXLP6",
+    ],
+)
 def test_other_values_are_secrets(value: str) -> None:
     """A default behind a reference, a number, a password that everyone uses."""
     assert credentials.is_named("DB_PASSWORD", value)
@@ -84,6 +102,11 @@ def test_other_values_are_secrets(value: str) -> None:
         ("BASIC_AUTH", "ldap", False),
         ("PASSWORD_SALT", "ab", True),
         ("HASH_SALT", "8f2aB0cc9d3e", True),
+        ("key", "B97B0AFCAA1A47F044F244A07FCC7D46ACCC4CF8", False),
+        ("key", "b97b0afcaa1a47f044f244a07fcc7d46accc4cf8", True),
+        ("KMS_KEY", "alias/app1", False),
+        ("MAPBOX_TOKEN", "pk.eyJ1", False),
+        ("STRIPE_KEY", "pk_live_8f2aB0cc9d3e", False),
     ],
 )
 def test_some_names_need_a_value_that_looks_like_a_secret(name: str, value: str, secret: bool) -> None:  # noqa: FBT001
@@ -100,14 +123,30 @@ def test_an_ambiguous_name_without_a_value_is_not_a_secret() -> None:
 TOKENS = {
     "a GitHub token": ["ghp_" + "a1" * 18, "gho_" + "a1" * 18, "ghs_" + "a1" * 18, "github_pat_" + "a1" * 41],
     "a GitLab token": ["glpat-" + "a1" * 10],
+    "a GitLab machine token": [
+        "glrt-t1_" + "a1" * 10,
+        "glrtr-" + "a1" * 10,
+        "glsoat-" + "a1" * 10,
+        "glft-" + "a1" * 10,
+        "glimt-" + "a1" * 12,
+        "glagent-" + "a1" * 25,
+        "gloas-" + "a1" * 32,
+        "glffct-" + "a1" * 10,
+        "GR1348941" + "a1" * 10,
+    ],
     "an AWS access key": ["AKIA" + "A2" * 8, "ASIA" + "B3" * 8],
-    "a Slack token": ["xoxb-123456789012-" + "abcdef", "xoxp-123456789012-" + "abcdef"],
+    "a Slack token": [
+        "xoxb-123456789012-" + "abcdef",
+        "xoxp-123456789012-" + "abcdef",
+        "xoxc-123456789012-" + "abcdef",
+        "xoxd-" + "a1" * 20,
+    ],
     "a Slack webhook": ["hooks.slack.com/services/T00000000/B00000000/" + "X" * 24],
     "a Google API key": ["AIza" + "a" * 35],
-    "a Stripe key": ["sk_live_" + "a1" * 12, "rk_live_" + "a1" * 12],
+    "a Stripe key": ["sk_live_" + "a1" * 12, "rk_live_" + "a1" * 12, "sk_org_live_" + "a1" * 12],
     "an npm token": ["npm_" + "a1" * 18, "//registry.example/:_authToken=abcdef123456"],
     "a PyPI token": ["pypi-AgEIcHlwaS5vcmc" + "a" * 60],
-    "a Docker Hub token": ["dckr_pat_" + "a" * 27],
+    "a Docker Hub token": ["dckr_pat_" + "a" * 27, "dckr_oat_" + "a" * 32],
     "a Telegram token": ["bot123456789:AA" + "a1_" * 11],
     "a SendGrid key": ["SG." + "a" * 22 + "." + "b" * 43],
     "a HashiCorp Vault token": ["hvs." + "a" * 24],
@@ -122,7 +161,7 @@ TOKENS = {
     "a Pulumi token": ["pul-" + "a1" * 20],
     "a Sentry token": ["sntrys_eyJ" + "a1" * 20],
     "a Grafana token": ["glsa_" + "a1" * 16 + "_0123abcd"],
-    "an Atlassian token": ["ATATT3xFfGF0" + "a1" * 20],
+    "an Atlassian token": ["ATATT3xFfGF0" + "a1" * 20, "ATCTT3xFfGN0" + "a1" * 20],
     "a Tailscale key": ["tskey-auth-" + "a1" * 10],
     "a Postman key": ["PMAK-" + "a1" * 12 + "-" + "a1" * 17],
     "a Doppler token": ["dp.pt." + "a1" * 20],
@@ -137,8 +176,29 @@ TOKENS = {
     "a PlanetScale token": ["pscale_tkn_" + "a1" * 20],
     "a Buildkite token": ["bkua_" + "a1" * 20],
     "a CircleCI token": ["CCIPAT_" + "a1" * 8 + "_" + "a1" * 20],
+    "an OpenRouter key": ["sk-or-v1-" + "a1" * 32],
+    "an xAI key": ["xai-" + "a1" * 40],
+    "a Perplexity key": ["pplx-" + "a1" * 24],
+    "an Amazon Bedrock key": ["ABSK" + "a1" * 60],
+    "an Azure client secret": ["abc8Q~" + "a1" * 17],
+    "a Terraform token": ["a1" * 7 + ".atlasv1." + "a1" * 34],
+    "a Heroku key": ["HRKU-AA" + "a1" * 29],
+    "a Netlify token": ["nfp_" + "a1" * 18],
+    "a Fly.io token": ["fm2_" + "a1" * 50],
+    "a SonarQube token": ["squ_" + "a1" * 20],
+    "a Dynatrace token": ["dt0c01." + "A1" * 12 + "." + "A1" * 32],
+    "a Mapbox token": ["sk.eyJ" + "a1" * 20 + "." + "a1" * 11],
+    "a LangSmith key": ["lsv2_pt_" + "a1" * 16 + "_" + "a1" * 5],
+    "a Notion token": ["ntn_" + "a1" * 23],
+    "an Airtable token": ["pat" + "a1" * 7 + "." + "a1" * 32],
+    "a Teams webhook": ["x.webhook.office.com/webhookb2/" + "a1" * 16],
     "a private key in base64": [base64.b64encode(KEY.format(kind).encode()).decode() for kind in KINDS],
-    "a private key": [KEY.format(kind) for kind in KINDS],
+    "a private key": [
+        *(KEY.format(kind) for kind in KINDS),
+        # As a text in code, and in the form of RFC 4716.
+        KEY.format("").replace("\n", '\\n"\n    "'),
+        KEY.format("SSH2 ENCRYPTED ").replace("-----\n", ' ----\nComment: "x"\n').replace("-----", "---- "),
+    ],
 }
 # Of these kinds only instructions are searched: the search of files is limited to the most common ones.
 RARE = {
@@ -156,6 +216,23 @@ def test_a_secret_is_recognized_by_its_format(kind: str, token: str) -> None:
     assert token.rpartition("=a")[2] not in said
     assert "first" in said
     assert "***" in said
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_secret_is_found_in_each_encoding_of_text(encoding: str) -> None:
+    """A shell of Windows writes UTF-16, with a mark of the byte order."""
+    mark = {"utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}.get(encoding, b"")
+    content = mark + f"TOKEN=ghp_{'a1' * 18}\n".encode(encoding)
+    assert credentials.formatted(content) == ["a GitHub token"]
+    assert credentials.found(credentials.decoded(content)) == ["TOKEN", "a GitHub token"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe", b"\xff\xfea", b"\xfe\xff\xd8\x00", b"\x7fELF\0ghp_" + b"a1" * 18]
+)
+def test_a_program_has_no_secrets(content: bytes) -> None:
+    """Bytes that are not text, also behind a mark of the byte order."""
+    assert credentials.formatted(content) == []
 
 
 @pytest.mark.parametrize(
@@ -243,10 +320,12 @@ def test_similar_texts_in_a_file_are_not_secrets(text: str) -> None:
         ("npm config set _auth dTpodW50ZXIy", "npm config set _auth ***"),
         ("ENV FERNET=0f9e8d7c6b5a4", "ENV FERNET=***"),
         ("ENV CONN=Host=x;Username=a;Pwd=hunter2", "ENV CONN=Host=x;Username=a;Pwd=***"),
+        ("ENV CONN=Driver={x};UID=sa;PWD=hunter2;", "ENV CONN=Driver={x};UID=sa;PWD=***"),
         ("mongodump -u me -p hunter2 --archive", "mongodump -u me -p *** --archive"),
         ("rabbitmqctl add_user me hunter2", "rabbitmqctl add_user me ***"),
         ("keytool -storepass hunter2 -list", "keytool -storepass *** -list"),
         ("vault login hunter2", "vault login ***"),
+        ("export TOKEN=$T;DB_PASS=hunter2", "export TOKEN=$T;DB_PASS=***"),
         (r"printf 'machine x\nlogin me\npassword hunter2\n'", r"printf 'machine x\nlogin me\npassword ***\n'"),
     ],
 )
@@ -285,6 +364,14 @@ def test_a_secret_is_found_and_masked_where_it_stands(text: str, shown: str) -> 
         "",
         "RUN pip install google-auth==2.40.3 'azure-keyvault-secrets==4.9'",
         "ENV LOG_FORMAT=%(asctime)s token=%(token)s",
+        f"LABEL org.opencontainers.image.base.name=docker://python:3.13@sha256:{'a1' * 32}",
+        "ENV DATABASE=postgres://{user}:{password}@db OTHER=postgres://%s:%s@db",
+        "export TOKEN=$T; make",
+        "cd /srv;PWD=/srv make;PWD=$(pwd) make",
+        'curl -u $U:$P; redis-cli -a $P; curl -H "Authorization: Bearer $T"; (PASS=$P) && make',
+        """python -c "import os; load(token=os.environ['TOKEN'], password=None, secret=os.getenv('X'))\"""",
+        "ENV SENTRY_DSN=https://0123456789abcdef@o447951.ingest.us.sentry.io/4506",
+        "gpg --batch --recv-keys B97B0AFCAA1A47F044F244A07FCC7D46ACCC4CF8",
         "vault login -method=oidc",
         "useradd --password '!' app",
     ],
@@ -307,12 +394,31 @@ def test_a_long_text_is_searched_to_its_end_and_printed_in_part() -> None:
     [
         "/root/.netrc", "/root/.aws/credentials", "/home/x/.ssh/id_ed25519", "/srv/app/id_rsa", "/root/.pypirc",
         "/root/.docker/config.json", "/root/.git-credentials", "/root/.pgpass", "/root/.kube/config",
+        "/root/.config/gh/hosts.yml", "/root/.config/containers/auth.json", "/root/.cargo/credentials.toml",
+        "/root/.config/gcloud/credentials.db", "/root/.config/gcloud/access_tokens.db", "/root/.vault-token",
+        "/root/.s3cfg", "/root/.boto", "/root/.config/rclone/rclone.conf", "/root/.terraform.d/credentials.tfrc.json",
+        "/root/.cache/huggingface/token", "/root/.gem/credentials", "/root/.databrickscfg",
     ],
 )  # fmt: skip
 def test_a_file_of_credentials_is_recognized_by_its_name(path: str) -> None:
     """Wherever it lies; its example does not."""
-    assert not credentials.FILES.search(path.replace(".", "_").replace("id_", "x_"))
+    assert not credentials.FILES.search(f"{path}.example")
     assert credentials.FILES.search(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/root/.config/pip/pip.conf", "/root/.npmrc", "/srv/app/.yarnrc.yml", "/usr/local/etc/npmrc",
+        "/srv/app/.streamlit/secrets.toml",
+        "/root/.config/uv/uv.toml", "/srv/prod.env", "/srv/app/.git/config",
+        "/root/.gitconfig", "/etc/gitconfig", "/root/.wgetrc", "/root/.curlrc",
+        "/root/.bash_history", "/root/.condarc", "/etc/apt/apt.conf.d/01proxy",
+    ],
+)  # fmt: skip
+def test_settings_in_which_an_installer_or_a_client_has_its_login_are_recognized(path: str) -> None:
+    """Their names do not show whether there is one."""
+    assert credentials.SETTINGS.search(path)
 
 
 def test_what_is_printed_of_an_instruction_has_no_secrets() -> None:

@@ -532,6 +532,16 @@ def test_a_pod_that_does_not_run_the_image_unchanged_is_a_finding(
     assert part in sentence
 
 
+@pytest.mark.parametrize("index", [1, 3])
+def test_a_pod_whose_containers_share_their_processes_is_a_finding(index: int) -> None:
+    """As is the `pid` of another service with Compose."""
+    objects = all_objects()
+    objects[index]["spec"]["template"]["spec"]["shareProcessNamespace"] = True
+    (sentence,) = judged(objects, services())
+    assert sentence.startswith("deploy/k8s: " if index == 1 else "deploy/k8s, a_worker: ")
+    assert "shareProcessNamespace must be false (got true" in sentence
+
+
 def test_the_port_of_a_container_with_several_is_the_one_that_is_probed() -> None:
     """By its name or its number; another one may be for metrics."""
     objects = copy.deepcopy(OBJECTS)
@@ -693,6 +703,8 @@ def test_commands_have_the_variables_of_the_service() -> None:
     [
         ("268435456", 268435456),
         ("256Mi", 268435456),
+        ("1500000u", 1.5),
+        ("250000000n", 0.25),
         ("1T", 1e12),
         ("1Ei", 2**60),
         ("2e8", 2e8),

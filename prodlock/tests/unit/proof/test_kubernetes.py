@@ -226,6 +226,32 @@ def test_a_pod_that_mounts_a_token_is_a_finding() -> None:
     assert changed(lambda objects: pod(objects).update(default)) == [sentence]
 
 
+def test_a_projected_token_of_the_api_is_a_finding() -> None:
+    """One for another system is not."""
+
+    def project(**token: str) -> Callable[[Objects], object]:
+        sources = [{"configMap": {"name": "settings"}}, {"serviceAccountToken": {"path": "token"} | token}]
+        return lambda objects: pod(objects).update(volumes=[{"name": "t", "projected": {"sources": sources}}])
+
+    (sentence,) = changed(project())
+    assert sentence.startswith("deploy/k8s, api: a projected serviceAccountToken must have an audience (got none")
+    assert changed(project(audience="vault")) == []
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        an_object("Service", {"template": {"spec": {"containers": [{"image": "x"}]}}}, "web")
+        | {"apiVersion": "serving.knative.dev/v1"},
+        an_object("CronJob", {"schedule": "* * * * *"}) | {"apiVersion": "jobs.example.com/v1"},
+        an_object("Ingress", {"rules": "x"}) | {"apiVersion": "config.example.com/v1"},
+    ],
+)
+def test_a_kind_of_an_operator_with_the_name_of_another_one_is_not_judged(one: dict[str, Any]) -> None:
+    """By the group of its version."""
+    assert changed(lambda objects: objects.update(other=one)) == []
+
+
 @pytest.mark.parametrize(
     ("place", "selector"),
     [

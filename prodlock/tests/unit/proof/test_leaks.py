@@ -96,6 +96,10 @@ def test_a_leak_is_found_by_its_path(path: str, what: str, reported: str) -> Non
         "/srv/app/environment.py",
         "/opt/.environment",
         "/opt/.github/x",
+        "/srv/app/.env.example",
+        "/srv/app/.env.sample",
+        "/srv/app/.env.template",
+        "/srv/app/.env.dist",
     ],
 )
 def test_a_similar_name_is_not_a_leak(path: str) -> None:
@@ -162,6 +166,9 @@ def test_short_content_is_not_a_leak() -> None:
 def test_a_renamed_distribution_is_found_by_its_metadata() -> None:
     """The folder has one name, METADATA another."""
     renamed = file(f"{SITE}/anyio-4.16.0.dist-info/METADATA", b"Metadata-Version: 2.4\nName: pytest\n")
+    # As Python's parser of headers reads them.
+    for line in (b"name: pytest\n", b"NAME:\tpytest\r\n"):
+        assert found(file("/opt/x/METADATA", b"Metadata-Version: 2.4\n" + line)) == [("pytest", "/opt/x/METADATA")]
     assert found(renamed) == [("pytest", f"{SITE}/anyio-4.16.0.dist-info")]
     assert found(renamed._replace(path=f"{SITE}/anyio-0.0.dist-info/METADATA")) == [
         ("pytest", f"{SITE}/anyio-0.0.dist-info")
@@ -248,6 +255,10 @@ def test_a_script_that_mentions_a_dev_tool_is_not_a_leak(script: bytes) -> None:
         (file("/opt/qa", b"#!/bin/sh\n" + b"#\n" * 1000 + b"pytest -x\n"), rules.DEV_COMMAND),
         (file("/opt/qa.sh", b"pytest -x\n"), rules.DEV_COMMAND),
         (file("/opt/qa.sh", b"poetry run pytest\n"), rules.DEV_COMMAND),
+        (file("/opt/timeout.sh", b"timeout -k 5 60s pytest\n"), rules.DEV_COMMAND),
+        (file("/opt/nice.sh", b"set -e\n{ nice -n 5 pytest; }\n"), rules.DEV_COMMAND),
+        (file("/opt/tini.sh", b"exec tini -g -- pytest\n"), rules.DEV_COMMAND),
+        (file("/opt/gosu.sh", b"if ! gosu app pytest; then\n"), rules.DEV_COMMAND),
         (file("/srv/app/pytest.ini"), rules.TOOL_TRACE),
         (file("/srv/app/conftest.py", b"x = 1"), rules.TOOL_TRACE),
         (file("/srv/app/.pytest_cache/v/x"), rules.TOOL_TRACE),
@@ -264,6 +275,9 @@ def test_a_script_that_mentions_a_dev_tool_is_not_a_leak(script: bytes) -> None:
         (file("/etc/pip.conf", b"[global]\nindex-url = https://me:hunter2@i.example/simple\n"), rules.SECRET),
         (file("/srv/app/prod.env", b"DB_PASSWORD=hunter2\n"), rules.SECRET),
         (file("/srv/app/.envrc", b"export API_TOKEN=hunter2\n"), rules.SECRET),
+        (file("/srv/app/.env-prod", b"DB_PASSWORD=hunter2\n"), rules.SECRET),
+        (file("/srv/app/.flaskenv", b"SECRET_KEY=hunter2\n"), rules.SECRET),
+        (file("/srv/app/notes.txt", f"ghp_{'a1' * 18}".encode("utf-16")), rules.SECRET),
         (file("/srv/app/pyproject.toml", b"[tool.'pytest']\n"), rules.TOOL_TRACE),
     ],
     ids=lambda value: value.path if isinstance(value, File) else value.code,
@@ -275,14 +289,14 @@ def test_imports_names_and_contents_are_evidence(planted: File, rule: Rule) -> N
     assert finding.rule is rule
     assert planted.path.startswith(finding.path)
     if planted.head:
-        by_name = credentials.FILES.search(planted.path) or credentials.SETTINGS.search(planted.path)
-        assert RULES.is_relevant(planted.path, planted.head) or by_name
+        assert RULES.is_relevant(planted.path, planted.head) or credentials.FILES.search(planted.path)
 
 
 def test_settings_without_a_login_are_not_findings() -> None:
     """An address of an index, a variable that is to be set, a reference."""
     assert found(file("/etc/pip.conf", b"[global]\nindex-url = https://i.example/simple\n")) == []
     assert found(file("/srv/app/example.env", b"DB_PASSWORD=\nAPI_TOKEN=${API_TOKEN}\nLEVEL=info\n")) == []
+    assert found(file("/srv/app/.env-example", b"DB_PASSWORD=hunter2\n")) == []
 
 
 @pytest.mark.parametrize(
