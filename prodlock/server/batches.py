@@ -70,6 +70,18 @@ class Deferred:
 DEFERRED = Deferred()
 
 
+def handle(record: logging.LogRecord) -> None:
+    """Pass a record of the request log to its handlers.
+
+    Also while a line of another logger is handled: `Logger.handle` drops it then, from Python 3.13.4 on
+    (https://github.com/python/cpython/issues/91555).
+    """
+    logger = logging.getLogger(REQUESTS)
+    # From Python 3.12 on a filter may replace the record.
+    if kept := logger.filter(record):
+        logger.callHandlers(kept if isinstance(kept, logging.LogRecord) else record)
+
+
 def _guarded(log: Callable[[], None]) -> None:
     """Log; report an exception, such as of an application's filter, as `logging` reports a handler's."""
     try:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 from typing import NamedTuple
 
 from prodlock.server.asgi import Application, Message, Receive, Scope, Send, respond
-from prodlock.server.batches import DEFERRED, REQUESTS
+from prodlock.server.batches import DEFERRED, REQUESTS, handle
 from prodlock.server.lifecycle import Lifecycle
 from prodlock.server.logs import LOGGED
 from prodlock.server.probes import Paths, requested_path
@@ -71,7 +71,7 @@ class Line(NamedTuple):
         record.fields = fields
         record.relativeCreated += self.ended / 1e6 - record.created * 1000
         record.created, record.msecs = self.ended / 1e9, self.ended // 1_000_000 % 1000
-        logger.handle(record)
+        handle(record)
 
 
 class Exchange:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from functools import partial
+from typing import Any
 
 import pytest
 
-from prodlock.server.batches import DEFERRED, REQUESTS, BatchHandler, Deferred
+from prodlock.server.batches import DEFERRED, REQUESTS, BatchHandler, Deferred, handle
 from prodlock.tests.server import clock
 
 
@@ -51,7 +52,9 @@ def requests(stream: Stream) -> Iterator[logging.Logger]:
 @pytest.fixture
 def defer(requests: logging.Logger) -> Callable[[str], None]:
     """Defer a line of the request log."""
-    return lambda line: DEFERRED.add(lambda: requests.info(line))
+    fields = {"name": REQUESTS, "levelno": logging.INFO, "levelname": "INFO"}
+    assert requests.name == REQUESTS
+    return lambda line: DEFERRED.add(lambda: handle(logging.makeLogRecord(fields | {"msg": line})))
 
 
 def test_deferred_lines_are_written_in_batches(defer: Callable[[str], None], stream: Stream) -> None:
@@ -108,7 +111,7 @@ def test_a_deferred_call_runs_in_the_context_of_its_request(defer: Callable[[str
 
 
 def test_a_filter_that_raises_loses_no_other_line(
-    requests: logging.Logger, stream: Stream, capsys: pytest.CaptureFixture[str]
+    defer: Callable[[str], None], requests: logging.Logger, stream: Stream, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An application's filter, which logging does not guard. It is reported on standard error."""
 
@@ -120,14 +123,35 @@ def test_a_filter_that_raises_loses_no_other_line(
     async def serve() -> None:
         requests.handlers[0].addFilter(refuse)
         for line in "abc":
-            DEFERRED.add(partial(requests.info, line))
+            defer(line)
         await asyncio.sleep(2 * Deferred.DELAY)
-        DEFERRED.add(partial(requests.info, "d"))
+        defer("d")
         await asyncio.sleep(2 * Deferred.DELAY)
 
     clock.run(serve())
     assert stream.writes == ["a\nc\n", "d\n"]
     assert capsys.readouterr().err.endswith("LookupError\n")
+
+
+def test_a_filter_may_drop_or_replace_a_line(
+    defer: Callable[[str], None], requests: logging.Logger, stream: Stream
+) -> None:
+    """As in any other logger. A filter that replaces records needs Python 3.12."""
+
+    def keep(record: logging.LogRecord) -> Any:  # noqa: ANN401 - only from Python 3.12 on it may be a record
+        return record.msg != "a" and logging.makeLogRecord({**vars(record), "msg": record.msg * 2})
+
+    async def serve() -> None:
+        requests.addFilter(keep)
+        try:
+            defer("a")
+            defer("b")
+            await asyncio.sleep(2 * Deferred.DELAY)
+        finally:
+            requests.removeFilter(keep)
+
+    clock.run(serve())
+    assert stream.writes == (["bb\n"] if sys.version_info >= (3, 12) else ["b\n"])
 
 
 def test_threads_lose_no_line(defer: Callable[[str], None], stream: Stream) -> None:
@@ -221,7 +245,7 @@ def test_characters_that_cannot_be_encoded_are_escaped(requests: logging.Logger,
 
 
 def test_a_line_that_cannot_be_formatted_loses_no_other(
-    requests: logging.Logger, stream: Stream, capsys: pytest.CaptureFixture[str]
+    defer: Callable[[str], None], requests: logging.Logger, stream: Stream, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The failure is reported on standard error."""
 
@@ -235,7 +259,7 @@ def test_a_line_that_cannot_be_formatted_loses_no_other(
 
     async def serve() -> None:
         for line in "abc":
-            DEFERRED.add(partial(requests.info, line))
+            defer(line)
         await asyncio.sleep(2 * Deferred.DELAY)
 
     clock.run(serve())
