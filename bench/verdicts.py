@@ -16,6 +16,8 @@ from prodlock.failure import Failure
 from prodlock.project import Project
 
 _SECONDS = 120
+# How much of a task's output the message of its failure has.
+_LAST_LINES = 40
 _CHUNK = 1 << 16
 
 # A program for a container with the tree: print the seconds of the tests in a fork of a process that has imported all
@@ -55,8 +57,9 @@ class Running:
             ready, _, _ = select.select([self._process.stdout], [], [], max(0, deadline - time.monotonic()))
             read = os.read(self._process.stdout.fileno(), _CHUNK) if ready else b""
             if not read:
-                last = self._output.decode(errors="replace").strip().rpartition("\n")[2] or "no output"
-                raise Failure(f"`{self._task}` must print {pattern!r} within {_SECONDS} s (got: {last}).")
+                # A verdict alone does not state which test has failed.
+                last = "\n".join(self._output.decode(errors="replace").splitlines()[-_LAST_LINES:]) or "no output"
+                raise Failure(f"`{self._task}` must print {pattern!r} within {_SECONDS} s (got:\n{last}).")
             self._output += read
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -10,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench import chart, contenders, figures
+from bench import chart, contenders, figures, verdicts
 from bench.figures import Target
 from prodlock.failure import Failure
 from prodlock.tests.unit.test_structure import imported
@@ -349,3 +350,14 @@ def test_figures_and_chart_are_pure(module: str) -> None:
     """They import nothing that reads files or starts programs."""
     known = {"__future__", "bench", "collections", "dataclasses", "html", "math", "re", "statistics", "typing"}
     assert imported(Path(f"bench/{module}.py").read_text(encoding="utf-8")) <= known
+
+
+def test_a_failed_watch_is_reported_with_its_tests() -> None:
+    """Its verdict alone does not state which test has failed."""
+    printed = "print('FAILED tests/test_main.py::test_a'); print('FAILED all tests: 1 failed')"
+    with subprocess.Popen([sys.executable, "-c", printed], stdout=subprocess.PIPE) as process:
+        watch = verdicts.Running("inv test --watch", process)
+        with pytest.raises(
+            Failure, match=r"must print 'PASSED all tests' .*\nFAILED tests/test_main.py::test_a\nFAILED all"
+        ):
+            watch.until("PASSED all tests")
