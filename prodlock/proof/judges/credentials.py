@@ -276,11 +276,13 @@ FILES = re.compile(
     r"|\.boto|rclone\.conf|\.terraform\.d/credentials\.tfrc\.json|huggingface/token|\.gem/credentials|\.databrickscfg"
     r"|[^/]+\.(?:p12|pfx|jks|ppk|kdbx))$"
 )
+# What ends the name of a file that shows which variables there are.
+EXAMPLE = r"(?:dist|example|sample|template)"
 # Settings of installers and clients, in which an address may have a login, lists of variables, and typed commands.
 SETTINGS = re.compile(
     r"/(?:pip\.conf|uv\.toml|poetry\.toml|pypoetry/[^/]+\.toml|pdm\.toml|\.condarc|sources\.list(?:\.d/[^/]+)?|netrc"
     r"|\.?npmrc|\.yarnrc(?:\.yml)?|\.?gitconfig|\.git/config|git/config|\.?wgetrc|\.curlrc|apt\.conf(?:\.d/[^/]+)?|secrets\.toml"
-    r"|\.(?:ba|z)?sh_history|\.envrc|[^/]+\.env|\.(?:flask)?env(?:[-_.~](?!(?:dist|example|sample|template)$)[^/]*)?)$"
+    rf"|\.(?:ba|z)?sh_history|\.envrc|[^/]+\.env|\.(?:flask)?env(?:[-_.~](?!{EXAMPLE}$)[^/]*)?)$"
 )
 
 
@@ -352,7 +354,7 @@ def shown(name: str, value: str) -> str:
 def formatted(content: bytes) -> list[str]:
     """Return the kinds of credentials in a file, by their formats alone: code is full of names of variables."""
     searched = _narrow(content)
-    if b"\0" in searched[:_TEXT_HEAD] or not may_have(content):
+    if b"\0" in searched[:_TEXT_HEAD] or not may_have(searched):
         return []
     kinds = (span.what for span in _in_format(searched.decode("latin-1")))
     return [kind for kind in dict.fromkeys(kinds) if kind != "a signed address"]

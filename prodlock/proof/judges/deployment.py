@@ -449,11 +449,9 @@ def other_programs(evidence: Deployment) -> Iterator[str]:
         yield from replaced.of_stack(place, evidence.services.get(name) or {})
     workloads = {"": kubernetes.service(evidence.objects), **_commands(evidence.objects, evidence.commands)}
     for name, workload in workloads.items():
-        yield from replaced.of_container(
-            f"{KUBERNETES}, {name}" if name else KUBERNETES, kubernetes.container(workload)
-        )
+        place = f"{KUBERNETES}, {name}" if name else KUBERNETES
+        yield from replaced.of_container(place, kubernetes.container(workload))
         if workload.pod.get("shareProcessNamespace"):
-            place = f"{KUBERNETES}, {name}" if name else KUBERNETES
             yield (
                 f"{place}: shareProcessNamespace must be false (got true: other containers can change the service's "
                 "processes). To fix it: remove the key."

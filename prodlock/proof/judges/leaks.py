@@ -22,7 +22,7 @@ _ARCHIVES = ("tar.gz", "zip")
 # A module of the standard library, whose folders the interpreter searches beside site-packages and the sources.
 _STANDARD = re.compile(r"/usr/(?:local/)?lib/python3[^/]*/(?:lib-dynload/)?([^/.]+)")
 # A file of variables; its example shows which ones there are.
-_VARIABLES = re.compile(r"\.env(?:\.(?!(?:dist|example|sample|template)$).*)?")
+_VARIABLES = re.compile(rf"\.env(?:\.(?!{credentials.EXAMPLE}$).*)?")
 # Shell scripts that need no first line to be recognized.
 _SHELL_FILES = (".sh", ".bash")
 # What may stand before a command.
