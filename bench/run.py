@@ -7,8 +7,9 @@ import platform
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from bench import chart, contenders, figures, saves, verdicts, work
@@ -31,7 +32,9 @@ _NOTES = (
     "An image's size, taken in the first round, is that of its layers, base image included; compressed it is what "
     "`docker save | gzip` gives.",
     "A save is measured in the dev image with watchfiles and the working tree mounted: `inv dev`'s program for "
-    "`prodlock`, `uvicorn --reload` for the others. Each sample is the median of three saves.",
+    "`prodlock`, `uvicorn --reload` for the others.",
+    "A sample of a short work is the median of three: of a build with nothing to do, an edit to the new prod image, a "
+    "save, and requests a second, each with a service that was started again.",
     "Save to verdict: `inv test --watch`, from the second save on, of a statement that affects all tests of the "
     "application, to the line with the verdict. `article` and `uv` build and run the same tests: edit to verdict.",
     "The floor is the least that the same work takes on this machine. Cold build: download, unpack and compile the "
@@ -45,8 +48,9 @@ _NOTES = (
 # The command of a floor: a container of prod that serves an application that does nothing.
 _EMPTY = ("python", "-c", work.EMPTY)
 _CORES = 2
-# How often the service is started for requests a second: two starts on the same machine differ by a tenth.
-_STARTS = 3
+# How many samples of a short work make one: two starts of a service on the same machine, for example, differ by a
+# tenth in their requests a second.
+_REPEATS = 3
 _MOST_ROUNDS = 1000
 
 
@@ -109,10 +113,19 @@ class Bench:
     def _builds(self, order: list[Contender]) -> None:
         self._each(order, "cold", work.cold)
         self._floor("cold", work.cold(self.floor))
-        self._each(order, "noop", lambda one: work.inv_build(one) if one.inv else work.build(one))
-        self._floor("noop", work.inv_build_floor(self.own))
-        self._each(order, "edit-prod", work.edit_to_prod)
-        self._floor("edit-prod", work.edit_to_prod_floor(self.own))
+        for one in order:
+            # Compose has built the images without the labels that `inv build` gives them.
+            work.inv_build(one) if one.inv else work.build(one)
+        self._medians(
+            "noop",
+            {one.name: partial(work.inv_build if one.inv else work.build, one) for one in order}
+            | {figures.FLOOR: partial(work.inv_build_floor, self.own)},
+        )
+        self._medians(
+            "edit-prod",
+            {one.name: partial(work.edit_to_prod, one) for one in order}
+            | {figures.FLOOR: partial(work.edit_to_prod_floor, self.own)},
+        )
         self._each(order, "edit-verdict", work.edit_to_verdict)
         self._floor("edit-verdict", work.edit_to_verdict_floor(self.own))
         self._verdicts(order)
@@ -137,7 +150,7 @@ class Bench:
     def _serve(self, order: list[Contender]) -> None:
         self._each(order, "first-answer", work.first_answer)
         self._floor("first-answer", work.first_answer(self.own, *_EMPTY))
-        loads = [(one.name, work.load(one)) for _ in range(_STARTS) for one in order]
+        loads = [(one.name, work.load(one)) for _ in range(_REPEATS) for one in order]
         for one in order:
             rates, latencies = zip(*(measured for name, measured in loads if name == one.name), strict=True)
             self._keep("requests", one.name, statistics.median(rates))
@@ -151,6 +164,12 @@ class Bench:
     def _each(self, order: list[Contender], key: str, measured: Callable[[Contender], float]) -> None:
         for one in order:
             self._keep(key, one.name, measured(one))
+
+    def _medians(self, key: str, works: Mapping[str, Callable[[], float]]) -> None:
+        """Keep the median of several samples of each work, taken in turn: it is so short that a single one varies."""
+        taken = [{name: measured() for name, measured in works.items()} for _ in range(_REPEATS)]
+        for name in works:
+            self._keep(key, name, statistics.median(one[name] for one in taken))
 
     def _floor(self, key: str, value: float) -> None:
         self._keep(key, figures.FLOOR, value)
