@@ -23,13 +23,21 @@ class Imported(NamedTuple):
     names: tuple[tuple[str, str], ...] = ()
 
 
+class Reference(NamedTuple):
+    """A module that a text names, or a package whose modules a value selects. `level` counts its leading dots."""
+
+    name: str
+    level: int = 0
+    is_selection: bool = False
+
+
 class Modules:
     """The modules of a project, and their imports."""
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self._imported: dict[str, tuple[Imported, ...]] = {}
-        self._named: dict[str, tuple[str, ...]] = {}
+        self._references: dict[str, tuple[Reference, ...]] = {}
 
     def imported(self, path: str) -> tuple[Imported, ...]:
         """Return the imports of a module."""
@@ -61,29 +69,24 @@ class Modules:
 
     def named(self, path: str, folders: list[str]) -> Iterator[str]:
         """Yield the files of the modules that texts of a module name, for a library that imports them."""
-        if path not in self._named:
-            self._named[path] = tuple(_named(list(ast.walk(self.tree.module(path)))))
-        for name in self._named[path]:
-            if name.endswith("*"):
-                # A value decides which modules of a package are imported.
-                bare = name[:-1].lstrip(".")
-                level = len(name) - 1 - len(bare)
-                inner = bare.rstrip(".").replace(".", "/")
-                places = [join(folder, inner) for folder in ([_package(path, level)] if level else folders)]
-                yield from (one for one in self.tree.python if posixpath.dirname(one) in places)
-            elif (file := self.find(name, folders)) and not is_test(file):
+        for one in self._referred(path):
+            if one.is_selection:
+                places = [_package(path, one.level)] if one.level else folders
+                selected = [join(folder, one.name.replace(".", "/")) for folder in places]
+                yield from (file for file in self.tree.python if posixpath.dirname(file) in selected)
+            elif (file := self.find(one.name, folders)) and not is_test(file):
                 yield file
 
     def missing(self, path: str, folders: list[str]) -> Iterator[str]:
         """Yield the modules that a module imports, or may name in texts, and that no folder has."""
-        names = {
+        imported = {
             one.module: [name for name, _ in one.names] for one in self.imported(path) if one.module and not one.level
         }
-        for module, members in names.items():
+        for module, members in imported.items():
             if not self.find(module, folders):
                 yield from (module, *(f"{module}.{name}" for name in members))
-        self.named(path, folders)
-        yield from (name for name in self._named.get(path, ()) if not self.find(name, folders))
+        names = [one.name for one in self._referred(path) if not one.level]
+        yield from (name for name in names if not self.find(name, folders))
 
     def imports(self, path: str, folders: list[str]) -> Iterator[tuple[str, str | None]]:
         """Yield the modules that a module imports, with their files in the project."""
@@ -113,6 +116,12 @@ class Modules:
                 elif file := self.find(one.module or "__init__", places):
                     found[alias] = (file, name)
         return found
+
+    def _referred(self, path: str) -> tuple[Reference, ...]:
+        """Return what the texts of a module may name."""
+        if path not in self._references:
+            self._references[path] = tuple(_references(list(ast.walk(self.tree.module(path)))))
+        return self._references[path]
 
     def _with_packages(self, name: str, folders: list[str]) -> Iterator[tuple[str, str | None]]:
         """Yield a module, and the packages that an import of it runs."""
@@ -203,23 +212,23 @@ def _imported(node: ast.AST) -> Iterator[Imported]:
             yield Imported(name, 0)
 
 
-def _named(nodes: list[ast.AST]) -> Iterator[str]:
-    """Yield the names that may be those of modules: "shop.urls", "shop.logs.Formatter", and those of INSTALLED_APPS."""
+def _references(nodes: list[ast.AST]) -> Iterator[Reference]:
+    """Yield what may be names of modules: "shop.urls", "shop.logs.Formatter", and those of INSTALLED_APPS."""
     for given in map(text, nodes):
         if given and _DOTTED.fullmatch(given):
             name = given.partition(":")[0]
             # A text such as "config.yaml" names no module `config`.
-            yield from (one for one in (name, name.rpartition(".")[0]) if "." in one)
+            yield from (Reference(one) for one in (name, name.rpartition(".")[0]) if "." in one)
     for node in nodes:
         if isinstance(node, ast.Call) and last(node.func) == "import_module" and node.args:
             yield from _selected(node.args[0])
     for name, value, _ in assigned(nodes):
         if name.endswith("_APPS") and isinstance(value, ast.List | ast.Tuple):
-            yield from filter(None, map(text, value.elts))
+            yield from (Reference(given) for given in map(text, value.elts) if given)
 
 
-def _selected(node: ast.expr) -> Iterator[str]:
-    """Yield the package, with a star, of the modules among which a value selects."""
+def _selected(node: ast.expr) -> Iterator[Reference]:
+    """Yield the package whose modules a value selects."""
     while isinstance(node, ast.BinOp) and isinstance(node.left, ast.BinOp):
         node = node.left
     if isinstance(node, ast.JoinedStr | ast.BinOp):
@@ -227,7 +236,8 @@ def _selected(node: ast.expr) -> Iterator[str]:
         first = first.value if isinstance(first, ast.FormattedValue) else first
         given = "." if isinstance(first, ast.Name) and first.id in {"__name__", "__package__"} else text(first) or ""
         if re.fullmatch(r"\.+|\.*[A-Za-z_]\w*(?:\.\w+)*\.", given):
-            yield f"{given}*"
+            name = given.lstrip(".")
+            yield Reference(name.rstrip("."), len(given) - len(name), is_selection=True)
 
 
 def _package(path: str, level: int) -> str:

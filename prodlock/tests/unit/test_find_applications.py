@@ -242,8 +242,21 @@ def test_a_given_application_that_does_not_exist_is_refused(tmp_path: Path) -> N
                 "api",
             ),
         ),
+        (
+            {
+                "api/pyproject.toml": "",
+                "api/api/main.py": APP + "import_module(f'plugins.{name}')\n",
+                "libs/plugins/pyproject.toml": "",
+                "libs/plugins/plugins/__init__.py": "",
+                "libs/plugins/plugins/x.py": "",
+            },
+            (["api", "libs/plugins"], "api.main:app", ["api/api", "libs/plugins/plugins"], "api"),
+        ),
     ],
-    ids=["src layout", "package src", "backend", "two packages", "import_module", "package beside src", "members"],
+    ids=[
+        "src layout", "package src", "backend", "two packages", "import_module", "package beside src", "members",
+        "selected modules of a member",
+    ],  # fmt: skip
 )
 def test_the_import_folder_is_that_of_the_imports(
     tmp_path: Path, files: dict[str, str], expected: tuple[list[str], str, list[str], str]
