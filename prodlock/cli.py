@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from prodlock import __version__
+from prodlock import __version__, collector
 from prodlock.failure import CANNOT_CHECK, FAILED, INTERRUPTED, Failure, discard_output, interrupt_on_termination
 from prodlock.project import COMPOSE_FILES
 
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
     interrupt_on_termination()
+    collector.skip_at_exit()
     try:
         code: int = options.run(options)
         print(end="", flush=True)

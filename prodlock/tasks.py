@@ -21,6 +21,7 @@ from invoke.tasks import Task, task
 # Invoke turns the cache of bytecode off (its option --write-pyc), and each task would compile Prodlock again.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
+from prodlock import collector  # noqa: E402
 from prodlock.docker import env_file  # noqa: E402
 from prodlock.failure import FAILED, INTERRUPTED, Failure, discard_output, interrupt_on_termination  # noqa: E402
 from prodlock.project import Project  # noqa: E402
@@ -42,6 +43,7 @@ def on_project(body: Callable[..., int | None]) -> Callable[..., None]:
     @functools.wraps(body)
     def wrapped(c: Context, *args: object, **kwargs: object) -> None:
         interrupt_on_termination()
+        collector.skip_at_exit()
         if c.config.run.dry:
             raise Exit(
                 "Tasks must be run without --dry (got --dry). To fix it: leave it out; each task prints the docker "

@@ -254,9 +254,15 @@ def test_a_given_application_that_does_not_exist_is_refused(tmp_path: Path) -> N
         ),
     ],
     ids=[
-        "src layout", "package src", "backend", "two packages", "import_module", "package beside src", "members",
+        "src layout",
+        "package src",
+        "backend",
+        "two packages",
+        "import_module",
+        "package beside src",
+        "members",
         "selected modules of a member",
-    ],  # fmt: skip
+    ],
 )
 def test_the_import_folder_is_that_of_the_imports(
     tmp_path: Path, files: dict[str, str], expected: tuple[list[str], str, list[str], str]
