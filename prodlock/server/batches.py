@@ -7,14 +7,17 @@ import logging
 import sys
 import time
 import traceback
+from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import Context, copy_context
-from typing import TextIO
+from typing import Any, TextIO
 
 # The logger of the request log.
 REQUESTS = "prodlock.request"
+# A program that sends lines elsewhere, such as Sentry's, may replace it.
+_CALL_HANDLERS = logging.Logger.callHandlers
 
 
 class Deferred:
@@ -82,6 +85,27 @@ def handle(record: logging.LogRecord) -> None:
         logger.callHandlers(kept if isinstance(kept, logging.LogRecord) else record)
 
 
+def write_line(level: int, ended: int, message: str, fields: Mapping[str, Any]) -> bool:
+    """Write a line of the request log without a record, unless other code would see the record; return whether it did.
+
+    Such code is another handler, a filter, a factory of records, or a formatter of the application.
+    """
+    requests, root = logging.getLogger(REQUESTS), logging.getLogger()
+    if requests.handlers or requests.filters or requests.parent is not root or not requests.propagate:
+        return False
+    handler = root.handlers[0] if len(root.handlers) == 1 else None
+    if not isinstance(handler, BatchHandler) or handler.filters or handler.level:
+        return False
+    formatter = handler.formatter
+    # A subclass may format in its own way.
+    if not isinstance(formatter, LineFormatter) or "line" not in vars(type(formatter)):
+        return False
+    if logging.getLogRecordFactory() is not logging.LogRecord or logging.Logger.callHandlers is not _CALL_HANDLERS:
+        return False
+    handler.add(formatter.line(level, ended, message, fields))
+    return True
+
+
 def _guarded(log: Callable[[], None]) -> None:
     """Log; report an exception, such as of an application's filter, as `logging` reports a handler's."""
     try:
@@ -100,6 +124,14 @@ def _write_batches(logger: logging.Logger | None) -> None:
         logger = logger.parent if logger.propagate else None
 
 
+class LineFormatter(logging.Formatter):
+    """A formatter that also formats a line of the request log without a record, which takes a third of the time."""
+
+    @abstractmethod
+    def line(self, level: int, ended: int, message: str, fields: Mapping[str, Any]) -> str:
+        """Return what `format` does for a record of such a line, which has ended so many ns after the epoch."""
+
+
 class BatchHandler(logging.StreamHandler[TextIO]):
     """A handler that makes one write of what the deferred calls log.
 
@@ -108,7 +140,7 @@ class BatchHandler(logging.StreamHandler[TextIO]):
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._records: list[logging.LogRecord] = []
+        self._lines: list[str] = []
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Handle a record, after those of the deferred calls."""
@@ -118,8 +150,19 @@ class BatchHandler(logging.StreamHandler[TextIO]):
         return super().handle(record)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Add a record to the batch, and write the batch unless more follows at once."""
-        self._records.append(record)
+        """Add a record to the batch. A record that cannot be formatted is reported, and loses no other one."""
+        try:
+            text = self.format(record)
+        except Exception:  # noqa: BLE001
+            self.handleError(record)
+        else:
+            self.add(text)
+
+    def add(self, text: str) -> None:
+        """Add a line to the batch, and write the batch unless more follows at once."""
+        self.acquire()
+        self._lines.append(text + self.terminator)
+        self.release()
         if not DEFERRED.is_running:
             self.write()
 
@@ -132,25 +175,17 @@ class BatchHandler(logging.StreamHandler[TextIO]):
         """Write the batch."""
         self.acquire()
         try:
-            batch, self._records = self._records, []
+            batch, self._lines = self._lines, []
             # A process may be started without any standard stream.
             if batch and self.stream:
-                self.stream.write("".join(map(self._line, batch)))
+                # No stream accepts a lone surrogate.
+                self.stream.write("".join(batch).encode(errors="backslashreplace").decode())
                 self.stream.flush()
         except (OSError, ValueError):
             # Broken or closed: no process reads the log any more, and there is no other place to report that.
             pass
         finally:
             self.release()
-
-    def _line(self, record: logging.LogRecord) -> str:
-        """Return a record's line, or `` where it cannot be formatted: the others are not lost with it."""
-        try:
-            # No stream accepts a lone surrogate.
-            return self.format(record).encode(errors="backslashreplace").decode() + self.terminator
-        except Exception:  # noqa: BLE001
-            self.handleError(record)
-            return ""
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

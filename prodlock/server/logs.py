@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
-from prodlock.server.batches import BatchHandler
+from prodlock.server.batches import REQUESTS, BatchHandler, LineFormatter
 from prodlock.server.settings import Settings
 
 # The logger of the server.
@@ -36,34 +36,36 @@ def _plain(value: object, depth: int = 0) -> object:
     return value if is_representable else str(value)
 
 
-class TextFormatter(logging.Formatter):
+class TextFormatter(LineFormatter):
     """A line of text for each record. The local time is formatted once a second."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
         self._second = (-1, "")
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - of the base class
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
         """Return the time of a record as the base class does."""
-        second = int(record.created)
+        return self._time(int(record.created), int(record.msecs))
+
+    def line(self, level: int, ended: int, message: str, fields: Mapping[str, Any]) -> str:  # noqa: ARG002
+        """Return a line of the request log."""
+        at = self._time(ended // 1_000_000_000, ended // 1_000_000 % 1000)
+        return f"{at} {logging.getLevelName(level):<7} {REQUESTS}: {message}"
+
+    def _time(self, second: int, milliseconds: int) -> str:
         if second != self._second[0]:
-            self._second = second, time.strftime(datefmt or self.default_time_format, self.converter(second))
-        return f"{self._second[1]},{int(record.msecs):03}"
+            self._second = second, time.strftime(self.default_time_format, self.converter(second))
+        return f"{self._second[1]},{milliseconds:03}"
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(LineFormatter):
     """A JSON object for each line: time (UTC, ISO 8601), level, logger, message, and `extra={"fields": ...}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
         fields = getattr(record, "fields", {})
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **(fields if isinstance(fields, Mapping) else {"fields": fields}),
-        }
+        line = _document(record.created, record.levelname, record.name, record.getMessage())
+        line |= fields if isinstance(fields, Mapping) else {"fields": fields}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         try:
@@ -71,6 +73,15 @@ class JsonFormatter(logging.Formatter):
         except (TypeError, ValueError, RecursionError):
             # Of an application's own fields.
             return _ENCODE(_plain(line))
+
+    def line(self, level: int, ended: int, message: str, fields: Mapping[str, Any]) -> str:
+        """Return a line of the request log."""
+        return _ENCODE(_document(ended / 1e9, logging.getLevelName(level), REQUESTS, message) | dict(fields))
+
+
+def _document(created: float, level: str, logger: str, message: str) -> dict[str, Any]:
+    at = datetime.fromtimestamp(created, UTC).isoformat(timespec="milliseconds")
+    return {"time": at, "level": level.lower(), "logger": logger, "message": message}
 
 
 def is_first_report(record: logging.LogRecord) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 from typing import NamedTuple
 
 from prodlock.server.asgi import Application, Message, Receive, Scope, Send, respond
-from prodlock.server.batches import DEFERRED, REQUESTS, handle
+from prodlock.server.batches import DEFERRED, REQUESTS, handle, write_line
 from prodlock.server.lifecycle import Lifecycle
 from prodlock.server.logs import LOGGED
 from prodlock.server.probes import Paths, requested_path
@@ -65,6 +65,8 @@ class Line(NamedTuple):
         if self.note:
             fields["note"] = self.note
             line += ": %(note)s"
+        if not self.error and write_line(self.level, self.ended, line % fields, fields):
+            return
         raised = (type(self.error), self.error, self.error.__traceback__) if self.error else None
         # Without a look for the caller, which is this line in any case.
         record = logging.getLogRecordFactory()(REQUESTS, self.level, __file__, 0, line, (fields,), raised)

@@ -10,11 +10,13 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from prodlock.server.batches import DEFERRED, REQUESTS, BatchHandler, Deferred, handle
+from prodlock.server.batches import DEFERRED, REQUESTS, BatchHandler, Deferred, handle, write_line
+from prodlock.server.logs import JsonFormatter, TextFormatter
+from prodlock.server.request_log import Line
 from prodlock.tests.server import clock
 
 
@@ -265,3 +267,89 @@ def test_a_line_that_cannot_be_formatted_loses_no_other(
     clock.run(serve())
     assert stream.writes == ["a\nc\n"]
     assert "Logging error" in capsys.readouterr().err
+
+
+class OwnFormatter(TextFormatter):
+    """A formatter of an application."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a line of its own."""
+        return f"own {record.getMessage()}"
+
+
+class Sole(NamedTuple):
+    """The only handler of all loggers, as the server configures it."""
+
+    handler: BatchHandler
+    stream: Stream
+    patch: pytest.MonkeyPatch
+
+    def use(self) -> None:
+        """Use it, in place of those that pytest adds to a test."""
+        self.patch.setattr(logging.getLogger(), "handlers", [self.handler])
+
+
+@pytest.fixture
+def sole(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> Sole:
+    """The handler, to be used by the test."""
+    handler = BatchHandler(stream)
+    handler.setFormatter(TextFormatter())
+    return Sole(handler, stream, monkeypatch)
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()], ids=["text", "json"])
+@pytest.mark.parametrize(
+    ("level", "path", "note"),
+    [
+        (logging.INFO, "/", ""),
+        (logging.INFO, "/\n\x1b \udcff%s%(x)s\u2028é", ""),
+        (logging.WARNING, "/ws", "the application sent no response"),
+    ],
+)
+def test_a_line_without_a_record_is_that_of_a_record(
+    sole: Sole, formatter: logging.Formatter, level: int, path: str, note: str
+) -> None:
+    """In both formats, byte for byte."""
+    sole.use()
+    sole.handler.setFormatter(formatter)
+    records: list[logging.LogRecord] = []
+
+    def own_factory(*args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: ANN401
+        records.append(logging.LogRecord(*args, **kwargs))
+        return records[-1]
+
+    line = Line(level, 1_700_000_000_999_600_000, 0.00123, b"a1", "GET", path, path, 200, ("10.0.0.1", 1), note, None)
+    line.log()
+    sole.patch.setattr(logging, "_logRecordFactory", own_factory)
+    line.log()
+    direct, of_record = sole.stream.writes
+    assert direct == of_record
+    assert direct.endswith("\n")
+    assert len(records) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute", "value"),
+    [
+        ("", "handlers", "more"),
+        (REQUESTS, "handlers", "more"),
+        (REQUESTS, "propagate", False),
+        (REQUESTS, "filters", [lambda _: True]),
+        (REQUESTS, "parent", logging.getLogger("app")),
+        ("handler", "filters", [lambda _: True]),
+        ("handler", "level", logging.ERROR),
+        ("handler", "formatter", OwnFormatter()),
+        ("handler", "formatter", None),
+        ("logging.Logger", "callHandlers", lambda *_: None),
+        ("logging", "_logRecordFactory", lambda *_: None),
+    ],
+)
+def test_other_code_sees_a_record(sole: Sole, name: str, attribute: str, value: object) -> None:
+    """A handler, a filter, a level or a formatter of the application, or a program that replaces a method."""
+    sole.use()
+    assert write_line(logging.INFO, 0, "seen by none", {})
+    places = {"handler": sole.handler, "logging.Logger": logging.Logger, "logging": logging}
+    changed = places.get(name, logging.getLogger(name))
+    sole.patch.setattr(changed, attribute, [sole.handler, logging.NullHandler()] if value == "more" else value)
+    assert not write_line(logging.INFO, 0, "seen by others", {})
+    assert len(sole.stream.writes) == 1
