@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 # The logger of the request log.
 REQUESTS = "prodlock.request"
+_LOGGER = logging.getLogger(REQUESTS)
 # A program that sends lines elsewhere, such as Sentry's, may replace it.
 _CALL_HANDLERS = logging.Logger.callHandlers
 
@@ -61,7 +62,7 @@ class Deferred:
                 context.run(_guarded, log)
         finally:
             self.is_running = False
-            _write_batches(logging.getLogger(REQUESTS))
+            _write_batches(_LOGGER)
 
     def _taken(self) -> Iterator[tuple[Context, Callable[[], None]]]:
         """Take the calls one by one: another thread may take some of them."""
@@ -79,10 +80,9 @@ def handle(record: logging.LogRecord) -> None:
     Also while a line of another logger is handled: `Logger.handle` drops it then, from Python 3.13.4 on
     (https://github.com/python/cpython/issues/91555).
     """
-    logger = logging.getLogger(REQUESTS)
     # From Python 3.12 on a filter may replace the record.
-    if kept := logger.filter(record):
-        logger.callHandlers(kept if isinstance(kept, logging.LogRecord) else record)
+    if kept := _LOGGER.filter(record):
+        _LOGGER.callHandlers(kept if isinstance(kept, logging.LogRecord) else record)
 
 
 def write_line(level: int, ended: int, message: str, fields: Mapping[str, Any]) -> bool:
@@ -90,8 +90,8 @@ def write_line(level: int, ended: int, message: str, fields: Mapping[str, Any]) 
 
     Such code is another handler, a filter, a factory of records, or a formatter of the application.
     """
-    requests, root = logging.getLogger(REQUESTS), logging.getLogger()
-    if requests.handlers or requests.filters or requests.parent is not root or not requests.propagate:
+    root = logging.root
+    if _LOGGER.handlers or _LOGGER.filters or _LOGGER.parent is not root or not _LOGGER.propagate:
         return False
     handler = root.handlers[0] if len(root.handlers) == 1 else None
     if not isinstance(handler, BatchHandler) or handler.filters or handler.level:
