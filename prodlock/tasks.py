@@ -120,7 +120,8 @@ def listing(tasks: Mapping[str, Task[Any]]) -> Iterator[str]:
         if present := [name for name in names if name in tasks]:
             yield f"{title}:"
             for name in present:
-                yield f"  {usage[name]:<{width}}  {(tasks[name].__doc__ or '').splitlines()[0]}"
+                summary = (tasks[name].__doc__ or "").strip().partition("\n")[0]
+                yield f"  {usage[name]:<{width}}  {summary}".rstrip()
             yield ""
     yield "`inv --help TASK` explains a task and its options."
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from invoke.context import Context
 from invoke.tasks import Task
 
 import tasks
@@ -66,6 +67,19 @@ def test_the_listing_has_every_task_once_with_its_options() -> None:
     assert [line.split()[0] for line in own if line.startswith("  ")] == ["bench", "test-tool"]
     assert any(line.startswith("  serve [--port] [--detach]  ") for line in lines)
     assert any(line.startswith("  test [--watch] [--debug] [-- ...]  ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [(None, ""), ("", ""), ("\n    Load it.\n\n    Twice.\n    ", "  Load it."), ("Load.", "  Load.")],
+)
+def test_the_listing_has_tasks_of_any_docstring(text: str | None, shown: str) -> None:
+    """A project's own task may have none, or one that begins in its second line."""
+
+    def load(c: Context) -> None: ...
+
+    load.__doc__ = text
+    assert list(listing({"load": Task(load)}))[:2] == ["This project:", f"  load{shown}"]
 
 
 def test_every_grouped_task_exists() -> None:
