@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from prodlock import __version__
 from prodlock.failure import CANNOT_CHECK, FAILED, INTERRUPTED, Failure, discard_output, interrupt_on_termination
-from prodlock.project import COMPOSE_FILES
+from prodlock.project import COMPOSE_FILES, is_file
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 _ROOT_HELP = (
@@ -238,7 +238,7 @@ def find_root(given: Path | None) -> Path:
 def _is_project(folder: Path) -> bool:
     """Return whether a folder has pyproject.toml, and in it [tool.prodlock] or beside it a Compose file."""
     file = folder / "pyproject.toml"
-    if not file.is_file():
+    if not is_file(file):
         return False
-    has_compose = any((folder / name).is_file() for name in COMPOSE_FILES)
+    has_compose = any(is_file(folder / name) for name in COMPOSE_FILES)
     return has_compose or "[tool.prodlock]" in file.read_text(encoding="utf-8", errors="replace")

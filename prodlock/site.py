@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from prodlock import integers
 from prodlock.failure import Failure
-from prodlock.project import Project
+from prodlock.project import Project, is_file
 
 # In a folder with a .gitignore of its own, which needs no line in the project's.
 EXPORTED = Path(".prodlock", "ca-bundle.pem")
@@ -190,7 +190,7 @@ def netrc_file() -> str:
     """Return the user's netrc file, or an empty string where there is none that can be read."""
     names = (".netrc", "_netrc") if sys.platform == "win32" else (".netrc",)
     files = (str(Path.home() / name) for name in names)
-    return next((file for file in files if Path(file).is_file() and os.access(file, os.R_OK)), "")
+    return next((file for file in files if is_file(file) and os.access(file, os.R_OK)), "")
 
 
 def ca_bundle(project: Project) -> str:
@@ -200,7 +200,7 @@ def ca_bundle(project: Project) -> str:
     """
     candidates = (ssl.get_default_verify_paths().cafile, *_BUNDLES)
     for path in candidates:
-        if path and Path(path).is_file():
+        if path and is_file(path):
             return path
     trusted = ssl.create_default_context().get_ca_certs(binary_form=True)
     export(project, "".join(map(ssl.DER_cert_to_PEM_cert, trusted)).encode("ascii"))

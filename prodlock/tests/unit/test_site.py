@@ -184,6 +184,15 @@ def test_the_users_netrc_file_is_found(bare: Path, monkeypatch: pytest.MonkeyPat
     assert site.environment(Project())["NETRC"] == os.devnull
 
 
+def test_a_home_that_cannot_be_read_has_no_files(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HOME may be another user's. Root may enter every folder, but the system refuses a name of this length."""
+    monkeypatch.setenv("HOME", str(bare / ("x" * 300)))
+    monkeypatch.setenv("SSL_CERT_FILE", str(bare / ("x" * 300) / "ca.pem"))
+    found = site.environment(Project())
+    assert (found["NETRC"], found["INDEX_URL"]) == ("", "")
+    assert found["CA_BUNDLE"] in site._BUNDLES
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
