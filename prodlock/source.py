@@ -509,6 +509,8 @@ def _git_bytes(project: Project, *args: str, given: bytes = b"") -> bytes:
         for name, value in project.environment.items()
         if not name.startswith("GIT_") or _GIT_VARIABLES.fullmatch(name)
     }
+    # The messages that are read below, in English.
+    environment["LC_ALL"] = "C"
     command = ["git", "--no-optional-locks", "--no-replace-objects", *args]
     try:
         done = subprocess.run(command, cwd=project.root, env=environment, input=given, capture_output=True, check=False)

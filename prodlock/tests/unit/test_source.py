@@ -55,16 +55,18 @@ def test_a_repository_may_be_in_a_folder_of_any_name(tmp_path: Path, git: Git, n
 
 
 def test_git_names_the_folder_that_a_user_must_trust(tmp_path: Path, git: Git, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one of the repository: git trusts no project below it by the project's folder."""
+    """The one of the repository: git trusts no project below it by the project's folder. In any language."""
     commit(git, tmp_path / "the repository")
     project = tmp_path / "the repository" / "services" / "api"
     project.mkdir(parents=True)
     # A git that refuses as it does where another user owns the files.
     program = tmp_path / "programs" / "git"
     program.parent.mkdir()
-    program.write_text("#!/bin/sh\necho fatal: detected dubious ownership >&2\nexit 128\n", encoding="utf-8")
+    printed = "[ $LC_ALL = C ] && echo fatal: detected dubious ownership || echo fatal : propri\u00e9taire douteux"
+    program.write_text(f"#!/bin/sh\nexec >&2\n{printed}\nexit 128\n", encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("LC_ALL", "fr_FR.UTF-8")
     with pytest.raises(Failure, match=r"safe\.directory '[^']*/the repository'`, or make"):
         source.commit(Project(project))
 
