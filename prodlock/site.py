@@ -228,16 +228,24 @@ def _pip_setting(project: Project, setting: str) -> str:
     second, and an environment of pipx has no pip.
     """
     variable = setting.replace("-", "_").upper()
-    if (given := project.environment.get(f"PIP_{variable}")) is not None:
+    # Pip ignores an empty variable.
+    if given := project.environment.get(f"PIP_{variable}"):
         return given
     found = {"global": "", "install": ""}
     for file in _pip_files(project):
         config = configparser.RawConfigParser()
         try:
-            config.read(file, encoding="utf-8")
+            # Addresses are ASCII, whatever the encoding of the rest is.
+            config.read_string(file.read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            # Pip ignores a file that it can't open.
+            continue
         except configparser.Error as error:
+            # The line may hold a password.
+            lines = getattr(error, "errors", None) or [(getattr(error, "lineno", 1), "")]
             raise Failure(
-                f"{file} must be a configuration file of pip (got: {error}). To fix it: correct it, or set {variable}."
+                f"{file} must be a configuration file of pip (got an error in line {lines[0][0]}). To fix it: correct "
+                f"it, or set {variable}."
             ) from None
         for section in found:
             for name, value in config.items(section) if config.has_section(section) else ():
@@ -255,7 +263,7 @@ def _pip_files(project: Project) -> list[Path]:
         name, shared, user = (
             "pip.ini",
             Path(project.environment.get("PROGRAMDATA", "C:/ProgramData")),
-            Path(project.environment["APPDATA"]),
+            Path(project.environment.get("APPDATA") or home / "AppData" / "Roaming"),
         )
         files = [shared / "pip" / name, home / "pip" / name, user / "pip" / name]
     elif sys.platform == "darwin":
