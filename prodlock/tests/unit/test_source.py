@@ -134,6 +134,46 @@ def test_a_converted_file_may_be_generated(tmp_path: Path, git: Git) -> None:
         assert found.changes == changes
 
 
+ALLOWED = "*\n!app\n!poetry.lock\n!pyproject.toml\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "name", "changes"),
+    [
+        (f"{ALLOWED}!*.ini\n", "notes.txt", 0),
+        (f"{ALLOWED}!*.ini\n", "app.ini", 1),
+        (f"{ALLOWED}!**/*.ini\n", "more/app.ini", 1),
+        (f"{ALLOWED}!**.ini\n", "app.ini", 1),
+        (f"{ALLOWED}!conf?/[ab]*\n", "confs/b/c", 1),
+        (f"{ALLOWED}!conf?/[ab]*\n", "confs/c", 0),
+        (ALLOWED, "app/local.db", 1),
+        (f"{ALLOWED}app/local.db\n", "app/local.db", 0),
+        (f"{ALLOWED}./app/*.db\n", "app/local.db", 0),
+        (f"{ALLOWED}app/**\n!app/lo\\cal.db\n", "app/local.db", 1),
+        ("app/local.db\n", "app/local.db", 0),
+        ("app/local.d\n#app\n![\n", "app/local.db", 1),
+        (ALLOWED, "compose.override.yml", 1),
+        ("", "notes.txt", 1),
+    ],
+)
+def test_an_untracked_file_counts_where_a_build_reads_it(
+    tmp_path: Path, git: Git, lines: str, name: str, changes: int
+) -> None:
+    """By the patterns of .dockerignore, as Docker reads them. Here in a worktree, where `.git` is a file."""
+    commit(git, tmp_path / "main")
+    root = tmp_path / "project"
+    git(tmp_path / "main", "worktree", "add", "--quiet", str(root))
+    (root / ".dockerignore").write_text(lines, encoding="utf-8")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message=x")
+    for expected in (0, changes):
+        found = source.commit(Project(root))
+        assert found
+        assert found.changes == expected
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
