@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TypeAlias
 
 from prodlock import __version__
-from prodlock.failure import CANNOT_CHECK, FAILED, INTERRUPTED, Failure, discard_output, interrupt_on_termination
+from prodlock.failure import (
+    CANNOT_CHECK,
+    FAILED,
+    INTERRUPTED,
+    Failure,
+    discard_output,
+    inaccessible,
+    interrupt_on_termination,
+)
 from prodlock.project import COMPOSE_FILES, is_file
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
@@ -52,6 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         discard_output()
         return FAILED
+    except OSError as error:
+        refused = inaccessible(error)
+        print(refused, file=sys.stderr)
+        return refused.code
     return code
 
 

@@ -22,7 +22,14 @@ from invoke.tasks import Task, task
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 from prodlock.docker import env_file  # noqa: E402
-from prodlock.failure import FAILED, INTERRUPTED, Failure, discard_output, interrupt_on_termination  # noqa: E402
+from prodlock.failure import (  # noqa: E402
+    FAILED,
+    INTERRUPTED,
+    Failure,
+    discard_output,
+    inaccessible,
+    interrupt_on_termination,
+)
 from prodlock.project import Project  # noqa: E402
 
 # The groups of the tasks below in the order of the listing; a project's own tasks come last.
@@ -58,6 +65,9 @@ def on_project(body: Callable[..., int | None]) -> Callable[..., None]:
         except BrokenPipeError:
             discard_output()
             raise Exit(code=FAILED) from None
+        except OSError as error:
+            refused = inaccessible(error)
+            raise Exit(str(refused), code=refused.code) from None
         if code:
             raise Exit(code=code)
 

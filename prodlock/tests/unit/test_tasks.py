@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from invoke.config import Config
 from invoke.context import Context
+from invoke.exceptions import Exit
 from invoke.tasks import Task
 
 import tasks
-from prodlock.tasks import GROUPS, listing
+from prodlock import site
+from prodlock.tasks import GROUPS, listing, on_project
 
 TASKS: dict[str, Task[Any]] = tasks.namespace.tasks
 # Invoke empties a task's own table when the task's arguments are read.
@@ -85,6 +88,15 @@ def test_the_listing_has_tasks_of_any_docstring(text: str | None, shown: str) ->
 def test_every_grouped_task_exists() -> None:
     """A renamed task must not vanish from its group."""
     assert {name for names in GROUPS.values() for name in names} <= set(TASKS)
+
+
+def test_a_file_that_can_not_be_written_is_a_message(tmp_path: Path) -> None:
+    """Without a traceback; exit code 1 would be findings of a check."""
+    (tmp_path / ".prodlock").touch()
+    run = on_project(lambda project: site.export(project, b""))
+    with pytest.raises(Exit, match=r"/\.prodlock must be accessible \(got: File exists\)\. To fix it: ") as end:
+        run(Context(Config({"prodlock": {"root": str(tmp_path)}})))
+    assert end.value.code == 2
 
 
 @pytest.mark.parametrize("setting", [{}, {"PYTHONDONTWRITEBYTECODE": "1"}])
