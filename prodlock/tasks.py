@@ -23,6 +23,7 @@ sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 from prodlock.docker import env_file  # noqa: E402
 from prodlock.failure import (  # noqa: E402
+    CANNOT_CHECK,
     FAILED,
     INTERRUPTED,
     Failure,
@@ -55,6 +56,7 @@ def on_project(body: Callable[..., int | None]) -> Callable[..., None]:
                 "commands that it runs.",
                 code=FAILED,
             )
+        refuse_unread(passed_arguments())
         try:
             code = body(env_file.project(Path(c.config.prodlock.root)), *args, **kwargs)
             print(end="", flush=True)
@@ -77,6 +79,18 @@ def on_project(body: Callable[..., int | None]) -> Callable[..., None]:
 def passed_arguments() -> list[str]:
     """Return the arguments after `--`, which Invoke's own `c.remainder` joins and so breaks their quoting."""
     return sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+
+
+def refuse_unread(arguments: Sequence[str]) -> None:
+    """Refuse arguments after `--` where none of the tasks of the command line reads them. Raises Exit."""
+    own = {name for names in GROUPS.values() for name in names}
+    names = [one.name for one in getattr(program, "tasks", ())]
+    if arguments and all(name in own and not isinstance(program.collection[name], PassThrough) for name in names):
+        raise Exit(
+            f"Arguments after `--` must follow a task that passes them on (got {shlex.join(arguments)}). To fix it: "
+            "leave out the `--`; `inv --help TASK` lists the options of a task.",
+            code=CANNOT_CHECK,
+        )
 
 
 class PassThrough(Task[Any]):

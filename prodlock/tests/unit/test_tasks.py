@@ -90,6 +90,33 @@ def test_every_grouped_task_exists() -> None:
     assert {name for names in GROUPS.values() for name in names} <= set(TASKS)
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        (
+            ["check-prod", "--", "--image=x"],
+            2,
+            "Arguments after `--` must follow a task that passes them on (got --image=x)",
+        ),
+        (["--", "a b"], 2, "Arguments after `--` must follow a task that passes them on (got 'a b')"),
+        (["help", "test", "--", "-x"], 1, "`docker` must be a program on PATH"),
+        (["help", "--"], 0, ""),
+    ],
+)
+def test_arguments_that_no_task_reads_are_refused(tmp_path: Path, line: list[str], code: int, message: str) -> None:
+    """Otherwise another image than the named one would be judged, for example. No program is on PATH here."""
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", *line],
+        cwd=Path(tasks.__file__).parent,
+        env=os.environ | {"PATH": str(tmp_path)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code
+    assert message in done.stderr
+
+
 def test_a_file_that_can_not_be_written_is_a_message(tmp_path: Path) -> None:
     """Without a traceback; exit code 1 would be findings of a check."""
     (tmp_path / ".prodlock").touch()
