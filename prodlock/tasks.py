@@ -162,7 +162,9 @@ def _options(task: Task[Any]) -> Iterator[str]:
 @on_project
 def list_tasks(_: Project) -> None:
     """List the tasks in groups; `inv --help TASK` explains one."""
-    print("\n".join(listing(program.collection.tasks)))
+    # Those of collections in it as well.
+    names = program.collection.task_names
+    print("\n".join(listing({name: program.collection[name] for name in names})))
 
 
 @task

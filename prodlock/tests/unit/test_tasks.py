@@ -85,6 +85,28 @@ def test_the_listing_has_tasks_of_any_docstring(text: str | None, shown: str) ->
     assert list(listing({"load": Task(load)}))[:2] == ["This project:", f"  load{shown}"]
 
 
+OWN_TASKS = """\
+from pathlib import Path
+from invoke import Collection, task
+from prodlock import tasks
+@task
+def load_all(c):
+    "Load it."
+namespace = tasks.collection(Path(__file__).parent)
+namespace.add_collection(Collection("db", load_all))
+"""
+
+
+def test_the_list_has_the_tasks_of_collections(tmp_path: Path) -> None:
+    """By the names that a command line has."""
+    (tmp_path / "tasks.py").write_text(OWN_TASKS, encoding="utf-8")
+    path = {"PYTHONPATH": str(Path(tasks.__file__).parent)}
+    command = [sys.executable, "-m", "invoke"]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | path, check=True, capture_output=True, text=True)
+    own = done.stdout.partition("This project:\n")[2].split("\n")[0]
+    assert own.split() == ["db.load-all", "Load", "it."]
+
+
 def test_every_grouped_task_exists() -> None:
     """A renamed task must not vanish from its group."""
     assert {name for names in GROUPS.values() for name in names} <= set(TASKS)
