@@ -9,8 +9,16 @@ from pathlib import Path
 from typing import TypeAlias
 
 from prodlock import __version__, collector
-from prodlock.failure import CANNOT_CHECK, FAILED, INTERRUPTED, Failure, discard_output, interrupt_on_termination
-from prodlock.project import COMPOSE_FILES
+from prodlock.failure import (
+    CANNOT_CHECK,
+    FAILED,
+    INTERRUPTED,
+    Failure,
+    discard_output,
+    inaccessible,
+    interrupt_on_termination,
+)
+from prodlock.project import COMPOSE_FILES, is_file
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 _ROOT_HELP = (
@@ -53,6 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         discard_output()
         return FAILED
+    except OSError as error:
+        refused = inaccessible(error)
+        print(refused, file=sys.stderr)
+        return refused.code
     return code
 
 
@@ -239,7 +251,7 @@ def find_root(given: Path | None) -> Path:
 def _is_project(folder: Path) -> bool:
     """Return whether a folder has pyproject.toml, and in it [tool.prodlock] or beside it a Compose file."""
     file = folder / "pyproject.toml"
-    if not file.is_file():
+    if not is_file(file):
         return False
-    has_compose = any((folder / name).is_file() for name in COMPOSE_FILES)
+    has_compose = any(is_file(folder / name) for name in COMPOSE_FILES)
     return has_compose or "[tool.prodlock]" in file.read_text(encoding="utf-8", errors="replace")

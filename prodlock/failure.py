@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -11,6 +12,8 @@ from types import FrameType
 FAILED = 1
 CANNOT_CHECK = 2
 INTERRUPTED = 130
+# What errors of the system are about that name no file.
+_UNNAMED = {errno.ENOENT: "The current folder", errno.ENOSPC: "The disk"}
 
 
 class Failure(Exception):
@@ -26,6 +29,18 @@ def unreadable(name: object, error: OSError) -> str:
     return (
         f"{name} must be readable (got: {error.strerror or error}). To fix it: restore it, change its mode, or free "
         "space on the disk (TMPDIR names another folder)."
+    )
+
+
+def inaccessible(error: OSError) -> Failure:
+    """Return the failure for a file or folder that can't be used. Raises the error where it concerns neither."""
+    name = _UNNAMED.get(error.errno or 0) if error.filename is None else error.filename
+    if name is None:
+        raise error
+    return Failure(
+        f"{name} must be accessible (got: {error.strerror}). To fix it: restore it, change its mode or its owner, or "
+        "free space on the disk.",
+        CANNOT_CHECK,
     )
 
 

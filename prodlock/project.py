@@ -24,6 +24,11 @@ OVERRIDES = (
 COMPOSE_NAME = "[a-z0-9][a-z0-9_-]*"
 
 
+def is_file(path: Path | str) -> bool:
+    """Return whether a path is a file, also where a folder above it can't be entered, such as another user's home."""
+    return os.path.isfile(path)  # noqa: PTH113 - before Python 3.14, `Path.is_file` raises an error there
+
+
 def plain_name(text: str) -> str:
     """Return the last name that Compose files give the project, or an empty string for none, or one with a variable."""
     names = re.findall(r"^name:(.*)$", text, re.MULTILINE)

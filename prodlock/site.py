@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from prodlock import integers
 from prodlock.failure import Failure
-from prodlock.project import Project
+from prodlock.project import Project, is_file
 
 # In a folder with a .gitignore of its own, which needs no line in the project's.
 EXPORTED = Path(".prodlock", "ca-bundle.pem")
@@ -190,7 +190,7 @@ def netrc_file() -> str:
     """Return the user's netrc file, or an empty string where there is none that can be read."""
     names = (".netrc", "_netrc") if sys.platform == "win32" else (".netrc",)
     files = (str(Path.home() / name) for name in names)
-    return next((file for file in files if Path(file).is_file() and os.access(file, os.R_OK)), "")
+    return next((file for file in files if is_file(file) and os.access(file, os.R_OK)), "")
 
 
 def ca_bundle(project: Project) -> str:
@@ -200,7 +200,7 @@ def ca_bundle(project: Project) -> str:
     """
     candidates = (ssl.get_default_verify_paths().cafile, *_BUNDLES)
     for path in candidates:
-        if path and Path(path).is_file():
+        if path and is_file(path):
             return path
     trusted = ssl.create_default_context().get_ca_certs(binary_form=True)
     export(project, "".join(map(ssl.DER_cert_to_PEM_cert, trusted)).encode("ascii"))
@@ -228,16 +228,24 @@ def _pip_setting(project: Project, setting: str) -> str:
     second, and an environment of pipx has no pip.
     """
     variable = setting.replace("-", "_").upper()
-    if (given := project.environment.get(f"PIP_{variable}")) is not None:
+    # Pip ignores an empty variable.
+    if given := project.environment.get(f"PIP_{variable}"):
         return given
     found = {"global": "", "install": ""}
     for file in _pip_files(project):
         config = configparser.RawConfigParser()
         try:
-            config.read(file, encoding="utf-8")
+            # Addresses are ASCII, whatever the encoding of the rest is.
+            config.read_string(file.read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            # Pip ignores a file that it can't open.
+            continue
         except configparser.Error as error:
+            # The line may hold a password.
+            lines = getattr(error, "errors", None) or [(getattr(error, "lineno", 1), "")]
             raise Failure(
-                f"{file} must be a configuration file of pip (got: {error}). To fix it: correct it, or set {variable}."
+                f"{file} must be a configuration file of pip (got an error in line {lines[0][0]}). To fix it: correct "
+                f"it, or set {variable}."
             ) from None
         for section in found:
             for name, value in config.items(section) if config.has_section(section) else ():
@@ -255,7 +263,7 @@ def _pip_files(project: Project) -> list[Path]:
         name, shared, user = (
             "pip.ini",
             Path(project.environment.get("PROGRAMDATA", "C:/ProgramData")),
-            Path(project.environment["APPDATA"]),
+            Path(project.environment.get("APPDATA") or home / "AppData" / "Roaming"),
         )
         files = [shared / "pip" / name, home / "pip" / name, user / "pip" / name]
     elif sys.platform == "darwin":

@@ -17,10 +17,9 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +36,8 @@ _SHA1_DIGITS = 40
 _PORTION = 64 << 20
 # How many changed files git is asked about: the arguments of a command are limited.
 _MOST_ASKED = 100
+# What a pattern of .dockerignore consists of (https://docs.docker.com/build/concepts/context/#syntax).
+_TOKENS = re.compile(r"\*\*/?|\[[^\]]*\]|\\.|.", re.DOTALL)
 # The first character of a change in `git status --porcelain=v2`, and the number of fields before its path.
 _CHANGED = {"1": 8, "u": 10}
 # Variables by which git finds its programs, its configuration and a remote repository. Any other one may make it read
@@ -195,9 +196,9 @@ def _committed(project: Project, revision: str, inputs: Iterable[str]) -> dict[s
 
 def _differing(project: Project, inputs: Iterable[str], committed: Mapping[str, tuple[str, str]]) -> set[str]:
     """Return the same as `differing` for the build inputs and what a commit has of them."""
-    lines = _dockerignore(project)
+    lines, describing = [*_parsed(_dockerignore(project))], _describing(project)
     added = (path for path in _present(project, inputs) if path not in committed and not _is_generated(project, path))
-    found = {path for path in added if not _is_excluded(path, lines)}
+    found = {path for path in added if path in describing or not _is_excluded(path, lines)}
     for path, (mode, name) in committed.items():
         content = _content(project.root / path, mode)
         if content is None or _blob_name(content, name) != name:
@@ -218,10 +219,16 @@ def build_inputs(project: Project) -> tuple[str, ...]:
     # Cut a pattern to the folder before its first special character.
     folders = [re.sub(r"[^/]*[*?\[].*", "", path).rstrip("/") or "." for path in allowed]
     described = project.configuration
-    files = (described.dockerfile, f"{described.dockerfile}.dockerignore", described.compose)
     # For a .dockerignore that lists exclusions instead of what it allows.
     read = (*described.sources, described.lock, "prodlock", "pyproject.toml")
-    return (*DESCRIBING, *filter(None, files), *read, *folders)
+    return (*_describing(project), *read, *folders)
+
+
+def _describing(project: Project) -> tuple[str, ...]:
+    """Return the files that describe a build, which are read even where .dockerignore excludes them."""
+    described = project.configuration
+    files = (described.dockerfile, f"{described.dockerfile}.dockerignore", described.compose)
+    return (*DESCRIBING, *filter(None, files))
 
 
 def _dockerignore(project: Project) -> list[str]:
@@ -245,20 +252,33 @@ def dockerignore(project: Project) -> str:
     return own if (project.root / own).is_file() else ".dockerignore"
 
 
-def _is_excluded(path: str, lines: Iterable[str]) -> bool:
-    """Return whether a line of .dockerignore such as `**/.env` excludes a path, and no later line may allow it again.
+def _is_excluded(path: str, lines: Sequence[tuple[bool, re.Pattern[str]]]) -> bool:
+    """Return whether parsed lines of .dockerignore exclude a path: the last one that matches it decides."""
+    return next((excludes for excludes, pattern in reversed(lines) if pattern.fullmatch(path)), False)
 
-    Other forms of exclusions are left to Docker.
+
+def _parsed(lines: Iterable[str]) -> Iterator[tuple[bool, re.Pattern[str]]]:
+    """Yield whether a line of .dockerignore excludes, and a pattern for the paths at and below those that it names.
+
+    Comments and lines that Docker refuses are left out.
     """
-    excluded = False
     for line in lines:
-        allowed = line[1:].strip().strip("/") if line.startswith("!") else None
-        if allowed is not None:
-            is_plain = not re.search(r"[*?\[\\]", allowed)
-            excluded &= is_plain and not f"{path}/".startswith(f"{allowed}/")
-        elif name := re.fullmatch(r"\*\*/([^/\[\]\\]+)", line):
-            excluded |= any(fnmatchcase(part, name[1]) for part in path.split("/"))
-    return excluded
+        text = posixpath.normpath(line.removeprefix("!").strip()).lstrip("/")
+        with contextlib.suppress(re.error):
+            if line and not line.startswith("#"):
+                yield not line.startswith("!"), re.compile(f"{_TOKENS.sub(_expression, text)}(?:/.*)?", re.DOTALL)
+
+
+def _expression(token: re.Match[str]) -> str:
+    """Return the regular expression for a token of a pattern, as Docker translates it."""
+    text, pattern = token[0], token.string
+    if text.startswith("**"):
+        # Docker compares the end of a path with what has no other special character.
+        is_any = token.end() == len(pattern) or re.fullmatch(r"\*\*[^/*?\[\\][^*?\[\\]*", pattern)
+        return ".*" if is_any else "(?:.*/)?"
+    if len(text) > 1 and text[0] == "[":
+        return "[" + text[1:].replace("[", r"\[")
+    return {"*": "[^/]*", "?": "[^/]"}.get(text) or re.escape(text[-1])
 
 
 def _is_generated(project: Project, path: str) -> bool:
@@ -345,7 +365,8 @@ def _present(project: Project, paths: Iterable[str]) -> Iterator[str]:
                 ]
                 links = [name for name in folders if Path(folder, name).is_symlink()]
                 start = f"{within.as_posix()}/" if within.parts else ""
-                yield from (f"{start}{name}" for name in (*files, *links))
+                # In a worktree, `.git` is a file.
+                yield from (f"{start}{name}" for name in (*files, *links) if name != ".git")
         elif os.path.lexists(place):
             yield path
 
@@ -509,6 +530,8 @@ def _git_bytes(project: Project, *args: str, given: bytes = b"") -> bytes:
         for name, value in project.environment.items()
         if not name.startswith("GIT_") or _GIT_VARIABLES.fullmatch(name)
     }
+    # The messages that are read below, in English.
+    environment["LC_ALL"] = "C"
     command = ["git", "--no-optional-locks", "--no-replace-objects", *args]
     try:
         done = subprocess.run(command, cwd=project.root, env=environment, input=given, capture_output=True, check=False)

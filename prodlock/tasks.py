@@ -23,7 +23,15 @@ sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 from prodlock import collector  # noqa: E402
 from prodlock.docker import env_file  # noqa: E402
-from prodlock.failure import FAILED, INTERRUPTED, Failure, discard_output, interrupt_on_termination  # noqa: E402
+from prodlock.failure import (  # noqa: E402
+    CANNOT_CHECK,
+    FAILED,
+    INTERRUPTED,
+    Failure,
+    discard_output,
+    inaccessible,
+    interrupt_on_termination,
+)
 from prodlock.project import Project  # noqa: E402
 
 # The groups of the tasks below in the order of the listing; a project's own tasks come last.
@@ -50,6 +58,7 @@ def on_project(body: Callable[..., int | None]) -> Callable[..., None]:
                 "commands that it runs.",
                 code=FAILED,
             )
+        refuse_unread(passed_arguments())
         try:
             code = body(env_file.project(Path(c.config.prodlock.root)), *args, **kwargs)
             print(end="", flush=True)
@@ -60,6 +69,9 @@ def on_project(body: Callable[..., int | None]) -> Callable[..., None]:
         except BrokenPipeError:
             discard_output()
             raise Exit(code=FAILED) from None
+        except OSError as error:
+            refused = inaccessible(error)
+            raise Exit(str(refused), code=refused.code) from None
         if code:
             raise Exit(code=code)
 
@@ -69,6 +81,18 @@ def on_project(body: Callable[..., int | None]) -> Callable[..., None]:
 def passed_arguments() -> list[str]:
     """Return the arguments after `--`, which Invoke's own `c.remainder` joins and so breaks their quoting."""
     return sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+
+
+def refuse_unread(arguments: Sequence[str]) -> None:
+    """Refuse arguments after `--` where none of the tasks of the command line reads them. Raises Exit."""
+    own = {name for names in GROUPS.values() for name in names}
+    names = [one.name for one in getattr(program, "tasks", ())]
+    if arguments and all(name in own and not isinstance(program.collection[name], PassThrough) for name in names):
+        raise Exit(
+            f"Arguments after `--` must follow a task that passes them on (got {shlex.join(arguments)}). To fix it: "
+            "leave out the `--`; `inv --help TASK` lists the options of a task.",
+            code=CANNOT_CHECK,
+        )
 
 
 class PassThrough(Task[Any]):
@@ -122,7 +146,8 @@ def listing(tasks: Mapping[str, Task[Any]]) -> Iterator[str]:
         if present := [name for name in names if name in tasks]:
             yield f"{title}:"
             for name in present:
-                yield f"  {usage[name]:<{width}}  {(tasks[name].__doc__ or '').splitlines()[0]}"
+                summary = (tasks[name].__doc__ or "").strip().partition("\n")[0]
+                yield f"  {usage[name]:<{width}}  {summary}".rstrip()
             yield ""
     yield "`inv --help TASK` explains a task and its options."
 
@@ -139,7 +164,9 @@ def _options(task: Task[Any]) -> Iterator[str]:
 @on_project
 def list_tasks(_: Project) -> None:
     """List the tasks in groups; `inv --help TASK` explains one."""
-    print("\n".join(listing(program.collection.tasks)))
+    # Those of collections in it as well.
+    names = program.collection.task_names
+    print("\n".join(listing({name: program.collection[name] for name in names})))
 
 
 @task

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from prodlock.docker import engine
 from prodlock.failure import Failure
-from prodlock.project import COMPOSE_FILES, OVERRIDES, Project
+from prodlock.project import COMPOSE_FILES, OVERRIDES, Project, is_file
 
 _LABELS = ("project", "service", "oneoff", "project.working_dir", "project.config_files")
 _FORMAT = "\t".join(
@@ -56,10 +56,10 @@ class Container(NamedTuple):
 
     def stop_command(self) -> str:
         """Return the command that stops the container."""
-        if not self.folder or not all(Path(file).is_file() for file in self.files):
+        if not self.folder or not all(map(is_file, self.files)):
             # Not started by Compose, or by a checkout that has been removed.
             return f"`docker rm --force {self.name}`"
-        if self.standard and Path(self.folder, "tasks.py").is_file():
+        if self.standard and is_file(Path(self.folder, "tasks.py")):
             return "`inv stop`" if self.local else f"`inv stop` in {self.folder}"
         files = [f"--file={file}" for file in self.files]
         command = ["docker", "compose", *files, f"--project-name={self.project}", "--profile=prod", "down"]

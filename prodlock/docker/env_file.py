@@ -14,6 +14,8 @@ from prodlock.project import Project
 NAME = ".env"
 # The variables that both Compose and the tasks read. PRODLOCK_PROJECT is not one of them: see `compose.project_name`.
 SHARED = ("CA_BUNDLE", "EXTRA_INDEX_URL", "INDEX_URL", "NETRC", "PORT", "SOURCE_DATE_EPOCH")
+# Those of them that name files.
+_FILES = ("CA_BUNDLE", "NETRC")
 
 
 class Environment(Mapping[str, str]):
@@ -51,7 +53,10 @@ class Environment(Mapping[str, str]):
         printed = engine.output(project, "compose", *options, "config", "--format=json", given=given)
         found: Mapping[str, str | None] = json.loads(printed)["services"]["x"]["environment"]
         # Compose escapes `$`.
-        return {name: value.replace("$$", "$") for name, value in found.items() if value is not None}
+        values = {name: value.replace("$$", "$") for name, value in found.items() if value is not None}
+        # Relative to the project's folder, and `~` is the user's: a task may be run in another folder.
+        places = {name: os.path.expanduser(values[name]) for name in _FILES if values.get(name)}  # noqa: PTH111
+        return values | {name: str(self._root.absolute() / place) for name, place in places.items()}
 
 
 def project(root: Path) -> Project:

@@ -43,12 +43,14 @@ def set_budget(project: Project, image: str) -> int | None:
     """Set the size budget from the size of production, and return it in MB; None where it has been set before."""
     file = project.root / "pyproject.toml"
     text = file.read_bytes().decode() if file.is_file() else ""
-    line = re.compile(rf'^size-budget-mb = "{FIRST_BUILD}"(?=\r?$)', re.MULTILINE)
+    line = re.compile(
+        rf"^([ \t]*size-budget-mb[ \t]*=[ \t]*)([\"']){FIRST_BUILD}\2(?=[ \t]*(?:#.*)?\r?$)", re.MULTILINE
+    )
     if not line.search(text):
         return None
     size = int(engine.output(project, "image", "inspect", "--format={{.Size}}", image))
     budget = math.ceil(size * _RESERVE / 1e6 / _STEP_MB) * _STEP_MB
-    file.write_bytes(line.sub(f"size-budget-mb = {budget}", text).encode())
+    file.write_bytes(line.sub(rf"\g<1>{budget}", text).encode())
     return budget
 
 

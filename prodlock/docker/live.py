@@ -122,6 +122,9 @@ def check_free(port: int) -> None:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
     except OSError as error:
+        if isinstance(error, PermissionError) and sys.platform != "win32":
+            # Only root may use a port below 1024, which the Engine is.
+            return
         remedy = "stop the program that listens there" + ("" if port == DEBUG_PORT else ", or use `inv dev --port N`")
         raise Failure(
             f"The address 127.0.0.1:{port} must be free (got: {error.strerror}). To fix it: {remedy}."

@@ -115,7 +115,8 @@ def build(project: Project, stage: str) -> str:
     else:
         # The Debian packages that the Dockerfile adds to the base image by default.
         arguments["PACKAGES"] = dockerfile.default(project, "PACKAGES")
-    inside = os.path.relpath(INSIDE, project.root)
+    # Never with `..`, which Docker may apply to the link by which a user has entered the project's folder.
+    inside = INSIDE.relative_to(project.root) if INSIDE.is_relative_to(project.root) else INSIDE
     options = [f"--build-arg={name}={value}" for name, value in arguments.items() if value]
     target = _STAGES.get(stage, "tool" if stage in TOOLS else stage)
     command = (

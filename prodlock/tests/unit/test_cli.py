@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ from prodlock import __version__, cli
 from prodlock.failure import CANNOT_CHECK, INTERRUPTED, Failure
 from prodlock.project import COMPOSE_FILES, Project
 from prodlock.proof import check
+
+INACCESSIBLE = (
+    "{} must be accessible (got: {}). To fix it: restore it, change its mode or its owner, or free space on the disk.\n"
+)
 
 
 @pytest.fixture
@@ -68,6 +73,9 @@ def test_check_passes_its_options_to_the_proof(monkeypatch: pytest.MonkeyPatch, 
     [
         (Failure("The reason.", CANNOT_CHECK), (CANNOT_CHECK, "The reason.\n")),
         (KeyboardInterrupt, (INTERRUPTED, "Interrupted.\n")),
+        (PermissionError(13, "No permission", "/x/y"), (CANNOT_CHECK, INACCESSIBLE.format("/x/y", "No permission"))),
+        (OSError(errno.ENOSPC, "Full"), (CANNOT_CHECK, INACCESSIBLE.format("The disk", "Full"))),
+        (OSError(errno.ENOENT, "None"), (CANNOT_CHECK, INACCESSIBLE.format("The current folder", "None"))),
     ],
 )
 def test_an_expected_failure_is_a_message(
@@ -84,6 +92,17 @@ def test_an_expected_failure_is_a_message(
 
     monkeypatch.setattr(check, "prod", prod)
     assert (cli.main(["check", f"--root={project}"]), capsys.readouterr().err) == expected
+
+
+def test_an_error_of_another_kind_is_raised(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    """Such as one of the network: it is a fault of the program."""
+
+    def prod(*_: object, **__: object) -> int:
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+    monkeypatch.setattr(check, "prod", prod)
+    with pytest.raises(ConnectionResetError):
+        cli.main(["check", f"--root={project}"])
 
 
 @pytest.mark.parametrize("name", COMPOSE_FILES)
@@ -105,5 +124,7 @@ def test_a_folder_without_a_project_is_refused(
     monkeypatch.chdir(tmp_path)
     assert cli.main(["check"]) == CANNOT_CHECK
     assert capsys.readouterr().err.startswith(f"{tmp_path} or a folder above it must have pyproject.toml, with")
-    assert cli.main(["check", f"--root={project / 'app'}"]) == CANNOT_CHECK
-    assert capsys.readouterr().err.startswith(f"{project / 'app'} must have pyproject.toml, with [tool.prodlock]")
+    # Root may enter every folder, but the system refuses a name of this length.
+    for folder in (project / "app", project / ("x" * 300)):
+        assert cli.main(["check", f"--root={folder}"]) == CANNOT_CHECK
+        assert capsys.readouterr().err.startswith(f"{folder} must have pyproject.toml, with [tool.prodlock]")

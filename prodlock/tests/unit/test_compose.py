@@ -192,6 +192,13 @@ def test_a_container_of_another_checkout_has_that_checkouts_stop_command(folder:
     assert container.stop_command() == f"`inv stop` in {other}"
 
 
+def test_a_container_of_a_folder_that_cannot_be_read_has_dockers_stop_command(folder: Path) -> None:
+    """As in another user's home. Root may enter every folder, but the system refuses a name of this length."""
+    other = folder / ("x" * 300)
+    container = containers.parse(Project(), line(folder=str(other), files=f"{other}/docker-compose.yml"))
+    assert container.stop_command() == "`docker rm --force shop-api-prod-1`"
+
+
 def test_a_container_of_other_compose_files_has_a_stop_command_with_these(folder: Path) -> None:
     """`inv stop` does not use them, though the folder is the same."""
     proxy = folder / "proxy.yml"

@@ -45,6 +45,22 @@ def test_a_variable_of_the_file_is_read_once(tmp_path: Path, answer: Compose) ->
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [("ca.pem", "{root}/ca.pem"), ("/etc/ca.pem", "/etc/ca.pem"), ("~/ca.pem", "/home/x/ca.pem"), ("", "")],
+)
+def test_paths_of_the_file_are_relative_to_the_projects_folder(
+    tmp_path: Path, answer: Compose, monkeypatch: pytest.MonkeyPatch, written: str, expected: str
+) -> None:
+    """As in Compose, wherever a task is run."""
+    monkeypatch.setenv("HOME", "/home/x")
+    answer({"CA_BUNDLE": written, "NETRC": written, "PORT": "8001"})
+    (tmp_path / ".env").touch()
+    environment = env_file.Environment(tmp_path, {})
+    assert [environment[name] for name in ("CA_BUNDLE", "NETRC")] == [expected.format(root=tmp_path)] * 2
+    assert environment["PORT"] == "8001"
+
+
 def test_the_environment_takes_precedence(tmp_path: Path, answer: Compose) -> None:
     """As in Compose, also where the variable is empty; the file is not read for it."""
     asked = answer({"PORT": "8001"})

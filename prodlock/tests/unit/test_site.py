@@ -71,11 +71,42 @@ def test_the_null_device_disables_pips_files(bare: Path, monkeypatch: pytest.Mon
     assert site.index_url(Project()) == ""
 
 
-def test_an_invalid_configuration_of_pip_is_a_failure(bare: Path) -> None:
-    """The message names the file."""
-    configure(bare / ".config/pip/pip.conf", "index-url = https://a\n")
-    with pytest.raises(Failure, match=r"pip\.conf must be a configuration file of pip \(got: "):
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("index-url = https://u:secret@a\n", 1),
+        ("[global]\n\nhttps//u@secret\n", 3),
+        ("[global]\nindex-url = https://u:secret@a\nindex-url = https://u:secret@b\n", 3),
+        ("[global]\n[global]\n", 2),
+    ],
+)
+def test_an_invalid_configuration_of_pip_is_a_failure(bare: Path, text: str, line: int) -> None:
+    """The message names the file and the line, and repeats no password."""
+    configure(bare / ".config/pip/pip.conf", text)
+    with pytest.raises(
+        Failure, match=rf"pip\.conf must be a configuration .* \(got an error in line {line}\)"
+    ) as failure:
         site.index_url(Project())
+    assert "secret" not in str(failure.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_configuration_of_pip_may_have_any_encoding(bare: Path, encoding: str) -> None:
+    """Pip reads it in that of the user's language."""
+    file = bare / ".config/pip/pip.conf"
+    configure(file, "")
+    file.write_bytes("# für alle\n[global]\nindex-url = https://a\n".encode(encoding))
+    assert site.index_url(Project()) == "https://a"
+
+
+def test_windows_without_the_variable_of_the_users_settings_has_their_usual_folder(
+    bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service has few variables."""
+    monkeypatch.delenv("APPDATA", raising=False)
+    monkeypatch.setattr(sys, "platform", "win32")
+    configure(bare / "AppData/Roaming/pip/pip.ini", "[global]\nindex-url = https://a\n")
+    assert site.index_url(Project()) == "https://a"
 
 
 def bundle(path: Path, kind: str) -> Path:
@@ -123,8 +154,10 @@ def test_an_index_must_be_a_web_address(bare: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_pips_variable_precedes_its_files(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PIP_INDEX_URL is read first."""
+    """PIP_INDEX_URL is read first, unless it is empty."""
     configure(bare / ".config/pip/pip.conf", "[global]\nindex-url = https://a\n")
+    monkeypatch.setenv("PIP_INDEX_URL", "")
+    assert site.index_url(Project()) == "https://a"
     monkeypatch.setenv("PIP_INDEX_URL", "https://c")
     assert site.index_url(Project()) == "https://c"
 
@@ -182,6 +215,15 @@ def test_the_users_netrc_file_is_found(bare: Path, monkeypatch: pytest.MonkeyPat
     assert site.environment(Project())["NETRC"] == str(file)
     monkeypatch.setenv("NETRC", os.devnull)
     assert site.environment(Project())["NETRC"] == os.devnull
+
+
+def test_a_home_that_cannot_be_read_has_no_files(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HOME may be another user's. Root may enter every folder, but the system refuses a name of this length."""
+    monkeypatch.setenv("HOME", str(bare / ("x" * 300)))
+    monkeypatch.setenv("SSL_CERT_FILE", str(bare / ("x" * 300) / "ca.pem"))
+    found = site.environment(Project())
+    assert (found["NETRC"], found["INDEX_URL"]) == ("", "")
+    assert found["CA_BUNDLE"] in site._BUNDLES
 
 
 @pytest.mark.parametrize(

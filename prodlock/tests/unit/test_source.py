@@ -55,16 +55,18 @@ def test_a_repository_may_be_in_a_folder_of_any_name(tmp_path: Path, git: Git, n
 
 
 def test_git_names_the_folder_that_a_user_must_trust(tmp_path: Path, git: Git, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one of the repository: git trusts no project below it by the project's folder."""
+    """The one of the repository: git trusts no project below it by the project's folder. In any language."""
     commit(git, tmp_path / "the repository")
     project = tmp_path / "the repository" / "services" / "api"
     project.mkdir(parents=True)
     # A git that refuses as it does where another user owns the files.
     program = tmp_path / "programs" / "git"
     program.parent.mkdir()
-    program.write_text("#!/bin/sh\necho fatal: detected dubious ownership >&2\nexit 128\n", encoding="utf-8")
+    printed = "[ $LC_ALL = C ] && echo fatal: detected dubious ownership || echo fatal : propri\u00e9taire douteux"
+    program.write_text(f"#!/bin/sh\nexec >&2\n{printed}\nexit 128\n", encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("LC_ALL", "fr_FR.UTF-8")
     with pytest.raises(Failure, match=r"safe\.directory '[^']*/the repository'`, or make"):
         source.commit(Project(project))
 
@@ -130,6 +132,46 @@ def test_a_converted_file_may_be_generated(tmp_path: Path, git: Git) -> None:
         found = source.commit(Project(root))
         assert found
         assert found.changes == changes
+
+
+ALLOWED = "*\n!app\n!poetry.lock\n!pyproject.toml\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "name", "changes"),
+    [
+        (f"{ALLOWED}!*.ini\n", "notes.txt", 0),
+        (f"{ALLOWED}!*.ini\n", "app.ini", 1),
+        (f"{ALLOWED}!**/*.ini\n", "more/app.ini", 1),
+        (f"{ALLOWED}!**.ini\n", "app.ini", 1),
+        (f"{ALLOWED}!conf?/[ab]*\n", "confs/b/c", 1),
+        (f"{ALLOWED}!conf?/[ab]*\n", "confs/c", 0),
+        (ALLOWED, "app/local.db", 1),
+        (f"{ALLOWED}app/local.db\n", "app/local.db", 0),
+        (f"{ALLOWED}./app/*.db\n", "app/local.db", 0),
+        (f"{ALLOWED}app/**\n!app/lo\\cal.db\n", "app/local.db", 1),
+        ("app/local.db\n", "app/local.db", 0),
+        ("app/local.d\n#app\n![\n", "app/local.db", 1),
+        (ALLOWED, "compose.override.yml", 1),
+        ("", "notes.txt", 1),
+    ],
+)
+def test_an_untracked_file_counts_where_a_build_reads_it(
+    tmp_path: Path, git: Git, lines: str, name: str, changes: int
+) -> None:
+    """By the patterns of .dockerignore, as Docker reads them. Here in a worktree, where `.git` is a file."""
+    commit(git, tmp_path / "main")
+    root = tmp_path / "project"
+    git(tmp_path / "main", "worktree", "add", "--quiet", str(root))
+    (root / ".dockerignore").write_text(lines, encoding="utf-8")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message=x")
+    for expected in (0, changes):
+        found = source.commit(Project(root))
+        assert found
+        assert found.changes == expected
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from prodlock.docker import linters, own_tests, stages
+from prodlock.docker import engine, linters, own_tests, stages
 from prodlock.failure import Failure
 from prodlock.project import Project
 
@@ -38,6 +38,21 @@ def test_a_checkout_whose_path_has_a_colon_is_refused(tmp_path: Path) -> None:
     assert option == f"--volume={tmp_path}:/srv:ro"
     with pytest.raises(Failure, match=r"must have no colon \(got .*/a:b\)\. To fix it: move or clone it"):
         stages.on_working_tree(Project(tmp_path / "a:b", {}))
+
+
+def test_the_programs_of_a_tool_are_named_without_parent_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project may be entered by a link, or be on another drive than the installed package."""
+    (tmp_path / "Dockerfile").write_text("ARG BASE=x\nFROM $BASE\n", encoding="utf-8")
+    (tmp_path / "docker-compose.yml").write_text("name: shop\n", encoding="utf-8")
+    built: list[str] = []
+    monkeypatch.setattr(engine, "build", lambda _, *args, **__: built.extend(args))
+    stages.build(Project(tmp_path, {}), "poetry")
+    assert {f"--file={stages.INSIDE}/Dockerfile", f"--build-context=prodlock={stages.INSIDE}"} <= set(built)
+    monkeypatch.setattr(stages, "INSIDE", tmp_path / "prodlock" / "inside")
+    stages.build(Project(tmp_path, {}), "poetry")
+    assert {"--file=prodlock/inside/Dockerfile", "--build-context=prodlock=prodlock/inside"} <= set(built)
 
 
 @pytest.mark.parametrize("text", ["", "[tool.poetry]\nsource = 1\n", "[[tool.poetry.source]]\nname = 1\n", "x ="])

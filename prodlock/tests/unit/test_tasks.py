@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from invoke.config import Config
+from invoke.context import Context
+from invoke.exceptions import Exit
 from invoke.tasks import Task
 
 import tasks
-from prodlock.tasks import GROUPS, listing
+from prodlock import site
+from prodlock.tasks import GROUPS, listing, on_project
 
 TASKS: dict[str, Task[Any]] = tasks.namespace.tasks
 # Invoke empties a task's own table when the task's arguments are read.
@@ -68,9 +72,80 @@ def test_the_listing_has_every_task_once_with_its_options() -> None:
     assert any(line.startswith("  test [--watch] [--debug] [-- ...]  ") for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [(None, ""), ("", ""), ("\n    Load it.\n\n    Twice.\n    ", "  Load it."), ("Load.", "  Load.")],
+)
+def test_the_listing_has_tasks_of_any_docstring(text: str | None, shown: str) -> None:
+    """A project's own task may have none, or one that begins in its second line."""
+
+    def load(c: Context) -> None: ...
+
+    load.__doc__ = text
+    assert list(listing({"load": Task(load)}))[:2] == ["This project:", f"  load{shown}"]
+
+
+OWN_TASKS = """\
+from pathlib import Path
+from invoke import Collection, task
+from prodlock import tasks
+@task
+def load_all(c):
+    "Load it."
+namespace = tasks.collection(Path(__file__).parent)
+namespace.add_collection(Collection("db", load_all))
+"""
+
+
+def test_the_list_has_the_tasks_of_collections(tmp_path: Path) -> None:
+    """By the names that a command line has."""
+    (tmp_path / "tasks.py").write_text(OWN_TASKS, encoding="utf-8")
+    path = {"PYTHONPATH": str(Path(tasks.__file__).parent)}
+    command = [sys.executable, "-m", "invoke"]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | path, check=True, capture_output=True, text=True)
+    own = done.stdout.partition("This project:\n")[2].split("\n")[0]
+    assert own.split() == ["db.load-all", "Load", "it."]
+
+
 def test_every_grouped_task_exists() -> None:
     """A renamed task must not vanish from its group."""
     assert {name for names in GROUPS.values() for name in names} <= set(TASKS)
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        (
+            ["check-prod", "--", "--image=x"],
+            2,
+            "Arguments after `--` must follow a task that passes them on (got --image=x)",
+        ),
+        (["--", "a b"], 2, "Arguments after `--` must follow a task that passes them on (got 'a b')"),
+        (["help", "test", "--", "-x"], 1, "`docker` must be a program on PATH"),
+        (["help", "--"], 0, ""),
+    ],
+)
+def test_arguments_that_no_task_reads_are_refused(tmp_path: Path, line: list[str], code: int, message: str) -> None:
+    """Otherwise another image than the named one would be judged, for example. No program is on PATH here."""
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", *line],
+        cwd=Path(tasks.__file__).parent,
+        env=os.environ | {"PATH": str(tmp_path)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code
+    assert message in done.stderr
+
+
+def test_a_file_that_can_not_be_written_is_a_message(tmp_path: Path) -> None:
+    """Without a traceback; exit code 1 would be findings of a check."""
+    (tmp_path / ".prodlock").touch()
+    run = on_project(lambda project: site.export(project, b""))
+    with pytest.raises(Exit, match=r"/\.prodlock must be accessible \(got: File exists\)\. To fix it: ") as end:
+        run(Context(Config({"prodlock": {"root": str(tmp_path)}})))
+    assert end.value.code == 2
 
 
 @pytest.mark.parametrize("setting", [{}, {"PYTHONDONTWRITEBYTECODE": "1"}])
