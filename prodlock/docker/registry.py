@@ -69,7 +69,12 @@ _REFUSED = (
         "The connection to {registry} must stay open (got: {line}). To fix it: try again.",
     ),
     Cause(
-        r"not found|manifest unknown|name unknown|does not exist",
+        r"name[ _]unknown",
+        "{registry} must have the repository {repository} (got: {line}). To fix it: check the name, or create the "
+        "repository there, if that registry does not do so at a push.",
+    ),
+    Cause(
+        r"not found|manifest unknown|does not exist",
         "{registry} must have {reference} (got: {line}). To fix it: check the name and the digest.",
     ),
     Cause(

@@ -104,6 +104,8 @@ PRINTED = {
     'Put "http://x/v2/a/manifests/1": EOF': "must stay open",
     "write tcp 127.0.0.1:1->127.0.0.1:2: write: connection reset by peer": "must stay open",
     "Error response from daemon: manifest for x/a@sha256:0 not found: manifest unknown": "check the name and",
+    "name unknown: The repository with name 'team/quotes' does not exist in the registry with id '1'": "create the",
+    "NAME_UNKNOWN: repository name not known to registry": "must have the repository registry.example/team/quotes (got",
     "received unexpected HTTP status: 503 Service Unavailable": "try again later",
 }
 
