@@ -36,6 +36,8 @@ _VOLUMES = {
     "name", "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret",
 }  # fmt: skip
 _BINDS_PORTS = "NET_BIND_SERVICE"
+# The keys by which deploy/release.yml runs an image instead of a build.
+_OF_RELEASE = ("build", "image", "pull_policy")
 # The annotations that set a container's profile before Kubernetes 1.30, and the profiles that the standard allows.
 _APPARMOR, _PROFILES = "container.apparmor.security.beta.kubernetes.io/", ("runtime/default", "localhost/")
 
@@ -129,7 +131,9 @@ class Deployment(NamedTuple):
     secrets: Collection[str] = ()
     # The services of the stack before their variables are interpolated.
     written: Mapping[str, Any] = {}
-    # The services of deploy/release.yml.
+    # The services of the Compose file, and of it with deploy/proxy.yml and with deploy/release.yml.
+    composed: Mapping[str, Any] = {}
+    proxied: Mapping[str, Any] = {}
     released: Mapping[str, Any] = {}
 
 
@@ -145,9 +149,10 @@ def judge(evidence: Deployment) -> list[str]:
         *other_variables(evidence),
         *other_programs(evidence),
         *wrong_startup(evidence),
+        *changed_services(evidence),
         *built_releases(evidence.released, evidence.commands),
         *wrong_commands(evidence),
-        *undeclared_services(evidence.services, evidence.commands),
+        *undeclared_services(STACK, evidence.services, evidence.commands),
         *undeclared_workloads(evidence.objects, evidence.commands),
     ]
 
@@ -472,6 +477,27 @@ def wrong_startup(evidence: Deployment) -> Iterator[str]:
         )
 
 
+def changed_services(evidence: Deployment) -> Iterator[str]:
+    """Yield a sentence for what deploy/proxy.yml and deploy/release.yml change of the service or a command, or add."""
+    composed = evidence.composed
+    # What a site may set is left open, whether it is set on this machine or not.
+    values = evidence.variables[0].values if evidence.variables else {}
+    left_open = {name for name, value in values.items() if value is None} - variables.JUDGED
+    for file, services, judged in ((PROXIED, evidence.proxied, ()), (RELEASE, evidence.released, _OF_RELEASE)):
+        for name in (PRODUCTION, *(one.name for one in evidence.commands)):
+            if name not in composed or name not in services:
+                continue
+            place = file if name == PRODUCTION else f"{file}, {name}"
+            yield from replaced.of_layer(place, evidence.base, composed[name], services[name], judged)
+            base = variables.of_compose(evidence.base, composed[name])
+            base = base._replace(values={**base.values, **dict.fromkeys(left_open & base.values.keys())})
+            # The settings of the proxied service are compared with those of the other files.
+            known: Collection[str] = variables.JUDGED if place == PROXIED else ()
+            yield from variables.changed(base, variables.of_compose(place, services[name]), known)
+        added = {name: one for name, one in services.items() if name == PRODUCTION or name not in composed}
+        yield from undeclared_services(file, added, evidence.commands)
+
+
 def built_releases(services: Mapping[str, Any], commands: Iterable[Command]) -> Iterator[str]:
     """Yield a sentence for each service that deploy/release.yml builds, or that has another image than api-prod."""
     image = str(services.get(PRODUCTION, {}).get("image", ""))
@@ -488,13 +514,13 @@ def built_releases(services: Mapping[str, Any], commands: Iterable[Command]) -> 
             yield f"{RELEASE}: {name} must be pulled (got pull_policy: never). To fix it: restore `<<: *release`."
 
 
-def undeclared_services(services: Mapping[str, Any], commands: Iterable[Command]) -> Iterator[str]:
-    """Yield a sentence for each service of the stack that runs the production image and is not declared."""
+def undeclared_services(file: str, services: Mapping[str, Any], commands: Iterable[Command]) -> Iterator[str]:
+    """Yield a sentence for each service of a file that runs the production image and is not declared."""
     production = _repository(services.get(PRODUCTION, {}))
     declared = {PRODUCTION, *(one.name for one in commands)}
     for name, service in services.items():
         if name not in declared and _repository(service) == production:
-            yield _undeclared(STACK, name)
+            yield _undeclared(file, name)
 
 
 def undeclared_workloads(objects: Sequence[Object], commands: Iterable[Command]) -> Iterator[str]:

@@ -1,11 +1,12 @@
 """Judge where the files in deploy/ run something else than the image: mounts over its code, keys that replace its own.
 
-The Compose file is judged by `compose`, with the image's content. What is here needs no image.
+The Compose file is judged by `compose`, with the image's content; a file that is added to it, by what it changes. What
+is here needs no image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from prodlock.proof.judges import mounts
@@ -15,6 +16,13 @@ _ANY = mounts.FileSystem(frozenset(), {}, frozenset())
 # Keys of a service of a stack, and of a container of Kubernetes, that replace what the image declares, or add to it.
 _OF_STACK = ("group_add", "init", "stop_signal", "working_dir")
 _OF_CONTAINER = ("workingDir",)
+# Keys that a file may add to a service of the Compose file, or change: its networks, how many replicas of it run and
+# when, and what is recorded of them. Of `deploy` the resources, and variables, are judged.
+_OF_LAYER = frozenset(
+    ("attach", "container_name", "depends_on", "deploy", "dns", "dns_opt", "dns_search", "domainname", "environment",
+     "expose", "external_links", "extra_hosts", "hostname", "label_file", "labels", "links", "logging", "mac_address",
+     "networks", "ports", "profiles", "restart", "scale")
+)  # fmt: skip
 
 
 def of_stack(place: str, service: Mapping[str, Any]) -> Iterator[str]:
@@ -35,6 +43,32 @@ def of_container(place: str, container: Mapping[str, Any]) -> Iterator[str]:
     yield from (_own(place, key) for key in _OF_CONTAINER if container.get(key))
     if (container.get("lifecycle") or {}).get("postStart", {}).get("exec"):
         yield _own(place, "lifecycle.postStart")
+
+
+def of_layer(
+    place: str, base: str, service: Mapping[str, Any], given: Mapping[str, Any], judged: Collection[str]
+) -> Iterator[str]:
+    """Yield a sentence for each key of a service that a file changes which is added to the Compose file.
+
+    Takes the names of both files, the service of the Compose file alone and with the other file, and the keys that are
+    judged elsewhere.
+    """
+    changed = [
+        key
+        for key in sorted({*service, *given} - _OF_LAYER - {*judged})
+        if not key.startswith("x-") and (service.get(key) or None) != (given.get(key) or None)
+    ]
+    if _resources(service) != _resources(given):
+        changed.append("deploy.resources")
+    for key in changed:
+        yield (
+            f"{place}: {key} must be that of {base} (got another value, or none). To fix it: remove the key, or change "
+            f"it in {base}."
+        )
+
+
+def _resources(service: Mapping[str, Any]) -> object:
+    return (service.get("deploy") or {}).get("resources") or None
 
 
 def _covering(place: str, targets: list[str]) -> Iterator[str]:

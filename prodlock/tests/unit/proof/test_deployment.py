@@ -680,6 +680,118 @@ def test_a_release_that_would_not_run_its_image_is_a_finding(name: str, change: 
     assert sentence.startswith(f"deploy/release.yml: {part}")
 
 
+def layered(file: str, change: dict[str, Any], name: str = "api-prod") -> list[str]:
+    """Return the findings about a file that is added to the Compose file, and changes a service."""
+    environment = {"A": "1", "B": None, "FORWARDED_ALLOW_IPS": None}
+    base = COMPOSE | {"image": "x:prod", "build": {"target": "prod"}, "environment": environment}
+    composed = {"api-prod": base, "worker": base, "db": {"image": "postgres:17"}}
+    # What Compose resolves for the shipped files.
+    with_proxy = base | {
+        "ports": None, "deploy": {"replicas": 2, "resources": {}, "placement": {}}, "entrypoint": None,
+        "environment": environment | {"B": "2", "FORWARDED_ALLOW_IPS": "10.0.0.0/24"},
+    }  # fmt: skip
+    files = {
+        "deploy/proxy.yml": composed | {"api-prod": with_proxy, "proxy": {"image": "haproxy:3.2", "read_only": True}},
+        "deploy/release.yml": composed
+        | dict.fromkeys(("api-prod", "worker"), base | {"image": DIGEST, "build": None, "pull_policy": "missing"}),
+    }
+    files[file][name] = files[file].get(name, {}) | change
+    reference = variables.Variables("compose.yaml", environment)
+    evidence = deployment.Deployment(
+        "compose.yaml", REFERENCE, {}, {}, [], [], {}, commands=(COMMANDS[0]._replace(name="worker"),),
+        variables=[reference], composed=composed, proxied=files["deploy/proxy.yml"],
+        released=files["deploy/release.yml"],
+    )  # fmt: skip
+    return list(deployment.changed_services(evidence))
+
+
+@pytest.mark.parametrize("file", ["deploy/proxy.yml", "deploy/release.yml"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"labels": {"a": "b"}, "networks": {"outside": None}, "restart": "always", "logging": {"driver": "local"}},
+        {"deploy": {"replicas": 5}, "scale": 5, "ports": [{"target": 8000}], "x-note": 1, "privileged": False},
+    ],
+)
+def test_a_file_that_is_added_to_the_compose_file_may_change_where_and_how_often_a_service_runs(
+    file: str, change: dict[str, Any]
+) -> None:
+    """And its variables that are left open; the others are those of docker-compose.yml."""
+    assert layered(file, change) == layered(file, change, "worker") == []
+
+
+@pytest.mark.parametrize("name", ["api-prod", "worker"])
+@pytest.mark.parametrize("file", ["deploy/proxy.yml", "deploy/release.yml"])
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"command": ["sh"]}, "command"),
+        ({"entrypoint": ["sh"]}, "entrypoint"),
+        ({"user": "0"}, "user"),
+        ({"read_only": False}, "read_only"),
+        ({"cap_drop": None}, "cap_drop"),
+        ({"privileged": True}, "privileged"),
+        ({"mem_limit": "1"}, "mem_limit"),
+        ({"volumes": [{"type": "bind", "source": "/w/app", "target": "/srv/app"}]}, "volumes"),
+        ({"network_mode": "host"}, "network_mode"),
+        ({"healthcheck": {"disable": True}}, "healthcheck"),
+        ({"stop_grace_period": "1s"}, "stop_grace_period"),
+        ({"deploy": {"resources": {"reservations": {"devices": [{"count": 1}]}}}}, "deploy.resources"),
+        ({"a_key_of_tomorrow": 1}, "a_key_of_tomorrow"),
+    ],
+)
+def test_a_file_that_is_added_to_the_compose_file_and_changes_what_runs_is_a_finding(
+    name: str, file: str, change: dict[str, Any], key: str
+) -> None:
+    """By a list of the keys that it may change."""
+    (sentence,) = layered(file, change, name)
+    place = file if name == "api-prod" else f"{file}, {name}"
+    assert sentence.startswith(f"{place}: {key} must be that of compose.yaml (got another value, or none).")
+
+
+def test_only_a_release_runs_another_image_instead_of_a_build() -> None:
+    """Behind the proxy it is the one that docker-compose.yml builds."""
+    change = {"image": "x:dev", "build": {"target": "dev"}}
+    assert layered("deploy/release.yml", change) == []
+    keys = [one.split()[1] for one in layered("deploy/proxy.yml", change)]
+    assert keys == ["build", "image"]
+
+
+@pytest.mark.parametrize("file", ["deploy/proxy.yml", "deploy/release.yml"])
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"A": "2"}, "{file}: A must be 1, as with compose.yaml (got 2)"),
+        ({"C": "3"}, "compose.yaml: C must be handed on as with {file} (got no such variable)"),
+        ({"PYTHONPATH": "/x"}, "{file}: PYTHONPATH must not be set, because it decides which code runs"),
+    ],
+)
+def test_a_file_that_is_added_to_the_compose_file_and_changes_a_variable_is_a_finding(
+    file: str, change: dict[str, str], part: str
+) -> None:
+    """Other than one that is left open."""
+    environment = {"A": "1", "B": "2", "FORWARDED_ALLOW_IPS": None}
+    (sentence,) = layered(file, {"environment": environment | change})
+    assert sentence.startswith(part.format(file=file))
+    (sentence,) = layered(file, {"environment": {"A": "1", "FORWARDED_ALLOW_IPS": None}})
+    assert sentence.startswith(f"{file}: B must be handed on as with compose.yaml")
+
+
+def test_the_trusted_proxies_are_judged_where_there_is_a_proxy() -> None:
+    """`of_proxied` compares them. Without the proxy they are those of docker-compose.yml."""
+    change = {"environment": {"A": "1", "B": None, "FORWARDED_ALLOW_IPS": "*"}}
+    assert layered("deploy/proxy.yml", change) == []
+    (sentence,) = layered("deploy/release.yml", change)
+    assert sentence.startswith("deploy/release.yml: FORWARDED_ALLOW_IPS must be left open, as with compose.yaml (got")
+
+
+def test_a_file_that_adds_a_service_with_the_production_image_is_a_finding() -> None:
+    """It must be declared, as in a stack."""
+    (sentence,) = layered("deploy/proxy.yml", {"image": "x:prod", "command": ["sh"]}, "beat")
+    assert sentence.startswith("deploy/proxy.yml: beat, which runs the production image, must be one of `commands`")
+
+
 def test_commands_have_the_variables_of_the_service() -> None:
     """A command that a file gives others is a finding. Compose gives all of them the same."""
     objects, stacked = all_objects(), services()
