@@ -109,6 +109,7 @@ def collect(project: Project, resolved: Resolved) -> Deployment:
             variables.of_kubernetes(KUBERNETES, kubernetes.container(kubernetes.service(objects)), objects),
         ],
         secrets=described.environment,
+        volumes=document["stack"].get("volumes") or {},
         written=written,
         composed=own,
         proxied=proxied["services"],

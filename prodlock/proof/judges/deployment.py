@@ -129,6 +129,8 @@ class Deployment(NamedTuple):
     # The variables that each file hands on to the service, that of Compose first, and those that a Secret has.
     variables: Sequence[variables.Variables] = ()
     secrets: Collection[str] = ()
+    # The named volumes of the stack.
+    volumes: Mapping[str, Any] = {}
     # The services of the stack before their variables are interpolated.
     written: Mapping[str, Any] = {}
     # The services of the Compose file, and of it with deploy/proxy.yml and with deploy/release.yml.
@@ -451,7 +453,7 @@ def other_programs(evidence: Deployment) -> Iterator[str]:
     """Yield a sentence for each mount and key by which the service or a command does not run the image unchanged."""
     for name in (PRODUCTION, *(command.name for command in evidence.commands)):
         place = STACK if name == PRODUCTION else f"{STACK}, {name}"
-        yield from replaced.of_stack(place, evidence.services.get(name) or {})
+        yield from replaced.of_stack(place, evidence.services.get(name) or {}, evidence.volumes)
     workloads = {"": kubernetes.service(evidence.objects), **_commands(evidence.objects, evidence.commands)}
     for name, workload in workloads.items():
         place = f"{KUBERNETES}, {name}" if name else KUBERNETES

@@ -25,15 +25,22 @@ _OF_LAYER = frozenset(
 )  # fmt: skip
 
 
-def of_stack(place: str, service: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for each mount and each key by which a service of a stack does not run the image unchanged."""
-    targets = [str(one.get("target") or "") for one in service.get("volumes") or ()]
+def of_stack(place: str, service: Mapping[str, Any], volumes: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each mount and each key by which a service of a stack does not run the image unchanged.
+
+    Takes the definitions of the stack's named volumes. A mount by which the Engine can be controlled is found as well.
+    """
+    mounted = service.get("volumes") or ()
+    targets = [str(one.get("target") or "") for one in mounted]
     given = service.get("tmpfs") or ()
     targets += [one.partition(":")[0] for one in ([given] if isinstance(given, str) else given)]
     for kind, folder in (("configs", "/"), ("secrets", "/run/secrets/")):
         named = (str(one.get("target") or one.get("source") or "") for one in service.get(kind) or ())
         targets += [name if name.startswith("/") else folder + name for name in named]
     yield from _covering(place, targets)
+    sources = [source for one in mounted for source in mounts.shown_places(one, volumes)]
+    for source in filter(mounts.controls_engine, sources):
+        yield f"{place}: no mount must give control of the Engine (got {source}). To fix it: remove it."
     yield from (_own(place, key) for key in _OF_STACK if service.get(key))
 
 

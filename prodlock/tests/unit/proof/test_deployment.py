@@ -415,8 +415,9 @@ def judged(objects: list[dict[str, Any]], stacked: dict[str, Any]) -> list[str]:
     """Return the findings about a service with commands."""
     images = {"deploy/stack.yml": DIGEST, "deploy/k8s": DIGEST}
     given: list[Mapping[str, Any]] = [*objects]
+    volumes = {"socket": {"driver_opts": {"type": "none", "o": "bind", "device": "/run/docker.sock"}}, "x": None}
     return deployment.judge(
-        deployment.Deployment("compose.yaml", REFERENCE, {}, images, given, [], {}, stacked, COMMANDS)
+        deployment.Deployment("compose.yaml", REFERENCE, {}, images, given, [], {}, stacked, COMMANDS, volumes=volumes)
     )
 
 
@@ -496,6 +497,15 @@ def test_another_setting_of_a_command_in_kubernetes_is_a_finding(
         ({"configs": [{"source": "etc"}]}, "(got /etc, below /etc"),
         ({"secrets": [{"source": "x", "target": "/etc/ld.so.preload"}]}, "(got /etc/ld.so.preload, below /etc"),
         ({"tmpfs": "/usr/lib:size=1m"}, "(got /usr/lib, below /usr"),
+        *(
+            ({"volumes": [one | {"target": "/data"}]}, ": no mount must give control of the Engine (got /")
+            for one in (
+                {"type": "bind", "source": "/var/run/docker.sock"},
+                {"type": "bind", "source": "/var/run"},
+                {"type": "bind", "source": "/"},
+                {"type": "volume", "source": "socket"},
+            )
+        ),
         ({"init": True}, ": init must be what the image declares"),
         ({"working_dir": "/tmp"}, ": working_dir must be what the image declares"),
         ({"stop_signal": "SIGKILL"}, ": stop_signal must be what the image declares"),
@@ -570,7 +580,11 @@ def test_data_and_times_of_checks_are_not_findings() -> None:
     container(objects)["volumeMounts"] = [{"name": "tmp", "mountPath": path} for path in ("/tmp", "/data", "/run/x")]
     stacked["api-prod"] |= {
         "healthcheck": {"interval": "5s"},
-        "volumes": [{"type": "tmpfs", "target": "/tmp"}, {"type": "volume", "source": "x", "target": "/var/lib/x"}],
+        "volumes": [
+            {"type": "tmpfs", "target": "/tmp"},
+            {"type": "volume", "source": "x", "target": "/var/lib/x"},
+            {"type": "bind", "source": "/mnt/data", "target": "/data"},
+        ],
         "secrets": [{"source": "x"}, {"source": "x", "target": "y"}],
     }
     assert judged(objects, stacked) == []
