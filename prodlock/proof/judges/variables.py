@@ -47,13 +47,23 @@ def of_stack(file: str, service: Mapping[str, Any], written: Mapping[str, Any]) 
 
 
 def of_kubernetes(file: str, container: Mapping[str, Any], objects: Sequence[Mapping[str, Any]]) -> Variables:
-    """Return the variables of a container, with those of the ConfigMaps that it takes as a whole."""
+    """Return the variables of a container, with those of the ConfigMaps and Secrets that it takes as a whole.
+
+    Of a Secret the names are read, and no value.
+    """
     maps = {one["metadata"]["name"]: one.get("data") or {} for one in objects if one["kind"] == "ConfigMap"}
+    kept = {
+        one["metadata"]["name"]: (*(one.get("data") or ()), *(one.get("stringData") or ()))
+        for one in objects
+        if one["kind"] == "Secret"
+    }
     values: dict[str, str | None] = {}
     sources = container.get("envFrom") or ()
     for source in sources:
+        prefix = source.get("prefix") or ""
         given = maps.get((source.get("configMapRef") or {}).get("name"), {})
-        values |= {f"{source.get('prefix') or ''}{name}": str(value) for name, value in given.items()}
+        values |= {f"{prefix}{name}": str(value) for name, value in given.items()}
+        values |= {f"{prefix}{name}": None for name in kept.get((source.get("secretRef") or {}).get("name"), ())}
     own = set()
     for one in container.get("env") or ():
         if _OWN & (one.get("valueFrom") or {}).keys():
