@@ -5,7 +5,7 @@ The API accepts an object that refers to nothing. Objects are as `kubectl kustom
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 KUBERNETES = "deploy/k8s"
@@ -262,9 +262,9 @@ def _opens(given: Mapping[str, Any], port: Mapping[str, Any]) -> bool:
     return wanted in {None, port.get("name")}
 
 
-def unknown_references(objects: Sequence[Object], ours: Iterable[Workload]) -> Iterator[str]:
+def unknown_references(objects: Sequence[Object], ours: Collection[Workload]) -> Iterator[str]:
     """Yield a sentence for each name that no object has: of a port, Service, workload, account, volume or ConfigMap."""
-    yield from _of_services(objects)
+    yield from _of_services(objects, ours)
     yield from _of_ingresses(objects)
     runs = {(one.kind, one.name) for one in workloads(objects)}
     for one in of_kind(objects, "HorizontalPodAutoscaler"):
@@ -280,8 +280,10 @@ def unknown_references(objects: Sequence[Object], ours: Iterable[Workload]) -> I
             if given.get("name") not in maps and not given.get("optional"):
                 yield _unknown(holder, "a ConfigMap", given.get("name", ""))
         yield from (_unknown(holder, "a volume", one) for one in _unknown_volumes(workload))
+        own = container(workload)
         for one in containers(workload):
-            yield from (_unknown(f"a probe of {holder}", "a port", port) for port in _unknown_ports(one))
+            for port in _unknown_ports(one, is_own=one is own):
+                yield _unknown(f"a probe of {holder}", "a port", port)
 
 
 def _unknown_volumes(workload: Workload) -> list[str]:
@@ -294,23 +296,28 @@ def _unknown_volumes(workload: Workload) -> list[str]:
     return sorted({*mounted} - have)
 
 
-def _unknown_ports(one: Mapping[str, Any]) -> Iterator[object]:
-    """Yield the ports that a container's probes and hooks ask, and that it does not have; a sidecar may list none."""
+def _unknown_ports(one: Mapping[str, Any], *, is_own: bool) -> Iterator[object]:
+    """Yield the ports that a container's probes and hooks ask, and that it does not have.
+
+    A sidecar need not list the ports that it has, other than by a name.
+    """
     listed = one.get("ports") or ()
     ports = {value for port in listed for value in (port["containerPort"], port.get("name"))}
     for handler in handlers(one):
         for kind in ("httpGet", "tcpSocket", "grpc"):
             port = (handler.get(kind) or {}).get("port")
-            if port is not None and port not in ports and (listed or isinstance(port, str)):
+            if port is not None and port not in ports and ((is_own and listed) or isinstance(port, str)):
                 yield port
 
 
-def _of_services(objects: Sequence[Object]) -> Iterator[str]:
+def _of_services(objects: Sequence[Object], ours: Collection[Workload]) -> Iterator[str]:
     for one in of_kind(objects, "Service"):
         for workload in workloads(objects):
             ports = {value for port in _ports(workload) for value in (port["containerPort"], port.get("name"))}
             for port in one["spec"].get("ports") or () if selects(_selector(one), workload.labels) else ():
-                if (target := port.get("targetPort", port["port"])) not in ports:
+                target = port.get("targetPort", port["port"])
+                # Another image need not list what is named by its number.
+                if target not in ports and (workload in ours or isinstance(target, str)):
                     yield _unknown(f"the Service {name(one)}", f"a port of the {workload.kind} {workload.name}", target)
 
 

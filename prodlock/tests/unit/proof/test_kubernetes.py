@@ -294,6 +294,23 @@ def test_the_port_of_a_sidecar_may_be_closed() -> None:
     assert "the port 9000 of api" in sentence
 
 
+def test_ports_need_not_be_listed_by_other_images() -> None:
+    """Kubernetes needs the list for names alone: a probe of a sidecar, a Service of a database."""
+    objects = copy.deepcopy(OBJECTS)
+    pod(objects)["containers"][0]["name"] = "api"
+    sidecar = {"name": "sql-proxy", "ports": [{"containerPort": 5432}], "startupProbe": {"httpGet": {"port": 9090}}}
+    pod(objects)["containers"].append(sidecar)
+    objects["redis"] = workload("redis", {"name": "redis"})
+    del objects["redis"]["spec"]["template"]["spec"]["containers"][0]["ports"]
+    objects["redis"]["spec"]["template"]["spec"]["containers"].append({"ports": [{"containerPort": 9121}]})
+    service = {"selector": {"name": "redis"}, "ports": [{"port": 6379}]}
+    objects["service of redis"] = an_object("Service", service, "redis")
+    assert judged(objects) == []
+    sidecar["startupProbe"] = {"httpGet": {"port": "health"}}
+    service["ports"] = [{"port": 6379, "targetPort": "redis"}]
+    assert [one.partition("(got ")[2].partition(")")[0] for one in judged(objects)] == ["redis", "health"]
+
+
 def test_a_service_selects_the_pods_of_one_workload() -> None:
     """A command's pods do not answer requests; those of the service must be selected."""
     objects = copy.deepcopy(OBJECTS) | {"worker": workload("worker", {"name": "worker"})}
