@@ -14,6 +14,8 @@ DEPLOYMENT = "api"
 Object = Mapping[str, Any]
 # What asks a container.
 _PROBES, _HOOKS = ("livenessProbe", "readinessProbe", "startupProbe"), ("postStart", "preStop")
+# The ConfigMaps that Kubernetes and OpenShift put into each namespace.
+_OF_NAMESPACE = {"kube-root-ca.crt", "openshift-service-ca.crt"}
 # How the message about a mounted token ends.
 _FALSE = "false (got another value, or none). To fix it: set it to false."
 
@@ -271,19 +273,33 @@ def unknown_references(objects: Sequence[Object], ours: Collection[Workload]) ->
         target = one["spec"]["scaleTargetRef"]
         if (target["kind"], target["name"]) not in runs:
             yield _unknown(f"the HorizontalPodAutoscaler {name(one)}", f"a {target['kind']}", target["name"])
-    accounts, maps = ({name(one) for one in of_kind(objects, kind)} for kind in ("ServiceAccount", "ConfigMap"))
+    accounts = {name(one) for one in of_kind(objects, "ServiceAccount")}
+    maps = {name(one): {*one.get("data", ()), *one.get("binaryData", ())} for one in of_kind(objects, "ConfigMap")}
     for workload in ours:
         holder = f"the {workload.kind} {workload.name}"
         if (account := _account(workload)) not in {"default", *accounts}:
             yield _unknown(holder, "a ServiceAccount", account)
         for given in _config_maps(workload):
-            if given.get("name") not in maps and not given.get("optional"):
-                yield _unknown(holder, "a ConfigMap", given.get("name", ""))
+            yield from _of_config_map(holder, given, maps)
         yield from (_unknown(holder, "a volume", one) for one in _unknown_volumes(workload))
         own = container(workload)
         for one in containers(workload):
             for port in _unknown_ports(one, is_own=one is own):
                 yield _unknown(f"a probe of {holder}", "a port", port)
+
+
+def _of_config_map(holder: str, given: Mapping[str, Any], maps: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Yield a sentence for a reference to a ConfigMap that is not there, or for each key that it lacks."""
+    named = given.get("name", "")
+    if given.get("optional") or named in _OF_NAMESPACE:
+        return
+    if named not in maps:
+        yield _unknown(holder, "a ConfigMap", named)
+        return
+    # Of a variable, and of a volume's files.
+    for key in filter(None, (given.get("key"), *(one["key"] for one in given.get("items") or ()))):
+        if key not in maps[named]:
+            yield _unknown(holder, f"a key of the ConfigMap {named}", key)
 
 
 def _unknown_volumes(workload: Workload) -> list[str]:
@@ -349,7 +365,9 @@ def _config_maps(workload: Workload) -> Iterator[Mapping[str, Any]]:
         sources = [given.get("configMapRef") for given in one.get("envFrom") or ()]
         sources += [(given.get("valueFrom") or {}).get("configMapKeyRef") for given in one.get("env") or ()]
         yield from filter(None, sources)
-    yield from filter(None, (volume.get("configMap") for volume in workload.pod.get("volumes") or ()))
+    for volume in workload.pod.get("volumes") or ():
+        projected = (volume.get("projected") or {}).get("sources") or ()
+        yield from filter(None, (one.get("configMap") for one in (volume, *projected)))
 
 
 def _account(workload: Workload) -> str:

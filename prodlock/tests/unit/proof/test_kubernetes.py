@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 from collections.abc import Callable
 from typing import Any
@@ -172,6 +173,42 @@ def test_an_object_that_refers_to_nothing_is_a_finding(change: Callable[[Objects
     assert [one for one in findings if sentence in one], findings
     # A pod whose account is not there has no account that mounts no token, either: its own key decides.
     assert len(findings) == (2 if "must select" in sentence else 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ({"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "COLOUR"}}}]}, "COLOUR"),
+        ({"volumes": [{"name": "x", "configMap": {"name": "settings", "items": [{"key": "b", "path": "x"}]}}]}, "b"),
+        (
+            {"volumes": [{"name": "x", "projected": {"sources": [
+                {"configMap": {"name": "settings", "items": [{"key": "b", "path": "x"}]}}
+            ]}}]},
+            "b",
+        ),
+    ],
+)  # fmt: skip
+def test_a_key_that_a_config_map_lacks_is_a_finding(change: dict[str, Any], missing: str) -> None:
+    """The pod does not start, unless the key is optional."""
+    objects = copy.deepcopy(OBJECTS)
+    place = pod(objects)["containers"][0] if "env" in change else pod(objects)
+    place.update(copy.deepcopy(change))
+    assert judged(objects) == [
+        f"deploy/k8s: the Deployment api must name a key of the ConfigMap settings of these files (got {missing}). To "
+        "fix it: correct the name."
+    ]
+    for kind in ("data", "binaryData"):
+        objects["settings"] = {"kind": "ConfigMap", "metadata": {"name": "settings"}, kind: {missing: ""}}
+        assert judged(objects) == []
+    objects["settings"] = OBJECTS["settings"]
+    reference = ast.literal_eval(repr(change).replace("'name': 'settings'", "'name': 'settings', 'optional': True"))
+    place.update(reference)
+    assert judged(objects) == []
+    place.update(ast.literal_eval(repr(change).replace("settings", "kube-root-ca.crt")))
+    assert judged(objects) == []
+    place.update(ast.literal_eval(repr(change).replace("settings", "other")))
+    (sentence,) = judged(objects)
+    assert sentence.startswith("deploy/k8s: the Deployment api must name a ConfigMap of these files (got other).")
 
 
 def test_references_within_a_pod_are_not_findings() -> None:
