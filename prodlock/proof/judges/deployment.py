@@ -218,8 +218,8 @@ def of_stack(service: Mapping[str, Any], subnets: Iterable[str]) -> RunSettings:
     return RunSettings(
         user=service.get("user") or OPEN,
         grace=_seconds(service.get("stop_grace_period")) or OPEN,
-        memory=_number(limits.get("memory")) or OPEN,
-        cpus=_number(limits.get("cpus")) or OPEN,
+        memory=_limit(limits.get("memory")),
+        cpus=_limit(limits.get("cpus")),
         read_only=bool(service.get("read_only")),
         dropped=_capabilities(service.get("cap_drop")),
         added=_capabilities(service.get("cap_add")),
@@ -267,8 +267,8 @@ def _of_workload(workload: kubernetes.Workload, objects: Sequence[Mapping[str, A
         health=_probed(container, "livenessProbe"),
         ready=_probed(container, "readinessProbe"),
         grace=pod.get("terminationGracePeriodSeconds", 30) - before,
-        memory=_number(limits.get("memory")) or OPEN,
-        cpus=_number(limits.get("cpu")) or OPEN,
+        memory=_limit(limits.get("memory")),
+        cpus=_limit(limits.get("cpu")),
         read_only=bool(context.get("readOnlyRootFilesystem")),
         dropped=_capabilities(context.get("capabilities", {}).get("drop")),
         added=_capabilities(context.get("capabilities", {}).get("add")),
@@ -602,9 +602,19 @@ def _found(pattern: str, text: str, what: str) -> str:
 
 
 def _number(text: object) -> float | None:
-    """Return a number of bytes or cores, with or without a unit."""
-    match = re.fullmatch(rf"(\d+\.?\d*(?:[eE][+-]?\d{{1,2}})?)({'|'.join(_UNITS)})B?", str(text), re.ASCII)
-    return float(Decimal(match[1]) * _UNITS[match[2]]) if match else None
+    """Return a number of bytes or cores, with or without a unit, or None where Kubernetes would refuse it."""
+    # An exponent takes the place of a unit; further letters, as in MiB, are refused.
+    match = re.fullmatch(rf"\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d{{1,2}}|{'|'.join(_UNITS)})", str(text), re.ASCII)
+    if not match:
+        return None
+    exponent = match[2].lower() if match[2] not in _UNITS else ""
+    return float(Decimal(match[1] + exponent) * _UNITS.get(match[2], 1))
+
+
+def _limit(text: object) -> Value:
+    """Return a limit of bytes or cores; what is no quantity is returned as it is written, for a message."""
+    number = _number(text)
+    return (OPEN if text is None else str(text)) if number is None else number or OPEN
 
 
 def _seconds(text: object) -> float | None:

@@ -837,11 +837,27 @@ def test_commands_have_the_variables_of_the_service() -> None:
         ("1.5Gi", 1610612736),
         ("350m", 0.35),
         (2, 2),
+        (".5", 0.5),
+        ("+1.", 1),
+        ("5E-1", 0.5),
+        ("1E", 1e18),
         ("1.2.3", None),
+        (".", None),
         ("1Xi", None),
+        ("256MiB", None),
+        ("1e3Mi", None),
         (None, None),
     ],
 )
 def test_quantities_have_each_unit_of_kubernetes(text: object, number: float | None) -> None:
     """A number without a unit is one of bytes or cores."""
     assert deployment._number(text) == number
+
+
+@pytest.mark.parametrize(("given", "got"), [("256MB", "256MB"), ("256 Mi", "256 Mi"), ("0", "left open")])
+def test_a_limit_that_is_no_quantity_is_a_finding(given: str, got: str) -> None:
+    """With its text: Kubernetes refuses it. Zero is no limit."""
+    objects = copy.deepcopy(OBJECTS)
+    container(objects)["resources"]["limits"]["memory"] = given
+    (sentence,) = deployment.differences(REFERENCE, {"k8s": deployment.of_kubernetes(objects)}, "compose.yaml")
+    assert sentence.startswith(f"k8s: the memory limit in bytes must be 268435456, as with compose.yaml (got {got}).")
