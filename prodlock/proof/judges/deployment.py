@@ -469,14 +469,17 @@ def other_programs(evidence: Deployment) -> Iterator[str]:
 
 
 def wrong_startup(evidence: Deployment) -> Iterator[str]:
-    """Yield a sentence where the startup probe asks another path than the other probes: the service may not have it."""
-    given = _probed(kubernetes.container(kubernetes.service(evidence.objects)), "startupProbe")
-    paths = [str(evidence.reference.health), str(evidence.reference.ready)]
-    if given.startswith("/") and given not in paths:
-        yield (
-            f"{KUBERNETES}: the path of the startup probe must be {' or '.join(dict.fromkeys(paths))}, as with the "
-            f"other probes (got {given}). To fix it: correct the path."
-        )
+    """Yield a sentence for a startup probe that asks something else than the other probes: the pod may not start."""
+    workloads = {"": kubernetes.service(evidence.objects), **_commands(evidence.objects, evidence.commands)}
+    for name, workload in workloads.items():
+        place = f"{KUBERNETES}, {name}" if name else KUBERNETES
+        paths = [NONE] if name else [str(evidence.reference.health), str(evidence.reference.ready)]
+        given = _probed(kubernetes.container(workload), "startupProbe")
+        if given not in {NONE, *paths} and (name or given != CONNECTION):
+            yield (
+                f"{place}: the path of the startup probe must be {' or '.join(dict.fromkeys(paths))}, as with the "
+                f"other probes (got {given}). To fix it: correct or remove the probe."
+            )
 
 
 def changed_services(evidence: Deployment) -> Iterator[str]:

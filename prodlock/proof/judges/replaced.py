@@ -16,6 +16,7 @@ _ANY = mounts.FileSystem(frozenset(), {}, frozenset())
 # Keys of a service of a stack, and of a container of Kubernetes, that replace what the image declares, or add to it.
 _OF_STACK = ("group_add", "init", "stop_signal", "working_dir")
 _OF_CONTAINER = ("workingDir",)
+_HOOKS = ("postStart", "preStop")
 # Keys that a file may add to a service of the Compose file, or change: its networks, how many replicas of it run and
 # when, and what is recorded of them. Of `deploy` the resources, and variables, are judged.
 _OF_LAYER = frozenset(
@@ -45,11 +46,18 @@ def of_stack(place: str, service: Mapping[str, Any], volumes: Mapping[str, Any])
 
 
 def of_container(place: str, container: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the same for a container of Kubernetes, with a hook that starts a further program."""
+    """Yield the same for a container of Kubernetes, with hooks that start a further program."""
     yield from _covering(place, [str(one.get("mountPath") or "") for one in container.get("volumeMounts") or ()])
     yield from (_own(place, key) for key in _OF_CONTAINER if container.get(key))
-    if (container.get("lifecycle") or {}).get("postStart", {}).get("exec"):
-        yield _own(place, "lifecycle.postStart")
+    hooks = container.get("lifecycle") or {}
+    for name in _HOOKS:
+        if hooks.get(name, {}).get("exec"):
+            yield (
+                f"{place}: lifecycle.{name} must be httpGet or sleep (got exec: a program that the image does not "
+                "declare). To fix it: change or remove it."
+            )
+    if hooks.get("stopSignal"):
+        yield _own(place, "lifecycle.stopSignal")
 
 
 def of_layer(

@@ -528,7 +528,12 @@ def test_a_stack_that_does_not_run_the_image_unchanged_is_a_finding(
     [
         ({"volumeMounts": [{"name": "tmp", "mountPath": "/srv/app/templates"}]}, "(got /srv/app/templates, below /srv"),
         ({"workingDir": "/tmp"}, ": workingDir must be what the image declares"),
-        ({"lifecycle": {"postStart": {"exec": {"command": ["sh"]}}}}, ": lifecycle.postStart must be what the image"),
+        ({"lifecycle": {"postStart": {"exec": {"command": ["sh"]}}}}, ": lifecycle.postStart must be httpGet or sleep"),
+        (
+            {"lifecycle": {"preStop": {"exec": {"command": ["sleep", "5"]}}}},
+            ": lifecycle.preStop must be httpGet or sleep (got exec: a program that the image does not declare).",
+        ),
+        ({"lifecycle": {"stopSignal": "SIGKILL"}}, ": lifecycle.stopSignal must be what the image declares"),
     ],
 )
 def test_a_pod_that_does_not_run_the_image_unchanged_is_a_finding(
@@ -562,16 +567,23 @@ def test_the_port_of_a_container_with_several_is_the_one_that_is_probed() -> Non
 
 
 def test_a_startup_probe_asks_a_path_of_the_other_probes() -> None:
-    """Or only connects. With another path no pod would become ready."""
+    """Or only connects. With another path no pod would become ready. A command has none."""
     objects = all_objects()
     for path in ("/health", "/ready"):
         container(objects)["startupProbe"] = {"httpGet": {"path": path}}
         assert judged(objects, services()) == []
     container(objects)["startupProbe"] = {"tcpSocket": {"port": 8000}}
     assert judged(objects, services()) == []
-    container(objects)["startupProbe"] = {"httpGet": {"path": "/healthz"}}
-    (sentence,) = judged(objects, services())
-    assert sentence.startswith("deploy/k8s: the path of the startup probe must be /health or /ready, as with")
+    for probe, got in (({"httpGet": {"path": "/healthz"}}, "/healthz"), ({"exec": {"command": ["x"]}}, "a command")):
+        container(objects)["startupProbe"] = probe
+        (sentence,) = judged(objects, services())
+        assert sentence.startswith("deploy/k8s: the path of the startup probe must be /health or /ready, as with")
+        assert f"(got {got})" in sentence
+    del container(objects)["startupProbe"]
+    for probe in ({"httpGet": {"path": "/health"}}, {"tcpSocket": {"port": 8000}}, {"exec": {"command": ["x"]}}):
+        objects[3]["spec"]["template"]["spec"]["containers"][0]["startupProbe"] = probe
+        (sentence,) = judged(objects, services())
+        assert sentence.startswith("deploy/k8s, a_worker: the path of the startup probe must be none, as with the ")
 
 
 def test_data_and_times_of_checks_are_not_findings() -> None:
