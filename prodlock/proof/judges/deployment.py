@@ -18,7 +18,16 @@ from prodlock.proof.judges.kubernetes import KUBERNETES, Object
 STACK, PROXY_FILE, PROXIED = "deploy/stack.yml", "deploy/haproxy.cfg", "deploy/proxy.yml"
 RELEASE = "deploy/release.yml"
 _DIGEST_REFERENCE = re.compile(r".+@sha256:[0-9a-f]{64}")
-_SETS_SCHEME = r"^\s*http-request set-header x-forwarded-proto %\[ssl_fc,iif\(https,http\)\]( unless outer scheme)?$"
+_SETS_SCHEME = re.compile(
+    r"^\s*http-request\s+set-header\s+x-forwarded-proto\s+%\[ssl_fc,iif\(https,http\)\]"
+    r"(?:\s+unless\s+outer\s+scheme)?\s*(?:#.*)?$",
+    re.MULTILINE | re.IGNORECASE,
+)
+# The two forms of a check by a request; the first one takes precedence. Without a method it is OPTIONS.
+_ASKS = (
+    re.compile(r"^\s*http-check\s+send\s+(?=.*\bmeth\s+(?:GET|HEAD)(?:\s|$)).*\buri\s+(\S+)", re.MULTILINE),
+    re.compile(r"^\s*option\s+httpchk\s+(?:GET|HEAD)\s+(\S+)", re.MULTILINE),
+)
 # Of quantities (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/).
 _UNITS = {"": Decimal(1), "m": Decimal("0.001"), "u": Decimal("0.000001"), "n": Decimal("0.000000001")}
 _UNITS |= {unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", 1)}
@@ -176,12 +185,12 @@ def of_proxy(configuration: str) -> RunSettings:
     sections = re.split(r"^(?=[a-z])", configuration, flags=re.MULTILINE)
     server = re.compile(rf"^\s*server\S* .*\b{PRODUCTION}:", re.MULTILINE)
     backend = next(filter(server.search, sections), configuration)
-    asked = re.search(r"^\s*option httpchk GET (\S+)", backend, re.MULTILINE)
+    asked = next(filter(None, (form.search(backend) for form in _ASKS)), None)
     return RunSettings(
         port=int(_found(r"^\s*server\S* .*:(\d+)", backend, f"server with a port in {PROXY_FILE}")),
         ready=asked[1] if asked else CONNECTION,
         # Then the header that a client sends is replaced.
-        forwarded=PROXY if re.search(_SETS_SCHEME, configuration, re.MULTILINE) else EVERYONE,
+        forwarded=PROXY if _SETS_SCHEME.search(configuration) else EVERYONE,
     )
 
 

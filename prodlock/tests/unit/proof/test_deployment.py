@@ -217,6 +217,37 @@ def test_instructions_of_the_dockerfile_are_read_in_any_case() -> None:
         deployment.of_proxy("backend service\n")
 
 
+@pytest.mark.parametrize(
+    "check",
+    [
+        "option  httpchk GET /ready HTTP/1.1",
+        "option httpchk HEAD /ready",
+        "option httpchk\n    http-check send meth GET uri /ready ver HTTP/1.1 hdr Host x",
+        "option httpchk GET /\n    http-check send uri /ready meth HEAD",
+        "option httpchk GET /ready\n    http-check send hdr Host x",
+    ],
+)
+def test_each_form_of_haproxys_check_is_read(check: str) -> None:
+    """GET and HEAD: the service refuses OPTIONS, the method by default."""
+    assert deployment.of_proxy(PROXY.replace("option httpchk GET /ready", check)) == deployment.of_proxy(PROXY)
+    assert deployment.of_proxy(PROXY.replace("GET /ready", "/ready")).ready == deployment.CONNECTION
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]",
+        "http-request  set-header x-forwarded-proto %[ssl_fc,iif(https,http)] unless outer scheme  # ours",
+    ],
+)
+def test_the_header_of_the_scheme_is_read_as_haproxy_does(line: str) -> None:
+    """In any case, with any spaces. Where it is replaced under another condition, clients may forge it."""
+    start = "http-request set-header x-forwarded-proto %[ssl_fc,iif(https,http)]"
+    assert deployment.of_proxy(PROXY.replace(start, line)).forwarded == deployment.PROXY
+    assert deployment.of_proxy(PROXY.replace(start, f"{start} if x")).forwarded == deployment.EVERYONE
+    assert deployment.of_proxy(PROXY.replace(start, f"# {start}")).forwarded == deployment.EVERYONE
+
+
 def test_another_port_of_the_proxy_is_a_finding() -> None:
     """And another question."""
     other = deployment.of_proxy(PROXY.replace("8000", "80").replace("/ready", "/"))
