@@ -197,13 +197,16 @@ def of_proxy(configuration: str) -> RunSettings:
 def of_compose(service: Mapping[str, Any]) -> RunSettings:
     """Return the settings of the Compose file. It passes the proxy's network on as a variable."""
     environment = service.get("environment") or {}
+    # Compose takes limits in either form, and none that differ.
+    limits = ((service.get("deploy") or {}).get("resources") or {}).get("limits") or {}
     ports = [port["target"] for port in service.get("ports") or ()]
     return RunSettings(
         port=ports[0] if ports else None,
         user=service.get("user"),
-        grace=_seconds(service.get("stop_grace_period")),
-        memory=_number(service.get("mem_limit")),
-        cpus=_number(service.get("cpus")),
+        # Docker's default.
+        grace=_seconds(service.get("stop_grace_period") or "10s"),
+        memory=_limit(service.get("mem_limit") or limits.get("memory")),
+        cpus=_limit(service.get("cpus") or limits.get("cpus")),
         read_only=bool(service.get("read_only")),
         dropped=_capabilities(service.get("cap_drop")),
         added=_capabilities(service.get("cap_add")),
@@ -272,7 +275,7 @@ def _of_workload(workload: kubernetes.Workload, objects: Sequence[Mapping[str, A
     before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     return RunSettings(
         port=_port(container),
-        user=f"{context.get('runAsUser')}:{context.get('runAsGroup')}",
+        user=f"{context.get('runAsUser', '')}:{context.get('runAsGroup', '')}".rstrip(":") or OPEN,
         health=_probed(container, "livenessProbe"),
         ready=_probed(container, "readinessProbe"),
         grace=pod.get("terminationGracePeriodSeconds", 30) - before,

@@ -194,6 +194,27 @@ def test_another_setting_of_a_stack_is_a_finding(change: dict[str, Any], field: 
     assert f": {label(field)} must be " in sentence
 
 
+def test_limits_of_the_compose_file_have_two_forms() -> None:
+    """Of the service, and of its deployment. Without one the files in deploy/ must have none either."""
+    bare = {key: value for key, value in COMPOSE.items() if key not in {"mem_limit", "cpus"}}
+    limits = {"memory": "268435456", "cpus": 1}
+    assert deployment.of_compose(bare | {"deploy": {"resources": {"limits": limits}}}) == deployment.of_compose(COMPOSE)
+    found = deployment.of_compose(bare)
+    assert (found.memory, found.cpus) == (deployment.OPEN, deployment.OPEN)
+
+
+@pytest.mark.parametrize(
+    ("context", "got"),
+    [({}, "left open"), ({"runAsUser": 10001}, "10001"), ({"runAsGroup": 10001}, ":10001"), ({"runAsUser": 0}, "0")],
+)
+def test_a_user_that_kubernetes_is_not_given_is_named_in_the_message(context: dict[str, int], got: str) -> None:
+    """As `docker run --user` takes it."""
+    objects = copy.deepcopy(OBJECTS)
+    pod(objects)["securityContext"] = context
+    (sentence,) = deployment.differences(REFERENCE, {"k8s": deployment.of_kubernetes(objects)}, "compose.yaml")
+    assert f"the user and group must be 10001:10001, as with compose.yaml (got {got})." in sentence
+
+
 def test_capabilities_are_compared_as_docker_reads_them() -> None:
     """In any case, with or without the prefix."""
     assert deployment.of_stack(STACK | {"cap_drop": ["all"]}, SUBNETS) == deployment.of_stack(STACK, SUBNETS)
@@ -400,9 +421,9 @@ def test_sidecars_are_not_compared_with_the_service() -> None:
             deployment.image(objects)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("10s", 10), ("1m30s", 90), ("1h", 3600), ("500ms", 0.5), (None, None)])
-def test_a_duration_is_read(text: str | None, seconds: float | None) -> None:
-    """As Compose writes it."""
+@pytest.mark.parametrize(("text", "seconds"), [("10s", 10), ("1m30s", 90), ("1h", 3600), ("500ms", 0.5), (None, 10)])
+def test_a_duration_is_read(text: str | None, seconds: float) -> None:
+    """As Compose writes it. Without one it is 10 s."""
     assert deployment.of_compose({"stop_grace_period": text}).grace == seconds
 
 
