@@ -46,6 +46,8 @@ def test_a_reference_has_a_registry_a_name_and_maybe_a_tag(text: str, parts: tup
         ("registry.example/quotes\n", "it has a space"),
         (f"registry.example/quotes@sha256:{'0' * 64}", "it has a digest"),
         ("registry.example/quotes:sha256:0", "the tag has other characters"),
+        ("docker.io/quotes:1.0", "must begin with a user or team"),
+        ("index.docker.io/quotes", "must begin with a user or team"),
         ("registry.example/Quotes", "upper-case letters"),
         ("registry.example/quotes:", "the tag is missing"),
         ("registry.example/quotes:-x", "the tag has other characters"),
