@@ -145,6 +145,8 @@ def unselected_pods(objects: Sequence[Object]) -> Iterator[str]:
                 "others). To fix it: correct it."
             )
     without_pods = _with_addresses(objects)
+    # It may make pods that are in no file, such as those of a database.
+    has_operator = not all(map(_is_of_kubernetes, objects))
     for kind in ("NetworkPolicy", "PodDisruptionBudget", "Service"):
         chosen = []
         for one in of_kind(objects, kind):
@@ -153,7 +155,7 @@ def unselected_pods(objects: Sequence[Object]) -> Iterator[str]:
                 continue
             selected = [each for each in all_workloads if selects(_selector(one), each.labels)]
             chosen.append(selected)
-            if not selected:
+            if not selected and not has_operator:
                 yield (
                     f"{KUBERNETES}: the {kind} {name(one)} must select the pods of a workload (got none). To fix it: "
                     "correct its selector."
@@ -164,7 +166,7 @@ def unselected_pods(objects: Sequence[Object]) -> Iterator[str]:
                     f"{KUBERNETES}: the {kind} {name(one)} must select the pods of one workload (got {names}). To fix "
                     "it: correct its selector."
                 )
-        if all(chosen) and chosen and not any(ours in selected for selected in chosen):
+        if chosen and (all(chosen) or has_operator) and not any(ours in selected for selected in chosen):
             yield (
                 f"{KUBERNETES}: a {kind} must select the pods of the Deployment {ours.name} (got none). To fix it: "
                 "correct its selector."

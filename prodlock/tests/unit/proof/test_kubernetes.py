@@ -375,6 +375,25 @@ def test_a_service_that_leads_out_of_the_cluster_is_accepted() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "selector"),
+    [("NetworkPolicy", {"podSelector": OTHER}), ("PodDisruptionBudget", {"selector": OTHER}),
+     ("Service", {"selector": {"name": "z"}})],
+)  # fmt: skip
+def test_pods_that_an_operator_makes_may_be_selected(kind: str, selector: dict[str, Any]) -> None:
+    """They are in no file. Those of the service must be selected as before."""
+    database = {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "metadata": {"name": "db"}, "spec": {}}
+    of_database = an_object(kind, selector, "db")
+    assert len(judged(OBJECTS | {"of database": of_database})) == 1
+    assert judged(OBJECTS | {"of database": of_database, "database": database}) == []
+    objects = copy.deepcopy(OBJECTS) | {"database": database}
+    place = {"NetworkPolicy": "policy", "PodDisruptionBudget": "budget", "Service": "service"}[kind]
+    objects[place]["spec"].update(selector)
+    (sentence,) = judged(objects)
+    wanted = "a NetworkPolicy must let requests in" if kind == "NetworkPolicy" else f"a {kind} must select the pods of"
+    assert wanted in sentence
+
+
+@pytest.mark.parametrize(
     ("expression", "matches"),
     [
         ({"key": "name", "operator": "In", "values": ["shop", "x"]}, True),
