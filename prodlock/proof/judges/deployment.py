@@ -627,7 +627,7 @@ def _number(text: object) -> float | None:
 
 
 def _limit(text: object) -> Value:
-    """Return a limit of bytes or cores; what is no quantity is returned as it is written, for a message."""
+    """Return a limit of bytes or cores; a text that is not a quantity is returned unchanged."""
     number = _number(text)
     return (OPEN if text is None else str(text)) if number is None else number or OPEN
 

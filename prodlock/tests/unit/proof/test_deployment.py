@@ -626,8 +626,8 @@ def test_a_startup_probe_asks_a_path_of_the_other_probes() -> None:
         assert judged(objects, services()) == []
     container(objects)["startupProbe"] = {"tcpSocket": {"port": 8000}}
     assert judged(objects, services()) == []
-    for probe, got in (({"httpGet": {"path": "/healthz"}}, "/healthz"), ({"exec": {"command": ["x"]}}, "a command")):
-        container(objects)["startupProbe"] = probe
+    for other, got in (({"httpGet": {"path": "/healthz"}}, "/healthz"), ({"exec": {"command": ["x"]}}, "a command")):
+        container(objects)["startupProbe"] = other
         (sentence,) = judged(objects, services())
         assert sentence.startswith("deploy/k8s: the path of the startup probe must be /health or /ready, as with")
         assert f"(got {got})" in sentence
@@ -919,8 +919,8 @@ def test_quantities_have_each_unit_of_kubernetes(text: object, number: float | N
 
 
 @pytest.mark.parametrize(("given", "got"), [("256MB", "256MB"), ("256 Mi", "256 Mi"), ("0", "left open")])
-def test_a_limit_that_is_no_quantity_is_a_finding(given: str, got: str) -> None:
-    """With its text: Kubernetes refuses it. Zero is no limit."""
+def test_a_limit_that_is_not_a_quantity_is_a_finding(given: str, got: str) -> None:
+    """With its text: Kubernetes refuses it. Zero does not limit."""
     objects = copy.deepcopy(OBJECTS)
     container(objects)["resources"]["limits"]["memory"] = given
     (sentence,) = deployment.differences(REFERENCE, {"k8s": deployment.of_kubernetes(objects)}, "compose.yaml")
