@@ -22,6 +22,8 @@ _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _LONGEST_NAME, _LONGEST_TAG = 255, 128
 _BY_DIGEST = re.compile(r"[^@]+@sha256:[0-9a-f]{64}")
+# Docker Hub, where a name without a team is that of an official image.
+_HUBS = {"docker.io", "index.docker.io"}
 # The hosts that Docker and cosign use without TLS.
 _LOOPBACK = re.compile(r"(?:localhost|127\.\d+\.\d+\.\d+)(?::\d+)?")
 # How a refusal is printed by `docker push`, `docker pull`, `docker buildx imagetools` and cosign; the first cause that
@@ -69,7 +71,12 @@ _REFUSED = (
         "The connection to {registry} must stay open (got: {line}). To fix it: try again.",
     ),
     Cause(
-        r"not found|manifest unknown|name unknown|does not exist",
+        r"name[ _]unknown",
+        "{registry} must have the repository {repository} (got: {line}). To fix it: check the name, or create the "
+        "repository there, if that registry does not do so at a push.",
+    ),
+    Cause(
+        r"not found|manifest unknown|does not exist",
         "{registry} must have {reference} (got: {line}). To fix it: check the name and the digest.",
     ),
     Cause(
@@ -137,6 +144,7 @@ def _wrong(text: str, first: str, path: str, tag: str | None) -> str:
         (not path or not _is_registry(first), "it has no registry"),
         (not host, "the registry is not a host or HOST:PORT"),
         (host and host[1] and not 1 <= int(host[1]) <= LAST_PORT, f"the port is not between 1 and {LAST_PORT}"),
+        (first in _HUBS and "/" not in path, "a name on Docker Hub must begin with a user or team"),
         (path != path.lower(), "the name has upper-case letters"),
         (not _PATH.fullmatch(path), "the name has other characters than a-z, 0-9 and single separators . _ - /"),
         (len(first) + 1 + len(path) > _LONGEST_NAME, f"the name has more than {_LONGEST_NAME} characters"),

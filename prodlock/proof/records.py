@@ -155,10 +155,6 @@ class ComposeProject:
         """The services that are started with the profile, by name."""
         return self.document.get("services") or {}
 
-    def volume(self, name: str) -> Mapping[str, Any]:
-        """Return the definition of a named volume."""
-        return (self.document.get("volumes") or {}).get(name) or {}
-
 
 class Expected(NamedTuple):
     """What production must be."""

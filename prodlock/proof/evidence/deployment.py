@@ -23,7 +23,7 @@ _EXAMPLE = "registry.example/quotes@sha256:" + "0" * 64
 class Resolved(NamedTuple):
     """The files in deploy/ as their own tools resolve them."""
 
-    # Of Compose: the service alone, with the proxy, and the services of a release.
+    # Of Compose: the services alone, the project with the proxy, and the services of a release.
     own: Mapping[str, Any]
     proxied: Mapping[str, Any]
     released: Mapping[str, Any]
@@ -45,7 +45,7 @@ def resolve(project: Project) -> Resolved:
     """Resolve the files. Raises Failure, or what parsing raises, where they can't be resolved."""
     refuse_absent(project)
     settings = {"IMAGE": project.environment.get("IMAGE", _EXAMPLE)}
-    own = composed.resolve(project)["services"][compose.PROD[0]]
+    own = composed.resolve(project)["services"]
     proxied = composed.resolve(project, PROXIED)
     released = composed.resolve(project, RELEASE, env=settings)["services"]
     stack = engine.output(project, "stack", "config", f"--compose-file={STACK}", echo=True, env=settings)
@@ -61,6 +61,7 @@ def resolve(project: Project) -> Resolved:
 def collect(project: Project, resolved: Resolved) -> Deployment:
     """Return what the resolved files state. Raises ValueError, LookupError, TypeError or AttributeError for others."""
     own, proxied, released, document = resolved
+    alone = own[compose.PROD[0]]
     services, written = document["stack"]["services"], document["written"]["services"]
     if compose.PROD[0] not in services:
         message = f"no service {compose.PROD[0]} in {STACK}"
@@ -70,7 +71,7 @@ def collect(project: Project, resolved: Resolved) -> Deployment:
     described = project.configuration
     paths = generated_deploy.probed_paths(described)
     image = deployment.of_image(_text(project, described.dockerfile), *paths)
-    plain, proxy = deployment.of_compose(own), deployment.of_proxy(_text(project, PROXY_FILE))
+    plain, proxy = deployment.of_compose(alone), deployment.of_proxy(_text(project, PROXY_FILE))
     behind_proxy = RunSettings(forwarded=deployment.PROXY)
     base, read = compose.names(project)[0], composed.settings_variables(project)
     others = {
@@ -95,7 +96,7 @@ def collect(project: Project, resolved: Resolved) -> Deployment:
         },
         objects,
         resolved.invalid,
-        {name: service.dropped(base, compose.PROD[0], name) for name in service.not_handed_on(own, read)},
+        {name: service.dropped(base, compose.PROD[0], name) for name in service.not_handed_on(alone, read)},
         services,
         [
             deployment.Command(one.name, one.words, one.once, generated_deploy.kubernetes_name(one.name))
@@ -108,7 +109,10 @@ def collect(project: Project, resolved: Resolved) -> Deployment:
             variables.of_kubernetes(KUBERNETES, kubernetes.container(kubernetes.service(objects)), objects),
         ],
         secrets=described.environment,
+        volumes=document["stack"].get("volumes") or {},
         written=written,
+        composed=own,
+        proxied=proxied["services"],
         released=released,
     )
 

@@ -18,7 +18,16 @@ from prodlock.proof.judges.kubernetes import KUBERNETES, Object
 STACK, PROXY_FILE, PROXIED = "deploy/stack.yml", "deploy/haproxy.cfg", "deploy/proxy.yml"
 RELEASE = "deploy/release.yml"
 _DIGEST_REFERENCE = re.compile(r".+@sha256:[0-9a-f]{64}")
-_SETS_SCHEME = r"^\s*http-request set-header x-forwarded-proto %\[ssl_fc,iif\(https,http\)\]( unless outer scheme)?$"
+_SETS_SCHEME = re.compile(
+    r"^\s*http-request\s+set-header\s+x-forwarded-proto\s+%\[ssl_fc,iif\(https,http\)\]"
+    r"(?:\s+unless\s+outer\s+scheme)?\s*(?:#.*)?$",
+    re.MULTILINE | re.IGNORECASE,
+)
+# The two forms of a check by a request; the first one takes precedence. Without a method it is OPTIONS.
+_ASKS = (
+    re.compile(r"^\s*http-check\s+send\s+(?=.*\bmeth\s+(?:GET|HEAD)(?:\s|$)).*\buri\s+(\S+)", re.MULTILINE),
+    re.compile(r"^\s*option\s+httpchk\s+(?:GET|HEAD)\s+(\S+)", re.MULTILINE),
+)
 # Of quantities (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/).
 _UNITS = {"": Decimal(1), "m": Decimal("0.001"), "u": Decimal("0.000001"), "n": Decimal("0.000000001")}
 _UNITS |= {unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", 1)}
@@ -36,6 +45,8 @@ _VOLUMES = {
     "name", "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret",
 }  # fmt: skip
 _BINDS_PORTS = "NET_BIND_SERVICE"
+# The keys by which deploy/release.yml runs an image instead of a build.
+_OF_RELEASE = ("build", "image", "pull_policy")
 # The annotations that set a container's profile before Kubernetes 1.30, and the profiles that the standard allows.
 _APPARMOR, _PROFILES = "container.apparmor.security.beta.kubernetes.io/", ("runtime/default", "localhost/")
 
@@ -127,9 +138,13 @@ class Deployment(NamedTuple):
     # The variables that each file hands on to the service, that of Compose first, and those that a Secret has.
     variables: Sequence[variables.Variables] = ()
     secrets: Collection[str] = ()
+    # The named volumes of the stack.
+    volumes: Mapping[str, Any] = {}
     # The services of the stack before their variables are interpolated.
     written: Mapping[str, Any] = {}
-    # The services of deploy/release.yml.
+    # The services of the Compose file, and of it with deploy/proxy.yml and with deploy/release.yml.
+    composed: Mapping[str, Any] = {}
+    proxied: Mapping[str, Any] = {}
     released: Mapping[str, Any] = {}
 
 
@@ -145,9 +160,10 @@ def judge(evidence: Deployment) -> list[str]:
         *other_variables(evidence),
         *other_programs(evidence),
         *wrong_startup(evidence),
+        *changed_services(evidence),
         *built_releases(evidence.released, evidence.commands),
         *wrong_commands(evidence),
-        *undeclared_services(evidence.services, evidence.commands),
+        *undeclared_services(STACK, evidence.services, evidence.commands),
         *undeclared_workloads(evidence.objects, evidence.commands),
     ]
 
@@ -169,25 +185,28 @@ def of_proxy(configuration: str) -> RunSettings:
     sections = re.split(r"^(?=[a-z])", configuration, flags=re.MULTILINE)
     server = re.compile(rf"^\s*server\S* .*\b{PRODUCTION}:", re.MULTILINE)
     backend = next(filter(server.search, sections), configuration)
-    asked = re.search(r"^\s*option httpchk GET (\S+)", backend, re.MULTILINE)
+    asked = next(filter(None, (form.search(backend) for form in _ASKS)), None)
     return RunSettings(
         port=int(_found(r"^\s*server\S* .*:(\d+)", backend, f"server with a port in {PROXY_FILE}")),
         ready=asked[1] if asked else CONNECTION,
         # Then the header that a client sends is replaced.
-        forwarded=PROXY if re.search(_SETS_SCHEME, configuration, re.MULTILINE) else EVERYONE,
+        forwarded=PROXY if _SETS_SCHEME.search(configuration) else EVERYONE,
     )
 
 
 def of_compose(service: Mapping[str, Any]) -> RunSettings:
     """Return the settings of the Compose file. It passes the proxy's network on as a variable."""
     environment = service.get("environment") or {}
+    # Compose takes limits in either form, and none that differ.
+    limits = ((service.get("deploy") or {}).get("resources") or {}).get("limits") or {}
     ports = [port["target"] for port in service.get("ports") or ()]
     return RunSettings(
         port=ports[0] if ports else None,
         user=service.get("user"),
-        grace=_seconds(service.get("stop_grace_period")),
-        memory=_number(service.get("mem_limit")),
-        cpus=_number(service.get("cpus")),
+        # Docker's default.
+        grace=_seconds(service.get("stop_grace_period") or "10s"),
+        memory=_limit(service.get("mem_limit") or limits.get("memory")),
+        cpus=_limit(service.get("cpus") or limits.get("cpus")),
         read_only=bool(service.get("read_only")),
         dropped=_capabilities(service.get("cap_drop")),
         added=_capabilities(service.get("cap_add")),
@@ -211,8 +230,8 @@ def of_stack(service: Mapping[str, Any], subnets: Iterable[str]) -> RunSettings:
     return RunSettings(
         user=service.get("user") or OPEN,
         grace=_seconds(service.get("stop_grace_period")) or OPEN,
-        memory=_number(limits.get("memory")) or OPEN,
-        cpus=_number(limits.get("cpus")) or OPEN,
+        memory=_limit(limits.get("memory")),
+        cpus=_limit(limits.get("cpus")),
         read_only=bool(service.get("read_only")),
         dropped=_capabilities(service.get("cap_drop")),
         added=_capabilities(service.get("cap_add")),
@@ -256,12 +275,12 @@ def _of_workload(workload: kubernetes.Workload, objects: Sequence[Mapping[str, A
     before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     return RunSettings(
         port=_port(container),
-        user=f"{context.get('runAsUser')}:{context.get('runAsGroup')}",
+        user=f"{context.get('runAsUser', '')}:{context.get('runAsGroup', '')}".rstrip(":") or OPEN,
         health=_probed(container, "livenessProbe"),
         ready=_probed(container, "readinessProbe"),
         grace=pod.get("terminationGracePeriodSeconds", 30) - before,
-        memory=_number(limits.get("memory")) or OPEN,
-        cpus=_number(limits.get("cpu")) or OPEN,
+        memory=_limit(limits.get("memory")),
+        cpus=_limit(limits.get("cpu")),
         read_only=bool(context.get("readOnlyRootFilesystem")),
         dropped=_capabilities(context.get("capabilities", {}).get("drop")),
         added=_capabilities(context.get("capabilities", {}).get("add")),
@@ -446,7 +465,7 @@ def other_programs(evidence: Deployment) -> Iterator[str]:
     """Yield a sentence for each mount and key by which the service or a command does not run the image unchanged."""
     for name in (PRODUCTION, *(command.name for command in evidence.commands)):
         place = STACK if name == PRODUCTION else f"{STACK}, {name}"
-        yield from replaced.of_stack(place, evidence.services.get(name) or {})
+        yield from replaced.of_stack(place, evidence.services.get(name) or {}, evidence.volumes)
     workloads = {"": kubernetes.service(evidence.objects), **_commands(evidence.objects, evidence.commands)}
     for name, workload in workloads.items():
         place = f"{KUBERNETES}, {name}" if name else KUBERNETES
@@ -462,14 +481,38 @@ def other_programs(evidence: Deployment) -> Iterator[str]:
 
 
 def wrong_startup(evidence: Deployment) -> Iterator[str]:
-    """Yield a sentence where the startup probe asks another path than the other probes: the service may not have it."""
-    given = _probed(kubernetes.container(kubernetes.service(evidence.objects)), "startupProbe")
-    paths = [str(evidence.reference.health), str(evidence.reference.ready)]
-    if given.startswith("/") and given not in paths:
-        yield (
-            f"{KUBERNETES}: the path of the startup probe must be {' or '.join(dict.fromkeys(paths))}, as with the "
-            f"other probes (got {given}). To fix it: correct the path."
-        )
+    """Yield a sentence for a startup probe that asks something else than the other probes: the pod may not start."""
+    workloads = {"": kubernetes.service(evidence.objects), **_commands(evidence.objects, evidence.commands)}
+    for name, workload in workloads.items():
+        place = f"{KUBERNETES}, {name}" if name else KUBERNETES
+        paths = [NONE] if name else [str(evidence.reference.health), str(evidence.reference.ready)]
+        given = _probed(kubernetes.container(workload), "startupProbe")
+        if given not in {NONE, *paths} and (name or given != CONNECTION):
+            yield (
+                f"{place}: the path of the startup probe must be {' or '.join(dict.fromkeys(paths))}, as with the "
+                f"other probes (got {given}). To fix it: correct or remove the probe."
+            )
+
+
+def changed_services(evidence: Deployment) -> Iterator[str]:
+    """Yield a sentence for what deploy/proxy.yml and deploy/release.yml change of the service or a command, or add."""
+    composed = evidence.composed
+    # What a site may set is left open, whether it is set on this machine or not.
+    values = evidence.variables[0].values if evidence.variables else {}
+    left_open = {name for name, value in values.items() if value is None} - variables.JUDGED
+    for file, services, judged in ((PROXIED, evidence.proxied, ()), (RELEASE, evidence.released, _OF_RELEASE)):
+        for name in (PRODUCTION, *(one.name for one in evidence.commands)):
+            if name not in composed or name not in services:
+                continue
+            place = file if name == PRODUCTION else f"{file}, {name}"
+            yield from replaced.of_layer(place, evidence.base, composed[name], services[name], judged)
+            base = variables.of_compose(evidence.base, composed[name])
+            base = base._replace(values={**base.values, **dict.fromkeys(left_open & base.values.keys())})
+            # The settings of the proxied service are compared with those of the other files.
+            known: Collection[str] = variables.JUDGED if place == PROXIED else ()
+            yield from variables.changed(base, variables.of_compose(place, services[name]), known)
+        added = {name: one for name, one in services.items() if name == PRODUCTION or name not in composed}
+        yield from undeclared_services(file, added, evidence.commands)
 
 
 def built_releases(services: Mapping[str, Any], commands: Iterable[Command]) -> Iterator[str]:
@@ -488,13 +531,13 @@ def built_releases(services: Mapping[str, Any], commands: Iterable[Command]) -> 
             yield f"{RELEASE}: {name} must be pulled (got pull_policy: never). To fix it: restore `<<: *release`."
 
 
-def undeclared_services(services: Mapping[str, Any], commands: Iterable[Command]) -> Iterator[str]:
-    """Yield a sentence for each service of the stack that runs the production image and is not declared."""
+def undeclared_services(file: str, services: Mapping[str, Any], commands: Iterable[Command]) -> Iterator[str]:
+    """Yield a sentence for each service of a file that runs the production image and is not declared."""
     production = _repository(services.get(PRODUCTION, {}))
     declared = {PRODUCTION, *(one.name for one in commands)}
     for name, service in services.items():
         if name not in declared and _repository(service) == production:
-            yield _undeclared(STACK, name)
+            yield _undeclared(file, name)
 
 
 def undeclared_workloads(objects: Sequence[Object], commands: Iterable[Command]) -> Iterator[str]:
@@ -574,9 +617,19 @@ def _found(pattern: str, text: str, what: str) -> str:
 
 
 def _number(text: object) -> float | None:
-    """Return a number of bytes or cores, with or without a unit."""
-    match = re.fullmatch(rf"(\d+\.?\d*(?:[eE][+-]?\d{{1,2}})?)({'|'.join(_UNITS)})B?", str(text), re.ASCII)
-    return float(Decimal(match[1]) * _UNITS[match[2]]) if match else None
+    """Return a number of bytes or cores, with or without a unit, or None where Kubernetes would refuse it."""
+    # An exponent takes the place of a unit; further letters, as in MiB, are refused.
+    match = re.fullmatch(rf"\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d{{1,2}}|{'|'.join(_UNITS)})", str(text), re.ASCII)
+    if not match:
+        return None
+    exponent = match[2].lower() if match[2] not in _UNITS else ""
+    return float(Decimal(match[1] + exponent) * _UNITS.get(match[2], 1))
+
+
+def _limit(text: object) -> Value:
+    """Return a limit of bytes or cores; a text that is not a quantity is returned unchanged."""
+    number = _number(text)
+    return (OPEN if text is None else str(text)) if number is None else number or OPEN
 
 
 def _seconds(text: object) -> float | None:

@@ -5,7 +5,7 @@ The API accepts an object that refers to nothing. Objects are as `kubectl kustom
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 KUBERNETES = "deploy/k8s"
@@ -14,6 +14,8 @@ DEPLOYMENT = "api"
 Object = Mapping[str, Any]
 # What asks a container.
 _PROBES, _HOOKS = ("livenessProbe", "readinessProbe", "startupProbe"), ("postStart", "preStop")
+# The ConfigMaps that Kubernetes and OpenShift put into each namespace.
+_OF_NAMESPACE = {"kube-root-ca.crt", "openshift-service-ca.crt"}
 # How the message about a mounted token ends.
 _FALSE = "false (got another value, or none). To fix it: set it to false."
 
@@ -143,6 +145,8 @@ def unselected_pods(objects: Sequence[Object]) -> Iterator[str]:
                 "others). To fix it: correct it."
             )
     without_pods = _with_addresses(objects)
+    # It may make pods that are in no file, such as those of a database.
+    has_operator = not all(map(_is_of_kubernetes, objects))
     for kind in ("NetworkPolicy", "PodDisruptionBudget", "Service"):
         chosen = []
         for one in of_kind(objects, kind):
@@ -151,7 +155,7 @@ def unselected_pods(objects: Sequence[Object]) -> Iterator[str]:
                 continue
             selected = [each for each in all_workloads if selects(_selector(one), each.labels)]
             chosen.append(selected)
-            if not selected:
+            if not selected and not has_operator:
                 yield (
                     f"{KUBERNETES}: the {kind} {name(one)} must select the pods of a workload (got none). To fix it: "
                     "correct its selector."
@@ -162,7 +166,7 @@ def unselected_pods(objects: Sequence[Object]) -> Iterator[str]:
                     f"{KUBERNETES}: the {kind} {name(one)} must select the pods of one workload (got {names}). To fix "
                     "it: correct its selector."
                 )
-        if all(chosen) and chosen and not any(ours in selected for selected in chosen):
+        if chosen and (all(chosen) or has_operator) and not any(ours in selected for selected in chosen):
             yield (
                 f"{KUBERNETES}: a {kind} must select the pods of the Deployment {ours.name} (got none). To fix it: "
                 "correct its selector."
@@ -262,26 +266,42 @@ def _opens(given: Mapping[str, Any], port: Mapping[str, Any]) -> bool:
     return wanted in {None, port.get("name")}
 
 
-def unknown_references(objects: Sequence[Object], ours: Iterable[Workload]) -> Iterator[str]:
+def unknown_references(objects: Sequence[Object], ours: Collection[Workload]) -> Iterator[str]:
     """Yield a sentence for each name that no object has: of a port, Service, workload, account, volume or ConfigMap."""
-    yield from _of_services(objects)
+    yield from _of_services(objects, ours)
     yield from _of_ingresses(objects)
     runs = {(one.kind, one.name) for one in workloads(objects)}
     for one in of_kind(objects, "HorizontalPodAutoscaler"):
         target = one["spec"]["scaleTargetRef"]
         if (target["kind"], target["name"]) not in runs:
             yield _unknown(f"the HorizontalPodAutoscaler {name(one)}", f"a {target['kind']}", target["name"])
-    accounts, maps = ({name(one) for one in of_kind(objects, kind)} for kind in ("ServiceAccount", "ConfigMap"))
+    accounts = {name(one) for one in of_kind(objects, "ServiceAccount")}
+    maps = {name(one): {*one.get("data", ()), *one.get("binaryData", ())} for one in of_kind(objects, "ConfigMap")}
     for workload in ours:
         holder = f"the {workload.kind} {workload.name}"
         if (account := _account(workload)) not in {"default", *accounts}:
             yield _unknown(holder, "a ServiceAccount", account)
         for given in _config_maps(workload):
-            if given.get("name") not in maps and not given.get("optional"):
-                yield _unknown(holder, "a ConfigMap", given.get("name", ""))
+            yield from _of_config_map(holder, given, maps)
         yield from (_unknown(holder, "a volume", one) for one in _unknown_volumes(workload))
+        own = container(workload)
         for one in containers(workload):
-            yield from (_unknown(f"a probe of {holder}", "a port", port) for port in _unknown_ports(one))
+            for port in _unknown_ports(one, is_own=one is own):
+                yield _unknown(f"a probe of {holder}", "a port", port)
+
+
+def _of_config_map(holder: str, given: Mapping[str, Any], maps: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Yield a sentence for a reference to a ConfigMap that is not there, or for each key that it lacks."""
+    named = given.get("name", "")
+    if given.get("optional") or named in _OF_NAMESPACE:
+        return
+    if named not in maps:
+        yield _unknown(holder, "a ConfigMap", named)
+        return
+    # Of a variable, and of a volume's files.
+    for key in filter(None, (given.get("key"), *(one["key"] for one in given.get("items") or ()))):
+        if key not in maps[named]:
+            yield _unknown(holder, f"a key of the ConfigMap {named}", key)
 
 
 def _unknown_volumes(workload: Workload) -> list[str]:
@@ -294,23 +314,28 @@ def _unknown_volumes(workload: Workload) -> list[str]:
     return sorted({*mounted} - have)
 
 
-def _unknown_ports(one: Mapping[str, Any]) -> Iterator[object]:
-    """Yield the ports that a container's probes and hooks ask, and that it does not have; a sidecar may list none."""
+def _unknown_ports(one: Mapping[str, Any], *, is_own: bool) -> Iterator[object]:
+    """Yield the ports that a container's probes and hooks ask, and that it does not have.
+
+    A sidecar need not list the ports that it has, other than by a name.
+    """
     listed = one.get("ports") or ()
     ports = {value for port in listed for value in (port["containerPort"], port.get("name"))}
     for handler in handlers(one):
         for kind in ("httpGet", "tcpSocket", "grpc"):
             port = (handler.get(kind) or {}).get("port")
-            if port is not None and port not in ports and (listed or isinstance(port, str)):
+            if port is not None and port not in ports and ((is_own and listed) or isinstance(port, str)):
                 yield port
 
 
-def _of_services(objects: Sequence[Object]) -> Iterator[str]:
+def _of_services(objects: Sequence[Object], ours: Collection[Workload]) -> Iterator[str]:
     for one in of_kind(objects, "Service"):
         for workload in workloads(objects):
             ports = {value for port in _ports(workload) for value in (port["containerPort"], port.get("name"))}
             for port in one["spec"].get("ports") or () if selects(_selector(one), workload.labels) else ():
-                if (target := port.get("targetPort", port["port"])) not in ports:
+                target = port.get("targetPort", port["port"])
+                # Another image need not list what is named by its number.
+                if target not in ports and (workload in ours or isinstance(target, str)):
                     yield _unknown(f"the Service {name(one)}", f"a port of the {workload.kind} {workload.name}", target)
 
 
@@ -342,7 +367,9 @@ def _config_maps(workload: Workload) -> Iterator[Mapping[str, Any]]:
         sources = [given.get("configMapRef") for given in one.get("envFrom") or ()]
         sources += [(given.get("valueFrom") or {}).get("configMapKeyRef") for given in one.get("env") or ()]
         yield from filter(None, sources)
-    yield from filter(None, (volume.get("configMap") for volume in workload.pod.get("volumes") or ()))
+    for volume in workload.pod.get("volumes") or ():
+        projected = (volume.get("projected") or {}).get("sources") or ()
+        yield from filter(None, (one.get("configMap") for one in (volume, *projected)))
 
 
 def _account(workload: Workload) -> str:

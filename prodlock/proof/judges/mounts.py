@@ -121,9 +121,16 @@ def resolve(path: str, links: Mapping[str, str]) -> str:
 
 def host_places(mount: Mapping[str, Any], project: ComposeProject) -> Iterator[str]:
     """Yield the places of this machine that a mount shows, without symlinks."""
-    source = str(mount.get("source") or "")
-    shown = _devices(project.volume(source)) if mount.get("type") == "volume" else [source] if source else []
+    shown = shown_places(mount, project.document.get("volumes") or {})
     yield from (project.real.get(place, place) for place in shown)
+
+
+def shown_places(mount: Mapping[str, Any], volumes: Mapping[str, Any]) -> list[str]:
+    """Return the places of a machine that a mount shows. Takes the definitions of the named volumes."""
+    source = str(mount.get("source") or "")
+    if mount.get("type") == "volume":
+        return _devices(volumes.get(source) or {})
+    return [source] if source else []
 
 
 def _devices(volume: Mapping[str, Any]) -> list[str]:
@@ -138,7 +145,9 @@ def _devices(volume: Mapping[str, Any]) -> list[str]:
 
 
 def controls_engine(place: str) -> bool:
-    """Return whether a place of this machine controls the Engine."""
+    """Return whether a place of a machine controls the Engine."""
+    # A link, which is known on this machine alone.
+    place = re.sub(r"^/var/run(?=/|$)", "/run", place)
     parts = _parts(place)
     is_socket = parts[-1] in _SOCKETS or bool(_OF_SOCKETS.fullmatch("/".join(parts)))
     return is_socket or any(is_within(place, one) or is_within(one, place) for one in _CONTROL)

@@ -10,7 +10,7 @@ from prodlock.proof.judges import credentials
 from prodlock.variables import decides_code
 
 # Those whose values are compared by what they mean: the trusted proxies and the stripped path.
-_JUDGED = frozenset({"FORWARDED_ALLOW_IPS", "UVICORN_ROOT_PATH"})
+JUDGED = frozenset({"FORWARDED_ALLOW_IPS", "UVICORN_ROOT_PATH"})
 _GRACE = "APP_STOP_GRACE_SECONDS"
 # A value that Compose and Swarm take from their environment; `$$` is a dollar sign.
 _INTERPOLATED = re.compile(r"(?<!\$)(?:\$\$)*\$(?!\$)")
@@ -47,13 +47,23 @@ def of_stack(file: str, service: Mapping[str, Any], written: Mapping[str, Any]) 
 
 
 def of_kubernetes(file: str, container: Mapping[str, Any], objects: Sequence[Mapping[str, Any]]) -> Variables:
-    """Return the variables of a container, with those of the ConfigMaps that it takes as a whole."""
+    """Return the variables of a container, with those of the ConfigMaps and Secrets that it takes as a whole.
+
+    Of a Secret the names are read, and no value.
+    """
     maps = {one["metadata"]["name"]: one.get("data") or {} for one in objects if one["kind"] == "ConfigMap"}
+    kept = {
+        one["metadata"]["name"]: (*(one.get("data") or ()), *(one.get("stringData") or ()))
+        for one in objects
+        if one["kind"] == "Secret"
+    }
     values: dict[str, str | None] = {}
     sources = container.get("envFrom") or ()
     for source in sources:
+        prefix = source.get("prefix") or ""
         given = maps.get((source.get("configMapRef") or {}).get("name"), {})
-        values |= {f"{source.get('prefix') or ''}{name}": str(value) for name, value in given.items()}
+        values |= {f"{prefix}{name}": str(value) for name, value in given.items()}
+        values |= {f"{prefix}{name}": None for name in kept.get((source.get("secretRef") or {}).get("name"), ())}
     own = set()
     for one in container.get("env") or ():
         if _OWN & (one.get("valueFrom") or {}).keys():
@@ -88,7 +98,7 @@ def differences(reference: Variables, others: Sequence[Variables], secrets: Coll
                     yield _missing(one.file, name, example)
             # What Compose leaves open, a deployment may set.
             elif (
-                name not in _JUDGED
+                name not in JUDGED
                 and one.values[name] != example.values[name]
                 and (one.values[name] is not None or example is reference)
             ):
@@ -107,6 +117,20 @@ def missing(service: Variables, command: Variables) -> Iterator[str]:
     for name in sorted(command.values.keys() - service.values.keys()):
         if decides_code(name):
             yield _deciding(command.file, name)
+
+
+def changed(base: Variables, given: Variables, judged: Collection[str] = ()) -> Iterator[str]:
+    """Yield a sentence for each variable that a file changes which is added to the Compose file.
+
+    It may set what that leaves open, other than the trusted proxies and the stripped path, unless these are judged.
+    """
+    for name in sorted((base.values.keys() | given.values.keys()) - {*judged}):
+        if name not in base.values:
+            yield _deciding(given.file, name) if decides_code(name) else _missing(base.file, name, given)
+        elif name not in given.values:
+            yield _missing(given.file, name, base)
+        elif given.values[name] != base.values[name] and (base.values[name] is not None or name in JUDGED):
+            yield _other(given, name, base)
 
 
 def wrong_grace(files: Sequence[Variables], seconds: object) -> Iterator[str]:

@@ -95,6 +95,12 @@ WRONG = {
         "IPS=10.0.0.0/8",
         "deploy/proxy.yml: the sender of trusted forwarded headers must be",
     ),
+    "less hardening behind the proxy": (
+        "deploy/proxy.yml",
+        "    ports: !reset []\n",
+        "    ports: !reset []\n    read_only: false\n",
+        "deploy/proxy.yml: read_only must be that of docker-compose.yml",
+    ),
     "no proxy": (
         "docker-compose.yml",
         "FORWARDED_ALLOW_IPS, ",

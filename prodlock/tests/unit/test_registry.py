@@ -46,6 +46,8 @@ def test_a_reference_has_a_registry_a_name_and_maybe_a_tag(text: str, parts: tup
         ("registry.example/quotes\n", "it has a space"),
         (f"registry.example/quotes@sha256:{'0' * 64}", "it has a digest"),
         ("registry.example/quotes:sha256:0", "the tag has other characters"),
+        ("docker.io/quotes:1.0", "must begin with a user or team"),
+        ("index.docker.io/quotes", "must begin with a user or team"),
         ("registry.example/Quotes", "upper-case letters"),
         ("registry.example/quotes:", "the tag is missing"),
         ("registry.example/quotes:-x", "the tag has other characters"),
@@ -104,6 +106,8 @@ PRINTED = {
     'Put "http://x/v2/a/manifests/1": EOF': "must stay open",
     "write tcp 127.0.0.1:1->127.0.0.1:2: write: connection reset by peer": "must stay open",
     "Error response from daemon: manifest for x/a@sha256:0 not found: manifest unknown": "check the name and",
+    "name unknown: The repository with name 'team/quotes' does not exist in the registry with id '1'": "create the",
+    "NAME_UNKNOWN: repository name not known to registry": "must have the repository registry.example/team/quotes (got",
     "received unexpected HTTP status: 503 Service Unavailable": "try again later",
 }
 

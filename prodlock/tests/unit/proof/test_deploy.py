@@ -19,7 +19,7 @@ STACK: dict[str, Any] = {"services": {"api-prod": {}}, "networks": {"default": {
 def resolved(**document: Any) -> Resolved:  # noqa: ANN401 - JSON
     """Return resolved files, valid ones unless `document` has others."""
     whole = {"stack": STACK, "written": STACK, "objects": [], "examples": [], "invalid": [], "foreign": []} | document
-    return Resolved({}, STACK, {}, whole)
+    return Resolved({"api-prod": {}}, STACK, {}, whole)
 
 
 def check(monkeypatch: pytest.MonkeyPatch, **document: Any) -> int:  # noqa: ANN401 - JSON

@@ -194,6 +194,27 @@ def test_another_setting_of_a_stack_is_a_finding(change: dict[str, Any], field: 
     assert f": {label(field)} must be " in sentence
 
 
+def test_limits_of_the_compose_file_have_two_forms() -> None:
+    """Of the service, and of its deployment. Without one the files in deploy/ must have none either."""
+    bare = {key: value for key, value in COMPOSE.items() if key not in {"mem_limit", "cpus"}}
+    limits = {"memory": "268435456", "cpus": 1}
+    assert deployment.of_compose(bare | {"deploy": {"resources": {"limits": limits}}}) == deployment.of_compose(COMPOSE)
+    found = deployment.of_compose(bare)
+    assert (found.memory, found.cpus) == (deployment.OPEN, deployment.OPEN)
+
+
+@pytest.mark.parametrize(
+    ("context", "got"),
+    [({}, "left open"), ({"runAsUser": 10001}, "10001"), ({"runAsGroup": 10001}, ":10001"), ({"runAsUser": 0}, "0")],
+)
+def test_a_user_that_kubernetes_is_not_given_is_named_in_the_message(context: dict[str, int], got: str) -> None:
+    """As `docker run --user` takes it."""
+    objects = copy.deepcopy(OBJECTS)
+    pod(objects)["securityContext"] = context
+    (sentence,) = deployment.differences(REFERENCE, {"k8s": deployment.of_kubernetes(objects)}, "compose.yaml")
+    assert f"the user and group must be 10001:10001, as with compose.yaml (got {got})." in sentence
+
+
 def test_capabilities_are_compared_as_docker_reads_them() -> None:
     """In any case, with or without the prefix."""
     assert deployment.of_stack(STACK | {"cap_drop": ["all"]}, SUBNETS) == deployment.of_stack(STACK, SUBNETS)
@@ -215,6 +236,37 @@ def test_instructions_of_the_dockerfile_are_read_in_any_case() -> None:
             deployment.of_image(text, "/", "/")
     with pytest.raises(ValueError, match=r"^no server with a port in deploy/haproxy\.cfg$"):
         deployment.of_proxy("backend service\n")
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "option  httpchk GET /ready HTTP/1.1",
+        "option httpchk HEAD /ready",
+        "option httpchk\n    http-check send meth GET uri /ready ver HTTP/1.1 hdr Host x",
+        "option httpchk GET /\n    http-check send uri /ready meth HEAD",
+        "option httpchk GET /ready\n    http-check send hdr Host x",
+    ],
+)
+def test_each_form_of_haproxys_check_is_read(check: str) -> None:
+    """GET and HEAD: the service refuses OPTIONS, the method by default."""
+    assert deployment.of_proxy(PROXY.replace("option httpchk GET /ready", check)) == deployment.of_proxy(PROXY)
+    assert deployment.of_proxy(PROXY.replace("GET /ready", "/ready")).ready == deployment.CONNECTION
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]",
+        "http-request  set-header x-forwarded-proto %[ssl_fc,iif(https,http)] unless outer scheme  # ours",
+    ],
+)
+def test_the_header_of_the_scheme_is_read_as_haproxy_does(line: str) -> None:
+    """In any case, with any spaces. Where it is replaced under another condition, clients may forge it."""
+    start = "http-request set-header x-forwarded-proto %[ssl_fc,iif(https,http)]"
+    assert deployment.of_proxy(PROXY.replace(start, line)).forwarded == deployment.PROXY
+    assert deployment.of_proxy(PROXY.replace(start, f"{start} if x")).forwarded == deployment.EVERYONE
+    assert deployment.of_proxy(PROXY.replace(start, f"# {start}")).forwarded == deployment.EVERYONE
 
 
 def test_another_port_of_the_proxy_is_a_finding() -> None:
@@ -369,9 +421,9 @@ def test_sidecars_are_not_compared_with_the_service() -> None:
             deployment.image(objects)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("10s", 10), ("1m30s", 90), ("1h", 3600), ("500ms", 0.5), (None, None)])
-def test_a_duration_is_read(text: str | None, seconds: float | None) -> None:
-    """As Compose writes it."""
+@pytest.mark.parametrize(("text", "seconds"), [("10s", 10), ("1m30s", 90), ("1h", 3600), ("500ms", 0.5), (None, 10)])
+def test_a_duration_is_read(text: str | None, seconds: float) -> None:
+    """As Compose writes it. Without one it is 10 s."""
     assert deployment.of_compose({"stop_grace_period": text}).grace == seconds
 
 
@@ -415,8 +467,9 @@ def judged(objects: list[dict[str, Any]], stacked: dict[str, Any]) -> list[str]:
     """Return the findings about a service with commands."""
     images = {"deploy/stack.yml": DIGEST, "deploy/k8s": DIGEST}
     given: list[Mapping[str, Any]] = [*objects]
+    volumes = {"socket": {"driver_opts": {"type": "none", "o": "bind", "device": "/run/docker.sock"}}, "x": None}
     return deployment.judge(
-        deployment.Deployment("compose.yaml", REFERENCE, {}, images, given, [], {}, stacked, COMMANDS)
+        deployment.Deployment("compose.yaml", REFERENCE, {}, images, given, [], {}, stacked, COMMANDS, volumes=volumes)
     )
 
 
@@ -496,6 +549,15 @@ def test_another_setting_of_a_command_in_kubernetes_is_a_finding(
         ({"configs": [{"source": "etc"}]}, "(got /etc, below /etc"),
         ({"secrets": [{"source": "x", "target": "/etc/ld.so.preload"}]}, "(got /etc/ld.so.preload, below /etc"),
         ({"tmpfs": "/usr/lib:size=1m"}, "(got /usr/lib, below /usr"),
+        *(
+            ({"volumes": [one | {"target": "/data"}]}, ": no mount must give control of the Engine (got /")
+            for one in (
+                {"type": "bind", "source": "/var/run/docker.sock"},
+                {"type": "bind", "source": "/var/run"},
+                {"type": "bind", "source": "/"},
+                {"type": "volume", "source": "socket"},
+            )
+        ),
         ({"init": True}, ": init must be what the image declares"),
         ({"working_dir": "/tmp"}, ": working_dir must be what the image declares"),
         ({"stop_signal": "SIGKILL"}, ": stop_signal must be what the image declares"),
@@ -518,7 +580,12 @@ def test_a_stack_that_does_not_run_the_image_unchanged_is_a_finding(
     [
         ({"volumeMounts": [{"name": "tmp", "mountPath": "/srv/app/templates"}]}, "(got /srv/app/templates, below /srv"),
         ({"workingDir": "/tmp"}, ": workingDir must be what the image declares"),
-        ({"lifecycle": {"postStart": {"exec": {"command": ["sh"]}}}}, ": lifecycle.postStart must be what the image"),
+        ({"lifecycle": {"postStart": {"exec": {"command": ["sh"]}}}}, ": lifecycle.postStart must be httpGet or sleep"),
+        (
+            {"lifecycle": {"preStop": {"exec": {"command": ["sleep", "5"]}}}},
+            ": lifecycle.preStop must be httpGet or sleep (got exec: a program that the image does not declare).",
+        ),
+        ({"lifecycle": {"stopSignal": "SIGKILL"}}, ": lifecycle.stopSignal must be what the image declares"),
     ],
 )
 def test_a_pod_that_does_not_run_the_image_unchanged_is_a_finding(
@@ -552,16 +619,23 @@ def test_the_port_of_a_container_with_several_is_the_one_that_is_probed() -> Non
 
 
 def test_a_startup_probe_asks_a_path_of_the_other_probes() -> None:
-    """Or only connects. With another path no pod would become ready."""
+    """Or only connects. With another path no pod would become ready. A command has none."""
     objects = all_objects()
     for path in ("/health", "/ready"):
         container(objects)["startupProbe"] = {"httpGet": {"path": path}}
         assert judged(objects, services()) == []
     container(objects)["startupProbe"] = {"tcpSocket": {"port": 8000}}
     assert judged(objects, services()) == []
-    container(objects)["startupProbe"] = {"httpGet": {"path": "/healthz"}}
-    (sentence,) = judged(objects, services())
-    assert sentence.startswith("deploy/k8s: the path of the startup probe must be /health or /ready, as with")
+    for other, got in (({"httpGet": {"path": "/healthz"}}, "/healthz"), ({"exec": {"command": ["x"]}}, "a command")):
+        container(objects)["startupProbe"] = other
+        (sentence,) = judged(objects, services())
+        assert sentence.startswith("deploy/k8s: the path of the startup probe must be /health or /ready, as with")
+        assert f"(got {got})" in sentence
+    del container(objects)["startupProbe"]
+    for probe in ({"httpGet": {"path": "/health"}}, {"tcpSocket": {"port": 8000}}, {"exec": {"command": ["x"]}}):
+        objects[3]["spec"]["template"]["spec"]["containers"][0]["startupProbe"] = probe
+        (sentence,) = judged(objects, services())
+        assert sentence.startswith("deploy/k8s, a_worker: the path of the startup probe must be none, as with the ")
 
 
 def test_data_and_times_of_checks_are_not_findings() -> None:
@@ -570,7 +644,11 @@ def test_data_and_times_of_checks_are_not_findings() -> None:
     container(objects)["volumeMounts"] = [{"name": "tmp", "mountPath": path} for path in ("/tmp", "/data", "/run/x")]
     stacked["api-prod"] |= {
         "healthcheck": {"interval": "5s"},
-        "volumes": [{"type": "tmpfs", "target": "/tmp"}, {"type": "volume", "source": "x", "target": "/var/lib/x"}],
+        "volumes": [
+            {"type": "tmpfs", "target": "/tmp"},
+            {"type": "volume", "source": "x", "target": "/var/lib/x"},
+            {"type": "bind", "source": "/mnt/data", "target": "/data"},
+        ],
         "secrets": [{"source": "x"}, {"source": "x", "target": "y"}],
     }
     assert judged(objects, stacked) == []
@@ -680,6 +758,118 @@ def test_a_release_that_would_not_run_its_image_is_a_finding(name: str, change: 
     assert sentence.startswith(f"deploy/release.yml: {part}")
 
 
+def layered(file: str, change: dict[str, Any], name: str = "api-prod") -> list[str]:
+    """Return the findings about a file that is added to the Compose file, and changes a service."""
+    environment = {"A": "1", "B": None, "FORWARDED_ALLOW_IPS": None}
+    base = COMPOSE | {"image": "x:prod", "build": {"target": "prod"}, "environment": environment}
+    composed = {"api-prod": base, "worker": base, "db": {"image": "postgres:17"}}
+    # What Compose resolves for the shipped files.
+    with_proxy = base | {
+        "ports": None, "deploy": {"replicas": 2, "resources": {}, "placement": {}}, "entrypoint": None,
+        "environment": environment | {"B": "2", "FORWARDED_ALLOW_IPS": "10.0.0.0/24"},
+    }  # fmt: skip
+    files = {
+        "deploy/proxy.yml": composed | {"api-prod": with_proxy, "proxy": {"image": "haproxy:3.2", "read_only": True}},
+        "deploy/release.yml": composed
+        | dict.fromkeys(("api-prod", "worker"), base | {"image": DIGEST, "build": None, "pull_policy": "missing"}),
+    }
+    files[file][name] = files[file].get(name, {}) | change
+    reference = variables.Variables("compose.yaml", environment)
+    evidence = deployment.Deployment(
+        "compose.yaml", REFERENCE, {}, {}, [], [], {}, commands=(COMMANDS[0]._replace(name="worker"),),
+        variables=[reference], composed=composed, proxied=files["deploy/proxy.yml"],
+        released=files["deploy/release.yml"],
+    )  # fmt: skip
+    return list(deployment.changed_services(evidence))
+
+
+@pytest.mark.parametrize("file", ["deploy/proxy.yml", "deploy/release.yml"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"labels": {"a": "b"}, "networks": {"outside": None}, "restart": "always", "logging": {"driver": "local"}},
+        {"deploy": {"replicas": 5}, "scale": 5, "ports": [{"target": 8000}], "x-note": 1, "privileged": False},
+    ],
+)
+def test_a_file_that_is_added_to_the_compose_file_may_change_where_and_how_often_a_service_runs(
+    file: str, change: dict[str, Any]
+) -> None:
+    """And its variables that are left open; the others are those of docker-compose.yml."""
+    assert layered(file, change) == layered(file, change, "worker") == []
+
+
+@pytest.mark.parametrize("name", ["api-prod", "worker"])
+@pytest.mark.parametrize("file", ["deploy/proxy.yml", "deploy/release.yml"])
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"command": ["sh"]}, "command"),
+        ({"entrypoint": ["sh"]}, "entrypoint"),
+        ({"user": "0"}, "user"),
+        ({"read_only": False}, "read_only"),
+        ({"cap_drop": None}, "cap_drop"),
+        ({"privileged": True}, "privileged"),
+        ({"mem_limit": "1"}, "mem_limit"),
+        ({"volumes": [{"type": "bind", "source": "/w/app", "target": "/srv/app"}]}, "volumes"),
+        ({"network_mode": "host"}, "network_mode"),
+        ({"healthcheck": {"disable": True}}, "healthcheck"),
+        ({"stop_grace_period": "1s"}, "stop_grace_period"),
+        ({"deploy": {"resources": {"reservations": {"devices": [{"count": 1}]}}}}, "deploy.resources"),
+        ({"a_key_of_tomorrow": 1}, "a_key_of_tomorrow"),
+    ],
+)
+def test_a_file_that_is_added_to_the_compose_file_and_changes_what_runs_is_a_finding(
+    name: str, file: str, change: dict[str, Any], key: str
+) -> None:
+    """By a list of the keys that it may change."""
+    (sentence,) = layered(file, change, name)
+    place = file if name == "api-prod" else f"{file}, {name}"
+    assert sentence.startswith(f"{place}: {key} must be that of compose.yaml (got another value, or none).")
+
+
+def test_only_a_release_runs_another_image_instead_of_a_build() -> None:
+    """Behind the proxy it is the one that docker-compose.yml builds."""
+    change = {"image": "x:dev", "build": {"target": "dev"}}
+    assert layered("deploy/release.yml", change) == []
+    keys = [one.split()[1] for one in layered("deploy/proxy.yml", change)]
+    assert keys == ["build", "image"]
+
+
+@pytest.mark.parametrize("file", ["deploy/proxy.yml", "deploy/release.yml"])
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"A": "2"}, "{file}: A must be 1, as with compose.yaml (got 2)"),
+        ({"C": "3"}, "compose.yaml: C must be handed on as with {file} (got no such variable)"),
+        ({"PYTHONPATH": "/x"}, "{file}: PYTHONPATH must not be set, because it decides which code runs"),
+    ],
+)
+def test_a_file_that_is_added_to_the_compose_file_and_changes_a_variable_is_a_finding(
+    file: str, change: dict[str, str], part: str
+) -> None:
+    """Other than one that is left open."""
+    environment = {"A": "1", "B": "2", "FORWARDED_ALLOW_IPS": None}
+    (sentence,) = layered(file, {"environment": environment | change})
+    assert sentence.startswith(part.format(file=file))
+    (sentence,) = layered(file, {"environment": {"A": "1", "FORWARDED_ALLOW_IPS": None}})
+    assert sentence.startswith(f"{file}: B must be handed on as with compose.yaml")
+
+
+def test_the_trusted_proxies_are_judged_where_there_is_a_proxy() -> None:
+    """`of_proxied` compares them. Without the proxy they are those of docker-compose.yml."""
+    change = {"environment": {"A": "1", "B": None, "FORWARDED_ALLOW_IPS": "*"}}
+    assert layered("deploy/proxy.yml", change) == []
+    (sentence,) = layered("deploy/release.yml", change)
+    assert sentence.startswith("deploy/release.yml: FORWARDED_ALLOW_IPS must be left open, as with compose.yaml (got")
+
+
+def test_a_file_that_adds_a_service_with_the_production_image_is_a_finding() -> None:
+    """It must be declared, as in a stack."""
+    (sentence,) = layered("deploy/proxy.yml", {"image": "x:prod", "command": ["sh"]}, "beat")
+    assert sentence.startswith("deploy/proxy.yml: beat, which runs the production image, must be one of `commands`")
+
+
 def test_commands_have_the_variables_of_the_service() -> None:
     """A command that a file gives others is a finding. Compose gives all of them the same."""
     objects, stacked = all_objects(), services()
@@ -711,11 +901,27 @@ def test_commands_have_the_variables_of_the_service() -> None:
         ("1.5Gi", 1610612736),
         ("350m", 0.35),
         (2, 2),
+        (".5", 0.5),
+        ("+1.", 1),
+        ("5E-1", 0.5),
+        ("1E", 1e18),
         ("1.2.3", None),
+        (".", None),
         ("1Xi", None),
+        ("256MiB", None),
+        ("1e3Mi", None),
         (None, None),
     ],
 )
 def test_quantities_have_each_unit_of_kubernetes(text: object, number: float | None) -> None:
     """A number without a unit is one of bytes or cores."""
     assert deployment._number(text) == number
+
+
+@pytest.mark.parametrize(("given", "got"), [("256MB", "256MB"), ("256 Mi", "256 Mi"), ("0", "left open")])
+def test_a_limit_that_is_not_a_quantity_is_a_finding(given: str, got: str) -> None:
+    """With its text: Kubernetes refuses it. Zero does not limit."""
+    objects = copy.deepcopy(OBJECTS)
+    container(objects)["resources"]["limits"]["memory"] = given
+    (sentence,) = deployment.differences(REFERENCE, {"k8s": deployment.of_kubernetes(objects)}, "compose.yaml")
+    assert sentence.startswith(f"k8s: the memory limit in bytes must be 268435456, as with compose.yaml (got {got}).")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 from collections.abc import Callable
 from typing import Any
@@ -174,6 +175,42 @@ def test_an_object_that_refers_to_nothing_is_a_finding(change: Callable[[Objects
     assert len(findings) == (2 if "must select" in sentence else 1)
 
 
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ({"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "COLOUR"}}}]}, "COLOUR"),
+        ({"volumes": [{"name": "x", "configMap": {"name": "settings", "items": [{"key": "b", "path": "x"}]}}]}, "b"),
+        (
+            {"volumes": [{"name": "x", "projected": {"sources": [
+                {"configMap": {"name": "settings", "items": [{"key": "b", "path": "x"}]}}
+            ]}}]},
+            "b",
+        ),
+    ],
+)  # fmt: skip
+def test_a_key_that_a_config_map_lacks_is_a_finding(change: dict[str, Any], missing: str) -> None:
+    """The pod does not start, unless the key is optional."""
+    objects = copy.deepcopy(OBJECTS)
+    place = pod(objects)["containers"][0] if "env" in change else pod(objects)
+    place.update(copy.deepcopy(change))
+    assert judged(objects) == [
+        f"deploy/k8s: the Deployment api must name a key of the ConfigMap settings of these files (got {missing}). To "
+        "fix it: correct the name."
+    ]
+    for kind in ("data", "binaryData"):
+        objects["settings"] = {"kind": "ConfigMap", "metadata": {"name": "settings"}, kind: {missing: ""}}
+        assert judged(objects) == []
+    objects["settings"] = OBJECTS["settings"]
+    reference = ast.literal_eval(repr(change).replace("'name': 'settings'", "'name': 'settings', 'optional': True"))
+    place.update(reference)
+    assert judged(objects) == []
+    place.update(ast.literal_eval(repr(change).replace("settings", "kube-root-ca.crt")))
+    assert judged(objects) == []
+    place.update(ast.literal_eval(repr(change).replace("settings", "other")))
+    (sentence,) = judged(objects)
+    assert sentence.startswith("deploy/k8s: the Deployment api must name a ConfigMap of these files (got other).")
+
+
 def test_references_within_a_pod_are_not_findings() -> None:
     """Its labels, its volumes, its ports, also those of a container that starts before the others."""
     objects = copy.deepcopy(OBJECTS)
@@ -294,6 +331,23 @@ def test_the_port_of_a_sidecar_may_be_closed() -> None:
     assert "the port 9000 of api" in sentence
 
 
+def test_ports_need_not_be_listed_by_other_images() -> None:
+    """Kubernetes needs the list for names alone: a probe of a sidecar, a Service of a database."""
+    objects = copy.deepcopy(OBJECTS)
+    pod(objects)["containers"][0]["name"] = "api"
+    sidecar = {"name": "sql-proxy", "ports": [{"containerPort": 5432}], "startupProbe": {"httpGet": {"port": 9090}}}
+    pod(objects)["containers"].append(sidecar)
+    objects["redis"] = workload("redis", {"name": "redis"})
+    del objects["redis"]["spec"]["template"]["spec"]["containers"][0]["ports"]
+    objects["redis"]["spec"]["template"]["spec"]["containers"].append({"ports": [{"containerPort": 9121}]})
+    service = {"selector": {"name": "redis"}, "ports": [{"port": 6379}]}
+    objects["service of redis"] = an_object("Service", service, "redis")
+    assert judged(objects) == []
+    sidecar["startupProbe"] = {"httpGet": {"port": "health"}}
+    service["ports"] = [{"port": 6379, "targetPort": "redis"}]
+    assert [one.partition("(got ")[2].partition(")")[0] for one in judged(objects)] == ["redis", "health"]
+
+
 def test_a_service_selects_the_pods_of_one_workload() -> None:
     """A command's pods do not answer requests; those of the service must be selected."""
     objects = copy.deepcopy(OBJECTS) | {"worker": workload("worker", {"name": "worker"})}
@@ -318,6 +372,25 @@ def test_a_service_that_leads_out_of_the_cluster_is_accepted() -> None:
     assert judged(OBJECTS | {"service of addresses": service, "addresses": addresses}) == []
     assert judged(OBJECTS | {"service of addresses": service, "addresses": an_object("Endpoints", {}, "db")}) == []
     assert len(judged(OBJECTS | {"service of addresses": service})) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "selector"),
+    [("NetworkPolicy", {"podSelector": OTHER}), ("PodDisruptionBudget", {"selector": OTHER}),
+     ("Service", {"selector": {"name": "z"}})],
+)  # fmt: skip
+def test_pods_that_an_operator_makes_may_be_selected(kind: str, selector: dict[str, Any]) -> None:
+    """They are in no file. Those of the service must be selected as before."""
+    database = {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "metadata": {"name": "db"}, "spec": {}}
+    of_database = an_object(kind, selector, "db")
+    assert len(judged(OBJECTS | {"of database": of_database})) == 1
+    assert judged(OBJECTS | {"of database": of_database, "database": database}) == []
+    objects = copy.deepcopy(OBJECTS) | {"database": database}
+    place = {"NetworkPolicy": "policy", "PodDisruptionBudget": "budget", "Service": "service"}[kind]
+    objects[place]["spec"].update(selector)
+    (sentence,) = judged(objects)
+    wanted = "a NetworkPolicy must let requests in" if kind == "NetworkPolicy" else f"a {kind} must select the pods of"
+    assert wanted in sentence
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,17 @@ def test_variables_of_kubernetes_have_several_sources() -> None:
     assert variables.of_kubernetes("x", {"envFrom": [{"secretRef": {"name": "s"}}]}, objects).has_secrets
 
 
+def test_names_of_a_secret_are_read_and_no_value() -> None:
+    """Of one that the files have, such as kustomize's secretGenerator makes."""
+    secret = {"kind": "Secret", "metadata": {"name": "s"}, "data": {"A": "aHVudGVyMg=="}, "stringData": {"PATH": "/x"}}
+    container = {"envFrom": [{"secretRef": {"name": "s"}}, {"prefix": "X_", "secretRef": {"name": "s"}}]}
+    found = variables.of_kubernetes("k8s", container, [secret])
+    assert found.values == dict.fromkeys(("A", "PATH", "X_A", "X_PATH"))
+    (sentence,) = variables.differences(Variables("x", dict.fromkeys(("A", "X_A", "X_PATH"))), [found], ())
+    assert sentence.startswith("k8s: PATH must not be set, because it decides which code runs")
+    assert variables.of_kubernetes("k8s", container, []).values == {}
+
+
 @pytest.mark.parametrize(("given", "count"), [("10", 0), ("10.0", 0), ("20", 1), ("x", 1), (None, 0)])
 def test_another_grace_period_is_a_finding(given: str | None, count: int) -> None:
     """The service would drain for longer than the orchestrator waits."""
