@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
-from prodlock.server.batches import BatchHandler
+from prodlock.server.batches import REQUESTS, BatchHandler
 from prodlock.server.settings import Settings
 
 # The logger of the server.
@@ -85,8 +85,6 @@ def is_first_report(record: logging.LogRecord) -> bool:
 
 def configure(settings: Settings) -> None:
     """Send every logger's lines to standard output in the format of the settings."""
-    # Facts that no line shows are not looked up (https://docs.python.org/3/howto/logging.html#optimization).
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.config.dictConfig(
         {
             "version": 1,
@@ -111,4 +109,19 @@ def configure(settings: Settings) -> None:
                 "uvicorn.access": {"handlers": [], "propagate": False},
             },
         }
+    )
+
+
+def adapt_to_application() -> None:
+    """Keep the server's lines where an application has configured logging, and what its formats may show."""
+    # That disables the loggers that it does not name. A single one is disabled on purpose.
+    if logging.getLogger(SERVER).disabled:
+        for name in (SERVER, REQUESTS, "uvicorn.error"):
+            logging.getLogger(name).disabled = False
+    loggers = (logging.getLogger(), *logging.Logger.manager.loggerDict.values())
+    handlers = (handler for one in loggers for handler in getattr(one, "handlers", ()))
+    own = (TextFormatter, JsonFormatter)
+    # Facts that no line shows are not looked up (https://docs.python.org/3/howto/logging.html#optimization).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = not all(
+        isinstance(one, logging.NullHandler) or isinstance(one.formatter, own) for one in handlers
     )

@@ -25,7 +25,7 @@ from prodlock.server.body_limit import BodyLimit
 from prodlock.server.head import Head
 from prodlock.server.lifecycle import Lifecycle
 from prodlock.server.listeners import ACCEPTED_AT_ONCE, BACKLOG, bind, not_free
-from prodlock.server.logs import SERVER
+from prodlock.server.logs import SERVER, adapt_to_application
 from prodlock.server.probes import Paths, Probes
 from prodlock.server.protocol import BoundedProtocol
 from prodlock.server.request_log import RequestLog
@@ -64,7 +64,8 @@ class Lifespan(uvicorn.LifespanOn):
             raise
 
     async def send(self, message: Any) -> None:  # noqa: ANN401
-        """Handle a message of the application."""
+        """Handle a message of the application, which may have configured logging before."""
+        adapt_to_application()
         if self.is_cancelled and isinstance(sys.exc_info()[1], asyncio.CancelledError):
             message = {"type": message["type"]}
         await super().send(message)
@@ -202,6 +203,7 @@ def run(
 
     Without sockets, it binds those of the settings. `kind` is the class of the server.
     """
+    adapt_to_application()
     sockets = sockets or bind(settings.host, settings.port)
     lifecycle = Lifecycle()
     config = uvicorn.Config(
