@@ -21,6 +21,7 @@ from typing import Any
 
 from prodlock.server import uvicorn_internals as uvicorn
 from prodlock.server.asgi import Application
+from prodlock.server.batches import DEFERRED
 from prodlock.server.body_limit import BodyLimit
 from prodlock.server.head import Head
 from prodlock.server.lifecycle import Lifecycle
@@ -191,6 +192,7 @@ class Server(uvicorn.Server):
         return 0 if self.lifecycle.stopping and not failed else STARTUP_FAILURE
 
     def _log_end(self) -> None:
+        DEFERRED.run()
         for request in list(self.lifecycle.open_requests):
             request.log_abort()
         logger.warning("The grace period is over: the process ends, though the application still runs.")
@@ -231,6 +233,9 @@ def run(
     except asyncio.CancelledError:
         logger.info("Stopped during the start.")
         return 0
+    finally:
+        # An application may have replaced the handler that does it at the exit.
+        DEFERRED.run()
     return STARTUP_FAILURE if server.lifespan.should_exit else 0
 
 
