@@ -102,12 +102,7 @@ def configure(settings: Settings) -> None:
                 }
             },
             "root": {"handlers": ["stdout"], "level": settings.log_level.upper()},
-            # uvicorn's access log is off: prodlock.server.request_log writes that line, with an id.
-            "loggers": {
-                "uvicorn": {"handlers": [], "propagate": True},
-                "uvicorn.error": {"filters": ["first"]},
-                "uvicorn.access": {"handlers": [], "propagate": False},
-            },
+            "loggers": {"uvicorn.error": {"filters": ["first"]}},
         }
     )
 

@@ -213,6 +213,7 @@ def run(
         port=settings.port,
         http=BoundedProtocol,
         log_config=None,
+        # The request log has these lines, with an id.
         access_log=False,
         # Without it, uvicorn would read WEB_CONCURRENCY.
         workers=1,
