@@ -243,20 +243,22 @@ class Supervisor:
             self.write_report(report, imported(self.root, {"__main__"}))
             with failed.errors_of("uvicorn.error") as errors:
                 code = self.serve_until_stopped(app)
-            if not errors:
+            if code is not None:
                 return code
             reason = "\n".join(errors)
         else:
             self.write_report(report, [])
-        return self.serve_until_stopped(failed.application(reason))
+        return self.serve_until_stopped(failed.application(reason)) or 0
 
-    def serve_until_stopped(self, app: Application) -> int:
-        """Serve an application on copies of the listening sockets, because uvicorn closes those that it serves on."""
+    def serve_until_stopped(self, app: Application) -> int | None:
+        """Serve an application until a signal, and return the exit code, or None where its start fails.
+
+        On copies of the listening sockets, because uvicorn closes those that it serves on.
+        """
         try:
             return server.run(app, self.settings, [listener.dup() for listener in self.sockets], QuickServer)
-        except SystemExit as ended:
-            # uvicorn's, where the lifespan has failed.
-            return ended.code if isinstance(ended.code, int) else 1
+        except SystemExit:
+            return None
 
     def load(self) -> tuple[Application | None, str]:
         """Return the application, or None and the reason why it can't be loaded, which is logged as well."""

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser().parse_args(arguments)
     settings = Settings.read(options=vars(given))
     logs.configure(settings)
-    app = application.load(given.application, is_factory=given.factory)
     for name in ineffective_variables():
         logging.getLogger(logs.SERVER).warning("%s has no effect: this server does not read it.", name)
+    app = application.load(given.application, is_factory=given.factory)
     return server.run(app, settings)

@@ -26,6 +26,17 @@ class Head:
 
     async def _serve_head(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = False
+        # A copy: the server must still see HEAD, and a router changes the path that a proxy strips.
+        as_get = {**scope, "method": "GET"}
+        # What the application has received: it receives that again.
+        received: list[Message] = []
+
+        async def receive_and_keep() -> Message:
+            received.append(await receive())
+            return received[-1]
+
+        async def receive_again() -> Message:
+            return received.pop(0) if received else await receive()
 
         async def send_unless_refused(message: Message) -> None:
             nonlocal refused
@@ -40,12 +51,10 @@ class Head:
                 # Complete the response at once: the body that is left out may have no end.
                 await send({"type": "http.response.body"})
 
-        await self.app(scope, receive, send_unless_refused)
+        await self.app(scope, receive_and_keep, send_unless_refused)
         if refused:
-            # A copy: the server must still see HEAD.
-            as_get = {**scope, "method": "GET"}
             try:
-                await self.app(as_get, receive, send_head)
+                await self.app(as_get, receive_again, send_head)
             finally:
                 scope["route"] = as_get.get("route")
 

@@ -96,8 +96,6 @@ def is_first_report(record: logging.LogRecord) -> bool:
 
 def configure(settings: Settings) -> None:
     """Send every logger's lines to standard output in the format of the settings."""
-    # Facts that no line shows are not looked up (https://docs.python.org/3/howto/logging.html#optimization).
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.config.dictConfig(
         {
             "version": 1,
@@ -115,11 +113,21 @@ def configure(settings: Settings) -> None:
                 }
             },
             "root": {"handlers": ["stdout"], "level": settings.log_level.upper()},
-            # uvicorn's access log is off: prodlock.server.request_log writes that line, with an id.
-            "loggers": {
-                "uvicorn": {"handlers": [], "propagate": True},
-                "uvicorn.error": {"filters": ["first"]},
-                "uvicorn.access": {"handlers": [], "propagate": False},
-            },
+            "loggers": {"uvicorn.error": {"filters": ["first"]}},
         }
+    )
+
+
+def adapt_to_application() -> None:
+    """Keep the server's lines where an application has configured logging, and what its formats may show."""
+    # That disables the loggers that it does not name. A single one is disabled on purpose.
+    if logging.getLogger(SERVER).disabled:
+        for name in (SERVER, REQUESTS, "uvicorn.error"):
+            logging.getLogger(name).disabled = False
+    loggers = (logging.getLogger(), *logging.Logger.manager.loggerDict.values())
+    handlers = (handler for one in loggers for handler in getattr(one, "handlers", ()))
+    own = (TextFormatter, JsonFormatter)
+    # Facts that no line shows are not looked up (https://docs.python.org/3/howto/logging.html#optimization).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = not all(
+        isinstance(one, logging.NullHandler) or isinstance(one.formatter, own) for one in handlers
     )

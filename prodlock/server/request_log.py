@@ -80,12 +80,14 @@ class Exchange:
     """A request and its response, or a WebSocket connection."""
 
     __slots__ = (
-        "_held", "_logged", "_probes", "_receive", "_scope", "_send", "_started", "identifier", "is_complete", "status",
+        "_held", "_is_probe", "_logged", "_receive", "_scope", "_send", "_started", "identifier", "is_complete",
+        "status",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, probes: Paths) -> None:
         self._scope = scope
-        self._probes = probes
+        # Now: a mount changes the path that a proxy strips.
+        self._is_probe = requested_path(scope) in probes
         self._receive = receive
         self._send = send
         self._started = time.perf_counter()
@@ -166,7 +168,7 @@ class Exchange:
     def log(self, level: int, note: str = "", error: BaseException | None = None) -> None:
         """Log the request, once."""
         scope = self._scope
-        if level == logging.INFO and requested_path(scope) in self._probes:
+        if level == logging.INFO and self._is_probe:
             level = logging.DEBUG
         if self._logged or not logger.isEnabledFor(level):
             return

@@ -21,11 +21,12 @@ from typing import Any
 
 from prodlock.server import uvicorn_internals as uvicorn
 from prodlock.server.asgi import Application
+from prodlock.server.batches import DEFERRED
 from prodlock.server.body_limit import BodyLimit
 from prodlock.server.head import Head
 from prodlock.server.lifecycle import Lifecycle
 from prodlock.server.listeners import ACCEPTED_AT_ONCE, BACKLOG, bind, not_free
-from prodlock.server.logs import SERVER
+from prodlock.server.logs import SERVER, adapt_to_application
 from prodlock.server.probes import Paths, Probes
 from prodlock.server.protocol import BoundedProtocol
 from prodlock.server.request_log import RequestLog
@@ -64,7 +65,8 @@ class Lifespan(uvicorn.LifespanOn):
             raise
 
     async def send(self, message: Any) -> None:  # noqa: ANN401
-        """Handle a message of the application."""
+        """Handle a message of the application, which may have configured logging before."""
+        adapt_to_application()
         if self.is_cancelled and isinstance(sys.exc_info()[1], asyncio.CancelledError):
             message = {"type": message["type"]}
         await super().send(message)
@@ -190,6 +192,7 @@ class Server(uvicorn.Server):
         return 0 if self.lifecycle.stopping and not failed else STARTUP_FAILURE
 
     def _log_end(self) -> None:
+        DEFERRED.run()
         for request in list(self.lifecycle.open_requests):
             request.log_abort()
         logger.warning("The grace period is over: the process ends, though the application still runs.")
@@ -202,6 +205,7 @@ def run(
 
     Without sockets, it binds those of the settings. `kind` is the class of the server.
     """
+    adapt_to_application()
     sockets = sockets or bind(settings.host, settings.port)
     lifecycle = Lifecycle()
     config = uvicorn.Config(
@@ -209,6 +213,7 @@ def run(
         port=settings.port,
         http=BoundedProtocol,
         log_config=None,
+        # The request log has these lines, with an id.
         access_log=False,
         # Without it, uvicorn would read WEB_CONCURRENCY.
         workers=1,
@@ -229,6 +234,9 @@ def run(
     except asyncio.CancelledError:
         logger.info("Stopped during the start.")
         return 0
+    finally:
+        # An application may have replaced the handler that does it at the exit.
+        DEFERRED.run()
     return STARTUP_FAILURE if server.lifespan.should_exit else 0
 
 

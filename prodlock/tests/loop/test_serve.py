@@ -151,6 +151,19 @@ def test_a_failing_start_is_answered_until_the_next_save(server: Server, old: st
     assert reason in server.printed
 
 
+def test_a_failing_end_does_not_answer_requests(server: Server) -> None:
+    """Requests wait for what was saved: the reason why an application has not ended well is in the log alone."""
+    server.save("    yield\n", "    yield\n    raise RuntimeError('still in use')\n")
+    server.save('"first"', '"second"')
+    server.answer_with("second")
+    server.save('"second"', '"third"')
+    statuses = set()
+    while "third" not in (answer := server.get())[1]:
+        statuses.add(answer[0])
+    assert statuses <= {200}, answer
+    assert "RuntimeError: still in use" in server.printed
+
+
 def test_the_traceback_begins_in_the_tree(server: Server) -> None:
     """The frames of the importing server are of no use to the reader."""
     server.save("import os\n", "import os\n1 / 0\n")

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.testclient import TestClient
 
+from prodlock.server.asgi import Application
 from prodlock.server.batches import DEFERRED
 from prodlock.server.lifecycle import Lifecycle
 from prodlock.server.request_log import RequestLog
@@ -37,7 +38,7 @@ def service() -> FastAPI:
     return app
 
 
-def within_layers(app: FastAPI, **settings: int) -> RequestLog:
+def within_layers(app: Application, **settings: int) -> RequestLog:
     """Return an application within the layers of a server that is ready."""
     lifecycle = Lifecycle()
     lifecycle.start()

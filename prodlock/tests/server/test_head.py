@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
+from starlette.applications import Starlette
+from starlette.middleware.base import RequestResponseEndpoint
 from starlette.responses import StreamingResponse
+from starlette.routing import Mount
 from starlette.testclient import TestClient
 
+from prodlock.server.asgi import Message
+from prodlock.tests.server import clock
 from prodlock.tests.server.conftest import within_layers
 
 
@@ -56,3 +62,37 @@ def test_head_of_an_endless_stream_ends(app: FastAPI) -> None:
 
     answer = TestClient(within_layers(app)).head("/endless")
     assert (answer.status_code, answer.headers["kind"], answer.content) == (200, "stream", b"")
+
+
+def test_head_is_answered_in_a_mounted_application(app: FastAPI) -> None:
+    """A mount changes the scope of the request, which the second call must not see."""
+    client = TestClient(within_layers(Starlette(routes=[Mount("/mounted", app)])))
+    assert (client.head("/mounted/").status_code, client.get("/mounted/").status_code) == (200, 200)
+
+
+def test_head_does_not_wait_where_the_application_reads_the_body(app: FastAPI) -> None:
+    """A middleware that logs bodies, for example: the server gives a body once, and then waits for the client."""
+
+    @app.middleware("http")
+    async def read(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        assert await request.body() == b"body"
+        return await call_next(request)
+
+    parts = [{"type": "http.request", "body": b"body", "more_body": False}]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        if not parts:
+            await asyncio.Event().wait()
+        return parts.pop()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "HEAD", "path": "/", "headers": [], "query_string": b""}
+
+    async def serve() -> None:
+        await asyncio.wait_for(within_layers(app)(scope, receive, send), 5)
+
+    clock.run(serve())
+    assert [message.get("status") for message in sent] == [200, None]

@@ -5,11 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import sys
+from logging.handlers import QueueHandler
+from queue import SimpleQueue
 
 import pytest
 
 from prodlock.server import logs
+from prodlock.server.batches import REQUESTS, BatchHandler
 
+FACTS = ("logThreads", "logProcesses", "logMultiprocessing")
 CIRCULAR: dict[str, object] = {}
 CIRCULAR["self"] = CIRCULAR
 
@@ -45,3 +50,46 @@ def test_the_time_of_a_text_line_is_that_of_its_record() -> None:
         record = logging.LogRecord("x", logging.INFO, "", 0, "ordered", None, None)
         record.created, record.msecs = created, created % 1 * 1000
         assert formatter.formatTime(record) == base.formatTime(record)
+
+
+def with_formatter(handler: logging.Handler, formatter: logging.Formatter) -> logging.Handler:
+    """Return a handler with a formatter."""
+    handler.setFormatter(formatter)
+    return handler
+
+
+@pytest.mark.parametrize(
+    ("handler", "shown"),
+    [
+        (with_formatter(BatchHandler(sys.stdout), logs.TextFormatter()), False),
+        (with_formatter(BatchHandler(sys.stdout), logs.JsonFormatter()), False),
+        (logging.NullHandler(), False),
+        (with_formatter(BatchHandler(sys.stdout), logging.Formatter("%(process)d")), True),
+        (QueueHandler(SimpleQueue()), True),
+    ],
+    ids=["text", "json", "none", "format of the application", "queue"],
+)
+@pytest.mark.parametrize("name", ["", "app"])
+def test_process_and_thread_are_looked_up_for_handlers_of_the_application(
+    monkeypatch: pytest.MonkeyPatch, name: str, handler: logging.Handler, *, shown: bool
+) -> None:
+    """Its formats may have them: a line could not be formatted without them. The server's own lines have neither."""
+    for fact in FACTS:
+        monkeypatch.setattr(logging, fact, not shown)
+    monkeypatch.setattr(logging.Logger.manager, "loggerDict", {})
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(logging.getLogger(name), "handlers", [handler])
+    logs.adapt_to_application()
+    assert [getattr(logging, fact) for fact in FACTS] == [shown] * len(FACTS)
+
+
+@pytest.mark.parametrize(
+    ("disabled", "kept"), [({logs.SERVER, REQUESTS}, set()), ({REQUESTS}, {REQUESTS})], ids=["all", "one"]
+)
+def test_a_single_logger_can_be_disabled(monkeypatch: pytest.MonkeyPatch, disabled: set[str], kept: set[str]) -> None:
+    """The configuration of an application that names none of them disables all."""
+    names = {logs.SERVER, REQUESTS}
+    for name in names:
+        monkeypatch.setattr(logging.getLogger(name), "disabled", name in disabled)
+    logs.adapt_to_application()
+    assert {name for name in names if logging.getLogger(name).disabled} == kept

@@ -19,6 +19,44 @@ from prodlock.tests.program import Program, free_port
 
 ABORTED = "aborted at the end of the grace period"
 FAULTY = "prodlock.tests.server.faulty:create_app"
+REPOSITORY = Path(__file__).parents[3]
+# An application that configures logging when it is imported, or in its lifespan.
+CONFIGURES = """
+import logging.config, os
+from prodlock.tests.server.applications import bare
+
+def configure(place):
+    if os.environ["PLACE"] == place:
+        shown = {"format": "%(process)d %(thread)d %(processName)s %(threadName)s %(message)s"}
+        handler = {"class": "logging.StreamHandler", "formatter": "shown"}
+        root = {"handlers": ["all"], "level": "INFO"}
+        logging.config.dictConfig(
+            {"version": 1, "formatters": {"shown": shown}, "handlers": {"all": handler}, "root": root}
+        )
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        configure("lifespan")
+    await bare(scope, receive, send)
+
+configure("import")
+"""
+# One whose handler replaces that of the server, as a common recipe of loguru does. No timer writes the request log.
+REPLACES = """
+import logging, os, time
+from contextlib import asynccontextmanager
+from prodlock.server.batches import Deferred
+from starlette.applications import Starlette
+
+@asynccontextmanager
+async def lifespan(_):
+    logging.basicConfig(level="INFO", force=True)
+    Deferred.DELAY = Deferred.LATE = 60
+    yield
+    time.sleep(float(os.environ["SECONDS"]))
+
+app = Starlette(lifespan=lifespan)
+"""
 # Short times, so that the tests are quick. The process ends 0.2 s before the 2.
 GRACE = {"APP_DRAIN_SECONDS": "0.3", "UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN": "0.5", "APP_STOP_GRACE_SECONDS": "2"}
 
@@ -332,6 +370,28 @@ def test_every_request_is_logged_at_the_end() -> None:
         assert process.stop()[0] == 0
         assert all(b'"slow"' in rest(connection) for connection in connections)
     assert process.printed.count("GET '/slow' 200 ") == 20
+
+
+@pytest.mark.parametrize("place", ["import", "lifespan"])
+def test_an_application_may_configure_logging(tmp_path: Path, place: str) -> None:
+    """By default that disables every logger that it does not name. Its format may have process and thread."""
+    (tmp_path / "configures.py").write_text(CONFIGURES, encoding="utf-8")
+    with serving("configures:app", PYTHONPATH=f"{REPOSITORY}:{tmp_path}", PLACE=place) as (process, port):
+        assert ask(port, "/", seconds=5).startswith(b"HTTP/1.1 200 ")
+        process.stop()
+    assert re.search(r"^[1-9]\d* [1-9]\d* MainProcess MainThread GET '/' 200 ", process.printed, re.MULTILINE)
+    assert "Logging error" not in process.printed
+
+
+@pytest.mark.parametrize("seconds", [0, 30])
+def test_an_application_with_its_own_handler_loses_no_line(tmp_path: Path, seconds: int) -> None:
+    """At the end no timer runs any more, also where the end of the lifespan blocks until the process is ended."""
+    (tmp_path / "replaces.py").write_text(REPLACES, encoding="utf-8")
+    path = f"{REPOSITORY}:{tmp_path}"
+    with serving("replaces:app", PYTHONPATH=path, SECONDS=f"{seconds}") as (process, port):
+        assert ask(port, "/", seconds=5).startswith(b"HTTP/1.1 404 ")
+        assert process.stop()[0] == 0
+    assert "INFO:prodlock.request:GET '/' 404 " in process.printed
 
 
 @pytest.mark.parametrize("path", ["/slow", "/thread", "/stubborn"])

@@ -15,7 +15,9 @@ from types import MappingProxyType
 
 import pytest
 from fastapi import BackgroundTasks, FastAPI, HTTPException, Request, Response, WebSocket
+from starlette.applications import Starlette
 from starlette.responses import StreamingResponse
+from starlette.routing import Mount
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
@@ -144,6 +146,14 @@ def test_probes_are_logged_at_debug(app: FastAPI, caplog: pytest.LogCaptureFixtu
     TestClient(within_layers(app), root_path=root_path).get(root_path + path)
     (line,) = lines(caplog)
     assert line.levelname == "DEBUG"
+
+
+def test_a_path_like_a_probe_in_a_mounted_application_is_logged(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
+    """The mount changes the path that a proxy strips, in the scope of the request."""
+    caplog.set_level("INFO")
+    TestClient(within_layers(Starlette(routes=[Mount("/v1", app)]))).get("/v1/health")
+    (line,) = lines(caplog)
+    assert line.fields["path"] == "/v1/health"  # type: ignore[attr-defined]
 
 
 def test_a_probe_that_fails_is_an_error(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:

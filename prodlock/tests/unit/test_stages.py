@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -53,6 +54,21 @@ def test_the_programs_of_a_tool_are_named_without_parent_folders(
     monkeypatch.setattr(stages, "INSIDE", tmp_path / "prodlock" / "inside")
     stages.build(Project(tmp_path, {}), "poetry")
     assert {"--file=prodlock/inside/Dockerfile", "--build-context=prodlock=prodlock/inside"} <= set(built)
+
+
+@pytest.mark.parametrize("tool", sorted(stages.TOOLS.keys() - {"sign"}))
+def test_no_tool_writes_bytecode_into_the_working_tree(tool: str) -> None:
+    """Python compares it with the source by second and size: `inv test --watch` could run what a save has replaced."""
+    dockerfile = (stages.INSIDE / "Dockerfile").read_text(encoding="utf-8")
+    found = re.findall(r"^FROM (\S+) AS (\S+)\n(.*?)(?=^FROM |\Z)", dockerfile, re.MULTILINE | re.DOTALL)
+    built = {name: (parent, body) for parent, name, body in found}
+    # The project's own image, which sets it as well.
+    built["dev"] = ("scratch", (stages.INSIDE.parents[1] / "Dockerfile").read_text(encoding="utf-8"))
+    stage, instructions = stages._STAGES.get(tool, "tool"), ""
+    while stage in built:
+        stage, body = built[stage]
+        instructions += body
+    assert re.search(r"^ENV .*\bPYTHONDONTWRITEBYTECODE=1", instructions, re.MULTILINE)
 
 
 @pytest.mark.parametrize("text", ["", "[tool.poetry]\nsource = 1\n", "[[tool.poetry.source]]\nname = 1\n", "x ="])
