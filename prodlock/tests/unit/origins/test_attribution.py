@@ -282,6 +282,16 @@ def test_a_distribution_in_a_cache_is_a_leftover_and_not_installed(folder: str) 
     assert found(evidence(subject(BASE, cached), [WHEEL])) == {("LS610", top), ("LS604", "shop")}
 
 
+def test_a_command_that_two_distributions_declare_is_the_one_of_either() -> None:
+    """As `fastapi` of fastapi and fastapi-cli: which one the installer writes last depends on the installer."""
+    other, wheel = distribution("shop-cli", "1.0", {"cli.py": b"a = 2\n"}, commands={"shop": "cli:main"})
+    for script in (SCRIPT, SCRIPT.replace(b"shop.a", b"cli")):
+        image = CLEAN | other | {"/usr/local/bin/shop 755": script}
+        assert found(evidence(subject(BASE, image), [WHEEL, wheel]), strict=True) == set()
+    image["/usr/local/bin/shop 755"] = SCRIPT.replace(b"shop.a", b"evil")
+    assert found(evidence(subject(BASE, image), [WHEEL, wheel])) == {("LS616", "/usr/local/bin/shop")}
+
+
 def test_what_a_locked_distribution_vendors_is_a_part_of_it() -> None:
     """It is not a distribution outside the lock, nor a second version, nor the locked one of its name."""
     part = distribution("idna", "1", {"idna.py": b"idna"}, site="tools/_vendor")[0]
