@@ -112,8 +112,12 @@ class Evidence:
 
     @cached_property
     def sites(self) -> frozenset[str]:
-        """The folders that have distributions."""
-        return frozenset(one.site for one in self.installed)
+        """The folders that have distributions. Metadata that a build leaves beside the project's sources makes none."""
+        return frozenset(
+            one.site
+            for one in self.installed
+            if not (one.name in self.own and one.info.endswith(".egg-info")) or SITE.fullmatch(one.site)
+        )
 
     def site_of(self, path: str) -> str:
         """Return the folder of an environment that a path is in, or an empty string."""

@@ -248,6 +248,19 @@ def test_a_copy_of_a_wheels_file_is_explained_outside_of_environments() -> None:
     }  # fmt: skip
 
 
+def test_metadata_of_a_build_makes_no_environment_of_the_projects_sources() -> None:
+    """As `pip install .` of setuptools leaves it in the working folder. That of another distribution does."""
+    shop, wheel = distribution("shop", "1.0", {"shop/a.py": b"a = 1\n", "shop/static/x.css": b"a {}\n"})
+    info = {"PKG-INFO": b"Metadata-Version: 2.1\nName: api\nVersion: 0.1\n", "SOURCES.txt": b"app/main.py\n"}
+    files = {f"/code/api.egg-info/{name}": content for name, content in info.items()}
+    files |= {"/code/static/x.css": b"a {}\n", "/code/locale/x.mo": b"mo", "/code/now": b"-> static"}
+    image = subject(BASE, shop | files)
+    assert found(evidence(image, [wheel], own=frozenset({"api"}))) == set()
+    assert ("LS606", "/code/locale/x.mo") in found(evidence(image, [wheel]))
+    evil = subject(BASE, shop | files | {"/code/evil.py": b"evil"})
+    assert found(evidence(evil, [wheel], own=frozenset({"api"}))) == {("LS617", "/code/evil.py")}
+
+
 def test_leftovers_are_found() -> None:
     """Caches, the repository's data, secrets, tests, tools, deleted files."""
     image = {
