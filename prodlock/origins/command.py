@@ -5,13 +5,11 @@ Evidence that can't be collected is a Failure with exit code 2, never an empty v
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import json
 import re
 import time
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,6 @@ from pathlib import Path
 from prodlock import collector
 from prodlock.failure import CANNOT_CHECK, Failure, unreadable
 from prodlock.image.records import File
-from prodlock.inside.lock.selection import normalized
 from prodlock.origins import (
     bytecode,
     cache,
@@ -29,6 +26,7 @@ from prodlock.origins import (
     images,
     interpreter,
     locks,
+    own,
     repository,
     wheels,
 )
@@ -171,7 +169,7 @@ class _Collection:
             debian.files(self.subject),
             layers,
             # In a workspace, the lock is above the member's folder.
-            frozenset({*_own(root), *_own(given[0].absolute().parent)}),
+            frozenset({*own.names(root), *own.names(given[0].absolute().parent)}),
         )
 
     def _wheels(self, installed: Sequence[Installed], locked: Locked) -> Mapping[Key, Wheel]:
@@ -275,14 +273,3 @@ def _shown(lock: str, root: Path) -> str:
     """Return the path of a lock relative to the project's folder, where it is in it."""
     path = Path(lock).absolute()
     return str(path.relative_to(root)) if path.is_relative_to(root) else lock
-
-
-def _own(root: Path) -> Iterator[str]:
-    """Yield the names of the distributions that the project builds: its own, and those of a workspace's members."""
-    for pattern in ("pyproject.toml", "*/pyproject.toml", "*/*/pyproject.toml"):
-        for file in root.glob(pattern):
-            with contextlib.suppress(OSError, ValueError):
-                document = tomllib.loads(file.read_text(encoding="utf-8"))
-                name = document.get("project", {}).get("name") or document.get("tool", {}).get("poetry", {}).get("name")
-                if isinstance(name, str):
-                    yield normalized(name)
