@@ -119,6 +119,16 @@ def test_a_wheel_for_another_platform_is_found() -> None:
         )
 
 
+@pytest.mark.parametrize("folder", ["/lib", "/usr/lib"])
+def test_a_wheel_for_musl_fits_an_image_with_its_loader(folder: str) -> None:
+    """Where /lib is a link into /usr, as in newer versions of Alpine, the loader is there."""
+    python = PYTHON._replace(environment={"platform_machine": "x86_64"})
+    for kind, expected in (("musllinux_1_2", set()), ("manylinux_2_17", {"LS609"})):
+        wheel = replace(WHEEL, file=f"shop-1.0-cp313-cp313-{kind}_x86_64.whl")
+        given = evidence(subject(BASE | {f"{folder}/ld-musl-x86_64.so.1 755": b"\x7fELF"}, CLEAN), [wheel])
+        assert {code for code, _ in found(replace(given, python=python))} == expected
+
+
 def test_a_distribution_stands_for_its_commands_of_another_layer() -> None:
     """An instruction of its own may copy them. A changed one, or one that it does not list, is a finding."""
     files, _ = distribution("other", "1", {"other.py": b"x = 1\n", "../../../bin/other": SCRIPT})
