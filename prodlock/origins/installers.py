@@ -142,8 +142,12 @@ def places(wheel: Wheel, site: str, python: Python) -> Iterator[tuple[str, Membe
     """
     base = prefix(site)
     minor = "python" + ".".join(python.version.split(".")[:2])
-    data = next((name.partition("/")[0] for name in wheel.members if ".data/" in name), "")
-    headers = [f"{base}/include/{folder}/{wheel.name}" for folder in (minor, f"site/{minor}", "python")]
+    tops = (name.partition("/")[0] for name in wheel.members if ".data/" in name)
+    data = next((top for top in tops if top.endswith(".data")), "")
+    # Installers take the name from the lock, a requirement, the metadata or the wheel's file.
+    written = (*(wheel.name.replace("-", sign) for sign in "-_."), wheel.file.partition("-")[0], data.partition("-")[0])
+    names = dict.fromkeys(filter(None, written))
+    headers = [f"{base}/include/{folder}/{name}" for folder in (minor, f"site/{minor}", "python") for name in names]
     folders = {"purelib": [site], "platlib": [site], "data": [base], "headers": headers, "scripts": [f"{base}/bin"]}
     for name, member in wheel.members.items():
         first, _, rest = name.partition("/")

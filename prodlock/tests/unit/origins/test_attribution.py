@@ -91,6 +91,28 @@ def test_a_header_is_at_one_of_its_places() -> None:
     assert {code for code, _ in found(evidence(subject(BASE, complete), [wheel]))} == {"LS607"}
 
 
+@pytest.mark.parametrize("folder", ["zope-proxy", "zope.proxy", "zope_proxy", "Zope.Proxy"])
+def test_a_folder_of_headers_has_the_name_in_any_form(folder: str) -> None:
+    """Normalized, of the metadata, or of the wheel; that of another distribution is not it."""
+    zope, wheel = distribution("zope-proxy", "1.0", {"zope/proxy.py": b"a = 1\n"})
+    headers = {"Zope.Proxy-1.0.data/headers/proxy.h": Member(sha256(b"int x;\n"), 7)}
+    wheel = replace(wheel, members={**wheel.members, **headers})
+    place = "/usr/local/include/site/python3.13"
+    image = zope | {f"{place}/{folder}/proxy.h": b"int x;\n"}
+    assert found(evidence(subject(BASE, image), [wheel]), strict=True) == set()
+    other = zope | {f"{place}/other/proxy.h": b"int x;\n"}
+    assert {code for code, _ in found(evidence(subject(BASE, other), [wheel]))} == {"LS607"}
+
+
+def test_a_folder_in_a_package_is_not_the_data_of_its_wheel() -> None:
+    """Its name may end with `.data`: that of a wheel is at the top."""
+    modules = {"shop/a.py": b"a = 1\n", "shop/cities.data/x.txt": b"x\n"}
+    shop, wheel = distribution("shop", "1.0", modules)
+    assert found(evidence(subject(BASE, shop), [wheel]), strict=True) == set()
+    shop.pop(f"{SITE}/shop/a.py")
+    assert found(evidence(subject(BASE, shop), [wheel])) == {("LS607", f"{SITE}/shop/a.py")}
+
+
 def test_distributions_that_the_lock_does_not_have() -> None:
     """Outside of it, for development, in another version, tools, and one without its wheel: a finding each."""
     files = dict(CLEAN)
