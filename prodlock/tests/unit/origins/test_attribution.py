@@ -468,7 +468,14 @@ def test_a_finder_of_setuptools_is_explained(monkeypatch: pytest.MonkeyPatch) ->
     assert findings(text) == set()
     # The finding about that distribution stands for the other file, which its record has.
     assert findings(text, "other") == {place}
-    for other in (text + "import evil\n", text.replace("/code/app", "/evil"), text.replace("'/code", "1 or '/code")):
+    literals = ("{[]: 1}", "{" + "-" * 20_000 + "1: 1}", "{1: " + "1+" * 5000 + "1}")
+    unreadable = (text.replace("{'app': '/code/app'}", literal) for literal in literals)
+    for other in (
+        text + "import evil\n",
+        text.replace("/code/app", "/evil"),
+        text.replace("'/code", "1 or '/code"),
+        *unreadable,
+    ):
         assert findings(other) == {place, pth}
     assert findings(text, files={pth: f"import evil; import {name}; {name}.install()\n".encode()}) == {pth}
 
