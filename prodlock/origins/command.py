@@ -164,7 +164,7 @@ class _Collection:
             python,
             locked,
             installed,
-            self._wheels(installed, locked),
+            self._wheels(installed, locked, python),
             repository.read(self.project, options.sources, self._sizes()),
             debian.files(self.subject),
             layers,
@@ -172,7 +172,7 @@ class _Collection:
             frozenset({*own.names(root), *own.names(given[0].absolute().parent)}),
         )
 
-    def _wheels(self, installed: Sequence[Installed], locked: Locked) -> Mapping[Key, Wheel]:
+    def _wheels(self, installed: Sequence[Installed], locked: Locked, python: Python) -> Mapping[Key, Wheel]:
         """Return the locked wheel of each distribution that has the lock's version and is from one of its wheels."""
         present = {
             (one.layer, one.info): (one, locked.main[one.name])
@@ -184,6 +184,9 @@ class _Collection:
         given = self._settings, self._cache, self.progress
         named = wheels.identify((requirement for _, requirement in present.values()), *given)
         chosen = {key: wheels.choose(one, named[requirement.name]) for key, (one, requirement) in present.items()}
+        if rest := [key for key, (one, _) in present.items() if one.tags and not chosen[key]]:
+            is_musl = wheels.is_musl(file.path for file in self.subject.image.files)
+            chosen |= {key: wheels.fitting(named[present[key][1].name], python, is_musl=is_musl) for key in rest}
         needed = {digest: named[present[key][1].name] for key, digest in chosen.items() if digest}
         contents = wheels.contents(needed, *given)
         # A distribution that was built from source may have the tags of a wheel, but hardly its file WHEEL.
