@@ -169,7 +169,7 @@ class _Collection:
             debian.files(self.subject),
             layers,
             # In a workspace, the lock is above the member's folder.
-            frozenset({*own.names(root), *own.names(given[0].absolute().parent)}),
+            own.names((root, given[0].parent), locked),
         )
 
     def _wheels(self, installed: Sequence[Installed], locked: Locked, python: Python) -> Mapping[Key, Wheel]:

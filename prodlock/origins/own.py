@@ -7,29 +7,53 @@ import configparser
 import contextlib
 import tomllib
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from prodlock.inside.lock.selection import normalized
+from prodlock.origins.records import Locked
 
-# The project's folder, and those of a workspace's members.
+# The project's folder, and those below it that mostly have the members of a workspace.
 _FOLDERS = ("", "*/", "*/*/")
 # What a declaration that is not valid raises: another program reports it.
 _FAULTS = (
-    OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError, RecursionError, MemoryError,
-    configparser.Error,
+    OSError, ValueError, NotImplementedError, KeyError, TypeError, AttributeError, SyntaxError, RecursionError,
+    MemoryError, configparser.Error,
 )  # fmt: skip
 
 
-def names(root: Path) -> Iterator[str]:
-    """Yield the normalized names of the distributions that a project and the members of its workspace build."""
-    for folder in _FOLDERS:
+def names(folders: Iterable[Path], locked: Locked) -> frozenset[str]:
+    """Return the normalized names of the distributions that projects and the members of their workspaces build.
+
+    What the lock has is none of them: a repository may have a copy of it, or an example of its name.
+    """
+    distinct = dict.fromkeys(folder.absolute() for folder in folders)
+    found = frozenset(name for folder in distinct for name in _declared(folder))
+    return found - locked.main.keys() - locked.dev.keys()
+
+
+def _declared(root: Path) -> Iterator[str]:
+    """Yield the names that the files of a project declare."""
+    for folder in dict.fromkeys((*_FOLDERS, *_members(root))):
         for file, read in _READERS.items():
-            for path in root.glob(f"{folder}{file}"):
-                with contextlib.suppress(*_FAULTS):
-                    name = read(path.read_text(encoding="utf-8"))
-                    if isinstance(name, str) and name:
-                        yield normalized(name)
+            # Not every pattern of a workspace is one for glob.
+            with contextlib.suppress(*_FAULTS):
+                for path in root.glob(f"{folder}{file}"):
+                    yield from _name(path, read)
+
+
+def _name(path: Path, read: Callable[[str], object]) -> Iterator[str]:
+    with contextlib.suppress(*_FAULTS):
+        name = read(path.read_text(encoding="utf-8"))
+        if isinstance(name, str) and name:
+            yield normalized(name)
+
+
+def _members(root: Path) -> Iterator[str]:
+    """Yield the patterns of the folders of a workspace's members (https://docs.astral.sh/uv/concepts/projects/workspaces)."""
+    with contextlib.suppress(*_FAULTS):
+        document = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+        yield from (f"{one.rstrip('/')}/" for one in document["tool"]["uv"]["workspace"]["members"])
 
 
 def _of_pyproject(text: str) -> object:
