@@ -337,6 +337,19 @@ def test_a_command_that_two_distributions_declare_is_the_one_of_either() -> None
     assert found(evidence(subject(BASE, image), [WHEEL, wheel])) == {("LS616", "/usr/local/bin/shop")}
 
 
+def test_an_environment_in_the_cache_of_poetry_is_none_of_its_leftovers() -> None:
+    """It is where Poetry makes environments by default; what else is there is a leftover."""
+    folder = "/root/.cache/pypoetry/virtualenvs/shop-aB1-py3.13"
+    site = f"{folder}/lib/python3.13/site-packages"
+    shop, wheel = distribution("shop", "1.0", {"shop/a.py": b"a = 1\n"}, site, {"shop": "shop.a:main"})
+    shop |= {f"{folder}/pyvenv.cfg": b"home = /usr/local/bin\n", f"{folder}/bin/shop 755": SCRIPT}
+    assert found(evidence(subject(BASE, shop), [wheel]), strict=True) == set()
+    shop |= {f"{site}/x.py": b"x", "/root/.cache/pypoetry/cache/x": b"x"}
+    assert found(evidence(subject(BASE, shop), [wheel])) == {
+        ("LS606", f"{site}/x.py"), ("LS610", "/root/.cache/pypoetry/cache/x"),
+    }  # fmt: skip
+
+
 def test_what_a_locked_distribution_vendors_is_a_part_of_it() -> None:
     """It is not a distribution outside the lock, nor a second version, nor the locked one of its name."""
     part = distribution("idna", "1", {"idna.py": b"idna"}, site="tools/_vendor")[0]
