@@ -50,7 +50,10 @@ def _name(path: Path, read: Callable[[str], object]) -> Iterator[str]:
 
 
 def _members(root: Path) -> Iterator[str]:
-    """Yield the patterns of the folders of a workspace's members (https://docs.astral.sh/uv/concepts/projects/workspaces)."""
+    """Yield the patterns of the folders of a workspace's members.
+
+    https://docs.astral.sh/uv/concepts/projects/workspaces/
+    """
     with contextlib.suppress(*_FAULTS):
         document = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
         yield from (f"{one.rstrip('/')}/" for one in document["tool"]["uv"]["workspace"]["members"])
@@ -70,7 +73,7 @@ def _of_setup_cfg(text: str) -> object:
 def _of_setup_py(text: str) -> object:
     """Return the name that a call of setup() has as a literal; the file is not run."""
     with warnings.catch_warnings():
-        # Of escape sequences that Python does not know, which are frequent in older files.
+        # Older files often have invalid escape sequences.
         warnings.simplefilter("ignore")
         tree = ast.parse(text)
     for node in ast.walk(tree):

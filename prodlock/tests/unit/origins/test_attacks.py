@@ -185,7 +185,7 @@ def test_a_document_that_no_installer_writes_is_found(name: str, content: bytes)
     assert codes(CLEAN | {path: content}) == {("LS606", path)}
 
 
-def test_an_environment_of_an_impossible_version_is_no_newer_one() -> None:
+def test_an_environment_of_an_impossible_version_does_not_count_as_newer() -> None:
     """Python converts no such number; its activation script is one that nothing writes."""
     environment = {"/v/pyvenv.cfg": b"uv = %s.1\n" % (b"9" * 5000), "/v/bin/activate": b"evil\n"}
     assert codes(CLEAN | environment) == {("LS616", "/v/bin/activate")}
