@@ -328,7 +328,7 @@ def test_a_distribution_in_a_cache_is_a_leftover_and_not_installed(folder: str) 
 
 
 def test_a_command_that_two_distributions_declare_is_the_one_of_either() -> None:
-    """As `fastapi` of fastapi and fastapi-cli: which one the installer writes last depends on the installer."""
+    """As `fastapi` of fastapi and fastapi-cli 0.0.7: the installer decides which one it writes last."""
     other, wheel = distribution("shop-cli", "1.0", {"cli.py": b"a = 2\n"}, commands={"shop": "cli:main"})
     for script in (SCRIPT, SCRIPT.replace(b"shop.a", b"cli")):
         image = CLEAN | other | {"/usr/local/bin/shop 755": script}
