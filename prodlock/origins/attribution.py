@@ -112,8 +112,12 @@ class Evidence:
 
     @cached_property
     def sites(self) -> frozenset[str]:
-        """The folders that have distributions."""
-        return frozenset(one.site for one in self.installed)
+        """The folders that have distributions. Metadata that a build leaves beside the project's sources makes none."""
+        return frozenset(
+            one.site
+            for one in self.installed
+            if not (one.name in self.own and one.info.endswith(".egg-info")) or SITE.fullmatch(one.site)
+        )
 
     def site_of(self, path: str) -> str:
         """Return the folder of an environment that a path is in, or an empty string."""
@@ -166,8 +170,7 @@ class _Attributor:
             self._infos.setdefault(one.info, []).append(one)
         self._programs = {posixpath.basename(path) for path in self._base if COMMANDS.fullmatch(path)}
         # What a wheel declares comes before what the project itself does.
-        ordered = sorted(evidence.installed, key=lambda one: (one.layer, one.info) in evidence.wheels)
-        self._commands = {path: entry for one in ordered for path, entry in self._scripts(one)}
+        self._commands = self._entries(of_wheels=False) | self._entries(of_wheels=True)
         self._programs |= {name for wheel in evidence.wheels.values() for name in wheel.commands}
         self._modules = sys.stdlib_module_names | {
             name.partition("/")[0].partition(".")[0] for wheel in evidence.wheels.values() for name in wheel.members
@@ -294,11 +297,20 @@ class _Attributor:
                 commands = {name: entry for name, entry in declared if name not in self._programs}
         return [(f"{prefix(one.site)}/bin/{name}", entry) for name, entry in commands.items()]
 
+    def _entries(self, *, of_wheels: bool) -> dict[str, list[str]]:
+        """Return the entry points of each command by its path: several distributions may declare one command."""
+        found: dict[str, list[str]] = {}
+        for one in self.evidence.installed:
+            if ((one.layer, one.info) in self.evidence.wheels) == of_wheels:
+                for path, entry in self._scripts(one):
+                    found.setdefault(path, []).append(entry)
+        return found
+
     def _of_command(self, file: File) -> Origin | None:
-        entry = self._commands.get(file.path)
-        if entry and installers.starts(self.evidence.subject.content(file), entry):
-            return Origin(Kind.INSTALLER, entry)
-        return None
+        entries = dict.fromkeys(self._commands.get(file.path, ()))
+        script = self.evidence.subject.content(file) if entries else b""
+        entry = next((one for one in entries if installers.starts(script, one)), None)
+        return Origin(Kind.INSTALLER, entry) if entry else None
 
     def _of_environment(self, file: File) -> Origin | None:
         """Return the origin of the files of a virtual environment."""

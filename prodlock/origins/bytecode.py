@@ -141,13 +141,15 @@ def in_container(project: Project, base: str, python: Python) -> Run:
     It raises Failure where the Engine is not available, or the base image does not have the interpreter.
     """
     engines = saved.program(project)
-    prefix, _, name = python.library.rpartition("/lib/")
+    # The library is in `lib` or `lib64`, which is beside `bin`.
+    folder, name = posixpath.split(python.library)
+    interpreter = posixpath.join(posixpath.dirname(folder), "bin", name)
     program = Path(compiled.__file__).read_text(encoding="utf-8")
 
     def run(mode: str, given: bytes) -> bytes:
         options = [
             "--rm", "--interactive", "--network=none", "--pull=never", "--read-only", "--cap-drop=ALL",
-            "--security-opt=no-new-privileges", f"--entrypoint={prefix}/bin/{name}",
+            "--security-opt=no-new-privileges", f"--entrypoint={interpreter}",
         ]  # fmt: skip
         command = ("run", *options, base, "-I", "-S", "-c", program, mode)
         return engine.output(project, *command, given=given, program=engines).encode()

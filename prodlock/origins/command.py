@@ -5,13 +5,11 @@ Evidence that can't be collected is a Failure with exit code 2, never an empty v
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import json
 import re
 import time
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,6 @@ from pathlib import Path
 from prodlock import collector
 from prodlock.failure import CANNOT_CHECK, Failure, unreadable
 from prodlock.image.records import File
-from prodlock.inside.lock.selection import normalized
 from prodlock.origins import (
     bytecode,
     cache,
@@ -29,6 +26,7 @@ from prodlock.origins import (
     images,
     interpreter,
     locks,
+    own,
     repository,
     wheels,
 )
@@ -166,15 +164,15 @@ class _Collection:
             python,
             locked,
             installed,
-            self._wheels(installed, locked),
+            self._wheels(installed, locked, python),
             repository.read(self.project, options.sources, self._sizes()),
             debian.files(self.subject),
             layers,
             # In a workspace, the lock is above the member's folder.
-            frozenset({*_own(root), *_own(given[0].absolute().parent)}),
+            own.names((root, given[0].parent), locked),
         )
 
-    def _wheels(self, installed: Sequence[Installed], locked: Locked) -> Mapping[Key, Wheel]:
+    def _wheels(self, installed: Sequence[Installed], locked: Locked, python: Python) -> Mapping[Key, Wheel]:
         """Return the locked wheel of each distribution that has the lock's version and is from one of its wheels."""
         present = {
             (one.layer, one.info): (one, locked.main[one.name])
@@ -186,6 +184,9 @@ class _Collection:
         given = self._settings, self._cache, self.progress
         named = wheels.identify((requirement for _, requirement in present.values()), *given)
         chosen = {key: wheels.choose(one, named[requirement.name]) for key, (one, requirement) in present.items()}
+        if rest := [key for key, (one, _) in present.items() if one.tags and not chosen[key]]:
+            is_musl = wheels.is_musl(file.path for file in self.subject.image.files)
+            chosen |= {key: wheels.fitting(named[present[key][1].name], python, is_musl=is_musl) for key in rest}
         needed = {digest: named[present[key][1].name] for key, digest in chosen.items() if digest}
         contents = wheels.contents(needed, *given)
         # A distribution that was built from source may have the tags of a wheel, but hardly its file WHEEL.
@@ -275,14 +276,3 @@ def _shown(lock: str, root: Path) -> str:
     """Return the path of a lock relative to the project's folder, where it is in it."""
     path = Path(lock).absolute()
     return str(path.relative_to(root)) if path.is_relative_to(root) else lock
-
-
-def _own(root: Path) -> Iterator[str]:
-    """Yield the names of the distributions that the project builds: its own, and those of a workspace's members."""
-    for pattern in ("pyproject.toml", "*/pyproject.toml", "*/*/pyproject.toml"):
-        for file in root.glob(pattern):
-            with contextlib.suppress(OSError, ValueError):
-                document = tomllib.loads(file.read_text(encoding="utf-8"))
-                name = document.get("project", {}).get("name") or document.get("tool", {}).get("poetry", {}).get("name")
-                if isinstance(name, str):
-                    yield normalized(name)

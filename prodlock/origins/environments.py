@@ -95,7 +95,7 @@ def _direct(text: str) -> Mapping[str, object]:
     """Return the content of a direct_url.json (PEP 610); nothing where it is not one."""
     try:
         document = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 

@@ -142,8 +142,12 @@ def places(wheel: Wheel, site: str, python: Python) -> Iterator[tuple[str, Membe
     """
     base = prefix(site)
     minor = "python" + ".".join(python.version.split(".")[:2])
-    data = next((name.partition("/")[0] for name in wheel.members if ".data/" in name), "")
-    headers = [f"{base}/include/{folder}/{wheel.name}" for folder in (minor, f"site/{minor}", "python")]
+    tops = (name.partition("/")[0] for name in wheel.members if ".data/" in name)
+    data = next((top for top in tops if top.endswith(".data")), "")
+    # Installers take the name from the lock, a requirement, the metadata or the wheel's file.
+    written = (*(wheel.name.replace("-", sign) for sign in "-_."), wheel.file.partition("-")[0], data.partition("-")[0])
+    names = dict.fromkeys(filter(None, written))
+    headers = [f"{base}/include/{folder}/{name}" for folder in (minor, f"site/{minor}", "python") for name in names]
     folders = {"purelib": [site], "platlib": [site], "data": [base], "headers": headers, "scripts": [f"{base}/bin"]}
     for name, member in wheel.members.items():
         first, _, rest = name.partition("/")
@@ -188,7 +192,7 @@ def is_written(name: str, content: bytes, one: Installed) -> bool:
     if name in {"uv_cache.json", "uv_build.json"} or (name == "direct_url.json" and one.address):
         try:
             return isinstance(json.loads(content), dict)
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
     form = _WRITTEN.get(name)
     return form is not None and form.fullmatch(content) is not None
@@ -292,7 +296,7 @@ def editable_folders(finder: bytes) -> list[str]:
         return []
     try:
         mappings = [ast.literal_eval(literal.decode()) for _, literal in _FINDER_FOLDERS.findall(finder)]
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return []
     values = [value for mapping in mappings if isinstance(mapping, dict) for value in mapping.values()]
     return [str(one) for value in values for one in (value if isinstance(value, list) else [value])]
@@ -300,7 +304,7 @@ def editable_folders(finder: bytes) -> list[str]:
 
 def is_newer(configuration: bytes) -> bool:
     """Return whether a pyvenv.cfg states a version of uv or virtualenv whose scripts are not among SKELETONS yet."""
-    found = re.findall(rb"(?m)^(uv|virtualenv)\s*=\s*(\d+)\.(\d+)", configuration)
+    found = re.findall(rb"(?m)^(uv|virtualenv)\s*=\s*(\d{1,9})\.(\d{1,9})", configuration)
     return any((int(major), int(minor)) > _NEWEST[name] for name, major, minor in found)
 
 

@@ -13,6 +13,11 @@ from prodlock.inside.lock.selection import Selection, Wanted
 # (https://pip.pypa.io/en/stable/reference/requirements-file-format/).
 _INCLUDED = re.compile(r"(?:-r|--requirement)(?:[=\s]\s*|(?=[^\s=]))(?P<file>[^#]*[^#\s])(?:\s+#.*)?")
 _LIMITS = re.compile(r"(?:-c|--constraint)[=\s]?\s*\S.*")
+# A folder of the project's own code, editable or not, as `uv export` lists the project and the members of a workspace.
+_FOLDER = re.compile(
+    r"(?:(?:-e|--editable=?)\s*(?:file:)?[^\s:;#\[]+|(?:file:)?(?:\.{1,2}|\.{0,2}/[^\s:;#\[]*))"
+    r"(?<!\.whl)(?<!\.zip)(?<!\.gz)(?:\[[^\]]*\])?(?:\s*;[^#]*)?(?:\s+#.*)?"
+)
 
 
 def select(lists: Sequence[Path], wanted: Wanted) -> Selection:
@@ -57,7 +62,8 @@ def included(lists: Iterable[Path], known: Iterable[Path] = ()) -> Iterator[Path
 def _requirements(file: Path) -> Iterator[selection.Requirement]:
     """Yield the requirements in a list itself."""
     lines = _text(file).splitlines(keepends=True)
-    own = (line for line in lines if not (_INCLUDED.fullmatch(line.strip()) or _LIMITS.fullmatch(line.strip())))
+    other = (_INCLUDED, _LIMITS, _FOLDER)
+    own = (line for line in lines if not any(form.fullmatch(line.strip()) for form in other))
     try:
         yield from requirements.requirements("".join(own))
     except ValueError as error:

@@ -59,6 +59,25 @@ def choose(installed: Installed, locked: Requirement) -> str | None:
     return best and best[-1]
 
 
+def fitting(locked: Requirement, python: Python, *, is_musl: bool) -> str | None:
+    """Return the sha256 of the wheel in the lock that an interpreter can import, or None.
+
+    It is for a distribution whose tags select none: some publishers rename a wheel for its platform and leave other
+    tags in it, such as `py3-none-any`. As with tags, its contents decide.
+    """
+    ranks = [
+        (_build(file), _platform(file), digest.removeprefix(_SHA256).lower())
+        for file, digest in locked.files
+        if digest.startswith(_SHA256) and fits(file, python, is_musl=is_musl)
+    ]
+    return max(ranks)[-1] if ranks else None
+
+
+def is_musl(paths: Iterable[str]) -> bool:
+    """Return whether the C library of an image is musl, by the name that its loader has among the image's paths."""
+    return any(path.startswith(("/lib/ld-musl-", "/usr/lib/ld-musl-")) for path in paths)
+
+
 def is_build_of(wheel: Wheel, info: str, digest: str) -> bool:
     """Return whether a distribution has the WHEEL file of a wheel, by its metadata's folder and the file's sha256.
 

@@ -109,8 +109,8 @@ class _Judgement:
 
     @cached_property
     def _is_musl(self) -> bool:
-        """Whether the image's C library is musl, whose loader has this name."""
-        return any(path.startswith("/lib/ld-musl-") for path in self.evidence.seen)
+        """Whether the image's C library is musl."""
+        return wheels.is_musl(self.evidence.seen)
 
     def _for_another_platform(self, one: Installed) -> tuple[Rule, str] | None:
         """Return the finding about a distribution whose wheel the image's interpreter can't import."""

@@ -13,7 +13,9 @@ from prodlock.proof import rules
 from prodlock.proof.judges import credentials
 
 _CACHE = re.compile(
-    r"(?P<top>/tmp|/var/tmp|/var/cache/(?!debconf|fontconfig|ldconfig)[^/]+|/var/lib/apt/lists|(?:/[^/]+)*?/\.cache(?:/[^/]+)?"
+    r"(?P<top>/tmp|/var/tmp|/var/cache/(?!debconf|fontconfig|ldconfig)[^/]+|/var/lib/apt/lists"
+    # Poetry has its environments in a folder of its cache.
+    r"|(?:/[^/]+)*?/\.cache(?!/pypoetry/virtualenvs/)(?:/[^/]+)?"
     r"|(?:/[^/]+)*?/(?:\.mypy_cache|\.pytest_cache|\.ruff_cache|\.hypothesis|\.tox|\.nox)"
     # The cache of uv, in any folder.
     r"|(?:/[^/]+)*?(?=/(?:archive|sdists|simple|wheels)-v\d+/))(?:/|$)"

@@ -177,6 +177,20 @@ def test_metadata_of_the_project_itself_has_no_code() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["direct_url.json", "uv_cache.json"])
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"[]", b'{"a": 1'], ids=["nested", "list", "broken"])
+def test_a_document_that_no_installer_writes_is_found(name: str, content: bytes) -> None:
+    """Also one that is nested too deeply to be read."""
+    path = f"{SITE}/shop-1.0.dist-info/{name}"
+    assert codes(CLEAN | {path: content}) == {("LS606", path)}
+
+
+def test_an_environment_of_an_impossible_version_does_not_count_as_newer() -> None:
+    """Python converts no such number; its activation script is one that nothing writes."""
+    environment = {"/v/pyvenv.cfg": b"uv = %s.1\n" % (b"9" * 5000), "/v/bin/activate": b"evil\n"}
+    assert codes(CLEAN | environment) == {("LS616", "/v/bin/activate")}
+
+
 def test_the_record_of_the_project_itself_explains_no_other_module() -> None:
     """A file of the repository in an environment has its own name there, and no wheel has it."""
     info = f"{SITE}/api-0.1.dist-info"

@@ -91,6 +91,28 @@ def test_a_header_is_at_one_of_its_places() -> None:
     assert {code for code, _ in found(evidence(subject(BASE, complete), [wheel]))} == {"LS607"}
 
 
+@pytest.mark.parametrize("folder", ["zope-proxy", "zope.proxy", "zope_proxy", "Zope.Proxy"])
+def test_a_folder_of_headers_has_the_name_in_any_form(folder: str) -> None:
+    """Normalized, of the metadata, or of the wheel; that of another distribution is not it."""
+    zope, wheel = distribution("zope-proxy", "1.0", {"zope/proxy.py": b"a = 1\n"})
+    headers = {"Zope.Proxy-1.0.data/headers/proxy.h": Member(sha256(b"int x;\n"), 7)}
+    wheel = replace(wheel, members={**wheel.members, **headers})
+    place = "/usr/local/include/site/python3.13"
+    image = zope | {f"{place}/{folder}/proxy.h": b"int x;\n"}
+    assert found(evidence(subject(BASE, image), [wheel]), strict=True) == set()
+    other = zope | {f"{place}/other/proxy.h": b"int x;\n"}
+    assert {code for code, _ in found(evidence(subject(BASE, other), [wheel]))} == {"LS607"}
+
+
+def test_a_folder_in_a_package_is_not_the_data_of_its_wheel() -> None:
+    """Its name may end with `.data`: that of a wheel is at the top."""
+    modules = {"shop/a.py": b"a = 1\n", "shop/cities.data/x.txt": b"x\n"}
+    shop, wheel = distribution("shop", "1.0", modules)
+    assert found(evidence(subject(BASE, shop), [wheel]), strict=True) == set()
+    shop.pop(f"{SITE}/shop/a.py")
+    assert found(evidence(subject(BASE, shop), [wheel])) == {("LS607", f"{SITE}/shop/a.py")}
+
+
 def test_distributions_that_the_lock_does_not_have() -> None:
     """Outside of it, for development, in another version, tools, and one without its wheel: a finding each."""
     files = dict(CLEAN)
@@ -117,6 +139,16 @@ def test_a_wheel_for_another_platform_is_found() -> None:
         assert ("LS609" in str(found(replace(evidence(subject(BASE, other), [wheel]), python=python)))) is bool(
             expected
         )
+
+
+@pytest.mark.parametrize("folder", ["/lib", "/usr/lib"])
+def test_a_wheel_for_musl_fits_an_image_with_its_loader(folder: str) -> None:
+    """Where /lib is a link into /usr, as in newer versions of Alpine, the loader is there."""
+    python = PYTHON._replace(environment={"platform_machine": "x86_64"})
+    for kind, expected in (("musllinux_1_2", set()), ("manylinux_2_17", {"LS609"})):
+        wheel = replace(WHEEL, file=f"shop-1.0-cp313-cp313-{kind}_x86_64.whl")
+        given = evidence(subject(BASE | {f"{folder}/ld-musl-x86_64.so.1 755": b"\x7fELF"}, CLEAN), [wheel])
+        assert {code for code, _ in found(replace(given, python=python))} == expected
 
 
 def test_a_distribution_stands_for_its_commands_of_another_layer() -> None:
@@ -248,6 +280,19 @@ def test_a_copy_of_a_wheels_file_is_explained_outside_of_environments() -> None:
     }  # fmt: skip
 
 
+def test_metadata_of_a_build_makes_no_environment_of_the_projects_sources() -> None:
+    """As `pip install .` of setuptools leaves it in the working folder. That of another distribution does."""
+    shop, wheel = distribution("shop", "1.0", {"shop/a.py": b"a = 1\n", "shop/static/x.css": b"a {}\n"})
+    info = {"PKG-INFO": b"Metadata-Version: 2.1\nName: api\nVersion: 0.1\n", "SOURCES.txt": b"app/main.py\n"}
+    files = {f"/code/api.egg-info/{name}": content for name, content in info.items()}
+    files |= {"/code/static/x.css": b"a {}\n", "/code/locale/x.mo": b"mo", "/code/now": b"-> static"}
+    image = subject(BASE, shop | files)
+    assert found(evidence(image, [wheel], own=frozenset({"api"}))) == set()
+    assert ("LS606", "/code/locale/x.mo") in found(evidence(image, [wheel]))
+    evil = subject(BASE, shop | files | {"/code/evil.py": b"evil"})
+    assert found(evidence(evil, [wheel], own=frozenset({"api"}))) == {("LS617", "/code/evil.py")}
+
+
 def test_leftovers_are_found() -> None:
     """Caches, the repository's data, secrets, tests, tools, deleted files."""
     image = {
@@ -280,6 +325,29 @@ def test_a_distribution_in_a_cache_is_a_leftover_and_not_installed(folder: str) 
     top = folder.rpartition("/archive-v0")[0]
     assert found(evidence(subject(BASE, CLEAN | cached), [WHEEL])) == {("LS610", top)}
     assert found(evidence(subject(BASE, cached), [WHEEL])) == {("LS610", top), ("LS604", "shop")}
+
+
+def test_a_command_that_two_distributions_declare_is_the_one_of_either() -> None:
+    """As `fastapi` of fastapi and fastapi-cli 0.0.7: the installer decides which one it writes last."""
+    other, wheel = distribution("shop-cli", "1.0", {"cli.py": b"a = 2\n"}, commands={"shop": "cli:main"})
+    for script in (SCRIPT, SCRIPT.replace(b"shop.a", b"cli")):
+        image = CLEAN | other | {"/usr/local/bin/shop 755": script}
+        assert found(evidence(subject(BASE, image), [WHEEL, wheel]), strict=True) == set()
+    image["/usr/local/bin/shop 755"] = SCRIPT.replace(b"shop.a", b"evil")
+    assert found(evidence(subject(BASE, image), [WHEEL, wheel])) == {("LS616", "/usr/local/bin/shop")}
+
+
+def test_an_environment_in_the_cache_of_poetry_is_none_of_its_leftovers() -> None:
+    """It is where Poetry makes environments by default; what else is there is a leftover."""
+    folder = "/root/.cache/pypoetry/virtualenvs/shop-aB1-py3.13"
+    site = f"{folder}/lib/python3.13/site-packages"
+    shop, wheel = distribution("shop", "1.0", {"shop/a.py": b"a = 1\n"}, site, {"shop": "shop.a:main"})
+    shop |= {f"{folder}/pyvenv.cfg": b"home = /usr/local/bin\n", f"{folder}/bin/shop 755": SCRIPT}
+    assert found(evidence(subject(BASE, shop), [wheel]), strict=True) == set()
+    shop |= {f"{site}/x.py": b"x", "/root/.cache/pypoetry/cache/x": b"x"}
+    assert found(evidence(subject(BASE, shop), [wheel])) == {
+        ("LS606", f"{site}/x.py"), ("LS610", "/root/.cache/pypoetry/cache/x"),
+    }  # fmt: skip
 
 
 def test_what_a_locked_distribution_vendors_is_a_part_of_it() -> None:
@@ -413,7 +481,14 @@ def test_a_finder_of_setuptools_is_explained(monkeypatch: pytest.MonkeyPatch) ->
     assert findings(text) == set()
     # The finding about that distribution stands for the other file, which its record has.
     assert findings(text, "other") == {place}
-    for other in (text + "import evil\n", text.replace("/code/app", "/evil"), text.replace("'/code", "1 or '/code")):
+    literals = ("{[]: 1}", "{" + "-" * 20_000 + "1: 1}", "{1: " + "1+" * 5000 + "1}")
+    unreadable = (text.replace("{'app': '/code/app'}", literal) for literal in literals)
+    for other in (
+        text + "import evil\n",
+        text.replace("/code/app", "/evil"),
+        text.replace("'/code", "1 or '/code"),
+        *unreadable,
+    ):
         assert findings(other) == {place, pth}
     assert findings(text, files={pth: f"import evil; import {name}; {name}.install()\n".encode()}) == {pth}
 

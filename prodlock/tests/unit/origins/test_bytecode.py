@@ -20,6 +20,8 @@ from prodlock.image.records import File
 from prodlock.inside import compiled
 from prodlock.origins import bytecode, marshalled
 from prodlock.origins.records import Bytecode, Python, State
+from prodlock.project import Project
+from prodlock.tests.unit.origins.stand_in import StandIn
 
 MAGIC = int.from_bytes(importlib.util.MAGIC_NUMBER[:2], "little")
 PYTHON = Python(platform.python_version(), "/usr/local/lib/python3", {})
@@ -369,6 +371,25 @@ def test_a_base_image_that_cannot_run_leaves_the_comparison_to_this_interpreter(
     images.add("/app/module.py", SOURCE)
     images.add(f"/app/__pycache__/module.{TAG}.pyc", images.compile())
     assert {one.state for one in images.compare(run).values()} == {State.EQUAL}
+
+
+@pytest.mark.parametrize(
+    ("library", "program"),
+    [
+        ("/usr/local/lib/python3.13", "/usr/local/bin/python3.13"),
+        ("/usr/lib64/python3.12", "/usr/bin/python3.12"),
+        ("/var/lang/lib/python3.14t", "/var/lang/bin/python3.14t"),
+    ],
+)
+def test_the_interpreter_of_a_library_compiles(tmp_path: Path, library: str, program: str) -> None:
+    """Its binary is in the folder `bin` beside `lib`, or `lib64` as in Fedora and its like."""
+    engine = StandIn(tmp_path)
+    run = bytecode.in_container(
+        Project(tmp_path, {"PATH": str(engine.path)}), "sha256:base", PYTHON._replace(library=library)
+    )
+    with pytest.raises(Failure):
+        run("digests", b"")
+    assert f" --entrypoint={program} sha256:base " in (tmp_path / "calls").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("output", [b"", b"x", b"{}\n", b'{"version": "3.9.1", "magic": "00"}\nx y\n'])

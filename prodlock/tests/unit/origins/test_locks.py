@@ -269,6 +269,32 @@ def test_lists_and_those_that_they_include_are_one_lock(tmp_path: Path) -> None:
         locks.read(root, both, (), (), python())
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-e .",
+        ".",
+        ".[server]",
+        "-e ./packages/shop ; python_version >= '3.12'",
+        "./packages/shop",
+        "--editable=packages/shop",
+        "-e file:.  # the project",
+        "file:///code/shop",
+    ],
+)
+def test_the_project_itself_in_a_list_is_none_of_its_requirements(tmp_path: Path, line: str) -> None:
+    """As `uv export` lists it: its files are compared with the repository's."""
+    assert [*read(project(tmp_path, {"requirements.txt": f"{line}\n{LINE}"})).main] == ["click"]
+
+
+@pytest.mark.parametrize(
+    "line", ["-e git+https://example.org/x", "./x-1.0-py3-none-any.whl", "../x-1.0.tar.gz", "https://example.org/x.zip"]
+)
+def test_a_distribution_that_no_index_serves_is_refused_in_a_list(tmp_path: Path, line: str) -> None:
+    """An archive is not the project itself, and neither is another repository."""
+    assert "each line must be NAME==VERSION" in refused(project(tmp_path, {"requirements.txt": f"{line}\n{LINE}"}))
+
+
 def test_a_list_that_only_includes_others_is_found(tmp_path: Path) -> None:
     """The hashes are in those."""
     root = project(tmp_path, {"requirements.txt": "-r requirements/base.txt\n", "requirements/base.txt": LINE})

@@ -154,6 +154,26 @@ def test_arm_and_free_threading_have_wheels_of_their_own() -> None:
     assert not wheels.fits("x-1-cp313-cp313-manylinux_2_17_aarch64.whl", free, is_musl=False)
 
 
+@pytest.mark.parametrize(
+    ("machine", "is_musl", "chosen"),
+    [("x86_64", False, 2), ("aarch64", False, 3), ("x86_64", True, 4), ("aarch64", True, None)],
+)
+def test_a_wheel_that_was_renamed_is_chosen_by_the_platform(machine: str, is_musl: bool, chosen: int | None) -> None:  # noqa: FBT001
+    """As playwright's, in which WHEEL has the tag `py3-none-any`: that selects none."""
+    platforms = (
+        "macosx_11_0_arm64",
+        "win_amd64",
+        "manylinux1_x86_64",
+        "manylinux_2_17_aarch64",
+        "musllinux_1_2_x86_64",
+    )
+    files = [f"x-1.0-py3-none-{one}.whl" for one in platforms]
+    locked = Requirement("x", "1.0", (*_hashed(*files), ("x-1.0.tar.gz", f"sha256:{_digit(9)}")))
+    python = Python("3.13.5", "/usr/local/lib/python3.13", {"platform_machine": machine})
+    assert wheels.choose(installed("py3-none-any"), locked) is None
+    assert wheels.fitting(locked, python, is_musl=is_musl) == (chosen and _digit(chosen))
+
+
 def test_only_a_sha256_selects() -> None:
     """A wheel with another hash can't be accepted."""
     locked = Requirement("x", "1.0", (("x-1.0-py3-none-any.whl", "md5:" + "0" * 32),))
