@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.figures import ARTICLE, CONTENDERS, PRODLOCK, RATE, SIZES, UV
+from bench.figures import ARTICLE, CONTENDERS, PRODLOCK, RATE, SIZES, UV, Samples, ratio
 
 # Okabe and Ito's palette, which colour-blind readers can distinguish; the marks differ as well.
 _COLORS = {PRODLOCK: "#0072B2", UV: "#D55E00", ARTICLE: "#5a5a5a"}
@@ -41,12 +41,16 @@ def draw(results: Mapping[str, Any]) -> str:
     medians: Medians = {
         work["work"]: {name: taken["median"] for name, taken in work["contenders"].items()} for work in results["works"]
     }
+    samples = {
+        work["work"]: {name: taken["samples"] for name, taken in work["contenders"].items()}
+        for work in results["works"]
+    }
     labels = {work["work"]: work["title"] for work in results["works"]}
     rates = {work["work"] for work in results["works"] if work["unit"] == RATE}
     rows = [work for work in _WORKS if ARTICLE in medians.get(work, {})]
     below = _TOP + _ROW * len(rows)
     lines = [
-        *_ratios(medians, rows, labels, rates),
+        *_ratios(samples, rows, labels, rates),
         *(
             line
             for left, (work, title) in zip(_PANELS, _GROWTH.items(), strict=True)
@@ -62,13 +66,13 @@ def draw(results: Mapping[str, Any]) -> str:
     return "\n".join([head, f'<rect width="{_WIDTH}" height="{height}" fill="white"/>', *lines, "</svg>", ""])
 
 
-def _ratios(medians: Medians, rows: Sequence[str], labels: Mapping[str, str], rates: set[str]) -> Iterator[str]:
+def _ratios(samples: Samples, rows: Sequence[str], labels: Mapping[str, str], rates: set[str]) -> Iterator[str]:
     """Yield the panel of each work as a multiple of the article's. Rates are inverted: left is better everywhere."""
     span = math.log(_TICKS[-1] / _TICKS[0])
     below = _TOP + _ROW * len(rows)
 
-    def across(ratio: float) -> float:
-        return _LEFT + (_RIGHT - _LEFT) * math.log(min(max(ratio, _TICKS[0]), _TICKS[-1]) / _TICKS[0]) / span
+    def across(value: float) -> float:
+        return _LEFT + (_RIGHT - _LEFT) * math.log(min(max(value, _TICKS[0]), _TICKS[-1]) / _TICKS[0]) / span
 
     yield _text(10, 20, "As a multiple of the article's Dockerfile (left is better, logarithmic)", size=14)
     for number, name in enumerate((PRODLOCK, UV, ARTICLE)):
@@ -82,11 +86,10 @@ def _ratios(medians: Medians, rows: Sequence[str], labels: Mapping[str, str], ra
         y = _TOP + _ROW * number + 12
         yield _text(_LEFT - 12, y + 4, f"{labels[work]}{', inverse' if work in rates else ''}", anchor="end")
         for name, offset in ((PRODLOCK, -7), (UV, 16)):
-            if name in medians[work]:
-                ratio = medians[work][name] / medians[work][ARTICLE]
-                ratio = 1 / ratio if work in rates else ratio
-                yield _mark(name, across(ratio), y)
-                yield _text(across(ratio), y + offset, f"{ratio:.2f}", anchor="middle", color=_COLORS[name], size=10)
+            if found := ratio(samples, work, name, ARTICLE):
+                value = 1 / found if work in rates else found
+                yield _mark(name, across(value), y)
+                yield _text(across(value), y + offset, f"{value:.2f}", anchor="middle", color=_COLORS[name], size=10)
 
 
 def _growth(medians: Medians, work: str, title: str, left: int, top: int) -> Iterator[str]:

@@ -58,7 +58,7 @@ Samples = Mapping[str, Mapping[str, Sequence[float]]]
 
 @dataclass(frozen=True)
 class Target:
-    """A limit for the ratio of two medians of one work: this project's and another's.
+    """A limit for the ratio of two contenders in one work: this project's and another's.
 
     Each work with a target has a floor as well: the least that the same work takes on this machine. It shows how much
     of a missed target can be gained at all. For rates, where more is better, it is the most that can be reached.
@@ -107,9 +107,14 @@ class Verdict:
 
 
 def ratio(samples: Samples, work: str, name: str, base: str) -> float | None:
-    """Return the ratio of the medians of two contenders in one work, or None where one of them was not measured."""
+    """Return the median of the rounds' own ratios of two contenders, or None where one of them was not measured.
+
+    What slows the machine in one round slows both of them.
+    """
     values, base_values = (samples.get(work, {}).get(one) for one in (name, base))
-    return median(values) / median(base_values) if values and base_values else None
+    if not values or not base_values:
+        return None
+    return median(value / base_value for value, base_value in zip(values, base_values, strict=True))
 
 
 def verdict(samples: Samples, target: Target) -> Verdict:

@@ -19,6 +19,7 @@ from prodlock.docker import engine, stages
 from prodlock.failure import FAILED, Failure
 
 _NOTES = (
+    "A ratio is the median of the rounds' own ratios: what slows the machine in one round slows all contenders.",
     "Every contender serves the same application (`app.main:create_app`) and runs the service's tests, all of which "
     "passed in every round. None of the folders is a git repository.",
     "Every contender logs each request: `prodlock` by its own server, `article` and `uv` by uvicorn's access log. "
