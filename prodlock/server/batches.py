@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 import time
 import traceback
@@ -64,6 +65,11 @@ class Deferred:
             self.is_running = False
             _write_batches(_LOGGER)
 
+    def clear(self) -> None:
+        """Drop the deferred calls."""
+        self._calls.clear()
+        self._loop = None
+
     def _taken(self) -> Iterator[tuple[Context, Callable[[], None]]]:
         """Take the calls one by one: another thread may take some of them."""
         with suppress(IndexError):
@@ -72,6 +78,9 @@ class Deferred:
 
 
 DEFERRED = Deferred()
+if hasattr(os, "register_at_fork"):
+    # The lines of the parent are its own.
+    os.register_at_fork(after_in_child=DEFERRED.clear)
 
 
 def handle(record: logging.LogRecord) -> None:
@@ -178,8 +187,9 @@ class BatchHandler(logging.StreamHandler[TextIO]):
             batch, self._lines = self._lines, []
             # A process may be started without any standard stream.
             if batch and self.stream:
-                # No stream accepts a lone surrogate.
-                self.stream.write("".join(batch).encode(errors="backslashreplace").decode())
+                # No encoding has a lone surrogate, and others than UTF-8 have few characters.
+                encoding = self.stream.encoding or "utf-8"
+                self.stream.write("".join(batch).encode(encoding, "backslashreplace").decode(encoding))
                 self.stream.flush()
         except (OSError, ValueError):
             # Broken or closed: no process reads the log any more, and there is no other place to report that.

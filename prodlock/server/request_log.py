@@ -227,7 +227,9 @@ class RequestLog:
             if not (exchange.status or exchange.is_websocket):
                 level, note = logging.WARNING, "the application sent no response"
         except BaseException as raised:
-            if exchange.is_websocket and _is_disconnection(raised):
+            if _is_disconnection(raised):
+                if not exchange.is_websocket:
+                    level, note = logging.WARNING, "the client has disconnected"
                 return
             begun = (exchange.status or exchange.is_websocket) and not exchange.is_complete
             if self._is_abort(raised):
@@ -263,9 +265,10 @@ def _identifier(scope: Scope) -> bytes:
 
 
 def _is_disconnection(error: BaseException) -> bool:
-    """Return whether a WebSocket handler raises because the client has left or the service stops: not an error."""
+    """Return whether a handler raises because the client has left, or a WebSocket's as the service stops."""
     if isinstance(error, BaseExceptionGroup):
         # Of a task group, whose tasks send and receive.
         return all(map(_is_disconnection, error.exceptions))
-    starlette = sys.modules.get("starlette.websockets")
-    return isinstance(error, ClientDisconnected) or bool(starlette and isinstance(error, starlette.WebSocketDisconnect))
+    names = (("starlette.websockets", "WebSocketDisconnect"), ("starlette.requests", "ClientDisconnect"))
+    kinds = (getattr(sys.modules.get(module), name, ClientDisconnected) for module, name in names)
+    return isinstance(error, (ClientDisconnected, *kinds))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import os
 import sys
 import time
 import weakref
@@ -244,6 +245,31 @@ def test_characters_that_cannot_be_encoded_are_escaped(requests: logging.Logger,
     """A lone surrogate does not lose the lines of its batch."""
     requests.info("a\ud800")
     assert stream.writes == ["a\\ud800\n"]
+
+
+def test_an_encoding_without_a_character_loses_no_line(requests: logging.Logger) -> None:
+    """Standard output may have another encoding than UTF-8."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    requests.handlers = [BatchHandler(stream)]
+    requests.info("é€")
+    assert stream.buffer.getvalue() == "é\\u20ac\n".encode("latin-1")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_a_forked_process_does_not_log_its_parents_requests(defer: Callable[[str], None], stream: Stream) -> None:
+    """A handler may start a process right after a request that is not logged yet."""
+
+    async def serve() -> int:
+        defer("parent's")
+        child = os.fork()
+        if not child:
+            DEFERRED.run()
+            os._exit(len(stream.writes))
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])  # noqa: ASYNC222 - it ends at once
+
+    assert clock.run(serve()) == 0
+    DEFERRED.run()
+    assert stream.writes == ["parent's\n"]
 
 
 def test_a_line_that_cannot_be_formatted_loses_no_other(

@@ -447,6 +447,33 @@ def test_a_disconnection_in_a_group_of_tasks_is_not_an_error(
     assert (line.levelname, bool(line.exc_info)) == (level, level == "ERROR")
 
 
+def test_a_client_that_leaves_during_its_upload_is_a_warning(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is sent to it, and the service has no error."""
+
+    @app.post("/upload")
+    async def upload(request: Request) -> int:
+        return len([part async for part in request.stream()])
+
+    received: list[Message] = [
+        {"type": "http.request", "body": b"x", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return received.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/upload", "query_string": b"", "headers": []}
+    asyncio.run(within_layers(app)(scope, receive, send))
+    (line,) = lines(caplog)
+    seen = line.levelname, line.exc_info, line.fields["note"]  # type: ignore[attr-defined]
+    assert seen == ("WARNING", None, "the client has disconnected")
+    assert sent == []
+
+
 async def nothing() -> Message:
     """Receive nothing."""
     return {"type": "http.disconnect"}

@@ -95,7 +95,7 @@ def test_a_configuration_of_pip_may_have_any_encoding(bare: Path, encoding: str)
     """Pip reads it in that of the user's language."""
     file = bare / ".config/pip/pip.conf"
     configure(file, "")
-    file.write_bytes("# für alle\n[global]\nindex-url = https://a\n".encode(encoding))
+    file.write_bytes("# für uns\n[global]\nindex-url = https://a\n".encode(encoding))
     assert site.index_url(Project()) == "https://a"
 
 
