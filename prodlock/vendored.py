@@ -10,12 +10,13 @@ import ast
 import base64
 import binascii
 import io
+import itertools
 import json
 import re
 import textwrap
 import tokenize
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from prodlock import __version__
@@ -39,6 +40,7 @@ _ALL_FORMATS = set(_FORMATS.values())
 # Tokens that are not code.
 _NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 _OPENING, _CLOSING = {"(", "[", "{"}, {")", "]", "}"}
+_IMPORT = re.compile(r"import [\w.]+")
 # How a statement begins that can't follow the head of a block in its line (https://docs.python.org/3/reference/compound_stmts.html).
 _COMPOUND = re.compile(r"\s*(?:@|(?:async|class|def|for|if|match|try|while|with)\b)")
 
@@ -95,7 +97,7 @@ def compact(source: str) -> str:
             text = "".join(rows[row - 1 : last_row])
             line += text[column : len(text) - len(rows[last_row - 1]) + last_column]
         previous = token
-    return "".join(f"{line}\n" for line in _joined(compacted))
+    return "".join(f"{line}\n" for line in _merged(_joined(compacted)))
 
 
 def _joined(statements: Sequence[str]) -> Iterator[str]:
@@ -109,6 +111,13 @@ def _joined(statements: Sequence[str]) -> Iterator[str]:
         body = "".join(statements[number + 1 : number + 2])
         is_joined = head.endswith(":") and depths[number + 2] < depths[number + 1] and not _COMPOUND.match(body)
         yield f"{head} {body.lstrip()}" if is_joined else head
+
+
+def _merged(statements: Iterable[str]) -> Iterator[str]:
+    """Yield statements; imports of modules that follow each other become one."""
+    for are_imports, group in itertools.groupby(statements, lambda one: bool(_IMPORT.fullmatch(one))):
+        lines = list(group)
+        yield from [f"import {', '.join(line.removeprefix('import ') for line in lines)}"] if are_imports else lines
 
 
 def _docstrings(source: str) -> set[tuple[int, int]]:

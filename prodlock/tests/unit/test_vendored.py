@@ -35,9 +35,17 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path, {})
 
 
+class SingleImports(ast.NodeTransformer):
+    """Makes a statement of each module that is imported."""
+
+    def visit_Import(self, node: ast.Import) -> list[ast.Import]:
+        """Return the statements."""
+        return [ast.Import(names=[one]) for one in node.names]
+
+
 def without_docstrings(source: str) -> str:
-    """Return the syntax tree without docstrings and places."""
-    tree = ast.parse(source)
+    """Return the syntax tree without docstrings and places, with an import for each module."""
+    tree = SingleImports().visit(ast.parse(source))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             needed = len(node.body) == 1 and not isinstance(node, ast.Module)
@@ -71,6 +79,8 @@ def test_the_comparison_of_code_notices_a_change() -> None:
         "@decorator(\n    1,\n)\nclass C:\n    'Docstring.'\n\n    x: int = 1\n",
         "class E(Exception):\n    '''Needed.'''\n",
         "x = 1 + \\\n    2\n",
+        "import a\nimport b.c\nimport d as e\n\nimport f\nx = '''\nimport g\nimport h\n'''\n",
+        "def f():\n    import a\n    import b\n\n\nimport c\n",
         "async def f():\n    async with a as b, c as d:\n        await b\n",
         "for x in y:\n    if x: pass\n    else: break\nelse:\n    while x:\n        x()\n",
         "def f():\n    'Docstring.'\n    if x:\n        return {1: 2}\n    match = 1\n",
@@ -78,8 +88,14 @@ def test_the_comparison_of_code_notices_a_change() -> None:
     ],
 )
 def test_any_form_of_code_is_kept(source: str) -> None:
-    """Strings that look like comments, broken lines, bodies of a docstring alone, blocks of one statement."""
+    """Strings that look like comments or code, broken lines, bodies of a docstring alone, blocks of one statement."""
     assert without_docstrings(vendored.compact(source)) == without_docstrings(source)
+
+
+def test_imports_that_follow_each_other_are_one_statement() -> None:
+    """Those of modules under their own names, outside of blocks."""
+    source = "import a\nimport b.c\n\nimport d as e\nimport f\nfrom g import h\nimport i\n"
+    assert vendored.compact(source) == "import a, b.c\nimport d as e\nimport f\nfrom g import h\nimport i\n"
 
 
 @pytest.mark.parametrize("lock", LOCKS)
