@@ -50,7 +50,8 @@ class Growing:
 
     def __getitem__(self, part: slice) -> bytes:
         """Return a part."""
-        return bytes(self.until(part.stop)[part])
+        mapped = self._map if part.stop <= self._size and self._map else self.until(part.stop)
+        return mapped[part]
 
     def find(self, wanted: bytes, start: int, end: int) -> int:
         """Return the first place of some bytes in a part, or -1."""
