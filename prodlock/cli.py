@@ -8,16 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from prodlock import __version__, collector
-from prodlock.failure import (
-    CANNOT_CHECK,
-    FAILED,
-    INTERRUPTED,
-    Failure,
-    discard_output,
-    inaccessible,
-    interrupt_on_termination,
-)
+from prodlock import __version__, failure
+from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.project import COMPOSE_FILES, is_file
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
@@ -47,24 +39,9 @@ _JUDGED = ("no finding", "findings", f"no verdict: evidence is missing; or {_INV
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
-    interrupt_on_termination()
-    collector.skip_at_exit()
-    try:
-        code: int = options.run(options)
-        print(end="", flush=True)
-    except Failure as failure:
-        print(failure, file=sys.stderr)
-        return failure.code
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        discard_output()
-        return FAILED
-    except OSError as error:
-        refused = inaccessible(error)
-        print(refused, file=sys.stderr)
-        return refused.code
+    code, message = failure.run(lambda: options.run(options))
+    if message:
+        print(message, file=sys.stderr)
     return code
 
 

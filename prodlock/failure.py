@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
+from prodlock import collector
+
 FAILED = 1
 CANNOT_CHECK = 2
 INTERRUPTED = 130
@@ -75,6 +77,29 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:
     """Do nothing. Unlike SIG_IGN, programs that are started do not inherit it."""
+
+
+def run(body: Callable[[], int | None]) -> tuple[int, str]:
+    """Run the body of a command or a task; return its exit code, and the message of an expected failure.
+
+    SIGTERM and a closed terminal interrupt it.
+    """
+    interrupt_on_termination()
+    collector.skip_at_exit()
+    try:
+        code = body()
+        print(end="", flush=True)
+    except Failure as failure:
+        return failure.code, str(failure)
+    except KeyboardInterrupt:
+        return INTERRUPTED, "Interrupted."
+    except BrokenPipeError:
+        discard_output()
+        return FAILED, ""
+    except OSError as error:
+        refused = inaccessible(error)
+        return refused.code, str(refused)
+    return code or 0, ""
 
 
 def discard_output() -> None:

@@ -21,17 +21,9 @@ from invoke.tasks import Task, task
 # Invoke turns the cache of bytecode off (its option --write-pyc), and each task would compile Prodlock again.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
-from prodlock import collector  # noqa: E402
+from prodlock import failure  # noqa: E402
 from prodlock.docker import env_file  # noqa: E402
-from prodlock.failure import (  # noqa: E402
-    CANNOT_CHECK,
-    FAILED,
-    INTERRUPTED,
-    Failure,
-    discard_output,
-    inaccessible,
-    interrupt_on_termination,
-)
+from prodlock.failure import CANNOT_CHECK, FAILED, Failure  # noqa: E402
 from prodlock.project import Project  # noqa: E402
 
 # The groups of the tasks below in the order of the listing; a project's own tasks come last.
@@ -50,8 +42,6 @@ def on_project(body: Callable[..., int | None]) -> Callable[..., None]:
 
     @functools.wraps(body)
     def wrapped(c: Context, *args: object, **kwargs: object) -> None:
-        interrupt_on_termination()
-        collector.skip_at_exit()
         if c.config.run.dry:
             raise Exit(
                 "Tasks must be run without --dry (got --dry). To fix it: leave it out; each task prints the docker "
@@ -59,21 +49,9 @@ def on_project(body: Callable[..., int | None]) -> Callable[..., None]:
                 code=FAILED,
             )
         refuse_unread(passed_arguments())
-        try:
-            code = body(env_file.project(Path(c.config.prodlock.root)), *args, **kwargs)
-            print(end="", flush=True)
-        except Failure as failure:
-            raise Exit(str(failure), code=failure.code) from None
-        except KeyboardInterrupt:
-            raise Exit("Interrupted.", code=INTERRUPTED) from None
-        except BrokenPipeError:
-            discard_output()
-            raise Exit(code=FAILED) from None
-        except OSError as error:
-            refused = inaccessible(error)
-            raise Exit(str(refused), code=refused.code) from None
+        code, message = failure.run(lambda: body(env_file.project(Path(c.config.prodlock.root)), *args, **kwargs))
         if code:
-            raise Exit(code=code)
+            raise Exit(message or None, code=code)
 
     return wrapped
 
