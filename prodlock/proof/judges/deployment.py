@@ -466,9 +466,7 @@ def other_programs(evidence: Deployment) -> Iterator[str]:
     for name in (PRODUCTION, *(command.name for command in evidence.commands)):
         place = STACK if name == PRODUCTION else f"{STACK}, {name}"
         yield from replaced.of_stack(place, evidence.services.get(name) or {}, evidence.volumes)
-    workloads = {"": kubernetes.service(evidence.objects), **_commands(evidence.objects, evidence.commands)}
-    for name, workload in workloads.items():
-        place = f"{KUBERNETES}, {name}" if name else KUBERNETES
+    for place, workload in _own_workloads(evidence):
         yield from replaced.of_container(place, kubernetes.container(workload))
         if workload.pod.get("shareProcessNamespace"):
             yield (
@@ -482,16 +480,22 @@ def other_programs(evidence: Deployment) -> Iterator[str]:
 
 def wrong_startup(evidence: Deployment) -> Iterator[str]:
     """Yield a sentence for a startup probe that asks something else than the other probes: the pod may not start."""
-    workloads = {"": kubernetes.service(evidence.objects), **_commands(evidence.objects, evidence.commands)}
-    for name, workload in workloads.items():
-        place = f"{KUBERNETES}, {name}" if name else KUBERNETES
-        paths = [NONE] if name else [str(evidence.reference.health), str(evidence.reference.ready)]
+    for place, workload in _own_workloads(evidence):
+        is_service = place == KUBERNETES
+        paths = [str(evidence.reference.health), str(evidence.reference.ready)] if is_service else [NONE]
         given = _probed(kubernetes.container(workload), "startupProbe")
-        if given not in {NONE, *paths} and (name or given != CONNECTION):
+        if given not in {NONE, *paths} and not (is_service and given == CONNECTION):
             yield (
                 f"{place}: the path of the startup probe must be {' or '.join(dict.fromkeys(paths))}, as with the "
                 f"other probes (got {given}). To fix it: correct or remove the probe."
             )
+
+
+def _own_workloads(evidence: Deployment) -> Iterator[tuple[str, kubernetes.Workload]]:
+    """Yield how messages name the service and each command in Kubernetes, with its workload."""
+    yield KUBERNETES, kubernetes.service(evidence.objects)
+    for name, workload in _commands(evidence.objects, evidence.commands).items():
+        yield f"{KUBERNETES}, {name}", workload
 
 
 def changed_services(evidence: Deployment) -> Iterator[str]:
