@@ -126,8 +126,7 @@ def adapt_to_application() -> None:
             logging.getLogger(name).disabled = False
     loggers = (logging.getLogger(), *logging.Logger.manager.loggerDict.values())
     handlers = (handler for one in loggers for handler in getattr(one, "handlers", ()))
-    own = (TextFormatter, JsonFormatter)
     # Facts that no line shows are not looked up (https://docs.python.org/3/howto/logging.html#optimization).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = not all(
-        isinstance(one, logging.NullHandler) or isinstance(one.formatter, own) for one in handlers
+        isinstance(one, logging.NullHandler) or isinstance(one.formatter, LineFormatter) for one in handlers
     )
