@@ -7,7 +7,7 @@ import platform
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -116,17 +116,9 @@ class Bench:
         self._floor("cold", work.cold(self.floor))
         for one in order:
             # Compose has built the images without the labels that `inv build` gives them.
-            work.inv_build(one) if one.inv else work.build(one)
-        self._medians(
-            "noop",
-            {one.name: partial(work.inv_build if one.inv else work.build, one) for one in order}
-            | {figures.FLOOR: partial(work.inv_build_floor, self.own)},
-        )
-        self._medians(
-            "edit-prod",
-            {one.name: partial(work.edit_to_prod, one) for one in order}
-            | {figures.FLOOR: partial(work.edit_to_prod_floor, self.own)},
-        )
+            work.build_as_typed(one)
+        self._medians("noop", order, work.build_as_typed, work.inv_build_floor)
+        self._medians("edit-prod", order, work.edit_to_prod, work.edit_to_prod_floor)
         self._each(order, "edit-verdict", work.edit_to_verdict)
         self._floor("edit-verdict", work.edit_to_verdict_floor(self.own))
         self._verdicts(order)
@@ -166,9 +158,16 @@ class Bench:
         for one in order:
             self._keep(key, one.name, measured(one))
 
-    def _medians(self, key: str, works: Mapping[str, Callable[[], float]]) -> None:
-        """Keep the median of several samples of each work, taken in turn: it is so short that a single one varies."""
-        taken = [{name: measured() for name, measured in works.items()} for _ in range(_REPEATS)]
+    def _medians(
+        self,
+        key: str,
+        order: list[Contender],
+        measured: Callable[[Contender], float],
+        floor: Callable[[Contender], float],
+    ) -> None:
+        """Keep the median of several samples of a work, taken in turn: it is so short that a single one varies."""
+        works = {one.name: partial(measured, one) for one in order} | {figures.FLOOR: partial(floor, self.own)}
+        taken = [{name: sample() for name, sample in works.items()} for _ in range(_REPEATS)]
         for name in works:
             self._keep(key, name, statistics.median(one[name] for one in taken))
 
