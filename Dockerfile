@@ -11,11 +11,11 @@ ARG BASE=python:3.13-slim-trixie
 FROM scratch AS prodlock
 COPY prodlock/inside /
 
-# The one place that names what ships beside the locked wheels.
+# The one place that names what ships beside the locked wheels. What changes most is last: an edit repeats one step.
 FROM scratch AS sources
-COPY app /srv/app
-COPY prodlock/__init__.py /srv/prodlock/
 COPY prodlock/server /srv/prodlock/server
+COPY prodlock/__init__.py /srv/prodlock/
+COPY app /srv/app
 
 FROM ${BASE} AS base
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONPATH=/srv
@@ -67,9 +67,10 @@ RUN --network=none --mount=from=prodlock,source=/collect.py,target=/collect.py \
     python /collect.py /out/tree /before /opt/venv && find /out -exec touch -hd @315532800 {} +
 
 FROM base AS app
-COPY --from=sources / /out/tree
-RUN --network=none --mount=from=prodlock,source=/bytecode.py,target=/bytecode.py \
-    python -S /bytecode.py tree /out/tree && find /out -exec touch -hd @315532800 {} +
+RUN --network=none --mount=from=sources,target=/sources \
+    --mount=from=prodlock,source=/bytecode.py,target=/bytecode.py \
+    mkdir /out && cp -r /sources /out/tree && python -S /bytecode.py tree /out/tree \
+    && find /out -exec touch -hd @315532800 {} +
 
 FROM scratch AS prod
 COPY --from=system /out/tree /

@@ -281,7 +281,7 @@ def _dockerfile(configuration: Configuration, facts: Facts) -> dict[str, str | I
     folder = home(configuration)
     return {
         "base": configuration.base,
-        "sources": [*copied, *(["COPY prodlock/__init__.py /srv/prodlock/"] if facts.is_own else [])],
+        "sources": [*(["COPY prodlock/__init__.py /srv/prodlock/"] if facts.is_own else []), *copied],
         "import path": f"PYTHONPATH={paths}",
         "lock mounts": list(_in_lines(mounts)),
         "lock arguments": " ".join(lock_arguments(configuration, "/lock")),

@@ -185,25 +185,25 @@ def test_build_explains_an_unreachable_index(copy: Path) -> None:
 
 
 # What is changed of the Dockerfile, and the message. All of it fails in the last steps: the others are cached.
-COPIED = "COPY --from=sources / /out/tree\n"
+STAGE = "FROM base AS app\n"
 BROKEN = {
     "a message of its own": (
         # On one stream: BuildKit does not keep the order of two.
         'RUN --network=none echo certificate verify failed; echo "Connection refused: my reason"; exit 3',
-        "at Dockerfile:{line}, stage app, step 2/3, `RUN --network=none echo certificate verify failed; echo "
+        "at Dockerfile:{line}, stage app, step 1/2, `RUN --network=none echo certificate verify failed; echo "
         '"Connection refused: my reason"; exit 3`, with exit code 3. Its last lines:\n',
         "    Connection refused: my reason",
     ),
-    "no message": ("RUN false", "at Dockerfile:{line}, stage app, step 2/3, `RUN false`, with", "printed nothing."),
+    "no message": ("RUN false", "at Dockerfile:{line}, stage app, step 1/2, `RUN false`, with", "printed nothing."),
     "a killed process": (
         "RUN sh -c 'kill -9 $$'; exit $?",
-        "at Dockerfile:{line}, stage app, step 2/3, `RUN sh -c 'kill -9 $$'; exit $?`, with exit code 137",
+        "at Dockerfile:{line}, stage app, step 1/2, `RUN sh -c 'kill -9 $$'; exit $?`, with exit code 137",
         "The step must run to its end (got: killed, which happens when memory runs out). To fix it: give Docker more "
         "memory, or stop other programs.",
     ),
     "a full file system": (
         "RUN --mount=type=tmpfs,target=/small,size=4096 head -c 100000 /dev/zero > /small/x",
-        "at Dockerfile:{line}, stage app, step 2/3, `RUN head -c 100000 /dev/zero > /small/x`, with exit code 1: head:",
+        "at Dockerfile:{line}, stage app, step 1/2, `RUN head -c 100000 /dev/zero > /small/x`, with exit code 1: head:",
         "The file systems that the step writes to must have room (got a full one). To fix it: free space (`docker "
         "system df` shows what Docker uses, `df` the disks).",
     ),
@@ -214,7 +214,7 @@ BROKEN = {
     ),
     "an absent source": (
         "COPY nope /out/",
-        'at Dockerfile:{line}, stage app, step 2/3, `COPY nope /out/`: "/nope": not found\n',
+        'at Dockerfile:{line}, stage app, step 1/2, `COPY nope /out/`: "/nope": not found\n',
         "`nope` must be in the build context (got none). To fix it: create it, or, if it exists, allow it in "
         ".dockerignore (`!nope`).",
     ),
@@ -231,7 +231,7 @@ BROKEN = {
 def test_a_failed_build_names_the_step_and_the_line(copy: Path, kind: str) -> None:
     """Whatever the cause: the Dockerfile's line, the instruction, its last lines; a remedy only for a known one."""
     instruction, begins, ends = BROKEN[kind]
-    edit(copy / "Dockerfile", COPIED, f"{COPIED}{instruction}\n")
+    edit(copy / "Dockerfile", STAGE, f"{STAGE}{instruction}\n")
     # What a user has set for the terminal does not hide the reason.
     said = message(inv("build", cwd=copy, BUILDKIT_PROGRESS="quiet"))
     assert said.startswith("The build failed " + begins.format(line=line_of(copy / "Dockerfile", instruction)))
@@ -243,7 +243,7 @@ def test_build_refuses_a_syntax_error_in_the_service(copy: Path) -> None:
     module = copy / "app" / "main.py"
     module.write_text(module.read_text(encoding="utf-8") + "\ndef broken(:\n", encoding="utf-8")
     said = message(inv("build", cwd=copy))
-    assert ", stage app, step 2/2, `RUN --network=none python -S /bytecode.py tree /out/tree" in said
+    assert ", stage app, step 1/1, `RUN --network=none mkdir /out && cp -r /sources /out/tree && python -S" in said
     assert f'File "/srv/app/main.py", line {len(module.read_text().splitlines())}\n' in said
     assert said.endswith("SyntaxError: invalid syntax")
 
