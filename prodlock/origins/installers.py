@@ -107,8 +107,8 @@ _RELOCATABLE = (
 )
 # Where an activation script has the path of the environment that it was made in, which may be moved since.
 _STATED = re.compile(
-    rb"(?m)^[ \t]*(?:(?:const|let|set|setenv|set -gx)[ \t]+)?(?:\$?VIRTUAL_ENV|virtual_env|_virtualenv_dir)(?:[ \t]*=)?[ \t]*"
-    rb"(?:r#)?[\"']?(/[\w./@+-]+)|_fs_path\('(/[\w./@+-]+)'|^@for %%i in \(\"(/[\w./@+-]+)\"\)"
+    rb"(?m)^[ \t]*(?:(?:const|let|set|setenv|set -gx)[ \t]+)?(?:\$?VIRTUAL_ENV|virtual_env|_virtualenv_dir)"
+    rb"(?:[ \t]*=)?[ \t]*(?:r#)?[\"']?(/[\w./@+-]+)|_fs_path\('(/[\w./@+-]+)'|^@for %%i in \(\"(/[\w./@+-]+)\"\)"
 )
 # A variable of the environment of a process that activate_this.py may not set.
 _VARIABLE = re.compile(rb"environ\[[\"'](?!VIRTUAL_ENV)")
@@ -268,8 +268,8 @@ def _form_of_line(line: bytes) -> bytes:
 def skeleton_digest(content: bytes, environment: str, prompts: Iterable[str] = ()) -> str:
     """Return the sha256 of a file of a virtual environment, without what differs between environments.
 
-    That is the environment's path, also the one that it was moved from, its prompt, which is one of `prompts` or the name
-    of its folder, and the version of Python. A path or a prompt that a shell could take for code is not left out.
+    That is the environment's path, also the one that it was moved from, its prompt, which is one of `prompts` or the
+    name of its folder, and the version of Python. A path or a prompt that a shell could take for code is not left out.
     """
     path = environment.encode(errors="surrogateescape")
     plain = content.replace(path, b"") if re.fullmatch(_PLAIN, path) else content

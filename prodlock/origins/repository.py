@@ -29,8 +29,8 @@ def read(project: Project, sources: Sequence[str] = (), sizes: Collection[int] =
     """Return the files of the commit that is checked out, or those of the folders `sources` in the working tree.
 
     Contents larger than 1 MiB are read where their size is one of `sizes`, those of the image's files. Texts count with
-    the line ends of Windows too, which git writes there by default, and scripts of Python without their first line. Raises Failure, code 2, where git can't read the
-    repository, or a source is not there.
+    the line ends of Windows too, which git writes there by default, and scripts of Python without their first line.
+    Raises Failure, code 2, where git can't read the repository, or a source is not there.
     """
     if sources:
         return _repository(f"the working tree ({', '.join(sources)})", _present(project, sources, sizes))
