@@ -14,6 +14,10 @@ from prodlock.inside.lock.selection import Selection, Wanted
 # (https://pip.pypa.io/en/stable/reference/requirements-file-format/).
 _INCLUDED = re.compile(r"(?:-r|--requirement)(?:[=\s]\s*|(?=[^\s=]))(?P<file>[^#]*[^#\s])(?:\s+#.*)?")
 _LIMITS = re.compile(r"(?:-c|--constraint)[=\s]?\s*\S.*")
+# Options that choose where and how pip gets a distribution: its hash decides what an image may have.
+_SOURCES = re.compile(
+    r"(?:--no-index|(?:-f|--find-links|--no-binary|--only-binary|--use-feature)[=\s]\s*\S+)(?:\s+#.*)?"
+)
 # A folder of the project's own code, editable or not, as `uv export` lists the project and the members of a workspace.
 _FOLDER = re.compile(
     r"(?:(?:-e|--editable=?)\s*(?:file:)?(?P<editable>[^\s:;#\[]+)|(?:file:)?(?P<folder>\.{1,2}|\.{0,2}/[^\s:;#\[]*))"
@@ -76,7 +80,7 @@ def _requirements(file: Path) -> Iterator[selection.Requirement]:
             yield from _local(file.parent / (folder["editable"] or folder["folder"]))
         elif linked := _linked(line, file):
             yield linked
-        elif not any(form.fullmatch(line.strip()) for form in (_INCLUDED, _LIMITS)):
+        elif not any(form.fullmatch(line.strip()) for form in (_INCLUDED, _LIMITS, _SOURCES)):
             rest.append(line)
     try:
         yield from requirements.requirements("\n".join(rest))

@@ -271,6 +271,23 @@ def test_lists_and_those_that_they_include_are_one_lock(tmp_path: Path) -> None:
         locks.read(root, both, (), (), python())
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--no-index",
+        "--find-links ./wheels",
+        "-f https://example.org/wheels.html",
+        "--no-binary :none:",
+        "--only-binary=:all:",
+        "--use-feature=fast-deps",
+        "--index-url https://example.org/simple",
+    ],
+)
+def test_options_that_name_sources_change_no_list(tmp_path: Path, line: str) -> None:
+    """As pip-compile writes them at the top: the hashes decide."""
+    assert [*read(project(tmp_path, {"requirements.txt": f"{line}\n{LINE}"})).main] == ["click"]
+
+
 def test_a_folder_in_a_list_is_a_dependency_by_its_name(tmp_path: Path) -> None:
     """As `uv export` lists a path dependency: pyproject.toml requires it."""
     described = '[project]\nname = "shop"\ndependencies = ["click", "shared"]\n'
