@@ -288,6 +288,9 @@ class _Attributor:
         wheel, commands = self.evidence.wheels.get((one.layer, one.info)), {}
         if wheel:
             commands = dict(wheel.commands)
+            if wheel.name == "pip" and "pip" in commands:
+                # pip adds a command of its own for the version of Python.
+                commands[f"pip{'.'.join(self.evidence.python.version.split('.')[:2])}"] = commands["pip"]
         elif one.name in self.evidence.own:
             file = self.evidence.seen.get(f"{one.info}/entry_points.txt")
             text = self.evidence.subject.content(file).decode(errors="replace") if file and file.sha256 else ""
@@ -393,6 +396,10 @@ class _Attributor:
 
     def _of_repository(self, file: File) -> Origin | None:
         paths = self.evidence.repository.files.get(file.sha256, ())
+        if not paths and file.head.startswith(b"#!") and COMMANDS.fullmatch(file.path):
+            # A script of the project's own package: its installer has replaced the first line.
+            rest = installers.body(self.evidence.subject.content(file))
+            paths = self.evidence.repository.files.get(hashlib.sha256(rest).hexdigest(), ()) if rest else ()
         # In site-packages, a file of the repository is only expected as one of the project's own package.
         if paths and SITE.match(file.path):
             is_own = any(file.path in one.record for one in self.evidence.installed if one.name in self.evidence.own)

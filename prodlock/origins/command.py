@@ -168,8 +168,8 @@ class _Collection:
             repository.read(self.project, options.sources, self._sizes()),
             debian.files(self.subject),
             layers,
-            # In a workspace, the lock is above the member's folder.
-            own.names((root, given[0].parent), locked),
+            # In a workspace, the lock is above the member's folder; a list names folders without their names.
+            own.names((root, given[0].parent, locks.top(root)), locked) | locked.local,
         )
 
     def _wheels(self, installed: Sequence[Installed], locked: Locked, python: Python) -> Mapping[Key, Wheel]:
@@ -179,6 +179,8 @@ class _Collection:
             for one in installed
             if one.layer >= self.subject.base_layers
             and one.name in locked.main
+            # Of what is built from a repository of git, the lock has no file.
+            and locked.main[one.name].files
             and environments.is_same(one.version, locked.main[one.name].version)
         }
         given = self._settings, self._cache, self.progress

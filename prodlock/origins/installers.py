@@ -7,6 +7,7 @@ import base64
 import configparser
 import hashlib
 import json
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -103,6 +104,11 @@ _RELOCATABLE = (
     (b"virtual_env = (path self | path dirname | path dirname)", b"virtual_env = ''"),
     (b'@for %%i in ("%~dp0..") do', b'@for %%i in ("") do'),
     (b'if [ "true" = "true" ]; then', b'if [ "false" = "true" ]; then'),
+)
+# Where an activation script has the path of the environment that it was made in, which may be moved since.
+_STATED = re.compile(
+    rb"(?m)^[ \t]*(?:(?:const|let|set|setenv|set -gx)[ \t]+)?(?:\$?VIRTUAL_ENV|virtual_env|_virtualenv_dir)"
+    rb"(?:[ \t]*=)?[ \t]*(?:r#)?[\"']?(/[\w./@+-]+)|_fs_path\('(/[\w./@+-]+)'|^@for %%i in \(\"(/[\w./@+-]+)\"\)"
 )
 # A variable of the environment of a process that activate_this.py may not set.
 _VARIABLE = re.compile(rb"environ\[[\"'](?!VIRTUAL_ENV)")
@@ -262,11 +268,16 @@ def _form_of_line(line: bytes) -> bytes:
 def skeleton_digest(content: bytes, environment: str, prompts: Iterable[str] = ()) -> str:
     """Return the sha256 of a file of a virtual environment, without what differs between environments.
 
-    That is the environment's path, its prompt, which is one of `prompts`, and the version of Python. A path or a prompt
-    that a shell could take for code is not left out.
+    That is the environment's path, also the one that it was moved from, its prompt, which is one of `prompts` or the
+    name of its folder, and the version of Python. A path or a prompt that a shell could take for code is not left out.
     """
     path = environment.encode(errors="surrogateescape")
-    plain = _MINOR.sub(b"python3", content.replace(path, b"") if re.fullmatch(_PLAIN, path) else content)
+    plain = content.replace(path, b"") if re.fullmatch(_PLAIN, path) else content
+    if stated := _STATED.search(plain):
+        before = next(filter(None, stated.groups()))
+        plain = re.sub(rb"(?<![\w.@+/-])" + re.escape(before) + rb"(?![\w.@+/-])", b"", plain)
+        prompts = [*prompts, posixpath.basename(before).decode()]
+    plain = _MINOR.sub(b"python3", plain)
     for relocatable, other in _RELOCATABLE:
         plain = plain.replace(relocatable, other)
     for prompt in (one.encode(errors="surrogateescape") for one in prompts):

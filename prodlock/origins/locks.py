@@ -9,12 +9,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from prodlock import configuration
 from prodlock.configuration import Configuration
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.inside.lock import poetry, selection, uv
-from prodlock.inside.lock.selection import Selection, Wanted, normalized
+from prodlock.inside.lock.selection import Requirement, Selection, Wanted, normalized
 from prodlock.origins import lists
 from prodlock.origins.records import Locked, Python
 
@@ -25,6 +26,8 @@ _DEVELOPMENT = re.compile(
 )
 # The locks that are compared with the pyproject.toml beside them.
 _OF_PYPROJECT = {"poetry.lock", "uv.lock"}
+# The origins of what is a folder of the project or beside it.
+_FOLDERS = {"directory", "editable", "virtual"}
 # What the readers raise for a file that is not a lock, or not one for the image.
 _FAULTS = (ValueError, KeyError, TypeError, AttributeError, IndexError, OSError, RecursionError, SystemExit)
 # The command that makes a lock, as a message of a build has it.
@@ -49,12 +52,10 @@ def find(root: Path) -> Path:
     """
     if _table(root).get("lock"):
         return root / _configured(root).lock
-    folders = [root, *root.absolute().parents]
-    top = next((number for number, folder in enumerate(folders) if (folder / ".git").exists()), 0)
     found: list[Path] = []
-    for folder in folders[: top + 1]:
+    for folder in [root, *root.absolute().parents]:
         found = _locks(folder)
-        if found:
+        if found or folder.absolute() == top(root):
             break
     if len(found) == 1:
         return found[0]
@@ -64,6 +65,12 @@ def find(root: Path) -> Path:
         "To fix it: name the lock with --lock FILE.",
         CANNOT_CHECK,
     )
+
+
+def top(root: Path) -> Path:
+    """Return the folder of the repository that a project is in, or the project's own where there is none."""
+    folder = root.absolute()
+    return next((one for one in (folder, *folder.parents) if (one / ".git").exists()), folder)
 
 
 def _locks(folder: Path) -> list[Path]:
@@ -115,13 +122,24 @@ def read(root: Path, given: Sequence[Path], groups: Sequence[str], extras: Seque
         names = _names(lock, package)
         _check("group", groups, names.groups | {"main"}, lock)
         _check("extra", extras, names.extras, lock)
-        wanted = Wanted([*(groups or own.groups)], [*(extras or own.extras)], (), package, None, python.environment)
+        wanted = Wanted(
+            [*(groups or own.groups)], [*(extras or own.extras)], (), package, None, python.environment, foreign=True
+        )
         runtime = {normalized(one) for one in wanted.groups}
         others = sorted((names.groups | {"main"}) - runtime) if names.has_groups else []
         selected = _select(given, wanted, others)
-    main = {normalized(one.name): one for one in selected.main}
-    added = {normalized(one.name): one for one in selected.everything if normalized(one.name) not in main}
-    return Locked(names_given, main, added, selected.inputs)
+    listed = [_located(one, lock.parent) for one in (*selected.main, *selected.everything)]
+    local = frozenset(normalized(one.name) for one in listed if one.origin in _FOLDERS)
+    main = {normalized(one.name): one for one in listed[: len(selected.main)] if normalized(one.name) not in local}
+    named = {normalized(one.name): one for one in listed if normalized(one.name) not in local}
+    added = {name: one for name, one in named.items() if name not in main}
+    return Locked(names_given, main, added, selected.inputs, local)
+
+
+def _located(one: Requirement, folder: Path) -> Requirement:
+    """Return a requirement with the path of its file, where the lock in a folder names a file."""
+    path = unquote(one.link.removeprefix("file://"))
+    return one._replace(link=str(folder / path)) if path and "://" not in path else one
 
 
 def _select(locks: Sequence[Path], wanted: Wanted, others: Sequence[str]) -> Selection:

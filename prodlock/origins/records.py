@@ -100,6 +100,8 @@ class Locked(NamedTuple):
     dev: Mapping[str, Requirement]
     # How the lock relates to pyproject.toml: `fresh`, `consistent` or `unknown`.
     inputs: str
+    # The names of the distributions that are folders beside the lock: code of the project.
+    local: frozenset[str] = frozenset()
 
 
 class Member(NamedTuple):

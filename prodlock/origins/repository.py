@@ -19,6 +19,8 @@ _SMALL = 1 << 20
 # A file that Git LFS keeps elsewhere (https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md).
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:([0-9a-f]{64})\n")
 _MOST_POINTER = 1024
+# The first line of a script, which an installer replaces; what follows it identifies the script.
+_FIRST_LINE = re.compile(rb"#!.*python.*\n")
 # How many digits of a commit's hash are printed.
 _ABBREVIATED = 7
 
@@ -27,8 +29,8 @@ def read(project: Project, sources: Sequence[str] = (), sizes: Collection[int] =
     """Return the files of the commit that is checked out, or those of the folders `sources` in the working tree.
 
     Contents larger than 1 MiB are read where their size is one of `sizes`, those of the image's files. Texts count with
-    the line ends of Windows too, which git writes there by default. Raises Failure, code 2, where git can't read the
-    repository, or a source is not there.
+    the line ends of Windows too, which git writes there by default, and scripts of Python without their first line.
+    Raises Failure, code 2, where git can't read the repository, or a source is not there.
     """
     if sources:
         return _repository(f"the working tree ({', '.join(sources)})", _present(project, sources, sizes))
@@ -54,6 +56,8 @@ def _repository(name: str, contents: Iterator[tuple[str, bytes]]) -> Repository:
             digests.append(pointer[1].decode())
         if len(content) <= _SMALL and b"\n" in content and b"\0" not in content and b"\r" not in content:
             digests.append(hashlib.sha256(content.replace(b"\n", b"\r\n")).hexdigest())
+        if (first := _FIRST_LINE.match(content)) and (rest := content[first.end() :]):
+            digests.append(hashlib.sha256(rest).hexdigest())
         for digest in digests:
             found.setdefault(digest, []).append(path)
     return Repository(name, found, frozenset(empty))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import io
 import itertools
 import re
 import tempfile
@@ -272,10 +273,15 @@ def _digests(one: Requirement) -> list[str]:
 
 
 def _searched(index: Index, one: Requirement) -> Iterator[Listed]:
-    """Yield the files of a distribution on each index, those of its own index first.
+    """Yield the files of a distribution on each index, those of its own index first; or the one that its link names.
 
-    Raises Failure, at the end, where one of them can't be asked.
+    Raises Failure, at the end, where an index can't be asked.
     """
+    if one.link:
+        from prodlock.origins.index import Listed  # noqa: PLC0415 - as above
+
+        yield Listed(one.files[0][0], one.link, "")
+        return
     failed = None
     for address in index.addresses(one.address):
         try:
@@ -299,6 +305,8 @@ def _downloaded(index: Index, digest: str, one: Requirement, received: _Count) -
     """Return the contents of a wheel on an index."""
     file = next((name for name, found in one.files if found.lower() == _SHA256 + digest), "")
     other = ""
+    if one.link and "://" not in one.link:
+        return _beside_lock(one, file, digest)
     for listed in _searched(index, one):
         # An index may have no sha256 on its pages.
         if listed.sha256 != digest and (listed.sha256 or listed.name != file):
@@ -316,7 +324,23 @@ def _downloaded(index: Index, digest: str, one: Requirement, received: _Count) -
             "out why the index has another file of this name before you trust either; INDEX_URL names another index.",
             CANNOT_CHECK,
         )
+    if one.link:
+        place = re.sub(r"//[^/@]*@", "//", one.link)
+        raise Failure(
+            f"{place} must be a file that can be downloaded, which the lock names (got none). To fix it: lock again.",
+            CANNOT_CHECK,
+        )
     raise _absent(one, file or f"a wheel of {one.name} {one.version}", index)
+
+
+def _beside_lock(one: Requirement, file: str, digest: str) -> Wheel:
+    """Return the contents of a wheel that the lock names by a path."""
+    content = Path(one.link).read_bytes()
+    if (other := hashlib.sha256(content).hexdigest()) != digest:
+        raise Failure(
+            f"{one.link} must have the sha256 {digest} of the lock (got {other}). To fix it: lock again.", CANNOT_CHECK
+        )
+    return opened(io.BytesIO(content), one, file, digest)
 
 
 class _Hashed:

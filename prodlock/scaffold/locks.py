@@ -281,7 +281,7 @@ class _Reader:
             return list(_needed(poetry.requirements(self._content, groups), wanted))
         if self.path.endswith("uv.lock"):
             graph = uv.Graph(self._content, uv.targets(self._content, dict(self._root), package))
-            return graph.installed(extras, groups, {}, lambda *_, **__: True)
+            return list(_needed(graph.installed(extras, groups, {}, lambda *_, **__: True), set()))
         if self.path.endswith(".toml"):
             active = {normalized(one) for one in (*groups, *extras, *pyprojects.texts(self._content, "default-groups"))}
             return list(_needed(pylock.requirements(self._content), active))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -24,6 +25,8 @@ from prodlock.inside.lock.selection import (
 
 # Poetry's types of its default package index and of any other one.
 INDEXES = {"pypi", "legacy"}
+# Poetry's types of a file that no index serves.
+FILES = {"url", "file"}
 # The keys of [project] and of [tool.poetry] that Poetry's content hash covers, beside [dependency-groups].
 PROJECT_KEYS = ("requires-python", "dependencies", "optional-dependencies")
 POETRY_KEYS = ("dependencies", "source", "extras", "dev-dependencies")
@@ -47,8 +50,9 @@ def select(lock: Path, wanted: Wanted) -> Selection:
     known("extra", wanted.extras, parsed.get("extras", {}))
     extras = frozenset(map(normalized, wanted.extras))
     configured = {normalized(name) for name in (*wanted.groups, *wanted.dev_groups)}
-    main = chosen(requirements(parsed, wanted.groups), extras, wanted.environment)
-    everything = chosen(requirements(parsed, [*wanted.groups, *wanted.dev_groups]), extras, wanted.environment)
+    select_from = functools.partial(chosen, active=extras, environment=wanted.environment, foreign=wanted.foreign)
+    main = select_from(requirements(parsed, wanted.groups))
+    everything = select_from(requirements(parsed, [*wanted.groups, *wanted.dev_groups]))
     included = {one for name in configured for one in group(described, name)}
     unused = [
         name
@@ -82,8 +86,9 @@ def requirements(lock: Mapping[str, Any], groups: Iterable[str]) -> Iterator[Req
         origin = "" if source["type"] in INDEXES else source["type"]
         files = tuple((file["file"], file["hash"]) for file in package["files"])
         address = index(source["url"]) if needed and source["type"] == "legacy" else ""
+        link = source["url"] if origin in FILES else ""
         for one in needed:
-            yield Requirement(name, version, files, marker(package.get("markers", ""), one), address, origin)
+            yield Requirement(name, version, files, marker(package.get("markers", ""), one), address, origin, link)
 
 
 def marker(markers: str | Mapping[str, str], group: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,11 +39,12 @@ def select(lock: Path, wanted: Wanted) -> Selection:
     if "main" in groups:
         # The project's own requirements are a group that is installed by default, whatever its name.
         groups |= {normalized(name) for name in parsed.get("default-groups", [])} - dev
-    main = chosen(requirements(parsed), extras | groups, wanted.environment)
-    everything = chosen([*main, *chosen(requirements(parsed), extras | groups | dev, wanted.environment)])
+    select_from = functools.partial(chosen, environment=wanted.environment, foreign=wanted.foreign)
+    main = select_from(requirements(parsed), extras | groups)
+    everything = select_from([*main, *select_from(requirements(parsed), extras | groups | dev)])
     if wanted.dev_lock:
         further = _suitable(tomllib.loads(wanted.dev_lock.read_text(encoding="utf-8")), wanted.environment)
-        everything = chosen([*everything, *chosen(requirements(further), extras | groups | dev, wanted.environment)])
+        everything = select_from([*everything, *select_from(requirements(further), extras | groups | dev)])
     selected = Selection(main, everything, "")
     return selected._replace(inputs=consistent(pyproject(lock.parent), wanted, selected))
 
@@ -75,7 +77,10 @@ def requirements(lock: Mapping[str, Any]) -> Iterator[Requirement]:
             continue
         marker = package.get("marker", "")
         if origin := next((key for key in ("vcs", "directory", "archive") if key in package), ""):
-            yield Requirement(name, "", (), marker, origin=origin)
+            archive = package.get("archive", {})
+            link = archive.get("url") or archive.get("path", "")
+            hashed = (_file(archive),) if archive.get("hashes") else ()
+            yield Requirement(name, package.get("version", ""), hashed, marker, origin=origin, link=link)
             continue
         files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
         address = package.get("index", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -67,8 +68,8 @@ def select(lock: Path, wanted: Wanted) -> Selection:
 
 def selected(main: Sequence[Requirement], added: Iterable[Requirement], folder: Path, wanted: Wanted) -> Selection:
     """Return what is installed of requirements and those of development, for the pyproject.toml in a folder."""
-    both = (chosen(main, environment=wanted.environment), chosen([*main, *added], environment=wanted.environment))
-    found = Selection(*both, "")
+    select_from = functools.partial(chosen, environment=wanted.environment, foreign=wanted.foreign)
+    found = Selection(select_from(main), select_from([*main, *added]), "")
     return found._replace(inputs=consistent(pyproject(folder), wanted, found))
 
 

@@ -53,6 +53,8 @@ class Wanted(NamedTuple):
     dev_lock: Path | None = None
     # The variables of markers (PEP 508) in the environment; None for that of this interpreter.
     environment: Mapping[str, str] | None = None
+    # Whether what no package index serves is returned as well, with its origin.
+    foreign: bool = False
 
 
 class Requirement(NamedTuple):
@@ -65,8 +67,10 @@ class Requirement(NamedTuple):
     marker: str = ""
     # The addresses of its indexes, separated by spaces; an empty string for the default one.
     address: str = ""
-    # Where it comes from if not from an index, such as `git`: then it can't be installed.
+    # Where it comes from if not from an index, such as `git`: then a build can't install it.
     origin: str = ""
+    # The address of its file, or the file's path from the lock's folder, where no index serves it.
+    link: str = ""
 
 
 class Selection(NamedTuple):
@@ -125,11 +129,16 @@ def holds(condition: str, active: AbstractSet[str] = frozenset(), environment: M
 
 
 def chosen(
-    locked: Iterable[Requirement], active: AbstractSet[str] = frozenset(), environment: Mapping[str, str] | None = None
+    locked: Iterable[Requirement],
+    active: AbstractSet[str] = frozenset(),
+    environment: Mapping[str, str] | None = None,
+    *,
+    foreign: bool = False,
 ) -> list[Requirement]:
     """Return the requirements that hold in this environment, each once and without a marker.
 
-    Raises ValueError for a marker that can't be evaluated, and for two versions of one distribution.
+    Raises ValueError for one that no package index serves, except with `foreign`, for a marker that can't be evaluated,
+    and for two versions of one distribution.
     """
     found: dict[str, Requirement] = {}
     for one in locked:
@@ -142,7 +151,9 @@ def chosen(
                 "it: lock again."
             )
             raise ValueError(message) from None
-        if wanted:
+        if wanted and foreign and one.origin:
+            found.setdefault(normalized(one.name), one._replace(marker=""))
+        elif wanted:
             refuse_foreign(one)
             if (same := found.setdefault(normalized(one.name), one._replace(marker=""))).version != one.version:
                 message = (
@@ -272,7 +283,7 @@ def consistent(described: Mapping[str, Any], wanted: Wanted, selected: Selection
                 own = {normalized(extra) for extra in one.extras} - followed
                 followed |= own
                 declared += [line for extra in sorted(own) for line in optional.get(extra, [])]
-            elif name not in versions or not one.specifier.contains(versions[name], prereleases=True):
+            elif name not in versions or not (one.url or one.specifier.contains(versions[name], prereleases=True)):
                 got = f"version {versions[name]}" if name in versions else "none"
                 message = f"it must have a version of {text!r} of pyproject.toml (got {got}). To fix it: lock again."
                 if declared is further and wanted.dev_lock is None:

@@ -17,7 +17,6 @@ from prodlock.inside.lock.selection import (
     Selection,
     Wanted,
     chosen,
-    foreign,
     group,
     holds,
     index,
@@ -25,6 +24,7 @@ from prodlock.inside.lock.selection import (
     normalized,
     packaging,
     pyproject,
+    refuse_foreign,
 )
 
 Table = Mapping[str, Any]
@@ -60,8 +60,9 @@ def select(lock: Path, wanted: Wanted) -> Selection:
     known("extra", wanted.extras, graph.extras)
     known("group", [*wanted.groups, *wanted.dev_groups], {"main", "dev", *graph.groups})
     addresses = {_bare(one["url"]): index(one["url"]) for one in _uv(root).get("index", []) if "url" in one}
-    main = chosen(graph.installed(wanted.extras, wanted.groups, addresses, here))
-    everything = chosen(graph.installed(wanted.extras, [*wanted.groups, *wanted.dev_groups], addresses, here))
+    main = chosen(graph.installed(wanted.extras, wanted.groups, addresses, here), foreign=wanted.foreign)
+    both = [*wanted.groups, *wanted.dev_groups]
+    everything = chosen(graph.installed(wanted.extras, both, addresses, here), foreign=wanted.foreign)
     default = _uv(root).get("default-groups", [])
     configured = {normalized(name) for name in (*wanted.groups, *wanted.dev_groups)}
     unused = [] if isinstance(default, str) else [name for name in default if normalized(name) not in configured]
@@ -123,7 +124,7 @@ class Graph:
         addresses: Mapping[str, str],
         condition: Callable[..., bool],
     ) -> list[Requirement]:
-        """Return what the members need with extras and groups. Raises ValueError for what no package index serves."""
+        """Return what the members need with extras and groups."""
         names = {normalized(name) for name in groups}
         wanted = {normalized(name) for name in extras}
         active = {f"{kind}-{len(one)}-{one}-{name}" for one in self._targets
@@ -189,10 +190,12 @@ class Graph:
         if name in self._members:
             return None
         address = source.get("registry", "")
-        if not address.startswith(("https://", "http://")):
-            raise ValueError(foreign(name, next(iter(source))))
-        index(address)
         files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
+        if not address.startswith(("https://", "http://")):
+            link = source.get("url") or source.get("path", "")
+            hashed = tuple(map(_file, files)) if link else ()
+            return Requirement(name, package.get("version", ""), hashed, origin=next(iter(source)), link=link)
+        index(address)
         # Any other index is the default one of the user that locked.
         further = addresses.get(_bare(address), "")
         return Requirement(name, package["version"], tuple(map(_file, files)), address=further)
@@ -391,4 +394,5 @@ def pinned(text: str, groups: Iterable[str]) -> Iterator[str]:
     lock = tomllib.loads(text)
     graph = Graph(lock, sorted(members(lock)))
     for one in graph.installed(graph.extras, groups, {}, lambda *_, **__: True):
+        refuse_foreign(one)
         yield f"{one.name} {one.version}"

@@ -96,7 +96,7 @@ class _Judgement:
             return None
         if not main:
             return self._beside_lock(one)
-        if not is_same(one.version, main.version):
+        if main.version and not is_same(one.version, main.version):
             return rules.OTHER_VERSION, f"the lock has {main.version}"
         if in_base or (one.layer, one.info) in self.evidence.wheels:
             return self._for_another_platform(one) or self._deleted(one)

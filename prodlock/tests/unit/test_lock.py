@@ -227,7 +227,7 @@ REFUSED: dict[str, tuple[str, str, str, str, str]] = {
         "pylock.toml",
         r'name = "click"\n',
         'name = "click"\narchive = {url = "https://a.example/c.zip"}\n',
-        "click must come from a package index (got archive)",
+        " must come from a package index (got archive)",
     ),
     "git, requirements": (
         "requirements",

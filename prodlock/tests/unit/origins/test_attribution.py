@@ -247,6 +247,27 @@ def test_the_repositorys_files_are_explained_at_any_path() -> None:
     assert found(given) == {("LS606", f"{SITE}/x.py"), ("LS617", "/code/other/__init__.py")}
 
 
+def test_an_installed_script_of_the_repository_may_have_another_first_line() -> None:
+    """An installer names the environment's interpreter there. The control: another rest, a shell, and another name."""
+    rest = b"import shop\n"
+    script = b"#!/opt/venv/bin/python3\n" + rest
+    # `repository.read` adds what follows the first line as a content of its own.
+    image = {"/usr/local/bin/shopctl 755": script, "/usr/local/bin/python3.13 755": script}
+    image |= {"/usr/local/bin/other 755": script + b"#\n", "/usr/local/bin/shell 755": b"#!/bin/sh\n" + rest}
+    given = evidence(subject(BASE, image), repository={"scripts/shopctl": rest})
+    assert origins(given)["/usr/local/bin/shopctl"].kind is Kind.REPOSITORY
+    others = {f"/usr/local/bin/{name}" for name in ("python3.13", "other", "shell")}
+    assert {path for _, path in found(given)} == others
+
+
+def test_pips_command_for_the_version_of_python_is_explained() -> None:
+    """Its entry points do not have it. The control: the same command of another version."""
+    files, wheel = distribution("pip", "25.1", {"pip/a.py": b"a = 1\n"}, commands={"pip": "pip.a:main"})
+    script = SCRIPT.replace(b"shop.a", b"pip.a")
+    image = files | {f"/usr/local/bin/{name} 755": script for name in ("pip", "pip3.13", "pip3.12")}
+    assert {path for _, path in found(evidence(subject(BASE, image), [wheel]))} == {"/usr/local/bin/pip3.12"}
+
+
 def test_files_of_one_content_are_distinguished_by_their_paths() -> None:
     """A file that equals a test of the repository is not a test, and one of the project's package has its own name."""
     text = b"# License\n"

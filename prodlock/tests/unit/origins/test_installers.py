@@ -140,6 +140,29 @@ def test_scripts_of_an_environment_that_can_be_moved_are_the_same_as_others(line
     assert installers.skeleton_digest(line.replace(b"dir", b"evil").replace(b"~dp0..", b"x"), "/opt/v") != expected
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"VIRTUAL_ENV='/build/.venv'",
+        b"        VIRTUAL_ENV=/build/.venv",
+        b"setenv VIRTUAL_ENV '/build/.venv'",
+        b"set _virtualenv_dir='/build/.venv'",
+        b"set -gx VIRTUAL_ENV '/build/.venv'",
+        b"    const virtual_env = '/build/.venv'",
+        b"    let virtual_env = r#'/build/.venv'#",
+        b"            self.embedded_virtual_env = self._fs_path('/build/.venv', required=True)",
+        b'@for %%i in ("/build/.venv") do @set "VIRTUAL_ENV=%%~fi"',
+    ],
+)
+def test_scripts_of_an_environment_that_was_moved_are_the_same_as_others(line: bytes) -> None:
+    """Another stage has made it. The control: another path behind it, or a part of a word, changes the digest."""
+    script = line + b"\nset _virtualenv_prompt = '.venv'\n"
+    expected = installers.skeleton_digest(script.replace(b"/build/.venv", b"/opt/v").replace(b".venv", b"v"), "/opt/v")
+    assert installers.skeleton_digest(script, "/opt/venv") == expected
+    for code in (b"/build/.venvrehash\n", b"/build/.venv/bin/x\n", b"echo /build/other\n"):
+        assert installers.skeleton_digest(script + code, "/opt/venv") != expected
+
+
 def test_the_standard_librarys_activation_script_has_a_form() -> None:
     """It is its template with other values."""
     form = installers.activation_form(b"VIRTUAL_ENV=__VENV_DIR__\nPS1=__VENV_PROMPT__x\n")

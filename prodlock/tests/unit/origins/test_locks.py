@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from prodlock.failure import CANNOT_CHECK, Failure
+from prodlock.inside.lock.poetry import content_hash
 from prodlock.origins import locks
 from prodlock.origins.environments import is_same
 from prodlock.origins.records import Locked, Python
@@ -272,6 +274,33 @@ def test_lists_and_those_that_they_include_are_one_lock(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     [
+        "--no-index",
+        "--find-links ./wheels",
+        "-f https://example.org/wheels.html",
+        "--no-binary :none:",
+        "--only-binary=:all:",
+        "--use-feature=fast-deps",
+        "--index-url https://example.org/simple",
+    ],
+)
+def test_options_that_name_sources_change_no_list(tmp_path: Path, line: str) -> None:
+    """As pip-compile writes them at the top: the hashes decide."""
+    assert [*read(project(tmp_path, {"requirements.txt": f"{line}\n{LINE}"})).main] == ["click"]
+
+
+def test_a_folder_in_a_list_is_a_dependency_by_its_name(tmp_path: Path) -> None:
+    """As `uv export` lists a path dependency: pyproject.toml requires it."""
+    described = '[project]\nname = "shop"\ndependencies = ["click", "shared"]\n'
+    listed = {"requirements.txt": f"./shared\n{LINE}", "shared/pyproject.toml": '[project]\nname = "shared"\n'}
+    found = read(project(tmp_path, {"pyproject.toml": described, **listed}))
+    assert [*found.main] == ["click"]
+    assert found.local == {"shared"}
+    assert found.inputs == "consistent"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
         "-e .",
         ".",
         ".[server]",
@@ -349,3 +378,122 @@ def test_a_broken_configuration_is_refused(tmp_path: Path) -> None:
 def test_versions_are_compared_as_versions(version: str, other: str, same: bool) -> None:  # noqa: FBT001
     """A lock has the normalized form, metadata what the project wrote."""
     assert is_same(version, other) is same
+
+
+WHEEL = "lib-1.0-py3-none-any.whl"
+ADDRESS = f"https://example.org/{WHEEL}"
+DIGEST = "a" * 64
+# A distribution by its address, one by a path, one of git, and a folder beside the lock.
+FOREIGN = {
+    "poetry.lock": f"""\
+[[package]]
+name = "lib"
+version = "1.0"
+groups = ["main"]
+files = [{{file = "{WHEEL}", hash = "sha256:{DIGEST}"}}]
+source = {{type = "url", url = "{ADDRESS}"}}
+[[package]]
+name = "near"
+version = "2.0"
+groups = ["main"]
+files = [{{file = "near-2.0-py3-none-any.whl", hash = "sha256:{DIGEST}"}}]
+source = {{type = "file", url = "wheels/near-2.0-py3-none-any.whl"}}
+[[package]]
+name = "other"
+version = "3.0"
+groups = ["main"]
+files = []
+source = {{type = "git", url = "https://example.org/other", resolved_reference = "1"}}
+[[package]]
+name = "shared"
+version = "4.0"
+groups = ["main"]
+files = []
+source = {{type = "directory", url = "../shared"}}
+[metadata]
+content-hash = "CONTENT"
+""",
+    "uv.lock": f"""\
+version = 1
+requires-python = ">=3.12"
+[[package]]
+name = "x"
+version = "1"
+source = {{ virtual = "." }}
+dependencies = [{{ name = "lib" }}, {{ name = "near" }}, {{ name = "other" }}, {{ name = "shared" }}]
+[package.metadata]
+requires-dist = [
+    {{ name = "lib", url = "{ADDRESS}" }},
+    {{ name = "near", path = "wheels/near-2.0-py3-none-any.whl" }},
+    {{ name = "other", git = "https://example.org/other" }},
+    {{ name = "shared", editable = "../shared" }},
+]
+[[package]]
+name = "lib"
+version = "1.0"
+source = {{ url = "{ADDRESS}" }}
+wheels = [{{ url = "{ADDRESS}", hash = "sha256:{DIGEST}" }}]
+[[package]]
+name = "near"
+version = "2.0"
+source = {{ path = "wheels/near-2.0-py3-none-any.whl" }}
+wheels = [{{ filename = "near-2.0-py3-none-any.whl", hash = "sha256:{DIGEST}" }}]
+[[package]]
+name = "other"
+version = "3.0"
+source = {{ git = "https://example.org/other#1" }}
+[[package]]
+name = "shared"
+version = "4.0"
+source = {{ editable = "../shared" }}
+""",
+    "pylock.toml": f"""\
+lock-version = "1.0"
+created-by = "x"
+[[packages]]
+name = "lib"
+version = "1.0"
+archive = {{ url = "{ADDRESS}", hashes = {{ sha256 = "{DIGEST}" }} }}
+[[packages]]
+name = "near"
+version = "2.0"
+archive = {{ path = "wheels/near-2.0-py3-none-any.whl", hashes = {{ sha256 = "{DIGEST}" }} }}
+[[packages]]
+name = "other"
+version = "3.0"
+vcs = {{ type = "git", url = "https://example.org/other", commit-id = "1" }}
+[[packages]]
+name = "shared"
+directory = {{ path = "../shared", editable = true }}
+""",
+    "requirements.txt": f"""\
+lib @ {ADDRESS} \\
+    --hash=sha256:{DIGEST}
+./wheels/near-2.0-py3-none-any.whl --hash=sha256:{DIGEST}
+shared @ file:///code/shared
+""",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_no_index_serves_is_read(tmp_path: Path, name: str) -> None:
+    """A file has its address or path, git has no file, and a folder is the project's own code."""
+    sources = f"""\
+lib = {{ url = "{ADDRESS}" }}
+near = {{ path = "wheels/near-2.0-py3-none-any.whl" }}
+other = {{ git = "https://example.org/other" }}
+shared = {{ path = "../shared", editable = true }}
+"""
+    described = '[project]\nname = "x"\nversion = "1"\nrequires-python = ">=3.12"\n'
+    described += f'dependencies = ["lib", "near", "other", "shared"]\n[tool.uv.sources]\n{sources}'
+    if name == "requirements.txt":
+        described = ""
+    content = content_hash(tomllib.loads(described))
+    root = project(tmp_path, {name: FOREIGN[name].replace("CONTENT", content), "pyproject.toml": described})
+    found = read(root)
+    assert (found.main["lib"].version, found.main["lib"].link) == ("1.0", ADDRESS)
+    assert found.main["lib"].files == ((WHEEL, f"sha256:{DIGEST}"),)
+    assert Path(found.main["near"].link).resolve() == root / "wheels" / "near-2.0-py3-none-any.whl"
+    assert found.local == {"shared"}
+    assert {*found.main} == {"lib", "near", "other"} - ({"other"} if name == "requirements.txt" else set())
+    assert name == "requirements.txt" or found.main["other"].files == ()

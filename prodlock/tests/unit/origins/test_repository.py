@@ -78,6 +78,17 @@ def test_texts_count_with_the_line_ends_of_windows(project: Project) -> None:
     assert sha256(b"\0\r\n") not in found.files
 
 
+def test_scripts_of_python_count_without_their_first_line(project: Project) -> None:
+    """An installer replaces it. A shell's script is another program without it."""
+    (project.root / "ctl").write_bytes(b"#!/usr/bin/env python3\nimport shop\n")
+    (project.root / "run").write_bytes(b"#!/bin/sh\nexec shop\n")
+    git(project.root, "add", ".")
+    git(project.root, "commit", "--quiet", "--message=x")
+    found = repository.read(project)
+    assert found.files[sha256(b"import shop\n")] == ["service/ctl"]
+    assert sha256(b"exec shop\n") not in found.files
+
+
 def test_filters_do_not_change_contents(project: Project) -> None:
     """Attributes and configuration may convert what a checkout writes."""
     (project.root / ".gitattributes").write_bytes(b"*.py ident export-ignore filter=x\n")

@@ -284,6 +284,29 @@ def test_another_file_of_the_name_is_refused(tmp_path: Path, one: Served, has_ha
     assert f"must have the sha256 {sha256(content)} of the lock (got {sha256(forged)}" in message
 
 
+def test_a_wheel_may_have_an_address_of_its_own(tmp_path: Path, one: Served) -> None:
+    """No index lists it. Another content is refused, and so is an address that does not answer."""
+    content = wheel("x")
+    one.add("x", content)
+    index, place = "http://127.0.0.1:1", f"{one.address.removesuffix('/simple')}/files"
+    linked = requirement("x", content)._replace(link=f"{place}/x-1.0-py3-none-any.whl")
+    assert contents(tmp_path, linked, index).members["x.py"]
+    absent = refused(tmp_path / "other", linked._replace(link=f"{place}/y.whl"), index)
+    assert "must be a file that can be downloaded" in absent
+    one.changed["x-1.0-py3-none-any.whl"] = wheel("x", members={"evil.py": ""})
+    assert f"must have the sha256 {sha256(content)} of the lock" in refused(tmp_path / "other", linked, index)
+
+
+def test_a_wheel_may_be_beside_the_lock(tmp_path: Path) -> None:
+    """Another content is refused."""
+    content, file = wheel("x"), tmp_path / "x-1.0-py3-none-any.whl"
+    file.write_bytes(content)
+    linked = requirement("x", content)._replace(link=str(file))
+    assert contents(tmp_path, linked, "http://127.0.0.1:1").members["x.py"]
+    file.write_bytes(wheel("x", members={"evil.py": ""}))
+    assert f"must have the sha256 {sha256(content)} of the lock" in refused(tmp_path / "other", linked, "http://[")
+
+
 def test_a_wheel_that_no_index_has_is_named(tmp_path: Path, one: Served, two: Served) -> None:
     """With the indexes that were asked, without their logins."""
     one.login = "user:secret-1"
