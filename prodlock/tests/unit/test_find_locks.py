@@ -303,6 +303,22 @@ def test_debian_packages_of_dockerfiles_are_reported(tmp_path: Path, run: str, e
     assert [f"the Debian packages {expected} (Dockerfile)." in note for note in notes] == [True] * bool(expected)
 
 
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        ("pip install x && python -m spacy download en_core_web_sm", "`python -m spacy download en_core_web_sm`"),
+        ("playwright install --with-deps chromium", "`playwright install --with-deps chromium`"),
+        ("python3 -c \"import nltk; nltk.download('punkt')\"", "`python3 -c"),
+        ("<<EOF\npython -m nltk.downloader punkt\nEOF", "`python -m nltk.downloader punkt`"),
+        ("python -m venv /venv && python -m pip install --upgrade pip", ""),
+    ],
+)
+def test_data_that_a_dockerfile_downloads_is_reported(tmp_path: Path, run: str, expected: str) -> None:
+    """No image of Prodlock runs such a step."""
+    notes = find_in(tmp_path, {"main.py": APP, "Dockerfile": f"FROM x\nRUN {run}\nCOPY . .\n"}).notes
+    assert [expected in note for note in notes if note.startswith("Not run")] == [True] * bool(expected)
+
+
 def test_what_a_dockerfile_of_development_installs_is_not_productions(tmp_path: Path) -> None:
     """It may install all extras."""
     files = {
@@ -424,6 +440,10 @@ def test_a_constraint_allows_versions_of_python(constraint: str, allowed: list[i
     [
         ({}, 13),
         ({".python-version": "3.12.4\n"}, 12),
+        ({"runtime.txt": "python-3.11.9\n"}, 11),
+        ({".tool-versions": "nodejs 20.3.12\npython 3.12.1 3.11.9\n"}, 12),
+        ({"mise.toml": "[tools]\nnode = '3.11'\npython = ['3.12', '3.11']\n"}, 12),
+        ({".mise.toml": '[tools]\npython = { version = "3.12" }\n'}, 12),
         ({"Dockerfile": "ARG V=3.11\nFROM python:${V}-slim\n"}, 11),
         ({"Dockerfile": "FROM ghcr.io/astral-sh/uv:python3.14-bookworm-slim\n", ".python-version": "3.12\n"}, 14),
         ({"Dockerfile": "FROM python:3.9\n", "pyproject.toml": '[project]\nrequires-python = ">=3.14"\n'}, 14),
