@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prodlock import configuration
@@ -35,6 +35,8 @@ _IMAGES = re.compile(
     r"(?!.*bitnami)(?:[\w.:-]+/)*(?:postgres|postgis|pgvector|redis|valkey|mysql|mariadb|rabbitmq|mongo)(?::[\w.-]+)?"
     r"(?:@sha256:[0-9a-f]+)?"
 )
+# What a module that starts a server names.
+_STARTS = re.compile(rf"\b(?:{'|'.join(sorted(SERVERS - {'fastapi'}))})\b")
 # Programs that do no work of the service.
 _IGNORED = frozenset({"pip", "pytest", "coverage", "alembic", "aerich", "poetry", "uv", "awscli", "supervisor"})
 # Python's options without a value.
@@ -99,7 +101,12 @@ def _others(project: Project, deployment: Deployment, locked: Container[str]) ->
     others = {
         shlex.join(one.words): one
         for one in deployment.commands
-        if one.is_deployed and not one.serves and not _kind(project, one) and _runs(project, one, locked)
+        if one.is_deployed
+        and not one.serves
+        and not _kind(project, one)
+        and _runs(project, one, locked)
+        # A program of another image.
+        and not _is_of_another_image(deployment.compose.get(one.path, {}).get(one.name, {}))
     }
     if others:
         listed = ", ".join(f"`{text}` ({one.where})" for text, one in others.items())
@@ -111,6 +118,11 @@ def _others(project: Project, deployment: Deployment, locked: Container[str]) ->
         )
 
 
+def _is_of_another_image(keys: Mapping[str, yaml.Value]) -> bool:
+    """Return whether a service of a Compose file has an image that no build of the project makes."""
+    return "image" in keys and "build" not in keys
+
+
 def _runs(project: Project, one: Declared, locked: Container[str]) -> bool:
     """Return whether a command is a program of the lock, or a module of the project that starts no server."""
     if not one.program.startswith("python"):
@@ -118,7 +130,8 @@ def _runs(project: Project, one: Declared, locked: Container[str]) -> bool:
     first = _first(one.words)
     started = one.words[first + 1 : first + 2] if one.words[first] == "-m" else one.words[first : first + 1]
     files = list(modules(project, map(shlex.quote, started)))
-    return bool(files) and not any(re.search("|".join(SERVERS), project.tree.text(file)) for file in files)
+    imported = project.modules.closure(files, project.folders)
+    return bool(files) and not any(_STARTS.search(project.tree.text(file)) for file in imported)
 
 
 def _first(words: Sequence[str]) -> int:

@@ -107,6 +107,9 @@ def find(project: Project, starts: Iterable[str], files: Iterable[str]) -> Shipp
             sources.add(path)
         elif tree.ignored(path):
             found.generated[path] = where
+    # A link needs the file that it leads to.
+    inside = [path for path in tree.files if any(is_inside(path, one) for one in sources)]
+    sources |= {tree.target(path) for path in inside}.difference(inside)
     found.sources = outermost(sources)
     found.generated = {
         path: where

@@ -347,6 +347,7 @@ def test_workers_are_found(tmp_path: Path, worker: str, lock: str, expected: dic
         ("python -m app.seed", "python -m app.seed"),
         ("python -m app.run", ""),
         ("sleep infinity", ""),
+        ("litestar x\n    image: other", ""),
         ("npm run build", ""),
         ("uvicorn main:app", ""),
     ],
@@ -354,7 +355,8 @@ def test_workers_are_found(tmp_path: Path, worker: str, lock: str, expected: dic
 def test_another_command_of_a_deployment_is_reported(tmp_path: Path, command: str, reported: str) -> None:
     """A program of the lock or a module of the project, which starts no server."""
     found = find_in(tmp_path, {
-        "main.py": APP, "app/seed.py": "", "app/run.py": "import uvicorn\nuvicorn.run('main:app')\n",
+        "main.py": APP, "app/seed.py": "", "app/run.py": "import app.serve\n",
+        "app/serve.py": "import uvicorn\nuvicorn.run('main:app')\n",
         "start.sh": "#!/bin/sh\nset -e\npython app/seed.py\nuvicorn main:app\n", "requirements.txt": hashed("litestar"),
         "docker-compose.yml": f"services:\n  first:\n    command: {command}\n",
     })  # fmt: skip

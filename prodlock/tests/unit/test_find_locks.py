@@ -9,6 +9,7 @@ import pytest
 
 from prodlock.failure import Failure
 from prodlock.scaffold import pythons
+from prodlock.scaffold.find import find
 from prodlock.tests.unit.existing import APP, HASHED, VERSIONS, find_in, hashed, poetry_lock, uv_lock
 
 PYLOCK = 'lock-version = "1.0"\n' + "".join(
@@ -104,6 +105,14 @@ def test_a_lock_that_git_ignores_is_refused_by_its_name(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)  # noqa: S607
     with pytest.raises(Failure, match=r"got requirements.txt, which git ignores.*\.gitignore"):
         find_in(tmp_path, {"main.py": APP, "requirements.txt": HASHED, ".gitignore": "requirements.txt\n"})
+
+
+def test_a_list_in_another_encoding_is_refused_by_it(tmp_path: Path) -> None:
+    """PowerShell writes UTF-16."""
+    find_in(tmp_path, {"main.py": APP})
+    (tmp_path / "requirements.txt").write_text(HASHED, encoding="utf-16")
+    with pytest.raises(Failure, match=r"requirements.txt, which is not a text in UTF-8\).*save it as UTF-8"):
+        find(tmp_path)
 
 
 def test_a_distribution_without_a_wheel_is_reported(tmp_path: Path) -> None:

@@ -349,6 +349,15 @@ def test_a_migration_of_another_project_does_not_matter(tmp_path: Path) -> None:
     assert (found.all["commands"], found.notes) == ({}, [])
 
 
+def test_a_link_ships_with_what_it_leads_to(tmp_path: Path) -> None:
+    """A link alone leads nowhere in an image."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/data.json").symlink_to("../shared/data.json")
+    (tmp_path / "app/again.py").symlink_to("main.py")
+    found = find_in(tmp_path, {"app/main.py": APP, "shared/data.json": "{}", "shared/other.json": "{}"})
+    assert found.keys["sources"] == ["app", "shared/data.json"]
+
+
 def test_data_with_a_name_that_cannot_ship_is_reported(tmp_path: Path) -> None:
     """A Dockerfile reads a space as the end of a name."""
     files = {"app/main.py": APP + "open('data files/x.csv')\n", "data files/x.csv": ""}
