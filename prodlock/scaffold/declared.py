@@ -52,7 +52,7 @@ _COMMENT = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
 _ASSIGNED = re.compile(r"""(\w+)=("[^"]*"|'[^']*'|\S+)""")
 # Compose hands `$$` on as `$`.
 _VARIABLE = re.compile(r"\$\$?(?:\{(\w+)(?::?-([^{}$]*))?\}|(\w+))")
-_HEREDOC = re.compile(r"""<<-?["']?([A-Za-z_]\w*)""")
+_HEREDOC = re.compile(r"""(?<!<)<<-?["']?([A-Za-z_][\w.-]*)""")
 # The address in a configuration of Gunicorn or Hypercorn.
 _BIND = re.compile(r"""^\s*bind\s*=\s*\[?\s*["'][^"'\s]*:(\d+)["']""", re.MULTILINE)
 # The application in a configuration of Gunicorn.

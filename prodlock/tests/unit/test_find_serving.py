@@ -140,6 +140,36 @@ def test_a_serving_command_names_the_files_of_the_project(tmp_path: Path, comman
     assert found.keys["sources"] == ["app", *read, "gunicorn.conf.py"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "COPY <<robots.txt <<humans.txt /files/\nx\nrobots.txt\ny\nhumans.txt",
+        "RUN cat <<<EOF > /x",
+        "COPY <<-'END' entrypoint.sh\n\texec uvicorn main:app --port 90\n\tEND",
+        "ADD <<END /start\nEXPOSE 90\nEND",
+    ],
+)
+def test_instructions_behind_a_here_document_are_read(tmp_path: Path, text: str) -> None:
+    """It ends at its own delimiter, and no line of it is an instruction."""
+    files = {"main.py": APP, "Dockerfile": f"FROM x\n{text}\nCMD uvicorn main:app --port 81\n"}
+    assert find_in(tmp_path, files).all["port"] == 81
+
+
+def test_the_scripts_that_a_dockerfile_writes_are_read(tmp_path: Path) -> None:
+    """A script of a here-document serves, and migrates before that."""
+    script = "#!/bin/sh\nset -e\nalembic upgrade head\nexec uvicorn main:app --port 9000"
+    files = {
+        "main.py": APP,
+        "alembic.ini": "[alembic]\nscript_location = migrations\n",
+        "migrations/env.py": "",
+        "requirements.txt": hashed("alembic"),
+        "Dockerfile": f'FROM x\nCOPY <<EOF /entrypoint.sh\n{script}\nEOF\nENTRYPOINT ["sh", "/entrypoint.sh"]\n',
+    }
+    found = find_in(tmp_path, files)
+    assert (found.all["port"], found.where["port"]) == (9000, "entrypoint.sh, ENTRYPOINT of Dockerfile")
+    assert found.where["commands"] == "entrypoint.sh, ENTRYPOINT of Dockerfile"
+
+
 def test_a_serving_command_of_litestar_names_its_application(tmp_path: Path) -> None:
     """Litestar reads it from a variable of the image."""
     files = {
