@@ -85,6 +85,16 @@ def _list(convert: Callable[[Any], str]) -> Callable[[Any], tuple[str, ...]]:
     return converted
 
 
+def _some(convert: Callable[[Any], tuple[str, ...]]) -> Callable[[Any], tuple[str, ...]]:
+    def converted(value: Any) -> tuple[str, ...]:  # noqa: ANN401
+        found = convert(value)
+        if not found:
+            raise ValueError
+        return found
+
+    return converted
+
+
 def _path(value: Any) -> str:  # noqa: ANN401
     """Convert a path to the form without `.` and without a slash at its end."""
     path = _text(_PATH)(value.rstrip("/") if isinstance(value, str) else value)
@@ -205,7 +215,7 @@ OPTIONAL_PATH = URL_PATH._replace(
     requirement="a path that begins with a slash, or empty where the service has none",
     convert=_optional(URL_PATH.convert),
 )
-GROUPS = Kind("a list of names of dependency groups", '["main"]', _list(_text(_GROUP)))
+GROUPS = Kind("a list of one or more names of dependency groups", '["main"]', _some(_list(_text(_GROUP))))
 EXTRAS = Kind("a list of names of extras", '["postgres"]', _list(_text(_GROUP)))
 PACKAGE = Kind("the name of a member of the workspace", '"backend"', _optional(_text(_GROUP)))
 IMAGE = Kind("the name of an image with Python 3.11 or later, made from Debian", '"python:3.13-slim-trixie"', _base)

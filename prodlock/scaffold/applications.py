@@ -115,6 +115,17 @@ def choose(tree: Tree, found: list[Candidate], named: Iterable[Reference]) -> tu
         found = list(dict.fromkeys(unclear)) or found
     best = _best(found)
     if not best:
+        factories = (
+            f"`{name}` ({path}:{one.lineno}), which takes arguments"
+            for path in tree.python
+            for name, one in _Module(tree.module(path)).factories.items()
+        )
+        if factory := next(factories, ""):
+            raise Failure(
+                f"The project must create an application of FastAPI, Starlette, Litestar, Quart or BlackSheep in a "
+                f"module, for a server to import (got {factory}). To fix it: call it in a module, such as `app = "
+                "create_app(...)`."
+            )
         invalid = next((error for path in tree.python if (error := tree.error(path))), "")
         raise Failure(
             "The project must create an application of FastAPI, Starlette, Litestar, Quart or BlackSheep in a module "

@@ -9,7 +9,7 @@ import json
 import posixpath
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -31,7 +31,18 @@ _LAUNCHERS = _INSTRUMENTS | {
     "doppler",
 }  # fmt: skip
 # Programs that `python -m` starts as well.
-_MODULES = SERVERS | {"celery", "arq", "rq", "dramatiq", "taskiq", "alembic", "aerich"}
+_MODULES = SERVERS | {
+    "celery",
+    "arq",
+    "rq",
+    "dramatiq",
+    "taskiq",
+    "saq",
+    "procrastinate",
+    "alembic",
+    "aerich",
+    "litestar",
+}
 _SHELLS = frozenset({"sh", "bash", "dash", "ash"})
 # Words of a shell before a command, and the label of a case.
 _KEYWORD = re.compile(r"then|do|else|!|\{|\(|[\w*|-]+\)")
@@ -41,9 +52,11 @@ _COMMENT = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
 _ASSIGNED = re.compile(r"""(\w+)=("[^"]*"|'[^']*'|\S+)""")
 # Compose hands `$$` on as `$`.
 _VARIABLE = re.compile(r"\$\$?(?:\{(\w+)(?::?-([^{}$]*))?\}|(\w+))")
-_HEREDOC = re.compile(r"""<<-?["']?([A-Za-z_]\w*)""")
+_HEREDOC = re.compile(r"""(?<!<)<<-?["']?([A-Za-z_][\w.-]*)""")
 # The address in a configuration of Gunicorn or Hypercorn.
 _BIND = re.compile(r"""^\s*bind\s*=\s*\[?\s*["'][^"'\s]*:(\d+)["']""", re.MULTILINE)
+# The application in a configuration of Gunicorn.
+_APPLICATION = re.compile(r"""^\s*wsgi_app\s*=\s*["']([^"'\s]+)["']""", re.MULTILINE)
 # Images of frontends and proxies.
 _OTHERS = re.compile(
     r"^\s*FROM\s+(?:--\S+\s+)?(?:\S*/)?(?:node|bun|deno|nginx[\w-]*|caddy|httpd|haproxy|traefik)(?:[:@\s]|$)",
@@ -53,6 +66,8 @@ _OTHERS = re.compile(
 ASIDE = re.compile(r"(?:^|/)(?:docs?|examples?|samples?|benchmarks?)/")
 # Compose reads an override without an option, on the machine of a developer.
 _DEVELOPMENT = re.compile(r"(?:^|[._-])(?:override|dev\w*|local|tests?|testing|ci|debug)(?:[._-]|$)", re.IGNORECASE)
+# Files of commands that developers run.
+_OF_DEVELOPERS = r"(?:GNU)?[Mm]akefile|\.?[Jj]ustfile|Taskfile\.ya?ml|[^/]*\.sh"
 # A script that a script starts.
 _DEEPEST = 3
 
@@ -78,7 +93,9 @@ class Declared:
     @property
     def serves(self) -> bool:
         """Return whether the program is a server."""
-        return self.program in SERVERS
+        return self.program in SERVERS or (
+            self.program == "litestar" and "run" in self.words and "workers" not in self.words
+        )
 
 
 class Deployment:
@@ -92,6 +109,13 @@ class Deployment:
             for pattern in (DOCKERFILES, COMPOSE)
         )
         self.compose = {path: yaml.services(tree.text(path)) for path in compose}
+        # The scripts that here-documents of Dockerfiles write, by their names.
+        self._written = {
+            PurePosixPath(text.split("\n")[0].split()[-1]).name: text.partition("\n")[2]
+            for path in self.dockerfiles
+            for kind, text in instructions(self._tree.text(path))
+            if kind in {"COPY", "ADD"} and "\n" in text
+        }
         self._variables = {
             name: value.strip("\"'")
             for path in self.dockerfiles
@@ -103,9 +127,14 @@ class Deployment:
             *self._of_dockerfiles(), *self._of_procfiles(), *self._of_supervisors(), *self._of_compose()
         ]  # fmt: skip
         deployed = [one for one in listed if not is_of_development(one.path)]
-        self.commands: list[Declared] = [one for command in deployed for one in self._followed(command, 0)]
+        commands = [one for command in deployed for one in self._followed(command, 0)]
         developed = [one for one in listed if one not in deployed]
-        self.commands += [replace(one, is_deployed=False) for one in (*developed, *self._of_development())]
+        commands += [replace(one, is_deployed=False) for one in (*developed, *self._of_development())]
+        self.commands: list[Declared] = [*map(self._completed, commands)]
+
+    def convert(self, word: Callable[[str], str]) -> None:
+        """Convert the words behind the program of each command."""
+        self.commands = [replace(one, words=(one.words[0], *map(word, one.words[1:]))) for one in self.commands]
 
     def servers(self) -> list[Declared]:
         """Return the commands that start a server, those of a deployment first."""
@@ -171,6 +200,17 @@ class Deployment:
         name = named[1] if named else "gunicorn.conf.py" if served.program == "gunicorn" else ""
         return next(iter(self._tree.named(re.escape(name))), "") if name else ""
 
+    def _completed(self, command: Declared) -> Declared:
+        """Return a command with the application that Gunicorn's configuration or LITESTAR_APP names."""
+        application = self._variables.get("LITESTAR_APP")
+        if command.program == "litestar" and application and not any(one.startswith("--app") for one in command.words):
+            return replace(command, words=("litestar", "--app", application, *command.words[1:]))
+        if command.program != "gunicorn" or any(re.match(r"[A-Za-z_][\w.]*:[A-Za-z_]", word) for word in command.words):
+            return command
+        path = self._configuration(command)
+        named = _APPLICATION.search(self._tree.text(path)) if path else None
+        return replace(command, words=(*command.words, named[1])) if named else command
+
     def _published(self, ports: Value, where: str) -> Iterator[tuple[int, str]]:
         """Yield the ports in a container that a Compose file publishes."""
         for item in ports:
@@ -223,9 +263,9 @@ class Deployment:
                     yield from self._split(value, Declared((), path, path, name))
 
     def _of_development(self) -> Iterator[Declared]:
-        for path in self._tree.named(r"Makefile|[^/]*\.sh"):
+        for path in self._tree.named(_OF_DEVELOPERS):
             if _is_of_service(path):
-                yield from self._lines(path, Declared((), path, path))
+                yield from self._lines(self._tree.text(path), Declared((), path, path))
         for path in self._tree.named(r"pyproject\.toml"):
             tool = pyprojects.table(pyprojects.read(self._tree, path), "tool")
             for name in ("poe", "taskipy", "pdm", "hatch"):
@@ -239,16 +279,20 @@ class Deployment:
         scripts = self._tree.named(re.escape(name)) if name else []
         near = [path for path in scripts if join(posixpath.dirname(command.path), words[0].lstrip("/")) == path]
         path = next(iter([*near, *scripts]), "")
-        if path and depth < _DEEPEST and (path.endswith(".sh") or self._tree.text(path).startswith("#!")) and not (
+        if name in self._written and depth < _DEEPEST:
+            for one in self._lines(self._written[name], replace(command, where=f"{name}, {command.where}")):
+                yield from self._followed(one, depth + 1)
+        elif path and depth < _DEEPEST and (path.endswith(".sh") or self._tree.text(path).startswith("#!")) and not (
             path.endswith(".py")
         ):  # fmt: skip
-            for one in self._lines(path, replace(command, path=path, where=f"{path}, {command.where}")):
+            place = replace(command, path=path, where=f"{path}, {command.where}")
+            for one in self._lines(self._tree.text(path), place):
                 yield from self._followed(one, depth + 1)
         else:
             yield command
 
-    def _lines(self, path: str, place: Declared) -> Iterator[Declared]:
-        for line in re.sub(r"\\\r?\n", " ", self._tree.text(path)).splitlines():
+    def _lines(self, text: str, place: Declared) -> Iterator[Declared]:
+        for line in re.sub(r"\\\r?\n", " ", text).splitlines():
             yield from self._split(Value(line.strip().lstrip("@-")), place)
 
     def _split(self, value: Value, place: Declared) -> Iterator[Declared]:
@@ -280,7 +324,7 @@ def instructions(text: str) -> Iterator[tuple[str, str]]:
             # The lines of a here-document, which RUN executes and COPY writes.
             for end in _HEREDOC.findall(arguments) if kind in {"RUN", "COPY", "ADD"} else ():
                 body = "\n".join(_until(lines, end))
-                arguments += f"\n{body}" if kind == "RUN" else ""
+                arguments += f"\n{body}"
             yield kind, arguments
 
 

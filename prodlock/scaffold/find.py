@@ -6,6 +6,7 @@ import itertools
 import platform
 import posixpath
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,6 +106,7 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     deployment = Deployment(tree)
     application, project = _application(tree, deployment, found)
     pyprojects.check(tree, join(project.place, pyprojects.NAME))
+    deployment.convert(project.relative)
     lock = _lock(project, application, deployment, found)
     served = next((one for one in deployment.servers() if serving.serves(one, application)), None)
     listed = itertools.chain(deployment.ports(served, application.path), applications.run_ports(tree))
@@ -136,6 +138,13 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
             f"Not installed, because most are needed in a build alone: the Debian packages {', '.join(packages)} "
             f"({_places(packages.values())}). Name those that the service or its tests need in ARG PACKAGES of "
             "Prodlock's Dockerfile."
+        )
+    if steps := installs.steps(tree, deployment):
+        listed_steps = ", ".join(f"`{one}`" for one in steps)
+        found.notes.append(
+            f"Not run, because images have what the lock and the sources give: {listed_steps} "
+            f"({_places(steps.values())}). To fix it: lock what such a command installs, or write its files into a "
+            "folder of the project before a build, and name that in `generated`."
         )
     if places := list(metadata.reads(tree, paths)):
         found.notes.append(
@@ -262,9 +271,10 @@ def _lock(project: Project, application: applications.Candidate, deployment: Dep
             "it, to a group of development, and lock again."
         )
     elif not lock.has_pytest:
+        of_member = f" in {join(project.place, pyprojects.NAME)}" if lock.package else ""
         found.notes.append(
             "The groups of development lack pytest, which `inv test` and the checks need in the dev image. To fix it: "
-            f"add it to one of them, and lock again{_beside(tree, path)}."
+            f"add it to one of them{of_member}, and lock again{_beside(tree, path)}."
         )
     return lock
 
@@ -328,7 +338,7 @@ def _environment(tree: Tree, paths: Iterable[str], given: Iterable[tuple[str, st
 
 def _commands(project: Project, lock: locks.Lock, deployment: Deployment, found: Found) -> jobs.Jobs:
     """Find workers and migrations, and the files that a migration needs."""
-    further = jobs.find(project, deployment)
+    further = jobs.find(project, deployment, lock.versions)
     declared, where = further.commands.pop(jobs.MIGRATE, ("", ""))
     migrations = shipped.migrations(project, declared, where)
     if migrations and migrations.command.split()[0] in lock.versions:
@@ -338,6 +348,13 @@ def _commands(project: Project, lock: locks.Lock, deployment: Deployment, found:
         command = declared or "alembic upgrade head"
         lacking = f"the lock lacks {command.split()[0]}" if migrations else "its configuration or scripts are missing"
         found.notes.append(f"`commands` has no migrate, because {lacking} (got `{command}`).")
+    elif "alembic" in lock.versions and (path := shipped.configuration_of_alembic(project)):
+        found.notes.append(
+            f"`commands` has no migrate, because the folder that commands run in has no folder that "
+            f"`script_location` of {path} names. "
+            "To fix it: write it with `%(here)s/`, as the folder of this file, or name the command with "
+            "`--set 'commands={migrate = \"...\"}'`."
+        )
     found.notes += further.notes
     return further
 
@@ -350,7 +367,9 @@ def _sources(project: Project, application: applications.Candidate, further: job
     if server.startswith("gunicorn") and (file := project.file("gunicorn.conf.py")):
         named.append(file)
     starts = [application.path, *(one for one in named if one.endswith(".py"))]
-    files = [*further.files, *(one for one in named if not one.endswith(".py"))]
+    # A configuration ships without the folder that it is in.
+    read = {one for word in shlex.split(server) if (one := project.file(word)) and one != application.path}
+    files = [*further.files, *(one for one in named if one in read or not one.endswith(".py"))]
     ships = shipped.find(project, starts, files)
     inner = shipped.inner_tests(project.tree, ships)
     parts = shipped.without(project.tree, ships.sources, inner)
@@ -373,6 +392,12 @@ def _sources(project: Project, application: applications.Candidate, further: job
         found.notes.append(
             f"Commands run in {project.place}, where pytest collects no tests. Name their folder: `inv test -- "
             f"{posixpath.relpath(only[0], project.place)}`."
+        )
+    unnamed = {path: place for path, place in ships.unnamed.items() if not any(is_inside(path, one) for one in parts)}
+    if unnamed:
+        found.notes.append(
+            f"Not shipped, because its name has other characters than letters, digits and `_.@+-`: "
+            f"{', '.join(unnamed)} ({_places(unnamed.values())}). To fix it: rename it, or move it into the sources."
         )
     if inner and "sources" not in found.given:
         found.notes.append(_of_tests(ships, parts, inner))

@@ -15,6 +15,12 @@ _PACKAGES = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*install\b")
 # What only a build from source needs.
 _BUILD = re.compile(r".*-dev|build-essential|gcc|g\+\+|make|cmake|pkg-config|ca-certificates|python3?(?:-.*)?")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+# Programs that download data of libraries, such as models and browsers.
+_STEP = re.compile(
+    r"\b(?:python[\d.]*\s+-m\s+)?(?:spacy\s+download|nltk\.downloader|playwright\s+install|textblob\.download_corpora"
+    r"|unidic\s+download|(?:huggingface-cli|hf)\s+download|prisma\s+generate)\b[^&|;\n]*"
+    r"""|\bpython[\d.]*\s+-c\s+(?P<mark>["'])(?:(?!(?P=mark)).)*(?:download|from_pretrained)(?:(?!(?P=mark)).)*(?P=mark)"""
+)
 _GROUPS = frozenset({"--group", "--only-group", "--with", "--only"})
 _WITHOUT = frozenset({"--without", "--no-group"})
 _NO_DEFAULTS = frozenset({"--only", "--only-group", "--no-default-groups"})
@@ -57,6 +63,16 @@ def packages(tree: Tree, deployment: Deployment) -> dict[str, str]:
                     names = (word.partition("=")[0] for word in piece[installs.end() :].split())
                     found |= {name: path for name in names if _PACKAGE.fullmatch(name) and not _BUILD.fullmatch(name)}
     return dict(sorted(found.items()))
+
+
+def steps(tree: Tree, deployment: Deployment) -> dict[str, str]:
+    """Return the commands by which Dockerfiles write further files into an image, with their places."""
+    found: dict[str, str] = {}
+    for path in deployment.dockerfiles:
+        for kind, text in () if is_of_development(path) else instructions(tree.text(path)):
+            for step in _STEP.finditer(deployment.expanded(text)) if kind == "RUN" else ():
+                found[" ".join(step[0].split())] = path
+    return found
 
 
 def _add(found: Installed, words: list[str], where: str) -> None:

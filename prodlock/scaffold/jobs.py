@@ -5,12 +5,13 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prodlock import configuration
-from prodlock.scaffold import pyprojects, yaml
-from prodlock.scaffold.declared import Declared, Deployment
+from prodlock.inside.lock.selection import normalized
+from prodlock.scaffold import pyprojects, toml, yaml
+from prodlock.scaffold.declared import SERVERS, Declared, Deployment
 from prodlock.scaffold.shipped import Project
 
 WORKER, SCHEDULER, MIGRATE = "worker", "scheduler", configuration.MIGRATE
@@ -21,6 +22,10 @@ _WORKERS = {
     "rq": {"worker": WORKER},
     "arq": {"": WORKER},
     "dramatiq": {"": WORKER},
+    "saq": {"": WORKER},
+    "procrastinate": {"worker": WORKER},
+    "huey_consumer": {"": WORKER},
+    "huey_consumer.py": {"": WORKER},
 }
 _MIGRATIONS = (("alembic", "upgrade"), ("aerich", "upgrade"))
 # Services that start a module of the project's own, by their names.
@@ -30,6 +35,10 @@ _IMAGES = re.compile(
     r"(?!.*bitnami)(?:[\w.:-]+/)*(?:postgres|postgis|pgvector|redis|valkey|mysql|mariadb|rabbitmq|mongo)(?::[\w.-]+)?"
     r"(?:@sha256:[0-9a-f]+)?"
 )
+# What a module that starts a server names.
+_STARTS = re.compile(rf"\b(?:{'|'.join(sorted(SERVERS - {'fastapi'}))})\b")
+# Programs that do no work of the service.
+_IGNORED = frozenset({"pip", "pytest", "coverage", "alembic", "aerich", "poetry", "uv", "awscli", "supervisor"})
 # Python's options without a value.
 _FLAGS = re.compile(r"-[bBdEiIOPqsSuvx]+")
 # What a service of tests alone has in its name, its file's or its profiles'.
@@ -45,8 +54,11 @@ class Jobs:
     notes: list[str] = field(default_factory=list)
 
 
-def find(project: Project, deployment: Deployment) -> Jobs:
-    """Return the workers and migrations that the project's files declare, each where it is unambiguous."""
+def find(project: Project, deployment: Deployment, locked: Container[str] = ()) -> Jobs:
+    """Return the workers and migrations that the project's files declare, each where it is unambiguous.
+
+    Takes the distributions that production has.
+    """
     declared: dict[str, dict[str, Declared]] = {}
     for is_deployed in (True, False):
         found: dict[str, dict[str, Declared]] = {}
@@ -80,7 +92,51 @@ def find(project: Project, deployment: Deployment) -> Jobs:
                 f"`{shlex.join(one.words)}`, {one.where}). If production has it, start its module, for example with "
                 f"`--set 'commands={{{one.name} = \"python -m {module}\"}}'`."
             )
+    jobs.notes += _others(project, deployment, locked)
     return jobs
+
+
+def _others(project: Project, deployment: Deployment, locked: Container[str]) -> Iterator[str]:
+    """Yield the note on commands of a deployment that are of no known kind."""
+    others = {
+        shlex.join(one.words): one
+        for one in deployment.commands
+        if one.is_deployed
+        and not one.serves
+        and not _kind(project, one)
+        and _runs(project, one, locked)
+        # A program of another image.
+        and not _is_of_another_image(deployment.compose.get(one.path, {}).get(one.name, {}))
+    }
+    if others:
+        listed = ", ".join(f"`{text}` ({one.where})" for text, one in others.items())
+        text, one = next(iter(others.items()))
+        name = one.name if _is_service(one.name) else "name"
+        yield (
+            f"Not among `commands`: {listed}. Name those that production has, for example with "
+            f"`--set 'commands={{{name} = {toml.value(text)}}}'`."
+        )
+
+
+def _is_of_another_image(keys: Mapping[str, yaml.Value]) -> bool:
+    """Return whether a service of a Compose file has an image that no build of the project makes."""
+    return "image" in keys and "build" not in keys
+
+
+def _runs(project: Project, one: Declared, locked: Container[str]) -> bool:
+    """Return whether a command is a program of the lock, or a module of the project that starts no server."""
+    if not one.program.startswith("python"):
+        return one.program not in _IGNORED and normalized(one.program) in locked
+    first = _first(one.words)
+    started = one.words[first + 1 : first + 2] if one.words[first] == "-m" else one.words[first : first + 1]
+    files = list(modules(project, map(shlex.quote, started)))
+    imported = project.modules.closure(files, project.folders)
+    return bool(files) and not any(_STARTS.search(project.tree.text(file)) for file in imported)
+
+
+def _first(words: Sequence[str]) -> int:
+    """Return the number of the word behind Python's flags, such as `-u`."""
+    return next((number for number, word in enumerate(words) if number and not _FLAGS.fullmatch(word)), 0)
 
 
 def modules(project: Project, texts: Iterable[str]) -> Iterator[str]:
@@ -88,7 +144,7 @@ def modules(project: Project, texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         for word in shlex.split(text):
             name = word.partition(":")[0].rpartition("=")[2]
-            if file := project.file(word):
+            if file := project.file(re.sub(r"^(?:--[\w-]+=)?(?:file:)?", "", word)):
                 yield file
             for one in (name, name.rpartition(".")[0], f"{name}.__main__", f"{name}.celery"):
                 if re.fullmatch(r"\w+(\.\w+)*", one) and (module := project.modules.find(one, project.folders)):
@@ -126,8 +182,7 @@ def _kind(project: Project, one: Declared) -> str:
     if any(words[0] == program and word in words for program, word in _MIGRATIONS):
         return MIGRATE
     if one.is_deployed and _NAMES.fullmatch(one.name) and _is_service(one.name) and re.match(r"python", one.program):
-        # Behind flags such as `-u`.
-        first = next((number for number, word in enumerate(words) if number and not _FLAGS.fullmatch(word)), 0)
+        first = _first(words)
         started = words[first + 1 : first + 2] if words[first] == "-m" else words[first : first + 1]
         return one.name if any(modules(project, map(shlex.quote, started))) else ""
     return ""

@@ -89,6 +89,8 @@ def _lacking(tree: Tree, place: str, lists: Sequence[str]) -> tuple[str, str]:
     if lists:
         target = f"{lists[0].removesuffix('.lock').removesuffix('.txt')}.txt"
         fault, remedy = _fault(tree.text(lists[0]))
+        if not tree.text(lists[0]) and (tree.root / lists[0]).stat().st_size:
+            fault, remedy = "is not a text in UTF-8", "save it as UTF-8"
         got = f"{lists[0]}, which " + ("is not a list .txt" if lists[0].endswith(".lock") else fault)
         return got, remedy.rstrip(".") or (
             f"lock it, for example `uv pip compile --generate-hashes {lists[0]} --output-file {target}`, or use "

@@ -28,6 +28,15 @@ class _Bound(NamedTuple):
         return self.patch not in {"", "*"}
 
 
+# Files that name a version of Python, and its form in each: of pyenv and uv, asdf, mise, and Heroku.
+_MISE = r"""^\s*python\s*=[^"'\n]*["']3\.(\d+)"""
+_FILES = {
+    ".python-version": r"\A\s*(?:cpython[-@])?3\.(\d+)",
+    ".tool-versions": r"^\s*python\s+3\.(\d+)",
+    "mise.toml": _MISE,
+    ".mise.toml": _MISE,
+    "runtime.txt": r"^\s*python-3\.(\d+)",
+}
 # Whether some release of a minor version meets a constraint of PEP 440 or of Poetry.
 _OPERATORS: Mapping[str, Callable[[int, _Bound], bool]] = {
     ">=": lambda minor, bound: minor >= bound.minor,
@@ -112,6 +121,7 @@ def _used(tree: Tree, place: str, deployment: Deployment) -> Iterator[tuple[int,
             if kind in {"FROM", "ARG"} and (found := re.search(pattern, deployment.expanded(text), re.IGNORECASE)):
                 yield int(found[1]), path
     for folder in dict.fromkeys((place, ".")):
-        path = join(folder, ".python-version")
-        if found := re.match(r"\s*(?:cpython[-@])?3\.(\d+)", tree.text(path)):
-            yield int(found[1]), path
+        for name, form in _FILES.items():
+            path = join(folder, name)
+            if found := re.search(form, tree.text(path), re.MULTILINE):
+                yield int(found[1]), path

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
 from prodlock import variables
+from prodlock.scaffold import dynaconf
 from prodlock.scaffold.modules import assigned, keyword, last, text
 from prodlock.scaffold.tree import Tree
 
@@ -37,6 +38,9 @@ def environment(tree: Tree, paths: Iterable[str]) -> dict[str, str]:
         for name, line in (*_read(tree.module(path), helpers), *settings.fields(path)):
             if is_variable(name):
                 found.setdefault(name, f"{path}:{line}")
+    for name, where in dynaconf.variables(tree, paths).items():
+        if is_variable(name):
+            found.setdefault(name, where)
     return dict(sorted(found.items()))
 
 

@@ -22,6 +22,9 @@ _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
 _DECLARED = re.compile(
     r"(?:localhost|127\.0\.0\.1|0\.0\.0\.0)(?::\S*?\d+\S*?)?(/[\w./-]*)|httpGet:\s*\n?\s*(?:port:[^\n]*\n\s*)?path:\s*([\w./-]+)"
 )
+# What takes lists of routes.
+_OWNERS = frozenset({"Router", "Litestar", "Starlette", "FastAPI", "Mount"})
+_LIST = (ast.List, ast.Tuple)
 # Routers are included in others.
 _DEEPEST = 8
 
@@ -73,14 +76,22 @@ class _Routes:
         self._names: dict[str, str] = {}
         self._prefixes: dict[_Owner, str] = {}
         self._included: dict[_Owner, tuple[_Owner, str]] = {}
+        # The functions and the controllers of Litestar that decorators are of.
+        self._handlers: dict[ast.AST, _Owner] = {}
+        # What has the routes of Starlette's lists, and the lists.
+        self._listed: dict[ast.AST, _Owner] = {}
+        self._lists: dict[_Owner, ast.expr] = {}
         for nodes in self._nodes.values():
             for name, value, _ in assigned(nodes):
                 if (given := text(value)) is not None:
                     self._names.setdefault(name, given)
         for path, nodes in self._nodes.items():
+            self._lists |= {(path, name): value for name, value, _ in assigned(nodes) if isinstance(value, _LIST)}
+        for path, nodes in self._nodes.items():
             for name, value, _ in assigned(nodes):
                 if isinstance(value, ast.Call) and last(value.func).endswith("Router"):
                     self._prefixes[path, name] = self._text(keyword(value, "prefix")) or ""
+            self._declarative(path, nodes)
             for node in nodes:
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
                     self._include(path, node, node.func)
@@ -91,12 +102,55 @@ class _Routes:
             for node in nodes:
                 if isinstance(node, ast.Call) and last(node.func) in _METHODS:
                     given = node.args[0] if node.args else keyword(node, "path")
-                    route = self._text(given)
+                    owner = self._owner(node.func.value, path) if isinstance(node.func, ast.Attribute) else ("", "")
+                    owner = self._handlers.get(node) or self._listed.get(node) or owner
+                    route = _slashed(self._text(given)) if node in self._handlers else self._text(given)
                     if route is not None and (not route or route.startswith("/")):
-                        owner = self._owner(node.func.value, path) if isinstance(node.func, ast.Attribute) else ("", "")
                         full = self._full(route, owner)
                         if _PATH.fullmatch(full):
                             yield full, f"{path}:{node.lineno}"
+
+    def _declarative(self, path: str, nodes: list[ast.AST]) -> None:
+        """Record the routes that lists of Litestar and of Starlette have."""
+        names = {value: name for name, value, _ in assigned(nodes) if isinstance(value, ast.Call)}
+        for node in nodes:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                self._handle(path, node)
+            elif isinstance(node, ast.Call) and last(node.func) in _OWNERS:
+                self._register(path, node, names.get(node, ast.unparse(node)))
+
+    def _handle(self, path: str, node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        """Record the owner of Litestar's decorators: a function, or a controller with its path."""
+        functions: list[ast.AST] = [node]
+        if isinstance(node, ast.ClassDef):
+            if not any(last(base).endswith("Controller") for base in node.bases):
+                return
+            self._prefixes[path, node.name] = _slashed(
+                next((self._text(value) for name, value, _ in assigned(node.body) if name == "path"), "")
+            )
+            functions = [*node.body]
+        for one in functions:
+            if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+                for decorator in one.decorator_list:
+                    if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name):
+                        self._handlers.setdefault(decorator, (path, node.name))
+
+    def _register(self, path: str, node: ast.Call, name: str) -> None:
+        """Record what a router, a mount or an application has in lists, with its path."""
+        own = path, name
+        if last(node.func) == "Mount":
+            self._prefixes[own] = _slashed(self._text(node.args[0] if node.args else keyword(node, "path")))
+            if mounted := next(iter([*node.args[1:2], keyword(node, "app")]), None):
+                self._included[self._owner(mounted, path)] = (own, "")
+        elif handlers := keyword(node, "route_handlers"):
+            self._prefixes[own] = _slashed(self._text(keyword(node, "path")) or self._text(next(iter(node.args), None)))
+            for one in handlers.elts if isinstance(handlers, _LIST) else ():
+                self._included[self._owner(one, path)] = (own, "")
+        routes = keyword(node, "routes")
+        routes = self._lists.get(self._owner(routes, path)) if isinstance(routes, ast.Name) else routes
+        for one in routes.elts if isinstance(routes, _LIST) else ():
+            self._listed[one] = own
+            self._included.setdefault(self._owner(one, path), (own, ""))
 
     def _include(self, path: str, node: ast.Call, function: ast.Attribute) -> None:
         parent = self._owner(function.value, path)
@@ -137,3 +191,8 @@ class _Routes:
     def _joined(self, nodes: list[ast.expr]) -> str | None:
         parts = [self._text(one) for one in nodes]
         return None if None in parts else "".join(part or "" for part in parts)
+
+
+def _slashed(path: str | None) -> str:
+    """Return a path of Litestar with a slash before it and none behind it; it is empty where it is not known."""
+    return f"/{path.strip('/')}" if path and path.strip("/") else ""

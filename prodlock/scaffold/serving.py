@@ -22,6 +22,7 @@ _BIND = {
     "granian": (_ADDRESS, _PORT),
     "hypercorn": (_BOUND,),
     "gunicorn": (_BOUND,),
+    "litestar": (({"-H", *_ADDRESS[0]}, _ADDRESS[1]), ({"-p", *_PORT[0]}, _PORT[1])),
     "daphne": (({"-b", "--bind"}, "--bind=0.0.0.0"), ({"-p", "--port"}, "--port={port}")),
 }
 # Those that a lock may have without a declared command, the best one first.

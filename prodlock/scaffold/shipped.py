@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from prodlock import configuration, generated
 from prodlock.failure import Failure
 from prodlock.scaffold import layout, pyprojects
+from prodlock.scaffold.declared import ASIDE
 from prodlock.scaffold.folders import Folders
 from prodlock.scaffold.modules import Modules
 from prodlock.scaffold.tree import Tree, is_inside, is_test, join
@@ -25,6 +26,10 @@ _CONFIGURATIONS = (
 )  # fmt: skip
 # The options of Alembic that name its files.
 _CONFIGURATION = re.compile(r"(?:^|\s)(?:-c|--config)[= ]*(\S+)")
+# The absolute path of a file, in no folder that has the system's files alone.
+_IN_AN_IMAGE = re.compile(
+    r"(?P<option>(?:--?[\w-]+=)?(?:file:)?)/(?!(?:dev|etc|proc|run|sys|tmp)/)(?P<path>[^\s:]*\.\w+)"
+)
 # A source folder with more files beside its tests is named as a whole.
 _MOST = 40
 
@@ -45,6 +50,8 @@ class Shipped:
     modules: list[str]
     sources: list[str] = field(default_factory=list)
     generated: dict[str, str] = field(default_factory=dict)
+    # Data that is named, whose path has a character that is not allowed, with the places.
+    unnamed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,16 @@ class Project:
         path = join(self.place, word)
         return path if self.tree.has(path) else ""
 
+    def relative(self, word: str) -> str:
+        """Return a word of a command, in which the path that a file of the project has in another image is its own."""
+        named = _IN_AN_IMAGE.fullmatch(word)
+        parts = named["path"].split("/") if named else []
+        for first in range(len(parts)):
+            end = "/".join(["", *parts[first:]])
+            if named and len(found := [one for one in self.tree.files if f"/{one}".endswith(end)]) == 1:
+                return f"{named['option']}{posixpath.relpath(found[0], self.place)}"
+        return word
+
 
 def find(project: Project, starts: Iterable[str], files: Iterable[str]) -> Shipped:
     """Return what ships: all that modules import and name, with files that commands need."""
@@ -84,11 +101,15 @@ def find(project: Project, starts: Iterable[str], files: Iterable[str]) -> Shipp
     sources = {*files, *layout.tops(outside, project.folders)}
     for path, where in Folders(project.modules, found.modules, project.folders, project.place).named().items():
         if not _is_path(path):
-            continue
-        if tree.has_folder(path) or tree.has(path):
+            if tree.has_folder(path) or tree.has(path):
+                found.unnamed[path] = where
+        elif tree.has_folder(path) or tree.has(path):
             sources.add(path)
         elif tree.ignored(path):
             found.generated[path] = where
+    # A link needs the file that it leads to.
+    inside = [path for path in tree.files if any(is_inside(path, one) for one in sources)]
+    sources |= {tree.target(path) for path in inside}.difference(inside)
     found.sources = outermost(sources)
     found.generated = {
         path: where
@@ -164,6 +185,9 @@ def migrations(project: Project, declared: str, where: str) -> Migrations | None
         for is_toml, usual in ((False, "alembic.ini"), (True, pyprojects.NAME))
     )
     table = pyprojects.table(pyprojects.read(project.tree, toml), "tool", "alembic") if toml else {}
+    if not ini and not named and not table and (other := configuration_of_alembic(project)):
+        declared = f"alembic -c {posixpath.relpath(other, project.place)} upgrade head"
+        ini, where = other, other
     files = tuple(path for path in (ini, toml if table else "") if path)
     locations = ((ini, _of_ini(project.tree, ini)), (toml, table.get("script_location")))
     path, location = next(((path, one) for path, one in locations if one and isinstance(one, str)), ("", ""))
@@ -177,6 +201,20 @@ def migrations(project: Project, declared: str, where: str) -> Migrations | None
     if not location or not project.tree.has_folder(folder):
         return None
     return Migrations(declared or "alembic upgrade head", where or path, (*files, folder))
+
+
+def configuration_of_alembic(project: Project) -> str:
+    """Return the project's only alembic.ini, which may be in a folder, or an empty string."""
+
+    def is_own(path: str) -> bool:
+        folders = [one.as_posix() for one in PurePosixPath(path).parents if is_inside(one.as_posix(), project.place)]
+        others = [one for one in folders if one not in {".", project.place}]
+        return bool(folders) and not any(project.tree.has(join(one, pyprojects.NAME)) for one in others)
+
+    found = [
+        one for one in project.tree.named(r"alembic\.ini") if is_own(one) and not (ASIDE.search(one) or is_test(one))
+    ]
+    return found[0] if len(found) == 1 else ""
 
 
 def _of_ini(tree: Tree, path: str) -> str:

@@ -101,6 +101,11 @@ class Tree:
             return f"{path} is not a valid module: {error}"
         return ""
 
+    def target(self, path: str) -> str:
+        """Return the file of the project that a symbolic link leads to, or the path of another file."""
+        place = self.root / path
+        return place.resolve().relative_to(self._resolved).as_posix() if place.is_symlink() else path
+
     def ignored(self, path: str) -> bool:
         """Return whether git ignores a path."""
         return self._git("check-ignore", "-q", "--", path) is not None

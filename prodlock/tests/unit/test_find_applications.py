@@ -68,6 +68,13 @@ def test_two_equal_applications_are_refused_with_both_places(tmp_path: Path) -> 
         ("docker-compose.yml", "services:\n  api:\n    command: [\n      uvicorn,\n      'b.main:app'\n    ]\n"),
         ("docker-compose.yml", "services:\n  api:\n    command: >\n      sh -c 'sleep 1 && uvicorn b.main:app'\n"),
         ("Makefile", "run:\n\tpoetry run uvicorn b.main:app --reload\n"),
+        ("justfile", "run:\n    uv run uvicorn b.main:app --reload\n"),
+        ("Taskfile.yml", "tasks:\n  run:\n    cmds:\n      - uvicorn b.main:app --reload\n"),
+        (
+            "Dockerfile",
+            "FROM x\nCOPY <<'EOF' /start.sh\n#!/bin/sh\nexec uvicorn b.main:app\nEOF\nCMD [\"/start.sh\"]\n",
+        ),
+        ("Dockerfile", 'FROM x\nENV LITESTAR_APP=b.main:app\nENTRYPOINT ["litestar"]\nCMD ["run"]\n'),
         ("pyproject.toml", '[tool.fastapi]\nentrypoint = "b.main:app"\n'),
         ("run.py", 'import uvicorn\nuvicorn.run("b.main:app")\n'),
         ("run.py", 'import uvicorn\nuvicorn.run(app="b.main:app")\n'),
@@ -167,12 +174,19 @@ def test_commands_of_examples_and_tests_do_not_count(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "from fastapi import FastAPI\ndef make(x):\n    return FastAPI()\n", "app = 1\n"],
-    ids=["no code", "a factory with an argument", "another object"],
+    ["", "app = 1\n"],
+    ids=["no code", "another object"],
 )
 def test_no_application_is_refused_with_the_option(tmp_path: Path, text: str) -> None:
     """The message names the option that decides."""
     with pytest.raises(Failure, match=r"got none.*--set application="):
+        find_in(tmp_path, {"main.py": text})
+
+
+def test_a_factory_with_arguments_alone_is_refused_by_its_name(tmp_path: Path) -> None:
+    """No server calls it, so the message states what a module must have."""
+    text = "from fastapi import FastAPI\ndef make(x):\n    return FastAPI()\n"
+    with pytest.raises(Failure, match=r"got `make` \(main.py:2\), which takes arguments.*`app = create_app"):
         find_in(tmp_path, {"main.py": text})
 
 
@@ -299,6 +313,8 @@ def test_modules_that_texts_name_ship(tmp_path: Path, text: str, expected: list[
         ("arq app.jobs.Settings", "arq", {"worker": "arq app.jobs.Settings"}),
         ("/venv/bin/rq worker high", "rq", {"worker": "rq worker high"}),
         ("dramatiq app.jobs", "dramatiq", {"worker": "dramatiq app.jobs"}),
+        ("saq app.jobs.settings", "saq", {"worker": "saq app.jobs.settings"}),
+        ("huey_consumer app.jobs.huey", "huey", {"worker": "huey_consumer app.jobs.huey"}),
         ("taskiq worker app.jobs:broker", "taskiq", {"worker": "taskiq worker app.jobs:broker"}),
         ("python -m app.jobs", "x", {"queue-worker": "python -m app.jobs"}),
         ("python app/jobs.py", "x", {"queue-worker": "python app/jobs.py"}),
@@ -321,6 +337,31 @@ def test_workers_are_found(tmp_path: Path, worker: str, lock: str, expected: dic
     assert found.all["commands"] == expected
     if "app" in worker:
         assert found.keys["sources"] == ["app", "core.py", "main.py"]
+
+
+@pytest.mark.parametrize(
+    ("command", "reported"),
+    [
+        ("litestar workers run", "litestar workers run"),
+        ("bash start.sh", "python app/seed.py"),
+        ("python -m app.seed", "python -m app.seed"),
+        ("python -m app.run", ""),
+        ("sleep infinity", ""),
+        ("litestar x\n    image: other", ""),
+        ("npm run build", ""),
+        ("uvicorn main:app", ""),
+    ],
+)
+def test_another_command_of_a_deployment_is_reported(tmp_path: Path, command: str, reported: str) -> None:
+    """A program of the lock or a module of the project, which starts no server."""
+    found = find_in(tmp_path, {
+        "main.py": APP, "app/seed.py": "", "app/run.py": "import app.serve\n",
+        "app/serve.py": "import uvicorn\nuvicorn.run('main:app')\n",
+        "start.sh": "#!/bin/sh\nset -e\npython app/seed.py\nuvicorn main:app\n", "requirements.txt": hashed("litestar"),
+        "docker-compose.yml": f"services:\n  first:\n    command: {command}\n",
+    })  # fmt: skip
+    notes = [note for note in found.notes if note.startswith("Not among `commands`")]
+    assert [f"`{reported}`" in note and "commands={first = " in note for note in notes] == [True] * bool(reported)
 
 
 def test_several_workers_of_one_name_are_reported(tmp_path: Path) -> None:

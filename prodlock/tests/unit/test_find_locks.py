@@ -9,6 +9,7 @@ import pytest
 
 from prodlock.failure import Failure
 from prodlock.scaffold import pythons
+from prodlock.scaffold.find import find
 from prodlock.tests.unit.existing import APP, HASHED, VERSIONS, find_in, hashed, poetry_lock, uv_lock
 
 PYLOCK = 'lock-version = "1.0"\n' + "".join(
@@ -104,6 +105,14 @@ def test_a_lock_that_git_ignores_is_refused_by_its_name(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)  # noqa: S607
     with pytest.raises(Failure, match=r"got requirements.txt, which git ignores.*\.gitignore"):
         find_in(tmp_path, {"main.py": APP, "requirements.txt": HASHED, ".gitignore": "requirements.txt\n"})
+
+
+def test_a_list_in_another_encoding_is_refused_by_it(tmp_path: Path) -> None:
+    """PowerShell writes UTF-16."""
+    find_in(tmp_path, {"main.py": APP})
+    (tmp_path / "requirements.txt").write_text(HASHED, encoding="utf-16")
+    with pytest.raises(Failure, match=r"requirements.txt, which is not a text in UTF-8\).*save it as UTF-8"):
+        find(tmp_path)
 
 
 def test_a_distribution_without_a_wheel_is_reported(tmp_path: Path) -> None:
@@ -303,6 +312,22 @@ def test_debian_packages_of_dockerfiles_are_reported(tmp_path: Path, run: str, e
     assert [f"the Debian packages {expected} (Dockerfile)." in note for note in notes] == [True] * bool(expected)
 
 
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        ("pip install x && python -m spacy download en_core_web_sm", "`python -m spacy download en_core_web_sm`"),
+        ("playwright install --with-deps chromium", "`playwright install --with-deps chromium`"),
+        ("python3 -c \"import nltk; nltk.download('punkt')\"", "`python3 -c"),
+        ("<<EOF\npython -m nltk.downloader punkt\nEOF", "`python -m nltk.downloader punkt`"),
+        ("python -m venv /venv && python -m pip install --upgrade pip", ""),
+    ],
+)
+def test_data_that_a_dockerfile_downloads_is_reported(tmp_path: Path, run: str, expected: str) -> None:
+    """No image of Prodlock runs such a step."""
+    notes = find_in(tmp_path, {"main.py": APP, "Dockerfile": f"FROM x\nRUN {run}\nCOPY . .\n"}).notes
+    assert [expected in note for note in notes if note.startswith("Not run")] == [True] * bool(expected)
+
+
 def test_what_a_dockerfile_of_development_installs_is_not_productions(tmp_path: Path) -> None:
     """It may install all extras."""
     files = {
@@ -424,6 +449,10 @@ def test_a_constraint_allows_versions_of_python(constraint: str, allowed: list[i
     [
         ({}, 13),
         ({".python-version": "3.12.4\n"}, 12),
+        ({"runtime.txt": "python-3.11.9\n"}, 11),
+        ({".tool-versions": "nodejs 20.3.12\npython 3.12.1 3.11.9\n"}, 12),
+        ({"mise.toml": "[tools]\nnode = '3.11'\npython = ['3.12', '3.11']\n"}, 12),
+        ({".mise.toml": '[tools]\npython = { version = "3.12" }\n'}, 12),
         ({"Dockerfile": "ARG V=3.11\nFROM python:${V}-slim\n"}, 11),
         ({"Dockerfile": "FROM ghcr.io/astral-sh/uv:python3.14-bookworm-slim\n", ".python-version": "3.12\n"}, 14),
         ({"Dockerfile": "FROM python:3.9\n", "pyproject.toml": '[project]\nrequires-python = ">=3.14"\n'}, 14),

@@ -9,6 +9,7 @@ import pytest
 from prodlock.tests.unit.existing import APP, HASHED, find_in
 
 SETTINGS = "from pydantic_settings import BaseSettings, SettingsConfigDict\n"
+LITESTAR = "from litestar import Controller, Litestar, Router, get\n"
 ROUTER = "from fastapi import APIRouter\nrouter = APIRouter(prefix='/utils')\n"
 OWN_SERVER = {"requirements.txt": HASHED.replace("httptools", "other")}
 
@@ -43,6 +44,16 @@ OWN_SERVER = {"requirements.txt": HASHED.replace("httptools", "other")}
         (
             "import environ\ne = environ.Env()\ne.db(), e.cache_url(), e.db('A')\n",
             ["A", "CACHE_URL", "DATABASE_URL"],
+        ),
+        (
+            "from dynaconf import Dynaconf\ns = Dynaconf(envvar_prefix='X', environments=True)\n"
+            "s.a, s.db.url, s['b'], s.get('c.d'), s.as_dict(), s.URL.strip(), other.e\n",
+            ["ENV_FOR_DYNACONF", "X_A", "X_B", "X_C__D", "X_DB", "X_DB__URL", "X_URL"],
+        ),
+        ("import dynaconf\ns = dynaconf.Dynaconf(envvar_prefix=False, env_switcher='E')\ns.A\n", ["A", "E"]),
+        (
+            "from dynaconf import settings, Validator\nsettings.A, Validator('B', 'C')\n",
+            ["DYNACONF_A", "DYNACONF_B", "DYNACONF_C"],
         ),
         ("import decouple\ndecouple.config('A'), other.config('B')\n", ["A"]),
         ("import os\nread, of = os.getenv, os.environ.get\nread('A'), of('B')\n", ["A", "B"]),
@@ -175,6 +186,29 @@ def test_probes_have_the_prefixes_of_their_routers(tmp_path: Path) -> None:
         ("@app.get('/orders/status')\ndef x(): ...\n@app.get('/orders/{health}')\ndef y(): ...\n", "", ""),
         ("@app.get('/status')\ndef x(): ...\n", "/status", ""),
         ("@app.post('/health')\ndef x(): ...\n", "", ""),
+        (
+            LITESTAR + "class C(Controller):\n    path = 'sys'\n    @get('health')\n    def x(self): ...\n",
+            "/sys/health",
+            "",
+        ),
+        (
+            LITESTAR + "class C(Controller):\n    path = '/health'\n    @get()\n    def x(self): ...\n"
+            "app.service = Litestar(path='/api', route_handlers=[Router('/v1', route_handlers=[C])])\n",
+            "/api/v1/health",
+            "",
+        ),
+        (
+            LITESTAR + "@get('/ready')\nasync def x(): ...\nrouter = Router(path='/v1', route_handlers=[x])\n",
+            "",
+            "/v1/ready",
+        ),
+        ("sub = Starlette(routes=[Route('/livez', x)])\nroutes = [Mount('/in', app=sub)]\n", "/in/livez", ""),
+        (
+            "inner = [Route('/health', x)]\nouter = [Mount('/v1', routes=inner)]\n"
+            "Router(routes=[Mount('/api', routes=outer)])\n",
+            "/api/v1/health",
+            "",
+        ),
     ],
 )
 def test_probes_are_found_by_their_usual_names(tmp_path: Path, text: str, health: str, ready: str) -> None:

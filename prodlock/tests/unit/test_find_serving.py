@@ -111,6 +111,77 @@ def test_files_that_the_serving_command_names_ship(tmp_path: Path) -> None:
     assert found.keys["environment"] == ["WORKERS"]
 
 
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("gunicorn", "gunicorn app.main:app --bind=0.0.0.0:5000"),
+        ("gunicorn -c /etc/gunicorn.conf.py app.main:app",
+         "gunicorn -c /etc/gunicorn.conf.py app.main:app --bind=0.0.0.0:5000"),
+        ("gunicorn -c /code/gunicorn.conf.py", "gunicorn -c gunicorn.conf.py app.main:app --bind=0.0.0.0:5000"),
+        ("gunicorn --config=/code/gunicorn.conf.py app.main:app",
+         "gunicorn --config=gunicorn.conf.py app.main:app --bind=0.0.0.0:5000"),
+        ("gunicorn -c /start/settings.py app.main:app",
+         "gunicorn -c docker/settings.py app.main:app --bind=0.0.0.0:8000"),
+    ],
+)  # fmt: skip
+def test_a_serving_command_names_the_files_of_the_project(tmp_path: Path, command: str, expected: str) -> None:
+    """Another image has them at another path; the application may be in Gunicorn's configuration."""
+    files = {
+        "app/main.py": APP,
+        "requirements.txt": lock("gunicorn"),
+        "gunicorn.conf.py": "wsgi_app = 'app.main:app'\nbind = '0.0.0.0:5000'\nworker_class = 'uvicorn'\n",
+        "docker/settings.py": "",
+        "docker/other.txt": "",
+        "Dockerfile": f"FROM x\nCMD {command}\n",
+    }
+    found = find_in(tmp_path, files)
+    assert found.keys["server"] == expected
+    read = ["docker/settings.py"] if "settings" in command else []
+    assert found.keys["sources"] == ["app", *read, "gunicorn.conf.py"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "COPY <<robots.txt <<humans.txt /files/\nx\nrobots.txt\ny\nhumans.txt",
+        "RUN cat <<<EOF > /x",
+        "COPY <<-'END' entrypoint.sh\n\texec uvicorn main:app --port 90\n\tEND",
+        "ADD <<END /start\nEXPOSE 90\nEND",
+    ],
+)
+def test_instructions_behind_a_here_document_are_read(tmp_path: Path, text: str) -> None:
+    """It ends at its own delimiter, and no line of it is an instruction."""
+    files = {"main.py": APP, "Dockerfile": f"FROM x\n{text}\nCMD uvicorn main:app --port 81\n"}
+    assert find_in(tmp_path, files).all["port"] == 81
+
+
+def test_the_scripts_that_a_dockerfile_writes_are_read(tmp_path: Path) -> None:
+    """A script of a here-document serves, and migrates before that."""
+    script = "#!/bin/sh\nset -e\nalembic upgrade head\nexec uvicorn main:app --port 9000"
+    files = {
+        "main.py": APP,
+        "alembic.ini": "[alembic]\nscript_location = migrations\n",
+        "migrations/env.py": "",
+        "requirements.txt": hashed("alembic"),
+        "Dockerfile": f'FROM x\nCOPY <<EOF /entrypoint.sh\n{script}\nEOF\nENTRYPOINT ["sh", "/entrypoint.sh"]\n',
+    }
+    found = find_in(tmp_path, files)
+    assert (found.all["port"], found.where["port"]) == (9000, "entrypoint.sh, ENTRYPOINT of Dockerfile")
+    assert found.where["commands"] == "entrypoint.sh, ENTRYPOINT of Dockerfile"
+
+
+def test_a_serving_command_of_litestar_names_its_application(tmp_path: Path) -> None:
+    """Litestar reads it from a variable of the image."""
+    files = {
+        "app/main.py": "from litestar import Litestar\ndef create_app():\n    return Litestar()\n",
+        "requirements.txt": lock("litestar"),
+        "Dockerfile": "FROM x\nENV LITESTAR_APP=app.main:create_app\nCMD litestar run --port 8055\n",
+    }
+    found = find_in(tmp_path, files).keys
+    assert found["server"] == "litestar --app app.main:create_app run --port 8055 --host=0.0.0.0"
+    assert found["port"] == 8055
+
+
 def test_a_serving_command_that_needs_a_shell_is_refused(tmp_path: Path) -> None:
     """The message names it, its place and the option."""
     files = {

@@ -321,6 +321,49 @@ def test_a_migration_that_cannot_run_is_reported(tmp_path: Path, lock: str, ini:
     assert any(reason in note for note in found.notes)
 
 
+@pytest.mark.parametrize(
+    ("location", "command"),
+    [
+        ("%(here)s/scripts", "alembic -c db/alembic.ini upgrade head"),
+        ("db/scripts", "alembic -c db/alembic.ini upgrade head"),
+        ("db:scripts", "alembic -c db/alembic.ini upgrade head"),
+        ("scripts", ""),
+    ],
+)
+def test_a_migration_is_found_in_a_folder(tmp_path: Path, location: str, command: str) -> None:
+    """Its command names the configuration; what this names must be seen from the folder that commands run in."""
+    ini = f"[alembic]\nscript_location = {location}\n"
+    files = {"app/main.py": APP, "db/alembic.ini": ini, "db/scripts/env.py": "", "requirements.txt": hashed("alembic")}
+    found = find_in(tmp_path, files)
+    assert found.all["commands"] == ({"migrate": command} if command else {})
+    if command:
+        assert found.keys["sources"] == ["app", "db/alembic.ini", "db/scripts"]
+    else:
+        assert any("`script_location` of db/alembic.ini" in note for note in found.notes)
+
+
+def test_a_migration_of_another_project_does_not_matter(tmp_path: Path) -> None:
+    """A folder with a pyproject.toml is a project of its own."""
+    files = {"app/main.py": APP, "b/alembic.ini": "[alembic]\nscript_location = x\n", "b/pyproject.toml": ""}
+    found = find_in(tmp_path, {**files, "requirements.txt": hashed("alembic")})
+    assert (found.all["commands"], found.notes) == ({}, [])
+
+
+def test_a_link_ships_with_what_it_leads_to(tmp_path: Path) -> None:
+    """A link alone leads nowhere in an image."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/data.json").symlink_to("../shared/data.json")
+    (tmp_path / "app/again.py").symlink_to("main.py")
+    found = find_in(tmp_path, {"app/main.py": APP, "shared/data.json": "{}", "shared/other.json": "{}"})
+    assert found.keys["sources"] == ["app", "shared/data.json"]
+
+
+def test_data_with_a_name_that_cannot_ship_is_reported(tmp_path: Path) -> None:
+    """A Dockerfile reads a space as the end of a name."""
+    files = {"app/main.py": APP + "open('data files/x.csv')\n", "data files/x.csv": ""}
+    assert any("data files/x.csv (app/main.py:3)" in note for note in find_in(tmp_path, files).notes)
+
+
 def test_tests_inside_a_package_are_not_sources(tmp_path: Path) -> None:
     """The package's other parts are; a note explains that new ones must be added."""
     files = {
