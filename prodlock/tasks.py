@@ -324,16 +324,16 @@ def publish(
     return publish.publish(project, to, sign, platform or (), output)
 
 
-@task
+@task(help={"json": "Print the report as JSON."})
 @on_project
-def deploy_check(project: Project) -> int:
+def deploy_check(project: Project, json: bool = False) -> int:
     """Check deploy/ against its schemas and docker-compose.yml.
 
     Exit code: 0 valid and consistent, 1 findings, 2 no verdict because files are missing.
     """
     from prodlock.proof import deploy
 
-    return deploy.check(project)
+    return deploy.check(project, as_json=json)
 
 
 @task(klass=PassThrough)
