@@ -105,8 +105,8 @@ def with_separator(
 ) -> list[str] | None:
     """Insert the missing `--` behind a task and its options in a command line; return None where none is missing.
 
-    The name of another task begins the next task of the command line. Behind an option that takes a value, a word is
-    no task.
+    The name of another task begins the next task of the command line. The word behind an option that takes a value
+    is not a task.
     """
     words = line[: line.index("--")] if "--" in line else line
     places = (number for number, word in enumerate(words, 1) if word == task)

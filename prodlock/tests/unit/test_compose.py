@@ -320,7 +320,7 @@ def test_a_command_line_that_needs_no_separator_is_not_changed(given: Sequence[s
     assert tasks.with_separator(given, "test", {"--all", "--help"}, NAMES) is None
 
 
-def test_the_value_of_an_option_is_no_task() -> None:
+def test_the_value_of_an_option_is_not_taken_for_a_task() -> None:
     """An image may have the name of a task. An option without a value may stand before the task."""
     takes_value = {"--image"}.__contains__
     given = ["check-prod", "--image", "test", "--json"]
