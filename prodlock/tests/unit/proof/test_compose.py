@@ -617,6 +617,15 @@ def test_another_image_that_can_write_to_the_system_is_found(place: str, *, writ
     assert bool(found({}, proxy={"image": "proxy:1", "volumes": [mount | {"read_only": True}]})) is not writable
 
 
+def test_the_machines_time_zone_may_be_mounted() -> None:
+    """Read-only, and from its own files alone."""
+    mount = {"type": "bind", "source": "/usr/share/zoneinfo/Etc/UTC", "target": "/etc/localtime", "read_only": True}
+    assert found({"volumes": [mount]}) == []
+    assert found({"volumes": [mount | {"source": "/etc/timezone", "target": "/etc/timezone"}]}) == []
+    for other in ({"read_only": False}, {"source": "/data/x"}, {"target": "/etc/passwd"}):
+        assert len(found({"volumes": [mount | other]})) == 1, other
+
+
 @pytest.mark.parametrize(
     "place",
     [
