@@ -538,6 +538,7 @@ def test_a_secret_or_a_config_that_changes_code_is_found(more: dict[str, Any], w
     [
         "PATH", "PYTHONPATH", "PYTHONSTARTUP", "LD_PRELOAD", "OPENSSL_CONF", "OPENSSL_MODULES", "UVICORN_APP_DIR",
         "UVICORN_RELOAD", "UVICORN_LOG_CONFIG", "GCONV_PATH", "BASH_ENV", "GUNICORN_CMD_ARGS",
+        "_PYTHON_SYSCONFIGDATA_NAME",
     ],
 )  # fmt: skip
 def test_a_variable_that_decides_which_code_runs_is_found(name: str) -> None:
