@@ -86,7 +86,7 @@ class PassThrough(Task[Any]):
         names = {"help", "h"} | {name for argument in arguments for name in argument.names}
         options = {f"--{name}" if len(name) > 1 else f"-{name}" for name in names}
         tasks = set(program.collection.task_names) if hasattr(program, "collection") else set()
-        if line := with_separator(sys.argv[1:], name, options, tasks):
+        if line := with_separator(sys.argv[1:], name, options, tasks, _takes_value):
             argument = line[line.index("--") + 1]
             raise Exit(
                 f"Arguments that `{name}` passes on must follow `--` (got {argument!r}). To fix it: "
@@ -97,22 +97,38 @@ class PassThrough(Task[Any]):
 
 
 def with_separator(
-    line: Sequence[str], task: str, options: SizedCollection[str], tasks: SizedCollection[str]
+    line: Sequence[str],
+    task: str,
+    options: SizedCollection[str],
+    tasks: SizedCollection[str],
+    takes_value: Callable[[str], bool] = lambda _: False,
 ) -> list[str] | None:
     """Insert the missing `--` behind a task and its options in a command line; return None where none is missing.
 
-    The name of another task begins the next task of the command line.
+    The name of another task begins the next task of the command line. The word behind an option that takes a value
+    is not a task.
     """
     words = line[: line.index("--")] if "--" in line else line
-    if task not in words:
+    places = (number for number, word in enumerate(words, 1) if word == task)
+    first = next((one for one in places if one == 1 or not takes_value(words[one - 2])), 0)
+    if not first:
         return None
-    first = words.index(task) + 1
     for number, word in enumerate(words[first:], first):
         if word in tasks:
             return None
         if word not in options:
             return [*words[:number], "--", *words[number:], *line[len(words) + 1 :]]
     return None
+
+
+def _takes_value(word: str) -> bool:
+    """Return whether a word of the command line is an option of a task that takes the next word as its value."""
+    if not word.startswith("-") or not hasattr(program, "collection"):
+        return False
+    names = program.collection.task_names
+    others = (one for one in map(program.collection.__getitem__, names) if not isinstance(one, PassThrough))
+    arguments = (argument for one in others for argument in one.get_arguments() if argument.takes_value)
+    return word.lstrip("-") in {name for argument in arguments for name in argument.names}
 
 
 def listing(tasks: Mapping[str, Task[Any]]) -> Iterator[str]:
@@ -324,16 +340,16 @@ def publish(
     return publish.publish(project, to, sign, platform or (), output)
 
 
-@task
+@task(help={"json": "Print the report as JSON."})
 @on_project
-def deploy_check(project: Project) -> int:
+def deploy_check(project: Project, json: bool = False) -> int:
     """Check deploy/ against its schemas and docker-compose.yml.
 
     Exit code: 0 valid and consistent, 1 findings, 2 no verdict because files are missing.
     """
     from prodlock.proof import deploy
 
-    return deploy.check(project)
+    return deploy.check(project, as_json=json)
 
 
 @task(klass=PassThrough)

@@ -11,7 +11,7 @@ LOCALE = ("LANG", "LC_ALL", "TZ")
 # locale(7)), OpenSSL's configuration and modules (openssl-env(7)), bash, and what the server imports by name. A shell
 # reads the file that ENV names only where a user types its commands, and many services read ENV as their stage.
 _DECIDING = re.compile(
-    r"PATH|PYTHON\w*|LD_\w+|GLIBC_TUNABLES|GCONV_PATH|LOCPATH|NLSPATH|OPENSSL_\w+|BASH_ENV|GUNICORN_CMD_ARGS"
+    r"PATH|_?PYTHON\w*|LD_\w+|GLIBC_TUNABLES|GCONV_PATH|LOCPATH|NLSPATH|OPENSSL_\w+|BASH_ENV|GUNICORN_CMD_ARGS"
     r"|UVICORN_(?:APP|APP_DIR|ENV_FILE|FACTORY|HTTP|INTERFACE|LIFESPAN|LOG_CONFIG|LOOP|RELOAD\w*|WS)"
 )
 # The form of a variable's name.

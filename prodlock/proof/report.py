@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from prodlock.failure import CANNOT_CHECK, FAILED, Failure
 from prodlock.image.records import Image
-from prodlock.proof.rules import RULES, Finding
+from prodlock.proof.rules import RULES, Finding, Rule
 
 if sys.platform != "win32":
     import resource
@@ -134,9 +134,12 @@ def _memory() -> int:
 
 def finding_data(finding: Finding) -> dict[str, Any]:
     """Return a finding as data, with its rule's code and advice."""
-    rule = finding.rule
-    advice = {"code": rule.code, "title": rule.title, "cause": rule.cause, "remedy": rule.remedy}
-    return advice | {name: value for name, value in vars(finding).items() if name != "rule"}
+    return advice(finding.rule) | {name: value for name, value in vars(finding).items() if name != "rule"}
+
+
+def advice(rule: Rule) -> dict[str, str]:
+    """Return a rule's code, title, usual cause and remedy as data."""
+    return {"code": rule.code, "title": rule.title, "cause": rule.cause, "remedy": rule.remedy}
 
 
 def _line(finding: Finding) -> str:
@@ -151,8 +154,9 @@ def rules_page() -> str:
     lines = [
         "# Rules",
         "",
-        "Each finding of `inv check-prod-has-no-pytest`, `inv check-prod` and `prodlock verify` refers to a rule by",
-        "its code, `code` in `--json`. `python -m prodlock.proof.report > docs/reference/rules.md` writes this page.",
+        "Each finding of `inv check-prod-has-no-pytest`, `inv check-prod`, `inv deploy-check` and `prodlock verify`",
+        "refers to a rule by its code, `code` in `--json`. This page is written by",
+        "`python -m prodlock.proof.report > docs/reference/rules.md`.",
     ]
     for rule in RULES:
         lines += ["", f"## {rule.code} {rule.title}", "", rule.meaning, ""]

@@ -478,4 +478,94 @@ UNKNOWN_FILE = Rule(
     "Commit the file, name its folder with --source, or remove the step.",
 )
 
+# 7: files for deployment.
+DEPLOY_SCHEMA = Rule(
+    "LS701",
+    "Object that its schema does not allow",
+    "A file of deploy/k8s has a field or a value that Kubernetes' schema of its kind does not have.",
+    "A field is misspelled, or at another level.",
+    "Correct what the finding names.",
+)
+DEPLOY_VARIABLE = Rule(
+    "LS702",
+    "Variable that differs between the files",
+    "A file for deployment lacks a variable that another one hands on, sets it otherwise, or sets one that decides "
+    "which code runs.",
+    "A new field of `Settings`, or a variable that was added to one of the files.",
+    "Run `prodlock upgrade`, or add the variable to the file that lacks it.",
+)
+DEPLOY_SETTING = Rule(
+    "LS703",
+    "Setting that differs from the Compose file's",
+    "A file for deployment runs the service or a command with another port, user, path, limit, grace period, "
+    "hardening or proxy than the Compose file does.",
+    "One of the files was changed.",
+    "Change one of the two, in [tool.prodlock] where it has the setting.",
+)
+DEPLOY_TAG = Rule(
+    "LS704",
+    "Image that is not named by its digest",
+    "A file for deployment names the image by a tag, which may be another image tomorrow.",
+    "The name was written by hand.",
+    "Take the name that `inv publish` prints.",
+)
+DEPLOY_RESTRICTED = Rule(
+    "LS705",
+    "Pod that the restricted Pod Security Standard forbids",
+    "A pod of the service or of a command has, or lacks, a setting, so that a cluster with the restricted standard "
+    "refuses it.",
+    "A key was removed, or a sidecar without a security context was added.",
+    "See https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted.",
+)
+DEPLOY_REFERENCE = Rule(
+    "LS706",
+    "Object that refers to nothing",
+    "An object of Kubernetes selects no pods, names what no file has, or lets no request in.",
+    "A name or a label was changed in one of the files.",
+    "Correct the name or the selector.",
+)
+DEPLOY_TOKEN = Rule(
+    "LS707",
+    "Token that gives access to the cluster's API",
+    "A pod of the service or of a command mounts a token of its account.",
+    "Kubernetes mounts it by default.",
+    "Set automountServiceAccountToken to false.",
+)
+DEPLOY_PROGRAM = Rule(
+    "LS708",
+    "Key or mount by which other code runs",
+    "A file for deployment mounts something over code, starts another program, or shares the service's processes.",
+    "A mount or a hook for debugging.",
+    "Remove the key, or set it in the image.",
+)
+DEPLOY_LAYER = Rule(
+    "LS709",
+    "Service that deploy/proxy.yml or deploy/release.yml changes",
+    "A file that is added to the Compose file changes more than how often and in which networks the service runs.",
+    "A setting was added there instead of in the Compose file.",
+    "Set it in the Compose file.",
+)
+DEPLOY_RELEASE = Rule(
+    "LS710",
+    "Release that would not run the published image",
+    "The release in deploy/release.yml builds a service, does not pull it, or runs another image for a command.",
+    "A service was added without the settings of a release.",
+    "Restore `<<: *release`.",
+)
+DEPLOY_COMMAND = Rule(
+    "LS711",
+    "Command that differs from its declaration",
+    "A command of [tool.prodlock] has no counterpart in a file for deployment, or one with other words, image or "
+    "hardening.",
+    "The command was changed, or its counterpart was.",
+    "Run `prodlock upgrade`.",
+)
+DEPLOY_UNDECLARED = Rule(
+    "LS712",
+    "Undeclared workload of the production image",
+    "A workload runs the production image, and is neither the service nor one of `commands` in [tool.prodlock].",
+    "It was added to one of the files by hand.",
+    "Declare it in `commands`, or remove it.",
+)
+
 RULES = tuple(value for value in list(globals().values()) if isinstance(value, Rule))

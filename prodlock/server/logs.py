@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging.config
+import re
+import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -22,8 +24,7 @@ WEBSOCKET_LINES = ('%s - "WebSocket ', "connection open", "connection closed")
 # How deep a field of a line of JSON may be nested; what is deeper is text.
 MOST_DEPTH = 8
 
-
-_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_UTF_8 = re.compile(r"utf[-_]?8", re.IGNORECASE)
 
 
 def _plain(value: object, depth: int = 0) -> object:
@@ -61,6 +62,12 @@ class TextFormatter(LineFormatter):
 class JsonFormatter(LineFormatter):
     """A JSON object for each line: time (UTC, ISO 8601), level, logger, message, and `extra={"fields": ...}`."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        # What standard output can't represent is escaped as JSON does it, and not as Python does.
+        is_utf_8 = _UTF_8.fullmatch(getattr(sys.stdout, "encoding", None) or "utf-8")
+        self._encode = json.JSONEncoder(ensure_ascii=not is_utf_8, allow_nan=False).encode
+
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
         fields = getattr(record, "fields", {})
@@ -69,14 +76,14 @@ class JsonFormatter(LineFormatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         try:
-            return _ENCODE(line)
+            return self._encode(line)
         except (TypeError, ValueError, RecursionError):
             # Of an application's own fields.
-            return _ENCODE(_plain(line))
+            return self._encode(_plain(line))
 
     def line(self, level: int, ended: int, message: str, fields: Mapping[str, Any]) -> str:
         """Return a line of the request log."""
-        return _ENCODE(_document(ended / 1e9, logging.getLevelName(level), REQUESTS, message) | dict(fields))
+        return self._encode(_document(ended / 1e9, logging.getLevelName(level), REQUESTS, message) | dict(fields))
 
 
 def _document(created: float, level: str, logger: str, message: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable
 from typing import NamedTuple
 
+from prodlock.server import lifespan
 from prodlock.server.asgi import Application, Message, Receive, Scope, Send, respond
 from prodlock.server.batches import DEFERRED, REQUESTS, handle, write_line
 from prodlock.server.lifecycle import Lifecycle
@@ -215,7 +216,7 @@ class RequestLog:
             exchange = Exchange(scope, receive, send, self._probes)
             receive = exchange.receive
         else:
-            await self.app(scope, receive, send)
+            await lifespan.run(self.app, scope, receive, send)
             return
 
         level, note = logging.INFO, ""

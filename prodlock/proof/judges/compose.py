@@ -249,7 +249,7 @@ def _volumes(value: Iterable[Mapping[str, Any]], context: _Context) -> Iterator[
             yield _Violation(rules.COMPOSE_MOUNT, what, "mounts it from the working tree")
         elif any(map(mounts.controls_engine, sources)):
             yield _Violation(rules.COMPOSE_MOUNT, what, "mounts it, by which the Engine can be controlled")
-        elif why := mounts.covers(target, context.image):
+        elif not mounts.is_time_zone(mount, sources) and (why := mounts.covers(target, context.image)):
             yield _Violation(rules.COMPOSE_MOUNT, what, f"mounts it {why}")
 
 

@@ -11,9 +11,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from prodlock.proof import rules
 from prodlock.proof.judges import kubernetes, replaced, variables
 from prodlock.proof.judges.compose import PRODUCTION
 from prodlock.proof.judges.kubernetes import KUBERNETES, Object
+from prodlock.proof.rules import Rule
 
 STACK, PROXY_FILE, PROXIED = "deploy/stack.yml", "deploy/haproxy.cfg", "deploy/proxy.yml"
 RELEASE = "deploy/release.yml"
@@ -148,24 +150,35 @@ class Deployment(NamedTuple):
     released: Mapping[str, Any] = {}
 
 
-def judge(evidence: Deployment) -> list[str]:
-    """Return a sentence for each setting that is not valid, or not as the Compose file has it."""
-    return [
-        *evidence.invalid,
-        *evidence.dropped.values(),
-        *differences(evidence.reference, evidence.others, evidence.base),
-        *unpinned_images(evidence.images),
-        *unmet_restrictions(evidence.objects, evidence.commands),
-        *kubernetes.judge((*evidence.objects, *evidence.examples), _ours(evidence)),
-        *other_variables(evidence),
-        *other_programs(evidence),
-        *wrong_startup(evidence),
-        *changed_services(evidence),
-        *built_releases(evidence.released, evidence.commands),
-        *wrong_commands(evidence),
-        *undeclared_services(STACK, evidence.services, evidence.commands),
-        *undeclared_workloads(evidence.objects, evidence.commands),
-    ]
+class Mistake(NamedTuple):
+    """A rule that a file breaks, and what must be otherwise: file, requirement, what was found, remedy."""
+
+    rule: Rule
+    sentence: str
+
+
+def judge(evidence: Deployment) -> list[Mistake]:
+    """Return each setting that is not valid, or not as the Compose file has it."""
+    objects, commands = evidence.objects, evidence.commands
+    ours, all_objects = _ours(evidence), (*objects, *evidence.examples)
+    judged: tuple[tuple[Rule, Iterable[str]], ...] = (
+        (rules.DEPLOY_SCHEMA, evidence.invalid),
+        (rules.DEPLOY_VARIABLE, evidence.dropped.values()),
+        (rules.DEPLOY_SETTING, differences(evidence.reference, evidence.others, evidence.base)),
+        (rules.DEPLOY_TAG, unpinned_images(evidence.images)),
+        (rules.DEPLOY_RESTRICTED, unmet_restrictions(objects, commands)),
+        (rules.DEPLOY_REFERENCE, kubernetes.unfit_references(all_objects, ours)),
+        (rules.DEPLOY_TOKEN, kubernetes.mounted_tokens(all_objects, ours)),
+        (rules.DEPLOY_VARIABLE, other_variables(evidence)),
+        (rules.DEPLOY_PROGRAM, other_programs(evidence)),
+        (rules.DEPLOY_SETTING, wrong_startup(evidence)),
+        (rules.DEPLOY_LAYER, changed_services(evidence)),
+        (rules.DEPLOY_RELEASE, built_releases(evidence.released, commands)),
+        (rules.DEPLOY_COMMAND, wrong_commands(evidence)),
+        (rules.DEPLOY_UNDECLARED, undeclared_services(STACK, evidence.services, commands)),
+        (rules.DEPLOY_UNDECLARED, undeclared_workloads(objects, commands)),
+    )
+    return [Mistake(rule, sentence) for rule, sentences in judged for sentence in sentences]
 
 
 def of_image(dockerfile: str, health: str, ready: str) -> RunSettings:

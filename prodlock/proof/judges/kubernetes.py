@@ -32,14 +32,10 @@ class Workload(NamedTuple):
     selector: Mapping[str, Any] = {}
 
 
-def judge(objects: Sequence[Object], ours: Sequence[Workload]) -> Iterator[str]:
-    """Yield a sentence for each reference that leads nowhere, and each token that is mounted.
-
-    Takes the workloads of the service and its commands. Others may have an account from elsewhere, with a token.
-    """
+def unfit_references(objects: Sequence[Object], ours: Sequence[Workload]) -> Iterator[str]:
+    """Yield a sentence for each selector, name and port that leads nowhere. Takes the service's and its commands'."""
     yield from unselected_pods(objects)
     yield from unspread_pods(objects)
-    yield from mounted_tokens(objects, ours)
     yield from closed_ports(objects)
     yield from unknown_references(objects, ours)
 
@@ -208,7 +204,10 @@ def unspread_pods(objects: Sequence[Object]) -> Iterator[str]:
 
 
 def mounted_tokens(objects: Sequence[Object], ours: Iterable[Workload]) -> Iterator[str]:
-    """Yield a sentence for each account and each pod that mounts a token, which gives access to the cluster's API."""
+    """Yield a sentence for each account and each pod that mounts a token, which gives access to the cluster's API.
+
+    Takes the workloads of the service and its commands: others may have an account from elsewhere, with a token.
+    """
     accounts = {name(one): one for one in of_kind(objects, "ServiceAccount")}
     reported = set()
     for workload in ours:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ _CODE = frozenset(
 _DATA = frozenset({"mnt", "run", "tmp", "var"})
 # Files that the Engine mounts into each container.
 _OF_ENGINE = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
+# The machine's time zone, where a container reads it: data, and the machine's own files hold it.
+_TIME_ZONE = ("/etc/localtime", "/etc/timezone")
+_ZONES = (*_TIME_ZONE, "/usr/share/zoneinfo")
 # Places that control the Engine, and so all that containers run.
 _CONTROL = (
     "/run/buildkit", "/run/containerd", "/run/crio", "/run/docker.sock", "/run/podman", "/var/lib/containerd",
@@ -142,6 +145,14 @@ def _devices(volume: Mapping[str, Any]) -> list[str]:
         device = f"/{device}"
     named = [device, *re.split(r"[,=:]", others)]
     return [place for place in named if place.startswith("/") or re.match(r"[A-Za-z]:\\", place)]
+
+
+def is_time_zone(mount: Mapping[str, Any], sources: Iterable[str]) -> bool:
+    """Return whether a mount is that of the machine's time zone, which a container can't change."""
+    of_zones = all(any(is_within(source, one) for one in _ZONES) for source in sources)
+    return (
+        bool(mount.get("read_only")) and mount.get("type") == "bind" and mount.get("target") in _TIME_ZONE and of_zones
+    )
 
 
 def controls_engine(place: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import logging
 import sys
@@ -41,6 +42,18 @@ def test_fields_that_json_cannot_represent_are_text(fields: object, expected: di
     line = json.loads(logs.JsonFormatter().format(record), parse_constant=refuse)
     assert line["message"] == "ordered"
     assert expected.items() <= line.items()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "UTF8"])
+def test_a_line_of_json_is_valid_in_each_encoding(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    """Also with characters that the encoding does not have, and with lone surrogates."""
+    text = "caf\xe9 \u20ac \U0001f600 \udce9"
+    output = io.BytesIO()
+    stream = io.TextIOWrapper(output, encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    handler = with_formatter(BatchHandler(stream), logs.JsonFormatter())
+    handler.handle(logging.LogRecord("x", logging.INFO, "", 0, text, None, None))
+    assert json.loads(output.getvalue().decode(encoding))["message"] == text
 
 
 def test_the_time_of_a_text_line_is_that_of_its_record() -> None:

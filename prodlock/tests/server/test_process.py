@@ -310,6 +310,48 @@ def test_a_lifespan_that_fails_at_its_end_is_reported() -> None:
     assert "RuntimeError: the database has gone" in process.printed
 
 
+# A bare application whose lifespan raises at a moment that a variable names.
+RAISES = """
+import asyncio, os
+
+async def app(scope, receive, send):
+    if scope["type"] != "lifespan":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    await receive()
+    if os.environ["LIFESPAN"] == "never":
+        raise SystemExit("the database is not there")
+    await send({"type": "lifespan.startup.complete"})
+    if os.environ["LIFESPAN"] == "end":
+        await receive()
+    raise SystemExit("the database has gone") if os.environ["LIFESPAN"] == "exit" else OSError("the database has gone")
+"""
+
+
+@pytest.mark.parametrize("moment", ["start", "end", "exit"])
+def test_a_lifespan_that_raises_after_its_start_is_reported(tmp_path: Path, moment: str) -> None:
+    """The traceback is logged, the service goes on until the stop, and the exit code is 3."""
+    (tmp_path / "raising.py").write_text(RAISES, encoding="utf-8")
+    with running(moment, "raising:app", PYTHONPATH=f"{tmp_path}:{REPOSITORY}") as (process, port):
+        process.wait_for("startup complete")
+        assert ask(port, "/ready", seconds=5).startswith(b"HTTP/1.1 200")
+        code, seconds = process.stop()
+    assert (code, seconds < 1.8) == (3, True)
+    assert process.printed.count("the database has gone") >= 1
+    assert "unsupported" not in process.printed
+
+
+def test_an_application_without_a_lifespan_is_served(tmp_path: Path) -> None:
+    """What it raises is logged: it may be a failure of the start."""
+    (tmp_path / "raising.py").write_text(RAISES, encoding="utf-8")
+    with running("never", "raising:app", PYTHONPATH=f"{tmp_path}:{REPOSITORY}") as (process, port):
+        process.wait_for("startup complete")
+        assert ask(port, "/ready", seconds=5).startswith(b"HTTP/1.1 200")
+        assert process.stop()[0] == 0
+    assert "The application has no lifespan: it raised SystemExit: the database is not there." in process.printed
+
+
 def test_a_wrong_setting_is_one_message() -> None:
     """Before the application is imported. The exit code is 1."""
     process = Process("-m", "prodlock.server", "no_such_module:app", APP_LOG_LEVEL="loud")

@@ -318,3 +318,12 @@ def test_a_missing_separator_is_inserted(given: Sequence[str], corrected: list[s
 def test_a_command_line_that_needs_no_separator_is_not_changed(given: Sequence[str]) -> None:
     """It has no arguments to pass on, or they follow `--`."""
     assert tasks.with_separator(given, "test", {"--all", "--help"}, NAMES) is None
+
+
+def test_the_value_of_an_option_is_not_taken_for_a_task() -> None:
+    """An image may have the name of a task. An option without a value may stand before the task."""
+    takes_value = {"--image"}.__contains__
+    given = ["check-prod", "--image", "test", "--json"]
+    assert tasks.with_separator(given, "test", (), NAMES, takes_value) is None
+    given = ["build", "--no-cache", "test", "-x"]
+    assert tasks.with_separator(given, "test", (), NAMES, takes_value) == [*given[:3], "--", "-x"]

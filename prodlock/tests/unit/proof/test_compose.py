@@ -538,6 +538,7 @@ def test_a_secret_or_a_config_that_changes_code_is_found(more: dict[str, Any], w
     [
         "PATH", "PYTHONPATH", "PYTHONSTARTUP", "LD_PRELOAD", "OPENSSL_CONF", "OPENSSL_MODULES", "UVICORN_APP_DIR",
         "UVICORN_RELOAD", "UVICORN_LOG_CONFIG", "GCONV_PATH", "BASH_ENV", "GUNICORN_CMD_ARGS",
+        "_PYTHON_SYSCONFIGDATA_NAME",
     ],
 )  # fmt: skip
 def test_a_variable_that_decides_which_code_runs_is_found(name: str) -> None:
@@ -615,6 +616,15 @@ def test_another_image_that_can_write_to_the_system_is_found(place: str, *, writ
     (finding,) = found({}, proxy={"image": "proxy:1", "volumes": [mount]})
     assert (finding.rule, finding.what) == (rules.COMPOSE_REACH, f"{place}:/x")
     assert bool(found({}, proxy={"image": "proxy:1", "volumes": [mount | {"read_only": True}]})) is not writable
+
+
+def test_the_machines_time_zone_may_be_mounted() -> None:
+    """Read-only, and from its own files alone."""
+    mount = {"type": "bind", "source": "/usr/share/zoneinfo/Etc/UTC", "target": "/etc/localtime", "read_only": True}
+    assert found({"volumes": [mount]}) == []
+    assert found({"volumes": [mount | {"source": "/etc/timezone", "target": "/etc/timezone"}]}) == []
+    for other in ({"read_only": False}, {"source": "/data/x"}, {"target": "/etc/passwd"}):
+        assert len(found({"volumes": [mount | other]})) == 1, other
 
 
 @pytest.mark.parametrize(

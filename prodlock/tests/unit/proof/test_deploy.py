@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,19 @@ def test_what_no_schema_allows_is_printed_where_it_cannot_be_compared(
 ) -> None:
     """The sentence of the schema is the cause."""
     assert check(monkeypatch, objects=objects, invalid=["Deployment api: it is wrong."]) == FAILED
-    assert capsys.readouterr().out == "deploy/k8s: Deployment api: it is wrong.\n"
+    assert capsys.readouterr().out == "deploy/k8s: Deployment api: it is wrong. [LS701]\n"
+
+
+def test_findings_are_printed_as_data(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the code and the advice of their rule."""
+    resolving = resolved(invalid=["Deployment api: it is wrong."], foreign=["HTTPRoute api"])
+    monkeypatch.setattr(deployment, "resolve", lambda _: resolving)
+    assert deploy.check(Project(), as_json=True) == FAILED
+    printed = json.loads(capsys.readouterr().out)
+    (finding,) = printed.pop("findings")
+    assert printed == {"clean": False, "kinds": [], "unvalidated": ["HTTPRoute api"]}
+    assert finding.keys() == {"code", "title", "cause", "remedy", "why"}
+    assert (finding["code"], finding["why"]) == ("LS701", "deploy/k8s: Deployment api: it is wrong.")
 
 
 @pytest.mark.parametrize(

@@ -468,9 +468,10 @@ def judged(objects: list[dict[str, Any]], stacked: dict[str, Any]) -> list[str]:
     images = {"deploy/stack.yml": DIGEST, "deploy/k8s": DIGEST}
     given: list[Mapping[str, Any]] = [*objects]
     volumes = {"socket": {"driver_opts": {"type": "none", "o": "bind", "device": "/run/docker.sock"}}, "x": None}
-    return deployment.judge(
+    found = deployment.judge(
         deployment.Deployment("compose.yaml", REFERENCE, {}, images, given, [], {}, stacked, COMMANDS, volumes=volumes)
     )
+    return [one.sentence for one in found]
 
 
 def test_counterparts_of_commands_are_not_findings() -> None:
@@ -725,7 +726,8 @@ def test_all_findings_of_a_deployment_are_reported() -> None:
         ],
         released={"api-prod": {"image": "x", "build": {}, "pull_policy": "build"}},
     )
-    findings = deployment.judge(evidence)
+    judged = deployment.judge(evidence)
+    findings = [one.sentence for one in judged]
     parts = (
         "a schema", "add `APP_NEW`", "the port must be", "x:1", "runAsNonRoot",
         "the Service api must select the pods", "deploy/stack.yml: A must be 1, as with compose.yaml (got 2)",
@@ -734,6 +736,9 @@ def test_all_findings_of_a_deployment_are_reported() -> None:
     assert len(findings) == len(parts)
     assert all(part in finding for part, finding in zip(parts, findings, strict=True))
     assert findings[2].endswith("as with compose.yaml (got 1). To fix it: change one of the two.")
+    assert [one.rule.code for one in judged] == [
+        "LS701", "LS702", "LS703", "LS704", "LS705", "LS706", "LS702", "LS710",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

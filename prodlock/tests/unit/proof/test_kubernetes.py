@@ -67,7 +67,8 @@ def pod(objects: Objects) -> dict[str, Any]:
 def judged(objects: Objects) -> list[str]:
     """Return the findings."""
     given = tuple(objects.values())
-    return list(kubernetes.judge(given, [kubernetes.service(given)]))
+    ours = [kubernetes.service(given)]
+    return [*kubernetes.unfit_references(given, ours), *kubernetes.mounted_tokens(given, ours)]
 
 
 def changed(change: Callable[[Objects], object]) -> list[str]:

@@ -17,7 +17,7 @@ DIRECTIONS: dict[str, set[str]] = {
     # What decides which evidence is kept: forbidden names, staleness, variables, mounts.
     "evidence": {"judges"},
     "check": {"evidence", "judges", "report"},
-    "deploy": {"evidence", "judges"},
+    "deploy": {"evidence", "judges", "report"},
     "audit": {"evidence", "judges", "report"},
     "publish": {"check", "evidence", "report"},
 }

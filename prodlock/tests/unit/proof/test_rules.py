@@ -15,7 +15,7 @@ def test_each_code_belongs_to_one_rule() -> None:
     """Codes are unique, and of one form."""
     codes = [rule.code for rule in rules.RULES]
     assert len(set(codes)) == len(codes)
-    assert all(re.fullmatch(r"LS[1-6]\d\d", code) for code in codes)
+    assert all(re.fullmatch(r"LS[1-7]\d\d", code) for code in codes)
 
 
 @pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.code)
