@@ -1,15 +1,12 @@
 # Two images from one lock: `docker build .` is prod, `docker build --target dev .` is dev.
 #
-#   base -> main -> dev
-#                -> system ┐
-#           main, app      ├ prod, from scratch: it holds what is copied by name
-#   uv, lock               what main and dev are installed with, and from
+#   uv, lock -> main, dev-packages: the locked wheels, in /opt
+#   base, main, dev-packages -> dev
+#   base, main -> system ┐
+#                   main ├ prod, from scratch: it holds what is copied by name
+#   base, sources -> app ┘
 # prodlock/inside/Dockerfile builds the tools beside the images: Poetry, the linters and others.
 ARG BASE=python:3.13-slim-trixie
-
-# The programs of the build steps. Steps mount single files: another program repeats only the steps that run it.
-FROM scratch AS prodlock
-COPY prodlock/inside /
 
 # The one place that names what ships beside the locked wheels. What changes most is last: an edit repeats one step.
 FROM scratch AS sources
@@ -22,36 +19,44 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHON
 # Debian packages that the service needs, such as "git libpq5". prod has them with all that they link to.
 ARG PACKAGES=""
 RUN --mount=type=secret,id=ca_bundle --mount=type=tmpfs,target=/tmp \
-    --mount=from=prodlock,source=/packages.sh,target=/packages.sh \
-    --mount=from=prodlock,source=/bytecode.py,target=/bytecode.py \
+    --mount=source=prodlock/inside/packages.sh,target=/packages.sh \
+    --mount=source=prodlock/inside/bytecode.py,target=/bytecode.py \
     sh /packages.sh "$PACKAGES" && python -S /bytecode.py stdlib
 WORKDIR /srv
 
 # The installer and what it needs, for one mount. It starts from the unchanged base image, while base is compiled.
 FROM ${BASE} AS uv
-COPY --from=prodlock bytecode.py install.py uv.txt /out/uv/
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=secret,id=extra_index_url \
-    --mount=type=secret,id=netrc python /out/uv/install.py uv
+    --mount=type=secret,id=netrc --mount=source=prodlock/inside/bytecode.py,target=/in/bytecode.py \
+    --mount=source=prodlock/inside/install.py,target=/in/install.py \
+    --mount=source=prodlock/inside/uv.txt,target=/in/uv.txt \
+    mkdir /out && cp -r /in /out/uv && python /out/uv/install.py uv
 
 # A stale lock stops both images here. The project's version is in no list: a version bump installs nothing again.
 FROM ${BASE} AS lock
-RUN --network=none --mount=from=prodlock,source=/lock,target=/prodlock/inside/lock \
+RUN --network=none --mount=source=prodlock/inside/lock,target=/prodlock/inside/lock \
     --mount=source=pyproject.toml,target=/lock/pyproject.toml --mount=source=poetry.lock,target=/lock/poetry.lock \
     python -m prodlock.inside.lock /lock/poetry.lock /out
 
-# prod takes /opt from here: files have one time, so that the same commit gives the same layer.
-FROM base AS main
+# prod takes /opt from here: files have one time, so that the same commit gives the same layer. A step with secrets
+# starts from the unchanged base image, because several versions of BuildKit hash all files that such a step starts from.
+FROM ${BASE} AS main
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=cache,target=/root/.cache/uv \
     --mount=type=secret,id=extra_index_url --mount=type=secret,id=netrc --mount=from=uv,source=/out/uv,target=/installer \
     --mount=from=lock,source=/out/main.txt,target=/main.txt python /installer/install.py wheels /opt/venv /main.txt \
     && find /opt -exec touch -hd @315532800 {} +
 
-# Tests may write beside the sources. `docker compose watch` needs a user that has a name, and USER without a group.
-FROM main AS dev
+# What development adds to /opt.
+FROM ${BASE} AS dev-packages
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=cache,target=/root/.cache/uv \
     --mount=type=secret,id=extra_index_url --mount=type=secret,id=netrc --mount=from=uv,source=/out/uv,target=/installer \
-    --mount=from=lock,source=/out/dev.txt,target=/dev.txt python /installer/install.py wheels /opt/venv /dev.txt \
-    && useradd --create-home --uid=10001 app && install --directory --owner=app . reports
+    --mount=from=lock,source=/out/dev.txt,target=/dev.txt python /installer/install.py wheels /opt/venv /dev.txt
+
+# Tests may write beside the sources. `docker compose watch` needs a user that has a name, and USER without a group.
+FROM base AS dev
+RUN useradd --create-home --uid=10001 app && install --directory --owner=app . reports
+COPY --from=main /opt /opt
+COPY --from=dev-packages /opt /opt
 # What the checks compare the lock with: its markers are evaluated in the build alone.
 COPY --from=lock /out/selection.json ./
 COPY --chmod=755 . .
@@ -61,14 +66,14 @@ CMD ["pytest"]
 
 # What prod takes of the base image: the interpreter, and the libraries that it, /opt/venv and PACKAGES link to. Trees are
 # folders below /out: to copy a folder of the root, BuildKit would read all that is beside it.
-FROM main AS system
-RUN --network=none --mount=from=prodlock,source=/collect.py,target=/collect.py \
-    --mount=from=lock,source=/var/lib/dpkg/status,target=/before \
+FROM base AS system
+RUN --network=none --mount=source=prodlock/inside/collect.py,target=/collect.py \
+    --mount=from=main,source=/opt,target=/opt --mount=from=lock,source=/var/lib/dpkg/status,target=/before \
     python /collect.py /out/tree /before /opt/venv && find /out -exec touch -hd @315532800 {} +
 
 FROM base AS app
 RUN --network=none --mount=from=sources,target=/sources \
-    --mount=from=prodlock,source=/bytecode.py,target=/bytecode.py \
+    --mount=source=prodlock/inside/bytecode.py,target=/bytecode.py \
     mkdir /out && cp -r /sources /out/tree && python -S /bytecode.py tree /out/tree \
     && find /out -exec touch -hd @315532800 {} +
 

@@ -213,10 +213,11 @@ _SIGNALS = (
 _WRITTEN = "# `prodlock upgrade` keeps edits of this file, but for lines with values of [tool.prodlock]."
 _STAGES = (
     "#",
-    "#   base -> main -> dev",
-    "#                -> system ┐",
-    "#           main, app      ├ prod, from scratch: it holds what is copied by name",
-    "#   uv, lock               what main and dev are installed with, and from",
+    "#   uv, lock -> main, dev-packages: the locked wheels, in /opt",
+    "#   base, main, dev-packages -> dev",
+    "#   base, main -> system ┐",
+    "#                   main ├ prod, from scratch: it holds what is copied by name",
+    "#   base, sources -> app ┘",
     "# prodlock/inside/Dockerfile builds the tools beside the images: Poetry, the linters and others.",
 )
 

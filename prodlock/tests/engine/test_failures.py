@@ -112,7 +112,7 @@ def test_build_refuses_a_stale_lock(copy: Path) -> None:
     said = message(inv("build", cwd=copy))
     line = line_of(copy / "Dockerfile", "FROM ${BASE} AS lock")
     assert re.match(r"The build failed at Dockerfile:\d+, stage lock, step \d/\d, `RUN --network=none ", said)
-    assert line < int(re.findall(r"Dockerfile:(\d+)", said)[0]) < line_of(copy / "Dockerfile", "FROM base AS main")
+    assert line < int(re.findall(r"Dockerfile:(\d+)", said)[0]) < line_of(copy / "Dockerfile", "FROM ${BASE} AS main")
     assert said.endswith(
         "\npoetry.lock must match pyproject.toml (got one generated before pyproject.toml changed). To fix it: "
         "run `inv poetry -- lock`, review what it changed, and commit it."
@@ -124,7 +124,7 @@ def test_build_refuses_a_stale_lock(copy: Path) -> None:
 
 
 # What builds the list that an entry of poetry.lock is in.
-INSTALLING = {"h11": ("main", ["build"]), "pluggy": ("dev", ["test"])}
+INSTALLING = {"h11": ("main", ["build"]), "pluggy": ("dev-packages", ["test"])}
 
 
 def locked(copy: Path, name: str, pattern: str, new: str) -> None:
@@ -144,7 +144,7 @@ def test_build_refuses_a_wheel_with_another_hash(copy: Path, name: str) -> None:
     stage, task = INSTALLING[name]
     locked(copy, name, r"sha256:[0-9a-f]{64}", "sha256:" + "0" * 64)
     said = message(inv(*task, cwd=copy))
-    assert f", stage {stage}, step 1/" in said
+    assert f", stage {stage}, step 2/2, `RUN python /installer/install.py" in said
     assert said.splitlines()[-1].startswith(f"The package index must serve {name}==")
 
 
@@ -153,7 +153,7 @@ def test_build_refuses_a_distribution_without_a_wheel(copy: Path, wheel: str) ->
     """None at all, of another Python, for another platform: nothing is built from source, and nothing else stops."""
     locked(copy, "pluggy", r"-py3-none-any\.whl", wheel or ".zip")
     said = message(inv("test", cwd=copy))
-    assert ", stage dev, step 1/3, `RUN python /installer/install.py wheels /opt/venv /dev.txt" in said
+    assert ", stage dev-packages, step 2/2, `RUN python /installer/install.py wheels /opt/venv /dev.txt" in said
     platform = docker("version", "--format={{.Server.Os}}/{{.Server.Arch}}").stdout.strip()
     assert re.search(rf", with exit code 1: pluggy [\d.]+ has no wheel for Python 3\.13 on {platform}, and n", said)
     assert docker("build", ".", cwd=copy).returncode == 0
@@ -170,7 +170,7 @@ def test_build_refuses_a_source_distribution(copy: Path) -> None:
     )
     (copy / "poetry.lock").write_text(text.replace("[[package]]", f"{entry}[[package]]", 1), encoding="utf-8")
     said = message(inv("build", cwd=copy))
-    assert ", stage main, step 1/1" in said
+    assert ", stage main, step 2/2" in said
     assert said.splitlines()[-1].startswith("The package index must serve a wheel of docopt==0.6.2 for this platform")
 
 
