@@ -46,11 +46,13 @@ RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=ty
     --mount=from=lock,source=/out/main.txt,target=/main.txt python /installer/install.py wheels /opt/venv /main.txt \
     && find /opt -exec touch -hd @315532800 {} +
 
-# What development adds to /opt.
+# What development adds to /opt. Its step waits for main, and is not repeated with it: where two containers look up names
+# at the same moment, Linux can lose an answer, and the next try is five seconds later.
 FROM ${BASE} AS dev-packages
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=cache,target=/root/.cache/uv \
     --mount=type=secret,id=extra_index_url --mount=type=secret,id=netrc --mount=from=uv,source=/out/uv,target=/installer \
-    --mount=from=lock,source=/out/dev.txt,target=/dev.txt python /installer/install.py wheels /opt/venv /dev.txt
+    --mount=from=main,source=/opt/venv/pyvenv.cfg,target=/main.cfg --mount=from=lock,source=/out/dev.txt,target=/dev.txt \
+    python /installer/install.py wheels /opt/venv /dev.txt
 
 # Tests may write beside the sources. `docker compose watch` needs a user that has a name, and USER without a group.
 FROM base AS dev
