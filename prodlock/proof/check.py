@@ -247,9 +247,11 @@ def _dev_leaks(evidence: Evidence) -> list[Finding]:
             CANNOT_CHECK,
         )
     if not any(evidence.sources.include(file.path) for file in image.files):
+        # The service's own sources are last.
+        *_, absent = evidence.sources.copied
         raise Failure(
-            f"{evidence.reference} must be an image of this project (got one without "
-            f"{next(iter(evidence.sources.copied))}). To fix it: name another image, or run `inv build`.",
+            f"{evidence.reference} must be an image of this project (got one without {absent}). To fix it: name "
+            "another image, or run `inv build`.",
             CANNOT_CHECK,
         )
     return [
