@@ -36,10 +36,36 @@ _CAUSES = (
         NO_PERMISSION,
     ),
     Cause(
+        rf"{_ERROR}error during connect: .*: lookup (?P<where>\S+?)(?: on \S+)?: no such host",
+        "The Docker Engine's host must have an address (got none for {where}). To fix it: correct or unset "
+        "DOCKER_HOST, or choose another context (`docker context ls`).",
+    ),
+    Cause(
         rf"{_ERROR}(?:Cannot connect to the Docker daemon at |error during connect: "
         r"|failed to connect to the docker API at )",
         "The Docker Engine must be running (got no answer). To fix it: start it (`inv setup` does on Debian and "
         "Ubuntu, Docker Desktop does elsewhere).",
+    ),
+    Cause(
+        r'^(?:Failed to initialize: )?unable to resolve docker endpoint: context "(?P<where>[^"]*)": context not found',
+        "The Docker context must be one that `docker context ls` prints (got {where}). To fix it: correct or unset "
+        "DOCKER_CONTEXT, or choose one with `docker context use NAME`.",
+    ),
+    Cause(
+        r"^(?:Failed to initialize: )?unable to resolve docker endpoint: open (?P<where>.+?): (?P<reason>[^:\n]+)$",
+        "{where} must be readable, for a connection with TLS (got: {reason}). To fix it: unset DOCKER_TLS_VERIFY, or "
+        "name the folder of the certificates with DOCKER_CERT_PATH.",
+    ),
+    Cause(
+        rf'{_ERROR}no builder "?(?P<where>[^"\n]*?)"? found$',
+        "The builder must be one that `docker buildx ls` prints (got {where}). To fix it: correct or unset "
+        "BUILDX_BUILDER, or choose one with `docker buildx use NAME`.",
+    ),
+    Cause(
+        rf'{_ERROR}(?:Error response from daemon: )?"(?P<value>[^"\n]*)": '
+        r"unknown operating system or architecture: invalid argument$",
+        "A platform must have the form linux/amd64 (got {value}). To fix it: correct or unset DOCKER_DEFAULT_PLATFORM, "
+        "or correct the option --platform.",
     ),
     Cause(
         r"^(?:docker: '(?:compose|buildx)' is not a docker command|docker: unknown command: docker (?:compose|buildx)"

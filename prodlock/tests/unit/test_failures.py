@@ -21,8 +21,27 @@ PRINTED = {
         "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?\n"
     ),
     "The Docker Engine must be running (got no answer). To fix it: start it": (
+        'error during connect: Get "http://host.example:2375/v1.45/version": dial tcp: i/o timeout\n'
+    ),
+    "The Docker Engine's host must have an address (got none for host.example). To fix it: correct": (
         'error during connect: Get "http://host.example:2375/v1.45/version": dial tcp: lookup host.example: '
         "no such host\n"
+    ),
+    "The Docker Engine's host must have an address (got none for nonsense). To fix it: correct or unset DOCKER_HOST": (
+        'error during connect: Head "http://nonsense:2375/_ping": dial tcp: lookup nonsense on 192.0.2.53:53: '
+        "no such host\n"
+    ),
+    "The Docker context must be one that `docker context ls` prints (got nope). To fix it: correct or unset": (
+        'Failed to initialize: unable to resolve docker endpoint: context "nope": context not found: open '
+        "/root/.docker/contexts/meta/ca37/meta.json: no such file or directory\n"
+    ),
+    "/certs/ca.pem must be readable, for a connection with TLS (got: no such file or directory). To fix it: unset": (
+        "Failed to initialize: unable to resolve docker endpoint: open /certs/ca.pem: no such file or directory\n"
+    ),
+    "The builder must be one that `docker buildx ls` prints (got nope). To fix it": 'ERROR: no builder "nope" found\n',
+    "The builder must be one that `docker buildx ls` prints (got other). To fix it": 'no builder "other" found\n',
+    "A platform must have the form linux/amd64 (got x). To fix it: correct or unset DOCKER_DEFAULT_PLATFORM": (
+        '"x": unknown operating system or architecture: invalid argument\n'
     ),
     "/srv/shop/.env must have lines NAME=VALUE that Compose can read (got, near line 2: unterminated quoted value).": (
         "failed to read /srv/shop/.env: line 2: unterminated quoted value 'secret\n"
