@@ -56,7 +56,7 @@ RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=ty
 
 # Tests may write beside the sources. `docker compose watch` needs a user that has a name, and USER without a group.
 FROM base AS dev
-RUN useradd --create-home --uid=10001 app && install --directory --owner=app . reports
+RUN --network=none useradd --create-home --uid=10001 app && install --directory --owner=app . reports
 COPY --from=main /opt /opt
 COPY --from=dev-packages /opt /opt
 # What the checks compare the lock with: its markers are evaluated in the build alone.
