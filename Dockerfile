@@ -27,10 +27,8 @@ WORKDIR /srv
 # The installer and what it needs, for one mount. It starts from the unchanged base image, while base is compiled.
 FROM ${BASE} AS uv
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=secret,id=extra_index_url \
-    --mount=type=secret,id=netrc --mount=source=prodlock/inside/bytecode.py,target=/in/bytecode.py \
-    --mount=source=prodlock/inside/install.py,target=/in/install.py \
-    --mount=source=prodlock/inside/uv.txt,target=/in/uv.txt \
-    mkdir /out && cp -r /in /out/uv && python /out/uv/install.py uv
+    --mount=type=secret,id=netrc --mount=source=prodlock/inside,target=/in \
+    install -m 644 -Dt /out/uv /in/bytecode.py /in/install.py /in/uv.txt && python /out/uv/install.py uv
 
 # A stale lock stops both images here. The project's version is in no list: a version bump installs nothing again.
 FROM ${BASE} AS lock
@@ -38,16 +36,14 @@ RUN --network=none --mount=source=prodlock/inside/lock,target=/prodlock/inside/l
     --mount=source=pyproject.toml,target=/lock/pyproject.toml --mount=source=poetry.lock,target=/lock/poetry.lock \
     python -m prodlock.inside.lock /lock/poetry.lock /out
 
-# prod takes /opt from here: files have one time, so that the same commit gives the same layer. A step with secrets
-# starts from the unchanged base image, because several versions of BuildKit hash all files that such a step starts from.
+# prod takes /opt from here: files have one time, so that the same commit gives the same layer.
 FROM ${BASE} AS main
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=cache,target=/root/.cache/uv \
     --mount=type=secret,id=extra_index_url --mount=type=secret,id=netrc --mount=from=uv,source=/out/uv,target=/installer \
     --mount=from=lock,source=/out/main.txt,target=/main.txt python /installer/install.py wheels /opt/venv /main.txt \
     && find /opt -exec touch -hd @315532800 {} +
 
-# What development adds to /opt. Its step waits for main, and is not repeated with it: where two containers look up names
-# at the same moment, Linux can lose an answer, and the next try is five seconds later.
+# What development adds to /opt. A file of main makes it wait: two steps that look up names at once can lose an answer.
 FROM ${BASE} AS dev-packages
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=cache,target=/root/.cache/uv \
     --mount=type=secret,id=extra_index_url --mount=type=secret,id=netrc --mount=from=uv,source=/out/uv,target=/installer \
@@ -66,18 +62,15 @@ ENV COVERAGE_FILE=/tmp/.coverage
 USER 10001
 CMD ["pytest"]
 
-# What prod takes of the base image: the interpreter, and the libraries that it, /opt/venv and PACKAGES link to. Trees are
-# folders below /out: to copy a folder of the root, BuildKit would read all that is beside it.
+# What prod takes of the base image: the interpreter, and the libraries that it, /opt/venv and PACKAGES link to.
 FROM base AS system
 RUN --network=none --mount=source=prodlock/inside/collect.py,target=/collect.py \
     --mount=from=main,source=/opt,target=/opt --mount=from=lock,source=/var/lib/dpkg/status,target=/before \
     python /collect.py /out/tree /before /opt/venv && find /out -exec touch -hd @315532800 {} +
 
 FROM base AS app
-RUN --network=none --mount=from=sources,target=/sources \
-    --mount=source=prodlock/inside/bytecode.py,target=/bytecode.py \
-    mkdir /out && cp -r /sources /out/tree && python -S /bytecode.py tree /out/tree \
-    && find /out -exec touch -hd @315532800 {} +
+RUN --network=none --mount=from=sources,target=/sources --mount=source=prodlock/inside/bytecode.py,target=/bytecode.py \
+    python -S /bytecode.py tree /sources /out/tree
 
 FROM scratch AS prod
 COPY --from=system /out/tree /

@@ -2,7 +2,7 @@
 
     python -S bytecode.py stdlib         the standard library, which the official image has as source alone
     python -S bytecode.py venv FOLDER    the modules of a virtual environment that are not compiled yet
-    python -S bytecode.py tree FOLDER    a folder that becomes the root; also sets the permissions of its files
+    python -S bytecode.py tree FROM TO   a copy of a folder that becomes the root; also sets permissions and times
 
 Sources do not change after the build, so that no import compares them with their bytecode (PEP 552, unchecked). `-S`,
 because earlier compilations of a process show in the bytecode (https://github.com/python/cpython/issues/129724), and a
@@ -14,6 +14,7 @@ from __future__ import annotations
 import compileall
 import os
 import re
+import shutil
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable
@@ -24,6 +25,8 @@ from py_compile import PycInvalidationMode
 MODE = PycInvalidationMode.UNCHECKED_HASH
 # The first bytes of bytecode of that mode.
 COMPILED = MAGIC_NUMBER + (1).to_bytes(4, "little")
+# The time of files in seconds since 1970: 1980, the first that a zip can have. One time gives one layer.
+TIME = 315532800
 # Folders of the standard library that no image uses.
 UNUSED = re.compile(r"/(config-.*|ensurepip|idlelib|lib2to3|pydoc_data|site-packages|test|tests|tkinter|turtledemo)/")
 # The number of files that one process compiles.
@@ -43,19 +46,21 @@ def venv(folder: str) -> bool:
     return True
 
 
-def tree(folder: str) -> bool:
-    """Compile a tree, with the later paths of its files in tracebacks, and return whether that succeeded.
+def tree(source: str, folder: str) -> bool:
+    """Copy a tree and compile it, with the later paths of its files in tracebacks; return whether that succeeded.
 
-    Removes empty folders, which git does not store, and sets permissions, which depend on the checkout.
+    The copy has no empty folders, which git does not store, and no permissions and times of the checkout.
     """
+    shutil.copytree(source, folder, symlinks=True)
     done = compileall.compile_dir(folder, quiet=1, stripdir=folder, prependdir="/", invalidation_mode=MODE)
     # The content of a folder comes before the folder.
     for path in [*sorted(Path(folder).rglob("*"), reverse=True), Path(folder)]:
-        if path.is_symlink():
-            continue
-        path.chmod(0o755 if path.is_dir() else 0o644)
-        if path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+                continue
+        os.utime(path, (TIME, TIME), follow_symlinks=False)
     return bool(done)
 
 

@@ -272,12 +272,12 @@ def fields(stanza: str) -> Iterator[tuple[str, str]]:
 
 def shipped() -> None:
     """Print world.json with the rows of the sources, from their tar on standard input."""
-    tree = Path("/tmp/tree")  # noqa: S108
+    given, tree = Path("/tmp/sources"), Path("/tmp/tree")  # noqa: S108
     with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
         # CPython 3.11 has filters since 3.11.4.
         safely: dict[str, Any] = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}
-        archive.extractall(tree, **safely)  # noqa: S202 - of this project's git
-    compile_("tree", str(tree))
+        archive.extractall(given, **safely)  # noqa: S202 - of this project's git
+    compile_("tree", str(given), str(tree))
     for path in (tree / "srv").rglob("*"):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() else 0o644)

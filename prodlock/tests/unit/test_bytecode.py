@@ -17,6 +17,12 @@ from prodlock.inside import bytecode
 HEADER = 16
 
 
+def write(file: Path, text: str) -> None:
+    """Write a file in a new folder."""
+    file.parent.mkdir(parents=True)
+    file.write_text(text, encoding="utf-8")
+
+
 def cached(source: Path) -> Path:
     """Return the path of a source's bytecode."""
     return Path(cache_from_source(str(source)))
@@ -66,14 +72,29 @@ def test_existing_bytecode_is_kept(packages: Path) -> None:
 
 def test_bytecode_of_a_tree_has_its_later_paths(tmp_path: Path) -> None:
     """Tracebacks show these paths."""
-    source = tmp_path / "srv" / "app" / "main.py"
-    source.parent.mkdir(parents=True)
-    source.write_text("x = 1\n", encoding="utf-8")
-    assert bytecode.tree(str(tmp_path))
-    assert marshal.loads(cached(source).read_bytes()[HEADER:]).co_filename == "/srv/app/main.py"  # noqa: S302
+    given, tree = tmp_path / "sources", tmp_path / "tree"
+    write(given / "srv" / "app" / "main.py", "x = 1\n")
+    assert bytecode.tree(str(given), str(tree))
+    content = cached(tree / "srv" / "app" / "main.py").read_bytes()
+    assert marshal.loads(content[HEADER:]).co_filename == "/srv/app/main.py"  # noqa: S302
+    assert not (given / "srv" / "app" / "__pycache__").exists()
+
+
+def test_a_tree_does_not_depend_on_the_checkout(tmp_path: Path) -> None:
+    """Permissions, times and empty folders are not those of the machine that builds."""
+    given, tree = tmp_path / "sources", tmp_path / "tree"
+    write(given / "run.sh", "exit\n")
+    (given / "run.sh").chmod(0o700)
+    (given / "empty" / "folders").mkdir(parents=True)
+    (given / "link").symlink_to("run.sh")
+    assert bytecode.tree(str(given), str(tree))
+    assert sorted(path.name for path in tree.rglob("*")) == ["link", "run.sh"]
+    assert (tree / "link").readlink() == Path("run.sh")
+    assert (tree / "run.sh").stat().st_mode & 0o777 == 0o644
+    assert {path.lstat().st_mtime for path in (tree, *tree.iterdir())} == {bytecode.TIME}
 
 
 def test_a_syntax_error_in_the_service_fails_the_build(tmp_path: Path) -> None:
     """The error is found in the build, not at the service's start."""
-    (tmp_path / "main.py").write_text("def\n", encoding="utf-8")
-    assert not bytecode.tree(str(tmp_path))
+    write(tmp_path / "sources" / "main.py", "def\n")
+    assert not bytecode.tree(str(tmp_path / "sources"), str(tmp_path / "tree"))
