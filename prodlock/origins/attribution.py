@@ -290,7 +290,7 @@ class _Attributor:
             commands = dict(wheel.commands)
             if wheel.name == "pip" and "pip" in commands:
                 # pip adds a command of its own for the version of Python.
-                commands[f"pip{'.'.join(self.evidence.python.version.split('.')[:2])}"] = commands["pip"]
+                commands[f"pip{self.evidence.python.minor}"] = commands["pip"]
         elif one.name in self.evidence.own:
             file = self.evidence.seen.get(f"{one.info}/entry_points.txt")
             text = self.evidence.subject.content(file).decode(errors="replace") if file and file.sha256 else ""

@@ -223,7 +223,7 @@ class _Collection:
 
     def _libraries_of_base(self, python: Python) -> list[str]:
         """Return the standard libraries of the base image, that of the image's interpreter or its version first."""
-        version = f"python{'.'.join(python.version.split('.')[:2])}"
+        version = f"python{python.minor}"
         libraries = [
             file.path.removesuffix("/os.py") for file in self.subject.base_files if _LIBRARY.fullmatch(file.path)
         ]

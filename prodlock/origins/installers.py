@@ -147,7 +147,7 @@ def places(wheel: Wheel, site: str, python: Python) -> Iterator[tuple[str, Membe
     https://packaging.python.org/en/latest/specifications/binary-distribution-format/
     """
     base = prefix(site)
-    minor = "python" + ".".join(python.version.split(".")[:2])
+    minor = f"python{python.minor}"
     tops = (name.partition("/")[0] for name in wheel.members if ".data/" in name)
     data = next((top for top in tops if top.endswith(".data")), "")
     # Installers take the name from the lock, a requirement, the metadata or the wheel's file.

@@ -52,10 +52,11 @@ def find(root: Path) -> Path:
     """
     if _table(root).get("lock"):
         return root / _configured(root).lock
+    highest = top(root)
     found: list[Path] = []
     for folder in [root, *root.absolute().parents]:
         found = _locks(folder)
-        if found or folder.absolute() == top(root):
+        if found or folder.absolute() == highest:
             break
     if len(found) == 1:
         return found[0]

@@ -43,6 +43,11 @@ class Python(NamedTuple):
     # The variables of markers in the image (PEP 508).
     environment: Mapping[str, str]
 
+    @property
+    def minor(self) -> str:
+        """The first two numbers of the version, such as 3.13."""
+        return ".".join(self.version.split(".")[:2])
+
 
 class Copied(NamedTuple):
     """A base image whose files an image has copies of, instead of its layers."""

@@ -102,7 +102,7 @@ def fits(file: str, python: Python, *, is_musl: bool) -> bool:
     A build stage of another platform installs such wheels for itself.
     """
     named, machine = packaging("tags"), python.environment.get("platform_machine", "")
-    version = tuple(map(int, python.version.split(".")[:2]))
+    version = tuple(map(int, python.minor.split(".")))
     code = f"cp{version[0]}{version[1]}"
     for tag in tags(file) or ():
         platform = tag.split("-", 2)[2]
@@ -325,9 +325,11 @@ def _downloaded(index: Index, digest: str, one: Requirement, received: _Count) -
             CANNOT_CHECK,
         )
     if one.link:
-        place = re.sub(r"//[^/@]*@", "//", one.link)
+        from prodlock.origins.index import bare  # noqa: PLC0415 - as above
+
         raise Failure(
-            f"{place} must be a file that can be downloaded, which the lock names (got none). To fix it: lock again.",
+            f"{bare(one.link)} must be a file that can be downloaded, which the lock names (got none). To fix it: lock "
+            "again.",
             CANNOT_CHECK,
         )
     raise _absent(one, file or f"a wheel of {one.name} {one.version}", index)
