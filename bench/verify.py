@@ -15,14 +15,21 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 from bench import peers
 from bench.peers import LOCKSTEP, PRODLOCK, SYFT, Peers, Run
+from prodlock import collector
+from prodlock.docker import saved
 from prodlock.failure import Failure
+from prodlock.image import opened
+from prodlock.project import Project
 from prodlock.tests.verify import images, plants
 from prodlock.tests.verify.images import EXAMPLES, Built, docker
 from prodlock.tests.verify.plants import BATCHES, PLANTS
@@ -44,6 +51,10 @@ A fault is found where a tool reports it in the image that has it, {PRODLOCK} by
 {SYFT} lists packages and judges nothing, a fault counts where the list differs from that of the image without faults.
 An entry that is true of the image without faults, such as Poetry in production, is not a false alarm.
 """
+_SAVES = """\
+`docker save` to a file alone, and while the files in it are read and hashed as they are written, until all of them are
+known. Medians (smallest-largest) of interleaved rounds, and the median of the rounds' own ratios.
+"""
 _COSTS = f"""\
 Medians (smallest-largest) of interleaved rounds; wheels and bytecode are cached, images are archives of `docker save`.
 The ratios are medians of the rounds' own ratios. CPU and memory of {LOCKSTEP}, which starts the image instead of
@@ -62,6 +73,8 @@ class Results(NamedTuple):
     samples: dict[str, dict[str, list[tuple[float, float, int]]]]
     # Bytes and number of the files in an image.
     sizes: dict[str, tuple[int, int]]
+    # Seconds of each round: to save an image from the Engine, and to read it meanwhile.
+    saves: dict[str, list[tuple[float, float]]]
 
 
 class Bench:
@@ -138,6 +151,7 @@ class Bench:
                 samples[tool].append((seconds, cpu, max(run.memory for run in runs)))
         for tool in TOOLS:
             self.results.samples.setdefault(tool, {})[name] = samples[tool]
+        self.results.saves[name] = [saves(built, read_first=bool(number % 2)) for number in range(rounds)]
 
     def _readable_lock(self, built: Built) -> Path:
         """Return a lock that lockstep-evidence reads: the project's, or the same versions in another format."""
@@ -147,6 +161,27 @@ class Bench:
         main = {entry["name"]: entry["version"] for entry in _main(built)}
         file.write_text("".join(f"{name}=={version}\n" for name, version in main.items()), encoding="utf-8")
         return file
+
+
+def saves(built: Built, *, read_first: bool) -> tuple[float, float]:
+    """Return the seconds to save an image from the Engine, and to read its files meanwhile."""
+    project = Project(built.folder)
+    identifier = saved.find(project, built.example.tag).identifier
+    seconds = {
+        is_read: _seconds_of_save(project, identifier, is_read=is_read) for is_read in (read_first, not read_first)
+    }
+    return seconds[False], seconds[True]
+
+
+def _seconds_of_save(project: Project, identifier: str, *, is_read: bool) -> float:
+    with collector.paused(), ExitStack() as kept:
+        file = kept.enter_context(tempfile.TemporaryFile())
+        started = time.perf_counter()
+        with saved.saving(project, file, identifier) as has_ended:
+            layers = opened.follow(file, has_ended, kept) if is_read else {}
+        if is_read:
+            kept.enter_context(opened.open_archive(identifier, file, layers=layers))
+        return time.perf_counter() - started
 
 
 def _main(built: Built) -> Iterator[Mapping[str, str]]:
@@ -186,8 +221,7 @@ def costs(results: Results) -> Iterator[str]:
     """Yield a table of what each tool costs, for each image."""
     yield row("image", "tool", "wall, s", "CPU, s", "peak, MiB", "wall to syft", "CPU to syft", "peak to syft")
     yield row("---", "---", *("---:" for _ in range(6)))
-    for name, (size, files) in results.sizes.items():
-        title = f"{name}, {size / _MEGABYTE:,.0f} MB, {files:,} files"
+    for name in results.sizes:
         syft = results.samples[SYFT][name]
         for tool in TOOLS:
             samples = results.samples[tool][name]
@@ -197,7 +231,24 @@ def costs(results: Results) -> Iterator[str]:
                 for column in range(3)
             )
             peak = f"{median(memory) / _MEBIBYTE:,.0f}"
-            yield row(title, tool, spread(seconds), spread(cpu), peak, *(f"{ratio:.2f}" for ratio in ratios))
+            yield row(
+                _title(results, name), tool, spread(seconds), spread(cpu), peak, *(f"{ratio:.2f}" for ratio in ratios)
+            )
+
+
+def reading(results: Results) -> Iterator[str]:
+    """Yield a table of what it costs to read an image while the Engine saves it."""
+    yield row("image", "save alone, s", "save and read, s", "ratio")
+    yield row("---", *("---:" for _ in range(3)))
+    for name, samples in results.saves.items():
+        alone, read = zip(*samples, strict=True)
+        ratio = median(both / one for one, both in samples)
+        yield row(_title(results, name), spread(alone), spread(read), f"{ratio:.2f}")
+
+
+def _title(results: Results, name: str) -> str:
+    size, files = results.sizes[name]
+    return f"{name}, {size / _MEGABYTE:,.0f} MB, {files:,} files"
 
 
 def spread(values: Sequence[float]) -> str:
@@ -222,6 +273,8 @@ def write(results: Results) -> None:
         parts += ["## Faults", "\n".join(faults(results)), _FAULTS.rstrip()]
     if results.samples:
         parts += ["## Costs", "\n".join(costs(results)), f"{_COSTS}{machine()}"]
+    if results.saves:
+        parts += ["## From the Engine", "\n".join(reading(results)), _SAVES.rstrip()]
     _TABLES.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 

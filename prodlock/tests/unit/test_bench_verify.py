@@ -26,6 +26,7 @@ RESULTS = Results(
         LOCKSTEP: {"pip": [(2.0, 1.0, 1 << 20)] * 3},
     },
     {"pip": (175_000_000, 7293)},
+    {"pip": [(2.0, 2.2), (4.0, 4.1), (2.1, 2.2)]},
 )
 
 
@@ -44,6 +45,12 @@ def test_costs_are_medians_with_the_ratios_of_rounds() -> None:
     assert lines[3] == f"| {title} | syft | 4.00 (4.00-6.00) | 5.00 (5.00-6.00) | 4 | 1.00 | 1.00 | 1.00 |"
 
 
+def test_reading_while_an_image_is_saved_is_compared_with_saving_it() -> None:
+    """By the rounds' own ratios."""
+    lines = [*verify.reading(RESULTS)]
+    assert lines[2] == "| pip, 175 MB, 7,293 files | 2.10 (2.00-4.00) | 2.20 (2.20-4.10) | 1.05 |"
+
+
 def test_results_are_kept_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Faults and costs are measured one after the other, and the page has both."""
     bench = verify.Bench(tmp_path)
@@ -54,6 +61,8 @@ def test_results_are_kept_and_written(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(verify, "_TABLES", tmp_path / "VERIFY.md")
     verify.write(kept)
     page = (tmp_path / "VERIFY.md").read_text(encoding="utf-8")
-    assert page.index("## Faults") < page.index("## Costs")
-    verify.write(RESULTS._replace(samples={}, sizes={}))
-    assert "## Costs" not in (tmp_path / "VERIFY.md").read_text(encoding="utf-8")
+    assert page.index("## Faults") < page.index("## Costs") < page.index("## From the Engine")
+    verify.write(RESULTS._replace(samples={}, sizes={}, saves={}))
+    page = (tmp_path / "VERIFY.md").read_text(encoding="utf-8")
+    assert "## Costs" not in page
+    assert "## From" not in page
