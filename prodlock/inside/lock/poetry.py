@@ -49,7 +49,7 @@ def select(lock: Path, wanted: Wanted) -> Selection:
     known("group", [*wanted.groups, *wanted.dev_groups], existing)
     known("extra", wanted.extras, parsed.get("extras", {}))
     extras = frozenset(map(normalized, wanted.extras))
-    configured = {normalized(name) for name in (*wanted.groups, *wanted.dev_groups)}
+    configured = _with_included(described, {normalized(name) for name in (*wanted.groups, *wanted.dev_groups)})
     select_from = functools.partial(chosen, active=extras, environment=wanted.environment, foreign=wanted.foreign)
     main = select_from(requirements(parsed, wanted.groups))
     everything = select_from(requirements(parsed, [*wanted.groups, *wanted.dev_groups]))
@@ -63,6 +63,17 @@ def select(lock: Path, wanted: Wanted) -> Selection:
         and not ({*group(described, name)} and included.issuperset(group(described, name)))
     ]
     return Selection(main, everything, "fresh", unused)
+
+
+def _with_included(described: Mapping[str, Any], names: set[str]) -> set[str]:
+    """Return groups with those that they include by `include-groups` of Poetry, which are installed with them."""
+    own = described.get("tool", {}).get("poetry", {}).get("group", {})
+    included = {normalized(name): {*map(normalized, table.get("include-groups", []))} for name, table in own.items()}
+    found: set[str] = set()
+    while names - found:
+        found |= names
+        names = names.union(*(included.get(name, set()) for name in names))
+    return found
 
 
 def declared_groups(described: Mapping[str, Any]) -> dict[str, bool]:

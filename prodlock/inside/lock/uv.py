@@ -233,13 +233,10 @@ def compare(lock: Table, root: Table, described: Mapping[str, Table], folder: Pa
     """
     _compare_members(root, described, folder)
     declared = [one["project"]["requires-python"] for one in described.values() if "requires-python" in one["project"]]
-    pythons = [f"3.{minor}.{patch}" for minor, patch in itertools.product(range(6, 31), range(0, 31, 2))]
-    if declared and any(
-        all(_contains(one, python) for one in declared) != _contains(lock["requires-python"], python)
-        for python in pythons
-    ):
+    if declared and _bounds(declared) != _bounds([lock["requires-python"]]):
         _stale("requires-python")
-    same = functools.partial(_same, _environments(lock["requires-python"]))
+    environments = _environments(lock["requires-python"])
+    same = functools.partial(_same, environments)
     own, packages = _uv(root), {one["name"]: one for one in lock.get("package", [])}
     dynamic = False
     for member, table in described.items():
@@ -250,20 +247,47 @@ def compare(lock: Table, root: Table, described: Mapping[str, Table], folder: Pa
         else:
             _compare_project(member, table["project"], metadata, functools.partial(same, sources))
         _compare_groups(metadata.get("requires-dev", {}), table, functools.partial(same, sources))
-    manifest, same = lock.get("manifest", {}), functools.partial(same, own.get("sources", {}))
+    _compare_settings(lock, root, environments, functools.partial(same, own.get("sources", {})))
+    # The root of a workspace may be no project.
+    _compare_conflicts(lock, described if "project" in root else {"": root, **described})
+    return "unknown" if dynamic else "fresh"
+
+
+def _compare_settings(lock: Table, root: Table, environments: list[dict[str, str]], same: Callable[..., bool]) -> None:
+    """Compare what the root sets for all members."""
+    own, manifest = _uv(root), lock.get("manifest", {})
     if "project" not in root:
         _compare_groups(manifest.get("dependency-groups", {}), root, same)
     for key, name in (("constraints", "constraint-dependencies"), ("overrides", "override-dependencies")):
-        if not same(manifest.get(key, []), own.get(name, [])):
+        if not same(manifest.get(key, []), {"": own.get(name, [])}):
             _stale(f"{name} of [tool.uv]")
-    # The root of a workspace may be no project.
-    _compare_conflicts(lock, described if "project" in root else {"": root, **described})
+    if {*manifest.get("excludes", [])} != {*map(normalized, own.get("exclude-dependencies", []))}:
+        _stale("exclude-dependencies of [tool.uv]")
+    stated = [_stated(one.get("dependency-metadata", []), environments) for one in (manifest, own)]
+    if stated[0] != stated[1]:
+        _stale("dependency-metadata of [tool.uv]")
     for key, name in (("supported-markers", "environments"), ("required-markers", "required-environments")):
         listed = own.get(name, [])
         both = (lock.get(key, []), [listed] if isinstance(listed, str) else listed)
-        if any(_hold(both[0], one) != _hold(both[1], one) for one in _environments(lock["requires-python"])):
+        if any(_hold(both[0], one) != _hold(both[1], one) for one in environments):
             _stale(f"{name} of [tool.uv]")
-    return "unknown" if dynamic else "fresh"
+
+
+def _stated(metadata: Iterable[Table], environments: Iterable[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Return what is stated of distributions in place of their own metadata, in each environment."""
+    found = []
+    for one in metadata:
+        required = [entry for text in one.get("requires-dist", []) for entry in _parsed(text, {}, "")]
+        holding = [_holding(required, each, "") for each in environments]
+        found.append({"name": normalized(one["name"]), "version": one.get("version"), "requires": holding})
+    return sorted(found, key=lambda one: (one["name"], one["version"] or ""))
+
+
+def _bounds(specifiers: Iterable[str]) -> list[str]:
+    """Return the first and the last Python that specifiers allow: uv does not lock again for one in between."""
+    pythons = (f"3.{minor}.{patch}" for minor, patch in itertools.product(range(6, 31), range(0, 31, 2)))
+    allowed = [python for python in pythons if all(_contains(one, python) for one in specifiers)]
+    return [*allowed[:1], *allowed[-1:]]
 
 
 def _environments(specifiers: str) -> list[dict[str, str]]:
@@ -279,12 +303,16 @@ def _same(
     environments: Iterable[Mapping[str, str]],
     sources: Table,
     left: Iterable[Table],
-    right: Iterable[str],
+    right: Mapping[str, Iterable[str]],
     extra: str = "",
 ) -> bool:
-    """Return whether locked and declared requirements are the same in each environment."""
+    """Return whether locked and declared requirements are the same in each environment.
+
+    Takes the declared ones by where they are: `extra NAME`, `group NAME`, or an empty string for elsewhere.
+    """
     normal = {normalized(name): one for name, one in sources.items()}
-    locked, declared = [*left], [entry for one in right for entry in _parsed(one, normal)]
+    locked = [*left]
+    declared = [entry for where, texts in right.items() for one in texts for entry in _parsed(one, normal, where)]
     return all(_holding(locked, one, extra) == _holding(declared, one, "") for one in environments)
 
 
@@ -309,7 +337,7 @@ def _compare_project(member: str, project: Table, metadata: Table, same: Callabl
     if "provides-extras" in metadata and {*map(normalized, metadata["provides-extras"])} != optional.keys():
         _stale(f"the extras of {member}")
     for extra in ("", *optional):
-        declared = project.get("dependencies", []) + optional.get(extra, [])
+        declared = {"": project.get("dependencies", []), f"extra {extra}": optional.get(extra, [])}
         if not same(metadata.get("requires-dist", []), declared, extra):
             _stale(f"{f'the extra {extra}' if extra else 'a requirement'} of {member}")
 
@@ -318,7 +346,8 @@ def _compare_groups(locked: Table, table: Table, same: Callable[..., bool]) -> N
     declared = {normalized(name) for name in table.get("dependency-groups", {})}
     legacy = _uv(table).get("dev-dependencies", [])
     for name in declared | set(locked) | ({"dev"} if legacy else set()):
-        if not same(locked.get(name, []), [*group(table, name), *(legacy if name == "dev" else [])]):
+        listed = [*group(table, name), *(legacy if name == "dev" else [])]
+        if not same(locked.get(name, []), {f"group {name}": listed}):
             _stale(f"the group {name}")
 
 
@@ -357,13 +386,19 @@ def _stale(changed: str) -> None:
     raise SystemExit(STALE.format(changed))
 
 
-def _parsed(text: str, sources: Table) -> list[dict[str, Any]]:
-    """Return a declared requirement as uv.lock has it: once for each of its sources, and once for where none holds."""
+def _parsed(text: str, sources: Table, where: str) -> list[dict[str, Any]]:
+    """Return a declared requirement as uv.lock has it: once for each of its sources, and once for where none holds.
+
+    A source may be for one extra or group alone.
+    """
     one = packaging("requirements").Requirement(text)
     given = sources.get(normalized(one.name), [])
     entry = {"name": one.name, "extras": one.extras, "specifier": str(one.specifier)}
     found: list[dict[str, Any]] = []
     for source in given if isinstance(given, list) else [given]:
+        limits = [f"{key} {normalized(source[key])}" for key in ("extra", "group") if key in source]
+        if limits and where not in limits:
+            continue
         markers = [f"({marker})" for marker in (str(one.marker or ""), source.get("marker", "")) if marker]
         kind = next((key for key in ("workspace", "index", "git", "url", "path") if key in source), "")
         found.append(entry | {"kind": kind, "marker": " and ".join(markers)})

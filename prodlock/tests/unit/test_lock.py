@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -385,6 +386,37 @@ EDITS: dict[str, tuple[str, str, str, str]] = {
     "spelling": ("pyproject.toml", '"Backend[fast]"', '"backend [Fast]"', ""),
     "an equal marker": ("pyproject.toml", "python_version < '3.12'", "python_full_version < '3.12.0'", ""),
     "spaces": ("pyproject.toml", "httpx ~= 0.28", "httpx~=0.28", ""),
+    "a Python in between": ("pyproject.toml", '">=3.11"', '">=3.11, !=3.12.*"', ""),
+    "a source for another extra": (
+        "pyproject.toml",
+        "[tool.uv.sources]",
+        '[tool.uv.sources]\nhttpx = [{index = "x", extra = "all"}]\ncodespell = {index = "x", group = "jobs"}',
+        "",
+    ),
+    "a source for an extra": (
+        "pyproject.toml",
+        "[tool.uv.sources]",
+        '[tool.uv.sources]\nhttpx = [{index = "x", extra = "client"}]',
+        "the extra client of orders",
+    ),
+    "a source for a group": (
+        "pyproject.toml",
+        "[tool.uv.sources]",
+        '[tool.uv.sources]\ntyping-extensions = [{index = "x", group = "jobs"}]',
+        "the group jobs",
+    ),
+    "an exclusion": (
+        "pyproject.toml",
+        "[tool.uv.work",
+        '[tool.uv]\nexclude-dependencies = ["certifi"]\n[tool.uv.work',
+        "exclude-dependencies of [tool.uv]",
+    ),
+    "the metadata of a distribution": (
+        "pyproject.toml",
+        "[tool.uv.work",
+        '[[tool.uv.dependency-metadata]]\nname = "httpx"\nrequires-dist = ["certifi"]\n[tool.uv.work',
+        "dependency-metadata of [tool.uv]",
+    ),
     "an equal Python": ("pyproject.toml", '">=3.11"', '">=3.11, <4"', ""),
     "a requirement": ("pyproject.toml", '"Backend[fast]"', '"Backend[fast]", "flask"', "a requirement of orders"),
     "a specifier": ("pyproject.toml", "httpx ~= 0.28", "httpx ~= 0.27", "the extra client of orders"),
@@ -443,6 +475,36 @@ def test_a_uv_lock_is_fresh_until_an_input_changes(tmp_path: Path, edit: str) ->
         assert f"uv.lock must match pyproject.toml (got one generated before {changed}" in done.stderr
         assert "To fix it: run `inv uv -- lock`" in done.stderr
     assert (done.returncode != 0) == bool(changed), done.stderr
+
+
+def test_settings_of_a_uv_lock_are_compared_by_their_meaning(tmp_path: Path) -> None:
+    """Names and markers of exclusions and of stated metadata have another form in the lock."""
+    folder = copied(tmp_path, "uv")
+    recorded = """excludes = ["typing-extensions"]
+dependency-metadata = [
+    { name = "idna", version = "3.6", requires-dist = ["click>=8 ; python_full_version < '3.14'"] },
+    { name = "sniffio" },
+]
+"""
+    declared = """
+[[tool.uv.dependency-metadata]]
+name = "Sniffio"
+requires-dist = []
+
+[[tool.uv.dependency-metadata]]
+name = "idna"
+version = "3.6"
+requires-dist = ["Click >= 8; python_version<'3.14'"]
+
+[tool.uv]
+exclude-dependencies = ["Typing_Extensions"]
+"""
+    for name, old, new in (("uv.lock", "[manifest]\n", f"[manifest]\n{recorded}"), ("pyproject.toml", "", declared)):
+        text = (folder / name).read_text(encoding="utf-8")
+        changed = text.replace(old, new, 1) if old else text + new
+        (folder / name).write_text(changed, encoding="utf-8")
+    done = run(folder / "uv.lock")
+    assert done.returncode == 0, done.stderr
 
 
 def test_conflicts_of_a_uv_lock_are_compared_by_their_meaning(tmp_path: Path) -> None:
@@ -525,6 +587,27 @@ def test_a_group_that_poetry_installs_and_no_image_has_is_reported(tmp_path: Pat
     )
     assert json.loads((folder / "out/selection.json").read_text())["unused"] == ["jobs"]
     assert run(folder / "poetry.lock", "--group=main", "--group=jobs").stderr == ""
+
+
+def test_a_group_that_poetry_includes_is_not_reported(tmp_path: Path) -> None:
+    """Poetry's `include-groups` installs a group with the one that includes it, through several of them."""
+    text = """[tool.poetry]
+package-mode = false
+[tool.poetry.group.dev]
+include-groups = ["Lint_1"]
+[tool.poetry.group.lint-1]
+include-groups = ["test"]
+[tool.poetry.group.test.dependencies]
+pytest = "*"
+[tool.poetry.group.jobs.dependencies]
+celery = "*"
+"""
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    hashed = selection.reader("poetry.lock").content_hash(tomllib.loads(text))
+    (tmp_path / "poetry.lock").write_text(f'[metadata]\ncontent-hash = "{hashed}"\n', encoding="utf-8")
+    done = run(tmp_path / "poetry.lock")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out/selection.json").read_text())["unused"] == ["jobs"]
 
 
 def test_indexes_of_each_format_are_listed() -> None:
