@@ -170,8 +170,9 @@ _SOLVER_CAUSES = (
     (
         r"^FROM ",
         r"(?:^|: )failed to resolve source metadata for (?:docker\.io/)?(?:library/)?(?P<where>\S+?)(?::latest)?: ",
-        "The base image {where} must be on this Engine or in a registry that can be reached (got neither). To fix it: "
-        "run `inv setup`, which builds it on Debian; elsewhere load it with `docker load`.",
+        "The base image {where} must be on this Engine or in a registry that can be reached, for the platform that is "
+        "built (got neither). To fix it: run `inv setup`, which builds it on Debian for the machine's own platform; "
+        "elsewhere load it with `docker load`; or correct the platform (`--platform`, DOCKER_DEFAULT_PLATFORM).",
     ),
     (
         r"^# *syntax=",

@@ -222,6 +222,9 @@ def test_a_base_image_that_cannot_be_pulled_gets_a_remedy() -> None:
     assert message is not None
     assert message.startswith("The build failed at Dockerfile:3, `FROM ${BASE} AS one`: debian:trixie-slim: failed to")
     assert message.splitlines()[-1].startswith("The base image debian:trixie-slim must be on this Engine or in a")
+    # The Engine may have it for another platform.
+    assert "for the platform that is built (got neither)" in message
+    assert "or correct the platform (`--platform`, DOCKER_DEFAULT_PLATFORM)" in message
 
 
 def test_a_misspelt_stage_is_distinguished_from_the_base_image() -> None:
