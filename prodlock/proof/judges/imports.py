@@ -198,10 +198,15 @@ class _Reader:
         for name, value in (*((name, node.value) for name, node in assigned), *_iterated(nodes), *_defaults(nodes)):
             if value and bound[name] == 1 and (texts := self._strings(value)):
                 self._texts[name] = texts
+        # Exceptions whose handler is reached where a module is missing, also by a name for several.
+        self._caught = _CAUGHT | {name for name, node in assigned if node.value and _kinds(node.value) & _CAUGHT}
         # Variables that are false where modules are absent.
         self._flags: dict[str, _Modules] = {}
+        # Functions that look for a module.
+        self._searching = {"find_spec"}
+        self._searching |= {node.name for node in nodes if isinstance(node, ast.FunctionDef) and self._searches(node)}
         for node in nodes:
-            if isinstance(node, ast.Try | ast.TryStar) and any(map(_handles_absence, node.handlers)):
+            if isinstance(node, ast.Try | ast.TryStar) and any(map(self._handles_absence, node.handlers)):
                 stored = (name for handler in node.handlers for part in handler.body for name in _stored(part))
                 sure = (name for part in node.body if _is_true(part) for name in _stored(part))
                 self._flags |= dict.fromkeys([*stored, *sure], _tops(node.body))
@@ -217,7 +222,7 @@ class _Reader:
                 if isinstance(node, ast.If) and _leaves(node.body):
                     present |= self._present(node.test)[1]
             elif isinstance(node, ast.Try | ast.TryStar):
-                handling = [handler for handler in node.handlers if _handles_absence(handler)]
+                handling = [handler for handler in node.handlers if self._handles_absence(handler)]
                 known = _tops(node.body) if handling else _NONE
                 yield from self.read(node.body, present | (_MEANWHILE if handling else _NONE))
                 yield from self.read(node.handlers, present)
@@ -275,7 +280,7 @@ class _Reader:
         elif isinstance(test, ast.Call):
             called = test.func
             of = _last_name(called.value) if isinstance(called, ast.Attribute) else ""
-            there = _EVERY if _last_name(called) == "find_spec" or of == "modules" else _NONE
+            there = _EVERY if _last_name(called) in self._searching or of == "modules" else _NONE
             if _last_name(called) == "bool" and test.args:
                 there, absent = self._present(test.args[0])
         return there, absent
@@ -291,6 +296,21 @@ class _Reader:
             if isinstance(operator, ast.IsNot | ast.NotEq):
                 there, absent = absent, there
         return (absent, there) if isinstance(operator, ast.NotIn) else (there, absent)
+
+    def _handles_absence(self, handler: ast.ExceptHandler) -> bool:
+        """Return whether an `except` catches that a module is missing, and goes on."""
+        caught = handler.type is None or _kinds(handler.type) & self._caught
+        return bool(caught) and not any(_ends(statement) for statement in handler.body)
+
+    def _searches(self, function: ast.FunctionDef) -> bool:
+        """Return whether a function returns whether a module is present: by a search for it, or by a handled import."""
+        nodes = list(ast.walk(function))
+        returned = [node.value for node in nodes if isinstance(node, ast.Return) and node.value]
+        absent = any(
+            isinstance(node, ast.ExceptHandler) and self._handles_absence(node) and any(map(_is_false, node.body))
+            for node in nodes
+        )
+        return absent or any(self._present(value)[0] for value in returned)
 
     def _runs(self, test: ast.expr) -> bool | None:
         """Return whether a branch runs in production, outside of a type checker, or None where that is not known."""
@@ -555,6 +575,13 @@ def _is_true(node: ast.AST) -> bool:
     return isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is True
 
 
+def _is_false(node: ast.AST) -> bool:
+    """Return whether a statement is `return False`, or `return None`."""
+    if not isinstance(node, ast.Return):
+        return False
+    return node.value is None or (isinstance(node.value, ast.Constant) and not node.value.value)
+
+
 def _last_name(node: ast.AST) -> str:
     """Return the name of a variable, the last of `a.b.c`, or the one that `getattr` takes."""
     if isinstance(node, ast.Call) and _last_name(node.func) == "getattr" and len(node.args) > 1:
@@ -564,11 +591,9 @@ def _last_name(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
 
 
-def _handles_absence(handler: ast.ExceptHandler) -> bool:
-    """Return whether an `except` catches that a module is missing, and goes on."""
-    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-    caught = any(kind is None or _last_name(kind) in _CAUGHT for kind in kinds)
-    return caught and not any(_ends(statement) for statement in handler.body)
+def _kinds(node: ast.expr | None) -> set[str]:
+    """Return the names of the exceptions in a tuple, or of one."""
+    return {_last_name(kind) for kind in (node.elts if isinstance(node, ast.Tuple) else [node]) if kind}
 
 
 def _ends(statement: ast.stmt) -> bool:

@@ -147,6 +147,10 @@ def test_an_import_whose_failure_is_handled_is_optional(handler: str) -> None:
         "if find_spec('a'):\n    def f():\n        import a",
         "if sys.modules.get('a'):\n    import a",
         "HAS = bool(find_spec('a'))\nif HAS:\n    import a",
+        "def has(name):\n    return find_spec(name) is not None\nif has('a'):\n    import a",
+        "def has():\n    try:\n        import a\n    except ImportError:\n        return False\n    return True\n"
+        "def f():\n    if not has():\n        return\n    import a",
+        "ABSENT = (ImportError, OSError)\ntry:\n    import a\nexcept ABSENT:\n    a = None",
         "x = find_spec('a') and import_module('a')",
         "x = not find_spec('a') or import_module('a')",
         "def f():\n    if find_spec('a') is None:\n        return\n    import a",
@@ -176,6 +180,9 @@ def test_other_conditional_imports_are_optional(source: str) -> None:
         "if find_spec('b') is None:\n    raise SystemExit\nimport a",
         "try:\n    pass\nexcept ImportError:\n    b = None\nif b:\n    import a",
         "b = x is not None\nif b:\n    import a",
+        "def b(x):\n    return x is not None\nif b(1):\n    import a",
+        "def b(x):\n    try:\n        return x()\n    except OSError:\n        return False\nif b(1):\n    import a",
+        "ERRORS = (OSError, KeyError)\ntry:\n    import a\nexcept ERRORS:\n    a = None",
         "def f():\n    if find_spec('b') is None:\n        return\n    b()\nimport a",
     ],
 )
