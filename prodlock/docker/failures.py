@@ -9,6 +9,10 @@ from typing import NamedTuple
 
 # How many lines of a command's output a message repeats.
 LAST_LINES = 12
+# Exit codes of Compose for files that are missing or that it can't parse, before it does anything.
+_INVALID_FILES = (14, 15)
+# A line that Compose logs: it is not the reason of a failure.
+_LOGGED = re.compile(r'time="[^"]*" level=')
 # `docker run` exits with this code or a higher one where it fails; with any other, the program in the container failed.
 RUN_FAILED = 125
 
@@ -129,8 +133,22 @@ _CAUSES = (
 def describe(args: Sequence[str], code: int, output: str, program: str = "docker") -> str:
     """Return the message for a `docker` command that failed: its known cause, or else its last lines."""
     lines = printable(output).splitlines()
-    return known_cause(args, code, output) or (
-        f"`{program} {shlex.join(args)}` failed with exit code {code}{last_lines(lines)}"
+    return (
+        known_cause(args, code, output)
+        or _invalid_files(args, code, lines)
+        or (f"`{program} {shlex.join(args)}` failed with exit code {code}{last_lines(lines)}")
+    )
+
+
+def _invalid_files(args: Sequence[str], code: int, lines: Sequence[str]) -> str:
+    """Return the message for Compose files that Compose refuses, or an empty string for another failure."""
+    reason = " ".join(line.strip() for line in lines if line.strip() and not _LOGGED.match(line))
+    if args[:1] != ("compose",) or code not in _INVALID_FILES or not reason:
+        return ""
+    files = " and ".join(one.removeprefix("--file=") for one in args if one.startswith("--file="))
+    return (
+        f"{files or 'The Compose files'} must be valid for Compose (got: {reason}). To fix it: correct the place that "
+        "the reason names."
     )
 
 

@@ -127,6 +127,22 @@ def test_the_same_output_of_another_program_is_not_explained(printed: str) -> No
     assert describe(("compose", "up"), 1, quoted).startswith("`docker compose up` failed with exit code 1")
 
 
+def test_compose_files_that_compose_refuses_are_named() -> None:
+    """Compose does not state the file of a syntax error; what it logs before is not the reason."""
+    args = ("compose", "--file=docker-compose.yml", "--file=docker-compose.override.yml", "config")
+    logged = 'time="2026-01-01T00:00:00Z" level=warning msg="the attribute `version` is obsolete"\n'
+    message = describe(args, 15, f"{logged}yaml: line 2: found character that cannot start any token\n")
+    assert message == (
+        "docker-compose.yml and docker-compose.override.yml must be valid for Compose (got: yaml: line 2: found "
+        "character that cannot start any token). To fix it: correct the place that the reason names."
+    )
+    assert describe(("compose", "up"), 14, "open /x/a.yml: no such file or directory\n").startswith(
+        "The Compose files must be valid for Compose (got: open /x/a.yml: no such file or directory)"
+    )
+    assert describe(args, 15, logged).startswith("`docker compose --file=")
+    assert describe(("run", "x"), 15, "reason\n").startswith("`docker run x` failed with exit code 15")
+
+
 def test_unknown_errors_are_repeated() -> None:
     """All lines of a short output: the last one may be an empty frame."""
     assert describe(("x",), 2, "no space left on device\n") == (
