@@ -93,9 +93,15 @@ _CAUSES = (
         "correct that line, or quote its value as 'VALUE'.",
     ),
     Cause(
+        # The rest of the line is the value.
+        rf"{_ERROR}failed to read (?P<where>.+?): Invalid template: ",
+        "{where} must have values that Compose can read (got a `$` that begins no variable). To fix it: quote the "
+        "value as 'VALUE'.",
+    ),
+    Cause(
         r"^setenv: invalid argument$",
-        ".env must be text in UTF-8 (got a NUL character, as in UTF-16). To fix it: save it in UTF-8; PowerShell's `>` "
-        "may write UTF-16.",
+        ".env must be text in UTF-8, with a name in each line (got a NUL character, as in UTF-16, or `=` without a "
+        "name). To fix it: save it in UTF-8, PowerShell's `>` may write UTF-16; or correct that line.",
     ),
     Cause(
         rf"{_ERROR}(?:failed to read|error while interpolating) (?P<where>.+?): "

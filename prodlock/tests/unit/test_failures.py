@@ -49,7 +49,7 @@ PRINTED = {
     "/srv/.env must have lines NAME=VALUE that Compose can read (got, near line 8: unexpected character).": (
         'failed to read /srv/.env: line 8: unexpected character "\'" in variable name "\'secret"\n'
     ),
-    ".env must be text in UTF-8 (got a NUL character": "setenv: invalid argument\n",
+    ".env must be text in UTF-8, with a name in each line (got a NUL character": "setenv: invalid argument\n",
     "DB must be set (got no value, which /srv/.env requires: a database). To fix it: set it in the environment": (
         "failed to read /srv/.env: required variable DB is missing a value: a database\n"
     ),
@@ -125,6 +125,15 @@ def test_the_same_output_of_another_program_is_not_explained(printed: str) -> No
     assert describe(("run", "x"), 1, printed).startswith("`docker run x` failed with exit code 1")
     quoted = "\n".join(f"test_docker.py:1: {line}" for line in printed.splitlines())
     assert describe(("compose", "up"), 1, quoted).startswith("`docker compose up` failed with exit code 1")
+
+
+def test_a_value_with_a_broken_template_is_not_repeated() -> None:
+    """A password may contain `${`: Compose prints all of the value."""
+    printed = 'time="x" level=warning msg="y"\nfailed to read /srv/x/.env: Invalid template: "pa${secret"\n'
+    for code in (1, 15):
+        message = describe(("compose", "config"), code, printed)
+        assert message.startswith("/srv/x/.env must have values that Compose can read (got a `$` that begins no")
+        assert "secret" not in message
 
 
 def test_compose_files_that_compose_refuses_are_named() -> None:
