@@ -99,6 +99,11 @@ _CAUSES = (
         "value as 'VALUE'.",
     ),
     Cause(
+        rf"{_ERROR}Invalid template: ",
+        "A file of `env_file` must have values that Compose can read (got a `$` that begins no variable). To fix it: "
+        "quote the value as 'VALUE'.",
+    ),
+    Cause(
         r"^setenv: invalid argument$",
         ".env must be text in UTF-8, with a name in each line (got a NUL character, as in UTF-16, or `=` without a "
         "name). To fix it: save it in UTF-8, PowerShell's `>` may write UTF-16; or correct that line.",

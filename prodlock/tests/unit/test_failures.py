@@ -134,6 +134,9 @@ def test_a_value_with_a_broken_template_is_not_repeated() -> None:
         message = describe(("compose", "config"), code, printed)
         assert message.startswith("/srv/x/.env must have values that Compose can read (got a `$` that begins no")
         assert "secret" not in message
+        message = describe(("compose", "config"), code, 'Invalid template: "pa${secret"\n')
+        assert message.startswith("A file of `env_file` must have values that Compose can read (got a `$` that")
+        assert "secret" not in message
 
 
 def test_compose_files_that_compose_refuses_are_named() -> None:
