@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prodlock import configuration, generated, variables
+from prodlock import configuration, generated, recipes, variables
 from prodlock.failure import Failure
 from prodlock.integers import LAST_PORT
 from prodlock.scaffold import (
@@ -126,6 +126,9 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
     _probes(project, paths, deployment, found)
     # A given base image may have a version of Python that this tool does not list.
     found.decide("base", *(("", "") if "base" in found.given else pythons.base(tree, project.place, deployment)))
+    commands = {name: command for name, (command, _) in further.commands.items()}
+    found.decide("commands", commands, _places(where for _, where in further.commands.values()))
+    found.decide("services", *jobs.services(deployment, commands))
     _environment(tree, paths, deployment.variables(application.path), found)
     handed_on = found.texts("environment")
     if constants := {name: path for name, path in deployment.constants() if name in handed_on}:
@@ -157,9 +160,6 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
             f"{', '.join(tree.folders_aside)}. To fix it: name submodules that the service needs in `generated`, and "
             "import what is in a linked folder by the folder's own name."
         )
-    commands = {name: command for name, (command, _) in further.commands.items()}
-    found.decide("commands", commands, _places(where for _, where in further.commands.values()))
-    found.decide("services", *jobs.services(deployment, commands))
     if unparsed := [path for path in paths if path in tree.unparsed]:
         version = platform.python_version()
         found.notes.append(
@@ -321,8 +321,8 @@ def _not_repeated(
 def _environment(tree: Tree, paths: Iterable[str], given: Iterable[tuple[str, str]], found: Found) -> None:
     """Decide the variables that Compose hands on."""
     read = reads.environment(tree, paths)
-    names = {name: where for name, where in read.items() if not variables.decides_code(name)}
-    if withheld := [f"{name} ({where})" for name, where in read.items() if name not in names]:
+    names = {name: one.where for name, one in read.items() if not variables.decides_code(name)}
+    if withheld := [f"{name} ({one.where})" for name, one in read.items() if name not in names]:
         found.notes.append(
             f"Not handed on, because such variables decide which code runs: {', '.join(withheld)}. Production has the "
             "default, or needs another name."
@@ -334,6 +334,14 @@ def _environment(tree: Tree, paths: Iterable[str], given: Iterable[tuple[str, st
             "Add those that a library reads to `environment`."
         )
     found.decide("environment", list(names), _places(one.rpartition(":")[0] for one in names.values()))
+    services = found.all["services"]
+    given_by_services = recipes.addresses(services, "") if isinstance(services, dict) else {}
+    without = [name for name in names if read[name].is_required and name not in given_by_services]
+    if without:
+        found.notes.append(
+            f"Without a default: {', '.join(without)} ({_places(names[one] for one in without)}). The service may not "
+            "start without them: set them in .env, which git ignores, and where it is deployed."
+        )
 
 
 def _commands(project: Project, lock: locks.Lock, deployment: Deployment, found: Found) -> jobs.Jobs:

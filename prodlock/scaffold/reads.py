@@ -7,6 +7,7 @@ import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
 from prodlock import variables
 from prodlock.scaffold import dynaconf
@@ -28,19 +29,35 @@ _URLS = {
 _DEEPEST = 8
 
 
-def environment(tree: Tree, paths: Iterable[str]) -> dict[str, str]:
-    """Return the variables that modules read, with their places."""
-    found: dict[str, str] = {}
+class Variable(NamedTuple):
+    """Where a variable is read, and whether its reader fails, or may fail, where it is not set."""
+
+    where: str
+    is_required: bool
+
+
+class _Read(NamedTuple):
+    """One expression that reads a variable."""
+
+    name: str
+    line: int
+    is_required: bool = False
+
+
+def environment(tree: Tree, paths: Iterable[str]) -> dict[str, Variable]:
+    """Return the variables that modules read. One with a default in one place is not required."""
+    found: dict[str, Variable] = {}
     paths = list(paths)
     settings = _Settings(tree, paths)
     helpers = {name for path in paths for name in _helpers(tree.module(path))}
     for path in paths:
-        for name, line in (*_read(tree.module(path), helpers), *settings.fields(path)):
-            if is_variable(name):
-                found.setdefault(name, f"{path}:{line}")
+        for one in (*_read(tree.module(path), helpers), *settings.fields(path)):
+            if is_variable(one.name):
+                where, is_required = found.get(one.name, (f"{path}:{one.line}", True))
+                found[one.name] = Variable(where, is_required and one.is_required)
     for name, where in dynaconf.variables(tree, paths).items():
         if is_variable(name):
-            found.setdefault(name, where)
+            found.setdefault(name, Variable(where, is_required=False))
     return dict(sorted(found.items()))
 
 
@@ -100,15 +117,24 @@ def _helpers(module: ast.Module) -> Iterator[str]:
                 yield function.name
 
 
-def _read(module: ast.Module, helpers: AbstractSet[str]) -> Iterator[tuple[str, int]]:
+def _read(module: ast.Module, helpers: AbstractSet[str]) -> Iterator[_Read]:
     """Yield the variables that a module reads by name."""
     nodes = list(ast.walk(module))
     environ = _Environ(nodes)
+    # A handler of the error may follow.
+    tried = {one for node in nodes if isinstance(node, ast.Try) for part in node.body for one in ast.walk(part)}
     # With the prefix of the variables.
     readers = {
         name: text(keyword(value, "env_prefix", "prefix")) or ""
         for name, value, _ in assigned(nodes)
         if isinstance(value, ast.Call) and last(value.func) in _READERS
+    }
+    # django-environ's `Env(DEBUG=(bool, False))`
+    defaults = {
+        one.arg
+        for _, value, _ in assigned(nodes)
+        if isinstance(value, ast.Call) and last(value.func) in _READERS
+        for one in value.keywords
     }
     inner = _prefixed(nodes)
     constants = {name: text(value) for name, value, _ in assigned(module.body)}
@@ -122,13 +148,15 @@ def _read(module: ast.Module, helpers: AbstractSet[str]) -> Iterator[tuple[str, 
     }
     for node in nodes:
         keys, prefix = [environ.key(node)], ""
+        is_required = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and node not in tried
         if isinstance(node, ast.Call):
             called = node.func
+            has_default = len(node.args) > 1 or bool(keyword(node, "default")) or node in tried
             # `env.str("X")`
             owner = last(called.value) if isinstance(called, ast.Attribute) else last(called)
             by_helper = last(called) in helpers and (isinstance(called, ast.Name) or last(called) not in _METHODS)
             if owner in readers and not node.args and last(called) in _URLS:
-                yield _URLS[last(called)], node.lineno
+                yield _Read(_URLS[last(called)], node.lineno, not has_default)
             if last(called) != "prefixed" and (
                 _dotted(called) == "decouple.config"
                 or owner in readers
@@ -136,6 +164,7 @@ def _read(module: ast.Module, helpers: AbstractSet[str]) -> Iterator[tuple[str, 
                 or by_helper
                 or (owner in imported and owner == "env")
             ):
+                is_required = not (has_default or by_helper)
                 prefix = readers.get(owner, "") + inner.get(node, "")
                 keys += node.args[:1] or [one.value for one in node.keywords[:1] if by_helper]
             # Options of typer and click, one or several.
@@ -145,7 +174,7 @@ def _read(module: ast.Module, helpers: AbstractSet[str]) -> Iterator[tuple[str, 
             names = [constants.get(key.id), *looped.get(key.id, ())] if isinstance(key, ast.Name) else [text(key)]
             for name in names:
                 if name and _NAME.fullmatch(prefix + name):
-                    yield prefix + name, getattr(node, "lineno", 0)
+                    yield _Read(prefix + name, getattr(node, "lineno", 0), is_required and name not in defaults)
 
 
 def _looped(module: ast.Module, nodes: Iterable[ast.AST]) -> dict[str, list[str | None]]:
@@ -200,7 +229,7 @@ class _Settings:
         # The fields of a class that others inherit from are read with the prefixes of these.
         self._read = (set(self._classes) - bases) | (called & set(self._classes))
 
-    def fields(self, path: str) -> Iterator[tuple[str, int]]:
+    def fields(self, path: str) -> Iterator[_Read]:
         """Yield the variables of the classes that a module defines."""
         for name, classes in self._classes.items():
             for file, node in classes:
@@ -208,15 +237,21 @@ class _Settings:
                 if file == path and name in self._read and self._is_settings(lineage):
                     yield from self._of_class(path, lineage)
 
-    def _of_class(self, path: str, lineage: list[ast.ClassDef]) -> Iterator[tuple[str, int]]:
+    def _of_class(self, path: str, lineage: list[ast.ClassDef]) -> Iterator[_Read]:
         options = {key: value for one in reversed(lineage) for key, value in _options(one).items()}
         prefix, delimiter = (self._text(options.get(key)) for key in ("env_prefix", "env_nested_delimiter"))
         exact = options.get("case_sensitive")
         for one in lineage:
+            seen: set[ast.AnnAssign] = set()
             for name, field in _fields(one, prefix):
-                inner = self._nested(path, field.annotation, name + delimiter, delimiter) if delimiter else ()
-                for each in (name, *inner):
-                    yield each if isinstance(exact, ast.Constant) and exact.value else each.upper(), field.lineno
+                nested = self._nested(path, field.annotation, name + delimiter, delimiter) if delimiter else ()
+                names = [name, *nested]
+                # Either a model as a whole or its fields are set, and one of a field's aliases.
+                is_required = _is_required(field) and len(names) == 1 and field not in seen
+                seen.add(field)
+                for each in names:
+                    exactly = each if isinstance(exact, ast.Constant) and exact.value else each.upper()
+                    yield _Read(exactly, field.lineno, is_required)
 
     def _nested(
         self, path: str, annotation: ast.expr, prefix: str, delimiter: str, seen: tuple[str, ...] = ()
@@ -298,6 +333,18 @@ def _fields(node: ast.ClassDef, prefix: str, aliased: str = "") -> Iterator[tupl
             continue
         for one in [aliased + alias for alias in _aliases(field)] or [prefix + name]:
             yield one, field
+
+
+def _is_required(field: ast.AnnAssign) -> bool:
+    """Return whether a field of a class of settings has no default."""
+    value = field.value
+    annotated = [one for one in ast.walk(field.annotation) if isinstance(one, ast.Call)]
+    calls = [value] if isinstance(value, ast.Call) and last(value.func) == "Field" else annotated
+    if any(keyword(one, "default") or keyword(one, "default_factory") for one in calls):
+        return False
+    if isinstance(value, ast.Call) and last(value.func) == "Field":
+        value = value.args[0] if value.args else None
+    return value is None or (isinstance(value, ast.Constant) and value.value is ...)
 
 
 def _aliases(field: ast.AnnAssign) -> list[str]:

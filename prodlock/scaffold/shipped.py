@@ -21,8 +21,8 @@ _TESTS = ("tests", "test", "conftest.py")
 # The files that have pytest's configuration, in its order, with the section that makes them one
 # (https://docs.pytest.org/en/stable/reference/customize.html).
 _CONFIGURATIONS = (
-    ("pytest.ini", ""), (".pytest.ini", ""), ("pyproject.toml", "tool.pytest"), ("tox.ini", "pytest"),
-    ("setup.cfg", "tool:pytest"),
+    ("pytest.toml", ""), (".pytest.toml", ""), ("pytest.ini", ""), (".pytest.ini", ""),
+    ("pyproject.toml", "tool.pytest"), ("tox.ini", "pytest"), ("setup.cfg", "tool:pytest"),
 )  # fmt: skip
 # The options of Alembic that name its files.
 _CONFIGURATION = re.compile(r"(?:^|\s)(?:-c|--config)[= ]*(\S+)")
@@ -268,9 +268,15 @@ def _options(tree: Tree, path: str, section: str) -> list[str] | None:
     if not tree.has(path):
         return None
     if path.endswith(".toml"):
-        keys = [*section.split("."), "ini_options"]
+        keys = section.split(".") if section else ["pytest"]
         content = pyprojects.read(tree, path)
-        return pyprojects.texts(content, *keys, "testpaths") if pyprojects.at(content, *keys) is not None else None
+        if section and pyprojects.at(content, *keys) is None:
+            return None
+        # Either form: [tool.pytest] since pytest 9, or [tool.pytest.ini_options].
+        return [
+            *pyprojects.texts(content, *keys, "testpaths"),
+            *pyprojects.texts(content, *keys, "ini_options", "testpaths"),
+        ]
     parser = configparser.RawConfigParser(strict=False)
     try:
         parser.read_string(tree.text(path))

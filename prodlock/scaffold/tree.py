@@ -18,7 +18,7 @@ _PRUNED = frozenset({"node_modules", "site-packages", "__pycache__"})
 # Folders that tools write beside the files that describe a project. A package may have such a name as well.
 _OUTPUT = frozenset({"build", "dist", "env", "htmlcov", "prodlock", "venv", "virtualenv"})
 _DESCRIBING = ("pyproject.toml", "setup.py", "setup.cfg", "package.json")
-_TEST = re.compile(r"(?:^|/)(?:tests?|testing)/|(?:^|/)(?:test_[^/]*|[^/]*_test|conftest)\.py$")
+_TEST = re.compile(r"(?:^|/)(?:tests?|testing)/|(?:^|/)(?:test_[^/]*|[^/]*_tests?|tests|conftest)\.py$")
 # An import at the top of a module.
 _IMPORT = re.compile(r"^(?:from[ \t]+[\w.]+[ \t]+import[ \t]+(?:\([^()]*\)|[^\n(]+)|import[ \t]+[^\n]+)$", re.MULTILINE)
 # A larger module is data, a larger text is not a lock.

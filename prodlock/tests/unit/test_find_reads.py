@@ -111,7 +111,7 @@ def test_a_variable_of_compose_that_no_module_reads_is_reported(tmp_path: Path, 
     given = "" if "{" in environment else "\n"
     compose = f"services:\n  api:\n    build: .\n    environment:{given}{environment}"
     files = {
-        "main.py": APP + "import os\nos.environ['A']\n",
+        "main.py": APP + "import os\nos.getenv('A')\n",
         "compose.yaml": f"{compose}  db:\n    image: postgres:17\n    environment: [C=1]\n",
         "compose.override.yaml": compose.replace("B", "D"),
     }
@@ -122,9 +122,51 @@ def test_a_variable_of_compose_that_no_module_reads_is_reported(tmp_path: Path, 
     assert find_in(tmp_path, files, {"environment": ["A"]}).notes == []
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("import os\nos.environ['A']\nos.getenv('B')\nos.environ.get('C')\n", ["A"]),
+        ("import os\nos.environ['A'] = 'x'\ndel os.environ['B']\n", []),
+        ("import os\nif 'A' in os.environ:\n    x = os.environ['A']\n", []),
+        ("import os\nos.environ.setdefault('A', '1')\nos.environ['A']\n", []),
+        (
+            SETTINGS + "class S(BaseSettings):\n    a: int\n    b: int = 1\n    c: int = Field(...)\n    d: int = ...\n"
+            "    e: int = Field(gt=0)\n    f: list = Field(default_factory=list)\n    g: int = Field(1)\n",
+            ["A", "C", "D", "E"],
+        ),
+        (
+            SETTINGS + "class S(BaseSettings):\n    a: Annotated[int, Field(gt=0)]\n    b: C = Field(default=None)\n",
+            ["A"],
+        ),
+        (SETTINGS + "class S(BaseSettings):\n    a: int = Field(validation_alias=AliasChoices('K', 'L'))\n", ["K"]),
+        (SETTINGS + "class S(BaseSettings):\n    a: int = Field(1, alias='K')\n    b: int = field()\n", []),
+        ("from environs import Env\ne = Env()\ne.str('A')\ne.int('B', default=1)\ne('C', 'x')\n", ["A"]),
+        ("from decouple import config\nconfig('A')\nconfig('B', default='')\n", ["A"]),
+        ("import environ\nenv = environ.Env(B=(bool, False))\nenv('A')\nenv('B')\n", ["A"]),
+    ],
+)
+def test_variables_without_a_default_are_reported(tmp_path: Path, text: str, expected: list[str]) -> None:
+    """A service that needs one of them does not start until it is set."""
+    notes = [note for note in find_in(tmp_path, {"main.py": APP + text}).notes if "default" in note]
+    assert [one.partition(" (")[0] for one in notes] == [f"Without a default: {', '.join(expected)}"] * bool(expected)
+
+
+def test_the_address_of_a_service_has_a_default(tmp_path: Path) -> None:
+    """Compose hands it on."""
+    files = {
+        "main.py": APP + "import os\nos.environ['DATABASE_URL'], os.environ['KEY']\n",
+        "compose.yaml": "services:\n  db:\n    image: postgres:17\n",
+    }
+    (note,) = find_in(tmp_path, files).notes
+    assert note == (
+        "Without a default: KEY (main.py:4). The service may not start without them: set them in .env, which git "
+        "ignores, and where it is deployed."
+    )
+
+
 def test_a_variable_that_decides_which_code_runs_is_reported(tmp_path: Path) -> None:
     """Bash executes the file that BASH_ENV names, so Compose does not hand it on. ENV is often the stage."""
-    text = APP + SETTINGS + "class S(BaseSettings):\n    bash_env: str = 'x'\n    a: int\n    env: str = 'x'\n"
+    text = APP + SETTINGS + "class S(BaseSettings):\n    bash_env: str = 'x'\n    a: int = 1\n    env: str = 'x'\n"
     found = find_in(tmp_path, {"main.py": text})
     assert found.keys["environment"] == ["A", "ENV"]
     (note,) = found.notes
@@ -253,7 +295,7 @@ def test_a_variable_that_a_dockerfile_sets_is_reported(tmp_path: Path) -> None:
     """Production reads its value from where the service is deployed; not one that no module reads."""
     dockerfile = "FROM x AS dev\nENV B=1\nFROM x\nENV C=1 PYTHONUNBUFFERED=1\nENV A prod\nARG B=1\n"
     found = find_in(
-        tmp_path, {"main.py": APP + "import os\nos.environ['A'], os.getenv('B')\n", "Dockerfile": dockerfile}
+        tmp_path, {"main.py": APP + "import os\nos.getenv('A'), os.getenv('B')\n", "Dockerfile": dockerfile}
     )
     assert found.all["environment"] == ["A", "B"]
     (note,) = found.notes

@@ -382,6 +382,20 @@ def test_tests_inside_a_package_are_not_sources(tmp_path: Path) -> None:
     assert "names the other files and folders of app: add new ones there" in found.notes[0]
 
 
+@pytest.mark.parametrize("name", ["tests.py", "shop_tests.py"])
+def test_a_module_of_tests_inside_a_package_is_not_a_source(tmp_path: Path, name: str) -> None:
+    """Django begins each of its applications with a module `tests`."""
+    files = {
+        "app/__init__.py": "",
+        "app/main.py": "import app.x\n" + APP,
+        "app/x.py": "",
+        f"app/{name}": "import pytest\n",
+    }
+    found = find_in(tmp_path, files)
+    assert found.keys["sources"] == ["app/__init__.py", "app/main.py", "app/x.py"]
+    assert found.keys["tests"] == [f"app/{name}"]
+
+
 def test_tests_inside_a_package_of_many_files_are_reported(tmp_path: Path) -> None:
     """A package with too many parts is named as a whole; the note names what a check will report."""
     files = {f"app/m{number}.py": "" for number in range(50)}
@@ -405,6 +419,12 @@ def test_tests_inside_a_package_of_many_files_are_reported(tmp_path: Path) -> No
             ["checks"],
         ),
         ({"pyproject.toml": "[tool.pytest.ini_options]\n", "setup.cfg": "[tool:pytest]\n"}, []),
+        ({"pyproject.toml": '[tool.pytest]\ntestpaths = ["checks"]\n', "checks/x.py": ""}, ["checks"]),
+        (
+            {"pytest.toml": '[pytest]\ntestpaths = ["checks"]\n', "checks/x.py": "", "pytest.ini": ""},
+            ["checks", "pytest.toml"],
+        ),
+        ({".pytest.toml": "", "tox.ini": "[pytest]\n"}, [".pytest.toml"]),
     ],
 )
 def test_tests_are_found_with_the_configuration_of_pytest(
