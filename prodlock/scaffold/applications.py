@@ -16,9 +16,12 @@ from prodlock.scaffold.declared import Declared, Deployment
 from prodlock.scaffold.modules import Modules, assigned, keyword, last, module_name, text, top
 from prodlock.scaffold.tree import Tree, is_inside, join
 
-# BlackSheep's is called Application.
-_CLASSES = frozenset({"FastAPI", "Starlette", "Litestar", "Quart", "Application"})
-_MODULES = frozenset({"fastapi", "starlette", "litestar", "quart", "blacksheep"})
+# BlackSheep's is called Application; Django has a function, and Channels a class around what it returns.
+_CLASSES = frozenset(
+    {"FastAPI", "Starlette", "Litestar", "Quart", "Application", "get_asgi_application", "ProtocolTypeRouter"}
+)
+_MODULES = frozenset({"fastapi", "starlette", "litestar", "quart", "blacksheep", "django", "channels"})
+_FRAMEWORKS = "FastAPI, Starlette, Django, Litestar, Quart or BlackSheep"
 _USUAL = frozenset({"main", "app", "asgi", "server", "wsgi", "__init__", "__main__", "application"})
 # What the classes of middleware, and the names of what serves, are called.
 _OUTER = re.compile(r"asgi|middleware", re.IGNORECASE)
@@ -122,14 +125,13 @@ def choose(tree: Tree, found: list[Candidate], named: Iterable[Reference]) -> tu
         )
         if factory := next(factories, ""):
             raise Failure(
-                f"The project must create an application of FastAPI, Starlette, Litestar, Quart or BlackSheep in a "
-                f"module, for a server to import (got {factory}). To fix it: call it in a module, such as `app = "
-                "create_app(...)`."
+                f"The project must create an application of {_FRAMEWORKS} in a module, for a server to import (got "
+                f"{factory}). To fix it: call it in a module, such as `app = create_app(...)`."
             )
         invalid = next((error for path in tree.python if (error := tree.error(path))), "")
         raise Failure(
-            "The project must create an application of FastAPI, Starlette, Litestar, Quart or BlackSheep in a module "
-            f"(got none{f', and {invalid}' if invalid else ''}). To fix it: "
+            f"The project must create an application of {_FRAMEWORKS} in a module (got "
+            f"none{f', and {invalid}' if invalid else ''}). To fix it: "
             f"{'correct that module, or ' if invalid else ''}name the application, for example with `--set "
             "application=app.main:app`."
         )

@@ -349,12 +349,14 @@ def _commands(project: Project, lock: locks.Lock, deployment: Deployment, found:
     further = jobs.find(project, deployment, lock.versions)
     declared, where = further.commands.pop(jobs.MIGRATE, ("", ""))
     migrations = shipped.migrations(project, declared, where)
-    if migrations and migrations.command.split()[0] in lock.versions:
+    if migrations and migrations.distribution in lock.versions:
         further.commands[jobs.MIGRATE] = (migrations.command, migrations.where)
         further.files += migrations.sources
     elif declared or migrations:
         command = declared or "alembic upgrade head"
-        lacking = f"the lock lacks {command.split()[0]}" if migrations else "its configuration or scripts are missing"
+        lacking = (
+            f"the lock lacks {migrations.distribution}" if migrations else "its configuration or scripts are missing"
+        )
         found.notes.append(f"`commands` has no migrate, because {lacking} (got `{command}`).")
     elif "alembic" in lock.versions and (path := shipped.configuration_of_alembic(project)):
         found.notes.append(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from prodlock import configuration
 from prodlock.inside.lock.selection import normalized
-from prodlock.scaffold import pyprojects, toml, yaml
+from prodlock.scaffold import pyprojects, shipped, toml, yaml
 from prodlock.scaffold.declared import SERVERS, Declared, Deployment
 from prodlock.scaffold.shipped import Project
 
@@ -179,7 +179,7 @@ def _kind(project: Project, one: Declared) -> str:
     words = one.words
     if one.program in _WORKERS:
         return next((kind for word, kind in _WORKERS[one.program].items() if not word or word in words), "")
-    if any(words[0] == program and word in words for program, word in _MIGRATIONS):
+    if any(words[0] == program and word in words for program, word in _MIGRATIONS) or shipped.is_of_django(words):
         return MIGRATE
     if one.is_deployed and _NAMES.fullmatch(one.name) and _is_service(one.name) and re.match(r"python", one.program):
         first = _first(words)

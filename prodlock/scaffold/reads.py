@@ -25,6 +25,8 @@ _URLS = {
     "db": "DATABASE_URL", "db_url": "DATABASE_URL", "cache": "CACHE_URL", "cache_url": "CACHE_URL",
     "email": "EMAIL_URL", "email_url": "EMAIL_URL", "search_url": "SEARCH_URL", "channels_url": "CHANNELS_URL",
 }  # fmt: skip
+# The function of dj_database_url, and the variable that it reads where it is given none.
+_DATABASE, _DATABASE_URL = "dj_database_url", "DATABASE_URL"
 # Classes may inherit from others.
 _DEEPEST = 8
 
@@ -146,6 +148,7 @@ def _read(module: ast.Module, helpers: AbstractSet[str]) -> Iterator[_Read]:
         for one in node.names
         if one.name in {"config", "env"}
     }
+    databases = _databases(nodes)
     for node in nodes:
         keys, prefix = [environ.key(node)], ""
         is_required = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and node not in tried
@@ -157,6 +160,9 @@ def _read(module: ast.Module, helpers: AbstractSet[str]) -> Iterator[_Read]:
             by_helper = last(called) in helpers and (isinstance(called, ast.Name) or last(called) not in _METHODS)
             if owner in readers and not node.args and last(called) in _URLS:
                 yield _Read(_URLS[last(called)], node.lineno, not has_default)
+            if _dotted(called) in databases:
+                named = node.args[0] if node.args else keyword(node, "env")
+                yield _Read(text(named) or _DATABASE_URL, node.lineno)
             if last(called) != "prefixed" and (
                 _dotted(called) == "decouple.config"
                 or owner in readers
@@ -175,6 +181,17 @@ def _read(module: ast.Module, helpers: AbstractSet[str]) -> Iterator[_Read]:
             for name in names:
                 if name and _NAME.fullmatch(prefix + name):
                     yield _Read(prefix + name, getattr(node, "lineno", 0), is_required and name not in defaults)
+
+
+def _databases(nodes: Iterable[ast.AST]) -> set[str]:
+    """Return the names that a module has for the function `config` of dj_database_url."""
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {f"{one.asname or one.name}.config" for one in node.names if one.name == _DATABASE}
+        elif isinstance(node, ast.ImportFrom) and node.module == _DATABASE:
+            found |= {one.asname or one.name for one in node.names if one.name == "config"}
+    return found
 
 
 def _looped(module: ast.Module, nodes: Iterable[ast.AST]) -> dict[str, list[str | None]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import configparser
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -41,6 +42,8 @@ class Migrations:
     command: str
     where: str
     sources: tuple[str, ...]
+    # The distribution that the command needs.
+    distribution: str
 
 
 @dataclass
@@ -178,6 +181,8 @@ def migrations(project: Project, declared: str, where: str) -> Migrations | None
     """
     if declared.startswith("aerich"):
         return _aerich(project, declared, where)
+    if is_of_django(shlex.split(declared)):
+        return _django(project, declared, where)
     named = _CONFIGURATION.findall(declared)
     # Alembic reads both, and what alembic.ini lacks from pyproject.toml (since 1.16).
     ini, toml = (
@@ -200,7 +205,7 @@ def migrations(project: Project, declared: str, where: str) -> Migrations | None
     folder = join(base, location)
     if not location or not project.tree.has_folder(folder):
         return None
-    return Migrations(declared or "alembic upgrade head", where or path, (*files, folder))
+    return Migrations(declared or "alembic upgrade head", where or path, (*files, folder), "alembic")
 
 
 def configuration_of_alembic(project: Project) -> str:
@@ -231,7 +236,28 @@ def _aerich(project: Project, command: str, where: str) -> Migrations | None:
     path = project.file(pyprojects.NAME)
     location = pyprojects.at(pyprojects.read(project.tree, path), "tool", "aerich", "location") if path else None
     folder = join(project.place, location) if isinstance(location, str) else ""
-    return Migrations(command, where, (path, folder)) if folder and project.tree.has_folder(folder) else None
+    has_folder = folder and project.tree.has_folder(folder)
+    return Migrations(command, where, (path, folder), "aerich") if has_folder else None
+
+
+def is_of_django(words: Sequence[str]) -> bool:
+    """Return whether a command migrates the database of a project of Django."""
+    # Behind Python's options.
+    return "migrate" in words and any(
+        posixpath.basename(one) == "manage.py" or one in {"django", "django-admin"}
+        for one in words[: words.index("migrate")]
+    )
+
+
+def _django(project: Project, command: str, where: str) -> Migrations | None:
+    words = shlex.split(command)
+    script = next((one for one in words if posixpath.basename(one) == "manage.py"), "")
+    path = project.file(script) if script else ""
+    if script and not path:
+        return None
+    # Its first line names a program that images do not have.
+    started = command if script != words[0] else f"python {shlex.join([posixpath.normpath(script), *words[1:]])}"
+    return Migrations(started, where, (path,) if path else (), "django")
 
 
 def _parts(tree: Tree, source: str, tests: list[str]) -> Iterator[str]:

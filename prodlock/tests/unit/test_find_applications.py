@@ -10,6 +10,8 @@ import pytest
 from prodlock.failure import Failure
 from prodlock.tests.unit.existing import APP, HASHED, find_in, hashed
 
+DJANGO = "from django.core.asgi import get_asgi_application\n"
+
 
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
@@ -32,6 +34,14 @@ from prodlock.tests.unit.existing import APP, HASHED, find_in, hashed
         ("main.py", APP + "traced = OpenTelemetryMiddleware(app)\n", "main:traced"),
         ("main.py", APP + "def client():\n    return TestClient(FastAPI())\n", "main:app"),
         ("main.py", "from blacksheep import Application\napp = Application()\n", "main:app"),
+        ("shop/asgi.py", DJANGO + "application = get_asgi_application()\n", "shop.asgi:application"),
+        (
+            "shop/asgi.py",
+            DJANGO + "from channels.routing import ProtocolTypeRouter as Router\nhttp = get_asgi_application()\n"
+            "application = Router({'http': http})\n",
+            "shop.asgi:application",
+        ),
+        ("main.py", DJANGO + APP + "app.mount('/admin', get_asgi_application())\n", "main:app"),
         ("main.py", APP + "sub = FastAPI()\napp.mount('/sub', sub)\n", "main:app"),
         ("main.py", APP + "if __name__ == '__main__':\n    other = FastAPI()\n", "main:app"),
         ("main.py", "from fastapi import FastAPI\ntry:\n    app = FastAPI()\nfinally:\n    pass\n", "main:app"),

@@ -305,6 +305,38 @@ def test_migrations_ship_with_what_their_command_reads(
 
 
 @pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"Procfile": "release: python manage.py migrate --noinput\n"}, "python manage.py migrate --noinput"),
+        ({"Makefile": "migrate:\n\t./manage.py migrate\n"}, "python manage.py migrate"),
+        ({"Procfile": "release: django-admin migrate\n"}, "django-admin migrate"),
+        ({"Procfile": "release: python -m django migrate\n"}, "python -m django migrate"),
+    ],
+    ids=["Procfile", "script", "django-admin", "module"],
+)
+def test_migrations_of_django_run_before_the_service(tmp_path: Path, files: dict[str, str], expected: str) -> None:
+    """Images have no shell that could start the script itself, and ship manage.py where the command needs it."""
+    application = {
+        "shop/asgi.py": "from django.core.asgi import get_asgi_application\napplication = get_asgi_application()\n",
+        "manage.py": "import shop\nfrom django.core.management import execute_from_command_line\n",
+        "requirements.txt": hashed("django"),
+    }
+    found = find_in(tmp_path, {**application, **files})
+    assert found.keys["commands"] == {"migrate": expected}
+    assert found.keys["sources"] == (["manage.py", "shop"] if "manage.py" in expected else ["shop"])
+    assert not any("commands" in note for note in found.notes)
+
+
+def test_a_migration_of_django_needs_its_distribution_and_its_script(tmp_path: Path) -> None:
+    """Otherwise a note gives the reason."""
+    files = {"main.py": APP, "Procfile": "release: python manage.py migrate\n"}
+    notes = find_in(tmp_path, files).notes
+    assert any("`commands` has no migrate, because its configuration or scripts are missing" in note for note in notes)
+    notes = find_in(tmp_path, {"manage.py": "", **files}).notes
+    assert any("`commands` has no migrate, because the lock lacks django" in note for note in notes)
+
+
+@pytest.mark.parametrize(
     ("lock", "ini", "reason"),
     [
         (hashed(), "[alembic]\nscript_location = alembic\n", "the lock lacks alembic"),
