@@ -318,7 +318,7 @@ def _not_repeated(
         )
 
 
-def _environment(tree: Tree, paths: Iterable[str], given: Iterable[tuple[str, str]], found: Found) -> None:
+def _environment(tree: Tree, paths: Sequence[str], given: Iterable[tuple[str, str]], found: Found) -> None:
     """Decide the variables that Compose hands on."""
     read = reads.environment(tree, paths)
     names = {name: one.where for name, one in read.items() if not variables.decides_code(name)}
@@ -334,14 +334,34 @@ def _environment(tree: Tree, paths: Iterable[str], given: Iterable[tuple[str, st
             "Add those that a library reads to `environment`."
         )
     found.decide("environment", list(names), _places(one.rpartition(":")[0] for one in names.values()))
-    services = found.all["services"]
-    given_by_services = recipes.addresses(services, "") if isinstance(services, dict) else {}
+    services = _services(found)
+    given_by_services = recipes.addresses(services, "")
     without = [name for name in names if read[name].is_required and name not in given_by_services]
     if without:
         found.notes.append(
             f"Without a default: {', '.join(without)} ({_places(names[one] for one in without)}). The service may not "
             "start without them: set them in .env, which git ignores, and where it is deployed."
         )
+    for name, image in services.items():
+        recipe = recipes.known(image)
+        secret = recipes.secret(name)
+        if (
+            recipe
+            and recipe.password
+            and recipe.variable in names
+            and not any(secret in tree.text(path) for path in paths)
+        ):
+            found.notes.append(
+                f"Production's {name} has a password, which the address that Compose hands on does not have. To fix "
+                f"it: read /run/secrets/{secret} in the service, or set {recipe.variable} in .env with the password "
+                f"that the first `inv serve` writes to {recipes.SECRETS}/{secret}."
+            )
+
+
+def _services(found: Found) -> dict[str, str]:
+    """Return the decided services with their images."""
+    services = found.all["services"]
+    return {name: str(image) for name, image in services.items()} if isinstance(services, dict) else {}
 
 
 def _commands(project: Project, lock: locks.Lock, deployment: Deployment, found: Found) -> jobs.Jobs:

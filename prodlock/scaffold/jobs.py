@@ -28,6 +28,9 @@ _WORKERS = {
     "huey_consumer.py": {"": WORKER},
 }
 _MIGRATIONS = (("alembic", "upgrade"), ("aerich", "upgrade"))
+# Where Celery's beat keeps the times of its last runs.
+_SCHEDULE = "/tmp/celerybeat-schedule"  # noqa: S108 - a container's
+_CONFIGURED = re.compile(r"beat_schedule(?:_filename|r)\b", re.IGNORECASE)
 # Services that start a module of the project's own, by their names.
 _NAMES = re.compile(r".*(?:worker|scheduler|beat|consumer|cron|clock|jobs?|queue|listener).*")
 # Of any registry; Bitnami's images keep their data in other folders.
@@ -83,6 +86,7 @@ def find(project: Project, deployment: Deployment, locked: Container[str] = ()) 
                 _add(jobs, one.name, {text: one})
         else:
             _add(jobs, name, texts)
+    _keep_schedules(project, jobs)
     scripts = _scripts(project)
     for one in deployment.commands:
         if one.is_deployed and one.program in scripts and _NAMES.fullmatch(one.name):
@@ -186,6 +190,25 @@ def _kind(project: Project, one: Declared) -> str:
         started = words[first + 1 : first + 2] if words[first] == "-m" else words[first : first + 1]
         return one.name if any(modules(project, map(shlex.quote, started))) else ""
     return ""
+
+
+def _keep_schedules(project: Project, jobs: Jobs) -> None:
+    """Let Celery's beat write its schedule where production can write."""
+    for name, (text, where) in jobs.commands.items():
+        if _writes_schedule(project, shlex.split(text)):
+            jobs.commands[name] = (f"{text} --schedule={_SCHEDULE}", where)
+            jobs.notes.append(
+                f"Celery's beat keeps its schedule in {_SCHEDULE}, because production can write to /tmp alone (got "
+                f"`{text}`, {where}). It begins anew when its container does."
+            )
+
+
+def _writes_schedule(project: Project, words: Sequence[str]) -> bool:
+    """Return whether a command is Celery's beat that keeps its schedule in the working directory."""
+    is_beat = words[0] == "celery" and bool({"beat", "-B", "--beat"} & {*words})
+    is_given = any(re.match(r"-[sS]|--schedule", word) for word in words)
+    is_configured = any(_CONFIGURED.search(project.tree.text(path)) for path in project.tree.python)
+    return is_beat and not is_given and not is_configured
 
 
 def _scripts(project: Project) -> dict[str, str]:

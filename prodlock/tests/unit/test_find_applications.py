@@ -319,7 +319,7 @@ def test_modules_that_texts_name_ship(tmp_path: Path, text: str, expected: list[
     ("worker", "lock", "expected"),
     [
         ("celery -A app.jobs worker", "celery", {"worker": "celery -A app.jobs worker"}),
-        ("celery -A app.jobs beat", "celery", {"scheduler": "celery -A app.jobs beat"}),
+        ("celery -A app.jobs beat -s /tmp/x", "celery", {"scheduler": "celery -A app.jobs beat -s /tmp/x"}),
         ("arq app.jobs.Settings", "arq", {"worker": "arq app.jobs.Settings"}),
         ("/venv/bin/rq worker high", "rq", {"worker": "rq worker high"}),
         ("dramatiq app.jobs", "dramatiq", {"worker": "dramatiq app.jobs"}),
@@ -347,6 +347,32 @@ def test_workers_are_found(tmp_path: Path, worker: str, lock: str, expected: dic
     assert found.all["commands"] == expected
     if "app" in worker:
         assert found.keys["sources"] == ["app", "core.py", "main.py"]
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "written"),
+    [
+        ("celery -A app.jobs beat", "", True),
+        ("celery -A app.jobs worker -B", "", True),
+        ("celery -A app.jobs beat --schedule=/tmp/x", "", False),
+        ("celery -A app.jobs beat -S django", "", False),
+        ("celery -A app.jobs beat", "beat_schedule_filename = '/tmp/x'\n", False),
+        ("celery -A app.jobs beat", "CELERY_BEAT_SCHEDULER = 'x'\n", False),
+        ("celery -A app.jobs beat", "app.conf.beat_schedule = {}\n", True),
+        ("celery -A app.jobs worker", "", False),
+    ],
+)
+def test_celery_beat_keeps_its_schedule_where_production_can_write(
+    tmp_path: Path, command: str, settings: str, *, written: bool
+) -> None:
+    """By default it writes a file to the working directory. A note reports the option."""
+    files = {"app/main.py": APP, "app/jobs.py": settings, "Procfile": f"worker: {command}\n"}
+    found = find_in(tmp_path, {"requirements.txt": hashed("celery"), **files})
+    started = f"{command} --schedule=/tmp/celerybeat-schedule" if written else command
+    assert found.keys["commands"] in ({"worker": started}, {"scheduler": started})
+    assert (
+        any("Celery's beat keeps its schedule in /tmp/celerybeat-schedule" in note for note in found.notes) is written
+    )
 
 
 @pytest.mark.parametrize(

@@ -154,17 +154,24 @@ def test_variables_without_a_default_are_reported(tmp_path: Path, text: str, exp
     assert [one.partition(" (")[0] for one in notes] == [f"Without a default: {', '.join(expected)}"] * bool(expected)
 
 
-def test_the_address_of_a_service_has_a_default(tmp_path: Path) -> None:
-    """Compose hands it on."""
+def test_the_address_of_a_service_has_a_default_without_its_password(tmp_path: Path) -> None:
+    """Compose hands it on; a service that reads the file needs nothing else."""
     files = {
         "main.py": APP + "import os\nos.environ['DATABASE_URL'], os.environ['KEY']\n",
-        "compose.yaml": "services:\n  db:\n    image: postgres:17\n",
+        "compose.yaml": "services:\n  my-db:\n    image: postgres:17\n  cache:\n    image: redis:7\n",
     }
-    (note,) = find_in(tmp_path, files).notes
-    assert note == (
+    required, of_service = find_in(tmp_path, files).notes
+    assert required == (
         "Without a default: KEY (main.py:4). The service may not start without them: set them in .env, which git "
         "ignores, and where it is deployed."
     )
+    assert of_service == (
+        "Production's my-db has a password, which the address that Compose hands on does not have. To fix it: read "
+        "/run/secrets/my_db_password in the service, or set DATABASE_URL in .env with the password that the first `inv "
+        "serve` writes to .prodlock/secrets/my_db_password."
+    )
+    files["main.py"] += "open('/run/secrets/my_db_password')\n"
+    assert find_in(tmp_path, files).notes == [required]
 
 
 def test_a_variable_that_decides_which_code_runs_is_reported(tmp_path: Path) -> None:
