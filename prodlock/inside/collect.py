@@ -46,6 +46,9 @@ UNCOMPILED = {
 LOADED = "libgcc_s.so.1"
 # Programs beside the interpreter: env(1) starts it with signals blocked.
 PROGRAMS = ("/usr/bin/env",)
+# The program that `ctypes.util.find_library` asks for the library of a Debian package: psycopg, GeoDjango and others
+# load theirs in this way.
+FINDER = Path("/sbin/ldconfig")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 # Files that Python and the libraries read, beside certificates and time zones.
 READ = (
@@ -237,9 +240,12 @@ def add_data(tree: Tree) -> None:
 
 
 def add_packages(tree: Tree, before: Path) -> None:
-    """Add the Debian packages that the base image lacks, as a whole."""
+    """Add the Debian packages that the base image lacks, as a whole, and the program that finds their libraries."""
     owned = contents()
-    for package in stanzas(DPKG / "status").keys() - stanzas(before).keys():
+    added = stanzas(DPKG / "status").keys() - stanzas(before).keys()
+    if added and FINDER.exists():
+        tree.add(FINDER)
+    for package in added:
         for path in map(Path, owned[package]):
             # A link to a file that the image leaves out, such as a manual, is broken.
             if path.exists() and (path.is_symlink() or not path.is_dir()):

@@ -204,9 +204,10 @@ def test_a_debian_package_is_added_with_its_libraries(copy: Path) -> None:
         "subprocess.run(['git', 'init', '--quiet', '/tmp/x'], check=True)\n"
         "print(pathlib.Path('/tmp/x/.git').is_dir())\n"
         "records = {path.name for path in pathlib.Path('/var/lib/dpkg/status.d').iterdir()}\n"
-        "print({'git', 'libpq5', 'libssl3t64'} <= records)"
+        "print({'git', 'libpq5', 'libssl3t64', 'libc-bin'} <= records)\n"
+        "import ctypes.util; print(ctypes.util.find_library('pq'))"
     )
-    assert python(script, image=f"{COPY}:prod").split() == ["True", "True", "True"]
+    assert python(script, image=f"{COPY}:prod").split() == ["True", "True", "True", "libpq.so.5"]
     assert docker("run", "--rm", f"{COPY}:dev", "git", "--version").stdout.startswith("git version")
     assert inv("check-prod-has-no-pytest", cwd=copy).returncode == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path, PurePath
@@ -150,7 +151,10 @@ def test_the_package_that_owns_a_file_is_found() -> None:
 
 
 def test_added_packages_are_taken_whole(tmp_path: Path) -> None:
-    """A package that the earlier status lacks was added on purpose; of others, only linked files are taken."""
+    """A package that the earlier status lacks was added on purpose; of others, only linked files are taken.
+
+    `ctypes.util.find_library` finds the libraries of added packages by ldconfig.
+    """
     status = (collect.DPKG / "status").read_text(encoding="utf-8")
     before = tmp_path / "before"
     before.write_text(
@@ -161,3 +165,7 @@ def test_added_packages_are_taken_whole(tmp_path: Path) -> None:
     collect.add_packages(tree, before)
     assert {Path("/etc/services"), Path("/etc/rpc")} <= tree.paths
     assert not any(path.is_relative_to("/usr/lib") for path in tree.paths)
+    assert os.path.realpath(collect.FINDER) in map(str, tree.paths)
+    unchanged = collect.Tree(tmp_path / "unchanged")
+    collect.add_packages(unchanged, collect.DPKG / "status")
+    assert unchanged.paths == set()
