@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from prodlock.configuration import LOCKS
 from prodlock.failure import Failure
-from prodlock.scaffold import layout, pyprojects
+from prodlock.scaffold import layout, locks, pyprojects
 from prodlock.scaffold.declared import Declared, Deployment
 from prodlock.scaffold.modules import Modules, assigned, keyword, last, module_name, text, top
 from prodlock.scaffold.tree import Tree, is_inside, join
@@ -127,6 +127,12 @@ def choose(tree: Tree, found: list[Candidate], named: Iterable[Reference]) -> tu
             raise Failure(
                 f"The project must create an application of {_FRAMEWORKS} in a module, for a server to import (got "
                 f"{factory}). To fix it: call it in a module, such as `app = create_app(...)`."
+            )
+        if not any(tree.has(name) for name in LOCKS) and (lock := locks.above_root(tree.root)):
+            raise Failure(
+                f"The project must create an application of {_FRAMEWORKS} in a module (got none in this folder, which "
+                f"is a part of the project of {lock}). To fix it: run `prodlock init` in {lock.parent}, and name the "
+                "application there, for example with `--set application=app.main:app`."
             )
         invalid = next((error for path in tree.python if (error := tree.error(path))), "")
         raise Failure(

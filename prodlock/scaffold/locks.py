@@ -100,7 +100,7 @@ def _lacking(tree: Tree, place: str, lists: Sequence[str]) -> tuple[str, str]:
         return f"{join(place, ignored[0])}, which git ignores", "remove it from .gitignore, and commit it"
     if others := [name for name in _OTHERS if tree.has(join(place, name))]:
         return join(place, others[0]), _OTHERS[others[0]]
-    if above := _above(tree.root):
+    if above := above_root(tree.root):
         return (
             f"none, and {above}",
             f"run `prodlock init` in {above.parent}, which has the lock of this project as well",
@@ -110,7 +110,7 @@ def _lacking(tree: Tree, place: str, lists: Sequence[str]) -> tuple[str, str]:
     return "none", "lock the dependencies with `poetry lock`, `uv lock` or `pip lock`"
 
 
-def _above(root: Path) -> Path | None:
+def above_root(root: Path) -> Path | None:
     """Return the lock of the workspace that a folder of a repository is in, or None."""
     for folder in (root.resolve(), *root.resolve().parents):
         if found := next((folder / name for name in _NAMES if (folder / name).is_file()), None):

@@ -12,9 +12,10 @@ from prodlock.scaffold.modules import Modules, assigned, keyword, last, text
 from prodlock.scaffold.yaml import Value
 
 _HEALTH = re.compile(
-    r"(?:.*/)?(?:healthz?|health[-_]?check|livez?|liveness|ping|heartbeat|__heartbeat__)/?|(?:/api)?(?:/v\d+)?/status/?"
+    r"(?:.*/)?_{0,2}(?:healthz?|health[-_]?check|livez?|liveness|alive|ping|heartbeat)_{0,2}/?"
+    r"|(?:/api)?(?:/v\d+)?/status/?"
 )
-_READY = re.compile(r"(?:.*/)?(?:readyz?|readiness|health/ready)/?")
+_READY = re.compile(r"(?:.*/)?_{0,2}(?:readyz?|readiness|health/ready)_{0,2}/?")
 # The usual names, the best one first.
 _ORDER = ("health", "live", "ping")
 _METHODS = frozenset({"get", "api_route", "route", "add_api_route", "add_route", "Route", "head"})

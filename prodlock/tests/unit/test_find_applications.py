@@ -58,6 +58,16 @@ def test_an_application_is_found_in_each_usual_form(tmp_path: Path, name: str, t
     assert find_in(tmp_path, {name: text}).keys["application"] == expected
 
 
+def test_a_member_whose_application_comes_from_another_one_is_refused_with_the_root(tmp_path: Path) -> None:
+    """Its factory, and the lock, are outside of the folder."""
+    (tmp_path / "uv.lock").write_text("")
+    member = tmp_path / "services" / "api"
+    member.mkdir(parents=True)
+    text = "from kernel import make_app\napp = make_app()\n"
+    with pytest.raises(Failure, match=rf"run `prodlock init` in {re.escape(str(tmp_path.resolve()))}, and name the"):
+        find_in(member, {"main.py": text, "lock-of-another-tool": ""})
+
+
 def test_two_equal_applications_are_refused_with_both_places(tmp_path: Path) -> None:
     """The message names both places and the option that decides."""
     with pytest.raises(Failure, match=r"`app` \(a/main.py:2\), `app` \(b/main.py:2\).*--set application="):

@@ -237,6 +237,8 @@ def test_probes_have_the_prefixes_of_their_routers(tmp_path: Path) -> None:
         ("sub = FastAPI()\n@sub.get('/health')\ndef x(): ...\napp.mount('/api', sub)\n", "/api/health", ""),
         ("@app.get('/orders/status')\ndef x(): ...\n@app.get('/orders/{health}')\ndef y(): ...\n", "", ""),
         ("@app.get('/status')\ndef x(): ...\n", "/status", ""),
+        ("@app.get('/_health')\ndef x(): ...\n@app.get('/_/ready')\ndef y(): ...\n", "/_health", "/_/ready"),
+        ("@app.get('/__ping__')\ndef x(): ...\n@app.get('/alive')\ndef y(): ...\n", "/alive", ""),
         ("@app.post('/health')\ndef x(): ...\n", "", ""),
         (
             LITESTAR + "class C(Controller):\n    path = 'sys'\n    @get('health')\n    def x(self): ...\n",
