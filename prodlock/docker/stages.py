@@ -29,6 +29,12 @@ TOOLS = {
 }  # fmt: skip
 # The tools that have more than their group, or none, and their stages.
 _STAGES = {"lint": "beside-dev", "reload": "beside-dev", "loop": "on-dev", "audit": "audit", "sign": "sign"}
+# What a tool that makes a version from git reads instead, in a container without git. A lock has no such version.
+_VERSIONS = {
+    "SETUPTOOLS_SCM_PRETEND_VERSION": "0",
+    "PDM_BUILD_SCM_VERSION": "0",
+    "UV_DYNAMIC_VERSIONING_BYPASS": "0",
+}
 # The names of an address that leads to the machine itself, which a container reaches in its network alone.
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -53,9 +59,25 @@ def uv(project: Project, arguments: list[str]) -> int:
         "UV_PYTHON_PREFERENCE": "system",
     }
     indexes = {"UV_DEFAULT_INDEX": given["INDEX_URL"], "UV_INDEX": given["EXTRA_INDEX_URL"]}
+    if _has_dynamic_version(project):
+        fixed |= _VERSIONS
     # An empty variable would name no index.
     settings = fixed | {name: address for name, address in indexes.items() if address}
     return _locking_tool(project, ["uv", *arguments], settings)
+
+
+def _has_dynamic_version(project: Project) -> bool:
+    """Return whether a build of the project, or of a member of its workspace, makes a version.
+
+    Then uv builds it, to read what it needs. uv reports a pyproject.toml that it can't read.
+    """
+    for path in generated.lock_inputs(project):
+        if Path(path).name == "pyproject.toml":
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                described = tomllib.loads((project.root / path).read_text(encoding="utf-8"))
+                if "version" in described["project"]["dynamic"]:
+                    return True
+    return False
 
 
 def _locking_tool(project: Project, command: list[str], settings: Mapping[str, str]) -> int:

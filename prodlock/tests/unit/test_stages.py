@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from prodlock import site
 from prodlock.docker import engine, linters, own_tests, stages
 from prodlock.failure import Failure
 from prodlock.project import Project
@@ -31,6 +32,29 @@ def test_poetry_is_given_the_logins_of_its_sources(tmp_path: Path) -> None:
         "POETRY_HTTP_BASIC_OUR_INDEX_USERNAME": "user",
         "POETRY_HTTP_BASIC_OUR_INDEX_PASSWORD": "p@ss",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[project]\ndynamic = ["version"]\n', "0"),
+        ('[project]\nversion = "1"\n', None),
+        ('[project]\ndynamic = ["readme"]\n', None),
+        ("project = 1\n", None),
+    ],
+)
+def test_uv_locks_a_project_whose_version_git_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: str | None
+) -> None:
+    """The container has no git, and no lock has such a version."""
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "uv.lock").write_text("version = 1\n", encoding="utf-8")
+    given: dict[str, str] = {}
+    monkeypatch.setattr(stages, "_locking_tool", lambda _, __, settings: given.update(settings))
+    monkeypatch.setattr(site, "environment", lambda _: {"INDEX_URL": "", "EXTRA_INDEX_URL": ""})
+    stages.uv(Project(tmp_path, {}), ["lock"])
+    assert given["UV_NO_SYNC"] == "1"
+    assert given.get("SETUPTOOLS_SCM_PRETEND_VERSION") == expected
 
 
 def test_a_checkout_whose_path_has_a_colon_is_refused(tmp_path: Path) -> None:
