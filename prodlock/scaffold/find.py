@@ -27,6 +27,7 @@ from prodlock.scaffold import (
     routes,
     serving,
     shipped,
+    sqlite,
     toml,
 )
 from prodlock.scaffold.declared import Declared, Deployment
@@ -153,6 +154,12 @@ def find(root: Path, given: Mapping[str, object] | None = None) -> Found:
         found.notes.append(
             "Images have the sources of the project, not its installed distribution, whose metadata is read at "
             f"{', '.join(places)}. To fix it: catch PackageNotFoundError there, or read the version from a module."
+        )
+    if databases := dict(sqlite.files(tree, paths)):
+        found.notes.append(
+            f"Production can write to /tmp alone, which its container loses: not the SQLite database "
+            f"{', '.join(databases)} ({_places(databases.values())}). To fix it: use a database of `services`, or a "
+            "path in /tmp if nothing has to be kept."
         )
     if tree.folders_aside:
         found.notes.append(

@@ -199,7 +199,7 @@ def _keep_schedules(project: Project, jobs: Jobs) -> None:
             jobs.commands[name] = (f"{text} --schedule={_SCHEDULE}", where)
             jobs.notes.append(
                 f"Celery's beat keeps its schedule in {_SCHEDULE}, because production can write to /tmp alone (got "
-                f"`{text}`, {where}). It begins anew when its container does."
+                f"`{text}`, {where}). A new container starts with an empty one."
             )
 
 

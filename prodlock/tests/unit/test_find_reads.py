@@ -330,3 +330,22 @@ def test_variables_of_modules_that_a_value_selects_are_found(tmp_path: Path, mod
     files[module] = files.get(module, "") + code + "\n"
     files["app/main.py"] += f"import {module.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}\n"
     assert find_in(tmp_path, files).all["environment"] == ["A"]
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("URL = 'sqlite:///./todo.db'\n", "./todo.db (main.py:3)"),
+        ("URL = os.getenv('URL', 'sqlite+aiosqlite:////data/x.db?a=1')\n", "/data/x.db (main.py:3)"),
+        ("import sqlite3 as s, sqlite3\nsqlite3.connect('x.db')\n", "x.db (main.py:4)"),
+        ("D = {'ENGINE': 'django.db.backends.sqlite3', 'NAME': BASE / 'db.sqlite3'}\n", "db.sqlite3 (main.py:3)"),
+        ("URL = 'sqlite:////tmp/x.db', 'sqlite://', 'sqlite:///:memory:'\n", ""),
+        ("import sqlite3\nsqlite3.connect(':memory:'), sqlite3.connect(path), sqlite3.connect('known.db')\n", ""),
+        ("db.connect('x.db')\nURL = f'sqlite:///{path}'\n", ""),
+    ],
+)
+def test_a_database_where_production_cannot_write_is_reported(tmp_path: Path, code: str, expected: str) -> None:
+    """In the working directory, or in another folder; not in /tmp or in memory, nor data of the project."""
+    notes = find_in(tmp_path, {"main.py": APP + code, "known.db": ""}).notes
+    text = " ".join(note for note in notes if "SQLite" in note)
+    assert (f"not the SQLite database {expected}." in text) if expected else not text
