@@ -125,6 +125,11 @@ class Evidence:
             return match[0]
         return next((one for one in self.sites if path.startswith(f"{one}/")), "")
 
+    def top_of(self, path: str) -> str:
+        """Return the package, module or metadata of an environment that a path is in, or an empty string."""
+        site = self.site_of(path)
+        return "/".join([site, *path.removeprefix(f"{site}/").split("/")[:1]]) if site else ""
+
 
 def attribute(evidence: Evidence, compare: Compare) -> Attribution:
     """Return the origin of every file."""

@@ -25,6 +25,7 @@ from prodlock.origins import (
     findings,
     images,
     interpreter,
+    links,
     locks,
     own,
     repository,
@@ -113,7 +114,7 @@ def verify(project: Project, reference: str, options: Options | None = None) -> 
             Progress() as progress,
             images.open_image(project, reference, options.base, platform=options.platform) as subject,
         ):
-            collection = _Collection(project, subject, options, progress)
+            collection = _Collection(project, links.followed(subject), options, progress)
             evidence = collection.evidence(found_locks)
             attribution = attribute(evidence, functools.partial(collection.compare, evidence.python))
             found = findings.judge(evidence, attribution, strict=options.strict)

@@ -153,7 +153,9 @@ def places(wheel: Wheel, site: str, python: Python) -> Iterator[tuple[str, Membe
     # Installers take the name from the lock, a requirement, the metadata or the wheel's file.
     written = (*(wheel.name.replace("-", sign) for sign in "-_."), wheel.file.partition("-")[0], data.partition("-")[0])
     names = dict.fromkeys(filter(None, written))
-    headers = [f"{base}/include/{folder}/{name}" for folder in (minor, f"site/{minor}", "python") for name in names]
+    # `uv pip install --target` has no folder of a version.
+    folders_of_headers = (f"/{minor}", f"/site/{minor}", "/python", "")
+    headers = [f"{base}/include{folder}/{name}" for folder in folders_of_headers for name in names]
     folders = {"purelib": [site], "platlib": [site], "data": [base], "headers": headers, "scripts": [f"{base}/bin"]}
     for name, member in wheel.members.items():
         first, _, rest = name.partition("/")

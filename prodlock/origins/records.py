@@ -75,6 +75,8 @@ class Subject:
     base_id: str = ""
     # The base image of an image that was built from nothing, and that has copies of the base image's files.
     copied: Copied | None = field(default=None, repr=False)
+    # The files in a cache that links of an environment lead to, by layer and path.
+    linked: frozenset[tuple[int, str]] = frozenset()
 
     @cached_property
     def base_files(self) -> tuple[File, ...]:

@@ -68,8 +68,7 @@ class Code:
 
     def _code(self, file: File, path: str) -> Verdict | None:
         """Return the rule that code at a path breaks."""
-        if site := self.evidence.site_of(path):
-            top = "/".join([site, *path.removeprefix(f"{site}/").split("/")[:1]])
+        if top := self.evidence.top_of(path):
             return rules.ADDED_FILE, "file", top, "no locked wheel and no installer has it"
         is_command = COMMANDS.fullmatch(path) or posixpath.dirname(path) in self._path
         if _TOOL_PROGRAMS.fullmatch(path) and is_command:

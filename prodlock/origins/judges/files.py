@@ -59,7 +59,9 @@ def _rights(file: File, modes_of_base: set[tuple[str, int]]) -> Verdict | None:
 def _file(file: File, origin: Origin, case: Case, code: Code, *, strict: bool) -> Verdict | None:
     """Return the rule that a file breaks, what it is, the folder that stands for it, and the reason."""
     by = case.attribution.deleted.get((file.layer, file.path))
-    if verdict := leftovers.judge(file, origin):
+    # A cache that an environment has links to is no leftover.
+    is_linked = (file.layer, file.path) in case.evidence.subject.linked
+    if not is_linked and (verdict := leftovers.judge(file, origin)):
         rule, what, place, why = verdict
         return rule, what, place, why if by is None else f"{why}; layer {by + 1} deletes it, and it still ships"
     held = case.evidence.seen.get(file.path)
