@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import posixpath
 import re
 
 from prodlock.image.records import File
@@ -33,7 +34,8 @@ def followed(subject: Subject) -> Subject:
     replaced: set[Key] = set()
     for link in links:
         is_seen = layers.is_seen(link.path, link.layer)
-        for copy in unpacked.get(resolved(link.path, targets), ()):
+        target = posixpath.join(posixpath.dirname(link.path), link.target)
+        for copy in unpacked.get(resolved(target, targets), ()):
             # What a later layer has is not behind a link that is gone.
             if (is_seen or copy.layer <= link.layer) and layers.deletion(copy.path, copy.layer) is None:
                 copies[max(copy.layer, link.layer), link.path] = copy

@@ -66,6 +66,17 @@ def test_link_to_a_deleted_file_is_found() -> None:
     assert ("LS605", f"{SITE}/shop/prices.py") in codes(cached, linked, gone, wheel=wheel)
 
 
+def test_link_that_a_later_layer_deletes_is_followed_in_its_own() -> None:
+    """The distribution's commands and other files stay accounted for."""
+    cached, linked, wheel = installed()
+    info = f"{SITE}/shop-1.0.dist-info"
+    assert {code for code, _ in codes(cached, linked, {f"{SITE}/.wh.shop-1.0.dist-info": b""}, wheel=wheel)} == {
+        "LS604", "LS613",
+    }  # fmt: skip
+    image = links.followed(subject(BASE, cached, linked, {f"{info}/.wh.METADATA": b""}))
+    assert f"{info}/METADATA" not in targets(image)
+
+
 def test_cache_that_no_link_leads_to_is_a_leftover() -> None:
     """An environment of copies needs no cache."""
     cached, _, wheel = installed()
