@@ -21,6 +21,12 @@ _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*
 _MOST_POINTER = 1024
 # The first line of a script, which an installer replaces; what follows it identifies the script.
 _FIRST_LINE = re.compile(rb"#!.*python.*\n")
+# A here-document of a Dockerfile (https://docs.docker.com/reference/dockerfile/#here-documents): how it is declared, and
+# its text.
+_DOCKERFILE = re.compile(r"(?:.*/)?(?:[^/]+\.)?(?:Dockerfile|Containerfile)(?:\.[^/]+)?", re.IGNORECASE)
+_HERE_DOCUMENT = re.compile(
+    rb"(?m)^[^#\n][^\n]*?<<(?P<dash>-?)(?P<quote>[\"']?)(?P<end>\w+)(?P=quote)[^\n]*\n(?P<text>(?:[^\n]*\n)*?)\t*(?P=end)$"
+)
 # How many digits of a commit's hash are printed.
 _ABBREVIATED = 7
 
@@ -30,6 +36,7 @@ def read(project: Project, sources: Sequence[str] = (), sizes: Collection[int] =
 
     Contents larger than 1 MiB are read where their size is one of `sizes`, those of the image's files. Texts count with
     the line ends of Windows too, which git writes there by default, and scripts of Python without their first line.
+    Here-documents of Dockerfiles count as files.
     Raises Failure, code 2, where git can't read the repository, or a source is not there.
     """
     if sources:
@@ -58,9 +65,18 @@ def _repository(name: str, contents: Iterator[tuple[str, bytes]]) -> Repository:
             digests.append(hashlib.sha256(content.replace(b"\n", b"\r\n")).hexdigest())
         if (first := _FIRST_LINE.match(content)) and (rest := content[first.end() :]):
             digests.append(hashlib.sha256(rest).hexdigest())
+        if len(content) <= _SMALL and _DOCKERFILE.fullmatch(path):
+            digests += [hashlib.sha256(text).hexdigest() for text in here_documents(content)]
         for digest in digests:
             found.setdefault(digest, []).append(path)
     return Repository(name, found, frozenset(empty))
+
+
+def here_documents(dockerfile: bytes) -> Iterator[bytes]:
+    """Yield the files that the here-documents of a Dockerfile write, where no variable is in them."""
+    for match in _HERE_DOCUMENT.finditer(dockerfile.replace(b"\r\n", b"\n")):
+        if text := match["text"]:
+            yield re.sub(rb"(?m)^\t+", b"", text) if match["dash"] else text
 
 
 def _present(project: Project, sources: Sequence[str], sizes: Collection[int]) -> Iterator[tuple[str, bytes]]:

@@ -169,6 +169,16 @@ EXAMPLES = {
             findings=(Found("LS611", "pip"), Found("LS610", "/tmp/requirements.txt")),
         ),
         Example("native"),
+        Example(
+            "links",
+            lock="uv.lock",
+            site="/app/.venv/lib/python3.13/site-packages",
+            python="/app/.venv/bin/python",
+            sources="/app/app",
+            # What the cache has beside the wheels' files.
+            findings=(Found("LS610", "/app/.uv-cache"),),
+            unexplained=("/app/.uv-cache/",),
+        ),
         # An image from scratch, which has the base image's files and none of its layers.
         Example("flat", options=(f"--base={BASE}",)),
         Example(

@@ -36,6 +36,16 @@ def test_linked_files_are_those_of_the_wheel() -> None:
     assert (f"{CACHE}/shop/prices.py", Kind.WHEEL, 6) in origins
 
 
+def test_data_of_a_wheel_is_linked_from_another_folder() -> None:
+    """The cache has a wheel's data where the wheel has it."""
+    _, wheel = distribution("shop", "1.0", {"shop/a.py": b"x = 1\n", "shop-1.0.data/data/share/b.js": b"y = 2\n"})
+    cached, linked, _ = installed()
+    cached = dict(cached) | {f"{CACHE}/shop-1.0.data/data/share/b.js": b"y = 2\n"}
+    linked = dict(linked) | {"/usr/local/share/b.js": f"-> {CACHE}/shop-1.0.data/data/share/b.js".encode()}
+    paths = {path for _, path in codes(cached, linked, wheel=wheel)}
+    assert not [path for path in paths if path.endswith(("b.js", "/share"))]
+
+
 def test_environment_may_come_before_the_cache() -> None:
     """Instructions copy the two in either order."""
     cached, linked, wheel = installed()

@@ -179,3 +179,22 @@ def test_a_broken_repository_is_refused(project: Project, lost: str) -> None:
     with pytest.raises(Failure, match=r"^git must be able to read the repository") as raised:
         repository.read(project)
     assert raised.value.code == CANNOT_CHECK
+
+
+def test_here_documents_of_dockerfiles_are_files(project: Project) -> None:
+    """Dockerfiles write scripts and settings with them; with `<<-`, tabs before each line are left out."""
+    dockerfile = (
+        b"FROM python:3.13-slim\n"
+        b"# COPY <<NONE /none\n"
+        b"COPY --chmod=755 <<'EOF' /start.sh\n#!/bin/sh\nexec \"$@\"\nEOF\n"
+        b"RUN cat > /settings.ini <<-END && true\n\t[a]\n\t  b = 1\n\tEND\n"
+        b"COPY <<NEVER /cut\nx\n"
+    )
+    folder = project.root / "deploy"
+    folder.mkdir()
+    for name in ("api.Dockerfile", "notes.md"):
+        (folder / name).write_bytes(dockerfile)
+    found = repository.read(project, ["deploy"])
+    for text in (b'#!/bin/sh\nexec "$@"\n', b"[a]\n  b = 1\n"):
+        assert found.files[sha256(text)] == ["deploy/api.Dockerfile"]
+    assert list(repository.here_documents(dockerfile)) == [b'#!/bin/sh\nexec "$@"\n', b"[a]\n  b = 1\n"]
