@@ -491,7 +491,7 @@ class _Attributor:
             for file in self.evidence.files
             if file.path.endswith(".pyc") and file.sha256 and (file.layer, file.path) not in self.origins
         ]
-        wanted = {source_path(file.path) for file in files}
+        wanted = {source_path(file.path, self.evidence.subject.bytecode_folder) for file in files}
         # A source may be a link, such as uv makes to its cache on request.
         links = {file.path: file.target for file in self.evidence.files if file.path in wanted and file.target}
         wanted |= {
@@ -501,6 +501,13 @@ class _Attributor:
         for file in self.evidence.files:
             if file.path in wanted:
                 sources.setdefault(file.path, []).append(file)
+        # In a folder for all bytecode, the path of a source may lead through links.
+        ends: dict[str, list[str]] = {}
+        for path in wanted - sources.keys():
+            ends.setdefault(resolved(path, self.evidence.links), []).append(path)
+        for file in self.evidence.files if ends else ():
+            for path in ends.get(file.path, ()):
+                sources.setdefault(path, []).append(file)
         compared = compare(files, sources) if files else {}
         for file in files:
             result = compared.get((file.layer, file.path))

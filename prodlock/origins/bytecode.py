@@ -27,7 +27,7 @@ from prodlock.inside import compiled
 from prodlock.inside.compiled import HEADER
 from prodlock.origins import cache as caches
 from prodlock.origins import marshalled
-from prodlock.origins.environments import BYTECODE_FOLDER, source_path
+from prodlock.origins.environments import BYTECODE_FOLDER, is_below, source_path
 from prodlock.origins.records import Bytecode, Python, State
 from prodlock.project import Project
 
@@ -175,19 +175,21 @@ def compare(  # noqa: PLR0913, PLR0917 - the evidence, and how to get more of it
     cache: Path,
     *,
     base: str,
+    mirror: str = "",
     notify: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Mapping[tuple[int, str], Bytecode]:
     """Return what each bytecode file is, by its layer and path.
 
     `sources` has the copies of each source, by path, in all layers. `run` compiles in the base image, whose digest is
-    `base`: where it is None or fails, and for bytecode of another version, this interpreter compiles. `notify` gets the
+    `base`: where it is None or fails, and for bytecode of another version, this interpreter compiles. `mirror` is the
+    folder in which Python has the bytecode of all sources, or an empty string. `notify` gets the
     number of compiled sources, and of all to compile.
     """
     found: dict[tuple[int, str], Bytecode] = {}
     read: list[_Compiled] = []
     replaced = _replaced(files)
     for file in files:
-        one = _read(file, sources, content, replaced[file.layer, file.path])
+        one = _read(file, sources, content, replaced[file.layer, file.path], mirror)
         if isinstance(one, Bytecode):
             found[file.layer, file.path] = one
         else:
@@ -219,15 +221,17 @@ def _replaced(files: Iterable[File]) -> Mapping[tuple[int, str], int]:
     return replaced
 
 
-def _read(file: File, sources: Mapping[str, Sequence[File]], content: Content, end: int) -> _Compiled | Bytecode:
+def _read(
+    file: File, sources: Mapping[str, Sequence[File]], content: Content, end: int, mirror: str
+) -> _Compiled | Bytecode:
     """Return the facts of a bytecode file, or its state where no compilation is needed for it.
 
     `end` is the number of the layer that replaces it.
     """
     folder, _, name = file.path.rpartition("/")
-    in_cache = folder.endswith(BYTECODE_FOLDER)
+    in_cache = folder.endswith(BYTECODE_FOLDER) or is_below(file.path, mirror)
     cached = _CACHED.fullmatch(name) if in_cache else None
-    path = source_path(file.path)
+    path = source_path(file.path, mirror)
     copies = _copies(path, sources, end)
     if not copies:
         return Bytecode(State.WITHOUT_SOURCE)

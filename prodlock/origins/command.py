@@ -218,6 +218,7 @@ class _Collection:
                 bytecode.in_container(self.project, subject.base_id, base) if subject.base_id else None,
                 self._cache,
                 base=hashlib.sha256(layers.encode()).hexdigest(),
+                mirror=subject.bytecode_folder,
                 notify=lambda done, of: self.progress(f"Bytecode: {done} of {of} sources compiled"),
             )
         return found

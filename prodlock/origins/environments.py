@@ -123,13 +123,25 @@ def prefix(site: str) -> str:
     return match["prefix"] if match else site
 
 
-def source_path(path: str) -> str:
-    """Return the path of the source of a bytecode file (PEP 3147)."""
+def source_path(path: str, mirror: str = "") -> str:
+    """Return the path of the source of a bytecode file (PEP 3147).
+
+    `mirror` is the folder in which Python has the bytecode of all sources (PYTHONPYCACHEPREFIX).
+    """
     folder, _, name = path.rpartition("/")
-    if not folder.endswith(BYTECODE_FOLDER):
+    if is_below(path, mirror):
+        folder = folder.removeprefix(mirror)
+    elif folder.endswith(BYTECODE_FOLDER):
+        folder = folder.removesuffix(BYTECODE_FOLDER)
+    else:
         return path.removesuffix("c")
     tag = _TAG.search(name)
-    return f"{folder.removesuffix(BYTECODE_FOLDER)}/{name[: tag.start()] if tag else name.removesuffix('.pyc')}.py"
+    return f"{folder}/{name[: tag.start()] if tag else name.removesuffix('.pyc')}.py"
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Return whether a path is below a folder; none is below a folder without a name."""
+    return bool(folder) and path.startswith(f"{folder}/")
 
 
 def is_same(version: str, other: str) -> bool:

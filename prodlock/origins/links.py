@@ -46,9 +46,7 @@ def followed(subject: Subject) -> Subject:
     content = subject.content
     return dataclasses.replace(
         subject,
-        image=dataclasses.replace(
-            subject.image, files=tuple(sorted((*rest, *made), key=lambda file: file.layer))
-        ),
+        image=dataclasses.replace(subject.image, files=tuple(sorted((*rest, *made), key=lambda file: file.layer))),
         content=lambda file: content(copies.get((file.layer, file.path), file)),
         linked=frozenset((copy.layer, copy.path) for copy in copies.values()),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -91,6 +93,13 @@ class Subject:
         if self.copied:
             return self.copied.diff_ids
         return tuple(layer.diff_id for layer in self.image.layers[: self.base_layers])
+
+    @cached_property
+    def bytecode_folder(self) -> str:
+        """The folder in which Python has the bytecode of all sources (PYTHONPYCACHEPREFIX), or an empty string."""
+        values = (str(one).partition("PYTHONPYCACHEPREFIX=") for one in self.image.config.get("Env") or ())
+        folder = next((value for before, name, value in values if name and not before), "")
+        return posixpath.normpath(folder) if re.fullmatch(r"/[^/].*", folder) else ""
 
     def base_content(self, file: File) -> bytes:
         """Return the content of one of `base_files`."""

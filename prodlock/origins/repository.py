@@ -21,8 +21,7 @@ _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*
 _MOST_POINTER = 1024
 # The first line of a script, which an installer replaces; what follows it identifies the script.
 _FIRST_LINE = re.compile(rb"#!.*python.*\n")
-# A here-document of a Dockerfile (https://docs.docker.com/reference/dockerfile/#here-documents): how it is declared, and
-# its text.
+# A Dockerfile, and a here-document in it (https://docs.docker.com/reference/dockerfile/#here-documents).
 _DOCKERFILE = re.compile(r"(?:.*/)?(?:[^/]+\.)?(?:Dockerfile|Containerfile)(?:\.[^/]+)?", re.IGNORECASE)
 _HERE_DOCUMENT = re.compile(
     rb"(?m)^[^#\n][^\n]*?<<(?P<dash>-?)(?P<quote>[\"']?)(?P<end>\w+)(?P=quote)[^\n]*\n(?P<text>(?:[^\n]*\n)*?)\t*(?P=end)$"

@@ -173,7 +173,7 @@ class _Judgement:
             else:
                 listed = file.path in record or file.path.startswith(f"{one.info}/") or file.path == one.info
                 if not listed and file.path.endswith(".pyc"):
-                    listed = source_path(file.path) in record
+                    listed = source_path(file.path, self.evidence.subject.bytecode_folder) in record
             if listed:
                 self.claims.add(key)
                 count += 1

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from prodlock.image.records import File
 from prodlock.origins.attribution import Key
+from prodlock.origins.environments import is_below
 from prodlock.origins.judges import leftovers
 from prodlock.origins.judges.case import Case, Verdict
 from prodlock.origins.judges.code import Code
@@ -59,9 +60,12 @@ def _rights(file: File, modes_of_base: set[tuple[str, int]]) -> Verdict | None:
 def _file(file: File, origin: Origin, case: Case, code: Code, *, strict: bool) -> Verdict | None:
     """Return the rule that a file breaks, what it is, the folder that stands for it, and the reason."""
     by = case.attribution.deleted.get((file.layer, file.path))
-    # A cache that an environment has links to is no leftover.
-    is_linked = (file.layer, file.path) in case.evidence.subject.linked
-    if not is_linked and (verdict := leftovers.judge(file, origin)):
+    subject = case.evidence.subject
+    # A cache that an environment has links to is no leftover, nor is that of Python.
+    key = (file.layer, file.path)
+    is_bytecode = key in case.attribution.bytecode and is_below(file.path, subject.bytecode_folder)
+    is_used = is_bytecode or key in subject.linked
+    if not is_used and (verdict := leftovers.judge(file, origin)):
         rule, what, place, why = verdict
         return rule, what, place, why if by is None else f"{why}; layer {by + 1} deletes it, and it still ships"
     held = case.evidence.seen.get(file.path)

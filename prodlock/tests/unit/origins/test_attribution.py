@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal
@@ -13,6 +13,8 @@ import pytest
 
 from prodlock.image.records import File
 from prodlock.origins import installers
+from prodlock.origins.attribution import attribute
+from prodlock.origins.environments import source_path
 from prodlock.origins.findings import judge
 from prodlock.origins.records import Bytecode, Copied, Kind, Member, Package, State, Subject
 from prodlock.tests.unit.origins.subjects import (
@@ -658,3 +660,28 @@ def test_devices_of_a_base_image_are_its_own_with_the_same_numbers() -> None:
     for one, paths in ((image(nodes), {"/a"}), (disk, {"/a", "/dev/null"})):
         copied = replace(one, copied=Copied(base.image.files, ("sha256:base",), base.content))
         assert found(evidence(copied)) == {("LS212", path) for path in paths}
+
+
+def test_bytecode_in_a_folder_of_its_own_is_no_leftover() -> None:
+    """The image's PYTHONPYCACHEPREFIX names the folder; paths of sources in it may lead through links."""
+    cache = "/var/cache/pyc"
+    path = f"{cache}/srv/current/main.cpython-313.pyc"
+    files = {"/srv/v1/main.py": b"x = 1\n", "/srv/current": b"-> v1", path: b"code", f"{cache}/other.pyc": b"code"}
+    plain = subject(BASE, files)
+    given: dict[str, list[str]] = {}
+
+    def findings(image: Subject) -> set[tuple[str, str]]:
+        def compare(files: Sequence[File], sources: Mapping[str, Sequence[File]]) -> Mapping[tuple[int, str], Bytecode]:
+            given.update({name: [file.path for file in found] for name, found in sources.items()})
+            source = source_path(path, image.bytecode_folder)
+            return {(file.layer, file.path): Bytecode(State.EQUAL, sources[source][0]) for file in files[:1]}
+
+        case = evidence(image, repository={"main.py": b"x = 1\n"})
+        return {(one.rule.code, one.path) for one in judge(case, attribute(case, compare), strict=False)}
+
+    image = replace(plain, image=replace(plain.image, config={"Env": ["A=b", f"PYTHONPYCACHEPREFIX={cache}/"]}))
+    assert findings(image) == {("LS610", f"{cache}/other.pyc")}
+    assert given == {"/srv/current/main.py": ["/srv/v1/main.py"]}
+    for value in ("", "/", "relative", "//x"):
+        other = replace(plain, image=replace(plain.image, config={"Env": [f"PYTHONPYCACHEPREFIX={value}"]}))
+        assert not other.bytecode_folder

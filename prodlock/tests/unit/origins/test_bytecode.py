@@ -77,7 +77,7 @@ class Images:
         return (self.folder / "out.pyc").read_bytes()
 
     def compare(
-        self, run: bytecode.Run | None = None, python: Python = PYTHON, base: str = "b"
+        self, run: bytecode.Run | None = None, python: Python = PYTHON, base: str = "b", mirror: str = ""
     ) -> Mapping[str, Bytecode]:
         """Return what each bytecode file is, by path and, beside layer 1, layer."""
         files = [file for file in self.files if file.path.endswith(".pyc")]
@@ -85,7 +85,7 @@ class Images:
         for file in self.files:
             if file.path.endswith(".py"):
                 sources.setdefault(file.path, []).append(file)
-        found = bytecode.compare(files, sources, self.content, python, run, self.cache, base=base)
+        found = bytecode.compare(files, sources, self.content, python, run, self.cache, base=base, mirror=mirror)
         assert found.keys() == {(file.layer, file.path) for file in files}
         return {path if layer == 1 else f"{layer} {path}": one for (layer, path), one in found.items()}
 
@@ -246,6 +246,16 @@ def test_a_hard_link_has_the_size_of_its_content(images: Images) -> None:
     del images.files[0]
     images.add(f"/app/__pycache__/module.{TAG}.pyc", images.compile())
     assert {one.state for one in images.compare().values()} == {State.EQUAL}
+
+
+def test_bytecode_is_read_from_a_folder_of_its_own(images: Images) -> None:
+    """That is the folder that PYTHONPYCACHEPREFIX names; it has the folders of the sources."""
+    images.add("/app/module.py", SOURCE)
+    images.add(f"/pyc/app/module.{TAG}.pyc", images.compile())
+    assert {one.state for one in images.compare().values()} == {State.WITHOUT_SOURCE}
+    assert {one.state for one in images.compare(mirror="/pyc").values()} == {State.EQUAL}
+    images.add(f"/pyc/app/module.{TAG}.opt-1.pyc", images.compile(OTHER))
+    assert images.compare(mirror="/pyc")[f"/pyc/app/module.{TAG}.opt-1.pyc"].state is State.DIFFERENT
 
 
 def test_a_linked_source_is_followed(images: Images) -> None:
