@@ -14,8 +14,8 @@ from prodlock.proof.judges import credentials
 
 _CACHE = re.compile(
     r"(?P<top>/tmp|/var/tmp|/var/cache/(?!debconf|fontconfig|ldconfig)[^/]+|/var/lib/apt/lists"
-    # Poetry has its environments in a folder of its cache.
-    r"|(?:/[^/]+)*?/\.cache(?!/pypoetry/virtualenvs/)(?:/[^/]+)?"
+    # In folders of their caches, Poetry has its environments, and other programs have models and browsers.
+    r"|(?:/[^/]+)*?/\.cache(?!/(?:pypoetry/virtualenvs|huggingface/hub|torch/hub|ms-playwright)/)(?:/[^/]+)?"
     r"|(?:/[^/]+)*?/(?:\.mypy_cache|\.pytest_cache|\.ruff_cache|\.hypothesis|\.tox|\.nox)"
     # The cache of uv, in any folder.
     r"|(?:/[^/]+)*?(?=/(?:archive|sdists|simple|wheels)-v\d+/))(?:/|$)"

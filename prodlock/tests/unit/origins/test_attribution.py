@@ -341,6 +341,17 @@ def test_a_downloaded_wheel_and_a_cached_copy_of_its_files_are_leftovers() -> No
     assert found(given) == {("LS610", "/code/other-1-py3-none-any.whl"), ("LS610", "/opt/uv-cache/x/a.py")}
 
 
+def test_models_in_a_cache_are_no_leftovers() -> None:
+    """Programs need them, and download them to a folder of the user's cache; a token beside them is a secret."""
+    files = {
+        "/root/.cache/huggingface/hub/models--x/blobs/a1": b"1",
+        "/root/.cache/torch/hub/checkpoints/x.pth.tar": b"2",
+    }
+    assert found(evidence(subject(BASE, files))) == set()
+    others = {"/root/.cache/huggingface/token": b"x", "/root/.cache/huggingface/xet/y": b"y"}
+    assert {code for code, _ in found(evidence(subject(BASE, others)))} == {"LS610"}
+
+
 @pytest.mark.parametrize("folder", ["/root/.cache/uv/archive-v0/aB-c_1", "/opt/uv/archive-v0/aB-c_1"])
 def test_a_distribution_in_a_cache_is_a_leftover_and_not_installed(folder: str) -> None:
     """Its commands are not missing there; the distribution itself is, where nothing else has it."""
