@@ -60,10 +60,14 @@ def find(root: Path) -> Path:
             break
     if len(found) == 1:
         return found[0]
-    got = ", ".join(path.name if path.parent == root else str(path) for path in found) or "none"
+    got = ", ".join(path.name if path.parent == root else str(path) for path in found)
+    if not got:
+        lists_here = [path for pattern in _LISTS for path in sorted(root.glob(pattern))]
+        plain = ", ".join(path.name for path in lists_here if not lists.is_hashed(path))
+        got = f"{plain}, without hashes" if plain else "none"
     raise Failure(
         f"{root} must have one lock: poetry.lock, uv.lock, pylock.toml, or requirements with hashes (got {got}). "
-        "To fix it: name the lock with --lock FILE.",
+        "To fix it: lock with hashes, or name the lock with --lock FILE.",
         CANNOT_CHECK,
     )
 

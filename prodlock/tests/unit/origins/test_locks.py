@@ -140,7 +140,8 @@ def test_the_lock_of_the_configuration_is_found(tmp_path: Path) -> None:
     ("files", "got"),
     [
         ({}, "got none"),
-        ({"requirements.txt": "click==8.1.8\n"}, "got none"),
+        ({"requirements.txt": "click==8.1.8\n", "requirements-dev.txt": LINE}, "got requirements.txt, without hashes"),
+        ({"requirements-dev.txt": LINE}, "got none"),
         ({"poetry.lock": "", "uv.lock": ""}, "got poetry.lock, uv.lock"),
         ({"requirements.txt": LINE, "uv.lock": ""}, "got uv.lock, requirements.txt"),
     ],
