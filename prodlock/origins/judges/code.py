@@ -10,9 +10,9 @@ from functools import cached_property
 from prodlock.image import archives
 from prodlock.image.records import File
 from prodlock.origins.attribution import COMMANDS, Key, resolved
-from prodlock.origins.environments import LIBRARY
+from prodlock.origins.environments import LIBRARY, SITE
 from prodlock.origins.judges.case import Case, Verdict
-from prodlock.origins.records import Bytecode, State
+from prodlock.origins.records import Bytecode, Kind, State
 from prodlock.proof import rules
 
 _TOOL_PROGRAMS = re.compile(r"(?s).*/(?:uv|uvx|pdm|poetry|pipenv|hatch|pip[\d.]*)")
@@ -46,6 +46,23 @@ class Code:
     def _path(self) -> frozenset[str]:
         return frozenset(map(posixpath.normpath, self.case.variables.get("PATH", "").split(":")))
 
+    @cached_property
+    def _shared(self) -> frozenset[str]:
+        """The folders that distributions and the project's sources are in together, as in images for AWS Lambda."""
+        sites = [one for one in self.evidence.sites if not SITE.fullmatch(one)]
+        own = [file.path for file, origin in self.case.attribution.files if origin.kind is Kind.REPOSITORY]
+        return frozenset(site for site in sites if any(path.startswith(f"{site}/") for path in own))
+
+    @cached_property
+    def _tops(self) -> frozenset[str]:
+        """The packages, modules and metadata of the locked wheels."""
+        return frozenset(map(self.evidence.top_of, self.evidence.expected))
+
+    def _is_data_beside(self, file: File, top: str) -> bool:
+        """Return whether a file is the project's data, in a folder of its sources that has distributions as well."""
+        is_shared = self.evidence.site_of(file.path) in self._shared
+        return is_shared and top not in self._tops and not self._is_code(file)
+
     def judge(self, file: File) -> Verdict | None:
         """Return the rule that a file without an origin breaks, for code of any kind."""
         path = file.path
@@ -68,7 +85,7 @@ class Code:
 
     def _code(self, file: File, path: str) -> Verdict | None:
         """Return the rule that code at a path breaks."""
-        if top := self.evidence.top_of(path):
+        if (top := self.evidence.top_of(path)) and not self._is_data_beside(file, top):
             return rules.ADDED_FILE, "file", top, "no locked wheel and no installer has it"
         is_command = COMMANDS.fullmatch(path) or posixpath.dirname(path) in self._path
         if _TOOL_PROGRAMS.fullmatch(path) and is_command:

@@ -341,6 +341,20 @@ def test_a_downloaded_wheel_and_a_cached_copy_of_its_files_are_leftovers() -> No
     assert found(given) == {("LS610", "/code/other-1-py3-none-any.whl"), ("LS610", "/opt/uv-cache/x/a.py")}
 
 
+def test_data_beside_distributions_and_sources_is_no_file_of_a_distribution() -> None:
+    """Images for AWS Lambda have all of them in one folder; code there is a finding, and so is what a package has."""
+    shop, wheel = distribution("shop", "1.0", {"shop/__init__.py": b"", "shop/a.py": b"a = 1\n"}, site="/var/task")
+    data = {"/var/task/built.txt": b"now", "/var/task/logs/x.log": b"-> /tmp/x.log", "/var/task/empty": b""}
+    code = {"/var/task/helper.py": b"x", "/var/task/shop/more.txt": b"y"}
+    added = {("LS606", "/var/task/helper.py"), ("LS606", "/var/task/shop/more.txt")}
+    own = {"/var/task/main.py": b"main"}
+    assert found(evidence(subject(BASE, shop | data | code | own), [wheel], repository={"main.py": b"main"})) == added
+    vendored = found(evidence(subject(BASE, shop | data | code), [wheel]))
+    assert vendored == added | {
+        ("LS606", path) for path in ("/var/task/built.txt", "/var/task/logs/x.log", "/var/task/empty")
+    }
+
+
 def test_models_in_a_cache_are_no_leftovers() -> None:
     """Programs need them, and download them to a folder of the user's cache; a token beside them is a secret."""
     files = {
