@@ -61,12 +61,14 @@ def _file(file: File, origin: Origin, case: Case, code: Code, *, strict: bool) -
     """Return the rule that a file breaks, what it is, the folder that stands for it, and the reason."""
     by = case.attribution.deleted.get((file.layer, file.path))
     subject = case.evidence.subject
-    # A cache that an environment has links to is no leftover, nor is that of Python.
+    # A cache is used where an environment has links to it, or where Python has all bytecode in it.
     key = (file.layer, file.path)
     is_bytecode = key in case.attribution.bytecode and is_below(file.path, subject.bytecode_folder)
     is_used = is_bytecode or key in subject.linked
     if not is_used and (verdict := leftovers.judge(file, origin)):
         rule, what, place, why = verdict
+        if any(is_below(path, place) for _, path in subject.linked):
+            why += "; an environment has links to other files of it, which must stay"
         return rule, what, place, why if by is None else f"{why}; layer {by + 1} deletes it, and it still ships"
     held = case.evidence.seen.get(file.path)
     # The layer that deletes a file, or a later one, may have it again, where a step reinstalls a distribution.

@@ -341,7 +341,7 @@ def test_a_downloaded_wheel_and_a_cached_copy_of_its_files_are_leftovers() -> No
     assert found(given) == {("LS610", "/code/other-1-py3-none-any.whl"), ("LS610", "/opt/uv-cache/x/a.py")}
 
 
-def test_data_beside_distributions_and_sources_is_no_file_of_a_distribution() -> None:
+def test_data_beside_distributions_and_sources_is_not_reported() -> None:
     """Images for AWS Lambda have all of them in one folder; code there is a finding, and so is what a package has."""
     shop, wheel = distribution("shop", "1.0", {"shop/__init__.py": b"", "shop/a.py": b"a = 1\n"}, site="/var/task")
     data = {"/var/task/built.txt": b"now", "/var/task/logs/x.log": b"-> /tmp/x.log", "/var/task/empty": b""}
@@ -355,7 +355,7 @@ def test_data_beside_distributions_and_sources_is_no_file_of_a_distribution() ->
     }
 
 
-def test_models_in_a_cache_are_no_leftovers() -> None:
+def test_models_in_a_cache_are_not_reported() -> None:
     """Programs need them, and download them to a folder of the user's cache; a token beside them is a secret."""
     files = {
         "/root/.cache/huggingface/hub/models--x/blobs/a1": b"1",
@@ -687,7 +687,7 @@ def test_devices_of_a_base_image_are_its_own_with_the_same_numbers() -> None:
         assert found(evidence(copied)) == {("LS212", path) for path in paths}
 
 
-def test_bytecode_in_a_folder_of_its_own_is_no_leftover() -> None:
+def test_bytecode_in_a_folder_of_its_own_is_not_reported() -> None:
     """The image's PYTHONPYCACHEPREFIX names the folder; paths of sources in it may lead through links."""
     cache = "/var/cache/pyc"
     path = f"{cache}/srv/current/main.cpython-313.pyc"

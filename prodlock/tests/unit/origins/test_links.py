@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from prodlock.origins import links
+from prodlock.origins.findings import judge
 from prodlock.origins.records import Kind, Subject, Wheel
 from prodlock.tests.unit.origins.subjects import SITE, Contents, attributed, distribution, evidence, found, subject
 
@@ -27,7 +28,7 @@ def codes(*layers: Contents, wheel: Wheel) -> set[tuple[str, str]]:
 
 
 def test_linked_files_are_those_of_the_wheel() -> None:
-    """The cache is no leftover where the environment needs it, and its bytes count once."""
+    """The cache is not reported where the environment needs it, and its bytes count once."""
     cached, linked, wheel = installed()
     image = links.followed(subject(BASE, cached, linked))
     assert found(evidence(image, [wheel])) == set()
@@ -85,6 +86,16 @@ def test_link_that_a_later_layer_deletes_is_followed_in_its_own() -> None:
     }  # fmt: skip
     image = links.followed(subject(BASE, cached, linked, {f"{info}/.wh.METADATA": b""}))
     assert f"{info}/METADATA" not in targets(image)
+
+
+def test_rest_of_a_cache_is_a_leftover() -> None:
+    """The finding states that a part of the cache is used."""
+    cached, linked, wheel = installed()
+    image = links.followed(subject(BASE, cached, linked, {"/opt/uv/wheels-v7/a.msgpack": b"x"}))
+    given = evidence(image, [wheel])
+    (one,) = judge(given, attributed(given), strict=False)
+    assert (one.rule.code, one.path, one.files) == ("LS610", "/opt/uv/wheels-v7/a.msgpack", 1)
+    assert one.why.endswith("an environment has links to other files of it, which must stay")
 
 
 def test_cache_that_no_link_leads_to_is_a_leftover() -> None:
