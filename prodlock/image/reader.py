@@ -180,11 +180,13 @@ def _files(layer: Tar, options: _Options, above: str = "/") -> Iterator[File]:
     The tar's names are relative to the folder `above`.
     """
     root = above.rstrip("/") + "/"
-    regular: dict[str, File] = {}
+    # What a hard link may lead to: files, and symbolic links.
+    stored: dict[str, File] = {}
     for entry in tar.entries(layer):
         path = posixpath.normpath(root + entry.name.lstrip("/"))
         size, target, digest, head, place = 0, "", "", b"", -1
         content = None
+        linked = stored.get(posixpath.normpath(root + entry.linkname.lstrip("/"))) if entry.islnk() else None
         if entry.isreg():
             size = entry.size
             content = Tar(layer.map, entry.offset_data, entry.offset_data + size)
@@ -194,12 +196,12 @@ def _files(layer: Tar, options: _Options, above: str = "/") -> Iterator[File]:
             trusted = options.trusted(path, digest)
             if not trusted and (text := _text(path, head, Region(*content), options)):
                 digest, head = digest or tar.sha256_of(content), text
-        elif entry.islnk() and (linked := regular.get(posixpath.normpath(root + entry.linkname.lstrip("/")))):
-            digest, head, place = linked.sha256, linked.head, linked.place
+        elif linked:
+            target, digest, head, place = linked.target, linked.sha256, linked.head, linked.place
         else:
             target = entry.linkname
         extra = tar.describe_extra(layer, entry)
-        if place < 0 and entry.islnk():
+        if entry.islnk() and not linked:
             extra = ", ".join(filter(None, (extra, f"a hard link to {target}, which its layer does not have")))
         file = File(
             path,
@@ -217,10 +219,10 @@ def _files(layer: Tar, options: _Options, above: str = "/") -> Iterator[File]:
             place=place,
         )
         yield file
-        if content:
-            regular[path] = file
-            if not trusted and _is_archive(content, head):
-                yield from _members(path, Region(*content), size, options)
+        if content or entry.issym():
+            stored[path] = file
+        if content and not trusted and _is_archive(content, head):
+            yield from _members(path, Region(*content), size, options)
 
 
 def _kept(path: str, options: _Options) -> int:

@@ -116,6 +116,14 @@ def test_a_hard_link_to_another_layer_is_described() -> None:
     assert extra == {"/a": "", "/b": "", "/c": "a hard link to other, which its layer does not have"}
 
 
+def test_a_hard_link_to_a_symbolic_link_is_that_link() -> None:
+    """`cp --archive --link` makes them of an environment's interpreter."""
+    layer = tar({}, {"python": (tarfile.SYMTYPE, "/usr/local/bin/python3"), "python3": (tarfile.LNKTYPE, "python")})
+    with saved(layer) as archive, opened.open_archive("x:1", archive) as image:
+        found = {file.path: (file.target, file.extra, file.sha256) for file in image.image.files}
+    assert found == dict.fromkeys(("/python", "/python3"), ("/usr/local/bin/python3", "", ""))
+
+
 def test_a_file_has_its_time() -> None:
     """Bytecode names its source by it."""
     entry = tarfile.TarInfo("a")
