@@ -41,6 +41,9 @@ _WRITERS = (
     (r"/var/cache/fontconfig/.+|/var/log/fontconfig\.log", "fontconfig"),
     (r"/etc/fonts/conf\.d/[^/]+\.conf", "fontconfig-config"),
     (r"/etc/inputrc", "readline-common"),
+    (r"/usr/lib/locale/(?:locale-archive|[\w.@-]+/(?:LC_MESSAGES/)?(?:SYS_)?LC_[A-Z]+)|/etc/locale\.(?:conf|gen)"
+     r"|/etc/default/locale", "locales"),
+    (r"/etc/(?:timezone|localtime)", "tzdata"),
     (r"/etc/networks", "netbase"),
     (r"/etc/python3/debian_config|/var/lib/python/python3\.\d+_installed", "python3-minimal"),
     (r"/usr/share/mime/.+", "shared-mime-info"),

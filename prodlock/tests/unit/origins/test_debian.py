@@ -132,6 +132,24 @@ def test_what_scripts_of_packages_write_counts_where_the_package_is() -> None:
     assert found({}, written) == {}
 
 
+def test_locales_are_data_of_their_package() -> None:
+    """`locale-gen` makes them; a step that selects some changes its settings."""
+    written = {
+        "/usr/lib/locale/locale-archive": b"\t\x01\x02\xde",
+        "/usr/lib/locale/de_DE.utf8/LC_CTYPE": b"x",
+        "/usr/lib/locale/de_DE.utf8/LC_MESSAGES/SYS_LC_MESSAGES": b"x",
+        "/etc/locale.gen": b"de_DE.UTF-8 UTF-8\n",
+        "/etc/default/locale": b"LANG=de_DE.UTF-8\n",
+        "/etc/timezone": b"Europe/Berlin\n",
+    }
+    code = {"/usr/lib/locale/de_DE.utf8/x.so": b"x", "/usr/lib/locale/de_DE.utf8/LC_TIME": b"\x7fELF"}
+    records = package() | {"/var/lib/dpkg/status": b"Package: locales\nVersion: 1\n\nPackage: tzdata\nVersion: 2\n"}
+    seen = found({}, records | written | code)
+    assert {seen[path].name for path in written} == {"locales", "tzdata"}
+    assert not code.keys() & seen.keys()
+    assert not written.keys() & found({}, package() | written).keys()
+
+
 def test_records_that_are_not_text_are_accepted() -> None:
     """They then name no package."""
     files = {f"{INFO}/curl.list": b"\xff\xfe", f"{INFO}/curl.md5sums": b"\xff\n\n x", "/var/lib/dpkg/status": b"\xff"}
