@@ -100,7 +100,8 @@ def follow(archive: IO[bytes], has_ended: Callable[[], bool], kept: ExitStack) -
     layers: dict[tuple[int, int], _Layer] = {}
     budget = archives.Budget.of(0)
     at = 0
-    with suppress(*_REFUSED), ThreadPoolExecutor(_THREADS) as pool:
+    unpacked, pool = kept.enter_context(_reading())
+    with suppress(*_REFUSED):
         try:
             while len(header := growing[at : at + _BLOCK]) == _BLOCK:
                 entry = tarfile.TarInfo.frombuf(header, tarfile.ENCODING, "surrogateescape")
@@ -108,7 +109,7 @@ def follow(archive: IO[bytes], has_ended: Callable[[], bool], kept: ExitStack) -
                     break
                 start, end = at + _BLOCK, at + _BLOCK + entry.size
                 if entry.isreg() and _is_layer(growing[start : min(start + _BLOCK, end)]):
-                    layers[start, end] = _layer(Tar(growing, start, end), budget, kept, pool)
+                    layers[start, end] = _layer(Tar(growing, start, end), budget, unpacked, pool)
                 at = end + -entry.size % _BLOCK
         finally:
             # The threads of the pool must not wait for the rest.
@@ -174,9 +175,7 @@ def _open(reference: str, found: Documents, kept: ExitStack, read: Layers) -> Op
     # What is unpacked stays until the image is closed: of a layer that is there twice only once.
     done: dict[Tar, _Layer] = {}
     budget = archives.Budget.of(0)
-    # The threads end before what they read is closed.
-    unpacked = kept.enter_context(ExitStack())
-    pool = kept.enter_context(_threads())
+    unpacked, pool = kept.enter_context(_reading())
     for number, (stored, diff_id) in enumerate(found.layers):
         layer = done.get(stored) or read.get((stored.start, stored.end)) or _layer(stored, budget, unpacked, pool)
         checks.append((layer.whole, diff_id.removeprefix("sha256:")))
@@ -198,11 +197,14 @@ def _open(reference: str, found: Documents, kept: ExitStack, read: Layers) -> Op
 
 
 @contextmanager
-def _threads() -> Iterator[ThreadPoolExecutor]:
-    """Yield threads, which leave out what they have not begun where the block raises an error."""
-    with ThreadPoolExecutor(_THREADS) as pool:
+def _reading() -> Iterator[tuple[ExitStack, ThreadPoolExecutor]]:
+    """Yield a stack for what is unpacked, and threads, which end before the stack is closed.
+
+    They leave out what they have not begun where the block raises an error.
+    """
+    with ExitStack() as unpacked, ThreadPoolExecutor(_THREADS) as pool:
         try:
-            yield pool
+            yield unpacked, pool
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -211,8 +213,6 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
 def _layer(stored: Tar, budget: archives.Budget, kept: ExitStack, pool: ThreadPoolExecutor) -> _Layer:
     """Read a layer, unpacked where it is compressed. Its sha256, and that of each large file, follows."""
     content = kept.enter_context(tar.plain(stored, bare=True, budget=budget))
-    # Of a file that is still written, hashing keeps pace with the writer. Of a whole one, the files are needed first.
-    whole = pool.submit(tar.sha256_of, content) if isinstance(content.map, Growing) else None
     files: list[File] = []
     digests: dict[int, Future[str]] = {}
     # Whether each path is a folder: of two files of a path, an Engine keeps one.
@@ -226,4 +226,5 @@ def _layer(stored: Tar, budget: archives.Budget, kept: ExitStack, pool: ThreadPo
             raise tarfile.ReadError(message)
         folders[file.path] = file.directory
         files.append(file)
-    return _Layer(content, whole or pool.submit(tar.sha256_of, content), files, digests)
+    # Last: the files are needed first.
+    return _Layer(content, pool.submit(tar.sha256_of, content), files, digests)

@@ -8,7 +8,7 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
@@ -261,14 +261,20 @@ def test_a_damaged_layer_is_refused_though_it_was_read_while_it_was_written() ->
 
 
 def test_an_interruption_ends_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They wait for bytes that the process does not write any more."""
+    """They wait for bytes of a large file that the process does not write any more."""
 
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object) -> Iterator[File]:
+        yield File("/large", size=1 << 20, place=0)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(reader, "layer_files", interrupt)
-    with saved(*LAYERS) as archive, stored(whole(archive)[:3000]) as short, pytest.raises(KeyboardInterrupt):
-        opened.follow(short, lambda: False, ExitStack())
+    with (
+        saved(*LAYERS) as archive,
+        stored(whole(archive)[:3000]) as short,
+        pytest.raises(KeyboardInterrupt),
+        ExitStack() as kept,
+    ):
+        opened.follow(short, lambda: False, kept)
 
 
 def test_a_read_of_a_growing_file_waits_for_its_bytes() -> None:
