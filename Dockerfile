@@ -1,6 +1,6 @@
 # Two images from one lock: `docker build .` is prod, `docker build --target dev .` is dev.
 #
-#   uv, lock -> main, dev-packages: the locked wheels, in /opt
+#   base, uv, lock -> main, dev-packages: the locked wheels, in /opt
 #   base, main, dev-packages -> dev
 #   base, main -> system ┐
 #                   main ├ prod, from scratch: it holds what is copied by name
@@ -36,19 +36,19 @@ RUN --network=none --mount=source=prodlock/inside/lock,target=/prodlock/inside/l
     --mount=source=pyproject.toml,target=/lock/pyproject.toml --mount=source=poetry.lock,target=/lock/poetry.lock \
     python -m prodlock.inside.lock /lock/poetry.lock /out
 
-# prod takes /opt from here: files have one time, so that the same commit gives the same layer.
+# prod takes /opt from here: a commit has one time and gives one layer. With base's compiled library Python starts fast.
 FROM ${BASE} AS main
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=cache,target=/root/.cache/uv \
     --mount=type=secret,id=extra_index_url --mount=type=secret,id=netrc --mount=from=uv,source=/out/uv,target=/installer \
-    --mount=from=lock,source=/out/main.txt,target=/main.txt python /installer/install.py wheels /opt/venv /main.txt \
-    && find /opt -exec touch -hd @315532800 {} +
+    --mount=from=lock,source=/out/main.txt,target=/main.txt --mount=from=base,src=/usr/local/lib,dst=/usr/local/lib \
+    python /installer/install.py wheels /opt/venv /main.txt && find /opt -exec touch -hd @315532800 {} +
 
 # What development adds to /opt. A file of main makes it wait: two steps that look up names at once can lose an answer.
 FROM ${BASE} AS dev-packages
 RUN --mount=type=secret,id=ca_bundle --mount=type=secret,id=index_url --mount=type=cache,target=/root/.cache/uv \
     --mount=type=secret,id=extra_index_url --mount=type=secret,id=netrc --mount=from=uv,source=/out/uv,target=/installer \
     --mount=from=main,source=/opt/venv/pyvenv.cfg,target=/main.cfg --mount=from=lock,source=/out/dev.txt,target=/dev.txt \
-    python /installer/install.py wheels /opt/venv /dev.txt
+    --mount=from=base,src=/usr/local/lib,dst=/usr/local/lib python /installer/install.py wheels /opt/venv /dev.txt
 
 # Tests may write beside the sources. `docker compose watch` needs a user that has a name, and USER without a group.
 FROM base AS dev

@@ -213,7 +213,7 @@ _SIGNALS = (
 _WRITTEN = "# `prodlock upgrade` keeps edits of this file, but for lines with values of [tool.prodlock]."
 _STAGES = (
     "#",
-    "#   uv, lock -> main, dev-packages: the locked wheels, in /opt",
+    "#   base, uv, lock -> main, dev-packages: the locked wheels, in /opt",
     "#   base, main, dev-packages -> dev",
     "#   base, main -> system ┐",
     "#                   main ├ prod, from scratch: it holds what is copied by name",

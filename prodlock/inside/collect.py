@@ -160,8 +160,7 @@ def is_elf(path: Path) -> bool:
 def linked(files: Iterable[Path]) -> str:
     """Return the output of ldd(1): the libraries that programs and libraries link to."""
     # The exit code states only that a file is linked statically.
-    done = subprocess.run(["/usr/bin/ldd", *map(str, files)], capture_output=True, text=True, check=False)
-    return done.stdout
+    return subprocess.run(["/usr/bin/ldd", *map(str, files)], capture_output=True, text=True, check=False).stdout
 
 
 def libraries(listing: str) -> set[Path]:
@@ -171,8 +170,7 @@ def libraries(listing: str) -> set[Path]:
 
 def missing(listing: str) -> dict[str, str]:
     """Return the libraries that ldd did not find, from its output, each with a file that links to it."""
-    found = {}
-    file = ""
+    found, file = {}, ""
     for line in listing.splitlines():
         if not line.startswith("\t"):
             file = line.removesuffix(":")
@@ -201,10 +199,9 @@ def contents() -> dict[str, set[str]]:
 def add_python(tree: Tree) -> None:
     """Add the interpreter under each of its names, the programs that start it, and the standard library."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    for name in ("python", "python3", f"python{version}"):
+    # An absolute path stays what it is.
+    for name in ("python", "python3", f"python{version}", *PROGRAMS):
         tree.add(Path(sys.base_prefix, "bin", name))
-    for program in PROGRAMS:
-        tree.add(Path(program))
     library = Path(sysconfig.get_path("stdlib"))
     for path in library.rglob("*"):
         if is_useful(path.relative_to(library)) and not path.is_dir():
@@ -213,23 +210,17 @@ def add_python(tree: Tree) -> None:
 
 def add_data(tree: Tree) -> None:
     """Add the system's data: certificates where OpenSSL reads them, time zones where Python does, names and users."""
-    for path in map(Path, READ):
+    bundle = Path(ssl.get_default_verify_paths().openssl_cafile)
+    for path in (*map(Path, (*READ, *zoneinfo.TZPATH)), bundle.with_name("openssl.cnf")):
         if path.exists():
             tree.add(path)
     tree.add(CERTIFICATES)
-    bundle = Path(ssl.get_default_verify_paths().openssl_cafile)
     if bundle.exists():
         tree.add(bundle)
     else:
         link = within(tree.folder, bundle)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(CERTIFICATES)
-    settings = bundle.with_name("openssl.cnf")
-    if settings.exists():
-        tree.add(settings)
-    for zones in map(Path, zoneinfo.TZPATH):
-        if zones.is_dir():
-            tree.add(zones)
     for written, text in WRITTEN.items():
         tree.write(Path(written), text)
     # The service's folder: WORKDIR would create it, with the time of the build.

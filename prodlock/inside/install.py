@@ -202,9 +202,8 @@ def wheels(environment: str, listed: str) -> None:
         settings["NETRC"] = str(SECRETS / "netrc")
     if secret("ca_bundle"):
         settings["SSL_CERT_FILE"] = str(SECRETS / "ca_bundle")
-    install = [str(HERE / "uv"), "pip", "install", "--only-binary", ":all:", "--no-deps", "--require-hashes"]
-    command = [*install, "--python", environment, "-r", listed]
-    done = subprocess.run(command, env=os.environ | settings, check=False)
+    command = [str(HERE / "uv"), "pip", "install", "--only-binary", ":all:", "--no-deps", "--require-hashes"]
+    done = subprocess.run([*command, "--python", environment, "-r", listed], env=os.environ | settings, check=False)
     if done.returncode:
         for refusal in refusals(Path(listed).read_text(encoding="utf-8")):
             print(refusal, file=sys.stderr)

@@ -6,8 +6,7 @@ import functools
 import itertools
 import platform
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -139,8 +138,8 @@ class Graph:
 
     def _walk(
         self,
-        extras: AbstractSet[str],
-        groups: AbstractSet[str],
+        extras: Collection[str],
+        groups: Collection[str],
         addresses: Mapping[str, str],
         condition: Callable[..., bool],
         active: set[str],
@@ -273,19 +272,18 @@ def _compare_settings(lock: Table, root: Table, environments: list[dict[str, str
             _stale(f"{name} of [tool.uv]")
 
 
-def _stated(metadata: Iterable[Table], environments: Iterable[Mapping[str, str]]) -> list[dict[str, Any]]:
+def _stated(metadata: Iterable[Table], environments: Collection[Mapping[str, str]]) -> dict[tuple[str, Any], Any]:
     """Return what is stated of distributions in place of their own metadata, in each environment."""
-    found = []
-    for one in metadata:
-        required = [entry for text in one.get("requires-dist", []) for entry in _parsed(text, {}, "")]
-        holding = [_holding(required, each, "") for each in environments]
-        found.append({"name": normalized(one["name"]), "version": one.get("version"), "requires": holding})
-    return sorted(found, key=lambda one: (one["name"], one["version"] or ""))
+    return {
+        (normalized(one["name"]), one.get("version")): [_holding(required, each, "") for each in environments]
+        for one in metadata
+        for required in [[entry for text in one.get("requires-dist", []) for entry in _parsed(text, {}, "")]]
+    }
 
 
 def _bounds(specifiers: Iterable[str]) -> list[str]:
     """Return the first and the last Python that specifiers allow: uv does not lock again for one in between."""
-    pythons = (f"3.{minor}.{patch}" for minor, patch in itertools.product(range(6, 31), range(0, 31, 2)))
+    pythons = [f"3.{minor}.{patch}" for minor in range(6, 31) for patch in range(0, 31, 2)]
     allowed = [python for python in pythons if all(_contains(one, python) for one in specifiers)]
     return [*allowed[:1], *allowed[-1:]]
 
@@ -302,7 +300,7 @@ def _environments(specifiers: str) -> list[dict[str, str]]:
 def _same(
     environments: Iterable[Mapping[str, str]],
     sources: Table,
-    left: Iterable[Table],
+    left: Collection[Table],
     right: Mapping[str, Iterable[str]],
     extra: str = "",
 ) -> bool:
@@ -311,9 +309,8 @@ def _same(
     Takes the declared ones by where they are: `extra NAME`, `group NAME`, or an empty string for elsewhere.
     """
     normal = {normalized(name): one for name, one in sources.items()}
-    locked = [*left]
     declared = [entry for where, texts in right.items() for one in texts for entry in _parsed(one, normal, where)]
-    return all(_holding(locked, one, extra) == _holding(declared, one, "") for one in environments)
+    return all(_holding(left, one, extra) == _holding(declared, one, "") for one in environments)
 
 
 def _compare_members(root: Table, described: Mapping[str, Table], folder: Path) -> None:
@@ -410,13 +407,11 @@ def _holding(required: Iterable[Table], environment: Mapping[str, str], active: 
     """Return the requirements that hold in an environment."""
     found = set()
     for one in required:
-        if not holds(one.get("marker", ""), frozenset({active}), environment):
+        unless = any(holds(marker, environment=environment) for marker in one.get("unless", []))
+        if unless or not holds(one.get("marker", ""), frozenset({active}), environment):
             continue
-        if any(holds(marker, environment=environment) for marker in one.get("unless", [])):
-            continue
-        kind = one.get("kind")
-        if kind is None:
-            kind = next((key for key in ("index", "git", "url", "path", *LOCAL) if key in one), "")
+        # A locked requirement states its kind by a key.
+        kind = one.get("kind", next((key for key in ("index", "git", "url", "path", *LOCAL) if key in one), ""))
         kind = "local" if kind in {"workspace", "path", *LOCAL} else kind
         specifier = "" if kind in {"local", "git", "url"} else one.get("specifier", "")
         extras = frozenset(map(normalized, one.get("extras", [])))
