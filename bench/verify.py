@@ -52,8 +52,8 @@ A fault is found where a tool reports it in the image that has it, {PRODLOCK} by
 An entry that is true of the image without faults, such as Poetry in production, is not a false alarm.
 """
 _SAVES = """\
-`docker save` to a file alone, and while the files in it are read and hashed as they are written, until all of them are
-known. Medians (smallest-largest) of interleaved rounds, and the median of the rounds' own ratios.
+`docker save` to a file alone, and with the image's files read and hashed meanwhile, until all of them are known.
+Medians (smallest-largest) of interleaved rounds, and the median of the rounds' own ratios.
 """
 _COSTS = f"""\
 Medians (smallest-largest) of interleaved rounds; wheels and bytecode are cached, images are archives of `docker save`.
