@@ -40,7 +40,13 @@ def changed_source(files: Iterable[File], sources: Sources) -> str:
     }
     for path in sorted(sources.files.keys() | built.keys()):
         if built.get(path) != sources.files.get(path):
-            return f"{path.removeprefix(HOME + '/')} has changed since"
+            # A build does not help where the Dockerfile writes the file.
+            how = (
+                "has changed since"
+                if path in sources.files
+                else "is not among the sources any more, or the Dockerfile adds it"
+            )
+            return f"{path.removeprefix(HOME + '/')} {how}"
     return ""
 
 
