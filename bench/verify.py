@@ -151,6 +151,10 @@ class Bench:
                 samples[tool].append((seconds, cpu, max(run.memory for run in runs)))
         for tool in TOOLS:
             self.results.samples.setdefault(tool, {})[name] = samples[tool]
+
+    def measure_saves(self, name: str, rounds: int) -> None:
+        """Save an example from the Engine in turn alone and while it is read."""
+        built, _, _ = self.build(name)
         self.results.saves[name] = [saves(built, read_first=bool(number % 2)) for number in range(rounds)]
 
     def _readable_lock(self, built: Built) -> Path:
@@ -299,6 +303,11 @@ def main(arguments: Sequence[str]) -> int:
                 bench.measure_costs(name, max(options.rounds, 1))
             else:
                 bench.measure_faults(name, context)
+            bench.save()
+            write(bench.results)
+        # At the end: the memory that this process takes for it would count as that of later child processes.
+        for name in (options.names or _DEFAULT) if options.costs else ():
+            bench.measure_saves(name, max(options.rounds, 1))
             bench.save()
             write(bench.results)
     except Failure as failure:
