@@ -262,8 +262,7 @@ def _compare_settings(lock: Table, root: Table, environments: list[dict[str, str
             _stale(f"{name} of [tool.uv]")
     if {*manifest.get("excludes", [])} != {*map(normalized, own.get("exclude-dependencies", []))}:
         _stale("exclude-dependencies of [tool.uv]")
-    stated = [_stated(one.get("dependency-metadata", []), environments) for one in (manifest, own)]
-    if stated[0] != stated[1]:
+    if _stated(manifest, environments) != _stated(own, environments):
         _stale("dependency-metadata of [tool.uv]")
     for key, name in (("supported-markers", "environments"), ("required-markers", "required-environments")):
         listed = own.get(name, [])
@@ -272,12 +271,13 @@ def _compare_settings(lock: Table, root: Table, environments: list[dict[str, str
             _stale(f"{name} of [tool.uv]")
 
 
-def _stated(metadata: Iterable[Table], environments: Collection[Mapping[str, str]]) -> dict[tuple[str, Any], Any]:
+def _stated(settings: Table, environments: Iterable[Mapping[str, str]]) -> dict[tuple[str, Any], Any]:
     """Return what is stated of distributions in place of their own metadata, in each environment."""
     return {
-        (normalized(one["name"]), one.get("version")): [_holding(required, each, "") for each in environments]
-        for one in metadata
-        for required in [[entry for text in one.get("requires-dist", []) for entry in _parsed(text, {}, "")]]
+        (normalized(one["name"]), one.get("version")): _in_each(
+            environments, _entries({"": one.get("requires-dist", [])}, {})
+        )
+        for one in settings.get("dependency-metadata", [])
     }
 
 
@@ -308,9 +308,7 @@ def _same(
 
     Takes the declared ones by where they are: `extra NAME`, `group NAME`, or an empty string for elsewhere.
     """
-    normal = {normalized(name): one for name, one in sources.items()}
-    declared = [entry for where, texts in right.items() for one in texts for entry in _parsed(one, normal, where)]
-    return all(_holding(left, one, extra) == _holding(declared, one, "") for one in environments)
+    return _in_each(environments, left, extra) == _in_each(environments, _entries(right, sources))
 
 
 def _compare_members(root: Table, described: Mapping[str, Table], folder: Path) -> None:
@@ -319,8 +317,7 @@ def _compare_members(root: Table, described: Mapping[str, Table], folder: Path) 
     present = {path for pattern in workspace.get("members", []) for path in folder.glob(pattern)} - excluded
     tables = [root, *(pyproject(path) for path in sorted(present))]
     # A folder of another tool's may match a pattern as well.
-    managed = (one for one in tables if "project" in one and _uv(one).get("managed", True))
-    names = {normalized(one["project"]["name"]) for one in managed}
+    names = {normalized(one["project"]["name"]) for one in tables if "project" in one and _uv(one).get("managed", True)}
     if added := names - described.keys():
         _stale(f"the member {min(added)}")
     for member, table in described.items():
@@ -383,6 +380,12 @@ def _stale(changed: str) -> None:
     raise SystemExit(STALE.format(changed))
 
 
+def _entries(declared: Mapping[str, Iterable[str]], sources: Table) -> list[dict[str, Any]]:
+    """Return declared requirements, by where they are, as uv.lock has them."""
+    normal = {normalized(name): one for name, one in sources.items()}
+    return [entry for where, texts in declared.items() for one in texts for entry in _parsed(one, normal, where)]
+
+
 def _parsed(text: str, sources: Table, where: str) -> list[dict[str, Any]]:
     """Return a declared requirement as uv.lock has it: once for each of its sources, and once for where none holds.
 
@@ -401,6 +404,13 @@ def _parsed(text: str, sources: Table, where: str) -> list[dict[str, Any]]:
         found.append(entry | {"kind": kind, "marker": " and ".join(markers)})
     rest = {"kind": "url" if one.url else "", "marker": str(one.marker or "")}
     return [*found, entry | rest | {"unless": [each["marker"] for each in found]}]
+
+
+def _in_each(
+    environments: Iterable[Mapping[str, str]], required: Collection[Table], active: str = ""
+) -> list[set[tuple[Any, ...]]]:
+    """Return the requirements that hold in each environment."""
+    return [_holding(required, one, active) for one in environments]
 
 
 def _holding(required: Iterable[Table], environment: Mapping[str, str], active: str) -> set[tuple[Any, ...]]:
