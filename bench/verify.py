@@ -293,21 +293,22 @@ def main(arguments: Sequence[str]) -> int:
     folder = options.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     bench = Bench(folder)
+    names, rounds = options.names or _DEFAULT, max(options.rounds, 1)
     try:
         bench.tools.install()
         shutil.rmtree(folder / "context", ignore_errors=True)
         context = plants.context(folder / "context")
-        for name in options.names or _DEFAULT:
+        for name in names:
             print(name, file=sys.stderr, flush=True)
             if options.costs:
-                bench.measure_costs(name, max(options.rounds, 1))
+                bench.measure_costs(name, rounds)
             else:
                 bench.measure_faults(name, context)
             bench.save()
             write(bench.results)
         # At the end: the memory that this process takes for it would count as that of later child processes.
-        for name in (options.names or _DEFAULT) if options.costs else ():
-            bench.measure_saves(name, max(options.rounds, 1))
+        for name in names if options.costs else ():
+            bench.measure_saves(name, rounds)
             bench.save()
             write(bench.results)
     except Failure as failure:

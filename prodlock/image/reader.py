@@ -186,7 +186,8 @@ def _files(layer: Tar, options: _Options, above: str = "/") -> Iterator[File]:
         path = posixpath.normpath(root + entry.name.lstrip("/"))
         size, target, digest, head, place = 0, "", "", b"", -1
         content = None
-        linked = stored.get(posixpath.normpath(root + entry.linkname.lstrip("/"))) if entry.islnk() else None
+        is_hard_link = entry.islnk()
+        linked = stored.get(posixpath.normpath(root + entry.linkname.lstrip("/"))) if is_hard_link else None
         if entry.isreg():
             size = entry.size
             content = Tar(layer.map, entry.offset_data, entry.offset_data + size)
@@ -201,7 +202,7 @@ def _files(layer: Tar, options: _Options, above: str = "/") -> Iterator[File]:
         else:
             target = entry.linkname
         extra = tar.describe_extra(layer, entry)
-        if entry.islnk() and not linked:
+        if is_hard_link and not linked:
             extra = ", ".join(filter(None, (extra, f"a hard link to {target}, which its layer does not have")))
         file = File(
             path,

@@ -47,8 +47,8 @@ _ANY_ACCOUNT = re.compile(rb"(?:[A-Za-z_+][\w.$@-]*:[^\0]*)?")
 _LIBRARY = "/lib/python"
 # The lock of uv, which it leaves.
 _UV_LOCK = re.compile(r"/tmp/uv-(?:[\w.-]+-)?[0-9a-f]+\.lock")  # noqa: S108 - a path of the image
-# Paths in a cache, among them that of uv, which may have any name.
-_CACHES = re.compile(r"cache|/archive-v\d+/")
+# Where uv unpacks wheels in its cache, which may have any name.
+UNPACKED = re.compile(r"/archive-v\d+/")
 # https://bford.info/cachedir/
 _CACHE_TAG = re.compile(rb"Signature: 8a477f597d28d172789f06886806bc55(?:\n#[^\n]*)*\n?")
 # What Python imports or reads when it starts (https://docs.python.org/3/library/site.html).
@@ -422,7 +422,8 @@ class _Attributor:
         """Return the origin of a wheel itself, and of what an installer's cache has unpacked of it."""
         if what := self._archives.get(file.sha256):
             return Origin(Kind.WHEEL, f"{what}{ARCHIVE}")
-        if _CACHES.search(file.path) and (found := self._members.get(file.sha256)):
+        in_cache = "cache" in file.path or UNPACKED.search(file.path)
+        if in_cache and (found := self._members.get(file.sha256)):
             wheel = next(iter(found.values()))
             return Origin(Kind.WHEEL, f"{wheel.name} {wheel.version}{CACHED}")
         return None

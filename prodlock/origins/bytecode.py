@@ -27,9 +27,10 @@ from prodlock.inside import compiled
 from prodlock.inside.compiled import HEADER
 from prodlock.origins import cache as caches
 from prodlock.origins import marshalled
-from prodlock.origins.environments import BYTECODE_FOLDER, is_below, source_path
+from prodlock.origins.environments import BYTECODE_FOLDER, source_path
 from prodlock.origins.records import Bytecode, Python, State
 from prodlock.project import Project
+from prodlock.proof.judges.paths import is_below
 
 # The folder of bytecode, and the name of a file in it (PEP 3147, PEP 488).
 _CACHED = re.compile(r".+?\.(?P<tag>cpython-\d+)t?(?:\.opt-(?P<optimization>[12]))?\.pyc")
@@ -182,8 +183,8 @@ def compare(  # noqa: PLR0913, PLR0917 - the evidence, and how to get more of it
 
     `sources` has the copies of each source, by path, in all layers. `run` compiles in the base image, whose digest is
     `base`: where it is None or fails, and for bytecode of another version, this interpreter compiles. `mirror` is the
-    folder in which Python has the bytecode of all sources, or an empty string. `notify` gets the
-    number of compiled sources, and of all to compile.
+    folder in which Python has the bytecode of all sources, or an empty string. `notify` gets the number of compiled
+    sources, and of all to compile.
     """
     found: dict[tuple[int, str], Bytecode] = {}
     read: list[_Compiled] = []
@@ -229,7 +230,7 @@ def _read(
     `end` is the number of the layer that replaces it.
     """
     folder, _, name = file.path.rpartition("/")
-    in_cache = folder.endswith(BYTECODE_FOLDER) or is_below(file.path, mirror)
+    in_cache = folder.endswith(BYTECODE_FOLDER) or bool(mirror and is_below(file.path, mirror))
     cached = _CACHED.fullmatch(name) if in_cache else None
     path = source_path(file.path, mirror)
     copies = _copies(path, sources, end)

@@ -13,6 +13,7 @@ from prodlock.image.records import File
 from prodlock.inside.lock.selection import normalized, packaging
 from prodlock.origins.records import Installed, Subject
 from prodlock.origins.visible import Layers
+from prodlock.proof.judges.paths import is_below
 
 # The metadata of a distribution: METADATA since PEP 376, PKG-INFO of setuptools, or an egg-info that is one file.
 _METADATA = re.compile(
@@ -129,7 +130,7 @@ def source_path(path: str, mirror: str = "") -> str:
     `mirror` is the folder in which Python has the bytecode of all sources (PYTHONPYCACHEPREFIX).
     """
     folder, _, name = path.rpartition("/")
-    if is_below(path, mirror):
+    if mirror and is_below(path, mirror):
         folder = folder.removeprefix(mirror)
     elif folder.endswith(BYTECODE_FOLDER):
         folder = folder.removesuffix(BYTECODE_FOLDER)
@@ -137,11 +138,6 @@ def source_path(path: str, mirror: str = "") -> str:
         return path.removesuffix("c")
     tag = _TAG.search(name)
     return f"{folder}/{name[: tag.start()] if tag else name.removesuffix('.pyc')}.py"
-
-
-def is_below(path: str, folder: str) -> bool:
-    """Return whether a path is below a folder; none is below a folder without a name."""
-    return bool(folder) and path.startswith(f"{folder}/")
 
 
 def is_same(version: str, other: str) -> bool:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
-import re
 
 from prodlock.image.records import File
-from prodlock.origins.attribution import Key, resolved
+from prodlock.origins.attribution import UNPACKED, Key, resolved
 from prodlock.origins.records import Subject
 from prodlock.origins.visible import Layers
-
-# Where uv unpacks wheels in its cache.
-_UNPACKED = re.compile(r"/archive-v\d+/")
 
 
 def followed(subject: Subject) -> Subject:
@@ -21,14 +17,14 @@ def followed(subject: Subject) -> Subject:
     Where a later layer replaces the file, that layer replaces it at the link's path as well.
     """
     files = subject.image.files
-    links = [file for file in files if file.target and not file.sha256 and _UNPACKED.search(file.target)]
+    links = [file for file in files if file.target and not file.sha256 and UNPACKED.search(file.target)]
     if not links:
         return subject
     layers = Layers(files)
     targets = {file.path: file.target for file in files if file.target and layers.is_seen(file.path, file.layer)}
     unpacked: dict[str, list[File]] = {}
     for file in files:
-        if file.sha256 and not file.packed and _UNPACKED.search(file.path):
+        if file.sha256 and not file.packed and UNPACKED.search(file.path):
             unpacked.setdefault(file.path, []).append(file)
     copies: dict[Key, File] = {}
     replaced: set[Key] = set()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from prodlock.image.records import File, Image
@@ -93,6 +94,11 @@ class Subject:
         if self.copied:
             return self.copied.diff_ids
         return tuple(layer.diff_id for layer in self.image.layers[: self.base_layers])
+
+    @cached_property
+    def linked_folders(self) -> frozenset[str]:
+        """The folders that `linked` files are below."""
+        return frozenset(str(folder) for _, path in self.linked for folder in PurePosixPath(path).parents)
 
     @cached_property
     def bytecode_folder(self) -> str:

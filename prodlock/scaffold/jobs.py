@@ -207,8 +207,9 @@ def _writes_schedule(project: Project, words: Sequence[str]) -> bool:
     """Return whether a command is Celery's beat that keeps its schedule in the working directory."""
     is_beat = words[0] == "celery" and bool({"beat", "-B", "--beat"} & {*words})
     is_given = any(re.match(r"-[sS]|--schedule", word) for word in words)
-    is_configured = any(_CONFIGURED.search(project.tree.text(path)) for path in project.tree.python)
-    return is_beat and not is_given and not is_configured
+    if not is_beat or is_given:
+        return False
+    return not any(_CONFIGURED.search(project.tree.text(path)) for path in project.tree.python)
 
 
 def _scripts(project: Project) -> dict[str, str]:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 from prodlock.image.records import File
 from prodlock.origins.attribution import Key
-from prodlock.origins.environments import is_below
 from prodlock.origins.judges import leftovers
 from prodlock.origins.judges.case import Case, Verdict
 from prodlock.origins.judges.code import Code
 from prodlock.origins.records import Kind, Origin
 from prodlock.proof import rules
+from prodlock.proof.judges.paths import is_below
 from prodlock.proof.rules import Finding, Rule
 
 # A device or a named pipe, which has nothing else; the value of an extended attribute is not compared.
@@ -63,11 +63,12 @@ def _file(file: File, origin: Origin, case: Case, code: Code, *, strict: bool) -
     subject = case.evidence.subject
     # A cache is used where an environment has links to it, or where Python has all bytecode in it.
     key = (file.layer, file.path)
-    is_bytecode = key in case.attribution.bytecode and is_below(file.path, subject.bytecode_folder)
+    mirror = subject.bytecode_folder
+    is_bytecode = mirror and key in case.attribution.bytecode and is_below(file.path, mirror)
     is_used = is_bytecode or key in subject.linked
     if not is_used and (verdict := leftovers.judge(file, origin)):
         rule, what, place, why = verdict
-        if any(is_below(path, place) for _, path in subject.linked):
+        if place in subject.linked_folders:
             why += "; an environment has links to other files of it, which must stay"
         return rule, what, place, why if by is None else f"{why}; layer {by + 1} deletes it, and it still ships"
     held = case.evidence.seen.get(file.path)
