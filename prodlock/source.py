@@ -17,7 +17,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -196,9 +196,8 @@ def _committed(project: Project, revision: str, inputs: Iterable[str]) -> dict[s
 
 def _differing(project: Project, inputs: Iterable[str], committed: Mapping[str, tuple[str, str]]) -> set[str]:
     """Return the same as `differing` for the build inputs and what a commit has of them."""
-    lines, describing = [*_parsed(_dockerignore(project))], _describing(project)
     added = (path for path in _present(project, inputs) if path not in committed and not _is_generated(project, path))
-    found = {path for path in added if path in describing or not _is_excluded(path, lines)}
+    found = {*filter(_reaches_build(project), added)}
     for path, (mode, name) in committed.items():
         content = _content(project.root / path, mode)
         if content is None or _blob_name(content, name) != name:
@@ -252,9 +251,14 @@ def dockerignore(project: Project) -> str:
     return own if (project.root / own).is_file() else ".dockerignore"
 
 
-def _is_excluded(path: str, lines: Sequence[tuple[bool, re.Pattern[str]]]) -> bool:
-    """Return whether parsed lines of .dockerignore exclude a path: the last one that matches it decides."""
-    return next((excludes for excludes, pattern in reversed(lines) if pattern.fullmatch(path)), False)
+def _reaches_build(project: Project) -> Callable[[str], bool]:
+    """Return a function that returns whether a build reads a path: the last matching line of .dockerignore decides."""
+    lines, describing = [*_parsed(_dockerignore(project))][::-1], {*_describing(project)}
+
+    def reaches(path: str) -> bool:
+        return path in describing or not next((excludes for excludes, line in lines if line.fullmatch(path)), False)
+
+    return reaches
 
 
 def _parsed(lines: Iterable[str]) -> Iterator[tuple[bool, re.Pattern[str]]]:
@@ -444,7 +448,7 @@ def arguments(project: Project, made_from: Commit | None) -> dict[str, str]:
 
 @contextmanager
 def build_tree(project: Project, made_from: Commit | None) -> Iterator[Path]:
-    """Yield a folder with the build inputs of a commit, or, without a commit, the working tree.
+    """Yield a folder with what a build of a commit reads, or, without a commit, the working tree.
 
     .dockerignore is the working tree's.
     """
@@ -453,11 +457,13 @@ def build_tree(project: Project, made_from: Commit | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
+        committed, reaches = _committed(project, made_from.revision, build_inputs(project)), _reaches_build(project)
+        modes = {path: mode for path, (mode, _) in committed.items() if mode != _SUBMODULE and reaches(path)}
         # Blob by blob: a checkout applies filters, and `git archive` the export attributes of .gitattributes.
-        for path, mode, content in _blobs(project, made_from.revision, *build_inputs(project)):
+        for path, content in _contents(project, [(committed[path][1], path) for path in modes]):
             place = tree / path
             place.parent.mkdir(parents=True, exist_ok=True)
-            if mode == _LINK:
+            if modes[path] == _LINK:
                 place.symlink_to(os.fsdecode(content))
             else:
                 place.write_bytes(content)
@@ -483,14 +489,6 @@ def _copy_generated(origin: Path, place: Path) -> None:
         shutil.copytree(origin, place, symlinks=True, dirs_exist_ok=True)
     else:
         shutil.copyfile(origin, place)
-
-
-def _blobs(project: Project, revision: str, *paths: str) -> Iterator[tuple[str, str, bytes]]:
-    """Yield path, mode and content of each file that a commit has at or below paths of the project."""
-    entries = [entry for entry in _tree(project, revision, *paths) if entry[1] != _SUBMODULE]
-    modes = {path: mode for path, mode, _ in entries}
-    for path, content in _contents(project, [(name, path) for path, _, name in entries]):
-        yield path, modes[path], content
 
 
 def locked_since(project: Project, setting: str) -> str:

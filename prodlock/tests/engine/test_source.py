@@ -331,6 +331,21 @@ def test_a_project_below_the_repositorys_root_is_compared(project: Path, tmp_pat
         assert (tree / "app/main.py").read_text(encoding="utf-8") == "x = 1\n"
 
 
+def test_the_tree_of_a_commit_has_what_a_build_reads(project: Path) -> None:
+    """Not what .dockerignore excludes; the files that describe the build are read nevertheless."""
+
+    def names() -> set[str]:
+        with source.build_tree(Project(), source.commit(Project())) as tree:
+            return {path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file()}
+
+    read = {".dockerignore", "Dockerfile", "app/data.txt", "app/main.py", "poetry.lock", "pyproject.toml"}
+    assert names() == read
+    # All is read where nothing excludes it.
+    git(project, "rm", "--quiet", ".dockerignore")
+    git(project, "commit", "--quiet", "--message=all")
+    assert names() == FILES.keys() - {".dockerignore"}
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can change the owner of files")
 def test_a_repository_of_another_user_is_a_failure(project: Path) -> None:
     """Git refuses it, as in CI containers; the message states the remedy."""
