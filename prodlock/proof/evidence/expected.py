@@ -20,15 +20,13 @@ from prodlock.proof.records import ComposeProject, Expected, ExpectedContents
 
 def collect(project: Project, commit: source.Commit | None, resolved: ComposeProject) -> Expected:
     """Return what production of a commit must be. Raises Failure where that can't be found out."""
-    with source.build_tree(project, commit) as tree:
-        shipped = sources.archive(project, tree)
-    run = ("run", "--rm", "--interactive", "--network=none", stages.build(project, "golden"))
-    with ThreadPoolExecutor() as pool:
-        # Only now: two builds would overwrite each other's progress on a terminal.
+    with source.build_tree(project, commit) as tree, ThreadPoolExecutor() as pool:
+        # It prints nothing, but of the two other builds each would overwrite the other's progress on a terminal.
+        shipping = pool.submit(sources.archive, project, tree)
+        run = ("run", "--rm", "--interactive", "--network=none", stages.build(project, "golden"))
         declaring = pool.submit(declaration, project, commit)
-        golden = json.loads(
-            engine.output(project, *run, "python", "-m", "prodlock.inside.golden", "sources", given=shipped, echo=True)
-        )
+        command = ("python", "-m", "prodlock.inside.golden", "sources")
+        golden = json.loads(engine.output(project, *run, *command, given=shipping.result(), echo=True))
         contents = ExpectedContents.from_rows(golden["rows"], project.configuration.generated)
         added = added_since_budget(project, golden["wheels"])
         return Expected(golden, contents, declaring.result(), resolved, added)
