@@ -29,11 +29,10 @@ _REFUSED = (*reader.UNREADABLE, archives.TooMuchError, archives.NoRoomError, arc
 class _Layer(NamedTuple):
     """A layer that was read: its uncompressed content, and its files, numbered as of layer 0.
 
-    Threads hash it, and its large files, while the next layers are read.
+    Threads hash its large files while the next layers are read.
     """
 
     content: Tar
-    whole: Future[str]
     read: list[File]
     # The sha256 of each large file, by its place.
     digests: Mapping[int, Future[str]]
@@ -173,17 +172,20 @@ def _open(reference: str, found: Documents, kept: ExitStack, read: Layers) -> Op
     # Each sha256 with the one that it must be.
     checks: list[tuple[Future[str], str]] = []
     # What is unpacked stays until the image is closed: of a layer that is there twice only once.
-    done: dict[Tar, _Layer] = {}
+    done: dict[Tar, tuple[_Layer, Future[str]]] = {}
     budget = archives.Budget.of(0)
     unpacked, pool = kept.enter_context(_reading())
     for number, (stored, diff_id) in enumerate(found.layers):
-        layer = done.get(stored) or read.get((stored.start, stored.end)) or _layer(stored, budget, unpacked, pool)
-        checks.append((layer.whole, diff_id.removeprefix("sha256:")))
+        if stored not in done:
+            layer = read.get((stored.start, stored.end)) or _layer(stored, budget, unpacked, pool)
+            # Only now: while an Engine sends an archive, it needs the cores.
+            done[stored] = layer, pool.submit(tar.sha256_of, layer.content)
+        layer, whole = done[stored]
+        checks.append((whole, diff_id.removeprefix("sha256:")))
         if found.stored:
             # Of a layer that is not compressed, both are the same.
             is_plain = layer.content == stored
-            checks.append((layer.whole if is_plain else pool.submit(tar.sha256_of, stored), found.stored[number]))
-        done[stored] = layer
+            checks.append((whole if is_plain else pool.submit(tar.sha256_of, stored), found.stored[number]))
         layers.append(layer)
     contents = [layer.files() for layer in layers]
     files = (
@@ -211,7 +213,7 @@ def _reading() -> Iterator[tuple[ExitStack, ThreadPoolExecutor]]:
 
 
 def _layer(stored: Tar, budget: archives.Budget, kept: ExitStack, pool: ThreadPoolExecutor) -> _Layer:
-    """Read a layer, unpacked where it is compressed. Its sha256, and that of each large file, follows."""
+    """Read a layer, unpacked where it is compressed. The sha256 of each large file follows."""
     content = kept.enter_context(tar.plain(stored, bare=True, budget=budget))
     files: list[File] = []
     digests: dict[int, Future[str]] = {}
@@ -226,5 +228,4 @@ def _layer(stored: Tar, budget: archives.Budget, kept: ExitStack, pool: ThreadPo
             raise tarfile.ReadError(message)
         folders[file.path] = file.directory
         files.append(file)
-    # Last: the files are needed first.
-    return _Layer(content, pool.submit(tar.sha256_of, content), files, digests)
+    return _Layer(content, files, digests)
