@@ -67,8 +67,11 @@ class Peers:
                         shutil.copytree(source, environment / _MODULES / module)
                 (environment / "installed").touch()
 
-    def prodlock(self, built: Built, image: str) -> Run:
-        """Run `prodlock verify` on an image of the Engine or an archive."""
+    def prodlock(self, built: Built, image: str, *, knows_layers: bool = True) -> Run:
+        """Run `prodlock verify` on an image of the Engine or an archive, with or without what it has read before."""
+        if not knows_layers:
+            for kept in self.folder.glob("cache/prodlock/layers-*"):
+                shutil.rmtree(kept)
         command = [sys.executable, "-m", "prodlock", "verify", image, "--json", f"--lock={built.lock}"]
         command += [f"--base={built.example.base_tag}", *built.example.options]
         environment = {"PYTHONPATH": str(REPOSITORY), "XDG_CACHE_HOME": str(self.folder / "cache")}

@@ -29,6 +29,7 @@ from prodlock import collector
 from prodlock.docker import saved
 from prodlock.failure import Failure
 from prodlock.image import opened
+from prodlock.origins.layers import KeptLayers
 from prodlock.project import Project
 from prodlock.tests.verify import images, plants
 from prodlock.tests.verify.images import EXAMPLES, Built, docker
@@ -52,13 +53,15 @@ A fault is found where a tool reports it in the image that has it, {PRODLOCK} by
 An entry that is true of the image without faults, such as Poetry in production, is not a false alarm.
 """
 _SAVES = """\
-`docker save` to a file alone, and with the image's files read and hashed meanwhile, until all of them are known.
-Medians (smallest-largest) of interleaved rounds, and the median of the rounds' own ratios.
+`docker save` to a file alone, and with the image's files read and hashed meanwhile, until all of them are known; then
+the same where an earlier run has kept the files of the layers, as for most layers of a next build. Each layer is hashed
+afterwards, while the origins are found. Medians (smallest-largest) of interleaved rounds, and the medians of the
+rounds' own ratios.
 """
 _COSTS = f"""\
-Medians (smallest-largest) of interleaved rounds; wheels and bytecode are cached, images are archives of `docker save`.
-The ratios are medians of the rounds' own ratios. CPU and memory of {LOCKSTEP}, which starts the image instead of
-reading the archive, are those of its own processes.
+Medians (smallest-largest) of interleaved rounds; wheels and bytecode are cached, layers are not; images are archives of
+`docker save`. The ratios are medians of the rounds' own ratios. CPU and memory of {LOCKSTEP}, which starts the image
+instead of reading the archive, are those of its own processes.
 """
 
 
@@ -73,8 +76,8 @@ class Results(NamedTuple):
     samples: dict[str, dict[str, list[tuple[float, float, int]]]]
     # Bytes and number of the files in an image.
     sizes: dict[str, tuple[int, int]]
-    # Seconds of each round: to save an image from the Engine, and to read it meanwhile.
-    saves: dict[str, list[tuple[float, float]]]
+    # Seconds of each round: to save an image from the Engine, to read it meanwhile, and to read layers that are known.
+    saves: dict[str, list[tuple[float, float, float]]]
 
 
 class Bench:
@@ -135,7 +138,7 @@ class Bench:
         """Run all tools on an example in turn; each round begins with another tool."""
         built, archive, lock = self.build(name)
         commands: dict[str, Callable[[], Sequence[Run]]] = {
-            PRODLOCK: lambda: [self.tools.prodlock(built, str(archive))],
+            PRODLOCK: lambda: [self.tools.prodlock(built, str(archive), knows_layers=False)],
             SYFT: lambda: [self.tools.syft(archive)],
             LOCKSTEP: lambda: self.tools.lockstep(built, built.example.tag, lock),
         }
@@ -155,7 +158,7 @@ class Bench:
     def measure_saves(self, name: str, rounds: int) -> None:
         """Save an example from the Engine in turn alone and while it is read."""
         built, _, _ = self.build(name)
-        self.results.saves[name] = [saves(built, read_first=bool(number % 2)) for number in range(rounds)]
+        self.results.saves[name] = [saves(built, turn) for turn in range(rounds)]
 
     def _readable_lock(self, built: Built) -> Path:
         """Return a lock that lockstep-evidence reads: the project's, or the same versions in another format."""
@@ -167,24 +170,36 @@ class Bench:
         return file
 
 
-def saves(built: Built, *, read_first: bool) -> tuple[float, float]:
-    """Return the seconds to save an image from the Engine, and to read its files meanwhile."""
+def saves(built: Built, turn: int) -> tuple[float, float, float]:
+    """Return the seconds to save an image from the Engine, to read its files meanwhile, and to read known layers.
+
+    Each turn begins with another one.
+    """
     project = Project(built.folder)
     identifier = saved.find(project, built.example.tag).identifier
-    seconds = {
-        is_read: _seconds_of_save(project, identifier, is_read=is_read) for is_read in (read_first, not read_first)
-    }
-    return seconds[False], seconds[True]
+    with tempfile.TemporaryDirectory() as folder:
+        known = KeptLayers(Path(folder))
+        _seconds_of_save(project, identifier, known)
+        works: list[Callable[[], float]] = [
+            lambda: _seconds_of_save(project, identifier, is_read=False),
+            lambda: _seconds_of_save(project, identifier),
+            lambda: _seconds_of_save(project, identifier, known),
+        ]
+        numbers = [(turn + place) % len(works) for place in range(len(works))]
+        seconds = {number: works[number]() for number in numbers}
+    return seconds[0], seconds[1], seconds[2]
 
 
-def _seconds_of_save(project: Project, identifier: str, *, is_read: bool) -> float:
+def _seconds_of_save(
+    project: Project, identifier: str, known: KeptLayers | None = None, *, is_read: bool = True
+) -> float:
     with collector.paused(), ExitStack() as kept:
         file = kept.enter_context(tempfile.TemporaryFile())
         started = time.perf_counter()
         with saved.saving(project, file, identifier) as has_ended:
-            layers = opened.follow(file, has_ended, kept) if is_read else {}
+            layers = opened.follow(file, has_ended, kept, known) if is_read else {}
         if is_read:
-            kept.enter_context(opened.open_archive(identifier, file, layers=layers))
+            kept.enter_context(opened.open_archive(identifier, file, layers=layers, known=known))
         return time.perf_counter() - started
 
 
@@ -242,12 +257,12 @@ def costs(results: Results) -> Iterator[str]:
 
 def reading(results: Results) -> Iterator[str]:
     """Yield a table of what it costs to read an image while the Engine saves it."""
-    yield row("image", "save alone, s", "save and read, s", "ratio")
-    yield row("---", *("---:" for _ in range(3)))
+    yield row("image", "save alone, s", "save and read, s", "ratio", "with known layers, s", "ratio")
+    yield row("---", *("---:" for _ in range(5)))
     for name, samples in results.saves.items():
-        alone, read = zip(*samples, strict=True)
-        ratio = median(both / one for one, both in samples)
-        yield row(_title(results, name), spread(alone), spread(read), f"{ratio:.2f}")
+        alone, read, known = zip(*samples, strict=True)
+        ratios = [f"{median(sample[place] / sample[0] for sample in samples):.2f}" for place in (1, 2)]
+        yield row(_title(results, name), spread(alone), spread(read), ratios[0], spread(known), ratios[1])
 
 
 def _title(results: Results, name: str) -> str:

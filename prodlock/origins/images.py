@@ -16,6 +16,8 @@ from prodlock.failure import CANNOT_CHECK, Failure, unreadable
 from prodlock.image import layout, opened
 from prodlock.image.opened import Opened
 from prodlock.image.records import matches, platform_of
+from prodlock.origins import cache
+from prodlock.origins.layers import KeptLayers
 from prodlock.origins.records import Copied, Subject
 from prodlock.project import Project
 
@@ -138,18 +140,19 @@ def _path(option: str, reference: str) -> Path | None:
 def _opened(
     project: Project, reference: str, path: Path | None, local: Local | None, platform: str
 ) -> Iterator[Opened]:
+    known = KeptLayers(cache.folder(project.environment))
     with ExitStack() as kept:
         if path and path.is_dir():
-            yield kept.enter_context(opened.open_folder(reference, path, platform=platform))
+            yield kept.enter_context(opened.open_folder(reference, path, platform=platform, known=known))
         elif path:
             archive = kept.enter_context(path.open("rb"))
-            yield kept.enter_context(opened.open_archive(reference, archive, platform=platform))
+            yield kept.enter_context(opened.open_archive(reference, archive, platform=platform, known=known))
         elif local:
             file = kept.enter_context(tempfile.TemporaryFile())
             # By its id: a name without a tag would bring every tag of it.
             with saved.saving(project, file, local.identifier) as has_ended:
-                layers = opened.follow(file, has_ended, kept)
-            image = kept.enter_context(opened.open_archive(reference, file, layers=layers))
+                layers = opened.follow(file, has_ended, kept, known)
+            image = kept.enter_context(opened.open_archive(reference, file, layers=layers, known=known))
             if tuple(layer.diff_id for layer in image.image.layers) != local.diff_ids:
                 raise Failure(
                     f"{reference} must have the layers that the Engine states (got others). To fix it: build or pull "

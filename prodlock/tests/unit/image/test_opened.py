@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
@@ -40,9 +41,11 @@ def whole(archive: IO[bytes]) -> bytes:
     return archive.read()
 
 
-def contents(archive: IO[bytes], layers: opened.Layers | None = None) -> dict[tuple[int, str], bytes]:
+def contents(
+    archive: IO[bytes], layers: opened.Layers | None = None, known: opened.Known | None = None
+) -> dict[tuple[int, str], bytes]:
     """Return the content of each file of an image, by layer and path."""
-    with opened.open_archive("x:1", archive, layers=layers) as image:
+    with opened.open_archive("x:1", archive, layers=layers, known=known) as image:
         return {(file.layer, file.path): image.content(file) for file in image.image.files if file.place >= 0}
 
 
@@ -319,3 +322,88 @@ def test_a_file_has_one_record(tmp_path: Path) -> None:
     with saved(*LAYERS) as archive, opened.open_archive("x", archive) as one, opened.open_folder("x", folder) as other:
         assert one.image.files == other.image.files
         assert isinstance(one.image.files[0], File)
+
+
+class Records(dict[str, Sequence[File]]):
+    """Known layers."""
+
+    def read(self, digest: str) -> Sequence[File] | None:
+        """Return the files of a layer without their heads."""
+        files = self.get(digest)
+        return None if files is None else [file._replace(head=b"") for file in files]
+
+    def write(self, digest: str, files: Sequence[File]) -> None:
+        """Keep the files of a layer."""
+        self[digest] = files
+
+
+def digest_of(layer: bytes) -> str:
+    """Return the sha256 of a layer."""
+    return hashlib.sha256(layer).hexdigest()
+
+
+def named(*layers: bytes, names: Sequence[str] = ()) -> IO[bytes]:
+    """Return an archive that calls its layers by their sha256, as an Engine does, or by other names."""
+    digests = names or [digest_of(layer) for layer in layers]
+    blobs = {f"blobs/sha256/{digest}": layer for digest, layer in zip(digests, layers, strict=True)}
+    manifest = [{"Config": "config.json", "Layers": list(blobs)}]
+    return stored(tar({"manifest.json": json.dumps(manifest).encode(), "config.json": configuration(*layers)} | blobs))
+
+
+def test_a_large_layer_is_known_once_it_is_verified() -> None:
+    """To read a small one takes no longer than to look for it."""
+    known = Records()
+    with saved(*LAYERS) as archive, opened.open_archive("x:1", archive, known=known):
+        assert not known
+    assert known.keys() == {digest_of(LAYERS[0])}
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_known_layer_is_not_read_again(pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files are the same, with their heads and contents; so are those of a folder."""
+    known = Records()
+    with saved(*LAYERS, pack=pack) as archive, opened.open_archive("x:1", archive, known=known) as image:
+        files = image.image.files
+    known |= {digest_of(LAYERS[1]): [file._replace(layer=0) for file in files if file.layer]}
+    monkeypatch.setattr(reader, "layer_files", None)
+    with saved(*LAYERS, pack=pack) as archive, opened.open_archive("x:1", archive, known=known) as image:
+        assert image.image.files == files
+        assert {(one.layer, one.path): image.content(one) for one in files if one.place >= 0} == CONTENTS
+
+
+def test_a_known_layer_is_not_read_while_the_archive_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An Engine calls it by its sha256."""
+    known = Records()
+    with named(*LAYERS) as archive, opened.open_archive("x:1", archive, known=known) as image:
+        files = image.image.files
+        known |= {digest_of(LAYERS[1]): [file._replace(layer=0) for file in files if file.layer]}
+    monkeypatch.setattr(reader, "layer_files", None)
+    with ExitStack() as kept, named(*LAYERS) as archive:
+        writer = Writer(whole(archive), 5000)
+        layers = opened.follow(writer.file, writer.has_ended, kept, known)
+        writer.join()
+        with opened.open_archive("x:1", writer.file, layers=layers, known=known) as image:
+            assert image.image.files == files
+
+
+def test_the_name_of_a_layer_is_not_trusted() -> None:
+    """Its files are those of the layer that the configuration names."""
+    known = Records({digest_of(LAYERS[0]): [File("/forged")]})
+    names = [digest_of(LAYERS[0]), digest_of(b"")]
+    with named(LAYERS[1], LAYERS[1] + bytes(512), names=names) as archive, ExitStack() as kept:
+        layers = opened.follow(archive, lambda: True, kept, known)
+        assert [file.path for layer in layers.values() for file in layer.files()] == ["/forged", "/a"]
+        with opened.open_archive("x:1", archive, layers=layers, known=known) as image:
+            assert [file.path for file in image.image.files] == ["/a", "/a"]
+
+
+def test_a_layer_that_only_claims_to_be_a_known_one_is_refused() -> None:
+    """And it is not kept: the configuration names another content."""
+    for known in (Records(), Records({digest_of(LAYERS[1]): [File("/a", size=3, place=512)]})):
+        before = dict(known)
+        with (
+            saved(*LAYERS, pack=lambda layer: layer.replace(b"two", b"TWO")) as archive,
+            pytest.raises(Failure, match="a layer is not"),
+        ):
+            contents(archive, known=known)
+        assert known == before
