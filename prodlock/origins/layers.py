@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from prodlock.image import reader, records, tar
 from prodlock.image.records import File
 from prodlock.origins import cache
+
+# The fields that are kept: the head of a file is in the layer.
+_FIELDS = [name for name in File._fields if name not in {"layer", "head"}]
 
 
 class KeptLayers:
@@ -20,14 +24,21 @@ class KeptLayers:
 
     def read(self, digest: str) -> Sequence[File] | None:
         """Return the files of a layer, without their heads, or None."""
-        rows = cache.read(self._folder, _kind(), digest)
-        if rows is None:
+        kept = cache.read(self._folder, _kind(), digest)
+        if kept is None:
             return None
-        return [File._make((path, 0, *facts, b"", tuple(owner), *rest)) for path, facts, owner, rest in rows]
+        columns = kept | {
+            "owner": map(tuple, kept["owner"]),
+            "layer": itertools.repeat(0),
+            "head": itertools.repeat(b""),
+        }
+        return list(map(File._make, zip(*(columns[name] for name in File._fields), strict=False)))
 
     def write(self, digest: str, files: Sequence[File]) -> None:
         """Keep the files of a layer, which has that sha256."""
-        cache.write(self._folder, _kind(), digest, [(file.path, file[2:7], file.owner, file[9:]) for file in files])
+        # By columns: to write rows takes twice as long.
+        columns = dict(zip(File._fields, zip(*files, strict=True), strict=False))
+        cache.write(self._folder, _kind(), digest, {name: columns.get(name, ()) for name in _FIELDS})
 
 
 @functools.cache

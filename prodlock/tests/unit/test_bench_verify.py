@@ -8,7 +8,7 @@ import pytest
 
 from bench import verify
 from bench.peers import LOCKSTEP, PRODLOCK, SYFT
-from bench.verify import Results
+from bench.verify import NEW, Results
 from prodlock.tests.verify.plants import PLANTS
 
 FIRST, SECOND = (plant.name for plant in PLANTS[:2])
@@ -22,6 +22,7 @@ RESULTS = Results(
     {PRODLOCK: {"pip": 0, "uv": 0}, LOCKSTEP: {"pip": 1, "uv": 0}},
     {
         PRODLOCK: {"pip": [(1.0, 1.5, 1 << 20), (3.0, 2.0, 3 << 20), (1.2, 1.6, 2 << 20)]},
+        NEW: {"pip": [(2.0, 2.5, 2 << 20), (3.0, 2.5, 3 << 20), (2.2, 3.0, 2 << 20)]},
         SYFT: {"pip": [(4.0, 5.0, 4 << 20), (6.0, 5.0, 4 << 20), (4.0, 6.0, 4 << 20)]},
         LOCKSTEP: {"pip": [(2.0, 1.0, 1 << 20)] * 3},
     },
@@ -42,7 +43,10 @@ def test_costs_are_medians_with_the_ratios_of_rounds() -> None:
     lines = [*verify.costs(RESULTS)]
     title = "pip, 175 MB, 7,293 files"
     assert lines[2] == f"| {title} | prodlock | 1.20 (1.00-3.00) | 1.60 (1.50-2.00) | 2 | 0.30 | 0.30 | 0.50 |"
-    assert lines[3] == f"| {title} | syft | 4.00 (4.00-6.00) | 5.00 (5.00-6.00) | 4 | 1.00 | 1.00 | 1.00 |"
+    assert (
+        lines[3] == f"| {title} | prodlock, new layers | 2.20 (2.00-3.00) | 2.50 (2.50-3.00) | 2 | 0.50 | 0.50 | 0.50 |"
+    )
+    assert lines[4] == f"| {title} | syft | 4.00 (4.00-6.00) | 5.00 (5.00-6.00) | 4 | 1.00 | 1.00 | 1.00 |"
 
 
 def test_reading_while_an_image_is_saved_is_compared_with_saving_it() -> None:

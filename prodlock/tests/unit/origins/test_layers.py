@@ -25,6 +25,8 @@ def test_files_are_kept_without_their_heads(tmp_path: Path) -> None:
     kept.write("00", [file._replace(head=b"x") for file in FILES])
     assert KeptLayers(tmp_path).read("00") == FILES
     assert kept.read("01") is None
+    kept.write("01", [])
+    assert kept.read("01") == []
 
 
 def test_records_of_another_program_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
