@@ -44,6 +44,6 @@ class KeptLayers:
 @functools.cache
 def _kind() -> str:
     """Return what entries of this form are called: with another program, the records have another content."""
-    programs = (records, reader, tar)
-    text = "".join(Path(str(program.__file__)).read_text(encoding="utf-8") for program in programs)
+    programs = (records.__file__, reader.__file__, tar.__file__, __file__)
+    text = "".join(Path(program).read_text(encoding="utf-8") for program in programs)
     return f"layers-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
