@@ -292,8 +292,12 @@ def _layer(stored: Tar, digest: str, reading: _Reading) -> _Layer:
 def _with_heads(content: Tar, files: Sequence[File]) -> Iterator[File]:
     """Yield the files of a layer with their heads."""
     sizes = {file.place: file.size for file in files if file.size}
+    released = content.start
     for file in files:
         # A hard link has the content of its file.
         size = min(sizes.get(file.place, 0), HEAD_BYTES)
         start = content.start + file.place
         yield File._make((*file[:_HEAD], content.map[start : start + size], *file[_HEAD + 1 :])) if size else file
+        if start - released > _WINDOW:
+            tar.release(content.map, released, start)
+            released = start

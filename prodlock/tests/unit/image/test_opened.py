@@ -371,6 +371,20 @@ def test_a_known_layer_is_not_read_again(pack: Callable[[bytes], bytes], monkeyp
         assert {(one.layer, one.path): image.content(one) for one in files if one.place >= 0} == CONTENTS
 
 
+def test_the_memory_of_a_known_layer_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each head is on another page of the archive: an image of two gigabytes took 400 MB more."""
+    known = Records()
+    with saved(*LAYERS) as archive, opened.open_archive("x:1", archive, known=known):
+        pass
+    monkeypatch.setattr(opened, "_WINDOW", 1 << 20)
+    released: list[int] = []
+    monkeypatch.setattr(tars, "release", lambda _map, start, end: released.append(end - start))
+    with saved(*LAYERS) as archive, opened.open_archive("x:1", archive, known=known) as image:
+        image.verify()
+    assert len(released) == 1
+    assert released[0] > len(LARGE)
+
+
 def test_a_known_layer_is_not_read_while_the_archive_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """An Engine calls it by its sha256."""
     known = Records()
