@@ -109,6 +109,8 @@ def verify(project: Project, reference: str, options: Options | None = None) -> 
     started = time.monotonic()
     try:
         found_locks = options.locks or [locks.find(project.root)]
+        # Before an image is saved.
+        locks.check(found_locks)
         with (
             collector.paused(),
             Progress() as progress,

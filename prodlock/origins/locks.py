@@ -95,23 +95,19 @@ def _included(path: Path) -> list[Path]:
     return []
 
 
-def read(root: Path, given: Sequence[Path], groups: Sequence[str], extras: Sequence[str], python: Python) -> Locked:
-    """Return what a lock has for the environment of an image; several lists of requirements are one lock.
-
-    Without groups, or without extras: those of production in [tool.prodlock], or else the group main and no extra. The
-    groups for development are all others that the lock has. Raises Failure, code 2, where the lock is not valid, does
-    not match pyproject.toml, or does not have one of the groups and extras.
-    """
-    own, lock, names_given = _configured(root), given[0], ", ".join(map(str, given))
+def check(given: Sequence[Path]) -> None:
+    """Raise Failure, code 2, where files can't be a lock: by their names, and by what is beside them."""
     if absent := [one for one in given if not one.is_file()]:
         raise Failure(
             f"The lock must be a file that exists (got {absent[0]}). To fix it: correct the path.", CANNOT_CHECK
         )
     if len(given) > 1 and any(one.suffix != ".txt" for one in given):
+        got = ", ".join(map(str, given))
         raise Failure(
-            f"--lock must be given once, or name lists of requirements (got {names_given}). To fix it: name one lock.",
+            f"--lock must be given once, or name lists of requirements (got {got}). To fix it: name one lock.",
             CANNOT_CHECK,
         )
+    lock = given[0]
     if lock.name in _OF_PYPROJECT and not lock.with_name("pyproject.toml").is_file():
         raise Failure(
             f"{lock} must have the pyproject.toml that it was made from beside it (got none). To fix it: name the lock "
@@ -122,6 +118,16 @@ def read(root: Path, given: Sequence[Path], groups: Sequence[str], extras: Seque
         selection.reader(lock.name)
     except ValueError as error:
         raise Failure(str(error).replace("`lock` in [tool.prodlock]", "--lock"), CANNOT_CHECK) from None
+
+
+def read(root: Path, given: Sequence[Path], groups: Sequence[str], extras: Sequence[str], python: Python) -> Locked:
+    """Return what a lock has for the environment of an image; several lists of requirements are one lock.
+
+    Without groups, or without extras: those of production in [tool.prodlock], or else the group main and no extra. The
+    groups for development are all others that the lock has. Takes files that `check` accepts. Raises Failure, code 2,
+    where the lock is not valid, does not match pyproject.toml, or does not have one of the groups and extras.
+    """
+    own, lock = _configured(root), given[0]
     with _refusals(lock):
         package = own.package or _member(root, lock)
         names = _names(lock, package)
@@ -138,7 +144,7 @@ def read(root: Path, given: Sequence[Path], groups: Sequence[str], extras: Seque
     main = {normalized(one.name): one for one in listed[: len(selected.main)] if normalized(one.name) not in local}
     named = {normalized(one.name): one for one in listed if normalized(one.name) not in local}
     added = {name: one for name, one in named.items() if name not in main}
-    return Locked(names_given, main, added, selected.inputs, local)
+    return Locked(", ".join(map(str, given)), main, added, selected.inputs, local)
 
 
 def _located(one: Requirement, folder: Path) -> Requirement:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from prodlock.failure import Failure
-from prodlock.origins import environments, own
+from prodlock.failure import CANNOT_CHECK, Failure
+from prodlock.origins import command, environments, images, own
 from prodlock.origins.command import check_base
 from prodlock.origins.records import Locked
 from prodlock.origins.visible import Layers
+from prodlock.project import Project
 from prodlock.tests.unit.origins.subjects import distribution, requirement, subject
 
 LOCKED = Locked(
@@ -20,6 +21,14 @@ LOCKED = Locked(
     {name: requirement(name, "1") for name in ("pytest", "pip")},
     "fresh",
 )
+
+
+def test_a_wrong_lock_is_refused_before_an_image_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To save an image takes seconds."""
+    monkeypatch.setattr(images, "open_image", None)
+    with pytest.raises(Failure, match=r"^The lock must be a file that exists \(got .*none\.lock\)") as raised:
+        command.verify(Project(tmp_path), "shop:1", command.Options(locks=[tmp_path / "none.lock"]))
+    assert raised.value.code == CANNOT_CHECK
 
 
 @pytest.mark.parametrize(("name", "refused"), [("shop", True), ("pytest", True), ("pip", False), ("other", False)])
