@@ -203,6 +203,14 @@ def _network(value: str, _context: _Context) -> Iterator[_Violation]:
         )
 
 
+
+def _networks(value: Iterable[str], context: _Context) -> Iterator[_Violation]:
+    defined = context.project.document.get("networks") or {}
+    for name in sorted(value):
+        network = defined.get(name) or {}
+        if "host" in {network.get("name"), network.get("driver")}:
+            yield _Violation(rules.COMPOSE_KEY, f"networks.{name}", "is in the machine's own network")
+
 def _healthcheck(value: Mapping[str, Any], context: _Context) -> Iterator[_Violation]:
     """Judge a health check: its times may differ, its command may not. A further command may have none."""
     if context.words and dict(value) in ({"disable": True}, {"test": list(RUNNING)}):
@@ -444,7 +452,7 @@ KEYS: _Table = {
     "hostname": None,
     "links": None,
     "mac_address": None,
-    "networks": None,
+    "networks": _networks,
     "ports": None,
     # When and how often it runs, and what is recorded of it.
     "attach": None,

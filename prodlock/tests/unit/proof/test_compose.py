@@ -249,6 +249,15 @@ def test_a_value_that_may_change_what_runs_is_found(more: dict[str, Any], what: 
     assert (finding.rule, finding.what) == (rules.COMPOSE_KEY, what)
 
 
+@pytest.mark.parametrize("network", [{"name": "host", "external": True}, {"name": "x_web", "driver": "host"}])
+def test_the_machines_own_network_is_found(network: dict[str, Any]) -> None:
+    """As with `network_mode: host`, the service reaches what listens on the machine alone; other networks are free."""
+    given = SERVICE | {"networks": {"default": None, "web": None}}
+    for networks, expected in (({"web": network}, ["networks.web"]), ({"web": {"name": "x_web"}}, []), ({}, [])):
+        judged = compose.judge(project({"api-prod": given}, networks=networks), DECLARED, EXPECTED, ())
+        assert [one.what for one in judged] == expected
+
+
 def test_an_empty_entrypoint_replaces_the_images() -> None:
     """Where the image has one; an empty command does not."""
     assert found({"entrypoint": [], "command": []}) == []
