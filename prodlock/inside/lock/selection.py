@@ -32,13 +32,8 @@ SYSTEM = re.compile(
     r"""\bplatform_(?P<variable>release|version)\s*(?P<operator>[<>=!]=|[<>])\s*(?P<quote>["'])(?P<value>[^"']*)(?P=quote)"""
 )
 COMPARED = {
-    "<": operator.lt,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">=": operator.ge,
-    ">": operator.gt,
-}
+    "<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">=": operator.ge, ">": operator.gt,
+}  # fmt: skip
 ALWAYS, NEVER = "os_name != ''", "os_name == ''"
 
 

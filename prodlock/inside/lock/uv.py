@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import itertools
 import platform
@@ -56,14 +57,14 @@ def select(lock: Path, wanted: Wanted) -> Selection:
         message = f"it must be for Python {python} on this platform. To fix it: lock again for it."
         raise ValueError(message)
     graph = Graph(parsed, targets(parsed, root, wanted.package))
+    both = [*wanted.groups, *wanted.dev_groups]
     known("extra", wanted.extras, graph.extras)
-    known("group", [*wanted.groups, *wanted.dev_groups], {"main", "dev", *graph.groups})
+    known("group", both, {"main", "dev", *graph.groups})
     addresses = {_bare(one["url"]): index(one["url"]) for one in _uv(root).get("index", []) if "url" in one}
     main = chosen(graph.installed(wanted.extras, wanted.groups, addresses, here), foreign=wanted.foreign)
-    both = [*wanted.groups, *wanted.dev_groups]
     everything = chosen(graph.installed(wanted.extras, both, addresses, here), foreign=wanted.foreign)
     default = _uv(root).get("default-groups", [])
-    configured = {normalized(name) for name in (*wanted.groups, *wanted.dev_groups)}
+    configured = {*map(normalized, both)}
     unused = [] if isinstance(default, str) else [name for name in default if normalized(name) not in configured]
     return Selection(main, everything, inputs, unused)
 
@@ -117,11 +118,7 @@ class Graph:
         }
 
     def installed(
-        self,
-        extras: Iterable[str],
-        groups: Iterable[str],
-        addresses: Mapping[str, str],
-        condition: Callable[..., bool],
+        self, extras: Iterable[str], groups: Iterable[str], addresses: Mapping[str, str], condition: Callable[..., bool]
     ) -> list[Requirement]:
         """Return what the members need with extras and groups."""
         names = {normalized(name) for name in groups}
@@ -254,21 +251,31 @@ def compare(lock: Table, root: Table, described: Mapping[str, Table], folder: Pa
 
 def _compare_settings(lock: Table, root: Table, environments: list[dict[str, str]], same: Callable[..., bool]) -> None:
     """Compare what the root sets for all members."""
-    own, manifest = _uv(root), lock.get("manifest", {})
+    own, manifest = (collections.defaultdict(list, one) for one in (_uv(root), lock.get("manifest", {})))
+    options = lock.get("options", {})
     if "project" not in root:
         _compare_groups(manifest.get("dependency-groups", {}), root, same)
-    for key, name in (("constraints", "constraint-dependencies"), ("overrides", "override-dependencies")):
-        if not same(manifest.get(key, []), {"": own.get(name, [])}):
-            _stale(f"{name} of [tool.uv]")
-    if {*manifest.get("excludes", [])} != {*map(normalized, own.get("exclude-dependencies", []))}:
-        _stale("exclude-dependencies of [tool.uv]")
-    if _stated(manifest, environments) != _stated(own, environments):
-        _stale("dependency-metadata of [tool.uv]")
-    for key, name in (("supported-markers", "environments"), ("required-markers", "required-environments")):
-        listed = own.get(name, [])
-        both = (lock.get(key, []), [listed] if isinstance(listed, str) else listed)
-        if any(_hold(both[0], one) != _hold(both[1], one) for one in environments):
-            _stale(f"{name} of [tool.uv]")
+    # Of the last four, what only the lock has may be of an option of the command.
+    differing = {
+        "constraint-dependencies": not same(manifest["constraints"], {"": own["constraint-dependencies"]}),
+        "override-dependencies": not same(manifest["overrides"], {"": own["override-dependencies"]}),
+        "exclude-dependencies": {*manifest["excludes"]} != {*map(normalized, own["exclude-dependencies"])},
+        "dependency-metadata": _stated(manifest, environments) != _stated(own, environments),
+        "environments": _differ(environments, lock.get("supported-markers", []), own["environments"]),
+        "required-environments": _differ(environments, lock.get("required-markers", []), own["required-environments"]),
+        "resolution": own.get("resolution") not in (None, options.get("resolution-mode", "highest")),
+        "prerelease": own.get("prerelease") not in (None, options.get("prerelease-mode", "if-necessary-or-explicit")),
+        "fork-strategy": own.get("fork-strategy") not in (None, options.get("fork-strategy", "requires-python")),
+        "exclude-newer": "exclude-newer" in own and not options.keys() & {"exclude-newer", "exclude-newer-span"},
+    }
+    if changed := [name for name, differs in differing.items() if differs]:
+        _stale(f"{changed[0]} of [tool.uv]")
+
+
+def _differ(environments: Iterable[Mapping[str, str]], locked: Collection[str], listed: Collection[str] | str) -> bool:
+    """Return whether locked and declared markers differ in one of the environments."""
+    declared = [listed] if isinstance(listed, str) else listed
+    return any(_hold(locked, one) != _hold(declared, one) for one in environments)
 
 
 def _stated(settings: Table, environments: Iterable[Mapping[str, str]]) -> dict[tuple[str, Any], Any]:

@@ -203,13 +203,13 @@ def _network(value: str, _context: _Context) -> Iterator[_Violation]:
         )
 
 
-
 def _networks(value: Iterable[str], context: _Context) -> Iterator[_Violation]:
     defined = context.project.document.get("networks") or {}
     for name in sorted(value):
         network = defined.get(name) or {}
         if "host" in {network.get("name"), network.get("driver")}:
             yield _Violation(rules.COMPOSE_KEY, f"networks.{name}", "is in the machine's own network")
+
 
 def _healthcheck(value: Mapping[str, Any], context: _Context) -> Iterator[_Violation]:
     """Judge a health check: its times may differ, its command may not. A further command may have none."""

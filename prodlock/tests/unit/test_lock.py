@@ -411,6 +411,42 @@ EDITS: dict[str, tuple[str, str, str, str]] = {
         '[tool.uv]\nexclude-dependencies = ["certifi"]\n[tool.uv.work',
         "exclude-dependencies of [tool.uv]",
     ),
+    "the resolution": (
+        "pyproject.toml",
+        "[tool.uv.work",
+        '[tool.uv]\nresolution = "lowest-direct"\n[tool.uv.work',
+        "resolution of [tool.uv]",
+    ),
+    "the same resolution": (
+        "pyproject.toml",
+        "[tool.uv.work",
+        '[tool.uv]\nresolution = "highest"\nprerelease = "if-necessary-or-explicit"\n[tool.uv.work',
+        "",
+    ),
+    "the resolution of a lock": (
+        "uv.lock",
+        "[manifest]\n",
+        '[options]\nresolution-mode = "lowest"\n\n[manifest]\n',
+        "",
+    ),
+    "pre-releases": (
+        "pyproject.toml",
+        "[tool.uv.work",
+        '[tool.uv]\nprerelease = "allow"\n[tool.uv.work',
+        "prerelease of [tool.uv]",
+    ),
+    "the strategy of forks": (
+        "pyproject.toml",
+        "[tool.uv.work",
+        '[tool.uv]\nfork-strategy = "fewest"\n[tool.uv.work',
+        "fork-strategy of [tool.uv]",
+    ),
+    "a last day": (
+        "pyproject.toml",
+        "[tool.uv.work",
+        '[tool.uv]\nexclude-newer = "2026-01-01"\n[tool.uv.work',
+        "exclude-newer of [tool.uv]",
+    ),
     "the metadata of a distribution": (
         "pyproject.toml",
         "[tool.uv.work",
