@@ -23,8 +23,9 @@ _LARGE = 1 << 20
 _THREADS = 2
 # Layers from this size on are known to the next run.
 _KNOWN = 1 << 20
-# What an Engine calls a layer in an archive, by its sha256.
-_NAME = re.compile(r"(?:blobs/sha256/)?([0-9a-f]{64})(?:\.tar)?")
+# A sha256, and what an Engine calls a layer in an archive by it.
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(rf"(?:blobs/sha256/)?({_SHA256.pattern})(?:\.tar)?")
 # The place of the head among a file's fields.
 _HEAD = File._fields.index("head")
 _BLOCK = 512
@@ -270,7 +271,8 @@ def _layer(stored: Tar, digest: str, reading: _Reading) -> _Layer:
     `digest` is what the archive states of the layer, by which it may be known.
     """
     content = reading.unpacked.enter_context(tar.plain(stored, bare=True, budget=reading.budget))
-    found = reading.known.read(digest) if reading.known is not None and digest else None
+    # Of a hostile image, the digest may be any text, such as a path.
+    found = reading.known.read(digest) if reading.known is not None and _SHA256.fullmatch(digest) else None
     if found is not None:
         return _Layer(content, list(_with_heads(content, found)), {}, known=digest)
     files: list[File] = []

@@ -421,3 +421,18 @@ def test_a_layer_that_only_claims_to_be_a_known_one_is_refused() -> None:
         ):
             contents(archive, known=known)
         assert known == before
+
+
+@pytest.mark.parametrize("digest", ["/dev/zero", "../" * 12 + "etc/hostname", "AB" * 32, "ab" * 31, ""])
+def test_a_digest_that_is_none_is_not_looked_up(digest: str) -> None:
+    """The configuration of a hostile image may have any text in its place, and entries are files."""
+
+    class Refusing(Records):
+        def read(self, digest: str) -> Sequence[File] | None:
+            raise AssertionError(digest)
+
+    document = json.loads(configuration(LAYERS[1])) | {"rootfs": {"diff_ids": [f"sha256:{digest}"]}}
+    manifest = [{"Config": "config.json", "Layers": ["0"]}]
+    files = {"manifest.json": json.dumps(manifest).encode(), "config.json": json.dumps(document).encode()}
+    with stored(tar(files | {"0": LAYERS[1]})) as archive, pytest.raises(Failure, match="a layer is not sha256:"):
+        contents(archive, known=Refusing())
