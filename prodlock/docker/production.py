@@ -43,11 +43,12 @@ def serve(project: Project, port: str, *, detach: bool) -> None:
         services.pull(project)
         services.make_secrets(project)
         created = _create(project, settings)
-        healthy = False
+        answers = False
         try:
             _start(project, created, settings)
+            # Before the address is printed: who reads it may interrupt at once.
+            answers = not detach
             print(f"http://localhost:{port} answers. {'`inv stop`' if detach else 'Ctrl-C'} stops it.", flush=True)
-            healthy = True
             if not detach:
                 _stream_logs(project, next(one.identifier for one in created if one.service == PROD[0]))
         except BaseException as end:
@@ -56,7 +57,7 @@ def serve(project: Project, port: str, *, detach: bool) -> None:
                 engine.notify("")
             containers.remove(project, created, project_name(project))
             # An interruption is how a service that answers is stopped.
-            if not (is_interruption and healthy):
+            if not (is_interruption and answers):
                 raise
 
 

@@ -14,27 +14,39 @@ from prodlock.failure import Failure, Terminated
 from prodlock.project import Project
 
 
-class Closed:
-    """An output whose reader has ended."""
+class Output:
+    """An output that can't be written, or that is being written as an interruption comes."""
+
+    def __init__(self, end: BaseException) -> None:
+        self._end = end
 
     def write(self, _: str) -> int:
-        """Raise what the system reports."""
-        raise BrokenPipeError
+        """Raise the end of the write."""
+        raise self._end
 
 
 @pytest.mark.parametrize(
-    ("detach", "end", "is_raised"),
+    ("detach", "end", "at_address", "is_raised"),
     [
-        (False, KeyboardInterrupt(), False),
-        (False, Terminated(), False),
-        (False, Failure("It stopped."), True),
-        (False, BrokenPipeError(), True),
-        (True, BrokenPipeError(), True),
-        (True, None, False),
+        (False, KeyboardInterrupt(), False, False),
+        # Who reads the address may interrupt at once.
+        (False, KeyboardInterrupt(), True, False),
+        (False, Terminated(), False, False),
+        (False, Failure("It stopped."), False, True),
+        (False, BrokenPipeError(), False, True),
+        (True, BrokenPipeError(), True, True),
+        (True, KeyboardInterrupt(), True, True),
+        (True, None, False, False),
     ],
 )
-def test_only_a_detached_service_runs_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, detach: bool, end: BaseException | None, is_raised: bool
+def test_only_a_detached_service_runs_on(  # noqa: PLR0913 - a row of the table
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    detach: bool,
+    end: BaseException | None,
+    at_address: bool,
+    is_raised: bool,
 ) -> None:
     """Whatever ends the others: an interruption, a service that stops, an output that nothing reads any more."""
     (tmp_path / "docker-compose.yml").write_text("name: shop\n", encoding="utf-8")
@@ -55,8 +67,8 @@ def test_only_a_detached_service_runs_on(
     monkeypatch.setattr(production, "_create", lambda *_: created)
     monkeypatch.setattr(production, "_stream_logs", ended)
     monkeypatch.setattr(containers, "remove", lambda _, some, __: removed.extend(some))
-    if detach and end:
-        monkeypatch.setattr(sys, "stdout", Closed())
+    if end and at_address:
+        monkeypatch.setattr(sys, "stdout", Output(end))
     with pytest.raises(type(end)) if end and is_raised else contextlib.nullcontext():
         production.serve(Project(tmp_path, {}), "8001", detach=detach)
     assert removed == (created if end else [])
