@@ -193,7 +193,10 @@ class VerifyReport:
         listed = findings if self.everything else findings[:_FINDINGS]
         for (layer, instruction), same in itertools.groupby(listed, lambda one: (one.layer, one.instruction)):
             place = [] if layer is None else [f"layer {layer + 1}"]
-            yield "  " + ": ".join([*place, text.shortened(text.instruction(instruction))] if instruction else place)
+            if instruction:
+                place.append(text.shortened(text.instruction(instruction)))
+            if place:
+                yield f"  {': '.join(place)}"
             for finding in same:
                 yield f"    {self.sentence(finding)}"
         if len(listed) < len(findings):
@@ -204,7 +207,9 @@ class VerifyReport:
     def sentence(finding: Finding) -> str:
         """Return what was found, where, and why that is a finding."""
         files = f" ({finding.files:,} files)" if finding.files > 1 else ""
-        return ": ".join(part for part in (finding.what, f"{finding.path}{files}", finding.why) if part)
+        # What is missing has no path but its name.
+        path = "" if finding.what.startswith(f"{finding.path} ") else f"{finding.path}{files}"
+        return ": ".join(part for part in (finding.what, path, finding.why) if part)
 
     def _unexplained(self) -> Iterator[str]:
         folders = summary.unexplained_folders(self.attribution)

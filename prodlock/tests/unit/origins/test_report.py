@@ -82,6 +82,16 @@ def test_findings_are_grouped_by_rule_and_layer() -> None:
     assert (found.code, found.clean) == (1, False)
 
 
+def test_a_missing_distribution_has_neither_layer_nor_path() -> None:
+    """No line is empty, and no name is there twice."""
+    missing = finding(what="idna 3.7", layer=None, path="idna", why="not there", files=1)
+    lines = report(missing).lines()
+    assert lines[lines.index("LS601 Distribution outside the lock: 1 finding") + 1 :][:2] == [
+        "    idna 3.7: not there",
+        "  Usual cause: A second step. To fix it: Remove it.",
+    ]
+
+
 def test_many_findings_of_a_rule_are_counted() -> None:
     """Ten are printed, all with --all."""
     many = [finding(what=f"x{number}", layer=None) for number in range(1, 13)]
