@@ -236,7 +236,7 @@ def stop(project: Project) -> None:
 )
 @on_project
 def test(project: Project, watch: bool = False, debug: bool = False) -> int:
-    """Build dev and run pytest in it: `inv test -- -k health -x`."""
+    """Build dev and run pytest in it: `inv test -- -k settings -x`."""
     from prodlock.docker import development, retest
 
     if watch and debug:
