@@ -18,6 +18,8 @@ from prodlock.docker import engine
 from prodlock.failure import Failure
 from prodlock.project import COMPOSE_FILES, OVERRIDES, Project, is_file
 
+# The states of a container without a process.
+ENDED = frozenset({"created", "exited", "dead"})
 _LABELS = ("project", "service", "oneoff", "project.working_dir", "project.config_files")
 _FORMAT = "\t".join(
     (

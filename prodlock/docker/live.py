@@ -94,7 +94,7 @@ def _remove_leftover(project: Project, name: str, locked: bool | None) -> None: 
         if one.name != name:
             continue
         # With the lock, no `inv dev` of this checkout runs.
-        if one.local and (locked or one.state in {"created", "exited", "dead"}):
+        if one.local and (locked or one.state in containers.ENDED):
             engine.output(project, "rm", "--force", name, echo=True)
         else:
             remedy = "press Ctrl-C there" if locked is False else f"run `docker rm --force {name}`"

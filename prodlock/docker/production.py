@@ -17,7 +17,6 @@ from prodlock.project import Project
 _EXIT_SECONDS = 5
 # How long the Engine may take to create a container after an interrupted Compose has asked for it.
 _CREATE_SECONDS = 0.5
-_ENDED = frozenset({"created", "exited", "dead"})
 
 
 def serve(project: Project, port: str, *, detach: bool) -> None:
@@ -82,12 +81,12 @@ def running(project: Project) -> Container | None:
 def _remove_leftovers(project: Project) -> None:
     """Remove the exited containers of a killed `inv serve`. Raises Failure where production already runs."""
     conflicting = _conflicting(project)
-    leftovers = [one for one in conflicting if one.local and one.standard and one.state in _ENDED]
+    leftovers = [one for one in conflicting if one.local and one.standard and one.state in containers.ENDED]
     if len(leftovers) < len(conflicting):
         raise _already_running([one for one in conflicting if one not in leftovers])
     # Those of databases and of commands: an exited command would be started again from its former image.
-    leftovers += [one for one in _of_project(project) if one.local and one.standard and one.state in _ENDED
-                  and one not in leftovers]  # fmt: skip
+    leftovers += [one for one in _of_project(project) if one.local and one.standard
+                  and one.state in containers.ENDED and one not in leftovers]  # fmt: skip
     if leftovers:
         containers.remove(project, leftovers, project_name(project))
 

@@ -157,6 +157,16 @@ def rules_page() -> str:
         "Each finding of `inv check-prod-has-no-pytest`, `inv check-prod`, `inv deploy-check` and `prodlock verify`",
         "refers to a rule by its code, `code` in `--json`. This page is written by",
         "`python -m prodlock.proof.report > docs/reference/rules.md`.",
+        "",
+        "| codes | subject | applied by |",
+        "|---|---|---|",
+        "| LS1xx | development in production | `inv check-prod-has-no-pytest`, `inv check-prod` |",
+        "| LS2xx | the closed world: files | `inv check-prod` |",
+        "| LS3xx | the image's configuration and history | `inv check-prod` |",
+        "| LS4xx | Compose | `inv check-prod` |",
+        "| LS5xx | the bill of materials | `inv check-prod --sbom` |",
+        "| LS6xx | images of any Dockerfile | `prodlock verify` |",
+        "| LS7xx | files for deployment | `inv deploy-check` |",
     ]
     for rule in RULES:
         lines += ["", f"## {rule.code} {rule.title}", "", rule.meaning, ""]
