@@ -39,6 +39,7 @@ from prodlock.tests.engine.conftest import (
     DEV,
     PROD,
     PROJECT,
+    REPOSITORY,
     ROOT,
     copied,
     docker,
@@ -367,6 +368,8 @@ def test_proof_accepts_prod() -> None:
     assert report["id"] == inspected(PROD)["Id"]
     assert {wheel["name"] for wheel in report["wheels"]} >= {"fastapi", "uvicorn", "httptools"}
     assert "unaccounted" not in report["sizes"]
+    reference = (REPOSITORY / "docs/reference/tasks.md").read_text(encoding="utf-8")
+    assert [key for key in report if f"`{key}`" not in reference] == []
 
 
 # In one image, each on a path of its own: instruction, what it is, path.

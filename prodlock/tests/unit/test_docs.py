@@ -14,7 +14,9 @@ import prodlock
 import tasks
 from prodlock import configuration, service
 from prodlock.project import Project
+from prodlock.proof import audit, deploy
 from prodlock.proof.evidence import compose
+from prodlock.proof.judges.vulnerabilities import Answer, judge
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -104,6 +106,14 @@ def test_every_shown_selection_has_tests(path: Path) -> None:
     # NAME stands for the name of a test.
     selected = re.findall(r"inv test [\w -]*-k ([a-z]\w*)", path.read_text(encoding="utf-8"))
     assert [name for name in selected if not any(name in one for one in names)] == []
+
+
+def test_the_task_reference_lists_the_keys_of_the_data() -> None:
+    """What `inv audit --json` and `inv deploy-check --json` print; test_closed_world.py compares that of the proof."""
+    section = page("reference/tasks.md").partition("## Data")[2].partition("## ")[0]
+    vulnerabilities = audit.Report(Answer("osv.example", {}, 0, []), judge([], ()))
+    data = vulnerabilities.data() | deploy.Report([], []).data()
+    assert set(data) <= set(re.findall(r"`(\w+)`", section))
 
 
 def test_the_settings_reference_lists_every_variable() -> None:
