@@ -16,7 +16,6 @@ from prodlock.scaffold.tree import Tree
 
 # What a container or an interpreter has in any case; PORT is the one that Compose publishes on the host.
 _USUAL = re.compile(r"PORT|HOME|PATH|HOSTNAME|USER|TMPDIR|LANG|TZ|LC_\w+|PYTHON\w*|VIRTUAL_ENV|PWD")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _METHODS = frozenset({"get", "pop", "setdefault"})
 # Classes of environs, starlette and decouple, whose objects read a variable when they are called.
 _READERS = frozenset({"Env", "FileAwareEnv", "Config", "AutoConfig", "RepositoryEnv"})
@@ -179,7 +178,7 @@ def _read(module: ast.Module, helpers: AbstractSet[str]) -> Iterator[_Read]:
         for key in keys:
             names = [constants.get(key.id), *looped.get(key.id, ())] if isinstance(key, ast.Name) else [text(key)]
             for name in names:
-                if name and _NAME.fullmatch(prefix + name):
+                if name and variables.VARIABLE.fullmatch(prefix + name):
                     yield _Read(prefix + name, getattr(node, "lineno", 0), is_required and name not in defaults)
 
 
