@@ -14,6 +14,9 @@ from prodlock.docker.failures import describe
 from prodlock.failure import CANNOT_CHECK, Failure
 from prodlock.project import Project
 
+# What may name an image (https://pkg.go.dev/github.com/distribution/reference): no path, and no option.
+REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
+_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?")
 # What Docker and Podman print for the name of an image that they do not have.
 MISSING = re.compile(r"no such image|image not known|no such object|failed to find image", re.IGNORECASE)
 
@@ -27,6 +30,14 @@ class Local(NamedTuple):
     diff_ids: tuple[str, ...]
     # Whether it has a digest of a registry.
     pulled: bool
+
+
+def check_platform(platform: str) -> None:
+    """Raise Failure where `--platform` is not the name of a platform."""
+    if not _PLATFORM.fullmatch(platform):
+        raise Failure(
+            f"--platform must be OS/ARCHITECTURE, such as linux/amd64 (got {platform!r}). To fix it: name one."
+        )
 
 
 def program(project: Project) -> str:

@@ -25,9 +25,6 @@ from prodlock.project import Project
 _EMPTY = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
 # The base image of an image that was built from nothing, as Dockerfiles write it.
 SCRATCH = "scratch"
-# What may name an image (https://pkg.go.dev/github.com/distribution/reference): no path, and no option.
-_REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
-_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?")
 
 
 class _Base(NamedTuple):
@@ -49,11 +46,6 @@ def open_image(project: Project, reference: str, base: str | None, *, platform: 
     among the Engine's images. Of an image that has no layer of `base`, the files are compared with those of `base`.
     Raises Failure, code 2, where either can't be read or found.
     """
-    if platform and not _PLATFORM.fullmatch(platform):
-        raise Failure(
-            f"--platform must be OS/ARCHITECTURE, such as linux/amd64 (got {platform!r}). To fix it: name one.",
-            CANNOT_CHECK,
-        )
     with ExitStack() as kept:
         try:
             subject = _subject(project, reference, base, platform, kept)
@@ -66,6 +58,8 @@ def open_image(project: Project, reference: str, base: str | None, *, platform: 
 
 
 def _subject(project: Project, reference: str, base: str | None, platform: str, kept: ExitStack) -> Subject:
+    if platform:
+        saved.check_platform(platform)
     path = _path("IMAGE", reference)
     if not path:
         registry.pull_missing(project, reference, program=saved.program(project), platform=platform)
@@ -123,12 +117,12 @@ def _path(option: str, reference: str) -> Path | None:
         path = Path(reference)
         if path.is_file() or (path / layout.VERSION).is_file():
             return path
-        if reference and path.is_dir() and not _REFERENCE.fullmatch(reference):
+        if reference and path.is_dir() and not saved.REFERENCE.fullmatch(reference):
             raise Failure(
                 f"{option} must be an OCI layout where it is a folder (got {reference}, without a file "
                 f"{layout.VERSION}). To fix it: name the folder that has the layout."
             )
-    if not _REFERENCE.fullmatch(reference):
+    if not saved.REFERENCE.fullmatch(reference):
         raise Failure(
             f"{option} must be the name of an image, a saved file or an OCI layout (got {reference!r}). To fix it: "
             "name one that exists."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from prodlock import __version__, site
-from prodlock.docker import engine, registry, reports, signing
+from prodlock.docker import engine, registry, reports, saved, signing
 from prodlock.docker.registry import Destination
 from prodlock.failure import FAILED, Failure
 from prodlock.image.records import matches, platform_of
@@ -22,7 +21,6 @@ from prodlock.proof.check import Proof
 from prodlock.proof.evidence.collect import Evidence
 from prodlock.proof.report import rules_page
 
-_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?")
 # The file of the bill of materials in the folder of the reports.
 _BILL = "sbom.json"
 # How much of the configuration's digest is in the tag that an image has until all is verified.
@@ -38,10 +36,7 @@ def publish(project: Project, to: str, key: str | None, platforms: Sequence[str]
     """
     destination = registry.parse(to)
     for one in platforms:
-        if not _PLATFORM.fullmatch(one):
-            raise Failure(
-                f"--platform must be OS/ARCHITECTURE, such as linux/amd64 (got {one!r}). To fix it: name one."
-            )
+        saved.check_platform(one)
     check.check_output(output)
     # Before the proof, which takes longer.
     registry.digest_of(project, destination, destination.tag or "latest")

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from prodlock.docker import engine
+from prodlock.docker import engine, saved
 from prodlock.failure import Failure
 from prodlock.image import reader
 from prodlock.image.records import File
 from prodlock.project import Project
 from prodlock.proof.records import HOME, VENV
-
-# What may name an image (https://pkg.go.dev/github.com/distribution/reference): no path, and no option.
-_REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
 
 
 def saved_file(reference: str | None) -> Path | None:
@@ -32,7 +28,7 @@ def saved_file(reference: str | None) -> Path | None:
         if reference and Path(reference).is_file():
             return Path(reference)
     # An empty one is a variable of a script that is not set: the project's own image would be checked in its place.
-    if reference is not None and not _REFERENCE.fullmatch(reference):
+    if reference is not None and not saved.REFERENCE.fullmatch(reference):
         raise Failure(
             f"--image must be the name of an image or a saved file (got {reference!r}). To fix it: name either."
         )
