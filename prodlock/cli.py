@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="prodlock",
-        description="Build, run and prove a service whose production image contains what its lock file lists.",
+        description="Move a service in, and prove that its production image contains what its lock file lists.",
         epilog="`prodlock COMMAND --help` lists the options and exit codes of a command.",
     )
     parser.add_argument("--version", action="version", version=f"prodlock {__version__}")

@@ -168,7 +168,7 @@ def list_tasks(_: Project) -> None:
 def setup(project: Project) -> None:
     """Set up this machine: Engine, Compose, Buildx, base image.
 
-    Changes nothing on a machine that is ready.
+    Installs and starts Docker on Debian and Ubuntu, as root or with sudo. Changes nothing on a machine that is ready.
     """
     from prodlock.setup import machine
 
@@ -319,7 +319,7 @@ def sbom(project: Project, image: str | None = None, output: str | None = None) 
     help={
         "to": "REGISTRY/NAME or REGISTRY/NAME:TAG; without a tag, the tag is the hash of the commit.",
         "sign": "Sign with cosign, and attest the bill of materials and the verdict: a private key's file or address.",
-        "platform": "A platform that must be published, for example linux/amd64; the image must be one of it.",
+        "platform": "Refuse an image that is not of this platform, such as linux/arm64; may be repeated.",
         "output": "The file of the bill of materials (default: reports/sbom.json).",
     },
 )
