@@ -194,12 +194,12 @@ class _Attributor:
                     self._members.setdefault(member.sha256, {})[name] = wheel
         configurations = [file for file in evidence.files if file.path.endswith("/pyvenv.cfg")]
         contents = {file.path: evidence.subject.content(file) for file in configurations if file.sha256}
-        # The prompt of each environment, by its folder.
         interpreters = {
             posixpath.dirname(file.path)
             for file in evidence.base_files
             if file.sha256 and installers.PYTHON_NAME.fullmatch(posixpath.basename(file.path))
         }
+        # The prompt of each environment, by its folder.
         self._environments = {
             posixpath.dirname(path): installers.prompt_of(content)
             for path, content in contents.items()
