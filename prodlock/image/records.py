@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import sys
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ _LIBRARY = re.compile(r"/usr/(?:local/)?lib/python3\.\d+/([^/.]+)")
 ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
 # How much of a file is kept for the judges: enough for the name in a METADATA file.
 HEAD_BYTES = 1024
+# The number of links that a path may lead through on Linux.
+_MOST_LINKS = 40
 # The marks of the byte order with which text in UTF-16 begins.
 WIDE = (b"\xff\xfe", b"\xfe\xff")
 
@@ -113,3 +116,22 @@ def _normalized(platform: str) -> str:
     parts[1:2] = [ARCHITECTURES.get(one, one) for one in parts[1:2]]
     # 64-bit Arm has this variant only.
     return re.sub(r"/arm64/v8$", "/arm64", "/".join(parts))
+
+
+def resolved(path: str, links: Mapping[str, str]) -> str:
+    """Return where a path of an image leads, its links followed (path_resolution(7))."""
+    at, rest, followed = "/", path.split("/"), 0
+    while rest:
+        part = rest.pop(0)
+        if part == "..":
+            at = posixpath.dirname(at)
+        elif part not in {"", "."}:
+            place = posixpath.join(at, part)
+            target = links.get(place) if followed < _MOST_LINKS else None
+            if target is None:
+                at = place
+                continue
+            followed += 1
+            at = "/" if target.startswith("/") else at
+            rest = [*target.split("/"), *rest]
+    return at

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from prodlock.image.records import File
+from prodlock.image.records import File, resolved
 from prodlock.origins import debian, installers
 from prodlock.origins.environments import LIBRARY, SITE, moved, prefix, rows, source_path
 from prodlock.origins.records import (
@@ -54,8 +54,6 @@ _CACHE_TAG = re.compile(rb"Signature: 8a477f597d28d172789f06886806bc55(?:\n#[^\n
 # What Python imports or reads when it starts (https://docs.python.org/3/library/site.html).
 _HOOKS = re.compile(r"(?:site|user)customize|.*\._?pth", re.DOTALL)
 _MODULE = re.compile(r"([^.]+)\.(?:pyc?|(?:[\w-]+\.)?so)")
-# How many links a path may lead through, as on Linux.
-_MOST_LINKS = 40
 # Folders of commands.
 COMMANDS = re.compile(r"(?s)(?:/.*)?/s?bin/[^/]+")
 # Compares bytecode files with the sources at their paths.
@@ -583,22 +581,3 @@ def _roots(place: str, path: str) -> tuple[str, str]:
         one.pop()
         other.pop()
     return "/".join([*one, ""]), "/".join([*other, ""]) if other else ""
-
-
-def resolved(path: str, links: Mapping[str, str]) -> str:
-    """Return where a link of the image leads, as a system follows it (path_resolution(7))."""
-    at, rest, followed = "/", path.split("/"), 0
-    while rest:
-        part = rest.pop(0)
-        if part == "..":
-            at = posixpath.dirname(at)
-        elif part not in {"", "."}:
-            place = posixpath.join(at, part)
-            target = links.get(place) if followed < _MOST_LINKS else None
-            if target is None:
-                at = place
-                continue
-            followed += 1
-            at = "/" if target.startswith("/") else at
-            rest = [*target.split("/"), *rest]
-    return at

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import posixpath
 
-from prodlock.image.records import File
-from prodlock.origins.attribution import UNPACKED, Key, resolved
+from prodlock.image.records import File, resolved
+from prodlock.origins.attribution import UNPACKED, Key
 from prodlock.origins.records import Subject
 from prodlock.origins.visible import Layers
 

@@ -8,8 +8,8 @@ import re
 from functools import cached_property
 
 from prodlock.image import archives
-from prodlock.image.records import File
-from prodlock.origins.attribution import COMMANDS, Key, resolved
+from prodlock.image.records import File, resolved
+from prodlock.origins.attribution import COMMANDS, Key
 from prodlock.origins.environments import LIBRARY, SITE
 from prodlock.origins.judges.case import Case, Verdict
 from prodlock.origins.records import Bytecode, Kind, State

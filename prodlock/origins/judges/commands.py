@@ -6,8 +6,9 @@ import posixpath
 import re
 from collections.abc import Iterator
 
+from prodlock.image.records import resolved
 from prodlock.inside.lock.selection import normalized
-from prodlock.origins.attribution import Key, resolved
+from prodlock.origins.attribution import Key
 from prodlock.origins.judges.case import Case
 from prodlock.origins.judges.code import Code
 from prodlock.origins.records import Kind

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prodlock.image.records import resolved
 from prodlock.proof.records import ComposeProject
 
 # Where a container has code, or configuration that decides which code runs, even where the image has no such folder:
@@ -58,8 +59,6 @@ _OF_SOCKETS = re.compile(
     r".*/\.local/share/(?:containers|docker)(?:/.*)?|/run/user(?:/\d+)?"
     r"|.*/\.(?:docker|orbstack)(?:/run)?|.*/\.rd|.*/\.colima(?:/[^/]+)?"
 )
-# The number of links that a path may lead through on Linux.
-_MOST_LINKS = 40
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def covers(target: str, image: FileSystem) -> str:
     """Return how a mount at a path of the container changes the code that runs, or ``."""
     if not target.startswith("/"):
         return "at a path that is not absolute"
-    path = resolve(target, image.links)
+    path = resolved(target, image.links)
     if any(one.startswith("/") and (is_within(path, one) or is_within(one, path)) for one in image.searched):
         return f"over a folder that the image's variables name, at {path}"
     if path == "/tmp" or path.startswith("/tmp/"):  # noqa: S108 - of the container
@@ -102,24 +101,6 @@ def covers(target: str, image: FileSystem) -> str:
     if has_code and top not in _DATA and path not in _OF_ENGINE:
         return f"below /{top}, where code and what decides which code runs is looked for"
     return ""
-
-
-def resolve(path: str, links: Mapping[str, str]) -> str:
-    """Return an absolute path of a container without `.`, `..` and links, as the Engine follows them."""
-    left, at, followed = path.split("/")[::-1], "", 0
-    while left:
-        part = left.pop()
-        if part == "..":
-            at = at.rpartition("/")[0]
-        elif part not in {"", "."}:
-            target = links.get(f"{at}/{part}")
-            followed += target is not None
-            if target is None or followed > _MOST_LINKS:
-                at = f"{at}/{part}"
-            else:
-                at = "" if target.startswith("/") else at
-                left += target.split("/")[::-1]
-    return at or "/"
 
 
 def host_places(mount: Mapping[str, Any], project: ComposeProject) -> Iterator[str]:

@@ -26,15 +26,6 @@ def test_paths_of_any_system_are_compared(folder: str, place: str, *, is_within:
     assert mounts.is_within(place, folder) is is_within
 
 
-def test_links_are_followed_as_the_engine_does() -> None:
-    """Relative and absolute ones, several in a row, and those that lead in a circle."""
-    links = {"/a": "b/c", "/b/c": "/d", "/x": "y", "/y": "x"}
-    assert mounts.resolve("/a/e", links) == "/d/e"
-    assert mounts.resolve("/a/..", links) == "/"
-    assert mounts.resolve("/../..", {}) == "/"
-    assert mounts.resolve("/x/z", links).endswith("/z")
-
-
 @pytest.mark.parametrize(
     ("device", "o", "places"),
     [
