@@ -27,3 +27,10 @@ def upgrade(root: Path, *options: str) -> int:
 def texts(root: Path) -> dict[str, bytes]:
     """Return the content of each file below a folder."""
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    """Replace a text that a file has."""
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")

@@ -16,7 +16,7 @@ from prodlock.project import Project
 from prodlock.proof import deploy
 from prodlock.proof.evidence import deployment
 from prodlock.scaffold import init
-from prodlock.tests.unit.moving import KEYS, moved_in, texts, upgrade
+from prodlock.tests.unit.moving import KEYS, edit, moved_in, texts, upgrade
 
 REPOSITORY = Path(__file__).parents[3]
 WORKER = Command("worker", ("celery", "-A", "x", "worker"), once=False)
@@ -31,13 +31,6 @@ Captured = pytest.CaptureFixture[str]
 def rendered(configuration: Configuration, name: str = "shop", variables: Iterable[str] = ()) -> dict[str, str]:
     """Return the texts of the files by their paths."""
     return {path: one.text for path, one in generated_deploy.files(configuration, name, variables).items()}
-
-
-def edit(file: Path, old: str, new: str) -> None:
-    """Replace a text that a file has."""
-    text = file.read_text(encoding="utf-8")
-    assert old in text
-    file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
 # Rendering

@@ -16,21 +16,10 @@ from prodlock.scaffold import init, toml, upgrade
 from prodlock.scaffold.changes import Changes
 from prodlock.scaffold.merge import merge
 from prodlock.tests.unit.existing import APP, HASHED
+from prodlock.tests.unit.moving import edit, texts
 
 KEYS = {"application": "main:app", "sources": ["main.py"], "environment": ["TOKEN"]}
 Captured = pytest.CaptureFixture[str]
-
-
-def texts(root: Path) -> dict[str, bytes]:
-    """Return the content of each file below a folder."""
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
-def edit(file: Path, old: str, new: str) -> None:
-    """Replace a text that a file has."""
-    text = file.read_text(encoding="utf-8")
-    assert old in text
-    file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
 @pytest.fixture
