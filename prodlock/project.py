@@ -11,6 +11,7 @@ from pathlib import Path
 
 from prodlock import configuration
 from prodlock.configuration import Configuration
+from prodlock.failure import CANNOT_CHECK, Failure
 
 # The Compose files that a plain `docker compose` reads, and their overrides: of each kind the first that exists.
 COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
@@ -45,6 +46,13 @@ class Project:
 
     root: Path = field(default_factory=Path.cwd)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), compare=False, repr=False)
+
+    def refuse_missing(self) -> None:
+        """Raise Failure, code 2, where the folder does not exist: no program can be started in it."""
+        if not self.root.is_dir():
+            raise Failure(
+                f"{self.root} must be a folder (got none). To fix it: name the project's folder.", CANNOT_CHECK
+            )
 
     @cached_property
     def configuration(self) -> Configuration:

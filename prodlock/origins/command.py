@@ -106,6 +106,7 @@ def verify(project: Project, reference: str, options: Options | None = None) -> 
     question can't be answered.
     """
     options = options or Options()
+    project.refuse_missing()
     started = time.monotonic()
     try:
         found_locks = options.locks or [locks.find(project.root)]

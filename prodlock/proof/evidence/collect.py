@@ -53,6 +53,7 @@ class Evidence:
 
 def collect(project: Project, reference: str | None, *, whole: bool) -> Evidence:
     """Collect the evidence. Raises Failure, code 2, where some of it can't be had."""
+    project.refuse_missing()
     try:
         # git works while Docker does.
         with ThreadPoolExecutor(1) as pool:

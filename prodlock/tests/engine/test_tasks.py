@@ -320,11 +320,11 @@ def test_inv_without_a_task_lists_the_tasks() -> None:
 def test_git_ignores_secrets_and_generated_files(repository: Path) -> None:
     """The project's .gitignore has secrets; files that tasks generate are ignored without a line in it."""
     (repository / "reports").mkdir()
-    for name in (".env", ".env.local", "app/.env", ".ca-bundle.pem", "reports/junit.xml"):
+    for name in (".env", ".env.local", "app/.env", "reports/junit.xml"):
         (repository / name).write_text("PASSWORD=x\n", encoding="utf-8")
     (repository / ".env.example").write_text("PASSWORD=\n", encoding="utf-8")
     assert git(repository, "status", "--porcelain", "--untracked-files=all") == "?? .env.example"
-    for name in (".env", ".env.local", "app/.env", ".ca-bundle.pem", "reports/junit.xml", ".env.example"):
+    for name in (".env", ".env.local", "app/.env", "reports/junit.xml", ".env.example"):
         (repository / name).unlink()
     (repository / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
     git(repository, "commit", "--quiet", "--all", "--message=y")

@@ -45,6 +45,14 @@ def test_a_reference_names_an_image_or_a_file(tmp_path: Path, monkeypatch: pytes
         assert images.saved_file(reference) is None
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_folder_that_does_not_exist_is_refused(*, whole: bool) -> None:
+    """Code 2: git and docker would be reported as missing, which can't be started there."""
+    with pytest.raises(Failure, match=r"^nowhere must be a folder \(got none\)") as refused:
+        check.check(Project(Path("nowhere")), whole=whole)
+    assert refused.value.code == CANNOT_CHECK
+
+
 @pytest.mark.parametrize("content", [None, b"\xff\xfe", b"services: ["], ids=["absent", "no text", "no YAML"])
 @pytest.mark.parametrize("whole", [False, True])
 def test_without_a_compose_file_nothing_can_be_checked(
