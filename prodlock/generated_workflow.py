@@ -56,7 +56,7 @@ def _requirement() -> str:
         return _unknown()
     text = distribution.read_text("direct_url.json")
     if text is None:
-        # From an index.
+        # An index has no direct_url.json: the version names the package.
         return shlex.quote(f"prodlock=={__version__}")
     recorded: dict[str, Any] = json.loads(text)
     address, git, archive = (recorded.get(name) for name in ("url", "vcs_info", "archive_info"))

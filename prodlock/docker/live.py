@@ -59,7 +59,7 @@ def serve(project: Project, port: str, *, preload: bool, debug: bool) -> int:
                 run = (*command(project, LIVE[1], more=more), "run", *development.terminal(), *options, LIVE[0])
                 return development.run_temporary(project, *run, *program, name=name, env={"PORT": port})
             except KeyboardInterrupt:
-                # How a server is ended.
+                # Ctrl-C is the normal end of a server.
                 return 0
             finally:
                 _wait_for_removal(project, name)

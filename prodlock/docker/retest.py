@@ -27,7 +27,7 @@ def watch(project: Project, arguments: list[str]) -> int:
             run = ("run", *interactive(), *options, *reached, *tree, image, *program, *arguments)
             return run_temporary(project, *run, env=given.environment)
     except KeyboardInterrupt:
-        # How a watch is ended.
+        # Ctrl-C is the normal end of a watch.
         return 0
 
 

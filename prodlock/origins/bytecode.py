@@ -243,7 +243,7 @@ def _read(
         len(data) < HEADER
         or data[2:4] != b"\r\n"
         or flags not in {_BY_TIME, _UNCHECKED, _CHECKED}
-        # Another program's, such as pytest's.
+        # Another program has written it, such as pytest.
         or (in_cache and not cached)
         # No Python of this version writes it.
         or not tag

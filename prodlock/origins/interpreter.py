@@ -118,7 +118,7 @@ class _Image:
         for site, count in self._sites.items():
             if (library := self._of(site, ordered)) is not None:
                 counted[library] += count
-        # Of equal ones the first.
+        # `max` returns the first of several with the same number.
         return max(ordered, key=lambda one: counted[one])
 
     def _place(self, library: _Library) -> int:

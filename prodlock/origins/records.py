@@ -152,7 +152,7 @@ class Wheel:
 class Installed(NamedTuple):
     """A distribution that an image has metadata of: a folder NAME.dist-info or NAME.egg-info in a layer."""
 
-    # Normalized.
+    # The name in its normalized form (PEP 503).
     name: str
     version: str
     # The folder of the modules, and that of the metadata.

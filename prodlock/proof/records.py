@@ -40,7 +40,7 @@ class Lock:
     dev: Mapping[str, frozenset[str]]
     # How it relates to pyproject.toml: `fresh` where it states what it was made from, else `consistent` or `unknown`.
     inputs: str = "fresh"
-    # Of the lock's content.
+    # The digest of the lock's content.
     sha256: str = ""
 
     @classmethod

@@ -94,7 +94,7 @@ def print_text(text: str) -> None:
     Raises Failure, code 2, where it can't be written: without the report, there is no verdict.
     """
     try:
-        # As standard error does.
+        # Standard error escapes what its encoding lacks in the same way.
         encoding = sys.stdout.encoding or "utf-8"
         print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except BrokenPipeError:

@@ -241,7 +241,7 @@ def _lock(project: Project, application: applications.Candidate, deployment: Dep
     path = locks.path(tree, project.place, str(found.given.get("lock", "")))
     lock = locks.read(tree, path, application.path, installs.find(tree, deployment), found.given)
     found.defaults["lock"] = next(
-        # Also one that git ignores.
+        # A build reads a lock that git ignores as well.
         (name for name in configuration.LOCKS if (tree.root / name).is_file()),
         "",
     )

@@ -15,7 +15,7 @@ _READERS = {
     "Jinja2Templates": "directory",
     "StaticFiles": "directory",
     "FileSystemLoader": "searchpath",
-    # Litestar's.
+    # Names of Litestar.
     "TemplateConfig": "directory",
     "create_static_files_router": "directories",
     "StaticFilesConfig": "directories",

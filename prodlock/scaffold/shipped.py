@@ -242,7 +242,7 @@ def _aerich(project: Project, command: str, where: str) -> Migrations | None:
 
 def is_of_django(words: Sequence[str]) -> bool:
     """Return whether a command migrates the database of a project of Django."""
-    # Behind Python's options.
+    # `python -m django migrate`: Python's options come first.
     return "migrate" in words and any(
         posixpath.basename(one) == "manage.py" or one in {"django", "django-admin"}
         for one in words[: words.index("migrate")]

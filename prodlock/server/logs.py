@@ -78,7 +78,7 @@ class JsonFormatter(LineFormatter):
         try:
             return self._encode(line)
         except (TypeError, ValueError, RecursionError):
-            # Of an application's own fields.
+            # Fields that an application has added may be of any type.
             return self._encode(_plain(line))
 
     def line(self, level: int, ended: int, message: str, fields: Mapping[str, Any]) -> str:

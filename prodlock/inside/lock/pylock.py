@@ -73,7 +73,7 @@ def requirements(lock: Mapping[str, Any]) -> Iterator[Requirement]:
     for package in lock["packages"]:
         name = normalized(package["name"])
         if package.get("directory", {}).get("path", "").strip("./") == "" and "directory" in package:
-            # The project itself.
+            # This entry is the project itself.
             continue
         marker = package.get("marker", "")
         if origin := next((key for key in ("vcs", "directory", "archive") if key in package), ""):

@@ -43,7 +43,7 @@ class Wanted(NamedTuple):
     groups: Sequence[str] = ("main",)
     extras: Sequence[str] = ()
     dev_groups: Sequence[str] = ("dev",)
-    # A member of a workspace.
+    # The member of a workspace that is installed.
     package: str = ""
     dev_lock: Path | None = None
     # The variables of markers (PEP 508) in the environment; None for that of this interpreter.
@@ -72,7 +72,7 @@ class Selection(NamedTuple):
     """What is installed in one environment."""
 
     main: list[Requirement]
-    # With the groups for development.
+    # `main` and the groups for development.
     everything: list[Requirement]
     # How the lock relates to pyproject.toml: `fresh`, `consistent` or `unknown`.
     inputs: str
@@ -115,7 +115,7 @@ def holds(condition: str, active: AbstractSet[str] = frozenset(), environment: M
         try:
             packaging("version").Version(value)
         except ValueError:
-            # As texts (PEP 508).
+            # PEP 508 compares what is not a version as text.
             return ALWAYS if COMPARED[found["operator"]](value, found["value"]) else NEVER
         return found[0]
 

@@ -414,7 +414,7 @@ KEYS: _Table = {
     "use_api_socket": _SOCKET,
     "userns_mode": _NAMESPACE,
     "uts": _NAMESPACE,
-    # Less than that.
+    # Less than the Engine grants by default.
     "cap_drop": None,
     "read_only": None,
     # Limits. The Engine refuses kernel parameters that are not the container's own.

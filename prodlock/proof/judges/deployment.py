@@ -30,7 +30,7 @@ _ASKS = (
     re.compile(r"^\s*http-check\s+send\s+(?=.*\bmeth\s+(?:GET|HEAD)(?:\s|$)).*\buri\s+(\S+)", re.MULTILINE),
     re.compile(r"^\s*option\s+httpchk\s+(?:GET|HEAD)\s+(\S+)", re.MULTILINE),
 )
-# Of quantities (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/).
+# Units of quantities (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/).
 _UNITS = {"": Decimal(1), "m": Decimal("0.001"), "u": Decimal("0.000001"), "n": Decimal("0.000000001")}
 _UNITS |= {unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", 1)}
 _UNITS |= {f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", 1)}
