@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a key of [tool.prodlock] instead of what is found, such as application=app.main:app",
+        help="a key of [tool.prodlock] instead of what is found, such as application=app.main:app; may be repeated",
     )
     init.add_argument("--deploy", action="store_true", help=_DEPLOY_HELP)
     init.add_argument("--workflow", action="store_true", help=_WORKFLOW_HELP)
@@ -107,14 +107,14 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="a group that the image has (default: those in [tool.prodlock], or else main)",
+        help="a group that the image has; may be repeated (default: those in [tool.prodlock], or else main)",
     )
     verify.add_argument(
         "--extra",
         action="append",
         default=[],
         metavar="NAME",
-        help="an extra that the image has (default: those in [tool.prodlock], or else none)",
+        help="an extra that the image has; may be repeated (default: those in [tool.prodlock], or else none)",
     )
     verify.add_argument(
         "--base",
@@ -130,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="DIR",
-        help="a folder of the project's sources (default: all files of the commit that is checked out)",
+        help="a folder of the project's sources; may be repeated (default: all files of the checked-out commit)",
     )
     verify.add_argument("--strict", action="store_true", help="report every file that nothing accounts for")
     verify.add_argument("--all", action="store_true", help="print every finding; with --json, every file")
