@@ -420,10 +420,13 @@ class _Attributor:
         """Return the origin of a wheel itself, and of what an installer's cache has unpacked of it."""
         if what := self._archives.get(file.sha256):
             return Origin(Kind.WHEEL, f"{what}{ARCHIVE}")
-        in_cache = "cache" in file.path or UNPACKED.search(file.path)
-        if in_cache and (found := self._members.get(file.sha256)):
-            wheel = next(iter(found.values()))
-            return Origin(Kind.WHEEL, f"{wheel.name} {wheel.version}{CACHED}")
+        if "cache" not in file.path and not UNPACKED.search(file.path):
+            return None
+        for path, wheel in self._members.get(file.sha256, {}).items():
+            # Without the parts that the wheel's path ends with: a module may have the name `cache`.
+            place, _ = _roots(file.path, path)
+            if "cache" in place or UNPACKED.search(place):
+                return Origin(Kind.WHEEL, f"{wheel.name} {wheel.version}{CACHED}")
         return None
 
     def _of_debian(self, file: File) -> Origin | None:
@@ -533,7 +536,8 @@ class _Attributor:
                 continue
             if self.evidence.site_of(file.path) or file.path in self.evidence.expected or file.path in self._commands:
                 continue
-            end = resolved(file.path, self.evidence.links)
+            # Another layer may have another link at this path.
+            end = resolved(posixpath.join(posixpath.dirname(file.path), file.target), self.evidence.links)
             held = self.evidence.seen.get(end)
             of = self.origins.get((held.layer, held.path)) if held else None
             # A name of a system's own program may lead to another one of it, such as `sh` to `bash`.

@@ -198,9 +198,10 @@ class _Collection:
         # A distribution that was built from source may have the tags of a wheel, but hardly its file WHEEL.
         files = {(file.layer, file.path): file.sha256 for file in self.subject.image.files}
         return {
-            key: contents[digest]
-            for key, digest in chosen.items()
-            if digest and wheels.is_build_of(contents[digest], key[1], files.get((key[0], f"{key[1]}/WHEEL"), ""))
+            (layer, info): contents[digest]
+            for (layer, info), digest in chosen.items()
+            if digest
+            and wheels.is_build_of(contents[digest], info, environments.below(files, layer, f"{info}/WHEEL") or "")
         }
 
     def compare(

@@ -8,6 +8,7 @@ import json
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 from prodlock.image.records import File
 from prodlock.inside.lock.selection import normalized, packaging
@@ -15,6 +16,7 @@ from prodlock.origins.records import Installed, Subject
 from prodlock.origins.visible import Layers
 from prodlock.proof.judges.paths import is_below
 
+_Held = TypeVar("_Held")
 # The metadata of a distribution: METADATA since PEP 376, PKG-INFO of setuptools, or an egg-info that is one file.
 _METADATA = re.compile(
     r"(?s)(?P<info>(?P<site>.*)/[^/]+\.(?:dist-info|egg-info))/(?:METADATA|PKG-INFO)|(?P<file>(?P<folder>.*)/[^/]+\.egg-info)"
@@ -49,8 +51,7 @@ def _found(
         info = match["info"] or match["file"]
 
         def text(name: str, layer: int = layer, info: str = info) -> str:
-            # A later layer may replace a single file; the metadata's own layer comes first.
-            found = files.get((layer, f"{info}/{name}"))
+            found = below(files, layer, f"{info}/{name}")
             return content(found).decode(errors="replace") if found and found.sha256 else ""
 
         head = content(file).partition(b"\n\n")[0]
@@ -70,6 +71,11 @@ def _found(
             str(direct.get("url", "")),
             _is_editable(direct),
         )
+
+
+def below(files: Mapping[tuple[int, str], _Held], layer: int, path: str) -> _Held | None:
+    """Return what a layer, or else the nearest one below it, has at a path: a later layer may replace a single file."""
+    return next((files[number, path] for number in range(layer, -1, -1) if (number, path) in files), None)
 
 
 def rows(text: str, site: str) -> dict[str, str]:

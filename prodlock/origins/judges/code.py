@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import posixpath
 import re
+from collections.abc import Mapping
 from functools import cached_property
 
 from prodlock.image import archives
 from prodlock.image.records import File, resolved
 from prodlock.origins.attribution import COMMANDS, Key
-from prodlock.origins.environments import LIBRARY, SITE
+from prodlock.origins.environments import LIBRARY, SITE, prefix
 from prodlock.origins.judges.case import Case, Verdict
 from prodlock.origins.records import Bytecode, Kind, State
 from prodlock.proof import rules
@@ -58,6 +59,16 @@ class Code:
         """The packages, modules and metadata of the locked wheels."""
         return frozenset(map(self.evidence.top_of, self.evidence.expected))
 
+    @cached_property
+    def _declared(self) -> Mapping[str, str]:
+        """The distributions that declare commands, by the paths of these."""
+        return {
+            f"{prefix(one.site)}/bin/{name}": f"{one.name} {one.version}"
+            for one in self.evidence.installed
+            if (wheel := self.evidence.wheels.get((one.layer, one.info)))
+            for name in wheel.commands
+        }
+
     def _is_data_beside(self, file: File, top: str) -> bool:
         """Return whether a file is the project's data, in a folder of its sources that has distributions as well."""
         is_shared = self.evidence.site_of(file.path) in self._shared
@@ -91,7 +102,9 @@ class Code:
         if _TOOL_PROGRAMS.fullmatch(path) and is_command:
             return rules.BUILD_TOOL, posixpath.basename(path), path, "a tool for builds"
         if is_command:
-            why = f"a link to {file.target}" if file.target else "no distribution declares it"
+            owner = self._declared.get(path)
+            why = f"no installer writes this for {owner}" if owner else "no distribution declares it"
+            why = f"a link to {file.target}" if file.target else why
             return rules.UNKNOWN_COMMAND, posixpath.basename(path), path, why
         if self._is_code(file):
             folder = posixpath.dirname(path)

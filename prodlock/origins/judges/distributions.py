@@ -223,6 +223,9 @@ class _Judgement:
             if absent:
                 what = f"{one.name} {one.version}"
                 why = f"the wheel has it, and the image does not: {', '.join(map(posixpath.basename, absent[:3]))}"
+                later = {self.evidence.layers.deletion(path, one.layer) for path in absent}
+                if deleting := sorted(number + 1 for number in later if number is not None):
+                    why += f"; deleted by layer {' and '.join(map(str, deleting))}"
                 yield self.case.finding((rules.MISSING_FILE, what, absent[0], why), one.layer, len(absent))
 
     def two_versions(self) -> Iterator[Finding]:

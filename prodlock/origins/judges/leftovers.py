@@ -30,6 +30,7 @@ _PROJECT_DATA = re.compile(
     r"|secrets?\.(?:json|toml|ya?ml|env))|.*\.(?:p12|pfx|jks)"
 )
 _TESTS = re.compile(r"(?:.*/)?(?:tests?/.*|conftest\.py|test_[^/]+\.py|[^/]+_test\.py)")
+_TESTS_FOLDER = re.compile(r"(?P<top>(?:.*?/)?tests?)/.*")
 
 # Which kinds of files are the project's.
 _OWN = {Kind.REPOSITORY, Kind.UNEXPLAINED}
@@ -47,6 +48,9 @@ def judge(file: File, origin: Origin) -> Verdict | None:
     """Return the rule that a file breaks which is not needed to run."""
     path = file.path
     if origin.kind is not Kind.INSTALLER and (top := cache(path)):
+        if path == top and "/.cache/" in path:
+            # A file of no program's own folder.
+            top = posixpath.dirname(path)
         return rules.LEFT_CACHE, "cache", top, "left by an installer or a build"
     if origin.kind is Kind.WHEEL and origin.what.endswith((ARCHIVE, CACHED)):
         return rules.LEFT_CACHE, "locked wheels", posixpath.dirname(path), "left by an installer"
@@ -54,10 +58,15 @@ def judge(file: File, origin: Origin) -> Verdict | None:
         top = re.sub(r"(/\.(?:git|hg|svn|github|idea|vscode))/.*", r"\1", path)
         return rules.PROJECT_DATA, "repository data or secret", top, "not needed to run"
     if origin.kind is Kind.REPOSITORY and _TESTS.fullmatch(origin.what):
-        return (
-            rules.PROJECT_DATA,
-            "tests",
-            posixpath.dirname(path),
-            f"the repository's {posixpath.dirname(origin.what)}",
-        )
+        place, folder = _tests(path, origin.what)
+        return rules.PROJECT_DATA, "tests", place, f"the repository's {folder}"
     return None
+
+
+def _tests(path: str, source: str) -> tuple[str, str]:
+    """Return the folder of tests that a file is in, and the repository's: the first of this name, if both have it."""
+    match = _TESTS_FOLDER.fullmatch(source)
+    rest = source.removeprefix(match["top"]) if match else ""
+    if match and path.endswith(f"/{posixpath.basename(match['top'])}{rest}"):
+        return path.removesuffix(rest), match["top"]
+    return posixpath.dirname(path), posixpath.dirname(source)

@@ -45,6 +45,8 @@ _MAKES_LAYER = {"ADD": True, "COPY": True, "RUN": True} | dict.fromkeys(
 )  # fmt: skip
 # Instructions that the configuration repeats.
 _REPEATED = re.compile(r"(?:/bin/sh -c #\(nop\)\s+)?(?:CMD|ENTRYPOINT|HEALTHCHECK|ONBUILD|SHELL)\b")
+# What the history records before the command of a RUN, where there are build arguments.
+_ARGUMENTS = re.compile(r"(?:RUN )?\|\d+ .*? /bin/sh -c ", re.DOTALL)
 # An instruction that declares variables, as BuildKit or the legacy builder writes it.
 _DECLARES = re.compile(r"(?:/bin/sh -c #\(nop\)\s+)?(?P<instruction>ARG|ENV|LABEL)\s+(?P<given>.*)", re.DOTALL)
 
@@ -245,9 +247,14 @@ def _secrets_in_command(instruction: str, words: Iterable[str] | None) -> Iterat
 
 def _secrets_in_history(history: Iterable[str], known: AbstractSet[str]) -> Iterator[Finding]:
     """Find secrets in the instructions that the configuration does not already have."""
+    searched = set()
     for step in history:
-        match = _DECLARES.match(step)
-        names = dict.fromkeys(found(step))
+        match, arguments = _DECLARES.match(step), _ARGUMENTS.match(step)
+        # The build arguments are recorded with each RUN: one finding for all of them.
+        given_before = arguments is not None and arguments[0] in searched
+        names = dict.fromkeys(found(step[arguments.end() :] if arguments and given_before else step))
+        if arguments:
+            searched.add(arguments[0])
         if match and match["instruction"] == "ARG":
             # Without a value here: a later instruction has the value that it is given.
             declared = [name for name in re.findall(r"(?<!\S)(\w+)(?=\s|$)", match["given"]) if is_named(name, None)]

@@ -282,6 +282,7 @@ EXAMPLE = r"(?:dist|example|sample|template)"
 SETTINGS = re.compile(
     r"/(?:pip\.conf|uv\.toml|poetry\.toml|pypoetry/[^/]+\.toml|pdm\.toml|\.condarc|sources\.list(?:\.d/[^/]+)?|netrc"
     r"|\.?npmrc|\.yarnrc(?:\.yml)?|\.?gitconfig|\.git/config|git/config|\.?wgetrc|\.curlrc|apt\.conf(?:\.d/[^/]+)?|secrets\.toml"
+    r"|etc/(?:environment|default/[^/]+|profile(?:\.d/[^/]+)?)|\.profile|\.(?:ba|z)sh(?:rc|env)|\.(?:bash_|z)profile"
     rf"|\.(?:ba|z)?sh_history|\.envrc|[^/]+\.env|\.(?:flask)?env(?:[-_.~](?!{EXAMPLE}$)[^/]*)?)$"
 )
 

@@ -298,12 +298,22 @@ def test_code_that_its_place_or_another_program_runs_is_found(path: str) -> None
         ("/root/.ssh/id_ed25519.pub", b"ssh-ed25519 AAAA\n", ""),
         ("/root/.gitconfig", b'[url "https://oauth2:hunter2@git.example/"]\n\tinsteadOf = x\n', "LS111"),
         ("/root/.gitconfig", b"[user]\n\tname = me\n\temail = me@git.example\n", ""),
+        ("/etc/environment", b"DATABASE_URL=postgres://u:hunter2@db/x\n", "LS111"),
+        ("/etc/default/api", b"DB_PASSWORD=hunter2\n", "LS111"),
+        ("/etc/default/api", b"WORKERS=2\n", ""),
         ("/app/prod.env", "DB_PASSWORD=hunter2\n".encode("utf-16"), "LS111"),
     ],
 )
 def test_settings_with_a_login_are_found(path: str, content: bytes, expected: str) -> None:
     """Of installers and of clients of registries; settings without one are data."""
     assert codes(CLEAN | {path: content}) == ({(expected, path)} if expected else set())
+
+
+@pytest.mark.parametrize("path", ["/root/.profile", "/root/.bashrc", "/etc/profile.d/x.sh", "/root/.zshenv"])
+def test_a_secret_in_a_startup_file_of_a_shell_is_found(path: str) -> None:
+    """The file is code as well, which nothing accounts for."""
+    assert codes(CLEAN | {path: b"export DB_PASSWORD=hunter2\n"}) == {("LS111", path), ("LS617", path)}
+    assert codes(CLEAN | {path: b"export PATH=$HOME/bin:$PATH\n"}) == {("LS617", path)}
 
 
 @pytest.mark.parametrize(

@@ -710,3 +710,73 @@ def test_bytecode_in_a_folder_of_its_own_is_not_reported() -> None:
     for value in ("", "/", "relative", "//x"):
         other = replace(plain, image=replace(plain.image, config={"Env": [f"PYTHONPYCACHEPREFIX={value}"]}))
         assert not other.bytecode_folder
+
+
+def findings_of(*layers: Mapping[str, bytes], repository: Mapping[str, bytes] | None = None) -> list[tuple[str, ...]]:
+    """Return code, path and reason of each finding about an image with these layers above the base image."""
+    given = evidence(subject(BASE, *layers), [WHEEL], repository=repository)
+    return sorted((one.rule.code, one.path, one.why) for one in judge(given, attributed(given), strict=False))
+
+
+def test_a_copy_of_a_file_that_has_the_name_cache_is_not_in_a_cache() -> None:
+    """As collectstatic makes it. A copy in a folder of a cache is."""
+    shop, wheel = distribution("shop", "1.0", {"shop/static/shop/cache.js": b"a\n", "shop/cache/b.txt": b"b\n"})
+    copies = {"/app/static/shop/cache.js": b"a\n", "/app/copy/cache/b.txt": b"b\n"}
+    assert found(evidence(subject(BASE, shop | copies), [wheel])) == set()
+    cached = {"/opt/my-cache/shop/static/shop/cache.js": b"a\n"}
+    assert found(evidence(subject(BASE, shop | cached), [wheel])) == {("LS610", *cached)}
+
+
+def test_the_files_of_a_cache_without_a_folder_of_their_own_are_one_finding() -> None:
+    """Such as a generator of documentation writes into `.cache`; that of another program is another."""
+    files = {f"/app/docs/.cache/{number}": b"x" for number in range(5)} | {"/app/docs/.cache/pip/x": b"x"}
+    given = evidence(subject(BASE, CLEAN | files), [WHEEL])
+    assert found(given) == {("LS610", "/app/docs/.cache"), ("LS610", "/app/docs/.cache/pip/x")}
+
+
+def test_the_tests_below_a_folder_of_tests_are_one_finding() -> None:
+    """At any place; tests beside sources have a finding for each folder."""
+    repository = {
+        "shop/tests/a.py": b"a", "shop/tests/forms/b.py": b"b", "shop/tests/forms/test/c.json": b"c",
+        "shop/test_d.py": b"d", "shop/tests/e.py": b"e",
+    }  # fmt: skip
+    image = {f"/app/{path}": content for path, content in repository.items()} | {"/app/e.py": b"e"}
+    assert findings_of(CLEAN | image, repository=repository) == [
+        ("LS612", "/app/e.py", "the repository's shop/tests"),
+        ("LS612", "/app/shop/test_d.py", "the repository's shop"),
+        ("LS612", "/app/shop/tests", "the repository's shop/tests"),
+    ]
+
+
+def test_a_link_that_a_later_layer_replaces_has_its_own_target() -> None:
+    """Only the later one leads to what nothing accounts for."""
+    first, later = {"/usr/local/bin/run": b"-> python3.13"}, {"/usr/local/bin/run": b"-> /data/x"}
+    assert findings_of(CLEAN | first) == []
+    given = evidence(subject(BASE, CLEAN | first, later), [WHEEL])
+    assert [(one.path, one.layer) for one in judge(given, attributed(given), strict=False)] == [(*later, 2)]
+
+
+def test_the_finding_about_a_replaced_command_names_its_distribution() -> None:
+    """It is not called undeclared."""
+    changed = CLEAN | {"/usr/local/bin/shop 755": b"#!/bin/sh\n", "/usr/local/bin/other 755": b"#!/bin/sh\n"}
+    assert findings_of(changed) == [
+        ("LS616", "/usr/local/bin/other", "no distribution declares it"),
+        ("LS616", "/usr/local/bin/shop", "no installer writes this for shop 1.0"),
+    ]
+
+
+def test_the_finding_about_missing_files_names_the_layer_that_deletes_them() -> None:
+    """The layer of the distribution is not the cause."""
+    deleted = {f"{SITE}/shop/.wh.a.py": b""}
+    why = "the wheel has it, and the image does not: a.py; deleted by layer 3"
+    assert ("LS607", f"{SITE}/shop/a.py", why) in findings_of(CLEAN, deleted)
+
+
+def test_a_single_file_of_metadata_in_a_later_layer_is_a_changed_file() -> None:
+    """The distribution has the rest of its metadata from the layer below: its tags, and what it lists."""
+    path = f"{SITE}/shop-1.0.dist-info/METADATA"
+    given = evidence(subject(BASE, CLEAN, {path: CLEAN[path] + b"Requires-Dist: evil\n"}), [WHEEL])
+    assert {(one.tags, one.installer, len(one.record)) for one in given.installed} == {
+        (frozenset({"py3-none-any"}), "pip", len(CLEAN) - 1)
+    }
+    assert found(given) == {("LS605", path)}

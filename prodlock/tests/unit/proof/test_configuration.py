@@ -249,3 +249,13 @@ def test_a_secret_in_configuration_and_history_is_one_finding() -> None:
         ("configuration", "CMD --token ***"),
         ("history", "RUN |1 DB_PASS=*** /bin/sh -c true"),
     ]
+
+
+def test_a_build_argument_is_found_once_for_all_steps_that_record_it() -> None:
+    """Each RUN records the arguments that are given; what a step itself contains is found in each."""
+    arguments = "RUN |1 DB_PASSWORD=hunter2 /bin/sh -c "
+    history = (f"{arguments}true", f"{arguments}false", f"{arguments}echo API_TOKEN=abc123", f"{arguments}ls")
+    image = Image("x:1", (), {}, {}, history, ())
+    assert [(one.what, one.instruction.split()[-1]) for one in configuration.secrets(image)] == [
+        ("DB_PASSWORD", "true"), ("API_TOKEN", "API_TOKEN=***"),
+    ]  # fmt: skip
