@@ -365,7 +365,8 @@ DEVELOPMENT = Rule(
     "Distribution of a group for development",
     "The image has a distribution that the lock has only for development.",
     "The installer takes all groups by default.",
-    "Install without them: `uv sync --no-dev`, `poetry install --only main`; or name the group with --group.",
+    "Install without them: `uv sync --no-default-groups`, `poetry install --only main`; or name the group with "
+    "--group.",
 )
 NOT_INSTALLED = Rule(
     "LS604",
