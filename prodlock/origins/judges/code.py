@@ -69,6 +69,12 @@ class Code:
             for name in wheel.commands
         }
 
+    @cached_property
+    def _own(self) -> frozenset[str]:
+        """The files that the project's own distributions list."""
+        own = (one.record for one in self.evidence.installed if one.name in self.evidence.own)
+        return frozenset(path for record in own for path in record)
+
     def _is_data_beside(self, file: File, top: str) -> bool:
         """Return whether a file is the project's data, in a folder of its sources that has distributions as well."""
         is_shared = self.evidence.site_of(file.path) in self._shared
@@ -97,7 +103,10 @@ class Code:
     def _code(self, file: File, path: str) -> Verdict | None:
         """Return the rule that code at a path breaks."""
         if (top := self.evidence.top_of(path)) and not self._is_data_beside(file, top):
-            return rules.ADDED_FILE, "file", top, "no locked wheel and no installer has it"
+            why = "no locked wheel and no installer has it"
+            if path in self._own:
+                why = "the project's own distribution lists it, and the repository has no file with this content"
+            return rules.ADDED_FILE, "file", top, why
         is_command = COMMANDS.fullmatch(path) or posixpath.dirname(path) in self._path
         if _TOOL_PROGRAMS.fullmatch(path) and is_command:
             return rules.BUILD_TOOL, posixpath.basename(path), path, "a tool for builds"

@@ -780,3 +780,19 @@ def test_a_single_file_of_metadata_in_a_later_layer_is_a_changed_file() -> None:
         (frozenset({"py3-none-any"}), "pip", len(CLEAN) - 1)
     }
     assert found(given) == {("LS605", path)}
+
+
+def test_the_finding_about_an_edited_module_of_the_project_names_the_repository() -> None:
+    """It is installed, and the commit has other content; a module that its record does not list is any other one."""
+    own, _ = distribution("api", "0.1", {"api/a.py": b"a = 2\n", "api/b.py": b"b = 1\n"})
+    image = own | {f"{SITE}/c.py": b"c = 1\n"}
+    given = evidence(
+        subject(BASE, image), repository={"api/a.py": b"a = 1\n", "api/b.py": b"b = 1\n"}, own=frozenset({"api"})
+    )
+    assert sorted((one.path, one.why) for one in judge(given, attributed(given), strict=False)) == [
+        (
+            f"{SITE}/api/a.py",
+            "the project's own distribution lists it, and the repository has no file with this content",
+        ),
+        (f"{SITE}/c.py", "no locked wheel and no installer has it"),
+    ]
