@@ -112,7 +112,9 @@ class Code:
             return rules.BUILD_TOOL, posixpath.basename(path), path, "a tool for builds"
         if is_command:
             owner = self._declared.get(path)
-            why = f"no installer writes this for {owner}" if owner else "no distribution declares it"
+            why = (
+                f"{owner} declares it, and no installer writes this content" if owner else "no distribution declares it"
+            )
             why = f"a link to {file.target}" if file.target else why
             return rules.UNKNOWN_COMMAND, posixpath.basename(path), path, why
         if self._is_code(file):

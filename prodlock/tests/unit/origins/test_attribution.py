@@ -761,7 +761,7 @@ def test_the_finding_about_a_replaced_command_names_its_distribution() -> None:
     changed = CLEAN | {"/usr/local/bin/shop 755": b"#!/bin/sh\n", "/usr/local/bin/other 755": b"#!/bin/sh\n"}
     assert findings_of(changed) == [
         ("LS616", "/usr/local/bin/other", "no distribution declares it"),
-        ("LS616", "/usr/local/bin/shop", "no installer writes this for shop 1.0"),
+        ("LS616", "/usr/local/bin/shop", "shop 1.0 declares it, and no installer writes this content"),
     ]
 
 
