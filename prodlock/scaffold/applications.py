@@ -7,7 +7,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from prodlock.configuration import LOCKS
 from prodlock.failure import Failure
@@ -21,6 +21,7 @@ _CLASSES = frozenset(
     {"FastAPI", "Starlette", "Litestar", "Quart", "Application", "get_asgi_application", "ProtocolTypeRouter"}
 )
 _MODULES = frozenset({"fastapi", "starlette", "litestar", "quart", "blacksheep", "django", "channels"})
+_WSGI = frozenset({"get_wsgi_application", "Flask"})
 _FRAMEWORKS = "FastAPI, Starlette, Django, Litestar, Quart or BlackSheep"
 _USUAL = frozenset({"main", "app", "asgi", "server", "wsgi", "__init__", "__main__", "application"})
 # What the classes of middleware, and the names of what serves, are called.
@@ -118,32 +119,52 @@ def choose(tree: Tree, found: list[Candidate], named: Iterable[Reference]) -> tu
         found = list(dict.fromkeys(unclear)) or found
     best = _best(found)
     if not best:
-        factories = (
-            f"`{name}` ({path}:{one.lineno}), which takes arguments"
-            for path in tree.python
-            for name, one in _Module(tree.module(path)).factories.items()
-        )
-        if factory := next(factories, ""):
-            raise Failure(
-                f"The project must create an application of {_FRAMEWORKS} in a module, for a server to import (got "
-                f"{factory}). To fix it: call it in a module, such as `app = create_app(...)`."
-            )
-        if not any(tree.has(name) for name in LOCKS) and (lock := locks.above_root(tree.root)):
-            raise Failure(
-                f"The project must create an application of {_FRAMEWORKS} in a module (got none in this folder, which "
-                f"is a part of the project of {lock}). To fix it: run `prodlock init` in {lock.parent}, and name the "
-                "application there, for example with `--set application=app.main:app`."
-            )
-        invalid = next((error for path in tree.python if (error := tree.error(path))), "")
-        raise Failure(
-            f"The project must create an application of {_FRAMEWORKS} in a module (got "
-            f"none{f', and {invalid}' if invalid else ''}). To fix it: "
-            f"{'correct that module, or ' if invalid else ''}name the application, for example with `--set "
-            "application=app.main:app`."
-        )
+        _refuse_none(tree)
     if len(best) > 1:
         _refuse(tree, {one: f"`{one.attribute}` ({one.where})" for one in best})
     return best[0], best[0].where
+
+
+def _refuse_none(tree: Tree) -> NoReturn:
+    """Raise Failure with what a project has instead of an application."""
+    factories = (
+        f"`{name}` ({path}:{one.lineno}), which takes arguments"
+        for path in tree.python
+        for name, one in _Module(tree.module(path)).factories.items()
+    )
+    if factory := next(factories, ""):
+        raise Failure(
+            f"The project must create an application of {_FRAMEWORKS} in a module, for a server to import (got "
+            f"{factory}). To fix it: call it in a module, such as `app = create_app(...)`."
+        )
+    if not any(tree.has(name) for name in LOCKS) and (lock := locks.above_root(tree.root)):
+        raise Failure(
+            f"The project must create an application of {_FRAMEWORKS} in a module (got none in this folder, which "
+            f"is a part of the project of {lock}). To fix it: run `prodlock init` in {lock.parent}, and name the "
+            "application there, for example with `--set application=app.main:app`."
+        )
+    if wsgi := min(_wsgi(tree), key=lambda one: one.rank, default=None):
+        raise Failure(
+            f"The project must create an application of {_FRAMEWORKS} in a module (got a WSGI application, "
+            f"`{wsgi.attribute}` ({wsgi.where})). To fix it: create one of ASGI, in Django with "
+            "`get_asgi_application`; or name this one and a server for it, which the lock has, with "
+            f"`--set application={_name(wsgi)} --set 'server=gunicorn --bind=0.0.0.0:8000 {_name(wsgi)}'`."
+        )
+    invalid = next((error for path in tree.python if (error := tree.error(path))), "")
+    raise Failure(
+        f"The project must create an application of {_FRAMEWORKS} in a module (got "
+        f"none{f', and {invalid}' if invalid else ''}). To fix it: "
+        f"{'correct that module, or ' if invalid else ''}name the application, for example with `--set "
+        "application=app.main:app`."
+    )
+
+
+def _wsgi(tree: Tree) -> Iterator[Candidate]:
+    """Yield the WSGI applications of Django and Flask that modules create."""
+    for path in tree.python:
+        for name, value, line in assigned(top(tree.module(path).body)):
+            if isinstance(value, ast.Call) and last(value.func) in _WSGI:
+                yield Candidate(path, name, is_factory=False, where=f"{path}:{line}")
 
 
 def calls(tree: Tree, deployment: Deployment, factory: Candidate) -> Iterator[str]:

@@ -343,11 +343,18 @@ def _environment(tree: Tree, paths: Sequence[str], given: Iterable[tuple[str, st
     found.decide("environment", list(names), _places(one.rpartition(":")[0] for one in names.values()))
     services = _services(found)
     given_by_services = recipes.addresses(services, "")
+    is_tracked = tree.tracked(".env")
     without = [name for name in names if read[name].is_required and name not in given_by_services]
     if without:
         found.notes.append(
             f"Without a default: {', '.join(without)} ({_places(names[one] for one in without)}). The service may not "
-            "start without them: set them in .env, which git ignores, and where it is deployed."
+            f"start without them: set them in .env{'' if is_tracked else ', which git ignores,'} and where it is "
+            "deployed."
+        )
+    if is_tracked:
+        found.notes.append(
+            "git tracks .env, which a line of .gitignore does not change, and Compose hands its values on to "
+            "production. To fix it: `git rm --cached .env`, if a value is a secret or one of development."
         )
     for name, image in services.items():
         recipe = recipes.known(image)
@@ -373,7 +380,7 @@ def _services(found: Found) -> dict[str, str]:
 
 def _commands(project: Project, lock: locks.Lock, deployment: Deployment, found: Found) -> jobs.Jobs:
     """Find workers and migrations, and the files that a migration needs."""
-    further = jobs.find(project, deployment, lock.versions)
+    further, notes = jobs.find(project, deployment, lock.versions), list[str]()
     declared, where = further.commands.pop(jobs.MIGRATE, ("", ""))
     migrations = shipped.migrations(project, declared, where)
     if migrations and migrations.distribution in lock.versions:
@@ -384,16 +391,24 @@ def _commands(project: Project, lock: locks.Lock, deployment: Deployment, found:
         lacking = (
             f"the lock lacks {migrations.distribution}" if migrations else "its configuration or scripts are missing"
         )
-        found.notes.append(f"`commands` has no migrate, because {lacking} (got `{command}`).")
+        notes.append(f"`commands` has no migrate, because {lacking} (got `{command}`).")
     elif "alembic" in lock.versions and (path := shipped.configuration_of_alembic(project)):
-        found.notes.append(
+        notes.append(
             f"`commands` has no migrate, because the folder that commands run in has no folder that "
             f"`script_location` of {path} names. "
             "To fix it: write it with `%(here)s/`, as the folder of this file, or name the command with "
             "`--set 'commands={migrate = \"...\"}'`."
         )
-    found.notes += further.notes
-    return further
+    given = found.given.get("commands")
+    if not isinstance(given, dict):
+        found.notes += [*notes, *further.notes]
+        return further
+    found.notes += [
+        f"`commands` is given without {name} (the project has `{command}`, {where}). If production has it, add it."
+        for name, (command, where) in further.commands.items()
+        if name not in given
+    ]
+    return jobs.Jobs({name: (str(command), "--set") for name, command in given.items()}, further.files)
 
 
 def _sources(project: Project, application: applications.Candidate, further: jobs.Jobs, found: Found) -> list[str]:

@@ -14,6 +14,8 @@ _INSTALLS = re.compile(r"\b(?:uv\s+(?:sync|export|pip\s+install)|poetry\s+(?:ins
 _PACKAGES = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*install\b")
 # What only a build from source needs.
 _BUILD = re.compile(r".*-dev|build-essential|gcc|g\+\+|make|cmake|pkg-config|ca-certificates|python3?(?:-.*)?")
+# Comments, and commands whose output is a part of another one: neither has names of packages.
+_ASIDE = re.compile(r"`[^`]*`|\$\([^()]*\)|(?<!\S)#.*")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 # Programs that download data of libraries, such as models and browsers.
 _STEP = re.compile(
@@ -58,7 +60,8 @@ def packages(tree: Tree, deployment: Deployment) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in deployment.dockerfiles:
         for kind, text in instructions(tree.text(path)):
-            for piece in re.split(r"&&|\|\||[;\n]", deployment.expanded(text) if kind == "RUN" else ""):
+            run = _ASIDE.sub(" ", deployment.expanded(text)) if kind == "RUN" else ""
+            for piece in re.split(r"&&|\|\||[;\n]", run):
                 if installs := _PACKAGES.search(piece):
                     names = (word.partition("=")[0] for word in piece[installs.end() :].split())
                     found |= {name: path for name in names if _PACKAGE.fullmatch(name) and not _BUILD.fullmatch(name)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import posixpath
 import re
 import shlex
@@ -11,8 +12,10 @@ from dataclasses import dataclass, field
 from prodlock import configuration
 from prodlock.inside.lock.selection import normalized
 from prodlock.scaffold import pyprojects, shipped, toml, yaml
-from prodlock.scaffold.declared import SERVERS, Declared, Deployment
+from prodlock.scaffold.declared import ASIDE, SERVERS, Declared, Deployment
+from prodlock.scaffold.modules import assigned, last, module_name, top
 from prodlock.scaffold.shipped import Project
+from prodlock.scaffold.tree import is_inside
 
 WORKER, SCHEDULER, MIGRATE = "worker", "scheduler", configuration.MIGRATE
 # Programs that run tasks; a word of some decides what they do.
@@ -96,8 +99,24 @@ def find(project: Project, deployment: Deployment, locked: Container[str] = ()) 
                 f"`{shlex.join(one.words)}`, {one.where}). If production has it, start its module, for example with "
                 f"`--set 'commands={{{one.name} = \"python -m {module}\"}}'`."
             )
+    jobs.notes += _not_started(project) if "celery" in locked and not {*declared} - {MIGRATE} else ()
     jobs.notes += _others(project, deployment, locked)
     return jobs
+
+
+def _not_started(project: Project) -> Iterator[str]:
+    """Yield the note on an application of Celery, where no file starts a worker."""
+    for path in project.tree.python:
+        folder = next((one for one in project.folders if is_inside(path, one)), "")
+        for name, value, line in assigned(top(project.tree.module(path).body)):
+            if folder and not ASIDE.search(path) and isinstance(value, ast.Call) and last(value.func) == "Celery":
+                command = f"celery --app {module_name(path, folder)}:{name} worker"
+                yield (
+                    f"`commands` has no {WORKER}, because no file starts one (got the application of Celery "
+                    f"{path}:{line}). If production has it, write it with `--set 'commands={{{WORKER} = "
+                    f"{toml.value(command)}}}'`."
+                )
+                return
 
 
 def _others(project: Project, deployment: Deployment, locked: Container[str]) -> Iterator[str]:

@@ -249,8 +249,7 @@ class _Settings:
         """Yield the variables of the classes that a module defines."""
         for name, classes in self._classes.items():
             for file, node in classes:
-                lineage = self._lineage(path, node)
-                if file == path and name in self._read and self._is_settings(lineage):
+                if file == path and name in self._read and self._is_settings(lineage := self._lineage(path, node)):
                     yield from self._of_class(path, lineage)
 
     def _of_class(self, path: str, lineage: list[ast.ClassDef]) -> Iterator[_Read]:

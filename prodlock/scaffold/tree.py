@@ -110,6 +110,10 @@ class Tree:
         """Return whether git ignores a path."""
         return self._git("check-ignore", "-q", "--", path) is not None
 
+    def tracked(self, path: str) -> bool:
+        """Return whether git has a file, which no line of .gitignore changes."""
+        return self._git("ls-files", "--error-unmatch", "--", path) is not None
+
     def _content(self, path: str, largest: int) -> bytes:
         try:
             file = self.root / path

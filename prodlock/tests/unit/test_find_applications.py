@@ -186,6 +186,58 @@ def test_a_wsgi_application_of_gunicorn_is_not_found(tmp_path: Path) -> None:
         find_in(tmp_path, {"wsgi.py": "app = build()\n", "Procfile": "web: gunicorn wsgi:app\n"})
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from django.core.wsgi import get_wsgi_application\n\napplication = get_wsgi_application()\n",
+        "import flask\n\napplication = flask.Flask(__name__)\n",
+    ],
+)
+def test_a_wsgi_application_is_refused_by_its_name(tmp_path: Path, text: str) -> None:
+    """The message states what an ASGI server needs, and how the project's own server is named."""
+    named = r"got a WSGI application, `application` \(shop/wsgi.py:3\).*--set application=shop.wsgi:application --set"
+    with pytest.raises(Failure, match=named):
+        find_in(tmp_path, {"shop/wsgi.py": text, "shop/__init__.py": ""})
+
+
+@pytest.mark.parametrize(
+    ("jobs", "procfile", "reported"),
+    [
+        ("import celery\napp = celery.Celery('x')\n", "", True),
+        ("from celery import Celery\napp = Celery('x')\n", "", True),
+        ("from celery import Celery\napp = Celery('x')\n", "worker: celery -A app.jobs worker\n", False),
+        ("from celery import Celery\napp = Celery('x')\n", "worker: celery -A $X worker\n", False),
+        ("from celery import Celery\n", "", False),
+    ],
+)
+def test_a_celery_application_without_a_worker_is_reported(
+    tmp_path: Path, jobs: str, procfile: str, *, reported: bool
+) -> None:
+    """No file of deployment starts one, so that its tasks would not run."""
+    files = {"main.py": APP, "app/jobs.py": jobs, "Procfile": procfile, "requirements.txt": hashed("celery")}
+    notes = [note for note in find_in(tmp_path, files).notes if "no worker, because no file starts one" in note]
+    expected = "(got the application of Celery app/jobs.py:2)", "celery --app app.jobs:app worker"
+    assert [all(text in note for text in expected) for note in notes] == [True] * reported
+
+
+def test_the_modules_of_given_commands_ship(tmp_path: Path) -> None:
+    """With the files that they need. Nothing is printed of those that are not found, but of one that is left out."""
+    files = {
+        "main.py": APP, "jobs/__init__.py": "from celery import Celery\napp = Celery('x')\nimport core\n",
+        "core.py": "", "seed.py": "", "Procfile": "release: alembic upgrade head\nbeat: celery -A $X beat\n",
+        "alembic/env.py": "",
+        "alembic.ini": "[alembic]\nscript_location = alembic\n", "requirements.txt": hashed("celery", "alembic"),
+    }  # fmt: skip
+    given = {"worker": "celery -A jobs:app worker", "seed": "python seed.py"}
+    found = find_in(tmp_path, files, {"commands": given})
+    assert found.all["sources"] == ["alembic", "alembic.ini", "core.py", "jobs", "main.py", "seed.py"]
+    assert [note for note in found.notes if "commands" in note] == [
+        "`commands` is given without migrate (the project has `alembic upgrade head`, Procfile). If production has it, "
+        "add it."
+    ]
+    assert not [note for note in find_in(tmp_path, files, {"commands": {}}).notes if "has no" in note]
+
+
 def test_commands_of_examples_and_tests_do_not_count(tmp_path: Path) -> None:
     """A Dockerfile of an example serves something else."""
     files = {"main.py": APP, "docs/app.py": APP, "docs/Dockerfile": "FROM x\nCMD uvicorn app:app\n"}

@@ -304,6 +304,8 @@ def test_extras_are_those_that_a_dockerfile_installs(tmp_path: Path, run: str, e
         ("--mount=type=cache,target=/c apt-get -qq install --yes ffmpeg; true", "ffmpeg"),
         ("apt-get install -y build-essential libpq-dev gcc && rm -rf /var/lib/apt/lists/*", ""),
         ("pip install apt-get", ""),
+        ("apt-get install -y libpq5 `# libxslt is needed by lxml (PyPI)` \\\n  media-types", "libpq5, media-types"),
+        ("apt-get install -y libpq5 $(cat packages.txt) # for psycopg", "libpq5"),
     ],
 )
 def test_debian_packages_of_dockerfiles_are_reported(tmp_path: Path, run: str, expected: str) -> None:

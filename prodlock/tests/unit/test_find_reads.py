@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from prodlock.scaffold import reads
+from prodlock.scaffold.tree import Tree
 from prodlock.tests.unit.existing import APP, HASHED, find_in
 
 SETTINGS = "from pydantic_settings import BaseSettings, SettingsConfigDict\n"
@@ -152,6 +157,33 @@ def test_variables_without_a_default_are_reported(tmp_path: Path, text: str, exp
     """A service that needs one of them does not start until it is set."""
     notes = [note for note in find_in(tmp_path, {"main.py": APP + text}).notes if "default" in note]
     assert [one.partition(" (")[0] for one in notes] == [f"Without a default: {', '.join(expected)}"] * bool(expected)
+
+
+@pytest.mark.parametrize("is_tracked", [False, True])
+def test_an_env_file_that_git_tracks_is_reported(tmp_path: Path, is_tracked: bool) -> None:  # noqa: FBT001
+    """Lines of .gitignore have no effect on a file that git has."""
+    git = shutil.which("git") or "git"
+    subprocess.run([git, "init", "--quiet", tmp_path], check=True)
+    (tmp_path / ".env").write_text("A=1\n", encoding="utf-8")
+    if is_tracked:
+        subprocess.run([git, "-C", tmp_path, "add", ".env"], check=True)
+    notes = "\n".join(find_in(tmp_path, {"main.py": APP + "import os\nos.environ['B']\n"}).notes)
+    assert ("set them in .env, which git ignores, and" in notes) is not is_tracked
+    assert ("git tracks .env" in notes and "set them in .env and" in notes) is is_tracked
+
+
+def test_the_variables_of_many_classes_are_read_in_a_moment(tmp_path: Path) -> None:
+    """The ancestors of a class are looked up once, not once for each module."""
+    modules = {
+        f"app/m{number}.py": "".join(f"class C{number}x{one}(Base):\n    a: int\n" for one in range(40))
+        for number in range(400)
+    }
+    for name, text in modules.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    started = time.process_time()
+    reads.environment(Tree(tmp_path), list(modules))
+    assert time.process_time() - started < 5
 
 
 def test_the_address_of_a_service_has_a_default_without_its_password(tmp_path: Path) -> None:
