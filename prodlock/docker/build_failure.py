@@ -200,7 +200,7 @@ _SOLVER_CAUSES = (
     (
         r"",
         r"^(?:the Dockerfile cannot be empty|file with no instructions)$",
-        "The Dockerfile must have instructions (got none). To fix it: restore it (`git restore Dockerfile`).",
+        "The Dockerfile must have instructions (got none). To fix it: restore it (`git restore {dockerfile}`).",
     ),
     (
         r"",
@@ -223,11 +223,11 @@ _SOLVER_CAUSES = (
 )
 
 
-def describe(output: str, dockerfile: str, excerpt: str = "") -> str | None:
+def describe(output: str, dockerfile: str, excerpt: str = "", name: str = "Dockerfile") -> str | None:
     """Return the message for a failed build, or None where BuildKit reported no failure.
 
     `dockerfile` is the text of the file that was built, for line numbers that BuildKit does not print; `excerpt` the
-    output of another build that failed with the same error and printed lines of the file.
+    output of another build that failed with the same error and printed lines of the file; `name` is its path.
     """
     text = printable(output)
     solved = re.search(_SOLVED, text, re.MULTILINE)
@@ -236,8 +236,8 @@ def describe(output: str, dockerfile: str, excerpt: str = "") -> str | None:
     error = re.sub(r"failed to (?:compute cache key|calculate checksum of ref \S+): ", "", solved[1])
     step = failed_step(text, solved[1])
     known = instructions(dockerfile)
-    found = printed(text) or (located(step, known) if step else None) or referred(error, dockerfile, known)
-    found = found or printed(printable(excerpt))
+    found = (located(step, known) if step else None) or referred(error, dockerfile, known)
+    found = printed(text) or (found._replace(file=name) if found else printed(printable(excerpt)))
     head = "The build failed"
     if found:
         head += f" at {found.file}:{found.line}"
@@ -253,7 +253,7 @@ def describe(output: str, dockerfile: str, excerpt: str = "") -> str | None:
         head += f", with exit code {exited[1]}{last_lines(step.lines)}"
     else:
         head += f": {error}"
-    remedy = step_remedy(step) or solver_remedy(error, instruction)
+    remedy = step_remedy(step) or solver_remedy(error, instruction, name)
     return f"{head}\n{remedy}" if remedy else head
 
 
@@ -401,10 +401,10 @@ def final_error(lines: Sequence[str], tool: Tool) -> str:
     return "\n".join(message) if any(re.match(tool.error, line) for line in message) else ""
 
 
-def solver_remedy(error: str, instruction: str) -> str:
+def solver_remedy(error: str, instruction: str, dockerfile: str) -> str:
     """Return the remedy for an error of BuildKit itself, or an empty string where it is not a known one."""
     for about, pattern, message in _SOLVER_CAUSES:
         match = re.search(pattern, error)
         if match and re.search(about, instruction):
-            return message.format(**match.groupdict())
+            return message.format(dockerfile=dockerfile, **match.groupdict())
     return ""

@@ -268,13 +268,14 @@ def _failure(project: Project, args: tuple[str, ...], code: int, printed: bytes,
     text = printed.decode(errors="replace")
     if "build" in args:
         dockerfile = excerpt = ""
+        name = project.configuration.dockerfile if args[0] == "compose" else "Dockerfile"
         if args[0] == "compose":
             # `docker build` prints an excerpt of its Dockerfile; Compose does not.
             with contextlib.suppress(OSError, ValueError):
-                dockerfile = (project.root / project.configuration.dockerfile).read_text(encoding="utf-8")
+                dockerfile = (project.root / name).read_text(encoding="utf-8")
             if error := build_failure.unplaced_error(text, dockerfile):
                 excerpt = _excerpt(project, error)
-        found = build_failure.describe(text, dockerfile, excerpt)
+        found = build_failure.describe(text, dockerfile, excerpt, name)
         return Failure(found or f"The build failed. {describe(args, code, text)}")
     return Failure(describe(args, code, text, program))
 

@@ -399,6 +399,15 @@ def _commands(project: Project, lock: locks.Lock, deployment: Deployment, found:
             "To fix it: write it with `%(here)s/`, as the folder of this file, or name the command with "
             "`--set 'commands={migrate = \"...\"}'`."
         )
+    elif (
+        "django" in lock.versions
+        and (folder := shipped.migrations_of_django(project))
+        and not any("has no migrate" in one for one in further.notes)
+    ):
+        notes.append(
+            f"`commands` has no migrate, because no file runs the migrations of Django (got {folder}). If production "
+            "does, write it with `--set 'commands={migrate = \"python manage.py migrate\"}'`."
+        )
     given = found.given.get("commands")
     if not isinstance(given, dict):
         found.notes += [*notes, *further.notes]

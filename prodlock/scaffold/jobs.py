@@ -126,6 +126,8 @@ def _others(project: Project, deployment: Deployment, locked: Container[str]) ->
         for one in deployment.commands
         if one.is_deployed
         and not one.serves
+        # Django's server of development.
+        and "runserver" not in one.words
         and not _kind(project, one)
         and _runs(project, one, locked)
         # A program of another image.

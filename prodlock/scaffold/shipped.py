@@ -260,6 +260,12 @@ def _django(project: Project, command: str, where: str) -> Migrations | None:
     return Migrations(started, where, (path,) if path else (), "django")
 
 
+def migrations_of_django(project: Project) -> str:
+    """Return the first folder of migrations of a project of Django, or an empty string where it has no manage.py."""
+    paths = (path for path in project.tree.python if is_inside(path, project.place) and project.file("manage.py"))
+    return next((posixpath.dirname(path) for path in paths if re.search(r"/migrations/\d{4}_\w+\.py$", path)), "")
+
+
 def _parts(tree: Tree, source: str, tests: list[str]) -> Iterator[str]:
     """Yield a source, or the parts of it that are not tests."""
     if source in tests:

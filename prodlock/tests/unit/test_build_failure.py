@@ -201,6 +201,21 @@ def test_an_error_before_any_step_is_repeated(prefix: str, error: str, message: 
     assert describe(f"#1 DONE 0.0s\n{prefix}failed to solve: {error}\n", DOCKERFILE) == message
 
 
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (
+            failed("x", step="one  2/3] WORKDIR /srv"),
+            "The build failed at docker/prod.Dockerfile:5, stage one, step 2/3",
+        ),
+        ("failed to solve: the Dockerfile cannot be empty\n", "(`git restore docker/prod.Dockerfile`)."),
+    ],
+)
+def test_a_dockerfile_of_another_name_is_named(output: str, expected: str) -> None:
+    """Another file of the project may be called Dockerfile."""
+    assert expected in (describe(output, DOCKERFILE, name="docker/prod.Dockerfile") or "")
+
+
 def test_a_failure_before_buildkit_has_no_message_here() -> None:
     """Compose could not read its file."""
     assert describe("yaml: line 3: did not find expected key\n", DOCKERFILE) is None

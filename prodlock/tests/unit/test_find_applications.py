@@ -220,6 +220,32 @@ def test_a_celery_application_without_a_worker_is_reported(
     assert [all(text in note for text in expected) for note in notes] == [True] * reported
 
 
+@pytest.mark.parametrize(
+    ("files", "reported"),
+    [
+        ({"shop/migrations/0001_initial.py": ""}, True),
+        ({}, False),
+        ({"shop/migrations/0001_initial.py": "", "Procfile": "release: python manage.py migrate\n"}, False),
+        ({"shop/migrations/0001_initial.py": "", "Procfile": "release: python manage.py migrate $X\n"}, False),
+        ({"shop/migrations/0001_initial.py": "", "requirements.txt": HASHED}, False),
+    ],
+)
+def test_migrations_of_django_without_a_command_are_reported(
+    tmp_path: Path, files: dict[str, str], *, reported: bool
+) -> None:
+    """A deployment may run them elsewhere; production then has no manage.py."""
+    given = {
+        "shop/asgi.py": "from django.core.asgi import get_asgi_application\napp = get_asgi_application()\n",
+        "manage.py": "", "requirements.txt": hashed("django"), **files,
+    }  # fmt: skip
+    found = find_in(tmp_path, given)
+    notes = [one for one in found.notes if "no migrate, because no file runs" in one and "shop/migrations" in one]
+    assert len(notes) == reported
+    if reported:
+        found = find_in(tmp_path, given, {"commands": {"migrate": "python manage.py migrate"}})
+        assert found.all["sources"] == ["manage.py", "shop"]
+
+
 def test_the_modules_of_given_commands_ship(tmp_path: Path) -> None:
     """With the files that they need. Nothing is printed of those that are not found, but of one that is left out."""
     files = {
@@ -448,12 +474,14 @@ def test_celery_beat_keeps_its_schedule_where_production_can_write(
         ("litestar x\n    image: other", ""),
         ("npm run build", ""),
         ("uvicorn main:app", ""),
+        ("python manage.py runserver 0.0.0.0:8000", ""),
+        ("python manage.py rqworker", "python manage.py rqworker"),
     ],
 )
 def test_another_command_of_a_deployment_is_reported(tmp_path: Path, command: str, reported: str) -> None:
     """A program of the lock or a module of the project, which starts no server."""
     found = find_in(tmp_path, {
-        "main.py": APP, "app/seed.py": "", "app/run.py": "import app.serve\n",
+        "main.py": APP, "manage.py": "", "app/seed.py": "", "app/run.py": "import app.serve\n",
         "app/serve.py": "import uvicorn\nuvicorn.run('main:app')\n",
         "start.sh": "#!/bin/sh\nset -e\npython app/seed.py\nuvicorn main:app\n", "requirements.txt": hashed("litestar"),
         "docker-compose.yml": f"services:\n  first:\n    command: {command}\n",
