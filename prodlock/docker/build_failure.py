@@ -120,8 +120,9 @@ _STEP_CAUSES = (
     Cause(
         UV,
         r"^  cause: Because (?P<where>[\w.-]+==[\w.!+-]+\w) has no (?:usable )?wheels ",
-        "The package index must serve a wheel of {where} for this platform, as the lock names one (got none). "
-        + _INDEX,
+        "The package index must serve a wheel of {where} for this platform, because a build installs nothing from "
+        "source (got none). To fix it: lock a version that has one, or name an index that has it with "
+        "INDEX_URL=ADDRESS.",
     ),
     Cause(
         PIP,

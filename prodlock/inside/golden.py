@@ -119,7 +119,11 @@ def unpack(wheel: Path, environment: Path, site_packages: Path) -> Iterator[Path
     added = [information / "INSTALLER", information / "REQUESTED"]
     write(added[0], INSTALLER.encode())
     write(added[1], b"")
-    for name, text in scripts(information / "entry_points.txt", environment):
+    commands = dict(scripts(information / "entry_points.txt", environment))
+    if name_of(stem) == "pip" and "pip" in commands:
+        # Installers add a command of its own for the version of Python.
+        commands[f"pip{site_packages.parent.name.removeprefix('python')}"] = commands["pip"]
+    for name, text in commands.items():
         write(environment / "bin" / name, text.encode(), executable=True)
         added.append(environment / "bin" / name)
     write_record(information / "RECORD", places, added, site_packages)

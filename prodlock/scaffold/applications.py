@@ -28,7 +28,7 @@ _USUAL = frozenset({"main", "app", "asgi", "server", "wsgi", "__init__", "__main
 _OUTER = re.compile(r"asgi|middleware", re.IGNORECASE)
 _OUTERMOST = frozenset({"app", "application", "asgi"})
 _ASIDE = re.compile(
-    r"(?:^|/)(?:docs?|docs_src|examples?|scripts?|samples?|benchmarks?|migrations|alembic)/|^setup\.py$"
+    r"(?:^|/)(?:docs?|docs_src|examples?|scripts?|samples?|demos|benchmarks?|migrations|alembic)/|^setup\.py$"
 )
 _REFERENCE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)(?:\((.*)\))?")
 

@@ -63,7 +63,7 @@ _OTHERS = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 # Folders whose files describe something else than the service.
-ASIDE = re.compile(r"(?:^|/)(?:docs?|examples?|samples?|benchmarks?)/")
+ASIDE = re.compile(r"(?:^|/)(?:docs?|examples?|samples?|demos|benchmarks?)/")
 # Compose reads an override without an option, on the machine of a developer.
 _DEVELOPMENT = re.compile(r"(?:^|[._-])(?:override|dev\w*|local|tests?|testing|ci|debug)(?:[._-]|$)", re.IGNORECASE)
 # Files of commands that developers run.

@@ -112,11 +112,13 @@ def _lacking(tree: Tree, place: str, lists: Sequence[str]) -> tuple[str, str]:
 
 def above_root(root: Path) -> Path | None:
     """Return the lock of the workspace that a folder of a repository is in, or None."""
-    for folder in (root.resolve(), *root.resolve().parents):
+    below = root.resolve()
+    for folder in below.parents:
+        if (below / ".git").exists():
+            break
         if found := next((folder / name for name in _NAMES if (folder / name).is_file()), None):
             return found
-        if (folder / ".git").exists():
-            break
+        below = folder
     return None
 
 

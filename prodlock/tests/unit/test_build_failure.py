@@ -357,7 +357,7 @@ hint: An index (http://127.0.0.1:8877/simple) returned a 403 Forbidden error. Ch
 error: No solution found when resolving dependencies
   cause: Because there is no version of idna==99.0 and you require idna==99.0, we can conclude that your requirements are unsatisfiable.""",
     ),
-    "The package index must serve a wheel of numpy==1.21.0 for this platform": (
+    "The package index must serve a wheel of numpy==1.21.0 for this platform, because a build installs nothing": (
         UV,
         """\
 error: No solution found when resolving dependencies

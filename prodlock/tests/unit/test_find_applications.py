@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,14 @@ def test_a_member_whose_application_comes_from_another_one_is_refused_with_the_r
     text = "from kernel import make_app\napp = make_app()\n"
     with pytest.raises(Failure, match=rf"run `prodlock init` in {re.escape(str(tmp_path.resolve()))}, and name the"):
         find_in(member, {"main.py": text, "lock-of-another-tool": ""})
+
+
+def test_a_lock_that_git_ignores_is_not_one_of_a_folder_above(tmp_path: Path) -> None:
+    """The remedy was to run the command in the folder in which it ran."""
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)  # noqa: S607 - the git of the machine
+    (tmp_path / ".gitignore").write_text("uv.lock\n", encoding="utf-8")
+    with pytest.raises(Failure, match=r"got none\)\. To fix it: name the application"):
+        find_in(tmp_path, {"main.py": "", "uv.lock": ""})
 
 
 def test_two_equal_applications_are_refused_with_both_places(tmp_path: Path) -> None:
@@ -264,9 +273,10 @@ def test_the_modules_of_given_commands_ship(tmp_path: Path) -> None:
     assert not [note for note in find_in(tmp_path, files, {"commands": {}}).notes if "has no" in note]
 
 
-def test_commands_of_examples_and_tests_do_not_count(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["docs", "demos", "example"])
+def test_commands_of_examples_and_tests_do_not_count(tmp_path: Path, folder: str) -> None:
     """A Dockerfile of an example serves something else."""
-    files = {"main.py": APP, "docs/app.py": APP, "docs/Dockerfile": "FROM x\nCMD uvicorn app:app\n"}
+    files = {"main.py": APP, f"{folder}/app.py": APP, f"{folder}/Dockerfile": "FROM x\nCMD uvicorn app:app\n"}
     assert find_in(tmp_path, files).keys["application"] == "main:app"
 
 

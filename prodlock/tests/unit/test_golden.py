@@ -26,12 +26,12 @@ MEMBERS = {
 }
 
 
-def wheel(folder: Path, members: dict[str, bytes]) -> Path:
+def wheel(folder: Path, members: dict[str, bytes], info: str = INFO) -> Path:
     """Write a wheel whose RECORD lists its members."""
     record = "".join(f"{name},sha256=old,{len(content)}\n" for name, content in members.items())
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as archive:
-        for name, content in (members | {f"{INFO}/RECORD": f"{record}{INFO}/RECORD,,\n".encode()}).items():
+        for name, content in (members | {f"{info}/RECORD": f"{record}{info}/RECORD,,\n".encode()}).items():
             archive.writestr(name, content)
     path = folder / "shop_kit-1.0-py3-none-any.whl"
     path.write_bytes(written.getvalue())
@@ -73,6 +73,19 @@ def test_scripts_start_with_the_environments_python(tmp_path: Path, places: tupl
     assert "from shop.cli import App\n" in script
     assert script.endswith("    sys.exit(App.run())\n")
     assert (environment / "bin/shop").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_locked_pip_has_a_command_for_the_version_of_python(tmp_path: Path, places: tuple[Path, Path]) -> None:
+    """Installers add it to those that its wheel declares. No other distribution gets one."""
+    environment, site_packages = places
+    for name in ("pip", "pip-tools"):
+        info = f"{name.replace('-', '_')}-1.0.dist-info"
+        members = {f"{info}/WHEEL": b"", f"{info}/entry_points.txt": f"[console_scripts]\n{name} = x:y\n".encode()}
+        assert environment / "bin" / name in set(golden.unpack(wheel(tmp_path, members, info), *places))
+    commands = sorted(path.name for path in (environment / "bin").iterdir())
+    assert commands == ["pip", "pip-tools", "pip3.13"]
+    assert (environment / "bin/pip3.13").read_bytes() == (environment / "bin/pip").read_bytes()
+    assert "bin/pip3.13,sha256=" in (site_packages / "pip-1.0.dist-info/RECORD").read_text()
 
 
 def test_the_record_lists_what_was_installed(tmp_path: Path, places: tuple[Path, Path]) -> None:
