@@ -349,7 +349,7 @@ def _environment(tree: Tree, paths: Sequence[str], given: Iterable[tuple[str, st
         found.notes.append(
             f"Without a default: {', '.join(without)} ({_places(names[one] for one in without)}). The service may not "
             f"start without them: set them in .env{'' if is_tracked else ', which git ignores,'} and where it is "
-            "deployed."
+            "deployed. Tests have those that `environment` of api-tests in the Compose file names."
         )
     if is_tracked:
         found.notes.append(

@@ -167,6 +167,7 @@ def test_an_env_file_that_git_tracks_is_reported(tmp_path: Path, is_tracked: boo
         subprocess.run(["git", "-C", tmp_path, "add", ".env"], check=True)  # noqa: S607 - the git of the machine
     notes = "\n".join(find_in(tmp_path, {"main.py": APP + "import os\nos.environ['B']\n"}).notes)
     assert ("set them in .env, which git ignores, and" in notes) is not is_tracked
+    assert "Tests have those that `environment` of api-tests" in notes
     assert ("git tracks .env" in notes and "set them in .env and" in notes) is is_tracked
 
 
@@ -193,7 +194,7 @@ def test_the_address_of_a_service_has_a_default_without_its_password(tmp_path: P
     required, of_service = find_in(tmp_path, files).notes
     assert required == (
         "Without a default: KEY (main.py:4). The service may not start without them: set them in .env, which git "
-        "ignores, and where it is deployed."
+        "ignores, and where it is deployed. Tests have those that `environment` of api-tests in the Compose file names."
     )
     assert of_service == (
         "Production's my-db has a password, which the address that Compose hands on does not have. To fix it: read "
