@@ -84,6 +84,7 @@ def run(body: Callable[[], int | None]) -> tuple[int, str]:
 
     SIGTERM and a closed terminal interrupt it.
     """
+    open_closed_streams()
     interrupt_on_termination()
     collector.skip_at_exit()
     try:
@@ -100,6 +101,24 @@ def run(body: Callable[[], int | None]) -> tuple[int, str]:
         refused = inaccessible(error)
         return refused.code, str(refused)
     return code or 0, ""
+
+
+def open_closed_streams() -> None:
+    """Open the null device in place of a standard input or standard error that is closed, for this and its children.
+
+    A closed standard output stays closed: what can't be printed there is an error.
+    """
+    for number in (0, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, number)
+            os.set_inheritable(number, True)  # noqa: FBT003 - it has no keyword
+            if null != number:
+                os.close(null)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
 
 
 def discard_output() -> None:

@@ -255,8 +255,8 @@ def _process(  # noqa: PLR0913 - what a process is started with
 def environment(project: Project, added: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment of a `docker` command: the project's without what redirects Compose, and `added`."""
     kept = {name: value for name, value in project.environment.items() if name not in REDIRECTING}
-    # An empty variable precedes `.env` and has no other effect. The images need BuildKit.
-    return dict.fromkeys(CLIENT, "") | kept | {"DOCKER_BUILDKIT": "1"} | dict(added or {})
+    # An empty variable precedes `.env` and has no other effect. The images need BuildKit, and no labels of Buildx.
+    return dict.fromkeys(CLIENT, "") | kept | {"DOCKER_BUILDKIT": "1", "BUILDX_GIT_LABELS": ""} | dict(added or {})
 
 
 def _failure(project: Project, args: tuple[str, ...], code: int, printed: bytes, *, program: str = "docker") -> Failure:

@@ -61,12 +61,33 @@ _CAUSES = (
         "name the folder of the certificates with DOCKER_CERT_PATH.",
     ),
     Cause(
+        r"^(?:Failed to initialize: )?(?:unable to resolve docker endpoint: "
+        r"|(?=ssh host connection is not valid|unable to parse docker host ))(?P<reason>[^\n]+)$",
+        "The Docker Engine's address must be valid (got: {reason}). To fix it: correct or unset DOCKER_HOST, or choose "
+        "another context (`docker context ls`).",
+    ),
+    Cause(
+        rf"{_ERROR}Error response from daemon: client version (?P<value>\S+) is too (?P<how>new|old)\b",
+        "The version of Docker's API must be one that the Engine has (got {value}, which is too {how}). To fix it: "
+        "unset DOCKER_API_VERSION, or update Docker.",
+    ),
+    Cause(
+        r"^(?:docker: )?(?:Error: )?(?P<reason>error contacting notary server|remote trust data does not exist"
+        r"|No valid trust data)\b",
+        "DOCKER_CONTENT_TRUST must not be set: the images are built here, and Notary has no signature of them (got: "
+        "{reason}). To fix it: unset it; `inv publish --sign` signs.",
+    ),
+    Cause(
+        r'^COMPOSE_PARALLEL_LIMIT must be an integer \(found: "(?P<value>[^"\n]*)"\)$',
+        "COMPOSE_PARALLEL_LIMIT must be a whole number (got {value}). To fix it: correct or unset it.",
+    ),
+    Cause(
         rf'{_ERROR}no builder "?(?P<where>[^"\n]*?)"? found$',
         "The builder must be one that `docker buildx ls` prints (got {where}). To fix it: correct or unset "
         "BUILDX_BUILDER, or choose one with `docker buildx use NAME`.",
     ),
     Cause(
-        rf'{_ERROR}(?:Error response from daemon: )?"(?P<value>[^"\n]*)": '
+        rf'{_ERROR}(?:Error response from daemon: |error parsing specified platform: )?"(?P<value>[^"\n]*)": '
         r"unknown operating system or architecture: invalid argument$",
         "A platform must have the form linux/amd64 (got {value}). To fix it: correct or unset DOCKER_DEFAULT_PLATFORM, "
         "or correct the option --platform.",

@@ -114,8 +114,8 @@ def _normalized(platform: str) -> str:
     if len(parts) == 1 and parts[0] not in {"linux", "windows"}:
         parts.insert(0, "linux")
     parts[1:2] = [ARCHITECTURES.get(one, one) for one in parts[1:2]]
-    # 64-bit Arm has this variant only.
-    return re.sub(r"/arm64/v8$", "/arm64", "/".join(parts))
+    # The variants that these have by default.
+    return re.sub(r"(?<=/arm64)/v8$|(?<=/amd64)/v1$", "", "/".join(parts))
 
 
 def resolved(path: str, links: Mapping[str, str]) -> str:

@@ -6,13 +6,12 @@ python -m prodlock.proof.report > docs/reference/rules.md        print the rules
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from prodlock.failure import CANNOT_CHECK, FAILED, Failure
+from prodlock.failure import CANNOT_CHECK, FAILED, Failure, discard_output
 from prodlock.image.records import Image
 from prodlock.proof.rules import RULES, Finding, Rule
 
@@ -98,13 +97,15 @@ def print_text(text: str) -> None:
         encoding = sys.stdout.encoding or "utf-8"
         print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except BrokenPipeError:
-        raise
+        # As with `| head`: there is no message, but the exit code must not be that of findings.
+        discard_output()
+        raise Failure("", CANNOT_CHECK) from None
     except (OSError, AttributeError) as error:
         reason = "it is closed"
         if isinstance(error, OSError):
             reason = error.strerror or str(error)
             # The interpreter must not write what is left at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            discard_output()
         raise Failure(
             f"Standard output must be one that the report can be written to (got: {reason}). To fix it: free some "
             "room, or redirect the output to another file.",

@@ -151,6 +151,12 @@ def test_builds_use_buildkit_where_the_environment_disables_it(monkeypatch: pyte
     assert engine.environment(Project())["DOCKER_BUILDKIT"] == "1"
 
 
+def test_builds_get_no_labels_of_buildx_where_the_environment_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would be settings that the Dockerfile does not declare, and the check's remedy would be in vain."""
+    monkeypatch.setenv("BUILDX_GIT_LABELS", "full")
+    assert engine.environment(Project())["BUILDX_GIT_LABELS"] == ""
+
+
 def line(**changed: str) -> str:
     """Return a line of `docker ps` for a container that `inv serve` made in this folder."""
     columns = {

@@ -38,6 +38,31 @@ PRINTED = {
     "/certs/ca.pem must be readable, for a connection with TLS (got: no such file or directory). To fix it: unset": (
         "Failed to initialize: unable to resolve docker endpoint: open /certs/ca.pem: no such file or directory\n"
     ),
+    "The Docker Engine's address must be valid (got: invalid bind address format: foo://x). To fix it: correct": (
+        "Failed to initialize: unable to resolve docker endpoint: invalid bind address format: foo://x\n"
+    ),
+    "The Docker Engine's address must be valid (got: ssh host connection is not valid: invalid SSH URL": (
+        "Failed to initialize: ssh host connection is not valid: invalid SSH URL: hostname is empty\n"
+    ),
+    "The Docker Engine's address must be valid (got: unable to parse docker host `fd://`). To fix it": (
+        "Failed to initialize: unable to parse docker host `fd://`\n"
+    ),
+    "The version of Docker's API must be one that the Engine has (got 9.99, which is too new). To fix it: unset": (
+        "Error response from daemon: client version 9.99 is too new. Maximum supported API version is 1.45\n"
+    ),
+    "The version of Docker's API must be one that the Engine has (got 1.12, which is too old). To fix it: unset": (
+        "Error response from daemon: client version 1.12 is too old. Minimum supported API version is 1.24, please "
+        "upgrade your client to a newer version\n"
+    ),
+    "DOCKER_CONTENT_TRUST must not be set: the images are built here, and Notary has no signature": (
+        "docker: Error: error contacting notary server: dial tcp: lookup notary.docker.io: no such host.\n"
+    ),
+    "COMPOSE_PARALLEL_LIMIT must be a whole number (got x). To fix it": (
+        'COMPOSE_PARALLEL_LIMIT must be an integer (found: "x")\n'
+    ),
+    "A platform must have the form linux/amd64 (got foo). To fix it: correct or unset DOCKER_DEFAULT_PLATFORM": (
+        'error parsing specified platform: "foo": unknown operating system or architecture: invalid argument\n'
+    ),
     "The builder must be one that `docker buildx ls` prints (got nope). To fix it": 'ERROR: no builder "nope" found\n',
     "The builder must be one that `docker buildx ls` prints (got other). To fix it": 'no builder "other" found\n',
     "A platform must have the form linux/amd64 (got x). To fix it: correct or unset DOCKER_DEFAULT_PLATFORM": (

@@ -55,6 +55,25 @@ def test_an_ended_reader_of_the_output_causes_no_traceback(command: list[str], b
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such shell")
+@pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-"])
+def test_a_task_works_without_standard_error(closed: str) -> None:
+    """As a daemon may start it: the commands that it would print, and docker's progress, are discarded."""
+    program = (
+        "import os, subprocess, sys; from prodlock import failure; from prodlock.docker import engine; "
+        "call = lambda: subprocess.call('echo error >&2', shell=True); "
+        "body = lambda: (engine.print_command('x'), sys.stderr.fileno(), call())[2]; "
+        "print(failure.run(body), os.readlink('/proc/self/fd/2') if os.path.exists('/proc/self') else '/dev/null')"
+    )
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, program],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "(0, '') /dev/null\n"
+
+
 def test_the_tasks_include_the_documented_ones() -> None:
     """The README names them."""
     documented = {"setup", "build", "serve", "stop", "test", "check-prod-has-no-pytest", "clean"}

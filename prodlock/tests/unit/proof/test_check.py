@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import re
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -238,6 +240,19 @@ def test_a_report_that_cannot_be_written_is_an_error(monkeypatch: pytest.MonkeyP
         with pytest.raises(Failure, match=r"^Standard output must be .* \(got: .+\)\. To fix it: ") as raised:
             print_text("report")
         assert raised.value.code == CANNOT_CHECK
+
+
+def test_a_report_that_has_no_reader_is_an_error() -> None:
+    """As with `| true`: the exit code must not be that of findings, and there is no message."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = (
+        "import sys; from prodlock import failure; from prodlock.proof.report import print_text; "
+        "sys.exit(failure.run(lambda: print_text('report'))[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (CANNOT_CHECK, b"")
 
 
 LOCK = b'[[package]]\r\nname = "a"\r\nversion = "1"\r\ngroups = ["main"]\r\n'

@@ -321,7 +321,7 @@ def test_build_keys_that_do_not_change_the_content_are_not_findings() -> None:
     assert found({"build": None, "image": "docker.io/library/x:prod"}) == []
 
 
-@pytest.mark.parametrize("name", ["amd64", "linux/x86_64", "Linux/AMD64", "linux/x86-64", "x86_64"])
+@pytest.mark.parametrize("name", ["amd64", "linux/x86_64", "Linux/AMD64", "linux/x86-64", "x86_64", "linux/amd64/v1"])
 def test_a_platform_may_have_any_name_that_docker_takes(name: str) -> None:
     """Of the service, and of its build."""
     assert found({"platform": name, "build": BUILT | {"platforms": [name]}}) == []
