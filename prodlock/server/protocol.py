@@ -22,8 +22,8 @@ STALL_SECONDS = 10
 STALL_BYTES = 1000
 
 
-class TooManyPipelinedError(Exception):
-    """More requests wait than MAX_PIPELINED. Through httptools, uvicorn answers 400 and closes the connection."""
+class InvalidRequestError(Exception):
+    """A request is refused. Through httptools, uvicorn answers 400 and closes the connection."""
 
 
 class HeadTooLongError(Exception):
@@ -93,13 +93,15 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Handle the end of a head. Raises HeadTooLongError or TooManyPipelinedError."""
+        """Handle the end of a head. Raises HeadTooLongError or InvalidRequestError."""
         # What has arrived may have a body as well.
         if self._head_bytes > HEAD_BYTES and self._head_length() > HEAD_BYTES:
             self._refuse(431)
             raise HeadTooLongError
-        if len(self.pipeline) >= MAX_PIPELINED:
-            raise TooManyPipelinedError
+        # One Host, which HTTP/1.0 may lack (RFC 9112, 3.2).
+        hosts = [name for name, _ in self.headers].count(b"host") or int(self.parser.get_http_version() == "1.0")
+        if hosts != 1 or len(self.pipeline) >= MAX_PIPELINED:
+            raise InvalidRequestError
         super().on_headers_complete()
         self._has_head = True
 

@@ -60,6 +60,8 @@ MALFORMED = {
     "no method": b" /health HTTP/1.1\r\n\r\n",
     "an unknown method": b"BREW /pot HTTP/1.1\r\n\r\n",
     "an unknown version": b"GET / HTTP/9.9\r\n\r\n",
+    "no host": b"GET /health HTTP/1.1\r\n" + CLOSE + b"\r\n" + SMUGGLED,
+    "two hosts": GET + HOST + b"\r\n" + SMUGGLED,
     "a header without a name": GET + b": x\r\n\r\n",
     "a header without a colon": GET + b"nothing\r\n\r\n",
     "a space before the colon": POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
@@ -91,7 +93,6 @@ def test_malformed_requests_are_refused(kind: str) -> None:
 UNUSUAL = {
     "two requests": (KEPT + b"\r\n" + GET + b"\r\n", [200, 200]),
     "a hundred pipelined requests": ((KEPT + b"\r\n") * 99 + GET + b"\r\n", [200] * 100),
-    "no host": (b"GET /health HTTP/1.1\r\n" + CLOSE + b"\r\n", [200]),
     "HTTP/1.0": (b"GET /health HTTP/1.0\r\n\r\n", [200]),
     "an absolute target": (b"GET http://x/health HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n", [200]),
     "single bytes": (POST + CHUNKED + b"\r\n" + b"".join(b"1\r\n%c\r\n" % byte for byte in BODY) + b"0\r\n\r\n", [200]),

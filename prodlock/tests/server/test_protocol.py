@@ -96,6 +96,23 @@ def test_the_limit_on_a_head_does_not_depend_on_its_parts(part: bytes, status: b
     assert answered(part).startswith(b"HTTP/1.1 " + status)
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /health HTTP/1.1\r\n", b"400"),
+        (b"GET http://x/health HTTP/1.1\r\n", b"400"),
+        (b"GET /health HTTP/1.1\r\nHost: x\r\nHOST: x\r\n", b"400"),
+        (b"GET /health HTTP/1.0\r\nHost: x\r\nHost: y\r\n", b"400"),
+        (b"GET /health HTTP/1.1\r\nHost:\r\n", b"200"),
+        (b"GET /health HTTP/1.0\r\n", b"200"),
+    ],
+    ids=["no host", "the target's host alone", "two hosts", "two hosts of HTTP/1.0", "an empty host", "HTTP/1.0"],
+)
+def test_a_request_has_one_host(head: bytes, status: bytes) -> None:
+    """RFC 9112, 3.2: two proxies may read different ones of several; HTTP/1.0 may have none."""
+    assert answered(head + b"Connection: close\r\n\r\n").startswith(b"HTTP/1.1 " + status)
+
+
 def test_many_headers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their sum is limited."""
     monkeypatch.setattr(protocol, "HEAD_BYTES", 1000)
