@@ -45,8 +45,11 @@ _SERVICE = re.compile(rf"(?!(?:{'|'.join(YAML_WORDS)})$)[a-z][a-z0-9_-]*")
 _PYTHON = re.compile(r"(?:^|/)python:(\d+)(?:\.(\d+))?")
 _FIRST_PYTHON = (3, 11)
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
-# What only a shell interprets, production has none; and control characters, which no Dockerfile has.
-_SHELL = re.compile(r"[$`|&;<>*?\x00-\x08\x0a-\x1f\x7f]")
+# What only a shell interprets, production has none: this where it is not quoted,
+_SHELL = re.compile(r"[|&;<>*?]")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+# and variables anywhere, which Compose and double quotes expand; and control characters, which no Dockerfile has.
+_NOWHERE = re.compile(r"[$`\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Kind(NamedTuple):
@@ -141,7 +144,7 @@ def _optional(convert: Callable[[Any], Any], empty: Any = "") -> Callable[[Any],
 
 def _words(value: Any) -> tuple[str, ...]:  # noqa: ANN401
     """Split a command as a shell does, and refuse what only a shell interprets."""
-    if not isinstance(value, str) or _SHELL.search(value):
+    if not isinstance(value, str) or _NOWHERE.search(value) or _SHELL.search(_QUOTED.sub("", value)):
         raise ValueError
     words = tuple(shlex.split(value))
     if not words or words[0] in {"sh", "bash", "cd"} or "=" in words[0]:

@@ -55,6 +55,8 @@ def test_the_server_depends_on_the_locked_versions(tmp_path: Path, text: str, re
         ("fastapi run main.py", "uvicorn", "uvicorn main:app --host=0.0.0.0 --port=8000"),
         ("gunicorn main:app -k uvicorn.workers.UvicornWorker", "uvicorn",
          "uvicorn main:app --host=0.0.0.0 --port=8000"),
+        ("gunicorn main:app --bind=:80 --forwarded-allow-ips '*'", "gunicorn",
+         "gunicorn main:app --bind=:80 --forwarded-allow-ips '*'"),
         ("", "hypercorn", "hypercorn main:app --bind=0.0.0.0:8000"),
         ("", "granian", "granian main:app --interface=asgi --host=0.0.0.0 --port=8000"),
     ],
