@@ -43,6 +43,9 @@ logger = logging.getLogger("prodlock.loop")
 
 # How long a child has for the requests in flight and the end of its lifespan.
 _STOP_SECONDS = 0.3
+# How long the end waits for data that has been sent already, and how often for the first request of a new connection.
+_TRANSIT_SECONDS = 0.002
+_TRANSITS = 10
 # How long an import may take until the log names the place.
 _PATIENCE_SECONDS = 5
 # The signals that end the supervisor.
@@ -63,12 +66,20 @@ class QuickServer(server.Server):
             await asyncio.sleep(0.01)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the idle connections and the lifespan; uvicorn pauses for a tenth of a second in between."""
+        """End the idle connections and the lifespan; uvicorn pauses for a tenth of a second in between.
+
+        A client sends its first request right after it has connected, and gets the answer.
+        """
+        for listener in self.servers:
+            listener.close()
+        for _ in range(_TRANSITS):
+            await asyncio.sleep(_TRANSIT_SECONDS)
+            # A WebSocket connection has had a request, and no attribute of this name.
+            if all(getattr(one, "cycle", one) for one in self.server_state.connections):
+                break
         if self.lifecycle.open_requests or self.server_state.tasks:
             await super().shutdown(sockets)
             return
-        for listener in self.servers:
-            listener.close()
         for copy in sockets or []:
             copy.close()
         for connection in list(self.server_state.connections):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -269,6 +271,54 @@ def test_a_signal_ends_it_within_a_second(server: Server, number: signal.Signals
         assert seconds < 1
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", server.port))
+
+
+# A server that ends once it has a connection, on which the request arrives after DELAY seconds.
+ENDING = """
+import asyncio, socket, sys
+from prodlock.loop.serve import QuickServer
+from prodlock.server import server
+from prodlock.server.settings import Settings
+
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(listener.getsockname())
+
+class Ending(QuickServer):
+    async def on_tick(self, counter):
+        return await super().on_tick(counter) or bool(self.server_state.connections)
+
+    async def shutdown(self, sockets=None):
+        request = b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"
+        if sys.argv[1] == "0":
+            client.sendall(request)
+        elif sys.argv[1] != "never":
+            asyncio.get_running_loop().call_later(float(sys.argv[1]), client.sendall, request)
+        started = asyncio.get_running_loop().time()
+        await super().shutdown(sockets)
+        print(asyncio.get_running_loop().time() - started < 0.06)
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+    while scope["type"] == "lifespan":
+        await send({"type": (await receive())["type"] + ".complete"})
+
+server.run(app, Settings.read({}, options={}), [listener], Ending)
+print(client.recv(100).partition(b"\\r\\n")[0].decode())
+"""
+
+
+@pytest.mark.parametrize(("delay", "answer"), [("0", "HTTP/1.1 200 OK"), ("0.005", "HTTP/1.1 200 OK"), ("never", "")])
+def test_a_request_that_arrives_while_the_server_ends_is_answered(delay: str, answer: str) -> None:
+    """Its connection is there already. One without a request, such as a browser opens, delays a save little."""
+    environment = os.environ | {"PYTHONPATH": REPOSITORY}
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING, delay], check=False, capture_output=True, text=True, env=environment, timeout=30
+    )
+    is_quick, _, answered = done.stdout.partition("\n")
+    assert answered.strip() == answer, done.stderr
+    assert is_quick == "True" or delay != "never"
 
 
 def test_a_changed_lock_is_announced(server: Server) -> None:
