@@ -267,9 +267,9 @@ def _failure(project: Project, args: tuple[str, ...], code: int, printed: bytes,
 
     text = printed.decode(errors="replace")
     if "build" in args:
-        dockerfile = excerpt = ""
-        name = project.configuration.dockerfile if args[0] == "compose" else "Dockerfile"
+        name, dockerfile, excerpt = "Dockerfile", "", ""
         if args[0] == "compose":
+            name = project.configuration.dockerfile
             # `docker build` prints an excerpt of its Dockerfile; Compose does not.
             with contextlib.suppress(OSError, ValueError):
                 dockerfile = (project.root / name).read_text(encoding="utf-8")

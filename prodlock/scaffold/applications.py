@@ -12,8 +12,8 @@ from typing import NamedTuple, NoReturn
 from prodlock.configuration import LOCKS
 from prodlock.failure import Failure
 from prodlock.scaffold import layout, locks, pyprojects
-from prodlock.scaffold.declared import Declared, Deployment
-from prodlock.scaffold.modules import Modules, assigned, keyword, last, module_name, text, top
+from prodlock.scaffold.declared import ASIDE, Declared, Deployment
+from prodlock.scaffold.modules import Modules, assigned, created, keyword, last, module_name, text, top
 from prodlock.scaffold.tree import Tree, is_inside, join
 
 # BlackSheep's is called Application; Django has a function, and Channels a class around what it returns.
@@ -27,9 +27,7 @@ _USUAL = frozenset({"main", "app", "asgi", "server", "wsgi", "__init__", "__main
 # What the classes of middleware, and the names of what serves, are called.
 _OUTER = re.compile(r"asgi|middleware", re.IGNORECASE)
 _OUTERMOST = frozenset({"app", "application", "asgi"})
-_ASIDE = re.compile(
-    r"(?:^|/)(?:docs?|docs_src|examples?|scripts?|samples?|demos|benchmarks?|migrations|alembic)/|^setup\.py$"
-)
+_ASIDE = re.compile(rf"{ASIDE.pattern}|(?:^|/)(?:docs_src|scripts?|migrations|alembic)/|^setup\.py$")
 _REFERENCE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)(?:\((.*)\))?")
 
 
@@ -161,10 +159,8 @@ def _refuse_none(tree: Tree) -> NoReturn:
 
 def _wsgi(tree: Tree) -> Iterator[Candidate]:
     """Yield the WSGI applications of Django and Flask that modules create."""
-    for path in tree.python:
-        for name, value, line in assigned(top(tree.module(path).body)):
-            if isinstance(value, ast.Call) and last(value.func) in _WSGI:
-                yield Candidate(path, name, is_factory=False, where=f"{path}:{line}")
+    for path, name, line in created(tree, _WSGI):
+        yield Candidate(path, name, is_factory=False, where=f"{path}:{line}")
 
 
 def calls(tree: Tree, deployment: Deployment, factory: Candidate) -> Iterator[str]:

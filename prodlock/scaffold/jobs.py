@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import posixpath
 import re
 import shlex
@@ -13,7 +12,7 @@ from prodlock import configuration
 from prodlock.inside.lock.selection import normalized
 from prodlock.scaffold import pyprojects, shipped, toml, yaml
 from prodlock.scaffold.declared import ASIDE, SERVERS, Declared, Deployment
-from prodlock.scaffold.modules import assigned, last, module_name, top
+from prodlock.scaffold.modules import created, module_name
 from prodlock.scaffold.shipped import Project
 from prodlock.scaffold.tree import is_inside
 
@@ -106,17 +105,16 @@ def find(project: Project, deployment: Deployment, locked: Container[str] = ()) 
 
 def _not_started(project: Project) -> Iterator[str]:
     """Yield the note on an application of Celery, where no file starts a worker."""
-    for path in project.tree.python:
+    for path, name, line in created(project.tree, {"Celery"}):
         folder = next((one for one in project.folders if is_inside(path, one)), "")
-        for name, value, line in assigned(top(project.tree.module(path).body)):
-            if folder and not ASIDE.search(path) and isinstance(value, ast.Call) and last(value.func) == "Celery":
-                command = f"celery --app {module_name(path, folder)}:{name} worker"
-                yield (
-                    f"`commands` has no {WORKER}, because no file starts one (got the application of Celery "
-                    f"{path}:{line}). If production has it, write it with `--set 'commands={{{WORKER} = "
-                    f"{toml.value(command)}}}'`."
-                )
-                return
+        if folder and not ASIDE.search(path):
+            command = f"celery --app {module_name(path, folder)}:{name} worker"
+            yield (
+                f"`commands` has no {WORKER}, because no file starts one (got the application of Celery "
+                f"{path}:{line}). If production has it, write it with `--set 'commands={{{WORKER} = "
+                f"{toml.value(command)}}}'`."
+            )
+            return
 
 
 def _others(project: Project, deployment: Deployment, locked: Container[str]) -> Iterator[str]:

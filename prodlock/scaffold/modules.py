@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -150,6 +150,14 @@ def assigned(body: Iterable[ast.AST]) -> Iterator[tuple[str, ast.expr, int]]:
                     yield from ((name.id, value, one.lineno) for name, value in pairs if isinstance(name, ast.Name))
         elif isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and one.value is not None:
             yield one.target.id, one.value, one.lineno
+
+
+def created(tree: Tree, classes: Container[str]) -> Iterator[tuple[str, str, int]]:
+    """Yield each object of these classes that a module creates when it is imported: the module, the name, the line."""
+    for path in tree.python:
+        for name, value, line in assigned(top(tree.module(path).body)):
+            if isinstance(value, ast.Call) and last(value.func) in classes:
+                yield path, name, line
 
 
 def top(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:

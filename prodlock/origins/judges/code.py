@@ -111,11 +111,11 @@ class Code:
         if _TOOL_PROGRAMS.fullmatch(path) and is_command:
             return rules.BUILD_TOOL, posixpath.basename(path), path, "a tool for builds"
         if is_command:
-            owner = self._declared.get(path)
-            why = (
-                f"{owner} declares it, and no installer writes this content" if owner else "no distribution declares it"
-            )
-            why = f"a link to {file.target}" if file.target else why
+            why = "no distribution declares it"
+            if file.target:
+                why = f"a link to {file.target}"
+            elif owner := self._declared.get(path):
+                why = f"{owner} declares it, and no installer writes this content"
             return rules.UNKNOWN_COMMAND, posixpath.basename(path), path, why
         if self._is_code(file):
             folder = posixpath.dirname(path)
